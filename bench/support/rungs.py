@@ -27,7 +27,7 @@ from kd import DistillConfig, Distiller, StudentTrainer, TrainingConfig, build, 
 from storage.db.engine import open_engine
 from storage.records import artifacts, queries
 from storage.url import resolve
-from sweeps.plan.jobs import SearchTask, TeacherOutcome, TeacherTask, done_tasks, payload_of
+from sweeps.plan.jobs import SearchTask, TeacherOutcome, TeacherTask, read_finished, read_payload
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import stored_spec
 
@@ -46,7 +46,7 @@ class Work:
         self.role = self.spec.source
         self.data = load(self.role.dataset, train_images=self.role.images)
         taught = queries.task_records(engine, sweep.id, phase="teachers:source", state="done")
-        (teacher,) = done_tasks(taught, TeacherTask, TeacherOutcome)
+        (teacher,) = read_finished(taught, TeacherTask, TeacherOutcome)
         digests = teacher.outcome.blobs
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "teacher.keras"
@@ -54,7 +54,8 @@ class Work:
             self.teacher: keras.Model = keras.saving.load_model(path, compile=False)
         logits = np.frombuffer(artifacts.get(engine, digests["logits"]), np.float32)
         self.logits = logits.reshape(self.role.images, self.data.classes)
-        searched = map(payload_of, queries.task_records(engine, sweep.id, phase="search"))
+        rows = queries.task_records(engine, sweep.id, phase="search")
+        searched = (read_payload(row.stage, row.payload, key=row.key) for row in rows)
         tasks = [task for task in searched if isinstance(task, SearchTask)]
         self.points = [task.sobol.as_dict() for task in tasks if task.sobol is not None]
         self.seed = tasks[0].seed

@@ -16,14 +16,14 @@ from sqlalchemy import event
 from storage.records import queries
 from storage.studies.sampler import Past, propose
 from storage.studies.space import Space
-from storage.tables import TaskRecord
 from storage.url import resolve
 from support.sweeps import InstantRunner, accuracy
-from sweeps.distill.session import Outcome
 from sweeps.distill.space import search_space
+from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
 from sweeps.workers import attempt
 from sweeps.workers import worker as workers
+from sweeps.workers.runner import Outcome
 
 STEPS = ("claim", "ask", "save", "finish", "report", "mark")
 _ENDS = dict(zip(("claimed", "asked", "saved", "finished", "reported", "marked"), STEPS, strict=True))  # by failpoint
@@ -72,21 +72,21 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
     timings, stop, done = Timings(), threading.Event(), 0
     memory: SamplerInMemory | None = None
 
-    def run(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
+    def run(job: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
         nonlocal done, memory
         if done == 0:
             memory = SamplerInMemory(worker) if with_sampler else None
             _start.wait(timeout=120)
         elif memory is not None:
-            timings.sampler.append(memory.propose(claim.payload["sampler_seed"]))
+            timings.sampler.append(memory.propose(job.row.payload["sampler_seed"]))
         done += 1
         if done > tasks:
             stop.set()
-        return instant(claim, params, steps)
+        return instant(job, params, steps)
 
     with workers.Worker(resolve(url), name, run=run, stop=stop) as worker:
         instant = InstantRunner(worker.engine, worker.sweep.id, worker.spec)
-        instant.check_data()
+        instant.check()
         clock = _Clock()
         workers.failpoint = attempt.failpoint = clock
         worker.work()
@@ -154,5 +154,5 @@ def idle_statements(url: str, name: str, *, seconds: float) -> float:
     return counted * 60 / seconds
 
 
-def _nothing(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
+def _nothing(job: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
     raise AssertionError("there is nothing to claim")

@@ -21,9 +21,9 @@ import numpy.typing as npt
 from scipy.interpolate import RegularGridInterpolator
 
 from sweeps.distill.presets import preset
-from sweeps.plan.phases import searches
 from sweeps.plan.plan import sobol_points
 from sweeps.spec.model import Spec, override
+from sweeps.spec.tables import Group
 from sweeps.stats.verdict import Arms
 
 FOLDER = Path(__file__).resolve().parents[1] / "results"
@@ -162,7 +162,7 @@ class Sweeps:
         spec = override(preset("quick"), {"outer.searches": searches_each})
         self._searches = [
             Search(spec.for_group(group), _places(spec, group, sweeps), (seed, number))
-            for number, group in enumerate(searches(spec))
+            for number, group in enumerate(spec.searches)
         ]
         self.native = [search.chosen(target, 0) for search in self._searches]
         self._tests = [
@@ -218,10 +218,10 @@ def _mixed(source: World, other: Array, share: float) -> World:
     return replace(source, mean=(1 - share) * source.mean + share * other)
 
 
-def _places(spec: Spec, group: str, sweeps: int) -> Array:
+def _places(spec: Spec, group: Group, sweeps: int) -> Array:
     count = spec.for_group(group).search.planned
     points = [sobol_points(spec.model_copy(update={"seed": number}), count, group) for number in range(sweeps)]
-    places = np.array([[(np.log(point.temperature), point.alpha) for point in row] for row in points])
+    places = np.array([[(np.log(point["temperature"]), point["alpha"]) for point in row] for row in points])
     return np.concatenate([places, np.broadcast_to((0.0, 1.0), (sweeps, 1, 2))], axis=1)
 
 

@@ -12,7 +12,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,11 +28,11 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import TaskRecord
 from sweeps.distill.presets import preset
-from sweeps.distill.session import Outcome, outcome_of, source_of
-from sweeps.plan.jobs import payload_of, read_outcome
+from sweeps.distill.session import KdTrainer, trained
+from sweeps.plan.jobs import read_job
 from sweeps.plan.points import resolve_point
 from sweeps.spec.model import Spec, override
-from sweeps.trainers.protocol import Steps
+from sweeps.trainers.protocol import Progress, Run, Steps, Trained
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.attempt import as_stored
 from sweeps.workers.runner import TaskRunner
@@ -112,14 +112,30 @@ def opened(kind: str) -> Iterator[Database]:
 class InstantRunner(TaskRunner):
     """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
 
-    def __call__(self, claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
-        """The outcome of a student at that point, its test accuracy included, as transfer stores it."""
-        task = payload_of(claim)
-        result = student(params, task.seed or 0)
-        values = asdict(result) | source_of(self.resources.dataset(task.role or "source")) | params
-        values |= {"detail": self.spec.source.student, "loss": LOSS_FORMULA, "blobs": {}}
-        stored = read_outcome(task, values | {"test_accuracy": result.val_accuracy})
-        return outcome_of(task, params, stored)
+    def __init__(self, engine: Engine, sweep_id: int, spec: Spec) -> None:
+        super().__init__(engine, sweep_id, spec)
+        self.trainer = _Instant(KdTrainer(spec, self))
+
+
+class _Instant:
+    """The trainer of the sweep, without its trainings."""
+
+    def __init__(self, real: KdTrainer) -> None:
+        self._real = real
+
+    def check(self) -> None:
+        """As the trainer does."""
+        self._real.check()
+
+    def train(self, run: Run, progress: Progress) -> Trained:
+        """A student at that point."""
+        result = student({} if run.point is None else run.point.as_dict(), run.seed)
+        facts = {"loss": LOSS_FORMULA}
+        return trained(result, self._real.dataset(run.role), facts=facts, detail=self._real.spec.source.student)
+
+    def test(self, run: Run, progress: Progress) -> float:
+        """Its accuracy once more."""
+        return student({} if run.point is None else run.point.as_dict(), run.seed).val_accuracy
 
 
 def student(params: dict[str, Any], seed: int) -> TrainResult:
@@ -202,17 +218,17 @@ class _Writer:
 
     def _row(self, task: TaskRecord) -> dict[str, Any]:
         """The columns of a task and of its attempt."""
-        claim = replace(task, attempt=1)
-        given = resolve_point(self._engine, self._spec, claim)
+        job = read_job(replace(task, attempt=1))
+        given = resolve_point(self._engine, self._spec, job)
         params = self._proposed() if given is None else given
-        outcome = self._run(claim, params, Steps())
+        outcome = self._run(job, params, Steps())
         number, study = next(self._ended), study_name(self._name, task.stage)
         worker = f"machine-{number % WORKERS}"
         began = _BEGAN + _TASK_S * (number // WORKERS)
         return {
             "task_id": task.id,
             "score": outcome.score,
-            "outcome": as_stored(claim, outcome, wall_s=_TASK_S, worker=worker),
+            "outcome": as_stored(job, outcome, wall_s=_TASK_S, worker=worker),
             "number": 1,
             "worker": worker,
             "host": "machine",

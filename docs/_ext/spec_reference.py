@@ -5,29 +5,32 @@ import types
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kd.baselines.applications import APPLICATIONS, TUNED
 from sweeps.distill.presets import PRESETS
-from sweeps.distill.spec import Baselines
-from sweeps.spec.model import Spec
-from sweeps.spec.tables import Confirm, Transfer
+from sweeps.distill.spec import Baselines, KdSpec
+from sweeps.spec.tables import Confirm, SpecModel, Transfer
 
 
 def markdown() -> str:
     """Return the keys at the top of a spec, then one section for each of its tables."""
-    plain = {name: field for name, field in Spec.model_fields.items() if _model(field.annotation) is None}
-    tables: dict[type[BaseModel], list[str]] = {}
-    for name, field in Spec.model_fields.items():
+    fields = _fields(KdSpec)
+    plain = {name: field for name, field in fields.items() if _model(field.annotation) is None}
+    tables: dict[type[SpecModel], list[str]] = {}
+    for name, field in fields.items():
         if (model := _model(field.annotation)) is not None:
             tables.setdefault(model, []).append(name)
     lines = ["## Keys at the top\n", *_table(plain, required_note=True)]
     for model, names in tables.items():
         lines += [f"## {', '.join(f'[{name}]' for name in names)}\n", _first_paragraph(model), ""]
-        lines += _table(model.model_fields)
+        lines += _table(_fields(model))
     return "\n".join(lines)
+
+
+def _fields(model: type[SpecModel]) -> dict[str, FieldInfo]:
+    return {name: model.model_fields[name] for name in model.names()}
 
 
 def presets() -> str:
@@ -38,7 +41,7 @@ def presets() -> str:
     ]
     for name, spec in PRESETS.items():
         data = " -> ".join(f"{part.dataset} {part.images:,}" for part in map(spec.role, spec.roles))
-        arms = " and ".join(str(len(spec.transfer.arms(role))) for role in spec.roles)
+        arms = " and ".join(str(len(spec.arms(role))) for role in spec.roles)
         transfer = f"{arms} arms, {spec.transfer.seeds} seeds{_fewer(spec.transfer)} | {spec.transfer.margin:g}"
         searched = f"{spec.search.trials} | {_rounds(spec.confirm)}"
         lines.append(f"| {name} | {data} | {searched} | {transfer} | {_baselines(spec.baselines)} |")
@@ -111,12 +114,12 @@ def _default(field: FieldInfo) -> str:
     return f"`{json.dumps(field.default)}`"
 
 
-def _model(annotation: Any) -> type[BaseModel] | None:
+def _model(annotation: Any) -> type[SpecModel] | None:
     for one in (annotation, *get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, BaseModel):
+        if isinstance(one, type) and issubclass(one, SpecModel):
             return one
     return None
 
 
-def _first_paragraph(model: type[BaseModel]) -> str:
+def _first_paragraph(model: type[SpecModel]) -> str:
     return " ".join((model.__doc__ or "").strip().split("\n\n")[0].split())

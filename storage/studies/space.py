@@ -11,6 +11,29 @@ OWNER_ATTR = "asked_by"
 OWNER = "kd-sweeps"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampler:
+    """A sampler that a spec may name; `sampler.py` makes it.
+
+    method: what proposes, for the section Methods; "" where nothing is proposed. sobol: the part of a search that is
+    Sobol points, fixed before anything runs. needs: the package that it needs beside Optuna.
+    """
+
+    method: str = ""
+    sobol: float = 0.0
+    needs: str = ""
+
+
+SAMPLERS: Mapping[str, Sampler] = {
+    "qmc": Sampler(sobol=1.0),
+    "tpe": Sampler(sobol=0.5, method="multivariate TPE (Bergstra et al. 2011, Optuna)"),
+    "gp": Sampler(sobol=0.5, method="a Gaussian process (Optuna's GPSampler)", needs="torch"),
+    "random": Sampler(method="a random draw"),
+}
+USERS_SAMPLER = Sampler()
+"""Stands for one that a user has written: everything is proposed."""
+
+
 @dataclass(frozen=True)
 class Range:
     """Real numbers from low to high, both included; `log` spreads them evenly in the logarithm."""

@@ -13,11 +13,8 @@ import typer
 
 from sweeps.cli import models, options, results, steering, streams
 from sweeps.cli.options import note_storage, storage_url
-from sweeps.cli.text import Format, render
-from sweeps.contrib.archive import commands as archive_commands
-from sweeps.contrib.postgres_folder import commands as postgres_commands
-from sweeps.contrib.server import commands as server_commands
 from sweeps.errors import SpecError
+from sweeps.extensions import COMMANDS, load
 from sweeps.hints import local
 from sweeps.terminal import columns, say, wrap
 
@@ -38,15 +35,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(results.app)
+app.add_typer(load("sweeps.distill.commands:app"))
 app.add_typer(models.app)
 app.add_typer(steering.app)
 machine = typer.Typer()
 app.add_typer(machine)
-data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-app.add_typer(server_commands.app)
-app.add_typer(archive_commands.app)
-app.add_typer(postgres_commands.app)
+for name in COMMANDS:
+    app.add_typer(load(name))
 
 
 @app.command()
@@ -75,8 +70,7 @@ def run(
 
     Example: kd-sweeps run tiny --preset tiny
     """
-    from sweeps.distill.presets import SpecRequest
-    from sweeps.usecases.create import requested
+    from sweeps.usecases.create import SpecRequest, requested
     from sweeps.usecases.run import run_sweep
 
     options.use_folders(data, weights)
@@ -113,8 +107,7 @@ def create(
 
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
-    from sweeps.distill.presets import SpecRequest
-    from sweeps.usecases.create import needed_elsewhere, requested
+    from sweeps.usecases.create import SpecRequest, needed_elsewhere, requested
 
     options.use_folders(data)
     url = storage_url(storage)
@@ -241,8 +234,8 @@ def spec(
 
     Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
     """
-    from sweeps.distill.presets import preset as named
     from sweeps.spec.stored import to_toml
+    from sweeps.usecases.create import preset as named
 
     print(to_toml(named(preset)), end="")
 
@@ -258,33 +251,12 @@ def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
 
 
-machine.command()(server_commands.dashboard)  # --help names it with them, before data and serve
-
-
-@data_app.command("list")
-def data_list(form: options.Form = Format.table, data: options.Data = None) -> None:
-    """List the datasets: which are here, and where the others would come from."""
-    from sweeps.distill.freeze import locations
-
-    text = render(locations(data), form)
-    print(wrap(text, columns()) if form is Format.table else text)
-
-
-@data_app.command("fetch")
-def data_fetch(
-    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="mnist, fashion_mnist, cifar10, cifar100")],
-    data: options.Data = None,
-) -> None:
-    """Download datasets into the cache of this machine."""
-    from sweeps.distill.freeze import fetch
-
-    for name in names:
-        print(fetch(name, data_dir=data))
+machine.command()(load("sweeps.contrib.server.commands:dashboard"))  # --help names it with them, before data and serve
 
 
 def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
-    from sweeps.distill.presets import preset as named
     from sweeps.spec.stored import read
+    from sweeps.usecases.create import preset as named
 
     if preset is not None and spec is not None:
         raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")

@@ -12,6 +12,7 @@ import typer
 from storage.errors import UrlError
 from sweeps.cli.text import Format
 from sweeps.errors import SpecError
+from sweeps.extensions import load
 from sweeps.hints import use_service, use_storage
 from sweeps.terminal import say
 
@@ -216,6 +217,7 @@ def client_of(storage: str | None, service: str | None) -> "Client":
         from sweeps.operations.operation import LocalClient
 
         return LocalClient(storage_url(storage))
-    from sweeps.contrib.server.client import HttpClient
-
-    return HttpClient(named, os.environ.get("KD_SWEEPS_TOKEN", "").strip())
+    client: Client = load("sweeps.contrib.server.client:HttpClient")(
+        named, os.environ.get("KD_SWEEPS_TOKEN", "").strip()
+    )
+    return client

@@ -190,6 +190,9 @@ def best(
     answer = client.best(name)
     point = answer.best
     say(client.label)
+    if paste and not point.paste:
+        values = local().line("best", name, "-f value")
+        raise SpecError(f"{name}: its trainer writes no code for a point; its values alone: {values}")
     if paste:
         above = f"# student and teacher: Keras models that give logits\n# the sweep's students: {point.recipe}"
         print("\n\n".join([above, *point.paste.values()]))

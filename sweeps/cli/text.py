@@ -183,11 +183,11 @@ def describe_best(best: "Best", notes: Sequence[str] = ()) -> str:
     wide = max(_LABEL, *map(len, point)) + 1
     lines = [
         *(f"{name:<{wide}}{value:.4g}" for name, value in point.items()),
-        *_wrapped("loss", f"{best.loss}  (alpha weighs the labels)", wide),
+        *(_wrapped("loss", f"{best.loss}  (alpha weighs the labels)", wide) if best.loss else []),
         *_evidence(best, wide),
         *_wrapped("answer", " ".join(notes), wide),
         *([f"{'answer hash':<{wide}}{best.answer_hash}"] if best.answer_hash else []),
-        f"{'as code':<{wide}}{local().line('best', best.sweep, '--paste')}",
+        *([f"{'as code':<{wide}}{local().line('best', best.sweep, '--paste')}"] if best.paste else []),
     ]
     return "\n".join(lines)
 

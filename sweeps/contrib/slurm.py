@@ -25,13 +25,11 @@ import sqlalchemy
 
 from storage.url import plain
 from sweeps.errors import SpecError, SweepError
-from sweeps.launch.engine import Request
+from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE, log_tail
 from sweeps.terminal import number_of, say
 from sweeps.workers.environment import GPU_VARIABLE
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder
-
-DETACHED_VARIABLE = "KD_SWEEPS_DETACHED"  # in the environment of a worker that no launch waits for
 
 WARNED_S = 60  # a member is told so many seconds before its time is up
 

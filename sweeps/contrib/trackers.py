@@ -19,11 +19,10 @@ import sqlalchemy
 
 from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
-from sweeps.findings.load import Done, StoredSweep, is_incomplete, read
+from sweeps.findings.load import StoredSweep, is_incomplete, read
 from sweeps.hints import local
 from sweeps.plan.identity import answer_hash
-from sweeps.plan.jobs import BaselineOutcome, MeasureOutcome, StudentOutcome, TeacherOutcome
-from sweeps.plan.phases import repeat_of
+from sweeps.plan.jobs import BaselineOutcome, DoneJob, MeasureOutcome, StudentOutcome, TeacherOutcome
 
 Value: TypeAlias = str | int | float
 TRACKERS = ("mlflow", "wandb")
@@ -81,7 +80,7 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
     # Of the whole sweep: None before every task has ended.
     shared = {"sweep": stored.sweep.name, "fingerprint": stored.sweep.fingerprint}
-    shared |= {"answer_hash": answer} if (answer := answer_hash(stored.tasks)) else {}
+    shared |= {"answer_hash": answer} if (answer := answer_hash(stored.rows)) else {}
     finished = tuple(run for done in stored.done if (run := _run(done, shared, hidden)) is not None)
     if not finished:
         name = stored.sweep.name
@@ -89,8 +88,8 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     return finished
 
 
-def _run(done: Done, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
-    outcome, record = done.outcome, done.record
+def _run(done: DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
+    outcome, record = done.outcome, done.row
     if isinstance(outcome, MeasureOutcome):
         return None
     parameters: dict[str, Value] = {}
@@ -98,7 +97,7 @@ def _run(done: Done, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
     metrics |= {"parameters": float(outcome.parameters)}
     if isinstance(outcome, StudentOutcome):
         parameters |= {**outcome.point.as_dict(), "loss": outcome.loss}
-        if outcome.test_accuracy is not None and done.payload.role not in hidden:
+        if outcome.test_accuracy is not None and done.work.role not in hidden:
             metrics["test_accuracy"] = outcome.test_accuracy
     elif isinstance(outcome, TeacherOutcome):
         parameters["model"] = outcome.model
@@ -117,18 +116,18 @@ def _run(done: Done, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
     )
 
 
-def _tags(done: Done, shared: Mapping[str, str]) -> dict[str, str]:
-    outcome, record = done.outcome, done.record
-    commit, repeat = outcome.provenance.get("git_commit"), repeat_of(record.key)
-    arm = getattr(done.payload, "arm", None) or getattr(done.payload, "method", None)
+def _tags(done: DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
+    outcome, record = done.outcome, done.row
+    work, commit = done.work, outcome.provenance.get("git_commit")
+    arm = getattr(work, "arm", None) or getattr(work, "method", None)
     tags = {
         "task": record.key,
         "stage": record.stage,
-        "role": done.payload.role,
+        "role": work.role,
         "arm": arm,
-        "group": done.payload.group,
-        "repeat": repeat,
-        "seed": done.payload.seed,
+        "group": work.tag,
+        "repeat": getattr(work, "repeat", None),
+        "seed": work.seed,
         "worker": outcome.worker or record.worker,
         "commit": commit,
         "numerics": getattr(outcome, "numerics", ""),

@@ -1,30 +1,174 @@
-"""The arms: their names and fixed points. Small: the tables of a spec check them, and so they know no spec."""
+"""ARMS: every arm of a distillation in one row; the order is that of a page."""
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from storage.studies.space import Range
+from sweeps.distill.space import (
+    DEFAULTS,
+    FIXED_POINTS,
+    LABELS_ONLY,
+    PAPER,
+    SCALED,
+    TRAINING_PARAMS,
+    known,
+    of_paper,
+    of_training,
+    transfer_space,
+    untuned,
+)
+from sweeps.trainers.arms import BEST, NATIVE, RANDOM, TARGETS, Arm, Context
 from sweeps.trainers.protocol import Point
 
-SOURCE_ARMS = ("best", "scratch", "default-keras-io", "default-keras")
-TARGET_ARMS = (*SOURCE_ARMS, "native", "random")
-# What else could explain a gain: other logits than the teacher's, smoothed labels, the same cost spent without it.
-CONTROLS = ("class-mean", "shuffled-within-class", "label-smoothing", "scratch-same-cost")
-UNTUNED = ("default-keras-io", "default-keras")  # instead of tuning: the better one of them, by validation
-SCALED = "best-scaled"  # on a target: T of best times the ratio of the teachers' logit spreads, alpha of best
-AUTOKERAS_ARM = "autokeras"  # the network that AutoKeras found, trained anew with every seed, on the labels alone
+if TYPE_CHECKING:
+    from sweeps.distill.spec import KdSpec
+
+SCRATCH, SCRATCH_TUNED, SAME_COST, AUTOKERAS = "scratch", "scratch-tuned", "scratch-same-cost", "autokeras"
 # The student of that arm; every other one has the student of the spec.
 FOUND_NETWORK = "the network that AutoKeras found"
-OUTER_ARMS = ("best", "scratch", "native")  # what is repeated for further teachers and searches, on the targets
 
-SCRATCH_TUNED = "scratch-tuned"  # labels only, trained as best is: where a search varies the training, too
-DEFAULT_PAPER = "default-paper"  # the point of the loss's paper, where the loss is not kd
-WITH_KD = ("default-keras-io", "default-keras", "label-smoothing")  # arms that are trained with the loss kd in any case
-PLAIN_KD = (*WITH_KD, AUTOKERAS_ARM)  # all that are: parameters of another loss are nothing to them
-LABELS_ONLY = Point(1.0, 1.0)  # alpha = 1 switches the teacher off, whatever T
+_PLAIN = {"loss": "kd"}  # trained with the loss kd in any case: parameters of another loss are nothing to it
 
-# (temperature, alpha) that people use without tuning, and where they come from.
-DEFAULT_POINTS = {
-    "default-keras-io": Point(10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
-    "default-keras": Point(3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
-    "scratch": LABELS_ONLY,
-    "scratch-same-cost": LABELS_ONLY,
-    AUTOKERAS_ARM: LABELS_ONLY,
-    "label-smoothing": Point(1.0, 0.9),  # with a teacher to which all classes are alike: labels smoothed by 0.1
-}
+
+def _fixed(key: str, label: str, method: str = "", *, settings: Mapping[str, str] = {}, **more: object) -> Arm:
+    """Return an arm at one point of FIXED_POINTS, with the spec's own values of whatever else is searched."""
+
+    def point(context: Context) -> Point:
+        return Point.of(FIXED_POINTS[key].as_dict() | untuned(context.spec, context.role))
+
+    return Arm(key=key, label=label, method=method or FIXED_POINTS[key].text(6), point=point, settings=settings, **more)  # type: ignore[arg-type]
+
+
+def _best(context: Context) -> Point:
+    return context.best_of("source")
+
+
+def _scaled(context: Context) -> Point:
+    """Return best, its T times the ratio of the teachers' logit spreads."""
+    best, bounds = _best(context), transfer_space(context.spec)["temperature"]
+    assert isinstance(bounds, Range)
+    spreads = [context.fact(role, "logit_spread") for role in ("source", context.role)]
+    temperature = best["temperature"] * spreads[1] / spreads[0]
+    return Point.of(best.as_dict() | {"temperature": min(max(temperature, bounds.low), bounds.high)})
+
+
+def _as_best(context: Context) -> Point:
+    """Return labels alone, trained as best is."""
+    return Point.of(LABELS_ONLY.as_dict() | untuned(context.spec, context.role) | of_training(_best(context)))
+
+
+def _has_paper(spec: "KdSpec") -> bool:
+    return spec.training.distillation != "kd" and known(spec.training.distillation) is not None
+
+
+def _tunes_training(spec: "KdSpec") -> bool:
+    return any(name in TRAINING_PARAMS for name in spec.search.space)
+
+
+_ROWS = (
+    NATIVE,
+    BEST,
+    Arm(
+        key=SCALED,
+        label="The same, T scaled to the teacher",
+        method="as best, T times the spread of the logits of this dataset's teacher over that of the source's",
+        point=_scaled,
+        on=TARGETS,
+        selects="source",
+    ),
+    _fixed("default-keras", "Keras default, untuned", standard=4, early=True, settings=_PLAIN, owner="Keras'"),
+    RANDOM,
+    Arm(
+        key=PAPER,
+        label="The loss's paper, untuned",
+        method="T, alpha and the loss's own parameters as in its paper",
+        point=lambda context: of_paper(context.spec, context.role),
+        added=_has_paper,
+    ),
+    _fixed("default-keras-io", "keras.io example, untuned", standard=3, settings=_PLAIN, owner="keras.io's"),
+    _fixed(
+        SCRATCH,
+        "No distillation",
+        "labels only",
+        standard=2,
+        prepared=False,
+        repeats=True,
+        early=True,
+        fixed_point=False,
+    ),
+    Arm(
+        key=SCRATCH_TUNED,
+        label="No distillation, trained as best",
+        method="labels only, with the learning rate, epochs and batch size of `best` as far as these were tuned",
+        point=_as_best,
+        added=_tunes_training,
+        selects="source",
+        prepared=False,
+        fixed_point=False,
+    ),
+    Arm(
+        key="class-mean",
+        label="Class means of the logits",
+        method="as best, but with the mean logits of each class instead of the teacher's",
+        point=_best,  # that of best, so that only the logits differ
+        selects="source",
+        control="the mean logits of each class: how alike the classes are, nothing about the single image",
+    ),
+    Arm(
+        key="shuffled-within-class",
+        label="Logits shuffled in a class",
+        method="as best, but with the teacher's logits permuted among the images of each class",
+        point=_best,
+        selects="source",
+        control="the logits of another image of the same class",
+    ),
+    _fixed(
+        "label-smoothing",
+        "Label smoothing, no teacher",
+        "labels smoothed by 0.1, no teacher",
+        prepared=False,
+        control="smoothed labels without a teacher",
+        settings=_PLAIN,
+    ),
+    _fixed(
+        SAME_COST,
+        "No teacher, same cost",
+        "labels only, for so many epochs that the arm costs as many operations as `best` with the"
+        " search, the confirmation and the teachers that it needed, all counted",
+        prepared=False,
+        fixed_point=False,
+        control="labels only, trained longer at the same cost",
+    ),
+    _fixed(
+        AUTOKERAS,
+        "AutoKeras' network",
+        "the network that AutoKeras found, trained anew with each seed on labels only",
+        on=TARGETS,
+        prepared=False,
+        fixed_point=False,
+        settings=_PLAIN | {"network": AUTOKERAS},
+        chosen_in="baselines",
+    ),
+)
+ARMS: Mapping[str, Arm] = {arm.key: arm for arm in _ROWS}
+UNTUNED = tuple(DEFAULTS)
+"""Instead of tuning: the better one of them, by validation."""
+CONTROLS = tuple(arm.key for arm in _ROWS if arm.control)
+"""What else could explain a gain: other logits than the teacher's, smoothed labels, the same cost spent without it."""
+_STANDARD = sorted((arm for arm in _ROWS if arm.standard), key=lambda arm: arm.standard)
+SOURCE_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("source"))
+TARGET_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("target"))
+
+
+def trained_with(values: Mapping[str, Any], arm: str | None) -> dict[str, Any]:
+    """Return those values of a point that a student was trained with: an arm with plain kd has none of another loss.
+
+    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`.
+
+    Args:
+        arm: of transfer; None in the searches.
+    """
+    if arm is None or "loss" not in ARMS[arm].settings:
+        return dict(values)
+    kept = {"temperature", "alpha", *TRAINING_PARAMS} - ({"epochs"} if "network" in ARMS[arm].settings else set())
+    return {name: value for name, value in values.items() if name in kept}

@@ -6,14 +6,17 @@ CPU seconds, because wall seconds depend on what else ran. They are compared wit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from kd.data.datasets import Dataset
 from kd.errors import Unavailable
 from kd.teachers.names import parse_teacher
+from sweeps.distill.arms import SAME_COST
+from sweeps.distill.spec import KdSpec
+from sweeps.errors import SweepError
 from sweeps.findings.load import Provenance, StoredSweep, validations
 from sweeps.findings.rows import shared_cost
-from sweeps.plan.jobs import BaselineOutcome, BaselineTask
-from sweeps.spec.model import Spec
+from sweeps.plan.jobs import BaselineOutcome, BaselineTask, StudentOutcome, TransferTask
 from sweeps.stats.estimates import percent
 
 MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
@@ -27,7 +30,7 @@ class Macs:
     teacher: int
 
 
-def equal_cost_epochs(spec: Spec, macs: Mapping[str, Macs], role: str) -> int:
+def equal_cost_epochs(spec: KdSpec, macs: Mapping[str, Macs], role: str) -> int:
     """Return the epochs that scratch may train, so that its arm costs as many operations as the arm best in all.
 
     What best needs beside its own students is one search with its confirm on the source, and the teachers of the
@@ -71,6 +74,30 @@ def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs
     return Macs(student=counts[0] or 0, teacher=counts[1] or 0)
 
 
+def same_cost_problem(stored: StoredSweep, role: str, value: Mapping[str, Any], specs: Sequence[KdSpec]) -> str:
+    """Return why the stored epochs of scratch-same-cost are wrong: they follow from the operations beside them.
+
+    Args:
+        specs: of all revisions: they were frozen with the seeds that were planned then.
+    """
+    try:
+        macs = {
+            name: Macs(student=int(counts["student"]), teacher=int(counts["teacher"]))
+            for name, counts in value.items()
+            if name != "epochs"
+        }
+        expected = [equal_cost_epochs(spec, macs, role) for spec in specs]
+    except (ArithmeticError, KeyError, TypeError, ValueError, SweepError) as error:
+        return f"it cannot be made from its operations: {error}"
+    epochs = value.get("epochs")
+    if type(epochs) is not int or epochs not in expected:
+        return f"its operations give {expected[-1]} epochs, it says {epochs!r}"
+    for done in stored.finished(TransferTask, StudentOutcome):
+        if (done.work.arm, done.work.role) == (SAME_COST, role) and done.outcome.epochs != epochs:
+            return f"{done.key} trained {done.outcome.epochs} epochs, it says {epochs}"
+    return ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class BreakEven:
     """AutoKeras against the distilled student `best` on one dataset, both by validation accuracy in percent.
@@ -98,7 +125,7 @@ def break_evens(stored: StoredSweep, provenance: Provenance) -> tuple[BreakEven,
 
 def _break_even(stored: StoredSweep, role: str) -> BreakEven | None:
     baselines = stored.finished(BaselineTask, BaselineOutcome)
-    curves = [task.outcome.curve for task in baselines if task.payload.role == role and task.outcome.curve]
+    curves = [task.outcome.curve for task in baselines if task.work.role == role and task.outcome.curve]
     students = validations(stored.trainings, role, "best")
     if not curves or not students:
         return None

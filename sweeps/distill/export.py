@@ -18,11 +18,11 @@ from kd.teachers import logits_file
 from storage.errors import BlobCorrupt
 from storage.records import artifacts, queries
 from storage.tables import SweepRecord
+from sweeps.distill.spec import KdSpec, of_distillation
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
-from sweeps.plan.jobs import StudentOutcome, TeacherOutcome, TeacherTask, TransferTask, done_tasks
-from sweeps.plan.phases import kept_student_key, teacher_phase, transfer_phase
-from sweeps.spec.model import Spec
+from sweeps.plan.jobs import StudentOutcome, TeacherOutcome, TeacherTask, TransferTask, read_finished
+from sweeps.plan.phases import Phase, kept_student_key
 from sweeps.spec.stored import stored_spec
 from sweeps.trainers.protocol import Point
 
@@ -56,11 +56,11 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
         storage.errors.RecordBroken: what is stored of it is damaged.
         storage.errors.BlobCorrupt: the stored bytes are damaged; says what to type.
     """
-    spec = stored_spec(sweep)
+    spec = of_distillation(stored_spec(sweep))
     role = _role(spec, dataset)
     dataset = spec.role(role).shown
     key = kept_student_key(role)
-    records = queries.task_records(engine, sweep.id, phase=transfer_phase(role))
+    records = queries.task_records(engine, sweep.id, phase=Phase.transfer(role).name)
     task = next((record for record in records if record.key == key), None)
     again = f"type: {local().retry_and_launch(sweep.name)}"
     if task is None:
@@ -72,7 +72,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
             f"the best student of {dataset} is not trained yet ({key} is {task.state});"
             f" go on with: {local().launch(sweep.name)}"
         )
-    (student,) = done_tasks([task], TransferTask, StudentOutcome)
+    (student,) = read_finished([task], TransferTask, StudentOutcome)
     outcome, tested = student.outcome, student.outcome.test_accuracy
     digest = outcome.blobs.get("model")
     if digest is None or tested is None:
@@ -90,34 +90,13 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     )
 
 
-def _role(spec: Spec, dataset: str | None) -> str:
+def _role(spec: KdSpec, dataset: str | None) -> str:
     roles = {spec.role(role).shown: role for role in spec.roles}
     if dataset is None:
         return "source"
     if dataset not in roles:
         raise SpecError(f"--dataset: got {dataset!r}; this sweep has {', '.join(roles)}")
     return roles[dataset]
-
-
-def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
-    """Check that a file may be written there.
-
-    Args:
-        suffix: of a student, which Keras loads under this name only; of logits ".npz"; of an archive ".kdsweep".
-
-    Raises:
-        SpecError: no file of that name can be written, or its suffix is another one.
-        SweepError: a file is there and force is False.
-    """
-    example = {".keras": "student.keras", ".npz": "source-logits.npz", ".kdsweep": "mnist-kd.kdsweep"}[suffix]
-    if path.is_dir():
-        raise SpecError(f"{path} is a folder; name the file, for example {path / example}")
-    if path.suffix != suffix:
-        raise SpecError(f"got {str(path)!r}; only files that end in {suffix} are read again, for example {example}")
-    if not path.parent.is_dir():
-        raise SpecError(f"no folder {path.parent}; make it with: mkdir -p {path.parent}")
-    if path.exists() and not force:
-        raise SweepError(f"{path} is there already; to replace it add --force")
 
 
 def write_student(student: Student, path: Path) -> None:
@@ -160,16 +139,16 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
         SweepError: the dataset here is another one.
         storage.errors.BlobCorrupt: the stored bytes are damaged.
     """
-    spec = stored_spec(sweep)
+    spec = of_distillation(stored_spec(sweep))
     if role not in spec.roles:
         raise SpecError(f"--logits: got {role!r}; allowed: {', '.join(spec.roles)}")
     part = spec.role(role)
     if part.augment != "none":
         raise SpecError(f"--logits: the students of {role} see augmented images; a file has logits of the images alone")
-    done = queries.task_records(engine, sweep.id, phase=teacher_phase(role), state="done")
+    done = queries.task_records(engine, sweep.id, phase=Phase.teachers(role).name, state="done")
     if not done:
         raise NoResultsYet(f"the teacher of {role} is not trained yet; go on with: {local().launch(sweep.name)}")
-    (teacher,) = done_tasks(done, TeacherTask, TeacherOutcome)
+    (teacher,) = read_finished(done, TeacherTask, TeacherOutcome)
     content = content_hash(part.dataset, size=part.size)
     if content != part.content_hash:
         raise SweepError(

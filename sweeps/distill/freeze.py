@@ -1,29 +1,29 @@
-"""What a spec needs of a machine: datasets, models, losses and weights, as they are checked, frozen and fetched."""
+"""What a spec needs of a machine: datasets, models, losses and weights, as they are checked and frozen."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
 from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
-from kd.data import datasets, sources
+from kd.config import MODEL_NAMES
+from kd.data import datasets
 from kd.data.arrays import memory_bytes, said_bytes
 from kd.data.custom import frozen_name, kind_of
 from kd.errors import CodeError, DataError, ModelError, NotHere, SubprocessFailed
 from kd.losses.loss import Loss, is_users
+from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from kd.tools import code
 from kd.tools.processes import run_in_subprocess
 from sweeps.distill import jobs as child_jobs
-from sweeps.distill.spec import DatasetSpec, known
+from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS, known
+from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
 from sweeps.errors import SpecError
 from sweeps.hints import local
-from sweeps.spec.model import Spec, override
-from sweeps.spec.stored import missing, named_code
-from sweeps.spec.tables import RESERVED_NEW, TRAINING_PARAMS, Search
+from sweeps.spec.model import override
+from sweeps.spec.stored import frozen_code, missing, named_code
+from sweeps.trainers.protocol import Need
 
 FUNCTION_S = 3600.0  # of a function that returns a dataset, which may have to make it
 START_S = 60.0  # of TensorFlow, which takes 5 on an idle core
@@ -32,7 +32,7 @@ LOSS_S = 120.0  # of TensorFlow's start and of one loss
 MOST_NAMES = 8  # of classes that are shown
 _LOSS_KEY = "training.distillation"
 _NO_T = (1.0, 1.0)
-_DEFAULT_T = (_NO_T, Search.model_fields["temperature"].default)  # every preset has the default
+_DEFAULT_T = (_NO_T, KdSearch.model_fields["temperature"].default)  # every preset has the default
 _RETURNED: dict[tuple[str, str], datasets.Contents] = {}
 
 
@@ -68,7 +68,7 @@ def _returned(part: DatasetSpec) -> datasets.Contents:
     return data
 
 
-def with_images(spec: Spec, data_dir: Path | None) -> Spec:
+def with_images(spec: KdSpec, data_dir: Path | None) -> KdSpec:
     """Return the spec with the number of training images filled in where it says all of them.
 
     Raises:
@@ -105,7 +105,71 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
     return changes
 
 
-def check_names(spec: Spec) -> None:
+def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
+    """Return the spec with its datasets and models checked, and the hash of each dataset and file of code filled in.
+
+    Each dataset that has no published hash is read once.
+
+    Raises:
+        SpecError: a dataset is too small or other than the spec says, or a model has no such name.
+        kd.errors.DataError: a dataset cannot be read.
+    """
+    spec = with_images(spec, data_dir)
+    changes: dict[str, Any] = {}
+    for key in spec.roles:
+        role = spec.role(key)
+        changes |= frozen_data(key, role, contents(role, data_dir))
+        changes |= _check_teacher(key, role, data_dir)
+        _check_model(f"{key}.student", role.student)
+    changes |= frozen_loss(spec, contents(spec.source, data_dir).classes)
+    frozen = override(spec, changes | frozen_code(spec))
+    check_names(frozen)
+    return frozen
+
+
+def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[str, str]:
+    """Return what is frozen of a teacher: where its logits are, and their hash, if they are a file."""
+    name = role.teacher
+    if not name.startswith(("pretrained:", "baseline:", PREFIX)):
+        _check_model(f"{key}.teacher", name)
+        return {}
+    try:
+        file = parse_teacher(name).logits
+        return _frozen_logits(key, role, Path(file).expanduser().absolute(), data_dir) if file else {}
+    except (ModelError, DataError) as error:
+        raise SpecError(f"{key}.teacher: got {name!r}; {error}") from None
+
+
+def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | None) -> dict[str, str]:
+    if role.augment != "none":
+        raise SpecError(
+            f"{key}.augment: got {role.augment!r}; a file has logits of the images themselves: allowed: none"
+        )
+    dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
+    places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
+    actual = digest(aligned(read(path), dataset, places))
+    if role.logits_hash and role.logits_hash != actual:
+        raise SpecError(
+            f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {actual[:12]} for these images;"
+            " remove the line to take them"
+        )
+    return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": actual}
+
+
+def _check_model(key: str, name: str) -> None:
+    # The full check needs TensorFlow and comes with the first task; a typing error is caught here, at once.
+    if ":" in name:
+        if not code.is_there(name):
+            raise SpecError(f"{key}: got {name!r}; {missing(name)}")
+    elif name not in MODEL_NAMES:
+        near = get_close_matches(name, MODEL_NAMES, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise SpecError(
+            f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, package.module:build or ./file.py:build"
+        )
+
+
+def check_names(spec: KdSpec) -> None:
     """Check that no two datasets are called the same, nor one like a public one, and that no two hold the same images.
 
     A report could not tell the former apart, and between the latter nothing is transferred.
@@ -133,7 +197,7 @@ def check_names(spec: Spec) -> None:
                 )
 
 
-def data_lines(spec: Spec, data_dir: Path | None) -> list[str]:
+def data_lines(spec: KdSpec, data_dir: Path | None) -> list[str]:
     """Return what was found in each own dataset of a spec: images, shape and classes, and what was changed."""
     lines = []
     for role in spec.roles:
@@ -155,7 +219,7 @@ def _summary(part: DatasetSpec, data: datasets.Contents) -> str:
     )
 
 
-def frozen_loss(spec: Spec, classes: int) -> dict[str, Any]:
+def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
     """Return what a spec keeps of its loss, as changes of it: the parameters of a user's own, and that T is not used.
 
     A loss without T is searched over alpha alone: the range of T becomes [1, 1] where the spec asks for none.
@@ -212,7 +276,7 @@ def _tried(name: str, classes: int) -> Loss:
         raise SpecError(f"{_LOSS_KEY}: loss {name!r} cannot be tried: {error}") from None
 
 
-def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:
+def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
     """Build each model of a spec that is its user's own code once, in a child process: it may do anything.
 
     Only a spec that names one takes this time, some seconds each. Names that cannot be one are left to `create`.
@@ -246,7 +310,7 @@ def check_users_models(spec: Spec, *, data_dir: Path | None = None) -> None:
         raise SpecError(f"{key}: model {name!r} cannot be built: {error}") from None
 
 
-def _users(spec: Spec) -> Iterator[tuple[str, str, DatasetSpec]]:
+def _users(spec: KdSpec) -> Iterator[tuple[str, str, DatasetSpec]]:
     """Yield (key of the spec, name of the model, its role) of everything that a user's module is to build."""
     for role in spec.roles:
         part = spec.role(role)
@@ -262,37 +326,28 @@ def _is_trained(name: str) -> bool:
         return False
 
 
-@dataclass(frozen=True)
-class Requirement:
-    """One thing that a worker needs. how: where it looks for it. here: whether this machine has it."""
-
-    what: str
-    how: str
-    here: bool
-
-
-def requirements(spec: Spec) -> list[Requirement]:
+def requirements(spec: KdSpec) -> list[Need]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
     parts = [spec.role(role) for role in spec.roles]
     needed = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
     files = [part.dataset for part in parts if datasets.is_own(part.dataset) and kind_of(part.dataset) != "function"]
     files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
-    needed += [Requirement(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
+    needed += [Need(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):
         missing = [name for name in networks if not has_weights(name)]
         what = f"ImageNet weights of {', '.join(networks)}"
-        needed.append(Requirement(what, "(--weights DIR, or a download)", not missing))
+        needed.append(Need(what, "(--weights DIR, or a download)", not missing))
     return needed
 
 
-def _code(name: str) -> Requirement:
+def _code(name: str) -> Need:
     if (path := code.file_of(name)) is None:
-        return Requirement(f"module {name.partition(':')[0]}", "on its PYTHONPATH", code.is_there(name))
+        return Need(f"module {name.partition(':')[0]}", "on its PYTHONPATH", code.is_there(name))
     how = f"at the same path, or in the folder that {code.FOLDER_VARIABLE} names"
-    return Requirement(name.rpartition(":")[0], how, path.is_file())
+    return Need(name.rpartition(":")[0], how, path.is_file())
 
 
-def _networks(spec: Spec) -> list[str]:
+def _networks(spec: KdSpec) -> list[str]:
     """Return the pretrained networks among the comparison methods and the teachers."""
     methods = [method for role in spec.roles for method in spec.baselines_on(role)]
     for role in spec.roles:
@@ -307,36 +362,3 @@ def has_weights(method: str) -> bool:
     """Return whether a comparison method is a pretrained network whose weights are on this machine."""
     network = APPLICATIONS.get(method.removesuffix(TUNED))
     return network is not None and find_weights(network.weights_file, network.weights_package) is not None
-
-
-def locations(data_dir: Path | None) -> list[dict[str, Any]]:
-    """Return one row per dataset that has a name."""
-    here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
-    return [
-        {"dataset": name, "available": "yes" if location.available else "no", "where": describe(location)}
-        for name, location in here.items()
-    ]
-
-
-def describe(location: sources.Location) -> str:
-    """Return where a dataset is, or where it would come from and how large that is."""
-    if location.available:
-        if location.path is None:
-            return f"made from {location.source}'s samples, no download"
-        return f"{location.source}: {location.path} ({location.bytes / 1e6:.0f} MB)"
-    ways = " or ".join(f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in location.to_fetch)
-    text = f"not here; {local().line('data fetch', location.name)} takes it from {ways}"
-    return f"{location.problem}; {text}" if location.problem else text
-
-
-def fetch(name: str, *, data_dir: Path | None) -> Path:
-    """Fetch a dataset if it is not on this machine, with a bar on stderr. Returns its file."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        bar = progress.add_task(name, total=None)
-        return sources.fetch(
-            name,
-            data_dir=data_dir,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
-        )

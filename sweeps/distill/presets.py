@@ -1,21 +1,23 @@
 """tiny, quick, compare, full; and what `--dataset`, `--teacher` and the like change."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kd.baselines.applications import APPLICATIONS, TUNED
 from kd.errors import DataError
-from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
-from sweeps.distill.spec import Baselines, DatasetSpec, Training
+from sweeps.distill.arms import AUTOKERAS, CONTROLS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.spec import Baselines, DatasetSpec, KdSearch, KdSpec, KdTransfer, Training, of_distillation
 from sweeps.errors import SpecError
-from sweeps.spec.model import ROLES, Spec, override
-from sweeps.spec.tables import Confirm, Repeats, Search, Transfer
+from sweeps.spec.model import ROLES, override
+from sweeps.spec.tables import Confirm, Repeats
 from sweeps.stats.verdict import RULE
 
-_TINY = Spec(
+if TYPE_CHECKING:
+    from sweeps.usecases.create import SpecRequest
+
+_TINY = KdSpec(
     preset="tiny",
     source=DatasetSpec(dataset="digits", images=1078, teacher="cnn-small-narrow", teacher_epochs=6, epochs=4),
     target=DatasetSpec(dataset="digits-rgb", images=1078, teacher="cnn-small-narrow", teacher_epochs=10, epochs=6),
@@ -23,13 +25,13 @@ _TINY = Spec(
     training=Training(
         batch_size=32, learning_rate=4e-3, schedule="average", average_steps=20, teacher_learning_rate=5e-3
     ),
-    search=Search(trials=8),
+    search=KdSearch(trials=8),
     confirm=Confirm(rounds=((2, 2),)),
-    transfer=Transfer(seeds=5, rule=RULE),
+    transfer=KdTransfer(seeds=5, rule=RULE),
     baselines=Baselines(methods=("mobilenet",)),
 )
 
-_QUICK = Spec(
+_QUICK = KdSpec(
     preset="quick",
     # Few images and many epochs: a student that sees each image three times has nothing to learn from a teacher, one
     # that sees it fifteen times has, in the same time. The recipe as well: bench/results/recipe.md.
@@ -37,9 +39,9 @@ _QUICK = Spec(
     target=DatasetSpec(dataset="cifar10", images=4_000, teacher="cnn-small", teacher_epochs=18, epochs=12),
     training=Training(learning_rate=4e-3, schedule="average", teacher_learning_rate=5e-3),
     # bench/results/samplers.md: of the searches with 29 trainings, Sobol points with halving end nearest to the best.
-    search=Search(trials=10, sampler="qmc"),
+    search=KdSearch(trials=10, sampler="qmc"),
     confirm=Confirm(rounds=((4, 1), (2, 2))),
-    transfer=Transfer(seeds=8, other_seeds=6, rule=RULE),
+    transfer=KdTransfer(seeds=8, other_seeds=6, rule=RULE),
     # Four cheap searches more, from other starting points: which points a search finds is the larger part of what is
     # uncertain about the regret. bench/results/answer.md.
     outer=Repeats(searches=5, trials=8, rounds=((3, 1),), seeds=4),
@@ -63,21 +65,21 @@ PRESETS = {
             ),
         }
     ),
-    "full": Spec(
+    "full": KdSpec(
         preset="full",
         source=DatasetSpec(dataset="mnist", images=50_000, teacher="keras-teacher", teacher_epochs=10, epochs=20),
         target=DatasetSpec(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
         # bench/results/recipe.md: of three recipes the best with 20,000 images, too. bench/results/samplers.md: with
         # many trials TPE that lags behind by eight, and halving, end nearest to the best.
         training=Training(learning_rate=4e-3, schedule="average"),
-        search=Search(trials=100),
+        search=KdSearch(trials=100),
         confirm=Confirm(rounds=((16, 2), (4, 10))),
-        transfer=Transfer(
+        transfer=KdTransfer(
             seeds=30,
             margin=0.3,
             rule=RULE,
             source_arms=SOURCE_ARMS + CONTROLS,
-            target_arms=(*TARGET_ARMS, *CONTROLS, AUTOKERAS_ARM),
+            target_arms=(*TARGET_ARMS, *CONTROLS, AUTOKERAS),
         ),
         outer=Repeats(teachers=3, searches=5, trials=40, rounds=((10, 2), (3, 5)), seeds=10),
         baselines=Baselines(
@@ -92,13 +94,6 @@ PRESETS = {
     ),
 }
 
-# Lowest and highest sd between seeds of the paired difference of two points, test accuracy points, and where it was
-# measured: it depends on how near the points lie. What `create` says a plan can resolve. By target and student.
-PAIRED_SD = {("cifar10", "keras-student"): (0.25, 0.48, "bench/results/recipe.md, preset quick")}
-
-# The same between searches, of the mean regret of each: what a search of preset quick finds is partly luck.
-SEARCH_SD = {("cifar10", "keras-student"): (0.1, 0.69, "bench/results/answer.md")}
-
 # Wall minutes on 2 cores, as measured: what any sweep and each of its tasks are expected to take is reckoned from them.
 MINUTES = {"tiny": 1, "quick": 10, "compare": 16}
 
@@ -110,7 +105,7 @@ WITHOUT_DOWNLOAD = {
 }
 
 
-def preset(name: str) -> Spec:
+def preset(name: str) -> KdSpec:
     """Return the preset of that name; SpecError lists those that exist."""
     if name in PRESETS:
         return PRESETS[name]
@@ -119,7 +114,7 @@ def preset(name: str) -> Spec:
     raise SpecError(f"no preset {name!r}; presets: {', '.join(PRESETS)}{hint}")
 
 
-def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = (), alone: bool = False) -> Spec:
+def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), alone: bool = False) -> KdSpec:
     """Put a spec on other datasets. Datasets that it or a preset knows bring their settings along.
 
     So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
@@ -152,52 +147,30 @@ def on(spec: Spec, *, source: str | None = None, targets: Sequence[str] = (), al
     return override(spec, roles)
 
 
-@dataclass(frozen=True)
-class SpecRequest:
-    """The options of `run` and `create` that make a spec.
+def requested(request: "SpecRequest") -> KdSpec:
+    """Return the spec that the options of `run` and `create` make, its changes aside.
 
-    base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
-    `sweeps.spec.model.override`. source, targets: datasets, as in `sweeps.distill.presets.on`. dataset: one alone, in
-    their place. teacher, student: of every dataset for which `changes` name no other.
+    Raises:
+        SpecError: they make none.
     """
-
-    base: Spec | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    source: str | None = None
-    targets: Sequence[str] = ()
-    teacher: str | None = None
-    student: str | None = None
-    dataset: str | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing but the name of a sweep was given."""
-        return not any(vars(self).values())
-
-    def spec(self) -> Spec:
-        """Return the spec that all this makes.
-
-        Raises:
-            SpecError: it makes none.
-        """
-        if self.dataset and (self.source or self.targets):
-            other = "--source" if self.source else "--target"
-            raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
-        for role, name in zip(ROLES, (self.dataset or self.source, *self.targets), strict=False):
-            other = self.changes.get(f"{role}.dataset", name)
-            if name and other != name:
-                raise SpecError(f"{role}.dataset: got {name!r} and, by --set, {other!r}; give one of them")
-        base = self.base or preset("quick")
-        if self.dataset:
-            placed = on(base, source=self.dataset, alone=True)
-        else:
-            placed = on(base, source=self.source, targets=self.targets)
-        taught = {f"{role}.teacher": self.teacher for role in _taught_by(placed, self.teacher)} if self.teacher else {}
-        learning = {f"{role}.student": self.student for role in placed.roles} if self.student else {}
-        return override(placed, taught | learning | dict(self.changes))
+    dataset, changes = request.dataset, request.changes
+    if dataset and (request.source or request.targets):
+        other = "--source" if request.source else "--target"
+        raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
+    for role, name in zip(ROLES, (dataset or request.source, *request.targets), strict=False):
+        other = changes.get(f"{role}.dataset", name)
+        if name and other != name:
+            raise SpecError(f"{role}.dataset: got {name!r} and, by --set, {other!r}; give one of them")
+    base = preset("quick") if request.base is None else of_distillation(request.base)
+    placed = on(base, source=dataset or request.source, targets=request.targets, alone=bool(dataset))
+    teacher, student = request.teacher, request.student
+    taught = {f"{role}.teacher": teacher for role in _taught_by(placed, teacher)} if teacher else {}
+    learning = {f"{role}.student": student for role in placed.roles} if student else {}
+    own = {key: value for key, value in (taught | learning).items() if key not in changes}
+    return override(placed, own)
 
 
-def _taught_by(spec: Spec, teacher: str) -> Sequence[str]:
+def _taught_by(spec: KdSpec, teacher: str) -> Sequence[str]:
     """Return the roles that a teacher is meant for: all of them, or the one whose dataset its file names."""
     from kd.teachers.logits_file import PREFIX, read  # here: NumPy takes a while to import, and most commands need none
 

@@ -1,18 +1,25 @@
-"""The section of a report on what trainings and models cost."""
+"""What a distillation adds to the pages: data and training in Methods, what trainings and models cost."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sweeps.distill.arms import AUTOKERAS_ARM
+from pydantic import TypeAdapter
+
+from sweeps.distill.arms import AUTOKERAS
 from sweeps.distill.cost import MULTIPLES, BreakEven
+from sweeps.distill.space import known
+from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.findings.findings import Findings
 from sweeps.findings.rows import Row
 from sweeps.plan.jobs import Measured
 from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
 from sweeps.report.words import display_name, number, percentage
 from sweeps.stats.estimates import pareto_front
+from sweeps.trainers.protocol import ReportParts
 
+_EVENS = TypeAdapter(tuple[BreakEven, ...])
 _COLUMNS = columns(
     "method",
     "MACs (million)",
@@ -34,13 +41,13 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
         return []
     blocks: list[Block] = []
     kinds = findings.provenance.machine_kinds
-    evens = {even.dataset: even for even in findings.break_evens}
+    evens = {even.dataset: even for even in read_evens(findings.own)}
     for role in findings.report_roles:
         dataset = findings.spec.role(role).dataset
         rows = [
             _cells(row, model)
             for row, model in measured  # of the students, which are one network, the one that was measured
-            if row.dataset == dataset and (row.kind != "arm" or row.method in ("best", AUTOKERAS_ARM))
+            if row.dataset == dataset and (row.kind != "arm" or row.method in ("best", AUTOKERAS))
         ]
         if rows:
             blocks += [Heading(f"On {display_name(dataset)}", level=3), table(_COLUMNS, rows)]
@@ -67,6 +74,11 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
             )
         )
     return [Fold("Cost, and when to use what", "size, speed, seconds of training", (*blocks, *figures), printed=True)]
+
+
+def read_evens(own: Mapping[str, Any]) -> tuple[BreakEven, ...]:
+    """Return AutoKeras against the sweep, as `sweeps.distill.cost.break_evens` found it; own: of the findings."""
+    return _EVENS.validate_python(own.get("break_evens", ()))
 
 
 def break_even_sentence(even: BreakEven) -> str:
@@ -121,7 +133,7 @@ def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
         measured = row.measured
         if row.dataset != dataset or row.test is None or measured is None:
             continue
-        if row.kind == "arm" and row.method not in ("best", "scratch", AUTOKERAS_ARM):
+        if row.kind == "arm" and row.method not in ("best", "scratch", AUTOKERAS):
             continue  # the other arms are the same network, and only say why
         if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
             choices.append(
@@ -172,3 +184,100 @@ def _cells(row: Row, model: Measured) -> list[str]:
         number(row.train_cpu_s, ".1f"),
         number(row.shared_cpu_s, ".0f"),
     ]
+
+
+def _data(spec: KdSpec) -> str:
+    roles = [(role, spec.role(role)) for role in spec.roles]
+    data = "; ".join(f"{_role(role, spec)} {part.dataset}, {part.images:,} training images" for role, part in roles)
+    text = (
+        f"**Data.** {data[0].upper()}{data[1:]}. Training subsets are stratified by class. Selection uses validation"
+        " images that are held out from the training data. Only the trainings on fresh seeds that compare the arms, and"
+        " the final measurement, read the test images, after every selection is frozen."
+    )
+    crops = [f"{part.dataset} ({part.views} views)" for _, part in roles if part.augment != "none"]
+    if crops:
+        text += (
+            f" Augmentation: random crops and flips on {', '.join(crops)}; the views of each image are fixed, and the"
+            " teacher's logits are those of the same view (He et al. 2015; Beyer et al. 2021)."
+        )
+    return text
+
+
+def _training(spec: KdSpec) -> str:
+    training = spec.training
+    teachers = _listed(spec, lambda part: f"{part.teacher}, {part.teacher_epochs} epochs")
+    students = _listed(spec, lambda part: f"{part.student}, {part.epochs} epochs")
+    several = "" if spec.outer.teachers == 1 else f" On each dataset {spec.outer.teachers} teachers are trained."
+    return (
+        f"**Training.** Teachers learn from labels alone ({teachers}; Adam, learning rate"
+        f" {training.teacher_learning_rate:g} with cosine decay to 0); their logits are computed once.{several}"
+        f" Students ({students}; Adam, {_rate(training)}) minimise `{formula(training.distillation)}`"
+        f"{_source(training.distillation)}; alpha weighs the labels. Batches of {training.batch_size}."
+    )
+
+
+def _source(loss: str) -> str:
+    builtin = known(loss)
+    return f" ({builtin.source.partition(',')[0]})" if builtin else ""
+
+
+def _rate(training: Training) -> str:
+    if training.schedule == "average":
+        return (
+            f"constant learning rate {training.learning_rate:g}; the student is the exponential moving average of its"
+            f" weights over about {training.average_steps} steps (Polyak & Juditsky 1992)"
+        )
+    return training.rate() + (" (Loshchilov & Hutter 2017)" if training.schedule == "cosine" else "")
+
+
+def _references(spec: KdSpec) -> str:
+    budget = spec.baselines
+    limits = {
+        "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs and"
+        f" {budget.autokeras_parameters:,} parameters)"
+    }
+    return "".join(
+        f" Baselines, trained once on {spec.role(role).dataset}:"
+        f" {', '.join(method + limits.get(method, '') for method in spec.baselines_on(role))}."
+        for role in spec.roles
+        if spec.baselines_on(role)
+    )
+
+
+def _listed(spec: KdSpec, describe: Callable[[DatasetSpec], str]) -> str:
+    """Return what each dataset has, once where it is the same for all."""
+    parts = [spec.role(role) for role in spec.roles]
+    if len({describe(part) for part in parts}) == 1:
+        return describe(parts[0])
+    return "; ".join(f"{part.dataset}: {describe(part)}" for part in parts)
+
+
+def _role(role: str, spec: KdSpec) -> str:
+    return "dataset" if not spec.targets else "source" if role == "source" else "target"
+
+
+class KdReport(ReportParts):
+    """See `sweeps.trainers.protocol.ReportParts`."""
+
+    @property
+    def figures(self) -> Sequence[Any]:  # type: ignore[override]
+        """The break-even with AutoKeras."""
+        from sweeps.distill.figures import FIGURES
+
+        return FIGURES
+
+    def methods(self, spec: KdSpec) -> Sequence[str]:
+        """Data and training."""
+        return _data(spec), _training(spec)
+
+    def references(self, spec: KdSpec) -> str:
+        """The comparison methods, with the limits of AutoKeras."""
+        return _references(spec)
+
+    def notes(self, spec: KdSpec) -> Sequence[str]:
+        """The loss."""
+        return (f"loss: `{formula(spec.training.distillation)}`; alpha weighs the labels",)
+
+    def cost(self, findings: Findings, figures: Iterable[Block]) -> Sequence[Block]:
+        """A table for each dataset and the advice."""
+        return section(findings, figures)

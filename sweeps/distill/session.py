@@ -1,31 +1,35 @@
-"""What trainings in one worker share: data, teachers, students; what their results say."""
+"""`KdTrainer`: teachers, students and comparison methods of one sweep, trained, tested and measured in one worker."""
 
+import hashlib
 import logging
 import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kd.config import BaselineResult, DistillConfig, TeacherResult, TrainingConfig, TrainResult
+from kd.config import CALIBRATION, BaselineResult, DistillConfig, TeacherResult, TrainingConfig, TrainResult
 from kd.data.custom import kind_of
-from kd.data.datasets import Dataset, Split, load, load_test
+from kd.data.datasets import Dataset, Split, load, load_test, positions
+from kd.errors import Unavailable
 from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
 from kd.tools.code import is_code
-from sweeps.distill.arms import AUTOKERAS_ARM, LABELS_ONLY, PLAIN_KD
-from sweeps.distill.spec import DatasetSpec, Training
+from kd.tools.processes import run_in_subprocess
+from sweeps.distill import jobs as child_jobs
+from sweeps.distill.arms import ARMS, AUTOKERAS, FOUND_NETWORK, SAME_COST
+from sweeps.distill.cost import count, equal_cost_epochs
+from sweeps.distill.space import LABELS_ONLY, TRAINING_PARAMS
+from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.errors import SweepError
-from sweeps.plan import jobs
-from sweeps.spec.model import Spec
+from sweeps.plan.identity import derive
 from sweeps.spec.stored import check_code
-from sweeps.spec.tables import TRAINING_PARAMS
-from sweeps.trainers.protocol import Point
+from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
 
 if TYPE_CHECKING:
     from kd.training.student import StudentTrainer
@@ -33,7 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Logits = npt.NDArray[np.float32]
-_SHOWN = ("test_accuracy", "parameters", "train_s")  # columns of the dashboard; what was known before are others
+# A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
+_GRACE_S = 60.0
 _COPY = "copy the file it was created from and pass --data DIR"
 _CURES = {
     "folder": "copy the folder it was created from and pass the folder that holds it as --data DIR",
@@ -42,15 +47,18 @@ _CURES = {
 
 
 @dataclass
-class TaskResources:
-    """The resources of one sweep in this process."""
+class KdTrainer:
+    """See `sweeps.trainers.protocol.Trainer`. Keeps datasets, logits and compiled students between its runs."""
 
-    spec: Spec
+    spec: KdSpec
+    artifacts: Artifacts
     _datasets: dict[str, Dataset] = field(default_factory=dict)
     _tests: dict[str, Split] = field(default_factory=dict)
     _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
+    _teachers: dict[tuple[str, str], Logits] = field(default_factory=dict)
+    _latest: "StudentTrainer | None" = None
 
-    def check_here(self) -> None:
+    def check(self) -> None:
         """Check that data and code here are those that the spec froze.
 
         Raises:
@@ -66,6 +74,177 @@ class TaskResources:
                     f"{wanted[:12]}; {_CURES.get(kind_of(part.dataset) or '', _COPY)}"
                 )
 
+    def train(self, run: Run, progress: Progress) -> Trained:
+        """Train a teacher or a student, fit a comparison method, or measure every model that was kept."""
+        if run.kind == "prepare":
+            return self._teach(run, progress)
+        if run.kind == "reference":
+            return self._fit(run, progress)
+        if run.kind == "measure":
+            return self._measure(progress)
+        return self._refit(run, progress) if run.arm == AUTOKERAS else self._distill(run, progress)
+
+    def test(self, run: Run, progress: Progress) -> float:
+        """Return the accuracy on the test images of the student that was trained last."""
+        assert self._latest is not None
+        return self._latest.accuracy(self._test_images(run.role))
+
+    def _teach(self, run: Run, progress: Progress) -> Trained:
+        role, dataset, numerics = self.spec.role(run.role), self.dataset(run.role), ""
+        training = TrainingConfig(
+            epochs=role.teacher_epochs,
+            batch_size=self.spec.training.batch_size,
+            learning_rate=self.spec.training.teacher_learning_rate,
+        )
+        taught: TeacherResult
+        if file := parse_teacher(role.teacher).logits:
+            places = positions(role.dataset, train_images=role.images, size=role.size)
+            taught = logits_file.teach(Path(file), dataset, places)
+        else:
+            log.info("%s: training the teacher %s", run.role, role.teacher)
+            with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+                taught, numerics = run_in_subprocess(
+                    child_jobs.teach,
+                    dataset,
+                    role.teacher,
+                    training,
+                    run.seed,
+                    views_of(role),
+                    self.spec.baselines.model_dump(),
+                    folder,
+                    on_step=progress.check,
+                    on_report=progress,
+                )
+        logits = np.ascontiguousarray(taught.logits).tobytes()
+        actual = hashlib.sha256(logits).hexdigest()
+        if role.logits_hash and actual != role.logits_hash:
+            raise SweepError(
+                f"{role.teacher} here gives logits {actual[:12]}, the sweep was created with"
+                f" {role.logits_hash[:12]}; copy the file that it was created from"
+            )
+        facts = {"model": role.teacher, "weights": dict(taught.provenance)}
+        return trained(
+            taught.result,
+            dataset,
+            facts=facts | {"logit_spread": logits_file.logit_spread(taught.logits)},
+            artifacts={"logits": logits} | ({"model": taught.model} if taught.model else {}),
+            detail=role.teacher,
+            numerics=numerics,
+        )
+
+    def _distill(self, run: Run, progress: Progress) -> Trained:
+        from kd.training.numerics import fingerprint  # as TensorFlow: not before a student is trained
+
+        assert run.point is not None
+        role, arm = run.role, run.arm or None
+        dataset, logits = self.dataset(role), self._logits(role, run.prepared)
+        settings = settings_of(self.spec.training, run.point, arm)
+        student = self.trainer(role, logits, settings)
+        student.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
+        epochs = self._same_cost(role) if arm == SAME_COST else settings.epochs
+        rate = settings.learning_rate
+        result = student.train(settings.distill, seed=run.seed, epochs=epochs, learning_rate=rate, on_step=progress)
+        self._latest = student
+        return trained(
+            result,
+            dataset,
+            facts={"loss": formula(settings.loss)} | ({} if epochs is None else {"epochs": epochs}),
+            artifacts={"model": student.model_bytes()} if run.keep else {},
+            detail=self.spec.role(role).student,
+            numerics=fingerprint(),
+        )
+
+    def _same_cost(self, role: str) -> int:
+        """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
+
+        def make() -> dict[str, Any]:
+            macs = {}
+            for key in dict.fromkeys(("source", role)):
+                (teacher,) = self.artifacts.finished("prepare", role=key, prepared="")
+                part = self.spec.role(key)
+                if "model" not in teacher.artifacts:
+                    raise Unavailable(f"scratch-same-cost: what {part.teacher} cost is not known")
+                model = self.artifacts.get(teacher.run, "model")
+                macs[key] = count(part.student, part.teacher, self.dataset(key), model=model)
+            epochs = {"epochs": equal_cost_epochs(self.spec, macs, role)}
+            return epochs | {key: asdict(counted) for key, counted in macs.items()}
+
+        return int(self.artifacts.once(f"same-cost.{role}", make)["epochs"])
+
+    def _refit(self, run: Run, progress: Progress) -> Trained:
+        """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
+
+        Raises:
+            Unavailable: AutoKeras found none.
+        """
+        assert run.point is not None
+        fits = self.artifacts.finished("reference", role=run.role, method=AUTOKERAS)
+        if not fits:
+            raise Unavailable(
+                f"AutoKeras found no network on {self.spec.role(run.role).dataset}: there is none to train"
+            )
+        epochs = self.spec.baselines.autokeras_epochs
+        student = self.found_network(run.role, lambda: self.artifacts.get(fits[0].run, "model"), epochs=epochs)
+        distill = settings_of(self.spec.training, run.point, AUTOKERAS).distill
+        result = student.train(distill, seed=run.seed, on_step=progress)
+        self._latest = student
+        return trained(result, self.dataset(run.role), facts={"epochs": epochs}, detail=FOUND_NETWORK)
+
+    def _fit(self, run: Run, progress: Progress) -> Trained:
+        limits, dataset = self.spec.baselines, self.dataset(run.role)
+        with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+            result: BaselineResult = run_in_subprocess(
+                child_jobs.fit_baseline,
+                run.method,
+                dataset,
+                limits.model_dump(),
+                run.seed,
+                folder,
+                on_step=progress.check,
+                on_report=progress,
+                seconds=_GRACE_S + (limits.autokeras_seconds if run.method == "autokeras" else limits.seconds),
+            )
+        return trained(
+            result,
+            dataset,
+            facts={"method": run.method, "weights": dict(result.provenance), "curve": result.curve},
+            artifacts={"model": result.model},
+            detail=result.detail,
+            capped=result.capped,
+        )
+
+    def _measure(self, progress: Progress) -> Trained:
+        kept = [entry.run for entry in self.artifacts.finished() if "model" in entry.artifacts]
+        if not kept:
+            raise SweepError("no model was finished, so there is nothing to measure")
+        files = {
+            run.key: (self.artifacts.get(run, "model"), run.role, builder_of(run, self.spec.role(run.role)))
+            for run in kept
+        }
+        tests = {role: self._test_images(role) for role in {run.role for run in kept}}
+        seen = {role: self.dataset(role).validation.images[:CALIBRATION] for role in tests}
+        measured = run_in_subprocess(
+            child_jobs.measure_models, files, tests, seen, on_step=progress.check, on_report=lambda *_: progress()
+        )
+        student = next((run.key for run in kept if run.keep and run.role == "source"), kept[0].key)
+        return Trained(score=measured[student]["latency_ms_p50"], facts={"models": measured})
+
+    def _logits(self, role: str, prepared: str) -> Logits:
+        """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""
+        if (role, prepared) not in self._teachers:
+            (teacher,) = self.artifacts.finished("prepare", role=role, prepared=prepared)
+            dataset, data = self.dataset(role), teacher.facts.get("data")
+            if data is None or data["split_hash"] != dataset.split_hash:
+                raise SweepError(
+                    f"the teacher saw other {dataset.name} training images than this worker has; "
+                    "its logits would be misaligned"
+                )
+            views = views_of(self.spec.role(role))
+            shape = (len(dataset.train.labels), dataset.classes)
+            logits = np.frombuffer(self.artifacts.get(teacher.run, "logits"), np.float32)
+            self._teachers[role, prepared] = logits.reshape(shape if views == 1 else (views, *shape))
+        return self._teachers[role, prepared]
+
     def dataset(self, role: str) -> Dataset:
         """Return the training and validation images of a role."""
         if role not in self._datasets:
@@ -74,8 +253,8 @@ class TaskResources:
             self._datasets[role] = replace(loaded, name=part.shown)
         return self._datasets[role]
 
-    def test(self, role: str) -> Split:
-        """Return the test images of a role; read in transfer and measure only."""
+    def _test_images(self, role: str) -> Split:
+        """Return the test images of a role."""
         if role not in self._tests:
             part = self.spec.role(role)
             self._tests[role] = load_test(part.dataset, size=part.size)
@@ -103,7 +282,7 @@ class TaskResources:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # every new seed reads the file again
             path = Path(folder) / "found.keras"
             path.write_bytes(model())
-            settings = settings_of(self.spec.training, LABELS_ONLY, AUTOKERAS_ARM)
+            settings = settings_of(self.spec.training, LABELS_ONLY, AUTOKERAS)
             self._trainers[name] = self._compiled(role, str(path), None, epochs, settings)
         return self._trainers[name]
 
@@ -156,12 +335,12 @@ def settings_of(training: Training, point: Point, arm: str | None) -> StudentSet
     Args:
         arm: of transfer; None in the searches. Some arms are trained with the loss kd in any case.
     """
-    more = dict(point.more)
-    plain = arm in PLAIN_KD
+    more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
+    plain = arm is not None and "loss" in ARMS[arm].settings
     own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINING_PARAMS}
     return StudentSettings(
         loss="kd" if plain else training.distillation,
-        distill=DistillConfig(temperature=point.temperature, alpha=point.alpha, own=tuple(own.items())),
+        distill=DistillConfig(temperature=point["temperature"], alpha=point["alpha"], own=tuple(own.items())),
         batch_size=int(more.get("batch_size", training.batch_size)),
         epochs=int(more["epochs"]) if "epochs" in more else None,
         learning_rate=more.get("learning_rate"),
@@ -189,86 +368,27 @@ def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *,
     return logits_file.uniform(logits) if arm == "label-smoothing" else logits
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What one attempt found.
-
-    score: what the stage is ranked and watched by; a fraction, or milliseconds in measure.
-    values: everything that is stored.
-    attrs: the few of them that the dashboard shows as columns.
-    """
-
-    score: float
-    values: jobs.StoredOutcome
-    attrs: dict[str, Any]
-    epoch_values: tuple[float | None, ...] = ()
-
-
-def outcome_of(task: jobs.Payload, params: dict[str, Any], values: jobs.TrainedOutcome) -> Outcome:
-    """Return the outcome of a training, ranked by its validation accuracy."""
-    dumped = values.model_dump(include=set(_SHOWN) & values.model_fields_set - set(params))
-    attrs = {name: dumped[name] for name in _SHOWN if name in dumped}
-    if isinstance(task, jobs.TeacherTask | jobs.BaselineTask):
-        attrs["detail"] = values.detail
-    return Outcome(score=values.val_accuracy, values=values, attrs=attrs, epoch_values=values.epoch_val_accuracy)
-
-
-def builder_of(task: jobs.Payload, role: DatasetSpec) -> str:
-    """Return the user's function that built the model that a task kept; "" if none did.
+def builder_of(run: Run, role: DatasetSpec) -> str:
+    """Return the user's function that built the model that a run kept; "" if none did.
 
     Args:
         role: what the spec says of the dataset that it was trained on.
     """
-    if isinstance(task, jobs.TeacherTask):
+    if run.kind == "prepare":
         return parse_teacher(role.teacher).builder
-    return role.student if isinstance(task, jobs.StudentTask) and is_code(role.student) else ""
+    return role.student if run.kind == "train" and is_code(role.student) else ""
 
 
-def training_of(result: TrainResult | BaselineResult) -> dict[str, Any]:
-    """Return what the table needs of every training; models and weights are kept as blobs."""
-    names = ("val_accuracy", "parameters", "train_images", "train_s", "cpu_s", "seed")
-    curve = {"epoch_val_accuracy": result.epoch_val_accuracy} if isinstance(result, TrainResult) else {}
-    return {name: getattr(result, name) for name in names} | curve
-
-
-def source_of(dataset: Dataset) -> dict[str, Any]:
-    """Return the name of a dataset and where it came from."""
-    data = jobs.DataOrigin(origin=dataset.origin, content_hash=dataset.content_hash, split_hash=dataset.split_hash)
-    return {"dataset": dataset.name, "data": data}
-
-
-def teacher_of(
-    role: DatasetSpec,
-    dataset: Dataset,
-    taught: TeacherResult,
-    *,
-    kept: Callable[[bytes], str],
-    numerics: str = "",
-) -> jobs.TeacherOutcome:
-    """Return the outcome of a teacher.
-
-    Args:
-        kept: stores bytes and returns their digest.
-        numerics: of the process that trained it; empty for a file of logits.
-
-    Raises:
-        SweepError: the file here holds other logits than the one that the sweep was created with.
-    """
-    blobs = {"logits": kept(np.ascontiguousarray(taught.logits).tobytes())}
-    if role.logits_hash and blobs["logits"] != role.logits_hash:
-        raise SweepError(
-            f"{role.teacher} here gives logits {blobs['logits'][:12]}, the sweep was created with"
-            f" {role.logits_hash[:12]}; copy the file that it was created from"
-        )
-    if taught.model:
-        blobs["model"] = kept(taught.model)
-    return jobs.TeacherOutcome(
-        **training_of(taught.result),
-        **source_of(dataset),
-        model=role.teacher,
-        logit_spread=logits_file.logit_spread(taught.logits),
-        detail=role.teacher,
-        weights=dict(taught.provenance),
-        numerics=numerics,
-        blobs=blobs,
+def trained(result: TrainResult | BaselineResult, dataset: Dataset, **more: Any) -> Trained:
+    """Return what a training gives, with where its data came from; more: fields of `Trained`."""
+    origin = {"origin": dataset.origin, "content_hash": dataset.content_hash, "split_hash": dataset.split_hash}
+    facts = {"dataset": dataset.name, "data": origin, "train_images": result.train_images, **more.pop("facts", {})}
+    return Trained(
+        score=result.val_accuracy,
+        curve=result.epoch_val_accuracy if isinstance(result, TrainResult) else (),
+        train_s=result.train_s,
+        cpu_s=result.cpu_s,
+        size=result.parameters,
+        facts=facts,
+        **more,
     )

@@ -13,8 +13,8 @@ https://github.com/haitongli/knowledge-distillation-pytorch, model/net.py, `loss
 
 from collections.abc import Mapping
 
-from sweeps.spec.tables import TRAINING_PARAMS
-from sweeps.trainers.protocol import Number, Point
+from sweeps.distill.space import TRAINING_PARAMS, of_training
+from sweeps.trainers.protocol import Point, Value
 
 _KD = """\
 # kd
@@ -66,17 +66,19 @@ def snippets(point: Point, *, loss: str, own: Mapping[str, float]) -> dict[str, 
         loss: its name in the spec.
         own: the loss's own parameters that are fixed.
     """
-    searched = {name: value for name, value in point.more if name not in TRAINING_PARAMS}
+    temperature, alpha = point["temperature"], point["alpha"]
+    more = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
+    searched = {name: value for name, value in more.items() if name not in TRAINING_PARAMS}
     values = tuple(sorted({**own, **searched}.items()))
     named = "" if loss == "kd" else f", loss={loss!r}, own={values!r}"
-    tuned = {name: value for name, value in point.more if name in TRAINING_PARAMS}
-    filled = {"temperature": point.temperature, "alpha": point.alpha, "teacher_weight": 1 - point.alpha, "loss": named}
+    tuned = of_training(point)
+    filled = {"temperature": temperature, "alpha": alpha, "teacher_weight": 1 - alpha, "loss": named}
     texts = {"kd": _KD} if loss != "kd" else {"kd": _KD, "keras": _KERAS, "pytorch": _PYTORCH}
     above = f"# tuned with {_arguments(tuned)}\n" if tuned else ""
     return {name: above + text.format(**filled, **_training(tuned)).rstrip() for name, text in texts.items()}
 
 
-def _training(tuned: Mapping[str, Number]) -> dict[str, str]:
+def _training(tuned: Mapping[str, Value]) -> dict[str, str]:
     """Return the parts of the code that set what was tuned of the training; what was not is left to who pastes it."""
     rate = tuned.get("learning_rate")
     fit = {name: tuned[name] for name in ("batch_size", "epochs") if name in tuned}
@@ -99,5 +101,5 @@ def _training(tuned: Mapping[str, Number]) -> dict[str, str]:
     }
 
 
-def _arguments(values: Mapping[str, Number]) -> str:
+def _arguments(values: Mapping[str, Value]) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in values.items())

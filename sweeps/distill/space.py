@@ -1,17 +1,157 @@
-"""Ranges and defaults of T, alpha, training settings and loss parameters."""
+"""Ranges and defaults of T, alpha, training settings and loss parameters; the points that nobody tuned."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
+from pydantic import AfterValidator, BeforeValidator
+
+from kd.losses.builtin import LOSSES
+from kd.losses.loss import Loss
 from storage.studies.space import Choice, Range, Space, Whole
-from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_PAPER, DEFAULT_POINTS, PLAIN_KD, SCALED
-from sweeps.distill.spec import defaults, known
-from sweeps.spec.model import Spec
-from sweeps.spec.tables import TRAINING_PARAMS
-from sweeps.trainers.protocol import Number, Point
+from sweeps.spec.tables import MOST
+from sweeps.trainers.protocol import Number, Point, Value
+
+if TYPE_CHECKING:
+    from sweeps.distill.spec import KdSpec
+
+SCALED = "best-scaled"
+PAPER = "default-paper"
 
 
-def search_space(spec: Spec) -> Space:
+def _at(temperature: float, alpha: float) -> Point:
+    return Point.of({"temperature": temperature, "alpha": alpha})
+
+
+LABELS_ONLY = _at(1.0, 1.0)  # alpha = 1 switches the teacher off, whatever T
+
+# (temperature, alpha) that people use without tuning, and where they come from.
+DEFAULTS = {
+    "default-keras-io": _at(10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
+    "default-keras": _at(3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
+}
+FIXED_POINTS = {
+    **DEFAULTS,
+    "scratch": LABELS_ONLY,
+    "scratch-same-cost": LABELS_ONLY,
+    "autokeras": LABELS_ONLY,
+    "label-smoothing": _at(1.0, 0.9),  # with a teacher to which all classes are alike: labels smoothed by 0.1
+}
+
+
+def known(name: str) -> Loss | None:
+    """Return the description of a loss of this package; None for a user's own."""
+    return LOSSES.get(name)
+
+
+def defaults(loss: str) -> dict[str, float]:
+    """Return the default of each own parameter of a loss of this package; empty for a user's own."""
+    description = known(loss)
+    return {} if description is None else {parameter.name: parameter.default for parameter in description.parameters}
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What the range of a setting may hold: low < value <= high; whole: whole numbers only."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def __str__(self) -> str:
+        """Format it as an error message shows it."""
+        kind = "whole numbers" if self.whole else "numbers"
+        return f"two {kind} [low, high] with {self.low:g} < low <= high <= {self.high:g}"
+
+
+TRAINING_PARAMS = {
+    "learning_rate": Bounds(0, 1),
+    "epochs": Bounds(0, MOST, whole=True),
+    "batch_size": Bounds(0, MOST, whole=True),
+}
+"""The settings of a training that a search may vary."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+# What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
+# was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
+RESERVED = (
+    "arm",
+    "dataset",
+    "model",
+    "method",
+    "role",
+    "seed",
+    "group",
+    "rank",
+    "ranks",
+    "repeat",
+    "score",
+    "more",
+    "n",
+)
+
+_COLUMNS = (
+    # tables of tasks and trainings
+    "task stage state attempt trial dataset arm more score test_accuracy seed train_s cpu_s worker reason sweep role",
+    "repeat val_accuracy",
+    # `best`, selections and surfaces as JSON
+    "loss confirmed mean low high n rank ranks candidates search_best answer_hash recipe paste",
+    "point accuracy incumbent",
+    "distillation loss_parameters trial_number number shared formula code student teacher source target target2",
+    "target3",
+    # outcomes, and the columns of the dashboard and of trackers
+    "model method group parameters train_images detail data weights numerics wall_s provenance blobs search",
+    "epoch_val_accuracy latency latency_ms_p50 retry_of",
+)
+RESERVED_NEW = frozenset(name for names in _COLUMNS for name in names.split())
+"""What stands beside a searched parameter in records, tables or JSON: as the name of one it would be taken for that."""
+
+
+def _checked(space: Any) -> dict[str, tuple[Number, Number]]:
+    if not isinstance(space, Mapping):
+        raise ValueError("a table of ranges, such as { learning_rate = [0.001, 0.01] }")
+    for name, ends in space.items():
+        if name in ("temperature", "alpha"):
+            raise ValueError(f"further parameters; {name} has a key of its own: search.{name}")
+        if not _NAME.fullmatch(name) or name in RESERVED:
+            raise ValueError(
+                f"{', '.join(TRAINING_PARAMS)}, or a parameter of the loss, such as beta; {name!r} is no name for one"
+            )
+        bounds = TRAINING_PARAMS.get(name)
+        if not _is_range(ends, bounds):
+            raise ValueError(f"{name}: {bounds or 'two numbers [low, high] with low <= high'}; got {ends!r}")
+    return {name: (low, high) for name, (low, high) in space.items()}
+
+
+def _is_range(ends: Any, bounds: Bounds | None) -> bool:
+    if not isinstance(ends, Sequence) or isinstance(ends, str) or len(ends) != 2:
+        return False
+    kinds = (int,) if bounds and bounds.whole else (int, float)
+    if not all(isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) for value in ends):
+        return False
+    return ends[0] <= ends[1] and (bounds is None or (bounds.low < ends[0] and ends[1] <= bounds.high))
+
+
+ExtraSpace = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidator(_checked)]
+"""A table of ranges [low, high] by name."""
+
+
+def ends_within(low: float, high: float, above: bool) -> AfterValidator:
+    """Check a range [low, high]."""
+
+    def check(value: tuple[float, float]) -> tuple[float, float]:
+        ok = all(map(math.isfinite, value)) and value[0] <= value[1] <= high
+        if not ok or value[0] < low or (above and value[0] == low):
+            sign = "<" if above else "<="
+            raise ValueError(f"two numbers [low, high] with {low:g} {sign} low <= high <= {high:g}")
+        return value
+
+    return AfterValidator(check)
+
+
+def search_space(spec: "KdSpec") -> Space:
     """Return the ranges of the search, the native search and both confirms: T, alpha, then further ones by name."""
     first: Space = {
         "temperature": Range(*spec.search.temperature, log=True),
@@ -20,12 +160,7 @@ def search_space(spec: Spec) -> Space:
     return first | {name: _range(name, *spec.search.space[name]) for name in sorted(spec.search.space)}
 
 
-def point_at(space: Space, unit: list[float]) -> Point:
-    """Return the point at these parts of the ranges, each in [0, 1), in the order of the space."""
-    return Point.of({name: bounds.at(part) for (name, bounds), part in zip(space.items(), unit, strict=True)})
-
-
-def untuned(spec: Spec, role: str) -> tuple[tuple[str, Number], ...]:
+def untuned(spec: "KdSpec", role: str) -> dict[str, Number]:
     """Return the further parameters as they are where nothing is searched: what the spec says of a dataset."""
     part, training = spec.role(role), spec.training
     values: dict[str, Number] = {
@@ -35,56 +170,31 @@ def untuned(spec: Spec, role: str) -> tuple[tuple[str, Number], ...]:
         "epochs": part.epochs,
         "batch_size": training.batch_size,
     }
-    return tuple((name, values[name]) for name in sorted(spec.search.space))
+    return {name: values[name] for name in sorted(spec.search.space)}
 
 
-def of_paper(spec: Spec, role: str) -> Point:
+def of_paper(spec: "KdSpec", role: str) -> Point:
     """Return the point of the paper of the spec's loss, which is one of this package."""
     loss = known(spec.training.distillation)
     assert loss is not None
     own = {name: value for name, value in defaults(loss.name).items() if name in spec.search.space}
-    more = dict(untuned(spec, role)) | own
-    return Point(loss.default_temperature, loss.default_alpha, tuple(sorted(more.items())))
+    point = {"temperature": loss.default_temperature, "alpha": loss.default_alpha}
+    return Point.of(point | untuned(spec, role) | own)
 
 
-def of_training(point: Point) -> tuple[tuple[str, Number], ...]:
-    """Return those further parameters of a point that are settings of the training, not of the loss."""
-    return tuple((name, value) for name, value in point.more if name in TRAINING_PARAMS)
+def of_training(point: Point) -> dict[str, Value]:
+    """Return those values of a point that are settings of the training, not of the loss."""
+    return {name: value for name, value in point.values if name in TRAINING_PARAMS}
 
 
-def trained_with(more: Mapping[str, Number], arm: str | None) -> dict[str, Number]:
-    """Return those further parameters that a student was trained with: an arm with plain kd has none of another loss.
-
-    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`.
-
-    Args:
-        arm: of transfer; None in the searches.
-    """
-    if arm not in PLAIN_KD:
-        return dict(more)
-    left_out = ("epochs",) if arm == AUTOKERAS_ARM else ()
-    return {name: value for name, value in more.items() if name in TRAINING_PARAMS and name not in left_out}
-
-
-def ends_near(spec: Spec, point: Point, part: float) -> list[tuple[str, float]]:
-    """Return the ends of the searched ranges that a point lies at, within that part of a range, by parameter."""
-    ends = []
-    for name, bounds in search_space(spec).items():
-        if isinstance(bounds, Range) and bounds.high > bounds.low:
-            place = bounds.fraction(point.as_dict()[name])
-            if min(place, 1 - place) <= part:
-                ends.append((name, bounds.low if place <= part else bounds.high))
-    return ends
-
-
-def transfer_space(spec: Spec) -> Space:
+def transfer_space(spec: "KdSpec") -> Space:
     """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
-    named = any(DEFAULT_PAPER in spec.arms(role) for role in spec.roles)
+    named = any(PAPER in spec.arms(role) for role in spec.roles)
     papers = [of_paper(spec, role) for role in spec.roles] if named else []
-    fixed_points = [*DEFAULT_POINTS.values(), *papers]
+    fixed_points = [*FIXED_POINTS.values(), *papers]
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
-    temperatures = [t_low, t_high, *(point.temperature for point in fixed_points)]
-    alphas = [a_low, a_high, *(point.alpha for point in fixed_points)]
+    temperatures = [t_low, t_high, *(point["temperature"] for point in fixed_points)]
+    alphas = [a_low, a_high, *(point["alpha"] for point in fixed_points)]
     wider = 20.0 if any(SCALED in spec.arms(role) for role in spec.roles) else 1.0  # teachers differ by less than that
     space: Space = {
         "temperature": Range(min(temperatures) / wider, max(temperatures) * wider, log=True),
@@ -92,8 +202,8 @@ def transfer_space(spec: Spec) -> Space:
     }
     for name in sorted(spec.search.space):
         low, high = spec.search.space[name]
-        fixed = [dict(untuned(spec, role))[name] for role in spec.roles]
-        fixed += [dict(point.more)[name] for point in papers]
+        fixed = [untuned(spec, role)[name] for role in spec.roles]
+        fixed += [point[name] for point in papers]
         if name == "batch_size":
             space[name] = Choice(tuple(sorted({*_powers(int(low), int(high)), *fixed})))
         else:

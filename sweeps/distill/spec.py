@@ -1,17 +1,50 @@
-"""Tables of datasets, training, baselines; losses as a spec names them."""
+"""`KdSpec`: the spec of a distillation; its tables of datasets, training, search, baselines."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from kd.baselines.methods import METHODS
 from kd.config import Schedule
 from kd.losses.builtin import LOSSES
-from kd.losses.loss import Loss, is_users
+from kd.losses.loss import is_users
+from sweeps.distill.arms import AUTOKERAS, CONTROLS, SAME_COST, SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within, known
+from sweeps.errors import SpecError
 from sweeps.spec import tables
+from sweeps.spec.model import ROLES, Spec
+
+MOST_IMAGES = 100_000_000
+LEAST_PIXELS, MOST_PIXELS = 8, 4_096  # of a side; no smaller image is trained on
+MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logits
+MOST_PARAMETERS = 10_000_000_000
+_WRITTEN = ("mnist", "digits", "digits-rgb")
+
+_Side = Annotated[int, Field(ge=LEAST_PIXELS, le=MOST_PIXELS, strict=True)]
 
 
-class DatasetSpec(tables.SpecModel):
+def _both_sides(size: tuple[int, ...]) -> tuple[int, ...]:
+    if len(size) not in (0, 2):
+        raise ValueError("[height, width], or [] for images that all have one size")
+    return size
+
+
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(tables.meant(name, METHODS) + ", ".join(METHODS))
+    return name
+
+
+_Method = Annotated[str, AfterValidator(_known_method)]
+
+
+class DatasetSpec(tables.RoleSpec):
     """A dataset and what is trained on it."""
+
+    ORDER: ClassVar[tuple[str, ...]] = (
+        *("dataset", "images", "teacher", "teacher_epochs", "student", "epochs", "augment", "views"),
+        *("content_hash", "logits_hash", "name", "size"),
+    )
 
     dataset: str = Field(
         min_length=1, description="mnist, digits, ..., or one's own: FILE.npz, a folder of images, or ./file.py:load"
@@ -19,7 +52,7 @@ class DatasetSpec(tables.SpecModel):
     images: int = Field(
         default=0,
         ge=0,
-        le=tables.MOST_IMAGES,
+        le=MOST_IMAGES,
         strict=True,
         description="training images, stratified by class, from the training split; 0 = all, filled in by create",
     )
@@ -34,7 +67,7 @@ class DatasetSpec(tables.SpecModel):
     views: int = Field(
         default=8,
         ge=1,
-        le=tables.MOST_VIEWS,
+        le=MOST_VIEWS,
         strict=True,
         description="with flip-crop: fixed views of each image, each with its own logits",
     )
@@ -42,26 +75,18 @@ class DatasetSpec(tables.SpecModel):
     logits_hash: str = Field(
         default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
     )
-    name: Annotated[str, AfterValidator(tables.free_name)] = Field(
-        default="", description="of an own dataset: what it is called instead of its path"
-    )
-    size: Annotated[tuple[tables.Side, ...], AfterValidator(tables.both_sides)] = Field(
+    size: Annotated[tuple[_Side, ...], AfterValidator(_both_sides)] = Field(
         default=(), description="[height, width] that all images of a folder get"
     )
-
-    @property
-    def shown(self) -> str:
-        """What the dataset is called wherever it is shown: its name, or what stands for it."""
-        return self.name or self.dataset
 
 
 class Baselines(tables.SpecModel):
     """Fixed comparison trials."""
 
-    methods: Annotated[tuple[tables.Method, ...], tables.EachOnce] = Field(
+    methods: Annotated[tuple[_Method, ...], tables.EachOnce] = Field(
         default=("autokeras", "mobilenet"), description="on the target; NAME or NAME-tuned for a pretrained network"
     )
-    source_methods: Annotated[tuple[tables.Method, ...], tables.EachOnce] = Field(
+    source_methods: Annotated[tuple[_Method, ...], tables.EachOnce] = Field(
         default=(), description="the same on the source"
     )
     seconds: tables.Seconds = Field(
@@ -76,7 +101,7 @@ class Baselines(tables.SpecModel):
         default=("vanilla",), min_length=1
     )
     autokeras_parameters: int = Field(
-        default=2_000_000, ge=1, le=tables.MOST_PARAMETERS, strict=True, description="a larger model is not trained"
+        default=2_000_000, ge=1, le=MOST_PARAMETERS, strict=True, description="a larger model is not trained"
     )
 
     def on(self, role: str) -> tuple[str, ...]:
@@ -84,9 +109,11 @@ class Baselines(tables.SpecModel):
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
 
 
-def known(name: str) -> Loss | None:
-    """Return the description of a loss of this package; None for a user's own."""
-    return LOSSES.get(name)
+def of_distillation(spec: Spec) -> "KdSpec":
+    """Return the spec as one of a distillation; raise a SpecError where it is of another trainer."""
+    if not isinstance(spec, KdSpec):
+        raise SpecError(f"this is for sweeps of the trainer kd; this one has {spec.trainer.kind}")
+    return spec
 
 
 def formula(name: str) -> str:
@@ -116,14 +143,8 @@ def check_parameters(loss: str, key: str, names: list[str]) -> None:
     for name in names:
         if name not in own:
             has = f"its own are {', '.join(own)}" if own else "it has none of its own"
-            more = f"; allowed beside those: {', '.join(tables.TRAINING_PARAMS)}" if key == "search.space" else ""
+            more = f"; allowed beside those: {', '.join(TRAINING_PARAMS)}" if key == "search.space" else ""
             raise ValueError(f"{key}: got {name!r}, but loss {loss} has no such parameter: {has}{more}")
-
-
-def defaults(loss: str) -> dict[str, float]:
-    """Return the default of each own parameter of a loss of this package; empty for a user's own."""
-    description = known(loss)
-    return {} if description is None else {parameter.name: parameter.default for parameter in description.parameters}
 
 
 class Training(tables.SpecModel):
@@ -153,3 +174,88 @@ class Training(tables.SpecModel):
         return (
             constant if self.schedule == "constant" else f"{constant}, weights averaged over {self.average_steps} steps"
         )
+
+
+class KdSearch(tables.Search):
+    """The search for (T, alpha); the native search on the target is the same."""
+
+    temperature: Annotated[tuple[float, float], ends_within(0, 1000, above=True)] = Field(
+        default=(1.0, 20.0), description="log-uniform"
+    )
+    alpha: Annotated[tuple[float, float], ends_within(0, 1, above=False)] = Field(
+        default=(0.0, 1.0), description="uniform; weight of the labels"
+    )
+    space: ExtraSpace = Field(
+        default={},
+        description="more to search, as [low, high]: learning_rate (log), epochs, batch_size (powers of two times low),"
+        " and the loss's own parameters",
+    )
+
+
+class KdTransfer(tables.Transfer):
+    """The arms that are compared on seeds that no selection saw; only here is the test set read."""
+
+    source_arms: Annotated[tuple[Literal[SOURCE_ARMS + CONTROLS], ...], tables.EachOnce] = Field(  # type: ignore[valid-type]
+        default=SOURCE_ARMS, min_length=1
+    )
+    target_arms: Annotated[
+        tuple[Literal[TARGET_ARMS + CONTROLS + (SCALED, AUTOKERAS)], ...],  # type: ignore[valid-type]
+        tables.EachOnce,
+    ] = Field(default=TARGET_ARMS, min_length=1)
+
+
+class KdSpec(Spec):
+    """The whole sweep."""
+
+    ORDER: ClassVar[tuple[str, ...]] = (
+        *("preset", "seed", "note", *ROLES, "training", "search", "confirm", "transfer", "outer", "baselines"),
+        *("lease", "limits", "retry", "code"),
+    )
+    LATER: ClassVar[tuple[tuple[str, str], ...]] = (
+        *(("search", "space"), ("training", "distillation"), ("training", "loss_parameters"), ("transfer", "rule")),
+        *((role, key) for role in ROLES for key in ("name", "size")),
+    )
+    UNUSED: ClassVar[tuple[Any, ...]] = ("kd", 1)
+
+    source: DatasetSpec
+    target: DatasetSpec | None = None
+    target2: DatasetSpec | None = None
+    target3: DatasetSpec | None = None
+    training: Training = Training()
+    search: KdSearch
+    transfer: KdTransfer
+    baselines: Baselines = Baselines()
+
+    @model_validator(mode="after")
+    def _of_distillation(self) -> "KdSpec":
+        parts = [self.role(role) for role in self.roles]
+        for part in parts:
+            if part.augment == "flip-crop" and part.dataset in _WRITTEN:
+                raise ValueError(
+                    f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
+                )
+        if self.targets and AUTOKERAS in self.transfer.target_arms and AUTOKERAS not in self.baselines.methods:
+            raise ValueError(f"transfer.target_arms has {AUTOKERAS}, so baselines.methods must have it, too")
+        loss, space = self.training.distillation, self.search.space
+        check_parameters(loss, "search.space", [name for name in space if name not in TRAINING_PARAMS])
+        check_parameters(loss, "training.loss_parameters", list(self.training.loss_parameters))
+        if "epochs" in space and SAME_COST in {arm for role in self.roles for arm in self.arms(role)}:
+            raise ValueError(
+                f"search.space has epochs, so the arms cannot have {SAME_COST}: what a search costs varies"
+            )
+        for part in parts:
+            largest = max(self.training.batch_size, *space.get("batch_size", (1,)))
+            if 0 < part.images < largest:
+                raise ValueError(f"{part.dataset}: images ({part.images}) is less than one batch ({largest})")
+        return self
+
+    def role(self, name: str) -> DatasetSpec:
+        """The dataset of a role of `roles`, and what is trained on it."""
+        part: DatasetSpec = getattr(self, name)
+        return part
+
+    def baselines_on(self, role: str) -> tuple[str, ...]:
+        """Return the comparison methods on the dataset of a role; without a target, those of both run on the one."""
+        if self.targets or role != "source":
+            return self.baselines.on(role)
+        return tuple(dict.fromkeys((*self.baselines.methods, *self.baselines.source_methods)))

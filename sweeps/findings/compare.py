@@ -51,8 +51,10 @@ def _of_two(first: Findings, second: Findings) -> list[Pair]:
 
 def _same(first: Findings, role: str, second: Findings, other: str) -> bool:
     """Return whether two sweeps mean the same dataset: by its name, or by its content under another path."""
-    mine, theirs = first.spec.role(role), second.spec.role(other)
-    return mine.dataset == theirs.dataset or bool(mine.content_hash and mine.content_hash == theirs.content_hash)
+    if first.spec.role(role).dataset == second.spec.role(other).dataset:
+        return True
+    mine, theirs = first.spec.kind.content(first.spec, role), second.spec.kind.content(second.spec, other)
+    return bool(mine) and mine == theirs
 
 
 def _difference(first: Findings, role: str, second: Findings, other: str) -> Pair:
@@ -77,8 +79,8 @@ def _difference(first: Findings, role: str, second: Findings, other: str) -> Pai
 
 def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
     """Return why the two cannot be compared on a dataset, whatever their seeds; "" if they can."""
-    mine, theirs = first.spec.role(role), second.spec.role(other)
-    if mine.content_hash and theirs.content_hash and mine.content_hash != theirs.content_hash:
+    mine, theirs = first.spec.kind.content(first.spec, role), second.spec.kind.content(second.spec, other)
+    if mine and theirs and mine != theirs:
         return "not compared: other images under the same name"
     for findings, its_role in ((first, role), (second, other)):
         if "best" not in findings.spec.arms(its_role):
@@ -93,7 +95,7 @@ def _by_seed(findings: Findings, role: str) -> dict[int, float]:
 
     The number of a repeat says nothing: in another sweep it has another seed.
     """
-    seeds = {training.repeat: training.seed for training in of_arm(findings.trainings, role, "best")}
+    seeds = {training.work.repeat: training.work.seed for training in of_arm(findings.trainings, role, "best")}
     return {seeds[repeat]: value for repeat, value in accuracies(findings.trainings, role, "best").items()}
 
 
@@ -103,7 +105,13 @@ def _results(findings: Findings, role: str) -> set[Hashable]:
     The specs may differ in what is no part of the point, so the results have to be the same as well.
     """
     return {
-        (identity(training), made.val_accuracy, made.test_accuracy, made.epoch_val_accuracy, made.parameters)
+        (
+            identity(findings.spec, training),
+            made.val_accuracy,
+            made.test_accuracy,
+            made.epoch_val_accuracy,
+            made.parameters,
+        )
         for training in of_arm(findings.trainings, role, "best")
         if (made := training.outcome) is not None
     }

@@ -5,22 +5,21 @@ value by `secondary`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Annotated, Any, cast
 
 import sqlalchemy
+from pydantic import PlainSerializer, PlainValidator
 
 from storage.records import queries
 from storage.tables import SweepRecord
-from sweeps.distill.arms import UNTUNED
-from sweeps.distill.cost import BreakEven, break_evens
 from sweeps.errors import NoResultsYet
 from sweeps.findings.load import (
     Look,
     Provenance,
     StoredSweep,
     Training,
-    Tried,
     compared,
     is_incomplete,
     provenance,
@@ -32,9 +31,15 @@ from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
 from sweeps.findings.verdicts import RepeatRegrets, TargetVerdict, outer, verdicts
 from sweeps.hints import local
 from sweeps.plan.identity import answer_hash
+from sweeps.plan.jobs import ConfirmTask, Job, SearchTask, StudentOutcome
 from sweeps.plan.selection import Confirmed
-from sweeps.spec.model import Spec
+from sweeps.spec.model import Spec, parse
 from sweeps.stats.estimates import Paired
+
+
+def _spec(value: object) -> Spec:
+    """Return a spec that came over a network as one of its trainer's class."""
+    return value if isinstance(value, Spec) else parse(cast(Mapping[str, Any], value), origin="findings").as_called()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,27 +48,27 @@ class Findings:
 
     name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
     question. surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far.
-    trainings: of transfer, planned ones included; searched: those of the searches and confirms, likewise.
-    answer_hash: None until every task has ended.
+    trainings: those that compare the arms, planned ones included; searched: those of searches and confirms, likewise.
+    answer_hash: None until every task has ended. own: what its trainer adds; only its own part of a report reads it.
     """
 
     name: str
     fingerprint: str
     revision: int
-    spec: Spec
+    spec: Annotated[Spec, PlainValidator(_spec), PlainSerializer(Spec.as_dict)]
     verdicts: tuple[TargetVerdict, ...]
     surfaces: tuple[Surface, ...]
     confirmed: Mapping[str, Confirmed]
     looks: tuple[Look, ...]
     trainings: tuple[Training, ...]
-    searched: tuple[Tried, ...]
+    searched: tuple[Job[SearchTask | ConfirmTask, StudentOutcome | None], ...]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     controls: tuple[Control, ...]
     outer: tuple[RepeatRegrets, ...]
-    break_evens: tuple[BreakEven, ...]
     provenance: Provenance
     answer_hash: str | None
+    own: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -80,7 +85,11 @@ class Findings:
 
         Chosen by test, it would be the luckier one.
         """
-        scores = {arm: values for arm in UNTUNED if (values := validations(self.trainings, role, arm))}
+        scores = {
+            arm: values
+            for arm in self.spec.kind.features.defaults
+            if (values := validations(self.trainings, role, arm))
+        }
         return max(scores, key=lambda arm: fmean(scores[arm])) if scores else None
 
     def beyond_default(self, role: str, arm: str = "best") -> Paired | None:
@@ -90,7 +99,7 @@ class Findings:
 
     def between(self, role: str, first: str, second: str) -> Paired | None:
         """Return first - second of any two arms on a dataset; None where one is missing, or not yet."""
-        return None if is_incomplete(self.trainings, role) else compared(self.trainings, role, first, second)
+        return None if is_incomplete(self.trainings, role) else compared(self, role, first, second)
 
     def gain(self, role: str) -> Paired | None:
         """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
@@ -119,9 +128,9 @@ def findings(stored: StoredSweep) -> Findings:
         differences=differences(stored),
         controls=controls(stored),
         outer=outer(stored),
-        break_evens=break_evens(stored, made),
         provenance=made,
-        answer_hash=answer_hash(stored.tasks),
+        answer_hash=answer_hash(stored.rows),
+        own=stored.spec.kind.own_findings(stored, made),
     )
 
 
@@ -136,7 +145,7 @@ def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
     if not stored.done:
         at_work = len(queries.running_tasks(engine, sweep.id))
         raise NoResultsYet(
-            f"nothing of {sweep.name} has finished yet ({at_work} tasks running, {len(stored.tasks)} planned);"
+            f"nothing of {sweep.name} has finished yet ({at_work} tasks running, {len(stored.jobs)} planned);"
             f" continue with: {local().launch(sweep.name)}"
         )
     return findings(stored)

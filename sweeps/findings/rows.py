@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 from storage.queue.phases import root_reason
 from storage.tables import TaskRecord
-from sweeps.distill.arms import AUTOKERAS_ARM, SCALED, SCRATCH_TUNED, WITH_KD
-from sweeps.distill.space import of_training
-from sweeps.findings.load import StoredSweep, Training, accuracies, compared, is_incomplete, of_arm, scores_on_test
+from sweeps.findings.load import StoredSweep, accuracies, compared, is_incomplete, of_arm, scores_on_test
 from sweeps.plan import jobs
-from sweeps.plan.phases import best_of, display_state, kept_student_key, search_phase, teacher_phase
+from sweeps.plan.phases import Phase, baseline_key, display_state, kept_student_key
 from sweeps.plan.selection import confirmed_for
+from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate, Paired, estimate, paired
 from sweeps.stats.verdict import KEPT
 from sweeps.trainers.protocol import Point
-
-_AUTOKERAS_KEY = "baselines#autokeras"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,20 +65,20 @@ class SharedCost:
 def rows(stored: StoredSweep) -> tuple[Row, ...]:
     """Return the teachers, then the arms on the source, those on each target, then the baselines."""
     measured = _measured(stored)
-    outcomes = {done.record.key: done.outcome for done in stored.done}
     teachers, baselines = [], []
-    for task, payload in zip(stored.tasks, stored.payloads, strict=True):
-        outcome, sizes = outcomes.get(task.key), measured.get(task.key)
-        if isinstance(payload, jobs.TeacherTask):
-            part = stored.spec.role(payload.role)
-            method = f"teacher {part.teacher}{f' {payload.group}' if payload.group else ''}"
+    for job in stored.jobs:
+        work, outcome, sizes = job.work, job.outcome, measured.get(job.key)
+        if isinstance(work, jobs.TeacherTask):
+            part = stored.spec.role(work.role)
+            kind, prepared = stored.spec.kind, stored.spec.kind.prepared(stored.spec, work.role)
+            method = f"{kind.features.prepares} {prepared}{f' {work.tag}' if work.tag else ''}"
             result = outcome if isinstance(outcome, jobs.TeacherOutcome) else None
-            teachers.append(_single(task, "teacher", method, part.dataset, "", result, sizes))
-        elif isinstance(payload, jobs.BaselineTask):
-            dataset = stored.spec.role(payload.role).dataset
+            teachers.append(_single(job.row, "teacher", method, part.dataset, "", result, sizes))
+        elif isinstance(work, jobs.BaselineTask):
+            dataset = stored.spec.role(work.role).dataset
             fitted = outcome if isinstance(outcome, jobs.BaselineOutcome) else None
             detail = "" if fitted is None else fitted.detail + (", capped" if fitted.capped else "")
-            baselines.append(_single(task, "baseline", payload.method, dataset, detail, fitted, sizes))
+            baselines.append(_single(job.row, "baseline", work.method, dataset, detail, fitted, sizes))
     arms = [_arm(stored, measured, role, arm) for role in stored.spec.roles for arm in stored.spec.arms(role)]
     return (*teachers, *arms, *baselines)
 
@@ -102,23 +99,22 @@ def differences(stored: StoredSweep) -> tuple[Difference, ...]:
 
 def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
     """Return what the students of an arm share; None for an arm that needs neither teacher nor search."""
-    if arm in ("scratch", "label-smoothing", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
+    row = stored.spec.arm(arm)
+    if not row.prepared:
         return None
-    used = {teacher_phase(role)}
-    if arm in ("best", SCALED, "class-mean", "shuffled-within-class"):  # all at the point of best
-        used |= {search_phase("source"), teacher_phase("source")}
-        chosen = best_of("source")
-    elif arm == "native":
-        used |= {search_phase(role)}
-        chosen = best_of(role)
-    else:
-        chosen = ""
+    used, chosen = {Phase.teachers(role)}, None
+    if row.selects == "source":
+        used |= {Phase.search("source"), Phase.teachers("source")}
+        chosen = Phase.confirm("source")
+    elif row.selects == "own":
+        used |= {Phase.search(role)}
+        chosen = Phase.confirm(role)
     spent: list[jobs.TeacherOutcome | jobs.StudentOutcome] = [
         done.outcome
         for done in stored.done
-        if done.record.phase in used and isinstance(done.outcome, jobs.TeacherOutcome | jobs.StudentOutcome)
+        if done.phase in used and isinstance(done.outcome, jobs.TeacherOutcome | jobs.StudentOutcome)
     ]
-    if chosen:
+    if chosen is not None:
         confirms = confirmed_for(chosen, stored.finished(jobs.ConfirmTask, jobs.StudentOutcome))
         spent += [done.outcome for done in confirms]
     return SharedCost(math.fsum(outcome.train_s for outcome in spent), math.fsum(outcome.cpu_s for outcome in spent))
@@ -131,7 +127,7 @@ def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = None if is_incomplete(stored.trainings, role) else compared(stored.trainings, role, first, second)
+    points = None if is_incomplete(stored.trainings, role) else compared(stored, role, first, second)
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
@@ -139,20 +135,20 @@ def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm
     trainings = of_arm(stored.trainings, role, arm)
     done = [training.outcome for training in trainings if training.outcome is not None]
     # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
-    sizes = measured.get(_AUTOKERAS_KEY if arm == AUTOKERAS_ARM else kept_student_key(role))
+    chosen = bool(stored.spec.arm(arm).chosen_in)
+    sizes = measured.get(baseline_key("target", arm) if chosen else kept_student_key(role))
     if sizes is not None and arm != "best":  # the network is the same, what it learnt is not
         known = sizes.model_dump(exclude_unset=True)
         sizes = jobs.Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
     part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
     tested = scores_on_test(stored.trainings, role, arm)
-    point = _point(arm, done)
+    point = _point(stored.spec, arm, done)
+    detail = stored.spec.kind.detail(stored.spec, role, arm, done[0].as_json() if done else {})
     return Row(
         kind="arm",
         method=arm,
         dataset=part.dataset,
-        detail="the found network, trained anew"
-        if arm == AUTOKERAS_ARM
-        else f"{part.student}{_said(arm, point, done)}",
+        detail=", ".join(filter(None, (detail, "" if point is None else point.text().replace(" = ", "=")))),
         point=point,
         validation=estimate([outcome.val_accuracy for outcome in done]),
         test=None if is_incomplete(stored.trainings, role) else estimate([*tested.values()]),
@@ -162,21 +158,14 @@ def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm
         train_cpu_s=fmean(outcome.cpu_s for outcome in done) if done else None,
         shared_s=None if shared is None else shared.train_s,
         shared_cpu_s=None if shared is None else shared.cpu_s,
-        status=_status(trainings),
+        status=_status([training.row for training in trainings]),
     )
 
 
-def _point(arm: str, done: Sequence[jobs.StudentOutcome]) -> Point | None:
-    if not done or arm in ("scratch", "random", "scratch-same-cost", SCRATCH_TUNED, AUTOKERAS_ARM):
+def _point(spec: Spec, arm: str, done: Sequence[jobs.StudentOutcome]) -> Point | None:
+    if not done or not spec.arm(arm).fixed_point:
         return None
-    point = done[0].point
-    return replace(point, more=of_training(point)) if arm in WITH_KD else point  # kd has no parameters of its own
-
-
-def _said(arm: str, point: Point | None, done: Sequence[jobs.StudentOutcome]) -> str:
-    if arm == "scratch-same-cost" and done:
-        return f", {done[0].epochs} epochs"
-    return "" if point is None else f", {point.text().replace(' = ', '=')}"
+    return Point.of(spec.kind.own_values(arm, done[0].point.as_dict()))
 
 
 def _single(
@@ -208,14 +197,14 @@ def _single(
     )
 
 
-def _status(tasks: Sequence[TaskRecord | Training]) -> str:
+def _status(tasks: Sequence[TaskRecord]) -> str:
     states = [task.state for task in tasks]
     if all(state == "done" for state in states):
         return "done"
     for state in ("failed", "skipped", "cancelled"):
         if state in states:
             task = tasks[states.index(state)]
-            word = display_state("transfer" if isinstance(task, Training) else task.stage, state, task.error_class)
+            word = display_state(task.stage, state, task.error_class)
             text = f"{word}: {root_reason(task.reason)}" if task.reason else word
             return text if len(tasks) == 1 else f"{states.count('done')} of {len(tasks)} done; {text}"
     if len(tasks) == 1:
@@ -257,7 +246,7 @@ def controls(stored: StoredSweep) -> tuple[Control, ...]:
             continue
         arms = "best", stored.spec.untreated_arm(role)
         best, scratch = (accuracies(stored.trainings, role, arm) for arm in arms)
-        for arm in stored.spec.transfer.controls(role):
+        for arm in stored.spec.controls(role):
             ran = accuracies(stored.trainings, role, arm)
             gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
             if gain is not None and beyond is not None and whole is not None:

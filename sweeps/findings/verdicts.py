@@ -6,7 +6,8 @@ from statistics import fmean
 
 from storage.tables import TASK_AWAITED
 from sweeps.findings.load import Look, StoredSweep, accuracies, compared, is_incomplete
-from sweeps.plan.phases import best_of, groups, searches, teacher_of
+from sweeps.plan.phases import Phase
+from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate, Paired, differences, estimate
 from sweeps.stats.verdict import Nested, Verdict, decide, nested
 from sweeps.trainers.protocol import Point
@@ -20,7 +21,7 @@ class TargetVerdict:
     same: of how many of those searches, or seeds, native and best are one training. by_search: the mean of each of
     those searches, the first one first. verdict: decided over searches where there are enough of them, else over seeds;
     None while trainings are missing. `done` of `planned` are there, `left` may still come: those that wait, run, or
-    were cancelled. looks: those begun so far.
+    were cancelled. looks: those begun so far. prepares: of what all of it has one, such as "teacher"; "": nothing.
     """
 
     role: str
@@ -33,6 +34,7 @@ class TargetVerdict:
     left: int
     planned: int
     looks: tuple[Look, ...]
+    prepares: str
 
     @property
     def lost(self) -> Paired | None:
@@ -57,8 +59,9 @@ def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
 
 def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     transfer = stored.spec.transfer
-    mine = searches(stored.spec)
-    states = [training.state for training in stored.trainings if training.role == role and training.group in mine]
+    mine = stored.spec.searches
+    trainings = (job for job in stored.trainings if job.work.role == role and job.work.group in mine)
+    states = [job.row.state for job in trainings]
     left = sum(state in TASK_AWAITED for state in states)
     decided, regret, same = None, None, 0
     by_search: tuple[float, ...] = ()
@@ -66,7 +69,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         arms = [_arms(stored, role, group) for group in mine]
         regrets = [differences(arm_scores.get("native", {}), arm_scores.get("best", {})) for arm_scores in arms]
         regret, by_search = nested(regrets, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, regrets)))
-        pairs = [compared(stored.trainings, role, "native", "best", group) for group in mine]
+        pairs = [compared(stored, role, "native", "best", group) for group in mine]
         alike = [pair.same for pair in pairs if pair is not None]
         if regret is not None:
             same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
@@ -83,13 +86,15 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         left=left,
         planned=len(states),
         looks=stored.looks,
+        prepares=stored.spec.kind.features.prepares,
     )
 
 
-def _arms(stored: StoredSweep, role: str, group: str) -> dict[str, dict[int, float]]:
-    """Return the test accuracy in percent of each arm of a group, by repeat."""
-    arms = stored.spec.arms(role, group)
-    return {arm: accuracies(stored.trainings, role, arm, group) for arm in arms}
+def _arms(stored: StoredSweep, role: str, group: Group) -> dict[str, dict[int, float]]:
+    """Return the test accuracy in percent of each arm of a group, by repeat; the untreated one as "scratch"."""
+    untreated = stored.spec.kind.features.untreated
+    names = {arm: "scratch" if arm == untreated else arm for arm in stored.spec.arms(role, group)}
+    return {name: accuracies(stored.trainings, role, arm, group) for arm, name in names.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +144,14 @@ def _outer(stored: StoredSweep, role: str) -> RepeatRegrets:
 
 def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
     regrets = []
-    for group in groups(stored.spec):
-        regret = compared(stored.trainings, role, "native", "best", group)
-        source, target = (stored.confirmed(best_of(part, group)) for part in ("source", role))
+    for group in stored.spec.groups:
+        regret = compared(stored, role, "native", "best", group)
+        source, target = (stored.confirmed(Phase.confirm(part, group)) for part in ("source", role))
         if regret is not None and source is not None and target is not None:
             regrets.append(
                 GroupRegret(
-                    group=group or "t0s0",
-                    teacher=teacher_of(group) or "t0",
+                    group=group.tag or "t0s0",
+                    teacher=group.preparation or "t0",
                     best=source.best.point,
                     native=target.best.point,
                     regret=regret,

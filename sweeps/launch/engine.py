@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import sqlalchemy
 
@@ -69,6 +69,9 @@ class Engine(Protocol):
         """
 
 
+DETACHED_VARIABLE = "KD_SWEEPS_DETACHED"  # in the environment of a worker that no launch waits for
+
+
 @dataclass(frozen=True)
 class Request:
     """What an engine is asked for. options: what was typed after "--". gpus: devices, one for each worker in turn."""
@@ -77,3 +80,14 @@ class Request:
     sweep: str
     options: Sequence[str] = ()
     gpus: Sequence[str] = ()
+
+
+@runtime_checkable
+class Submitter(Protocol):
+    """An engine whose workers can be submitted and left alone."""
+
+    def script(self, slots: Sequence[int], *, detached: bool) -> str:
+        """Return the script that would be submitted."""
+
+    def detach(self, slots: Sequence[int]) -> int:
+        """Submit it; return the number of the job."""

@@ -16,19 +16,16 @@ from storage.db.engine import open_engine
 from storage.records import queries
 from storage.studies import reconcile
 from storage.url import masked
-from sweeps.contrib.slurm import SlurmEngine
 from sweeps.errors import SpecError, SweepError
+from sweeps.extensions import ENGINES, load
 from sweeps.hints import local
-from sweeps.launch.engine import Engine, Request, WorkerHandle
-from sweeps.launch.local import LocalEngine
+from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.query.status import failures
 from sweeps.spec.stored import stored_spec
 from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.worker import refuse_cancelled
-
-ENGINES = ("local", "slurm", "ray")
 
 MOST_WORKERS = 1_000
 """Of one launch: a number beyond it is a slip of the keyboard, and the machine would not survive it."""
@@ -68,13 +65,8 @@ def engine_of(name: str, request: Request) -> Engine:
         SweepError: as `refuse`, or the engine cannot be used here.
     """
     refuse(name, request)
-    if name == "local":
-        return LocalEngine(request)
-    if name == "slurm":
-        return SlurmEngine(request)
-    from sweeps.contrib.ray.engine import ray_engine
-
-    return ray_engine(request)
+    engine: Engine = load(ENGINES[name])(request)
+    return engine
 
 
 def default_workers(name: str, request: Request) -> int:
@@ -306,9 +298,9 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
     ]
 
 
-def _submitting(option: str, request: Request, on: str) -> SlurmEngine:
+def _submitting(option: str, request: Request, on: str) -> Submitter:
     refuse(on, request)
     chosen = engine_of(on, request) if on == "slurm" else None  # that of Ray would look for its cluster
-    if not isinstance(chosen, SlurmEngine):
+    if chosen is None or not isinstance(chosen, Submitter):
         raise SpecError(f"{option} goes with --on slurm; the workers of --on {on} are nothing that is submitted")
     return chosen

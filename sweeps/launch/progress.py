@@ -17,7 +17,6 @@ from storage.records import queries
 from storage.tables import SweepRecord
 from sweeps.hints import explain
 from sweeps.plan.phases import display_stage
-from sweeps.plan.plan import STAGES
 from sweeps.query.best import insight
 from sweeps.query.status import Eta, StageCount, eta, stage_counts
 from sweeps.spec.stored import stored_spec
@@ -92,7 +91,7 @@ class Refresh:
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        there = [stage for stage in STAGES if stage != "native" or self._spec.targets]
+        there = [stage for stage, count in stage_counts(engine, sweep.id).items() if count.total]
         self._stages = {stage: display_stage(stage, there) for stage in there}
         self._bars: dict[str, TaskID] = {
             name: self._progress.add_task(label, total=1.0, count="", note="", start=name == _ALL)

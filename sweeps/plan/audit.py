@@ -22,17 +22,15 @@ from storage.errors import RecordBroken
 from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan
 from storage.tables import SweepRecord
-from sweeps.distill.arms import AUTOKERAS_ARM
-from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError
 from sweeps.plan import jobs
-from sweeps.plan.phases import confirm_phase, groups, make_phase, measure_phase, tagged, transfer_phase
-from sweeps.plan.plan import Plan, make_plan, measure_task, more
+from sweeps.plan.phases import Phase, measure_phase, plan_phase, transfer_key
+from sweeps.plan.plan import Plan, make_plan, measure_task, more, run_kind
 from sweeps.plan.points import fixed_params, planned_point
 from sweeps.spec.model import Spec, fingerprint, parse
 from sweeps.spec.stored import difference
+from sweeps.spec.tables import FIRST
 from sweeps.terminal import number_of
-from sweeps.trainers.protocol import Number
 
 _CLOSE = 1e-12  # another machine may round the last digits otherwise
 
@@ -45,7 +43,7 @@ def as_then(plan: Plan, spec: Spec, stored: Mapping[str, Any]) -> Plan:
     Args:
         stored: the plain values of the spec, as they stand in the database.
     """
-    if "trials" not in stored.get("outer", {}) and len(list(groups(spec))) > 1:
+    if "trials" not in stored.get("outer", {}) and len(spec.groups) > 1:
         plan = Plan(_phases_of_groups(plan, spec), _on_shared_seeds(plan, spec))
     if "lag" not in stored["search"]:
         plan = replace(plan, phases=tuple(map(_before_lag, plan.phases)))
@@ -63,15 +61,15 @@ def _phases_of_groups(plan: Plan, spec: Spec) -> tuple[PhasePlan, ...]:
     if not plan.phases:
         return ()  # more of a plan that is there
     phases = [phase for phase in plan.phases if phase.stage not in ("transfer", "measure")]
-    for group in groups(spec):
+    for group in spec.groups:
         for role in spec.roles:
             needs = [
-                Dependency(confirm_phase(other, group), after_any_end=other not in ("source", role))
+                Dependency(Phase.confirm(other, group).name, after_any_end=other not in ("source", role))
                 for other in spec.roles
             ]
-            if not group and AUTOKERAS_ARM in spec.arms(role):
+            if group == FIRST and any(spec.arm(arm).chosen_in for arm in spec.arms(role)):
                 needs.append(Dependency("baselines", after_any_end=True))
-            phases.append(make_phase(transfer_phase(role, group), *needs, minimum=1))
+            phases.append(plan_phase(Phase.transfer(role, group), *needs, minimum=1))
     return (*phases, measure_phase(phases))
 
 
@@ -81,11 +79,11 @@ def _on_shared_seeds(plan: Plan, spec: Spec) -> tuple[TaskPlan, ...]:
     further = [
         replace(
             task,
-            key=tagged("transfer", group) + task.key.removeprefix("transfer"),
-            phase=tagged(task.phase, group),
-            payload={**task.payload, "group": group},
+            key=transfer_key(task.payload["role"], task.payload["arm"], task.payload["repeat"], group),
+            phase=Phase.transfer(task.payload["role"], group).name,
+            payload={**task.payload, "group": group.tag},
         )
-        for group in list(groups(spec))[1:]
+        for group in spec.groups[1:]
         for task in first
         if task.payload["arm"] in ("best", "native")
     ]
@@ -247,8 +245,10 @@ def _held(
     if outcome.seed is not None:
         expected["seed"], stored["seed"] = payload.seed, outcome.seed
     if curve := outcome.epoch_val_accuracy:
-        expected |= {"last accuracy": outcome.val_accuracy, "number of epochs": _epochs(spec, payload, outcome)}
-        stored |= {"last accuracy": curve[-1], "number of epochs": len(curve)}
+        expected["last accuracy"], stored["last accuracy"] = outcome.val_accuracy, curve[-1]
+        arm, facts = getattr(payload, "arm", ""), outcome.as_json()
+        if (length := spec.kind.curve_length(spec, run_kind(task.stage), payload.role or "", arm, facts)) is not None:
+            expected["number of epochs"], stored["number of epochs"] = length, len(curve)
     trial = task.outcome.get("trial")
     curve_of_trial = trial.get("epoch_values") if isinstance(trial, dict) else None
     if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve, as its trial shows it
@@ -266,18 +266,3 @@ def _held(
             expected |= point.as_dict()
         stored |= outcome.point.as_dict()
     return expected, stored
-
-
-def _epochs(spec: Spec, payload: jobs.Payload, outcome: jobs.TrainedOutcome) -> Number:
-    """Return how many epochs such a task trains."""
-    assert payload.role is not None
-    part = spec.role(payload.role)
-    if not isinstance(outcome, jobs.StudentOutcome):
-        ready = part.teacher.startswith(("pretrained:", "baseline:", "logits:"))
-        return 1 if ready else part.teacher_epochs
-    arm = payload.arm if isinstance(payload, jobs.TransferTask) else None
-    if arm == AUTOKERAS_ARM:
-        return spec.baselines.autokeras_epochs
-    if arm == "scratch-same-cost" and outcome.epochs is not None:
-        return outcome.epochs  # which a selection gives
-    return trained_with(outcome.more, arm).get("epochs", part.epochs)

@@ -7,28 +7,57 @@ A worker adds who made it (`sweeps.workers.attempt.as_stored`).
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from storage.errors import NextStep, RecordBroken
 from storage.tables import TaskRecord
+from sweeps.plan.phases import Phase
 from sweeps.spec.model import Role
+from sweeps.spec.tables import FIRST, Group
 from sweeps.trainers.protocol import Point
 
 
+def _group(stored: object) -> object:
+    return Group.parse(stored) if isinstance(stored, str) else stored
+
+
+def _ranks(stored: object) -> object:
+    return Phase.of_selection(stored) if isinstance(stored, str) else stored
+
+
+_NUMBER = TypeAdapter(float)
+
+
+def _check_number(stored: Mapping[str, Any], name: str) -> None:
+    """Refuse a value of a stored point that is missing, or no number, by its name."""
+    if name not in stored:
+        raise ValueError(f"sobol.{name} is missing")
+    try:
+        _NUMBER.validate_python(stored[name])
+    except ValidationError as error:
+        raise ValueError(f"sobol.{name} is {stored[name]!r} ({error.errors()[0]['msg']})") from None
+
+
 class _Payload(BaseModel):
-    """What every task on a dataset has. group: the repeat of the outer level that it belongs to, "" is the first."""
+    """What every task on a dataset has. group: the teacher and search that it belongs to."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     role: Role
     seed: int
-    group: str = ""
+    group: Annotated[Group, BeforeValidator(_group)] = FIRST
+
+    @property
+    def tag(self) -> str:
+        """Its group as it is stored and shown."""
+        return self.group.tag
 
     def as_json(self) -> dict[str, Any]:
         """Return the plain values that the database stores."""
-        group = {"group": self.group} if self.group else {}
+        group = {"group": self.tag} if self.tag else {}
         return {"role": self.role, "seed": self.seed} | self._own() | group
 
     def _own(self) -> dict[str, Any]:
@@ -37,7 +66,12 @@ class _Payload(BaseModel):
 
 
 class TeacherTask(_Payload):
-    """Train a teacher."""
+    """Train a teacher, which all searches of a group's teacher share."""
+
+    @property
+    def tag(self) -> str:
+        """As of all, without the search."""
+        return self.group.preparation
 
 
 class SearchTask(_Payload):
@@ -52,13 +86,13 @@ class SearchTask(_Payload):
     @model_validator(mode="before")
     @classmethod
     def _nest(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and {"temperature", "alpha"} & set(values):
-            point = {name: values[name] for name in ("temperature", "alpha", "more") if name in values}
-            if "more" in point:
-                if not isinstance(point["more"], Mapping):
-                    raise ValueError(f"more is {point['more']!r} (it should be a table of names and numbers)")
-                point["more"] = tuple(sorted(dict(point["more"]).items()))
-            return {name: value for name, value in values.items() if name not in point} | {"sobol": point}
+        if isinstance(values, Mapping) and {"temperature", "alpha", "more"} & set(values):
+            own = ("temperature", "alpha", "more")
+            if not values.get("more") or set(own[:2]) & set(values):
+                for name in own[:2]:
+                    _check_number(values, name)
+            point = Point.read(values)
+            return {name: value for name, value in values.items() if name not in own} | {"sobol": point}
         return values
 
     @model_validator(mode="after")
@@ -72,11 +106,14 @@ class SearchTask(_Payload):
 
 
 class ConfirmTask(_Payload):
-    """Train a student at one of the best points of a search. ranks: the selection that has the point, at `rank`."""
+    """Train a student at one of the best points of a search. ranks: the phase that selected them; `rank`: which one."""
 
-    ranks: str
+    ranks: Annotated[Phase, BeforeValidator(_ranks)]
     rank: int
     repeat: int
+
+    def _own(self) -> dict[str, Any]:
+        return {"ranks": self.ranks.selection, "rank": self.rank, "repeat": self.repeat}
 
 
 class TransferTask(_Payload):
@@ -103,7 +140,7 @@ class MeasureTask(BaseModel):
 
     role: None = None
     seed: None = None
-    group: Literal[""] = ""
+    tag: ClassVar[str] = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return the plain values that the database stores."""
@@ -145,11 +182,6 @@ def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Pay
         return kind.model_validate(values)
     except ValidationError as error:
         raise edited(f"payload of {of}", first_problem(error)) from None
-
-
-def payload_of(task: TaskRecord) -> Payload:
-    """Return the payload of a stored or claimed task; errors as `read_payload`."""
-    return read_payload(task.stage, task.payload, key=task.key)
 
 
 def edited(what: str, problem: str) -> RecordBroken:
@@ -244,9 +276,9 @@ class StudentOutcome(_Trained):
     beyond T and alpha.
     """
 
-    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    alpha: Fraction
-    more: Mapping[str, int | Annotated[float, Field(allow_inf_nan=False)]] = {}
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    alpha: Fraction | None = None
+    more: Mapping[str, int | Annotated[float, Field(allow_inf_nan=False)] | bool | str] = {}
     test_accuracy: Fraction | None = None
     epochs: Count | None = None
     arm: str = ""
@@ -255,7 +287,15 @@ class StudentOutcome(_Trained):
     @property
     def point(self) -> Point:
         """The point that it was trained at."""
-        return Point(self.temperature, self.alpha, tuple(sorted(self.more.items())))
+        apart = {"temperature": self.temperature, "alpha": self.alpha}
+        return Point.of({name: value for name, value in apart.items() if value is not None} | dict(self.more))
+
+    @model_validator(mode="after")
+    def _has_a_point(self) -> "StudentOutcome":
+        missing = [name for name in ("temperature", "alpha") if getattr(self, name) is None]
+        if len(missing) == 1 or (missing and not self.more):
+            raise ValueError(f"{missing[0]} is missing")
+        return self
 
 
 class BaselineOutcome(_Trained):
@@ -299,52 +339,77 @@ TrainedOutcome: TypeAlias = TeacherOutcome | StudentOutcome | BaselineOutcome
 StoredOutcome: TypeAlias = TrainedOutcome | MeasureOutcome
 
 TaskT = TypeVar("TaskT", bound=Payload, covariant=True)
-ResultT = TypeVar("ResultT", bound=StoredOutcome, covariant=True)
+OutcomeT = TypeVar("OutcomeT", bound=StoredOutcome)
+ResultT = TypeVar("ResultT", bound=StoredOutcome | None, covariant=True)
 
 
 @dataclass(frozen=True)
-class DoneTask(Generic[TaskT, ResultT]):
-    """A finished task. score: what its stage is ranked by: a fraction, or milliseconds in stage measure."""
+class Job(Generic[TaskT, ResultT]):
+    """A task as everything above storage sees it: its row, what it is to do, and what came of it.
 
-    record: TaskRecord
-    payload: TaskT
+    Made once: at the claim in a worker, when a sweep is read for a report. outcome: None where it is not done.
+    """
+
+    row: TaskRecord
+    work: TaskT
     outcome: ResultT
-    score: float
+
+    @property
+    def key(self) -> str:
+        """Its key, such as "search#3"."""
+        return self.row.key
+
+    @cached_property
+    def phase(self) -> Phase:
+        """The phase that it belongs to."""
+        return Phase.parse(self.row.phase)
+
+    @property
+    def done(self) -> bool:
+        """Whether it has an outcome."""
+        return self.outcome is not None
+
+    @property
+    def score(self) -> float:
+        """What its stage is ranked by: a fraction, or milliseconds in stage measure; of a task that is done."""
+        assert self.row.score is not None  # checked when the job was read
+        return self.row.score
 
 
-def done_task(record: TaskRecord, payload: Payload | None = None) -> DoneTask[Payload, StoredOutcome]:
-    """Return a finished task with its result; the record must have its whole outcome.
+AnyJob: TypeAlias = Job[Payload, StoredOutcome | None]
+DoneJob: TypeAlias = Job[Payload, StoredOutcome]
 
-    Args:
-        payload: of the record, where it was read already.
+
+def read_job(row: TaskRecord) -> AnyJob:
+    """Return a stored or claimed task; a finished one must have its whole outcome.
 
     Raises:
-        RecordBroken: its payload or its outcome is not what such a task has.
-        ValueError: the task is not done.
+        RecordBroken: its payload, its outcome or its score is not what such a task has.
     """
-    if record.state != "done":
-        raise ValueError(f"{record.key} is {record.state}, not done")
-    payload = payload_of(record) if payload is None else payload
-    outcome = read_outcome(payload, record.outcome, key=record.key)
-    return DoneTask(record, payload, outcome, checked_score(payload, record.score, key=record.key))
+    work, outcome = read_payload(row.stage, row.payload, key=row.key), None
+    if row.state == "done":
+        outcome = read_outcome(work, row.outcome, key=row.key)
+        checked_score(work, row.score, key=row.key)
+    return Job(row, work, outcome)
 
 
-def done_tasks(
-    records: Iterable[TaskRecord], task: type[TaskT], outcome: type[ResultT]
-) -> list[DoneTask[TaskT, ResultT]]:
-    """Return the finished tasks of one kind, in the order of `records`; errors as `done_task`.
+def finished(jobs: Iterable[AnyJob], task: type[TaskT], outcome: type[OutcomeT]) -> list[Job[TaskT, OutcomeT]]:
+    """Return the finished jobs of one kind, in their order.
 
     Args:
         task: the kind of payload, such as TransferTask.
         outcome: the kind of outcome that such tasks have, such as StudentOutcome.
     """
-    tasks: list[DoneTask[TaskT, ResultT]] = []
-    for record in records:
-        if record.state == "done" and isinstance(payload := payload_of(record), task):
-            done = done_task(record, payload)
-            if isinstance(done.outcome, outcome):
-                tasks.append(DoneTask(record, payload, done.outcome, done.score))
-    return tasks
+    return [
+        Job(job.row, job.work, job.outcome)
+        for job in jobs
+        if isinstance(job.work, task) and isinstance(job.outcome, outcome)
+    ]
+
+
+def read_finished(rows: Iterable[TaskRecord], task: type[TaskT], outcome: type[OutcomeT]) -> list[Job[TaskT, OutcomeT]]:
+    """Return the finished tasks of one kind among these rows; arguments as `finished`, errors as `read_job`."""
+    return finished((read_job(row) for row in rows if row.state == "done"), task, outcome)
 
 
 def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str = "") -> StoredOutcome:
@@ -360,6 +425,11 @@ def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str
         return _kind_of(payload).model_validate(values)
     except ValidationError as error:
         raise edited(of, first_problem(error)) from None
+
+
+def make_outcome(work: Payload, values: Mapping[str, Any]) -> StoredOutcome:
+    """Return what came of a task from the values that its trainer gave; raise a ValueError where one is none."""
+    return _kind_of(work).model_validate(values)
 
 
 def checked_score(payload: Payload, score: float | None, *, key: str) -> float:

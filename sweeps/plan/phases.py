@@ -1,4 +1,4 @@
-"""Names of phases, keys and selections, written and parsed; what each phase depends on.
+"""`Phase`: names of phases, keys of tasks and names of selections, written and parsed; what each phase depends on.
 
 What belongs to the first group on the source or the first target has plain names, as in a sweep without an outer
 level: "search", "native:confirm", "confirm.best". Everything else carries its tag: "search@t1s0" is the search of the
@@ -8,84 +8,146 @@ A phase is the part of a stage that opens and closes together. What each one nee
 storage only keeps the promise that no task is ready before its needs are met.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from storage.queue.phases import Dependency, StartLag
 from storage.queue.plans import PhasePlan
-from sweeps.distill.arms import AUTOKERAS_ARM
 from sweeps.spec.model import Spec
+from sweeps.spec.tables import FIRST, Group
+
+STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
+"""In the order in which people see them. A stage is what its phases' kinds begin with."""
+
+_NAME = re.compile(
+    r"(?P<kind>teachers|search|native:search|native:confirm|confirm|transfer|baselines|measure)"
+    r"(?::(?P<role>source|target\d?)|:(?P<round>\d+))?(?:@(?P<tag>.+))?"
+)
+# What a phase selects is stored as: ranks of a search or of an earlier round of confirm, best of the last round.
+_SELECTIONS = {
+    "search": "search.ranks",
+    "native:search": "native.ranks",
+    "confirm": "confirm.best",
+    "native:confirm": "native.best",
+}
+_RANKS = {"confirm": "confirm.ranks", "native:confirm": "native.confirm.ranks"}
 
 
-def groups(spec: Spec) -> Iterator[str]:
-    """Yield every group of the sweep, "" first; "t1s2" is the second teacher's third search."""
-    for teacher in range(spec.outer.teachers):
-        for search in range(spec.outer.searches):
-            yield f"t{teacher}s{search}" if teacher or search else ""
+@dataclass(frozen=True)
+class Phase:
+    """What opens and closes together.
+
+    kind: "teachers", "search", "native:confirm", ... role: of the dataset; "" where one phase serves all of them.
+    round: of a confirm, from 1; 0 is the last one, and everything else.
+    """
+
+    kind: str
+    role: str = ""
+    group: Group = FIRST
+    round: int = 0
+
+    @property
+    def stage(self) -> str:
+        """One of STAGES."""
+        return self.kind.partition(":")[0]
+
+    @property
+    def name(self) -> str:
+        """The stored name, such as "native:confirm:1@target2.t1s0"."""
+        if self.kind in ("teachers", "transfer"):
+            return f"{self.kind}:{self.role}{self.tag}"
+        return self.kind + (f":{self.round}" if self.round else "") + self.tag
+
+    @property
+    def tag(self) -> str:
+        """What its name ends with: "", "@t1s0", "@target2.t1s0"."""
+        if self.kind in ("teachers", "transfer"):
+            return tag_of("", self.group.preparation if self.kind == "teachers" else self.group.tag)
+        return tag_of(self.role, self.group.tag)
+
+    @property
+    def prefix(self) -> str:
+        """What the keys of its tasks begin with, such as "native.search@t1s0"; all rounds of a confirm share it."""
+        return self.kind.replace(":", ".") + self.tag
+
+    @property
+    def selection(self) -> str:
+        """The stored name of what it selects, such as "native.best@target2.t1s0".
+
+        Raises:
+            KeyError: it selects nothing.
+        """
+        return (f"{_RANKS[self.kind]}:{self.round}" if self.round else _SELECTIONS[self.kind]) + self.tag
+
+    @property
+    def is_native(self) -> bool:
+        """Whether it searches, or confirms, on a target itself."""
+        return self.stage == "native"
+
+    @property
+    def is_search(self) -> bool:
+        """Whether it takes more trials; it does so only while it is open."""
+        return self.kind.endswith("search")
+
+    @classmethod
+    def parse(cls, name: str) -> "Phase":
+        """Return the phase of a stored name; raise a ValueError where it is none."""
+        match = _NAME.fullmatch(name)
+        if match is None:
+            raise ValueError(f"no phase: {name!r}")
+        kind, tag = match["kind"], match["tag"] or ""
+        first, _, rest = tag.partition(".")
+        own = first if first.startswith("target") else ""
+        role = match["role"] or own or ("target" if kind.startswith("native") else "source")
+        role = "" if kind in ("baselines", "measure") else role
+        return cls(kind, role, Group.parse(rest if own else tag), int(match["round"] or 0))
+
+    @classmethod
+    def of_selection(cls, name: str) -> "Phase":
+        """Return the phase that a selection is read from; raise a ValueError where the name is none."""
+        base, at, tag = name.partition("@")
+        base, colon, number = base.partition(":")
+        kinds = {selection: kind for kind, selection in (_RANKS if number else _SELECTIONS).items()}
+        if base not in kinds:
+            raise ValueError(f"no selection: {name!r}")
+        return cls.parse(kinds[base] + colon + number + at + tag)
+
+    @classmethod
+    def search(cls, role: str, group: Group = FIRST) -> "Phase":
+        """Return the phase that searches on the dataset of a role."""
+        return cls("search" if role == "source" else "native:search", role, group)
+
+    @classmethod
+    def confirm(cls, role: str, group: Group = FIRST, *, round: int = 0) -> "Phase":
+        """Return the phase that repeats the best of that search: the last round, or an earlier one, from 1."""
+        return cls("confirm" if role == "source" else "native:confirm", role, group, round)
+
+    @classmethod
+    def teachers(cls, role: str, group: Group = FIRST) -> "Phase":
+        """Return the phase that trains the teacher of a role; all searches of one teacher share it."""
+        return cls("teachers", role, replace(group, search=0))
+
+    @classmethod
+    def transfer(cls, role: str, group: Group = FIRST) -> "Phase":
+        """Return the phase that compares the arms on the dataset of a role."""
+        return cls("transfer", role, group)
 
 
-def searches(spec: Spec) -> list[str]:
-    """Return the groups of the first teacher, the first search first: what the verdict and the surfaces are about."""
-    return [group for group in groups(spec) if teacher_of(group) == ""]
+def tag_of(role: str, tag: str) -> str:
+    """Return the end of a name; the source, the first target and the first group have none."""
+    parts = [part for part in (role if role not in ("source", "target") else "", tag) if part]
+    return f"@{'.'.join(parts)}" if parts else ""
 
 
-def teacher_of(group: str) -> str:
-    """Return the tag of the group's teachers: "" or "t1". All searches of one teacher share it."""
-    teacher = group.partition("s")[0]
-    return "" if teacher in ("", "t0") else teacher
+def teacher_key(role: str, group: Group = FIRST) -> str:
+    """Return the key of the task that trains the teacher of a role."""
+    return f"teachers#{role}{Phase.teachers(role, group).tag}"
 
 
-def tagged(name: str, group: str, role: str = "target") -> str:
-    """Return the name with the tag of what it belongs to; the source and the first target have none."""
-    parts = [part for part in (role if role not in ("source", "target") else "", group) if part]
-    return f"{name}@{'.'.join(parts)}" if parts else name
-
-
-def search_phase(role: str, group: str = "") -> str:
-    """Return the phase that searches on the dataset of a role."""
-    return tagged("search" if role == "source" else "native:search", group, role)
-
-
-def confirm_phase(role: str, group: str = "", *, earlier: int = 0) -> str:
-    """Return the phase that repeats the best of that search: the last round, or an `earlier` one, from 1."""
-    name = "confirm" if role == "source" else "native:confirm"
-    return tagged(f"{name}:{earlier}" if earlier else name, group, role)
-
-
-def ranks_of(role: str, group: str = "", *, after: int = 0) -> str:
-    """Return the selection of the points that a round of confirm repeats: what round `after` left; 0: the search."""
-    source = role == "source"
-    if after:
-        return tagged(f"{'confirm' if source else 'native.confirm'}.ranks:{after}", group, role)
-    return tagged("search.ranks" if source else "native.ranks", group, role)
-
-
-def best_of(role: str, group: str = "") -> str:
-    """Return the selection that holds what was confirmed there."""
-    return tagged("confirm.best" if role == "source" else "native.best", group, role)
-
-
-def teacher_phase(role: str, group: str = "") -> str:
-    """Return the phase that trains the teacher of a role; all searches of one teacher share it."""
-    return tagged(f"teachers:{role}", teacher_of(group))
-
-
-def transfer_phase(role: str, group: str = "") -> str:
-    """Return the phase that compares the arms on the dataset of a role."""
-    return tagged(f"transfer:{role}", group)
-
-
-def transfer_key(role: str, arm: str, repeat: int, group: str = "") -> str:
+def transfer_key(role: str, arm: str, repeat: int, group: Group = FIRST) -> str:
     """Return the key of the task that trains one arm with one seed."""
-    return f"{tagged('transfer', group)}#{role}.{arm}.{repeat}"
-
-
-def repeat_of(key: str) -> int | None:
-    """Return the number of the repeat in the key of a task of confirm or transfer; None for any other task."""
-    stage, _, last = key.partition("#")
-    number = last.rpartition(".")[2]
-    repeats = untagged(stage)[0] in ("confirm", "native.confirm", "transfer")
-    return int(number) if repeats and number.isdecimal() else None
+    return f"{Phase.transfer(role, group).prefix}#{role}.{arm}.{repeat}"
 
 
 def kept_student_key(role: str) -> str:
@@ -93,46 +155,51 @@ def kept_student_key(role: str) -> str:
     return transfer_key(role, "best", 0)
 
 
-def untagged(name: str) -> tuple[str, str]:
-    """Split a name from its tag: "native.best@target2.t1s0" is ("native.best", "@target2.t1s0")."""
-    base, at, tag = name.partition("@")
-    return base, at + tag
+def baseline_key(role: str, method: str) -> str:
+    """Return the key of the task that fits a comparison method on the dataset of a role."""
+    return f"baselines#{method}" if role == "target" else f"baselines#{role}.{method}"
 
 
-def search_of(role: str | None, group: str) -> str:
-    """Return what names the search of a task among those in the same study; "" is the first one's."""
-    return untagged(tagged("", group, role or "target"))[1]
+def repeat_of(key: str) -> int | None:
+    """Return the number of the repeat in the key of a task of confirm or transfer; None for any other task."""
+    prefix, _, last = key.partition("#")
+    number = last.rpartition(".")[2]
+    repeats = prefix.partition("@")[0] in ("confirm", "native.confirm", "transfer")
+    return int(number) if repeats and number.isdecimal() else None
 
 
-def make_phase(name: str, *needs: str | Dependency, minimum: int = 0) -> PhasePlan:
-    """Return a phase of the stage that its name begins with. A need that is a name has to have succeeded."""
-    after = tuple(need if isinstance(need, Dependency) else Dependency(need) for need in needs)
-    return PhasePlan(name=name, stage=untagged(name)[0].split(":")[0], needs=after, minimum=minimum)
+def plan_phase(phase: Phase, *needs: Phase | Dependency, minimum: int = 0) -> PhasePlan:
+    """Return a phase as storage takes it. A need that is a phase has to have succeeded."""
+    after = tuple(need if isinstance(need, Dependency) else Dependency(need.name) for need in needs)
+    return PhasePlan(name=phase.name, stage=phase.stage, needs=after, minimum=minimum)
 
 
 def teacher_phases(spec: Spec) -> list[PhasePlan]:
-    """Return the phases that train the teachers, one for each teacher and dataset."""
-    tags = dict.fromkeys(map(teacher_of, groups(spec)))
-    return [make_phase(teacher_phase(role, tag), minimum=1) for tag in tags for role in spec.roles]
+    """Return the phases that train the teachers, one for each teacher and dataset; none where nothing is prepared."""
+    if not spec.kind.features.prepares:
+        return []
+    phases = (Phase.teachers(role, group) for group in spec.groups if not group.search for role in spec.roles)
+    return [plan_phase(phase, minimum=1) for phase in phases]
 
 
-def group_phases(spec: Spec, group: str) -> list[PhasePlan]:
+def group_phases(spec: Spec, group: Group) -> list[PhasePlan]:
     """Return the phases of a group that select: its searches and their confirms, on each dataset."""
     search, rounds = spec.for_group(group).search, spec.for_group(group).confirm.rounds
     phases = []
     for role in spec.roles:
-        name = search_phase(role, group)
+        before = Phase.search(role, group)
         lag = StartLag(search.lag, search.planned) if search.planned < search.trials else None
-        phases.append(replace(make_phase(name, teacher_phase(role, group), minimum=rounds[0][0]), lag=lag))
+        taught = [Phase.teachers(role, group)] if spec.kind.features.prepares else []
+        phases.append(replace(plan_phase(before, *taught, minimum=rounds[0][0]), lag=lag))
         for number, (_, seeds) in enumerate(rounds, start=1):
             kept = rounds[number][0] if number < len(rounds) else 1  # points that the next round needs
-            confirm = confirm_phase(role, group, earlier=number if number < len(rounds) else 0)
-            phases.append(make_phase(confirm, name, minimum=max(seeds, kept)))
-            name = confirm
+            confirm = Phase.confirm(role, group, round=number if number < len(rounds) else 0)
+            phases.append(plan_phase(confirm, before, minimum=max(seeds, kept)))
+            before = confirm
     return phases
 
 
-def transfer_phases(spec: Spec, group: str, known: Collection[str]) -> list[PhasePlan]:
+def transfer_phases(spec: Spec, group: Group, known: Collection[Group]) -> list[PhasePlan]:
     """Return the phases of a group that read the test: not before every selection of the plan is frozen.
 
     Args:
@@ -142,18 +209,18 @@ def transfer_phases(spec: Spec, group: str, known: Collection[str]) -> list[Phas
     for role in spec.roles:
         if not spec.arms(role, group):
             continue
-        own = {confirm_phase("source", group), confirm_phase(role, group)}
-        selections = [confirm_phase(searched, other) for other in known for searched in spec.roles]
-        needs = [Dependency(name, after_any_end=name not in own) for name in selections]
-        if AUTOKERAS_ARM in spec.arms(role, group):
-            needs.append(Dependency("baselines", after_any_end=True))
-        phases.append(make_phase(transfer_phase(role, group), *needs, minimum=1))
+        own = {Phase.confirm("source", group), Phase.confirm(role, group)}
+        selections = [Phase.confirm(searched, other) for other in known for searched in spec.roles]
+        needs = [Dependency(phase.name, after_any_end=phase not in own) for phase in selections]
+        chosen = dict.fromkeys(filter(None, (spec.arm(arm).chosen_in for arm in spec.arms(role, group))))
+        needs += [Dependency(name, after_any_end=True) for name in chosen]
+        phases.append(plan_phase(Phase.transfer(role, group), *needs, minimum=1))
     return phases
 
 
 def measure_phase(others: Sequence[PhasePlan]) -> PhasePlan:
     """Return the last phase of a plan: it waits until all the others have ended, whatever came of them."""
-    return make_phase("measure", *(Dependency(other.name, after_any_end=True) for other in others), minimum=1)
+    return plan_phase(Phase("measure"), *(Dependency(other.name, after_any_end=True) for other in others), minimum=1)
 
 
 UNAVAILABLE = "unavailable"

@@ -4,7 +4,6 @@ The first reader after the phase has closed writes it; everybody then reads that
 trains the same (T, alpha).
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,23 +14,13 @@ import sqlalchemy
 from storage.errors import RecordBroken
 from storage.records import artifacts, queries
 from sweeps.errors import SweepError
-from sweeps.plan.jobs import ConfirmTask, DoneTask, SearchTask, StudentOutcome, done_tasks, edited
-from sweeps.plan.phases import search_of, untagged
+from sweeps.plan.jobs import ConfirmTask, Job, SearchTask, StudentOutcome, edited, read_finished
+from sweeps.plan.phases import Phase
 from sweeps.stats.estimates import Estimate, estimate
 from sweeps.trainers.protocol import Point
 
-# name -> the phase it is read from, both without the tag of a group
-_PHASES = {
-    "search.ranks": "search",
-    "native.ranks": "native:search",
-    "confirm.best": "confirm",
-    "native.best": "native:confirm",
-    "confirm.ranks": "confirm",  # with the number of the round
-    "native.confirm.ranks": "native:confirm",
-}
-
-
-Confirm: TypeAlias = DoneTask[ConfirmTask, StudentOutcome]
+Search: TypeAlias = Job[SearchTask, StudentOutcome]
+Confirm: TypeAlias = Job[ConfirmTask, StudentOutcome]
 
 
 @dataclass(frozen=True)
@@ -75,68 +64,58 @@ class Confirmed:
         return self.best.as_json() | {"candidates": [candidate.as_json() for candidate in self.candidates]}
 
 
-def phase_of(name: str) -> str:
-    """Return the phase that a selection is read from: "confirm@t1s0" for "confirm.best@t1s0"."""
-    base, tag = untagged(name)
-    base, colon, number = base.partition(":")
-    return _PHASES[base] + colon + number + tag
+def confirmed_for(phase: Phase, done: Iterable[Confirm]) -> list[Confirm]:
+    """Return those finished trainings that a confirm selects from: of its search, up to its round."""
+
+    def counts(other: Phase) -> bool:
+        same = (other.kind, other.role, other.group) == (phase.kind, phase.role, phase.group)
+        return same and (not phase.round or 0 < other.round <= phase.round)
+
+    return [task for task in done if counts(task.phase)]
 
 
-def confirmed_for(name: str, done: Iterable[Confirm]) -> list[Confirm]:
-    """Return those finished confirm trainings that a selection is made from: of its search, up to its round."""
-    base, tag = untagged(name)
-    number = base.partition(":")[2]
-    tasks = []
-    for task in done:
-        payload, phase = task.payload, untagged(task.record.phase)[0]
-        mine = (payload.role == "source") != base.startswith("native") and search_of(payload.role, payload.group) == tag
-        round_ = re.search(r":(\d+)$", phase)  # the last round has no number
-        if mine and (not number or (round_ is not None and int(round_[1]) <= int(number))):
-            tasks.append(task)
-    return tasks
-
-
-def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, name: str, *, top: int) -> tuple[Ranked, ...]:
-    """Return the ranks of that name; the first caller computes and stores them.
+def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase, *, top: int) -> tuple[Ranked, ...]:
+    """Return the ranks that a search, or an earlier round of confirm, leaves; the first caller stores them.
 
     Raises:
         RecordBroken: what is stored is not ranks.
     """
-    stored = artifacts.get_selection(engine, sweep_id, name)
+    stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
-        if untagged(name)[0].partition(":")[0] in ("search.ranks", "native.ranks"):
-            done = queries.task_records(engine, sweep_id, phase=phase_of(name), state="done")
-            ranks = rank(done_tasks(done, SearchTask, StudentOutcome), top)
+        if phase.is_search:
+            done = queries.task_records(engine, sweep_id, phase=phase.name, state="done")
+            ranks = rank(read_finished(done, SearchTask, StudentOutcome), top)
         else:
-            ranks = survivors(_confirms(engine, sweep_id, name), top)
+            ranks = survivors(_confirms(engine, sweep_id, phase), top)
         value = {"ranks": [ranked.as_json() for ranked in ranks]}
-        stored = artifacts.freeze_selection(engine, sweep_id, name, value)
+        stored = artifacts.freeze_selection(engine, sweep_id, phase.selection, value)
     try:
         return tuple(Ranked(Point.read(value), float(value["score"]), str(value["task"])) for value in stored["ranks"])
     except (KeyError, TypeError, ValueError) as error:
-        raise _edited(name, error) from None
+        raise _edited(phase.selection, error) from None
 
 
-def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirmed:
-    """Return the confirmed best of that name; the first caller computes and stores it.
+def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed:
+    """Return what a confirm selected; the first caller computes and stores it.
 
     Raises:
         SweepError: no confirm run has finished.
         RecordBroken: what is stored is no confirmed best.
     """
-    stored = artifacts.get_selection(engine, sweep_id, name)
+    stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
-        stored = artifacts.freeze_selection(engine, sweep_id, name, _best_of(engine, sweep_id, name).as_json())
-    return read_confirmed(name, stored)
+        value = best(_confirms(engine, sweep_id, phase)).as_json()
+        stored = artifacts.freeze_selection(engine, sweep_id, phase.selection, value)
+    return read_confirmed(phase.selection, stored)
 
 
-def preview(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirmed | None:
-    """Return the confirmed best: stored or, once its phase is closed, as it will be; None before. Only reads."""
-    stored = artifacts.get_selection(engine, sweep_id, name)
+def preview(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed | None:
+    """Return what a confirm selected: stored or, once it is closed, as it will be; None before. Only reads."""
+    stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is not None:
-        return read_confirmed(name, stored)
-    phases = {record.name: record.state for record in queries.phase_records(engine, sweep_id)}
-    return _best_of(engine, sweep_id, name) if phases.get(phase_of(name)) == "closed" else None
+        return read_confirmed(phase.selection, stored)
+    states = {record.name: record.state for record in queries.phase_records(engine, sweep_id)}
+    return best(_confirms(engine, sweep_id, phase)) if states.get(phase.name) == "closed" else None
 
 
 def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
@@ -151,15 +130,15 @@ def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
         raise _edited(name, error) from None
 
 
-def rank(done: Sequence[DoneTask[SearchTask, StudentOutcome]], top: int) -> list[Ranked]:
+def rank(done: Sequence[Search], top: int) -> list[Ranked]:
     """Return the `top` trials of a search: highest score first, the lowest task id where scores tie.
 
     A point that the sampler proposed more than once counts once, so that what is confirmed differs.
     """
-    order = sorted(done, key=lambda task: (-task.score, task.record.id))
+    order = sorted(done, key=lambda task: (-task.score, task.row.id))
     points: dict[Point, Ranked] = {}
     for task in order:
-        points.setdefault(task.outcome.point, Ranked(task.outcome.point, task.score, task.record.key))
+        points.setdefault(task.outcome.point, Ranked(task.outcome.point, task.score, task.key))
     return list(points.values())[:top]
 
 
@@ -171,7 +150,7 @@ def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
     halving).
     """
     order = sorted(_full(_candidates(done)), key=lambda candidate: (-candidate.accuracy.mean, candidate.rank))
-    keys = {task.outcome.point: task.record.key for task in reversed(done)}
+    keys = {task.outcome.point: task.key for task in reversed(done)}
     return [Ranked(candidate.point, candidate.accuracy.mean, keys[candidate.point]) for candidate in order[:top]]
 
 
@@ -197,10 +176,10 @@ def by_point(done: Sequence[Confirm]) -> dict[Point, list[Confirm]]:
     A later round has ranks of its own, so the point itself says which candidate a training is of.
     """
     points: dict[Point, list[Confirm]] = defaultdict(list)
-    for task in sorted(done, key=lambda task: (task.payload.repeat, task.payload.rank)):
-        if all(task.payload.repeat != other.payload.repeat for other in points[task.outcome.point]):
+    for task in sorted(done, key=lambda task: (task.work.repeat, task.work.rank)):
+        if all(task.work.repeat != other.work.repeat for other in points[task.outcome.point]):
             points[task.outcome.point].append(task)
-    return dict(sorted(points.items(), key=lambda item: item[1][0].payload.rank))  # whose first one is of round 1
+    return dict(sorted(points.items(), key=lambda item: item[1][0].work.rank))  # whose first one is of round 1
 
 
 def _candidates(done: Sequence[Confirm]) -> list[Candidate]:
@@ -208,7 +187,7 @@ def _candidates(done: Sequence[Confirm]) -> list[Candidate]:
     for point, tasks in by_point(done).items():
         accuracy = estimate([task.score for task in tasks])
         assert accuracy is not None
-        candidates.append(Candidate(point, tasks[0].payload.rank, accuracy))
+        candidates.append(Candidate(point, tasks[0].work.rank, accuracy))
     return candidates
 
 
@@ -218,14 +197,9 @@ def _full(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [candidate for candidate in candidates if candidate.accuracy.n == most]
 
 
-def _confirms(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> list[Confirm]:
-    stage = "native" if name.startswith("native") else "confirm"
-    done = queries.task_records(engine, sweep_id, stage=stage, state="done")
-    return confirmed_for(name, done_tasks(done, ConfirmTask, StudentOutcome))
-
-
-def _best_of(engine: sqlalchemy.Engine, sweep_id: int, name: str) -> Confirmed:
-    return best(_confirms(engine, sweep_id, name))
+def _confirms(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> list[Confirm]:
+    done = queries.task_records(engine, sweep_id, stage=phase.stage, state="done")
+    return confirmed_for(phase, read_finished(done, ConfirmTask, StudentOutcome))
 
 
 def _candidate(value: Mapping[str, Any]) -> Candidate:

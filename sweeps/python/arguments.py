@@ -16,8 +16,8 @@ from sweeps.errors import SpecError
 
 if TYPE_CHECKING:
     from storage.tables import SweepRecord
-    from sweeps.distill.presets import SpecRequest
     from sweeps.spec.model import Spec
+    from sweeps.usecases.create import SpecRequest
 
 
 def name_of(function: Callable[..., Any], what: str) -> str:
@@ -89,9 +89,9 @@ def spec_request(
     Raises:
         SpecError: an argument has another type than it may have, or two of them exclude each other.
     """
-    from sweeps.distill.presets import SpecRequest
-    from sweeps.distill.presets import preset as named
     from sweeps.spec.stored import read
+    from sweeps.usecases.create import SpecRequest
+    from sweeps.usecases.create import preset as named
 
     if preset is not None and spec is not None:
         raise SpecError(f"got preset={preset!r} and spec={os.fspath(spec)!r}; give one of them")
@@ -193,7 +193,7 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
     from sweeps.spec.stored import stored_spec
 
     spec = stored_spec(sweep)
-    _fetch(spec, data_dir)
+    spec.kind.fetch_missing(spec, data_dir)
     path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     known = [folder for folder in path if folder]
     changed = {"PYTHONPATH": os.pathsep.join([*(folder for folder in _homes(spec) if folder not in known), *known])}
@@ -209,17 +209,6 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _fetch(spec: "Spec", data_dir: Path | None) -> None:
-    """Fetch the datasets that are not here, with a bar: a worker would do it without a word."""
-    from kd.data import sources
-    from sweeps.distill import freeze
-
-    for name in (spec.role(role).dataset for role in spec.roles):
-        source = sources.where(name, data_dir)
-        if not source.available and source.to_fetch:
-            freeze.fetch(name, data_dir=data_dir)
 
 
 def _homes(spec: "Spec") -> list[str]:

@@ -243,9 +243,9 @@ class Sweep:
         with self._translated():
             best = self._client.best(self._name).best
             return BestPoint(
-                temperature=best.point.temperature,
-                alpha=best.point.alpha,
-                more=dict(best.point.more),
+                temperature=best.point["temperature"],
+                alpha=best.point["alpha"],
+                more=best.point.as_json().get("more", {}),
                 accuracy=best.accuracy,
                 confirmed=best.confirmed,
                 loss=best.loss,
@@ -443,12 +443,11 @@ def create_sweep(
         storage.errors.StorageError: the storage cannot be written.
     """
     from storage.url import resolve
-    from sweeps.distill import presets
     from sweeps.spec.model import override
     from sweeps.spec.stored import read
     from sweeps.usecases import create
 
-    wanted = override(presets.preset(preset) if spec is None else read(spec), changes or {})
+    wanted = override(create.preset(preset) if spec is None else read(spec), changes or {})
     return create.create_sweep(resolve(storage), name, wanted, data_dir=data_dir).new
 
 

@@ -10,18 +10,16 @@ import sqlalchemy
 
 from storage.records import queries
 from storage.tables import SweepRecord, TaskRecord
-from sweeps.distill.snippets import snippets
-from sweeps.distill.spec import formula
 from sweeps.errors import NoResultsYet
 from sweeps.hints import local
 from sweeps.plan import selection
-from sweeps.plan.jobs import SearchTask, StudentOutcome, done_tasks
+from sweeps.plan.jobs import SearchTask, StudentOutcome, read_finished
+from sweeps.plan.phases import Phase
 from sweeps.plan.selection import Candidate
 from sweeps.query.status import fingerprints, stage_counts
 from sweeps.spec.model import Role, Spec
 from sweeps.spec.stored import as_it_stands
 from sweeps.stats.estimates import Estimate, display_fraction
-from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Point
 
 WIDTH = 78  # of the line for watchers
@@ -44,9 +42,9 @@ class Incumbent:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best (T, alpha) of a sweep. loss: its formula; distillation: its name; loss_parameters: those that are fixed.
+    """The best point of a sweep. loss: what is minimised.
 
-    recipe: how the sweep trained with this point.
+    recipe: how the sweep trained with this point. paste: the point as code, by library.
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
     Its interval, and those of the candidates, are as they are shown: None of fewer than three seeds, within [0, 1].
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
@@ -59,19 +57,13 @@ class Best:
     candidates: tuple[Candidate, ...] | None
     incumbent: Incumbent
     answer_hash: str | None
-    distillation: str = "kd"
-    loss_parameters: Mapping[str, float] = field(default_factory=dict)
     recipe: str = ""
+    paste: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def confirmed(self) -> bool:
         """Whether it is the best mean over fresh seeds; else it is the best of single runs."""
         return self.candidates is not None
-
-    @property
-    def paste(self) -> dict[str, str]:
-        """The point as code, see `sweeps.distill.snippets.snippets`."""
-        return snippets(self.point, loss=self.distillation, own=self.loss_parameters)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as `best -f json` prints them."""
@@ -85,7 +77,7 @@ class Best:
             "search_best": self.incumbent.as_json(),
             "answer_hash": self.answer_hash,
             "recipe": self.recipe,
-            "paste": self.paste,
+            "paste": dict(self.paste),
         }
 
 
@@ -97,47 +89,38 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         storage.errors.RecordBroken: what is stored of one is damaged.
     """
     # Of all searches, as the dashboard shows them: its best trial is the incumbent, whichever search it belongs to.
-    done = done_tasks(queries.task_records(engine, sweep.id, stage="search", state="done"), SearchTask, StudentOutcome)
+    done = read_finished(
+        queries.task_records(engine, sweep.id, stage="search", state="done"), SearchTask, StudentOutcome
+    )
     if not done:
         counts = stage_counts(engine, sweep.id)
-        teachers, trials = counts["teachers"], counts["search"]
+        stages = ((stage, counts[stage]) for stage in ("teachers", "search") if stage in counts)
+        there = ", ".join(f"{stage} {count.done}/{count.total}" for stage, count in stages if count.total)
         raise NoResultsYet(
-            f"no search trial of {sweep.name} has finished (teachers {teachers.done}/{teachers.total},"
-            f" search 0/{trials.total}); go on with: {local().launch(sweep.name)}"
+            f"no search trial of {sweep.name} has finished ({there}); go on with: {local().launch(sweep.name)}"
         )
     (first,) = selection.rank(done, 1)
-    number = next(task.record.trial_number for task in done if task.record.key == first.task)
+    number = next(task.row.trial_number for task in done if task.key == first.task)
     incumbent = Incumbent(point=first.point, score=first.score, task=first.task, trial_number=number)
-    confirmed = selection.preview(engine, sweep.id, "confirm.best")
+    confirmed = selection.preview(engine, sweep.id, Phase.confirm("source"))
     point, accuracy, candidates = first.point, Estimate(first.score, None, None, 1), None
     if confirmed is not None:
         point, accuracy = confirmed.best.point, display_fraction(confirmed.best.accuracy)
         candidates = tuple(
             replace(candidate, accuracy=display_fraction(candidate.accuracy)) for candidate in confirmed.candidates
         )
-    training = sweep.spec["training"]
-    distillation = training.get("distillation", "kd")
+    spec = as_it_stands(sweep)
     return Best(
         sweep=sweep.name,
-        loss=formula(distillation),
-        distillation=distillation,
-        loss_parameters=training.get("loss_parameters", {}),
+        loss=spec.kind.formula(spec),
         point=point,
         accuracy=accuracy,
         candidates=candidates,
         incumbent=incumbent,
         answer_hash=fingerprints(engine, sweep).answer_hash,
-        recipe=_recipe(as_it_stands(sweep), point),
+        recipe=spec.kind.recipe(spec, point),
+        paste=spec.kind.paste(spec, point),
     )
-
-
-def _recipe(spec: Spec, point: Point) -> str:
-    tuned = dict(point.more)
-    training = spec.training.model_copy(
-        update={name: tuned[name] for name in ("learning_rate", "batch_size") if name in tuned}
-    )
-    epochs = number_of(int(tuned.get("epochs", spec.source.epochs)), "epoch")
-    return f"Adam, {training.rate()}, batches of {training.batch_size}, {epochs}"
 
 
 def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
@@ -153,20 +136,30 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
     compared = [task for task in done if task.stage == "transfer"]
     roles: tuple[Role, ...] = ("target", "source")
     for role in roles:
-        if pairs := _pairs(compared, role):
+        if pairs := _pairs(compared, role, spec.kind.features.untreated):
+            without = spec.kind.features.without
             best, scratch = (fmean(values) for values in zip(*pairs, strict=True))
-            return _line(spec, role, f"best {_percent(best)}, no distillation {_percent(scratch)} ({_MARK})")
+            return _line(spec, role, f"best {_percent(best)}, {without} {_percent(scratch)} ({_MARK})")
     teacher = next((task for task in done if task.key == "teachers#source"), None)
-    if teacher is None:
+    if spec.kind.features.prepares and teacher is None:
         return ""
     trials = [task for task in done if task.stage == "search" and task.params]
+    taught = f"{spec.kind.features.prepares} {_percent(teacher.score)}" if teacher is not None else ""
     if not trials:
-        return _line(spec, "source", f"teacher {_percent(teacher.score)} ({_MARK})")
+        return _line(spec, "source", f"{taught} ({_MARK})") if taught else ""
     top = max(trials, key=lambda task: (task.score or 0.0, -task.id))
     params = top.params or {}
-    point = f"T {params['temperature']:.1f}, α {params['alpha']:.2f}"  # what else is searched would not fit
-    text = f"teacher {_percent(teacher.score)}, best {_percent(top.score)} ({point}; {_MARK})"
+    names = list(spec.kind.space(spec))[:2]  # what else is searched would not fit
+    symbols = spec.kind.features.symbols
+    point = ", ".join(f"{symbols.get(name, name)} {_short(name, params[name])}" for name in names)
+    text = ", ".join(filter(None, (taught, f"best {_percent(top.score)} ({point}; {_MARK})")))
     return _line(spec, "source", text)
+
+
+def _short(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:{ {'temperature': '.1f', 'alpha': '.2f'}.get(name, '.2g') }}"
 
 
 def _line(spec: Spec, role: Role, text: str) -> str:
@@ -175,14 +168,14 @@ def _line(spec: Spec, role: Role, text: str) -> str:
     return f"{name[: WIDTH - len(text) - 2]}: {text}"
 
 
-def _pairs(done: Sequence[TaskRecord], role: str) -> list[tuple[float, float]]:
+def _pairs(done: Sequence[TaskRecord], role: str, untreated: str) -> list[tuple[float, float]]:
     """Return the validation accuracies of best and of scratch on the seeds that both have, of the first search."""
-    arms: dict[str, dict[int, float]] = {"best": {}, "scratch": {}}
+    arms: dict[str, dict[int, float]] = {"best": {}, untreated: {}}
     for task in done:
         payload = task.payload
         if payload["role"] == role and not payload.get("group") and payload["arm"] in arms:
             arms[payload["arm"]][payload["repeat"]] = task.score or 0.0
-    return [(best, arms["scratch"][repeat]) for repeat, best in arms["best"].items() if repeat in arms["scratch"]]
+    return [(best, arms[untreated][repeat]) for repeat, best in arms["best"].items() if repeat in arms[untreated]]
 
 
 def _percent(score: float | None) -> str:

@@ -12,14 +12,22 @@ from storage.queue.phases import root_reason
 from storage.records import queries
 from storage.tables import TASK_AWAITED, SweepRecord, TaskRecord
 from storage.url import resolve
-from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError
-from sweeps.plan.jobs import BaselineTask, Payload, TransferTask, payload_of
-from sweeps.plan.phases import display_state
-from sweeps.plan.plan import STAGES
+from sweeps.extensions import KD, trainer_kind
+from sweeps.plan.jobs import BaselineTask, Payload, TransferTask, read_payload
+from sweeps.plan.phases import STAGES, display_state
 from sweeps.query.status import stage_counts
 from sweeps.spec.stored import check_name
+from sweeps.trainers.protocol import TrainerKind
 
+_FIXED = (
+    "temperature",
+    "alpha",
+    "arm",
+    "dataset",
+    "model",
+    "method",
+)  # parameters with a column, or a meaning, of their own
 _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
 
 
@@ -96,12 +104,15 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
     """
     if stage is not None and stage not in STAGES:
         raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(STAGES)}")
-    tasks = [(task, payload_of(task)) for task in queries.task_records(engine, sweep.id, stage=stage, keep=_KEPT)]
+    tasks = [
+        (task, read_payload(task.stage, task.payload, key=task.key))
+        for task in queries.task_records(engine, sweep.id, stage=stage, keep=_KEPT)
+    ]
     awaited = {
         payload.role for task, payload in tasks if isinstance(payload, TransferTask) and task.state in TASK_AWAITED
     }
-    space = sweep.spec["search"].get("space", {})
-    return [_row(sweep, task, payload, space, tested=payload.role not in awaited) for task, payload in tasks]
+    kind = trainer_kind(sweep.spec.get("trainer", {}).get("kind", KD))
+    return [_row(sweep, task, payload, kind, tested=payload.role not in awaited) for task, payload in tasks]
 
 
 def as_columns(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
@@ -117,7 +128,7 @@ def _columns(row: TrialRow, names: Sequence[str]) -> dict[str, Any]:
     return columns
 
 
-def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[str, Any], *, tested: bool) -> TrialRow:
+def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, kind: TrainerKind, *, tested: bool) -> TrialRow:
     arm, params = payload.arm if isinstance(payload, TransferTask) else None, task.params or {}
     return TrialRow(
         task=task.key,
@@ -129,7 +140,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, space: Mapping[
         arm=payload.method if isinstance(payload, BaselineTask) else arm,
         temperature=_value(task.params, "temperature"),
         alpha=_value(task.params, "alpha"),
-        more=trained_with({name: params[name] for name in sorted(space) if name in params}, arm),
+        more=kind.own_values(arm or "", {name: params[name] for name in sorted(params) if name not in _FIXED}),
         score=task.score,
         test_accuracy=_value(task.outcome, "test_accuracy") if tested else None,
         seed=payload.seed,

@@ -14,8 +14,8 @@ from storage.records import queries
 from storage.records.queries import RunningRecord
 from storage.tables import PhaseRecord, SweepRecord, TaskRecord
 from sweeps.plan import identity
-from sweeps.plan.phases import UNAVAILABLE, display_stage, display_state
-from sweeps.plan.plan import STAGES, expected_seconds
+from sweeps.plan.phases import STAGES, UNAVAILABLE, display_stage, display_state
+from sweeps.plan.plan import expected_seconds
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands
 
@@ -284,13 +284,9 @@ class Status:
 
     @property
     def display_stages(self) -> dict[str, StageCount]:
-        """The stages by display name: on one dataset nothing is searched natively, and nothing is transferred."""
+        """The stages that have tasks, by display name: on one dataset nothing is transferred."""
         there = [stage for stage, count in self.stages.items() if count.total]
-        return {
-            display_stage(stage, there): count
-            for stage, count in self.stages.items()
-            if stage in there or stage != "native"
-        }
+        return {display_stage(stage, there): count for stage, count in self.stages.items() if stage in there}
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values, as `status -f json` prints them."""

@@ -27,10 +27,10 @@ def blocks(findings: Findings) -> list[Block]:
 
 def question(findings: Findings) -> str:
     """Return what the sweep was made to find out."""
-    source, tuned = _source(findings), searched(findings.spec)
+    source, tuned, features = _source(findings), searched(findings.spec), findings.spec.kind.features
     if findings.verdicts:
-        return f"Do the distillation settings {tuned} that were tuned on {source} still work on {_target(findings)}?"
-    return f"Does distilling help on {source}, and is it worth tuning {tuned} there?"
+        return f"Do {features.settings} {tuned} that were tuned on {source} still work on {_target(findings)}?"
+    return f"Does {features.treating} help on {source}, and is it worth tuning {tuned} there?"
 
 
 def headline(findings: Findings) -> str:
@@ -48,7 +48,12 @@ def cards(findings: Findings) -> tuple[Card, ...]:
     role = findings.verdicts[0].role if findings.verdicts else "source"
     nothing = "not yet" if _progress(findings)[0] else "no result"  # an arm may also not be part of the sweep
     return (
-        words.card("Does distilling help?", findings.gain(role), nothing=nothing, negative="No, it harms"),
+        words.card(
+            f"Does {findings.spec.kind.features.treating} help?",
+            findings.gain(role),
+            nothing=nothing,
+            negative="No, it harms",
+        ),
         words.tuning_card(findings, role, nothing=nothing),
         *(_lost(first, nothing) for first in findings.verdicts[:1]),
     )
@@ -72,7 +77,7 @@ def _progress(findings: Findings) -> tuple[bool, int, int]:
     if findings.verdicts:
         first = findings.verdicts[0]
         return bool(first.left), first.done, first.planned
-    states = [training.state for training in findings.trainings]
+    states = [training.row.state for training in findings.trainings]
     return is_incomplete(findings.trainings, "source"), states.count("done"), len(states)
 
 
@@ -84,7 +89,7 @@ def _finish(findings: Findings) -> Advice:
         return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
     if done < planned:
         return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
-    arms = ("native", "best") if findings.verdicts else ("best", "scratch")
+    arms = ("native", "best") if findings.verdicts else ("best", findings.spec.kind.features.untreated)
     compares = not findings.verdicts or {*arms} <= {*transfer.target_arms}
     if compares and transfer.seeds < FEWEST_RUNS and len(findings.looks) < transfer.looks:
         more = PORTABLE.line("extend", name, "--seeds", f"+{FEWEST_RUNS - transfer.seeds}")
@@ -95,11 +100,14 @@ def _finish(findings: Findings) -> Advice:
 def _gain_headline(findings: Findings) -> str:
     gain, untuned = findings.gain("source"), findings.beyond_default("source")
     if gain is None:
-        return f"Whether distilling helps on {_source(findings)} is not known yet."
-    sentences = [words.gained(gain, _source(findings))]
+        return f"Whether {findings.spec.kind.features.treating} helps on {_source(findings)} is not known yet."
+    sentences = [words.gained(findings, gain, _source(findings))]
     direction = effect_direction(untuned)
     if untuned is not None and (effect_direction(gain) != "below" or direction == "below"):
-        number, default = words.difference(untuned), f"{owner(findings.better_default('source'))} untuned default"
+        number, default = (
+            words.difference(untuned),
+            f"{owner(findings.spec, findings.better_default('source'))} untuned default",
+        )
         better = {
             "above": f"Tuning {searched(findings.spec)} is better than {default} ({number}).",
             "below": f"{default} is better than the tuned values ({number}).",
@@ -110,20 +118,21 @@ def _gain_headline(findings: Findings) -> str:
 
 def _gain_badge(findings: Findings) -> Badge:
     gain, untuned = effect_direction(findings.gain("source")), effect_direction(findings.beyond_default("source"))
+    features = findings.spec.kind.features
     if gain == "unknown":
         incomplete, done, planned = _progress(findings)
         if incomplete:
             return Badge(f"NOT YET: {done} of {planned} trainings on fresh seeds are done", "open")
-        return Badge("NO ANSWER: it takes best and scratch on three seeds or more", "open")
+        return Badge(f"NO ANSWER: it takes best and {features.untreated} on three seeds or more", "open")
     if gain == "below":
-        return Badge("HARMS: the network without a teacher is better", "bad")
+        return Badge(f"HARMS: {features.better} is better", "bad")
     if gain == "open":
-        return Badge("NOT SHOWN TO HELP: nothing is told apart from training without a teacher", "open")
+        return Badge(f"NOT SHOWN TO HELP: nothing is told apart from {features.untreated_training}", "open")
     if untuned == "above":
-        return Badge("PAYS: distilling helps, and tuning beats the default", "good")
+        return Badge(f"PAYS: {features.treating} helps, and tuning beats the default", "good")
     if untuned == "below":
-        return Badge("HELPS: distilling gains; the untuned default is better than the tuned values", "good")
-    return Badge("HELPS: distilling gains; tuning was not shown to beat the default", "good")
+        return Badge(f"HELPS: {features.treating} gains; the untuned default is better than the tuned values", "good")
+    return Badge(f"HELPS: {features.treating} gains; tuning was not shown to beat the default", "good")
 
 
 def _gain_advice(findings: Findings) -> Advice:
@@ -134,7 +143,8 @@ def _gain_advice(findings: Findings) -> Advice:
         return Advice(untuned)
     if gain in ("below", "open"):
         why = "harms it" if gain == "below" else "was not shown to help it"
-        return Advice(f"Train the small network without a teacher: distilling {why}.")
+        features = findings.spec.kind.features
+        return Advice(f"{features.plain}: {features.treating} {why}.")
     tuned = findings.confirmed.get("source")
     if tuned is None:
         return Advice("Let the search finish.", (PORTABLE.launch(name),))
@@ -151,13 +161,13 @@ def _transfer_headline(findings: Findings) -> str:
         sentences.append(f"On {source} itself the tuned values were not shown to help, so what carries over is luck.")
     gain = findings.gain(first.role)
     if gain is not None:
-        sentences.append(words.gained(gain, target))
+        sentences.append(words.gained(findings, gain, target))
     sentences.append(_carried(findings, first))
     untuned, default = effect_direction(findings.beyond_default(first.role)), findings.better_default(first.role)
     if untuned == "below":
-        sentences.append(f"{owner(default)} untuned default is better.")
+        sentences.append(f"{owner(findings.spec, default)} untuned default is better.")
     elif untuned == "open" and effect_direction(gain) == "above":
-        sentences.append(f"{owner(default)} untuned default was not shown to be worse.")
+        sentences.append(f"{owner(findings.spec, default)} untuned default was not shown to be worse.")
     return " ".join(sentences)
 
 
@@ -252,7 +262,8 @@ def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]
     if untuned := words.untuned_instead(findings, role, arm):
         return untuned, ()
     if not words.helps(findings, role, arm):
-        return "Train the small network without a teacher: distilling it was not shown to help.", ()
+        features = findings.spec.kind.features
+        return f"{features.plain}: {features.treating} it was not shown to help.", ()
     if arm == "native" and native is not None:
         return f"Tune on {_target(findings)} itself, where the search found {native.best.point.text()}.", ()
     if tuned is None:

@@ -87,13 +87,16 @@ class Table:
 class Figure:
     """A figure with its caption.
 
-    name: one of `figures.svg.NAMES`; alt: what it is, for who cannot see it; wide: it needs the whole width.
+    alt: what it is, for who cannot see it. wide: it needs the whole width. heading: that stands above it, if any. slot:
+    the part of the page that it stands in.
     """
 
     name: str
     alt: str
     caption: str
     wide: bool = False
+    heading: str = ""
+    slot: str = ""
 
 
 @dataclass(frozen=True)

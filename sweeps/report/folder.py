@@ -9,34 +9,28 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from sweeps.distill.space import trained_with
 from sweeps.errors import SpecError
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import Training, Tried, is_incomplete
+from sweeps.findings.load import is_incomplete
 from sweeps.findings.rows import Row
 from sweeps.findings.secondary import questions
 from sweeps.findings.surfaces import Surface
+from sweeps.findings.verdicts import GroupRegret
+from sweeps.plan.jobs import AnyJob, StudentOutcome
 from sweeps.plan.phases import display_state
 from sweeps.plan.selection import Confirmed
 from sweeps.report import html_page, markdown, methods
 from sweeps.report.answer import badge, headline
-from sweeps.report.document import Column, Figure, columns
+from sweeps.report.document import Column, columns
 from sweeps.report.figures.data import pictures
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.report.words import accuracy, number, shortened
 from sweeps.spec import stored
+from sweeps.spec.model import Spec
 from sweeps.stats.response import Top
-from sweeps.trainers.protocol import Point
+from sweeps.trainers.protocol import Point, Value
 
 PAGE = "report.html"
-_ALT = {  # what a figure is, for a reader who cannot see it
-    "gains": "Gain of each arm over no distillation",
-    "regret": "The regret beside its margin",
-    "methods": "Test accuracy of the student and of other methods",
-    "surface": "Where the searches looked",
-    "break-even": "AutoKeras against the sweep",
-}
-
 COMPARISON = (
     *columns(
         "method",
@@ -47,7 +41,7 @@ COMPARISON = (
         "file KB",
         "latency ms p50",
         "train s",
-        "+ teacher and search s",
+        "+ {prepared}search s",
         text=2,
     ),
     Column("status"),
@@ -103,21 +97,29 @@ def results_csv(findings: Findings) -> str:
     the test is complete.
     """
     out = io.StringIO()
-    more, place = sorted(findings.spec.search.space), COLUMNS.index("alpha") + 1
-    writer = csv.DictWriter(out, (*COLUMNS[:place], *more, *COLUMNS[place:]), lineterminator="\n")
+    more, place = (
+        sorted(set(findings.spec.kind.space(findings.spec)) - {"temperature", "alpha"}),
+        COLUMNS.index("alpha") + 1,
+    )
+    left_out = {"temperature", "alpha"} - set(findings.spec.kind.space(findings.spec))
+    names = [name for name in (*COLUMNS[:place], *more, *COLUMNS[place:]) if name not in left_out]
+    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for role in findings.spec.roles:
         hidden = {"test_accuracy": None} if is_incomplete(findings.trainings, role) else {}
-        runs: list[Training | Tried] = [*findings.searched, *findings.trainings]
-        writer.writerows(_line(run, more) | hidden for run in runs if run.role == role)
+        dataset = {"dataset": findings.spec.role(role).dataset}
+        runs: list[AnyJob] = [*findings.searched, *findings.trainings]
+        writer.writerows(dataset | _line(findings.spec, run, more) | hidden for run in runs if run.work.role == role)
     return out.getvalue()
 
 
-def _line(training: Training | Tried, more: Sequence[str]) -> dict[str, Any]:
-    planned = {"stage": "transfer"} | {name: value for name, value in vars(training).items() if name in COLUMNS}
-    planned["state"] = display_state(planned["stage"], training.state, training.error_class)
-    outcome = training.outcome
-    searched = {} if outcome is None else trained_with(outcome.more, planned.get("arm"))
+def _line(spec: Spec, training: AnyJob, more: Sequence[str]) -> dict[str, Any]:
+    row, work, outcome = training.row, training.work, training.outcome
+    stage = "transfer" if row.stage == "transfer" else training.phase.kind.removeprefix("native:")
+    arm, repeat = getattr(work, "arm", None), getattr(work, "repeat", None)
+    planned = {"role": work.role, "arm": arm, "group": work.tag, "repeat": repeat, "seed": work.seed, "stage": stage}
+    planned["state"] = display_state(row.stage, row.state, row.error_class)
+    searched = spec.kind.own_values(arm or "", outcome.more) if isinstance(outcome, StudentOutcome) else {}
     return (
         planned
         | {name: getattr(outcome, name, None) for name in _OF_OUTCOME}
@@ -127,7 +129,8 @@ def _line(training: Training | Tried, more: Sequence[str]) -> dict[str, Any]:
 
 def table_tex(findings: Findings) -> str:
     """Return the comparison table as a LaTeX tabular that needs the package booktabs; all text is escaped."""
-    head = [column.title for column in COMPARISON]
+    prepares = findings.spec.kind.features.prepares
+    head = [column.title.format(prepared=f"{prepares} and " if prepares else "") for column in COMPARISON]
     width = len(head) - findings.finished  # without the status, which comes last and says nothing where all are done
     body = [[latex(cell) for cell in cells(row)[:width]] for row in findings.rows]
     return "\n".join(
@@ -162,7 +165,7 @@ def write(findings: Findings, directory: Path) -> Path:
     """
     from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
 
-    figures = tuple(f"figures/{name}.svg" for name in svg.NAMES)
+    figures = tuple(f"figures/{figure.name}.svg" for figure in svg.figures_of(findings.spec.kind))
     replace_files(lambda: files(findings), directory, what="report", stale=figures)
     return directory / PAGE
 
@@ -198,14 +201,13 @@ def replace_files(
 
 def files(findings: Findings) -> dict[str, str]:
     """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
-    from sweeps.report.figures import gains, svg
+    from sweeps.report.figures import svg
 
     plotted = pictures(findings)
-    drawn, texts = svg.draw(plotted), gains.captions(plotted)
-    figures = {name: Figure(name, _ALT[name], texts[name], wide=name in ("surface", "break-even")) for name in drawn}
+    drawn = svg.draw(plotted)
     blocks = page(
         findings,
-        figures=figures,
+        figures=svg.blocks(plotted),
         secondary=secondary_blocks(questions(findings)),
         methods=[methods.section(findings)],
     )
@@ -230,7 +232,8 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "sweep": findings.name,
         "headline": headline(findings),
         "verdict": badge(findings).text,
-        "verdicts": [asdict(verdict) for verdict in findings.verdicts],
+        # What its trainer prepares is a word for sentences, not a result.
+        "verdicts": [_without(asdict(verdict), "prepares") for verdict in findings.verdicts],
         "spec": findings.spec.as_dict(),
         "fingerprint": findings.fingerprint,
         "answer_hash": findings.answer_hash,
@@ -239,7 +242,7 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "native": _confirmed(findings.confirmed, "target"),
         "surfaces": [_surface(surface) for surface in findings.surfaces],
         "controls": [asdict(control) | {"explains": control.explains} for control in findings.controls],
-        "outer": {target.role: [asdict(group) for group in target.groups] for target in findings.outer},
+        "outer": {target.role: [_repeat(group) for group in target.groups] for target in findings.outer},
         "rows": [_row(row) for row in findings.rows],
         "differences": [asdict(item) for item in findings.differences],
     }
@@ -247,6 +250,10 @@ def json_data(findings: Findings) -> dict[str, Any]:
 
 def _confirmed(confirmed: Mapping[str, Confirmed], role: str) -> dict[str, Any] | None:
     return confirmed[role].as_json() if role in confirmed else None
+
+
+def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key != name}
 
 
 def _surface(surface: Surface) -> dict[str, Any]:
@@ -269,10 +276,21 @@ def _top(top: Top) -> dict[str, Any]:
     return {name: getattr(top, name) for name in ("share", "low", "high", "tolerance", "word")}
 
 
-def _pair(point: Point) -> list[float]:
+def _pair(point: Point) -> list[Value]:
     return [*point.as_dict().values()]
 
 
 def _row(row: Row) -> dict[str, Any]:
     measured = {} if row.measured is None else row.measured.model_dump(exclude_unset=True)
-    return asdict(row) | {"measured": measured}
+    point = None if row.point is None else _in_parts(row.point)
+    return asdict(row) | {"point": point, "measured": measured}
+
+
+def _repeat(group: GroupRegret) -> dict[str, Any]:
+    return asdict(group) | {"best": _in_parts(group.best), "native": _in_parts(group.native)}
+
+
+def _in_parts(point: Point) -> dict[str, Any]:
+    """Return a point as reports have had it from the first: what is searched beyond T and alpha as pairs."""
+    stored = point.as_json()
+    return stored | {"more": [[name, value] for name, value in stored.get("more", {}).items()]}

@@ -1,9 +1,8 @@
 """The page: which parts in which order."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
-from sweeps.distill import report as cost
-from sweeps.distill.spec import formula
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Machine
 from sweeps.findings.rows import Row
@@ -14,6 +13,7 @@ from sweeps.report.document import Block, Bullets, Figure, Fold, Heading, Paragr
 from sweeps.report.sentences import regret, sentence
 from sweeps.stats.estimates import percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
+from sweeps.trainers.protocol import label
 
 _COLUMNS = columns("question", "dataset", "answer", "p", "p (Holm)", "95 % BCa interval", "p (sign flips)", text=2)
 
@@ -26,27 +26,30 @@ def report(findings: Findings) -> str:
 def page(
     findings: Findings,
     *,
-    figures: Mapping[str, Figure] | None = None,
+    figures: Iterable[Figure] = (),
     secondary: Iterable[Block] = (),
     methods: Iterable[Block] = (),
 ) -> list[Block]:
     """Return the whole page.
 
     Args:
-        figures: those that are there, by name; a report on the terminal has none.
+        figures: those that are there; a report on the terminal has none. Each stands in its slot: "answer" is above
+            what is lost by not tuning ("regret"), "others" below it; "searches", "cost".
         secondary, methods: what a written report has, and `report` on the terminal has no time for.
     """
-    figures = figures or {}
+    slots: dict[str, list[Block]] = defaultdict(list)
+    for figure in figures:
+        slots[figure.slot] += [*([Heading(figure.heading)] if figure.heading else []), figure]
     return [
         *note(findings),
         *answer.blocks(findings),
         *further(findings),
-        *_figure_section("What each choice of T and α gains", figures, "gains"),
-        *_lost(findings, figures),
-        *_figure_section("What other methods reach", figures, "methods"),
-        searches(findings, _figure(figures, "surface")),
+        *slots["answer"],
+        *_lost(findings, slots["regret"]),
+        *slots["others"],
+        searches(findings, slots["searches"]),
         numbers(findings, secondary),
-        *cost.section(findings, _figure(figures, "break-even")),
+        *findings.spec.kind.report().cost(findings, slots["cost"]),
         *methods,
         provenance(findings),
         *signature(findings),
@@ -76,21 +79,13 @@ def further(findings: Findings) -> list[Block]:
     return [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts[1:]]
 
 
-def _lost(findings: Findings, figures: Mapping[str, Figure]) -> list[Block]:
+def _lost(findings: Findings, figures: Iterable[Block]) -> list[Block]:
     """Return the regret, with what its interval covers."""
     text = regret(findings.verdicts[0]) if findings.verdicts else ""
     if not text:
         return []
     heading = f"What is lost by not tuning on {words.display_name(findings.verdicts[0].dataset)}"
-    return [Heading(heading), *_figure(figures, "regret"), Paragraph(text)]
-
-
-def _figure_section(heading: str, figures: Mapping[str, Figure], name: str) -> list[Block]:
-    return [Heading(heading), figures[name]] if name in figures else []
-
-
-def _figure(figures: Mapping[str, Figure], name: str) -> list[Block]:
-    return [figures[name]] if name in figures else []
+    return [Heading(heading), *figures, Paragraph(text)]
 
 
 def searches(findings: Findings, figures: Iterable[Block]) -> Fold:
@@ -113,7 +108,7 @@ def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
         more: what a written report alone has, the secondary questions.
     """
     blocks: list[Block] = [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts]
-    blocks.append(Bullets((*words.as_good(findings), *words.explained(findings.controls), words.looked(findings))))
+    blocks.append(Bullets((*words.as_good(findings), *words.explained(findings), words.looked(findings))))
     for role in findings.report_roles:
         blocks += accuracies(findings, role)
     blocks += [*_controls(findings), *more]
@@ -136,7 +131,7 @@ def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
     status = "" if row.status == "done" else words.shortened(row.status)
     return [
         _method(findings, row),
-        "" if row.point is None else row.point.numbers(_more(findings)),
+        "" if row.point is None else row.point.numbers(findings.spec.kind.space(findings.spec)),
         words.accuracy(row.validation),
         words.accuracy(row.test),
         "" if lead is None else words.interval(lead),
@@ -148,7 +143,7 @@ def _method(findings: Findings, row: Row) -> str:
     """Return what a row is called, with the key under which `trials` and the CSV have it."""
     if row.kind != "arm":
         return f"{row.method} ({row.detail})" if row.detail else row.method
-    return f"{words.arm(row.method, source=findings.spec.source.dataset, dataset=row.dataset)} (`{row.method}`)"
+    return f"{words.arm(findings.spec, row.method, row.dataset)} (`{row.method}`)"
 
 
 def _selected(findings: Findings) -> list[str]:
@@ -162,17 +157,17 @@ def _selected(findings: Findings) -> list[str]:
             continue
         items.append(f"{tuned}: {chosen.best.point.text()}; validation {words.accuracy(chosen.best.accuracy)}")
     items += [line for surface in findings.surfaces if (line := words.identified(surface, findings.spec))]
-    return [*items, f"loss: `{formula(findings.spec.training.distillation)}`; alpha weighs the labels"]
+    return [*items, *findings.spec.kind.report().notes(findings.spec)]
 
 
 def _outer(findings: Findings) -> list[Block]:
     """Return the regret of every teacher and search."""
     blocks: list[Block] = []
     for target in findings.outer:
-        names, more = _names(findings), _more(findings)
+        names, space = _names(findings), findings.spec.kind.space(findings.spec)
         head = columns("search", f"best: {names}", f"native: {names}", f"regret on {target.dataset}", text=3)
         rows = (
-            (group.group, group.best.numbers(more), group.native.numbers(more), words.interval(group.regret))
+            (group.group, group.best.numbers(space), group.native.numbers(space), words.interval(group.regret))
             for group in target.groups
         )
         blocks.append(table(head, rows))
@@ -184,11 +179,7 @@ def _outer(findings: Findings) -> list[Block]:
 
 def _names(findings: Findings) -> str:
     """Return what the numbers of a point are, in their order."""
-    return ", ".join(["T", "alpha", *_more(findings)])
-
-
-def _more(findings: Findings) -> list[str]:
-    return sorted(findings.spec.search.space)
+    return ", ".join(label(name) for name in findings.spec.kind.space(findings.spec))
 
 
 def _controls(findings: Findings) -> list[Block]:

@@ -7,6 +7,7 @@ from sweeps.report.words import counted, interval, is_same_point
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import limits, percent
 from sweeps.stats.verdict import Nested, Verdict
+from sweeps.trainers.protocol import label
 
 
 def sentence(findings: Findings, target: TargetVerdict) -> str:
@@ -15,10 +16,11 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     datasets = f"{spec.source.dataset} -> {target.dataset}"
     if verdict is None:
         return _no_verdict(findings.name, datasets, target)
-    teachers = " and ".join(dict.fromkeys(spec.role(role).teacher for role in ("source", target.role)))
+    prepared = " and ".join(dict.fromkeys(spec.kind.prepared(spec, role) for role in ("source", target.role)))
+    one_each = f"one {spec.kind.features.prepares} each, {prepared}; " if prepared else ""
     if target.unit == "seed" and target.same:
         datasets += " (other searches may find other points)"
-    scope = f"Scope: one teacher each, {teachers}; {datasets}; n = {verdict.n} {target.units}"
+    scope = f"Scope: {one_each}{datasets}; n = {verdict.n} {target.units}"
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
     more = f" {undecided(findings, target)}" if verdict.word == "UNDECIDED" else ""
@@ -32,15 +34,17 @@ def regret(target: TargetVerdict) -> str:
     if nested is None or lost is None:
         return ""
     begins = f"Regret on {target.dataset}, native - best: "
+    scope = f", for one {target.prepares}" if target.prepares else ""
     if is_same_point(lost):
         more = "; other searches may find other points" if nested.searches == 1 else ""
-        return f"{begins}{interval(lost)}, for one teacher: {chosen_alike(target)}{more}."
+        return f"{begins}{interval(lost)}{scope}: {chosen_alike(target)}{more}."
     kind = "95 %" if limits(lost) else "no interval"
     value = f"{begins}{interval(lost).rpartition(' (n=')[0]} points ({kind})"
     if nested.searches == 1:
-        return f"{value}, over seeds alone: one search and one teacher, other searches may find other points."
+        whole = f"one search and one {target.prepares}" if target.prepares else "one search"
+        return f"{value}, over seeds alone: {whole}, other searches may find other points."
     alike = f" {chosen_alike(target)}." if target.same else ""
-    return f"{value}, over {nested.searches} searches and their seeds{_parts(nested)}, for one teacher.{alike}"
+    return f"{value}, over {nested.searches} searches and their seeds{_parts(nested)}{scope}.{alike}"
 
 
 def chosen_alike(target: TargetVerdict) -> str:
@@ -78,17 +82,18 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     """Return what the verdict says, as a sentence without its end."""
     bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", target.dataset
     confirmed, source = findings.confirmed.get("source"), findings.spec.source.dataset
-    tuned = "T and alpha"
+    kind = findings.spec.kind  # of a longer list of parameters, those with a symbol stand for all
+    parameters = tuned = " and ".join(map(label, kind.features.symbols or kind.searched(findings.spec)))
     if confirmed is not None and target.unit == "seed":  # a verdict over searches is of no point alone
         best = confirmed.best.point
         tuned = " and ".join(best.text().rsplit(", ", 1))
     tuned += f", tuned on {source},"
     if verdict.word == "TRANSFERS" and target.lost is not None and is_same_point(target.lost):
         return f"{tuned} are also what tuning on {dataset} itself found, so nothing is lost"
-    there, margin = f"tuning on {dataset} itself", _margin(verdict)
+    there, margin = f"tuning on {dataset} itself", _margin(findings, verdict)
     if verdict.word == "FLAT":
-        rivals = {"scratch": "no distillation", "random": "random T and alpha"}
-        others = " and ".join(["T and alpha tuned on " + source, *(rivals[name] for name in verdict.within)])
+        rivals = {"scratch": findings.spec.kind.features.without, "random": f"random {parameters}"}
+        others = " and ".join([f"{parameters} tuned on {source}", *(rivals[name] for name in verdict.within)])
         return (
             f"{there} gains less than {counted(verdict.declared)} ({bound}s) over {others} alike, so there is less than"
             " that to transfer"
@@ -108,12 +113,13 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     )
 
 
-def _margin(verdict: Verdict) -> str:
+def _margin(findings: Findings, verdict: Verdict) -> str:
     """Return the margin that applied, in words."""
     if not verdict.halved:
         return f"the {verdict.margin:g}-point margin"
     assert verdict.gain is not None
-    return f"half of the {verdict.gain.mean:.2f} points that tuning there gains over no distillation"
+    without = findings.spec.kind.features.without
+    return f"half of the {verdict.gain.mean:.2f} points that tuning there gains over {without}"
 
 
 def _why_undecided(verdict: Verdict, margin: str) -> str:

@@ -2,53 +2,25 @@
 
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 
-from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_POINTS, SCALED
-from sweeps.distill.space import ends_near
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Look
-from sweeps.findings.rows import Control
-from sweeps.findings.surfaces import Surface
+from sweeps.findings.surfaces import Surface, ranges
 from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
 from sweeps.stats.response import WORDS
 from sweeps.stats.verdict import FEWEST_SEARCHES, RULE
-from sweeps.trainers.protocol import Point
+from sweeps.trainers.protocol import Point, label
 
 _LONGEST_STATUS = 110  # characters of a status with its reason
 EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
-_SHORT = {"temperature": "T"}
 SAME = "the same point"  # what stands for a difference whose two sides are one training
 
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
-
-_ARMS = {
-    "best": "Tuned on {source}",
-    SCALED: "The same, T scaled to the teacher",
-    "native": "Tuned on {dataset} itself",
-    "scratch": "No distillation",
-    "scratch-tuned": "No distillation, trained as best",
-    "default-keras": "Keras default, untuned",
-    "default-paper": "The loss's paper, untuned",
-    "default-keras-io": "keras.io example, untuned",
-    "random": "Random T and α",
-    "class-mean": "Class means of the logits",
-    "shuffled-within-class": "Logits shuffled in a class",
-    "label-smoothing": "Label smoothing, no teacher",
-    "scratch-same-cost": "No teacher, same cost",
-    AUTOKERAS_ARM: "AutoKeras' network",
-}
-
-_MEANING = {
-    "class-mean": "the mean logits of each class: how alike the classes are, nothing about the single image",
-    "shuffled-within-class": "the logits of another image of the same class",
-    "label-smoothing": "smoothed labels without a teacher",
-    "scratch-same-cost": "labels only, trained longer at the same cost",
-}
 
 
 def number(value: float | None, form: str, scale: float = 1) -> str:
@@ -154,21 +126,25 @@ def display_name(dataset: str) -> str:
     return _DATASETS.get(name, name if len(name) <= 32 else f"{name[:29]}...")
 
 
-def owner(default: str | None) -> str:
+def owner(spec: Spec, default: str | None) -> str:
     """Return whose an untuned default is, for a sentence; None: before one was trained."""
-    return "keras.io's" if default == "default-keras-io" else "Keras'"
+    known = [default] if default is not None else spec.kind.features.defaults[-1:]
+    return spec.arm(known[0]).owner if known else "the"
 
 
 def searched(spec: Spec) -> str:
     """Return what a search tuned, for a sentence: "T and α", or "T, α and learning_rate"."""
-    names = ["T", "α", *spec.search.space]
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+    symbols = spec.kind.features.symbols
+    *first, last = (symbols.get(name, name) for name in spec.kind.searched(spec))
+    return f"{', '.join(first)} and {last}" if first else last
 
 
-def arm(name: str, *, source: str, dataset: str) -> str:
-    """Return what an arm is called on a dataset; source: where best was tuned. Both as the spec names them."""
-    words = _ARMS["native" if name == "best" and source == dataset else name]
-    return words.format(source=display_name(source), dataset=display_name(dataset))
+def arm(spec: Spec, name: str, dataset: str) -> str:
+    """Return what an arm is called on a dataset, as the spec names it."""
+    source = spec.role("source").dataset
+    label = spec.arm("native" if name == "best" and source == dataset else name).label
+    symbols = " and ".join(spec.kind.features.symbols.values()) or "values"
+    return label.format(source=display_name(source), dataset=display_name(dataset), symbols=symbols)
 
 
 def effect_direction(value: Estimate | None) -> str:
@@ -178,14 +154,14 @@ def effect_direction(value: Estimate | None) -> str:
     return "above" if value.low > 0 else "below" if value.high < 0 else "open"
 
 
-def gained(gain: Estimate, dataset: str) -> str:
+def gained(findings: Findings, gain: Estimate, dataset: str) -> str:
     """Return what distilling gains on a dataset, as a sentence."""
-    direction = effect_direction(gain)
+    direction, treatment = effect_direction(gain), findings.spec.kind.features.treatment
     if direction == "above":
-        return f"Distillation gains {gain.mean:.1f} points on {dataset}."
+        return f"{treatment} gains {gain.mean:.1f} points on {dataset}."
     if direction == "below":
-        return f"Distillation costs {-gain.mean:.1f} points on {dataset}."
-    return f"Distillation was not shown to help on {dataset} ({difference(gain)})."
+        return f"{treatment} costs {-gain.mean:.1f} points on {dataset}."
+    return f"{treatment} was not shown to help on {dataset} ({difference(gain)})."
 
 
 def card(question: str, value: Estimate | None, *, nothing: str, negative: str) -> Card:
@@ -212,7 +188,7 @@ def card(question: str, value: Estimate | None, *, nothing: str, negative: str) 
 
 def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
     """Return the card of whether tuning beats the better untuned default; nothing: as of `card`."""
-    question = f"Is tuning better than {owner(findings.better_default(role))} default?"
+    question = f"Is tuning better than {owner(findings.spec, findings.better_default(role))} default?"
     return card(question, findings.beyond_default(role), nothing=nothing, negative="No, the default is better")
 
 
@@ -227,11 +203,12 @@ def untuned_instead(findings: Findings, role: str, arm: str = "best") -> str:
     why = "the tuned values were not shown to beat it"
     if direction == "below":
         why = "it is better, the tuned values score less"
-    return f"Use {owner(default)} default, {DEFAULT_POINTS[default].text()}: {why} ({difference(beyond)})."
+    whose, point = owner(findings.spec, default), findings.spec.arm(default).method
+    return f"Use {whose} default, {point}: {why} ({difference(beyond)})."
 
 
 def helps(findings: Findings, role: str, arm: str) -> bool:
-    """Return whether an arm may gain over no distillation: that it does was shown, or cannot be told yet."""
+    """Return whether an arm may gain over no treatment: that it does was shown, or cannot be told yet."""
     return effect_direction(findings.between(role, arm, findings.spec.untreated_arm(role))) in ("above", "unknown")
 
 
@@ -244,23 +221,31 @@ def as_good(findings: Findings) -> list[str]:
         if default is not None and untuned is not None and untuned.low is not None and untuned.low <= 0:
             is_better = effect_direction(untuned) == "below"
             text = "is better than best" if is_better else "was not shown to be worse than best"
-            lines.append(
-                f"{dataset}: {owner(default)} default, {DEFAULT_POINTS[default].text()} without any tuning, {text}"
-                f" ({interval(untuned)})"
-            )
+            whose, point = owner(findings.spec, default), findings.spec.arm(default).method
+            lines.append(f"{dataset}: {whose} default, {point} without any tuning, {text} ({interval(untuned)})")
         gain = findings.gain(role)
         if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
-            lines.append(f"{dataset}: best was not shown to beat no distillation ({interval(gain)})")
+            lines.append(
+                f"{dataset}: best was not shown to beat {findings.spec.kind.features.without} ({interval(gain)})"
+            )
     return lines
 
 
 def at_edge(point: Point, spec: Spec) -> str:
     """Return which ends of the searched ranges a point lies at, such as "T = 1"; empty if at none."""
-    return " and ".join(f"{_SHORT.get(name, name)} = {end:g}" for name, end in ends_near(spec, point, EDGE))
+    return " and ".join(f"{label(name)} = {end:g}" for name, end in _ends_near(spec, point))
+
+
+def _ends_near(spec: Spec, point: Point) -> Iterator[tuple[str, float]]:
+    for name, bounds in ranges(spec).items():
+        if bounds.high > bounds.low:
+            place = bounds.fraction(point[name])
+            if min(place, 1 - place) <= EDGE:
+                yield name, bounds.low if place <= EDGE else bounds.high
 
 
 def identified(surface: Surface, spec: Spec) -> str:
-    """Return whether T and alpha matter on a dataset, and what its search found; one line, empty if that is nothing."""
+    """Return whether its values matter on a dataset, and what its search found; one line, empty if that is nothing."""
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
     parts = [effect] if (effect := parameter_effect(surface)) else []
@@ -278,28 +263,29 @@ def identified(surface: Surface, spec: Spec) -> str:
 
 
 def parameter_effect_brief(surface: Surface) -> str:
-    """Return `parameter_effect` in a few words: whether T and alpha matter, or which parameter matters most."""
+    """Return `parameter_effect` in a few words: whether T and alpha, say, matter, or which parameter matters most."""
     if surface.importances:
         name, share = surface.importances[0]
-        return f"{_SHORT.get(name, name)} mattered most ({percent(share):.0f} % of the variance)"
+        return f"{label(name)} mattered most ({percent(share):.0f} % of the variance)"
     if surface.further:
         return ""
+    both = " and ".join(map(label, surface.parameters))
     return {
-        WORDS[0]: "T and alpha matter",
-        WORDS[1]: "T and alpha do not matter",
-        WORDS[2]: "whether T and alpha matter cannot be told",
+        WORDS[0]: f"{both} matter",
+        WORDS[1]: f"{both} do not matter",
+        WORDS[2]: f"whether {both} matter cannot be told",
     }[WORDS[2] if surface.top is None else surface.top.word]
 
 
 def parameter_effect(surface: Surface) -> str:
-    """Return whether T and alpha matter, with the share of the box that is as good as its best point.
+    """Return whether two parameters matter, with the share of the box that is as good as its best point.
 
     Where more is searched: how much each parameter mattered, or nothing while there are too few trials to say so.
-    Of a surface over T and alpha the other parameters would be the noise, so that is not asked then.
+    Of a surface over two of them the other parameters would be the noise, so that is not asked then.
     """
     top = surface.top
     if surface.importances:
-        shares = ", ".join(f"{_SHORT.get(name, name)} {percent(share):.0f} %" for name, share in surface.importances)
+        shares = ", ".join(f"{label(name)} {percent(share):.0f} %" for name, share in surface.importances)
         trials = len(surface.trials) + len(surface.others)
         return f"variance of the validation accuracy explained: {shares} (fANOVA over {trials} search trials)"
     if surface.further:
@@ -312,23 +298,21 @@ def parameter_effect(surface: Surface) -> str:
     )
 
 
-def explained(controls: Sequence[Control]) -> list[str]:
+def explained(findings: Findings) -> list[str]:
     """Return what explains the gain of best, as far as the controls tell; one line for each dataset that has some."""
     lines = []
-    for dataset, group in groupby(controls, key=lambda control: control.dataset):
-        ran = list(group)
-        gain, same = ran[0].best, [f"`{control.arm}` ({_MEANING[control.arm]})" for control in ran if control.explains]
+    for dataset, group in groupby(findings.controls, key=lambda control: control.dataset):
+        ran, row, without = list(group), findings.spec.arm, findings.spec.kind.features.without
+        gain, same = ran[0].best, [f"`{item.arm}` ({row(item.arm).control})" for item in ran if item.explains]
         if gain.low is None or gain.low <= 0:
-            text = (
-                f"best was not shown to beat no distillation ({interval(gain)}): the controls have nothing to explain"
-            )
+            text = f"best was not shown to beat {without} ({interval(gain)}): the controls have nothing to explain"
         elif same:
             text = (
-                f"best gains {interval(gain)} over no distillation, but at least half of that is gained by"
+                f"best gains {interval(gain)} over {without}, but at least half of that is gained by"
                 f" {' and '.join(same)} as well"
             )
         else:
-            text = f"best gains {interval(gain)} over no distillation, and no control is shown to gain half of that"
+            text = f"best gains {interval(gain)} over {without}, and no control is shown to gain half of that"
         lines.append(f"{dataset}: {text}")
     return lines
 

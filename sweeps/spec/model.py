@@ -9,45 +9,52 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, TypeAlias, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
-from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_PAPER, SCRATCH_TUNED
-from sweeps.distill.spec import Baselines, DatasetSpec, Training, check_parameters, known
+from kd.errors import CodeError
 from sweeps.errors import SpecError
+from sweeps.extensions import KD, trainer_kind
 from sweeps.hints import local
 from sweeps.spec import tables
+from sweeps.spec.tables import FIRST, Group
 from sweeps.stats.verdict import RULE
+from sweeps.trainers.arms import Arm
+from sweeps.trainers.protocol import TrainerKind
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-# (table, key) of what specs of the first versions do not have: stored only where it is used.
-_LATER = (("search", "space"), ("training", "distillation"), ("training", "loss_parameters"), ("transfer", "rule"))
-_UNUSED = ("kd", 1)  # beside what is empty
-
-_WRITTEN = ("mnist", "digits", "digits-rgb")
-
 Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-' is an option to every command
 
 
+class TrainerTable(tables.SpecModel):
+    """What trains; each kind has tables and keys of its own."""
+
+    kind: str = Field(default=KD, description="kd, package.module:KIND or ./file.py:KIND")
+
+
 class Spec(tables.SpecModel):
-    """The whole sweep."""
+    """The whole sweep, as far as it is the same for every trainer; a trainer's own class adds its tables."""
+
+    LATER: ClassVar[tuple[tuple[str, str], ...]] = (("transfer", "rule"), *((role, "name") for role in ROLES))
+    """(table, key) of what specs of the first versions do not have: stored only where it is used."""
+    UNUSED: ClassVar[tuple[Any, ...]] = (1,)
+    """Their values that count as not used, beside what is empty."""
 
     preset: str = Field(default="", description="where this spec started from")
     seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
     note: str = Field(default="", description="shown in the report and in the dashboard")
-    source: DatasetSpec
-    target: DatasetSpec | None = None
-    target2: DatasetSpec | None = None
-    target3: DatasetSpec | None = None
-    training: Training = Training()
+    trainer: TrainerTable = TrainerTable()
+    source: tables.RoleSpec
+    target: tables.RoleSpec | None = None
+    target2: tables.RoleSpec | None = None
+    target3: tables.RoleSpec | None = None
     search: tables.Search
     confirm: tables.Confirm
     transfer: tables.Transfer
     outer: tables.Repeats = tables.Repeats()
-    baselines: Baselines = Baselines()
     lease: tables.Lease = tables.Lease()
     limits: tables.Limits = tables.Limits()
     retry: tables.Retry = tables.Retry()
@@ -64,49 +71,35 @@ class Spec(tables.SpecModel):
         if len(set(names)) < len(names):
             keys = " and ".join(f"{name}.dataset" for name in self.roles)
             raise ValueError(f"{keys} must differ: transfer is between two datasets")
-        for part in map(self.role, self.roles):
-            if part.augment == "flip-crop" and part.dataset in _WRITTEN:
-                raise ValueError(
-                    f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
-                )
         if (self.target3 and not self.target2) or (self.target2 and not self.target):
             raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
-        if not self.targets and not {"best", "scratch"} <= set(self.transfer.source_arms):
+        needed = [arm for arm in ("best", self.untreated_arm("source")) if arm]
+        if not self.targets and not set(needed) <= set(self.arms("source")):
             raise ValueError(
                 f"transfer.source_arms has {', '.join(self.transfer.source_arms)}; with one dataset the answer compares"
-                " best and scratch, so it must have both"
+                f" {' and '.join(needed)}, so it must have {'both' if len(needed) > 1 else 'it'}"
             )
-        for group in ("", "further"):
-            own = self.for_group(group)
+        for own in (self, self.further):
             if own.confirm.top > own.search.trials:
-                rounds = "outer.rounds" if group and self.outer.rounds else "confirm.rounds"
-                trials = "outer.trials" if group and self.outer.trials else "search.trials"
+                rounds = "outer.rounds" if own is not self and self.outer.rounds else "confirm.rounds"
+                trials = "outer.trials" if own is not self and self.outer.trials else "search.trials"
                 raise ValueError(
                     f"{rounds} begins with {own.confirm.top} points, more than {trials} ({own.search.trials})"
                 )
-        if self.targets and AUTOKERAS_ARM in self.transfer.target_arms and AUTOKERAS_ARM not in self.baselines.methods:
-            raise ValueError(f"transfer.target_arms has {AUTOKERAS_ARM}, so baselines.methods must have it, too")
-        loss = self.training.distillation
-        check_parameters(
-            loss, "search.space", [name for name in self.search.space if name not in tables.TRAINING_PARAMS]
-        )
-        check_parameters(loss, "training.loss_parameters", list(self.training.loss_parameters))
-        if "epochs" in self.search.space and "scratch-same-cost" in {
-            arm for role in self.roles for arm in self.arms(role)
-        }:
-            raise ValueError(
-                "search.space has epochs, so the arms cannot have scratch-same-cost: what a search costs varies"
-            )
-        for part in map(self.role, self.roles):
-            largest = max(self.training.batch_size, *self.search.space.get("batch_size", (1,)))
-            if 0 < part.images < largest:
-                raise ValueError(f"{part.dataset}: images ({part.images}) is less than one batch ({largest})")
         return self
 
-    def for_group(self, group: str) -> "Spec":
-        """Return the spec by which a group is searched and compared: a further one may have cheaper searches."""
-        if not group:
-            return self
+    @property
+    def kind(self) -> TrainerKind:
+        """The trainer that it names."""
+        return trainer_kind(self.trainer.kind)
+
+    def for_group(self, group: Group) -> Self:
+        """Return the spec by which a group is searched and compared."""
+        return self if group == FIRST else self.further
+
+    @property
+    def further(self) -> Self:
+        """The spec of every group but the first: it may have cheaper searches."""
         search, confirm, transfer, outer = self.search, self.confirm, self.transfer, self.outer
         return self.model_copy(
             update={
@@ -115,6 +108,18 @@ class Spec(tables.SpecModel):
                 "transfer": transfer.model_copy(update={"seeds": outer.seeds or transfer.seeds, "other_seeds": 0}),
             }
         )
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """Every group of the sweep, the first one first."""
+        return tuple(
+            Group(prepared, search) for prepared in range(self.outer.teachers) for search in range(self.outer.searches)
+        )
+
+    @property
+    def searches(self) -> tuple[Group, ...]:
+        """The groups of the first teacher, the first search first: what the verdict and the surfaces are about."""
+        return tuple(group for group in self.groups if group.prepared == 0)
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -126,48 +131,53 @@ class Spec(tables.SpecModel):
         """The roles that are transferred to, none with one dataset; the first one's verdict is the primary question."""
         return self.roles[1:]
 
-    def role(self, name: str) -> DatasetSpec:
-        """The dataset of a role of `roles`, and what is trained on it."""
-        part: DatasetSpec = getattr(self, name)
+    def role(self, name: str) -> tables.RoleSpec:
+        """The dataset of a role of `roles`."""
+        part: tables.RoleSpec = getattr(self, name)
         return part
 
-    def arms(self, role: str, group: str = "") -> tuple[str, ...]:
-        """Return the arms compared on the dataset of a role; in a further group those that its regret is made of.
-
-        Another loss than kd is compared with the point of its paper, too. Where a search varies the training itself,
-        one more arm shows what that alone gains: labels only, trained as best.
-        """
-        arms = self.transfer.arms(role, group)
-        if group or "best" not in arms:
+    def arms(self, role: str, group: Group = FIRST) -> tuple[str, ...]:
+        """Return the arms compared on the dataset of a role; in a further group those that its regret is made of."""
+        table = self.kind.arms
+        named = self.transfer.source_arms if role == "source" else self.transfer.target_arms
+        standard = sorted((arm for arm in table.values() if arm.standard and arm.is_on(role)), key=lambda a: a.standard)
+        arms = named or tuple(arm.key for arm in standard)
+        if group != FIRST:
+            return tuple(arm for arm in arms if table[arm].repeats) if role != "source" else ()
+        if "best" not in arms:
             return arms
-        paper = (DEFAULT_PAPER,) if self.training.distillation != "kd" and known(self.training.distillation) else ()
-        tuned = (SCRATCH_TUNED,) if any(name in tables.TRAINING_PARAMS for name in self.search.space) else ()
-        return (*arms, *paper, *tuned)
+        return (*arms, *(arm.key for arm in table.values() if arm.added is not None and arm.added(self)))
+
+    def arm(self, key: str) -> Arm:
+        """Return the row of an arm."""
+        return self.kind.arms[key]
 
     def untreated_arm(self, role: str) -> str:
-        """Return the arm that tells what the teacher gains: labels only, trained as best where that was searched."""
-        return SCRATCH_TUNED if SCRATCH_TUNED in self.arms(role) else "scratch"
+        """Return the arm that gains are counted from on the dataset of a role; "" where the trainer has none."""
+        return self.kind.untreated(self, role)
+
+    def controls(self, role: str) -> tuple[str, ...]:
+        """Return the scientific controls on the dataset of a role: arms that stand for other explanations of a gain."""
+        return tuple(arm for arm in self.arms(role) if self.arm(arm).control)
 
     def seeds_of(self, role: str, arm: str) -> int:
         """Return how many seeds an arm of the first group has: without a target, every arm is what is asked about."""
         return self.transfer.seeds_of(role, arm) if self.targets else self.transfer.seeds
 
-    def baselines_on(self, role: str) -> tuple[str, ...]:
-        """Return the comparison methods on the dataset of a role; without a target, those of both run on the one."""
-        if self.targets or role != "source":
-            return self.baselines.on(role)
-        return tuple(dict.fromkeys((*self.baselines.methods, *self.baselines.source_methods)))
-
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as stored in the database. What is newer than many stored sweeps is left out where unused."""
         if self._stored is not None:
             return copy.deepcopy(self._stored)
-        values = self.model_dump(mode="json")
+        dumped = self.model_dump(mode="json")
+        values = {key: dumped[key] for key in self.names()}
         if not self.code:
             del values["code"]
-        for table, key in (*_LATER, *((role, key) for role in self.roles for key in ("name", "size"))):
-            if not values[table][key] or values[table][key] in _UNUSED:
-                del values[table][key]
+        if self.trainer.kind == KD:
+            values.pop("trainer", None)
+        for table, key in self.LATER:
+            part = values[table] or {}
+            if key in part and (not part[key] or part[key] in self.UNUSED):
+                del part[key]
         return values
 
     def as_called(self) -> "Spec":
@@ -188,6 +198,9 @@ class Spec(tables.SpecModel):
         return fingerprint(self.as_dict())
 
 
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
 def fingerprint(values: Mapping[str, Any]) -> str:
     """Return the sha256 of plain values as canonical JSON, 64 hex digits."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
@@ -202,15 +215,22 @@ def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
     """
     if new and isinstance(values.get("transfer"), Mapping):
         values = {**values, "transfer": {"rule": RULE, **values["transfer"]}}
+    trainer = values.get("trainer") if isinstance(values, Mapping) else None  # of a file or a row that was edited
+    kind = trainer.get("kind", KD) if isinstance(trainer, Mapping) else KD
     try:
-        return Spec.model_validate(values)
+        model = trainer_kind(str(kind)).spec
+    except (CodeError, ValueError) as error:
+        raise SpecError(f"{origin}: trainer.kind: got {kind!r}; {error}") from None
+    try:
+        spec: Spec = model.model_validate(values)
+        return spec
     except ValidationError as error:
         raise SpecError(
-            f"{origin}: {tables.first_problem(error, Spec)}; a complete one: {local().spec('quick')}"
+            f"{origin}: {tables.first_problem(error, model)}; a complete one: {local().spec('quick')}"
         ) from None
 
 
-def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options") -> Spec:
+def override(spec: SpecT, changes: Mapping[str, Any], *, origin: str = "options") -> SpecT:
     """Return the spec with some dotted keys changed, for example {"search.trials": 100}."""
     values = spec.as_dict()
     for dotted, value in changes.items():
@@ -223,4 +243,4 @@ def override(spec: Spec, changes: Mapping[str, Any], *, origin: str = "options")
             if not isinstance(inner, dict):
                 raise SpecError(f"{origin}: unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
-    return parse(values, origin=origin)
+    return cast(SpecT, parse(values, origin=origin))

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from kd.errors import CodeError, NotHere
 from kd.tools import code
 from storage import json_text
@@ -15,6 +13,7 @@ from storage.tables import SweepRecord
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import local
 from sweeps.spec.model import Name, Spec, fingerprint, parse
+from sweeps.spec.tables import SpecModel
 
 
 def stored_spec(sweep: SweepRecord) -> Spec:
@@ -62,14 +61,7 @@ def check_name(name: str) -> str:
 
 def named_code(spec: Spec) -> Iterator[tuple[str, str]]:
     """Yield (dotted key, name) of everything in a spec that is a user's own code, of a module or of a file."""
-    from kd.data.custom import kind_of  # here: NumPy takes a while to import, and most commands need none
-
-    named = [("search.sampler", spec.search.sampler), ("training.distillation", spec.training.distillation)]
-    for role in spec.roles:
-        part = spec.role(role)
-        if kind_of(part.dataset) == "function":
-            named.append((f"{role}.dataset", part.dataset))
-        named += [(f"{role}.teacher", part.teacher), (f"{role}.student", part.student)]
+    named = [("trainer.kind", spec.trainer.kind), ("search.sampler", spec.search.sampler), *spec.kind.code(spec)]
     yield from ((key, name) for key, name in named if code.is_code(name))
 
 
@@ -159,19 +151,19 @@ def to_toml(spec: Spec) -> str:
     """Return the spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
     top = [_line(spec, key) for key in ("preset", "seed", "note")]
     blocks = ["\n".join(top)]
-    for name in Spec.model_fields:
+    for name in type(spec).names():
         part = getattr(spec, name)
-        if not isinstance(part, BaseModel):
+        if not isinstance(part, SpecModel):
             continue
         why = (type(part).__doc__ or "").strip().partition("\n")[0]
-        blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).model_fields)]))
+        blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).names())]))
     if spec.code:
         files = (f"{json.dumps(path, ensure_ascii=False)} = {json.dumps(digest)}" for path, digest in spec.code.items())
-        blocks.append("\n".join([f"[code]  # {Spec.model_fields['code'].description}", *files]))
+        blocks.append("\n".join([f"[code]  # {type(spec).model_fields['code'].description}", *files]))
     return "\n\n".join(blocks) + "\n"
 
 
-def _line(part: BaseModel, key: str) -> str:
+def _line(part: SpecModel, key: str) -> str:
     text = f"{key} = {_value(getattr(part, key))}"
     why = type(part).model_fields[key].description
     return f"{text}  # {why}" if why else text

@@ -1,4 +1,4 @@
-"""Tables search, confirm, transfer, outer, lease, limits, retry; bounds; a validation error as one line."""
+"""The tables that every spec has, from search to retry; `Group`; a validation error as one line."""
 
 import itertools
 import json
@@ -8,32 +8,24 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from statistics import median
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from kd.baselines.methods import METHODS
-from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, OUTER_ARMS, SCALED, SOURCE_ARMS, TARGET_ARMS
+from storage.studies.space import SAMPLERS, USERS_SAMPLER
 from sweeps.stats.verdict import LEVELS, RULE
-from sweeps.trainers.protocol import Number
 
 # Generous bounds: far beyond any sweep that ends, and small enough that a slip of the finger is answered at once.
 MOST = 100_000
-MOST_IMAGES = 100_000_000
-LEAST_PIXELS, MOST_PIXELS = 8, 4_096  # of a side; no smaller image is trained on
-MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logits
-MOST_PARAMETERS = 10_000_000_000
 MOST_SECONDS = 10_000_000  # four months
 MOST_LEASE_S = 86_400
 _LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
-SAMPLERS = ("qmc", "tpe", "gp", "random")
 USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
 
 Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Cap = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS, strict=True)]
 Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS, strict=True)]
-Side = Annotated[int, Field(ge=LEAST_PIXELS, le=MOST_PIXELS, strict=True)]
 
 
 def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -50,6 +42,14 @@ class SpecModel(BaseModel):
     """What all tables share: unknown keys are refused, and nothing changes once it is made."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    ORDER: ClassVar[tuple[str, ...]] = ()
+    """Of the keys, where it is another one than that of the fields: those of a base class come first."""
+
+    @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return its keys in their order."""
+        return cls.ORDER or tuple(cls.model_fields)
 
 
 class Lease(SpecModel):
@@ -106,7 +106,7 @@ class Retry(SpecModel):
     error: Cap = Field(default=2, description="the training raised anything else")
 
 
-def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
     """Return the first thing that is wrong, as one line; an unknown key before all else.
 
     Args:
@@ -130,141 +130,43 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
-def _allowed(location: Sequence[str | int], model: type[BaseModel]) -> str:
+def _allowed(location: Sequence[str | int], model: type[SpecModel]) -> str:
     """Return what may stand there; before it the key that was probably meant: a near name, or this one elsewhere."""
     table, (*place, last) = model, map(str, location)
     for name in place:
         (table,) = _tables(table.model_fields[name].annotation)
     prefix = "".join(f"{name}." for name in place)
-    near = [f"{prefix}{match}" for match in get_close_matches(last, table.model_fields, n=1)]
+    near = [f"{prefix}{match}" for match in get_close_matches(last, table.names(), n=1)]
     meant = near or [key for key in _keys(model) if key.rpartition(".")[2] == last]
     hint = f"did you mean {' or '.join(meant[:2])}? " if meant else ""
-    return f"{hint}allowed beside it: {', '.join(table.model_fields)}"
+    return f"{hint}allowed beside it: {', '.join(_names(table))}"
+
+
+def _names(table: type[BaseModel]) -> tuple[str, ...]:
+    return table.names() if issubclass(table, SpecModel) else tuple(table.model_fields)
 
 
 def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
+    for name in _names(model):
         yield f"{prefix}{name}"
-        for table in _tables(field.annotation):
+        for table in _tables(model.model_fields[name].annotation):
             yield from _keys(table, f"{prefix}{name}.")
 
 
-def _tables(annotation: Any) -> list[type[BaseModel]]:
+def _tables(annotation: Any) -> list[type[SpecModel]]:
     """Return the table that a key with this annotation holds: none for a plain value."""
     return [
-        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, BaseModel)
+        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, SpecModel)
     ]
 
 
-@dataclass(frozen=True)
-class Bounds:
-    """What the range of a setting may hold: low < value <= high; whole: whole numbers only."""
-
-    low: float
-    high: float
-    whole: bool = False
-
-    def __str__(self) -> str:
-        """Format it as an error message shows it."""
-        kind = "whole numbers" if self.whole else "numbers"
-        return f"two {kind} [low, high] with {self.low:g} < low <= high <= {self.high:g}"
-
-
-TRAINING_PARAMS = {
-    "learning_rate": Bounds(0, 1),
-    "epochs": Bounds(0, MOST, whole=True),
-    "batch_size": Bounds(0, MOST, whole=True),
-}
-"""The settings of a training that a search may vary."""
-
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-# What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
-# was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
-RESERVED = (
-    "arm",
-    "dataset",
-    "model",
-    "method",
-    "role",
-    "seed",
-    "group",
-    "rank",
-    "ranks",
-    "repeat",
-    "score",
-    "more",
-    "n",
-)
-
-_COLUMNS = (
-    # tables of tasks and trainings
-    "task stage state attempt trial dataset arm more score test_accuracy seed train_s cpu_s worker reason sweep role",
-    "repeat val_accuracy",
-    # `best`, selections and surfaces as JSON
-    "loss confirmed mean low high n rank ranks candidates search_best answer_hash recipe paste",
-    "point accuracy incumbent",
-    "distillation loss_parameters trial_number number shared formula code student teacher source target target2",
-    "target3",
-    # outcomes, and the columns of the dashboard and of trackers
-    "model method group parameters train_images detail data weights numerics wall_s provenance blobs search",
-    "epoch_val_accuracy latency latency_ms_p50 retry_of",
-)
-RESERVED_NEW = frozenset(name for names in _COLUMNS for name in names.split())
-"""What stands beside a searched parameter in records, tables or JSON: as the name of one it would be taken for that."""
-
-
-def _checked(space: Any) -> dict[str, tuple[Number, Number]]:
-    if not isinstance(space, Mapping):
-        raise ValueError("a table of ranges, such as { learning_rate = [0.001, 0.01] }")
-    for name, ends in space.items():
-        if name in ("temperature", "alpha"):
-            raise ValueError(f"further parameters; {name} has a key of its own: search.{name}")
-        if not _NAME.fullmatch(name) or name in RESERVED:
-            raise ValueError(
-                f"{', '.join(TRAINING_PARAMS)}, or a parameter of the loss, such as beta; {name!r} is no name for one"
-            )
-        bounds = TRAINING_PARAMS.get(name)
-        if not _is_range(ends, bounds):
-            raise ValueError(f"{name}: {bounds or 'two numbers [low, high] with low <= high'}; got {ends!r}")
-    return {name: (low, high) for name, (low, high) in space.items()}
-
-
-def _is_range(ends: Any, bounds: Bounds | None) -> bool:
-    if not isinstance(ends, Sequence) or isinstance(ends, str) or len(ends) != 2:
-        return False
-    kinds = (int,) if bounds and bounds.whole else (int, float)
-    if not all(isinstance(value, kinds) and not isinstance(value, bool) and math.isfinite(value) for value in ends):
-        return False
-    return ends[0] <= ends[1] and (bounds is None or (bounds.low < ends[0] and ends[1] <= bounds.high))
-
-
-ExtraSpace = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidator(_checked)]
-"""A table of ranges [low, high] by name."""
-
 _A_NAME = re.compile(r"[^\W_][\w ()+.-]{0,63}")
-
-
-def _range(low: float, high: float, above: bool) -> AfterValidator:
-    def check(value: tuple[float, float]) -> tuple[float, float]:
-        ok = all(map(math.isfinite, value)) and value[0] <= value[1] <= high
-        if not ok or value[0] < low or (above and value[0] == low):
-            sign = "<" if above else "<="
-            raise ValueError(f"two numbers [low, high] with {low:g} {sign} low <= high <= {high:g}")
-        return value
-
-    return AfterValidator(check)
 
 
 def meant(name: str, allowed: Iterable[str]) -> str:
     """Return "did you mean NAME? " of the allowed name that is near; "" if none is."""
     near = get_close_matches(name, list(allowed), n=1)
     return f"did you mean {near[0]}? " if near else ""
-
-
-def _known_method(name: str) -> str:
-    if name not in METHODS:
-        raise ValueError(meant(name, METHODS) + ", ".join(METHODS))
-    return name
 
 
 def free_name(name: str) -> str:
@@ -274,13 +176,6 @@ def free_name(name: str) -> str:
     return name
 
 
-def both_sides(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Check a size of images: of both sides or of none."""
-    if len(size) not in (0, 2):
-        raise ValueError("[height, width], or [] for images that all have one size")
-    return size
-
-
 def _known_sampler(name: str) -> str:
     if name not in SAMPLERS and not USERS_OWN.fullmatch(name):
         raise ValueError(meant(name, SAMPLERS) + ", ".join(SAMPLERS) + " or package.module:make, or ./file.py:make")
@@ -288,7 +183,7 @@ def _known_sampler(name: str) -> str:
 
 
 class Search(SpecModel):
-    """The search for (T, alpha); the native search on the target is the same."""
+    """The search; the native search on the target is the same."""
 
     trials: Count = Field(description="points, each trained once with the same seed")
     sampler: Annotated[str, AfterValidator(_known_sampler)] = Field(
@@ -299,24 +194,16 @@ class Search(SpecModel):
     lag: Count = Field(
         default=8, description="a proposed trial i knows the outcomes of trials 0 to i - lag: as many train at once"
     )
-    temperature: Annotated[tuple[float, float], _range(0, 1000, above=True)] = Field(
-        default=(1.0, 20.0), description="log-uniform"
-    )
-    alpha: Annotated[tuple[float, float], _range(0, 1, above=False)] = Field(
-        default=(0.0, 1.0), description="uniform; weight of the labels"
-    )
-    space: ExtraSpace = Field(
-        default={},
-        description="more to search, as [low, high]: learning_rate (log), epochs, batch_size (powers of two times low),"
-        " and the loss's own parameters",
-    )
 
     @property
     def planned(self) -> int:
         """How many trials are Sobol points, fixed before anything runs."""
-        if self.sampler == "qmc":
-            return self.trials
-        return (self.trials + 1) // 2 if self.sampler in ("tpe", "gp") else 0
+        return math.ceil(self.trials * SAMPLERS.get(self.sampler, USERS_SAMPLER).sobol)
+
+    @property
+    def method(self) -> str:
+        """What proposes the others, in words."""
+        return SAMPLERS[self.sampler].method if self.sampler in SAMPLERS else f"`{self.sampler}`"
 
 
 def _fewer_each_time(rounds: tuple[tuple[int, int], ...]) -> None:
@@ -363,6 +250,49 @@ class Confirm(SpecModel):
         return sum(points * seeds for points, seeds in self.rounds)
 
 
+class RoleSpec(SpecModel):
+    """A dataset."""
+
+    dataset: str = Field(min_length=1)
+    name: Annotated[str, AfterValidator(free_name)] = Field(
+        default="", description="of an own dataset: what it is called instead of its path"
+    )
+
+    @property
+    def shown(self) -> str:
+        """What the dataset is called wherever it is shown: its name, or what stands for it."""
+        return self.name or self.dataset
+
+
+@dataclass(frozen=True, order=True)
+class Group:
+    """One teacher and one of its searches, both counted from 0. Names carry its tag, which the first one has not."""
+
+    prepared: int = 0
+    search: int = 0
+
+    @property
+    def tag(self) -> str:
+        """Return "t1s2" for the third search of the second teacher, "" for the first of the first."""
+        return "" if self == FIRST else f"t{self.prepared}s{self.search}"
+
+    @property
+    def preparation(self) -> str:
+        """Return the tag of its teacher, which all its searches share: "t1", or ""."""
+        return f"t{self.prepared}" if self.prepared else ""
+
+    @classmethod
+    def parse(cls, tag: str) -> "Group":
+        """Return the group of a tag, of either kind; raise a ValueError where it is none."""
+        match = re.fullmatch(r"(?:t(\d+))?(?:s(\d+))?", tag)
+        if match is None:
+            raise ValueError(f"no teacher and search: {tag!r}")
+        return cls(int(match[1] or 0), int(match[2] or 0))
+
+
+FIRST = Group()
+
+
 class Transfer(SpecModel):
     """The arms that are compared on seeds that no selection saw; only here is the test set read."""
 
@@ -385,29 +315,14 @@ class Transfer(SpecModel):
         strict=True,
         description="version of the verdict's rule, the newest where it is left out; 1 is that of older sweeps",
     )
-    source_arms: Annotated[tuple[Literal[SOURCE_ARMS + CONTROLS], ...], EachOnce] = Field(  # type: ignore[valid-type]
-        default=SOURCE_ARMS, min_length=1
-    )
-    target_arms: Annotated[
-        tuple[Literal[TARGET_ARMS + CONTROLS + (SCALED, AUTOKERAS_ARM)], ...],  # type: ignore[valid-type]
-        EachOnce,
-    ] = Field(default=TARGET_ARMS, min_length=1)
-
-    def arms(self, role: str, group: str = "") -> tuple[str, ...]:
-        """Return the arms compared on the dataset of a role; in a further group those that its regret is made of."""
-        if group:
-            return tuple(arm for arm in self.target_arms if arm in OUTER_ARMS) if role != "source" else ()
-        return self.source_arms if role == "source" else self.target_arms
+    source_arms: Annotated[tuple[str, ...], EachOnce] = ()
+    target_arms: Annotated[tuple[str, ...], EachOnce] = ()
 
     def seeds_of(self, role: str, arm: str) -> int:
         """Return how many seeds an arm of the first group has on the dataset of a role."""
         if not self.other_seeds or (role != "source" and arm in ("best", "native")):
             return self.seeds
         return min(self.other_seeds, self.seeds)
-
-    def controls(self, role: str) -> tuple[str, ...]:
-        """Return the scientific controls on the dataset of a role: arms that stand for other explanations of a gain."""
-        return tuple(arm for arm in self.arms(role) if arm in CONTROLS)
 
     def level(self, look: int) -> float:
         """Return the error rate of each one-sided test of the verdict at a look, counted from 1."""
@@ -429,6 +344,3 @@ class Repeats(SpecModel):
     def _halving(self) -> "Repeats":
         _fewer_each_time(self.rounds)
         return self
-
-
-Method = Annotated[str, AfterValidator(_known_method)]

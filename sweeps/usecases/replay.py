@@ -10,14 +10,14 @@ from dataclasses import dataclass
 import sqlalchemy
 
 from storage.records.queries import task_records
-from storage.tables import SweepRecord, TaskRecord
-from sweeps.distill.session import Outcome
+from storage.tables import SweepRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.plan.jobs import DoneTask, Payload, StoredOutcome, StudentOutcome, TeacherOutcome, done_task
+from sweeps.plan.jobs import AnyJob, StudentOutcome, TeacherOutcome, read_job
 from sweeps.spec.stored import stored_spec
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.environment import one_thread
+from sweeps.workers.runner import Outcome, TaskRunner
 
 REPLAYABLE_STAGES = ("teachers", "search", "confirm", "native", "transfer")
 """The stages that are decided by seeds alone. Baselines have a time limit, and measure measures time."""
@@ -33,7 +33,7 @@ class Replay:
     numerics: tuple[str, str]  # of who trained it, and of this process
 
 
-def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[TaskRecord]:
+def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[AnyJob]:
     """Return the task of that key, or so many finished ones drawn at random, in plan order.
 
     Raises:
@@ -51,33 +51,31 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
             raise SweepError(
                 f"--task: {key} {why}; only finished tasks of {', '.join(REPLAYABLE_STAGES)} can be replayed"
             )
-        return named
+        return [read_job(named[0])]
     if not done:
         raise SweepError(f"no training of {sweep.name} has finished; go on with: {local().launch(sweep.name)}")
     drawn = random.sample(done, min(sample, len(done)))
-    return [task for task in done if task in drawn]
+    return [read_job(task) for task in done if task in drawn]
 
 
 def replay(
-    engine: sqlalchemy.Engine, sweep: SweepRecord, tasks: Sequence[TaskRecord], *, on_step: Callable[[], None]
+    engine: sqlalchemy.Engine, sweep: SweepRecord, jobs: Sequence[AnyJob], *, on_step: Callable[[], None]
 ) -> Iterator[Replay]:
     """Train each task again and yield how it compares. Nothing is written.
 
     Args:
-        tasks: finished ones, of `chosen`.
+        jobs: finished ones, of `chosen`.
         on_step: called between two steps; what it raises stops the replay.
 
     Raises:
         SweepError: the data here are others than those of the sweep.
     """
-    from sweeps.workers.runner import TaskRunner
-
     one_thread()  # as workers do: the number of threads may decide about the last bits
     runner = TaskRunner(engine, sweep.id, stored_spec(sweep), read_only=True)
-    runner.check_data()
+    runner.check()
     with _without_noise():
-        for task in tasks:
-            yield _compared(done_task(task), runner(task, task.params or {}, Steps(on_step)))
+        for job in jobs:
+            yield _compared(job, runner(job, job.row.params or {}, Steps(on_step)))
 
 
 @contextlib.contextmanager
@@ -94,7 +92,7 @@ def _without_noise() -> Iterator[None]:
         os.close(nowhere)
 
 
-def _compared(before: DoneTask[Payload, StoredOutcome], now: Outcome) -> Replay:
+def _compared(before: AnyJob, now: Outcome) -> Replay:
     old, new = before.outcome, now.values
     assert isinstance(old, TeacherOutcome | StudentOutcome)
     assert isinstance(new, TeacherOutcome | StudentOutcome)
@@ -110,4 +108,4 @@ def _compared(before: DoneTask[Payload, StoredOutcome], now: Outcome) -> Replay:
     differs = tuple(
         f"{name}: {stored}, now {current}" for name, (stored, current) in pairs.items() if stored != current
     )
-    return Replay(before.record.key, before.score, differs, (old.numerics, new.numerics))
+    return Replay(before.key, before.score, differs, (old.numerics, new.numerics))

@@ -8,9 +8,6 @@ from pathlib import Path
 import sqlalchemy
 from rich.console import Console
 
-from kd.data import sources
-from kd.data.datasets import is_own
-from kd.errors import DataError
 from storage.db.engine import create_lock
 from storage.errors import StorageError
 from storage.records import queries
@@ -18,17 +15,13 @@ from storage.studies.ownership import owner_of
 from storage.studies.space import study_name
 from storage.studies.studies import open_studies
 from storage.url import masked
-from sweeps.contrib.slurm import DETACHED_VARIABLE
-from sweeps.distill import freeze
-from sweeps.distill.presets import WITHOUT_DOWNLOAD
-from sweeps.distill.spec import formula
 from sweeps.errors import NoResultsYet
 from sweeps.findings.findings import Findings, load
 from sweeps.hints import PORTABLE, explain, local
 from sweeps.launch import launcher
-from sweeps.launch.engine import Request
+from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
-from sweeps.plan.plan import STAGES
+from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
 from sweeps.report import answer, markdown
 from sweeps.report.brief import brief
@@ -37,9 +30,10 @@ from sweeps.report.figures.data import pictures
 from sweeps.report.figures.plotly_figures import figures
 from sweeps.report.page import accuracies, further, note, report, signature
 from sweeps.report.sentences import regret
-from sweeps.spec.model import ROLES, Spec
+from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_name
 from sweeps.terminal import columns, say
+from sweeps.trainers.protocol import label
 from sweeps.usecases import create
 
 
@@ -99,63 +93,19 @@ def run_sweep(
     check_name(name)
     known = create.find(url, name)
     if not known:
-        created = create.create_sweep(url, name, with_data(spec, data_dir), data_dir=data_dir)
+        created = create.create_sweep(url, name, spec.kind.fetch(spec, data_dir, say), data_dir=data_dir)
         details = create.describe_details(created.spec, created.plan) if verbose else []
         say("\n".join([*create.describe_plan(created.spec, created.plan, url, created.data_lines), *details]))
     else:
         first, spec = known[0].spec, create.by_its_rule(known, spec)
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
-            stored = [first[role]["dataset"] for role in ROLES if first.get(role)]
-            if first["note"] and [spec.role(role).dataset for role in spec.roles] != stored:
-                spec = _without_download(spec, first["note"])  # its datasets could not be had when it was created
-            create.refuse_another(name, known, create.resolve(spec, data_dir=data_dir))
+            spec = spec.kind.as_created(spec, first)
+            create.refuse_another(name, known, create.freeze(spec, data_dir=data_dir))
         say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
     code = launch(url, name, workers=workers)
     if code in (0, 1):
         _print_report(url, name)
     return code
-
-
-def with_data(spec: Spec, data_dir: Path | None) -> Spec:
-    """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
-    names = [spec.role(role).dataset for role in spec.roles]
-    public = [name for name in names if not is_own(name)]
-    missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
-    try:
-        if not missing:
-            spec = freeze.with_images(spec, data_dir)
-        say(f"{_first_line(missing)}; {_expected(spec)}")
-        for location in missing:
-            freeze.fetch(location.name, data_dir=data_dir)
-    except DataError as error:
-        if spec.preset != "quick" or names != ["mnist", "cifar10"]:
-            raise
-        note = "MNIST and CIFAR-10 could not be downloaded, so this sweep runs digits -> digits-rgb instead"
-        say(f"{note}. Why: {' '.join(str(error).split())}")
-        return _without_download(spec, note)
-    return spec
-
-
-def _expected(spec: Spec) -> str:
-    known = all(spec.role(role).images for role in spec.roles)
-    return (
-        f"about {create.on_two_cores(spec)} on 2 cores"
-        if known
-        else "how long it takes is known when the data are here"
-    )
-
-
-def _first_line(missing: list[sources.Location]) -> str:
-    parts = [
-        f"{location.name} ({max(way.bytes for way in location.to_fetch) / 1e6:.0f} MB at most)"
-        for location in missing
-        if location.to_fetch
-    ]
-    return f"downloading {', '.join(parts)} into the cache" if parts else "nothing to download"
-
-
-def _without_download(spec: Spec, note: str) -> Spec:
-    return spec.model_copy(update={**WITHOUT_DOWNLOAD, "note": note})
 
 
 def _print_report(url: sqlalchemy.URL, name: str) -> None:
@@ -169,7 +119,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
         print(report(findings))
     say("\nNext:")
     commands = {
-        local().best(name): "T, alpha and how sure they are",
+        local().best(name): f"{', '.join(map(label, findings.spec.kind.space(findings.spec)))} and how sure they are",
         local().line("trials", name, "-f csv"): "every run, for your own analysis",
         local().line("dashboard", name): "the sweep as a page, and optuna-dashboard",
         local().spec("full > my.toml"): "a bigger sweep: edit, then create NAME my.toml",
@@ -192,6 +142,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
     name = findings.name
     linked = {stage: ids[study_name(name, stage)] for stage in STAGES if study_name(name, stage) in ids}
     siblings = ", ".join(f"[{stage}](/dashboard/studies/{number})" for stage, number in linked.items())
+    notes = "".join(f" {note[0].upper()}{note[1:]}." for note in findings.spec.kind.report().notes(findings.spec))
     compared = ",".join(str(linked[stage]) for stage in ("search", "native") if stage in linked)
     blocks = [
         *note(findings),
@@ -201,8 +152,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
         *(block for role in findings.report_roles for block in accuracies(findings, role)),
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
-            f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best. Loss:"
-            f" `{formula(findings.spec.training.distillation)}`; alpha weighs the labels."
+            f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best.{notes}"
         ),
         Paragraph(
             f"Studies of this sweep: {siblings};"

@@ -14,17 +14,16 @@ from storage.queue.tasks import Reaped, reap
 from storage.records import queries
 from storage.studies.reconcile import reconcile
 from storage.tables import LOST, SweepRecord
-from sweeps.distill.freeze import has_weights
 from sweeps.errors import SpecError, SweepError
 from sweeps.findings import load
 from sweeps.hints import local
 from sweeps.plan import plan
-from sweeps.plan.phases import UNAVAILABLE, display_state
+from sweeps.plan.phases import UNAVAILABLE, Phase, display_state
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import stage_counts
 from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec
-from sweeps.spec.stored import check_name, stored_spec
+from sweeps.spec.stored import as_it_stands, check_name, stored_spec
 from sweeps.stats.estimates import percent
 from sweeps.stats.verdict import FEWEST_SEARCHES
 from sweeps.workers.attempt import cap_of
@@ -90,7 +89,7 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, s
             why=f"extended by {trials} trials, {seeds} seeds and {searches} searches",
             tasks=added.tasks,
             phases=added.phases,
-            while_open={phase.name for phase in plan.make_plan(spec).phases if plan.is_search(phase.name)},
+            while_open={phase.name for phase in plan.make_plan(spec).phases if Phase.parse(phase.name).is_search},
         )
         return len(added.tasks)
 
@@ -146,20 +145,19 @@ def retry(url: sqlalchemy.URL, name: str) -> list[str]:
     """
     with open_sweep(url, name, write=True) as (engine, sweep):
         measured = stage_counts(engine, sweep.id)["measure"]
-        again = [plan.measure_task(measured.total)] if measured.done == measured.total else []
-        leave = _unavailable(engine, sweep.id)
+        again = [plan.measure_task(measured.total)] if 0 < measured.done == measured.total else []
+        leave = _unavailable(engine, sweep)
         return plans.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
 
 
-def _unavailable(engine: sqlalchemy.Engine, sweep_id: int) -> set[str]:
+def _unavailable(engine: sqlalchemy.Engine, sweep: SweepRecord) -> set[str]:
     """Return the keys of the tasks that still cannot run on this machine."""
-    failed = queries.task_records(engine, sweep_id, state="failed", keep=())
-    return {
-        task.key
-        for task in failed
-        if display_state(task.stage, task.state, task.error_class) == UNAVAILABLE
-        and not has_weights(task.payload.get("method", ""))
-    }
+    failed = queries.task_records(engine, sweep.id, state="failed", keep=())
+    lacking = [task for task in failed if display_state(task.stage, task.state, task.error_class) == UNAVAILABLE]
+    if not lacking:
+        return set()  # no spec has to be read, which another version may have written
+    kind = as_it_stands(sweep).kind
+    return {task.key for task in lacking if not kind.has_reference(task.payload.get("method", ""))}
 
 
 def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:

@@ -24,21 +24,21 @@ from storage.studies.reconcile import mark_reported
 from storage.studies.space import study_name
 from storage.studies.studies import Studies
 from storage.tables import LOST, SweepRecord, TaskRecord
-from sweeps.distill.session import Outcome
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import local
-from sweeps.plan.jobs import BaselineTask, Payload, payload_of
+from sweeps.plan.jobs import AnyJob, read_job
 from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.environment import provenance
 from sweeps.workers.heartbeat import Heartbeat
-from sweeps.workers.logs import LogTail, error_text, redact, traceback_text
+from sweeps.workers.logs import LogTail, error_text, logged, redact, traceback_text
+from sweeps.workers.runner import Outcome
 
 log = logging.getLogger(__name__)
 
-Runner = Callable[[TaskRecord, dict[str, Any], Steps], Outcome]
+Runner = Callable[[AnyJob, dict[str, Any], Steps], Outcome]
 
 MACHINE = "machine"
 """What this machine lacks: the attempt counts nowhere, and its worker stops, since every task would end so."""
@@ -54,12 +54,12 @@ _MOST_IN_A_ROW = 3  # infrastructure failures, after which the next one is likel
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
-def class_of(error: Exception, task: Payload | None = None) -> str:
+def class_of(error: Exception, stage: str = "") -> str:
     """Return "machine", "memory", "database", "timeout", "nan", "unavailable", or "error" for a mistake in a program.
 
     A baseline whose weights are missing is "unavailable": the sweep goes on without it. A teacher's are not.
     """
-    if isinstance(error, Unavailable) and (isinstance(task, BaselineTask) or not isinstance(error, NotHere)):
+    if isinstance(error, Unavailable) and (stage == "baselines" or not isinstance(error, NotHere)):
         return "unavailable"
     # An ImportError of anything: an environment that is being made anew, or a module of the user's that another has.
     if isinstance(error, (NotHere, ImportError, StorageFull)):
@@ -157,7 +157,7 @@ class Attempts:
         def on_hung() -> None:
             self._record(claim, overdue)
 
-        steps = Steps(check)
+        steps = Steps(check, logged(claim.key))
         lease = Heartbeat(
             self._engine,
             claim,
@@ -184,18 +184,18 @@ class Attempts:
             self._fail(claim, error)
 
     def _ask_run_finish(self, claim: TaskRecord, steps: Steps) -> None:
-        started = time.perf_counter()
+        started, job = time.perf_counter(), read_job(claim)
         study = study_name(self._sweep.name, claim.stage)
         attrs = attributes(
             self._spec,
-            payload_of(claim),
+            job.work,
             key=claim.key,
             stage=claim.stage,
             attempt=claim.attempt,
             worker=self._worker,
             retry_of=claim.retry_of,
         )
-        params = resolve_point(self._engine, self._spec, claim)
+        params = resolve_point(self._engine, self._spec, job)
         space = space_of(self._spec, claim.stage)
         trial = self._studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
         failpoint("asked")
@@ -203,11 +203,11 @@ class Attempts:
             raise _taken(claim)
         failpoint("saved")
         with steps.watched():
-            outcome = self._run(claim, trial.params, steps)
+            outcome = self._run(job, trial.params, steps)
         failpoint("ran")
         if not math.isfinite(outcome.score):
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
-        stored = as_stored(claim, outcome, wall_s=time.perf_counter() - started, worker=self._worker)
+        stored = as_stored(job, outcome, wall_s=time.perf_counter() - started, worker=self._worker)
         if not tasks.finish(self._engine, claim, outcome=stored, score=outcome.score, log=self._log.read()):
             raise _taken(claim)
         failpoint("finished")
@@ -238,7 +238,7 @@ class Attempts:
 
     def _record(self, claim: TaskRecord, error: Exception) -> str:
         """Store how an attempt failed; return the class of the failure."""
-        kind = class_of(error, payload_of(claim))
+        kind = class_of(error, claim.stage)
         text = f"{type(error).__name__}: {error_text(error)}" if kind == "error" else error_text(error)
         reason = redact(text, self._engine.url)  # from here it goes into tables, logs, archives and terminals
         trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
@@ -259,7 +259,7 @@ class Attempts:
         return kind
 
 
-def as_stored(claim: TaskRecord, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
+def as_stored(job: AnyJob, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
     """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
     return outcome.values.as_json() | {
         "trial": {
@@ -267,7 +267,7 @@ def as_stored(claim: TaskRecord, outcome: Outcome, *, wall_s: float, worker: str
             "attrs": outcome.attrs,
             "epoch_values": list(outcome.epoch_values),
         },
-        "seed": claim.payload.get("seed"),
+        "seed": job.work.seed,
         "wall_s": wall_s,
         "worker": worker,
         "provenance": provenance(),

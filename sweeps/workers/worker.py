@@ -89,7 +89,7 @@ class Worker:
         from sweeps.workers.runner import TaskRunner
 
         runner = TaskRunner(self.engine, self.sweep.id, self.spec)
-        runner.check_data()  # a worker without the data stops before it claims anything
+        runner.check()  # a worker without the data stops before it claims anything
         return runner
 
     @property

@@ -23,7 +23,8 @@ from storage.url import resolve
 from sweeps import best, create_sweep, report
 from sweeps.errors import SweepError
 from sweeps.findings.findings import load
-from sweeps.plan.plan import STAGES
+from sweeps.plan.jobs import read_job
+from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import fingerprints
 from sweeps.report.folder import json_data
@@ -220,7 +221,8 @@ def _run(url: str, key: str, **changes: Any) -> tuple[float | None, float | None
     with open_sweep(url, "micro", write=True) as (engine, sweep):
         (task,) = [task for task in _tasks(url) if task.key == key]
         runner = TaskRunner(engine, sweep.id, override(stored_spec(sweep), changes))
-        return runner(replace(task, attempt=9, params=None), task.params or {}, Steps()).score, task.score
+        job = read_job(replace(task, attempt=9, params=None))
+        return runner(job, task.params or {}, Steps()).score, task.score
 
 
 def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:

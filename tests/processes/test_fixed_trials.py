@@ -14,9 +14,9 @@ from storage.records import artifacts, queries
 from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps import report
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import Spec, override
-from sweeps.workers.runner import TaskRunner
+from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -33,13 +33,13 @@ MICRO = override(
 REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_arms": ["best", "native", "autokeras"]})
 
 
-def worked(url: str, spec: Spec, *, trained: Callable[[TaskRecord], bool]) -> dict[str, TaskRecord]:
+def worked(url: str, spec: Spec, *, trained: Callable[[AnyJob], bool]) -> dict[str, TaskRecord]:
     """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
     storage = created(url, spec)
     engine = open_engine(storage)
     real = TaskRunner(engine, queries.find_sweep(engine, "s").id, spec)
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return (real if trained(claim) else quadratic)(claim, params, on_step)
 
     with Worker(storage, "s", run=run) as worker:
@@ -49,7 +49,7 @@ def worked(url: str, spec: Spec, *, trained: Callable[[TaskRecord], bool]) -> di
     return tasks
 
 
-def is_of_autokeras(claim: TaskRecord) -> bool:
+def is_of_autokeras(claim: AnyJob) -> bool:
     return "autokeras" in claim.key
 
 
@@ -81,7 +81,7 @@ def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
     def refuse(*_: object, **__: object) -> None:
         raise Unavailable("AutoKeras: no time")
 
-    monkeypatch.setattr("sweeps.workers.runner.run_in_subprocess", refuse)  # in which AutoKeras would run
+    monkeypatch.setattr("sweeps.distill.session.run_in_subprocess", refuse)  # in which AutoKeras would run
     url = f"sqlite:///{tmp_path}/s.db"
     tasks = worked(url, REFIT, trained=is_of_autokeras)
     lost = tasks["transfer#target.autokeras.0"]
@@ -102,7 +102,7 @@ def test_a_pretrained_network_teaches_and_the_search_is_as_ever(tmp_path: Path) 
     spec = override(MICRO, {"target.teacher": "pretrained:efficientnet-lite0", "baselines.methods": []})
     url = f"sqlite:///{tmp_path}/s.db"
     with jobs_in_process():
-        tasks = worked(url, spec, trained=lambda claim: claim.payload.get("role") == "target")
+        tasks = worked(url, spec, trained=lambda claim: claim.row.payload.get("role") == "target")
     taught = outcome(tasks["teachers#target"])
     assert taught["parameters"] > 3_000_000
     assert taught["trial"]["attrs"]["detail"] == "pretrained:efficientnet-lite0"

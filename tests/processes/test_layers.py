@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from storage.records import artifacts
-from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.presets import preset
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -84,7 +84,7 @@ def home(tmp_path: Path) -> Path:
     url = resolve(f"sqlite:///{folder}/kd-sweeps.db")
     assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2})).new
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         if claim.key == "transfer#source.best.0":
             return changed(outcome, blobs={"model": artifacts.put(worker.engine, b"the bytes of a model")})

@@ -12,11 +12,11 @@ import pytest
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
-from sweeps.distill.presets import SpecRequest, preset
+from sweeps.distill.presets import preset
 from sweeps.query.status import Fingerprints, fingerprints
 from sweeps.spec.model import Spec, override
 from sweeps.spec.stored import stored_spec
-from sweeps.usecases.create import create_sweep, requested
+from sweeps.usecases.create import SpecRequest, create_sweep, requested
 from tests.support.faults.crews import NAME, Nursery
 from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
 from tests.support.paths import REPOSITORY

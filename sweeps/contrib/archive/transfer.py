@@ -18,16 +18,17 @@ from storage.studies.space import EndedTrial, study_name
 from sweeps.contrib.archive.file import Archive, open_archive, write
 from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict, read_lines, write_lines
 from sweeps.contrib.archive.verify import answers, consistency_checks, trials
-from sweeps.distill.export import check_target
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.plan.plan import STAGES, make_plan
+from sweeps.plan.phases import STAGES
+from sweeps.plan.plan import make_plan
 from sweeps.plan.points import space_of
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, fingerprint, parse
 from sweeps.spec.stored import check_name
 from sweeps.terminal import number_of
 from sweeps.usecases.create import make_studies, prepare_tables
+from sweeps.usecases.files import check_target
 
 
 @dataclass(frozen=True)

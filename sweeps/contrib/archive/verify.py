@@ -22,16 +22,13 @@ from storage.studies.space import EndedTrial, study_name
 from storage.tables import UNREADABLE, SweepRecord
 from sweeps.contrib.archive.file import Archive, open_archive
 from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines, TaskLine, VerdictClaim, opened
-from sweeps.distill.arms import AUTOKERAS_ARM, DEFAULT_POINTS
-from sweeps.distill.cost import Macs, equal_cost_epochs
 from sweeps.errors import SweepError
-from sweeps.findings.load import Done, StoredSweep, read
+from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
 from sweeps.plan import jobs, selection
 from sweeps.plan.audit import alike, judge
 from sweeps.plan.identity import answer_hash
-from sweeps.plan.phases import best_of, untagged
-from sweeps.plan.plan import STAGES
+from sweeps.plan.phases import STAGES, Phase
 from sweeps.plan.points import attributes, points_of
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
@@ -41,8 +38,6 @@ UNPROVEN = (
     " of a teacher or a comparison method, or what is said of int8"
 )
 _TESTED_ALIKE = 0.005  # a kind of machine that rounds otherwise may see a few test images otherwise
-_SAME_COST = "same-cost."  # with the role of its dataset
-_SAME_COST_ARM = "scratch-same-cost"
 _MOST_MISSING = 100
 """Trials of a study that no attempt has, beyond one for each that one has: of other tools, and of workers that died.
 Each is made one by one: an edited number would hold the storage for minutes."""
@@ -64,7 +59,7 @@ def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
     """
     with opened(lines) as (engine, sweep):
         stored = read_stored(engine, sweep)
-    return answer_hash(stored.tasks), list(map(_claim, verdicts(stored)))
+    return answer_hash(stored.rows), list(map(_claim, verdicts(stored)))
 
 
 def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
@@ -75,9 +70,9 @@ def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
         SweepError: its spec is not the one of its fingerprint.
     """
     roles = (None, *stored_spec(sweep).roles)
-    for task in queries.task_records(engine, sweep.id, keep=()):
-        if (role := jobs.payload_of(task).role) not in roles:
-            raise jobs.edited(f"payload of {task.key}", f"role is {role!r}, and the spec has none of that name")
+    for row in queries.task_records(engine, sweep.id, keep=()):
+        if (role := jobs.read_payload(row.stage, row.payload, key=row.key).role) not in roles:
+            raise jobs.edited(f"payload of {row.key}", f"role is {role!r}, and the spec has none of that name")
     return read(engine, sweep)
 
 
@@ -107,32 +102,32 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
     """Find students that are not of the size of the others on their dataset: they share one network."""
     first: dict[str, tuple[str, int]] = {}
     for done in stored.done:
-        payload, outcome = done.payload, done.outcome
+        payload, outcome = done.work, done.outcome
         if not isinstance(payload, jobs.StudentTask) or not isinstance(outcome, jobs.StudentOutcome):
             continue
-        if isinstance(payload, jobs.TransferTask) and payload.arm == AUTOKERAS_ARM:
-            continue  # it is the network that AutoKeras found
-        key, expected = first.setdefault(payload.role, (done.record.key, outcome.parameters))
+        if isinstance(payload, jobs.TransferTask) and stored.spec.arm(payload.arm).chosen_in:
+            continue  # it is a network of its own
+        key, expected = first.setdefault(payload.role, (done.key, outcome.parameters))
         if outcome.parameters != expected:
             text = f"it says {outcome.parameters} parameters, and {key}, of the same network, {expected}"
-            yield Check(f"outcome of {done.record.key}", text)
+            yield Check(f"outcome of {done.key}", text)
 
 
-def _latest(stored: StoredSweep) -> list[tuple[Done, Mapping[str, jobs.Measured]]]:
+def _latest(stored: StoredSweep) -> list[tuple[jobs.DoneJob, Mapping[str, jobs.Measured]]]:
     """Return what was measured last, which is what a report shows: models that were tried again are in it."""
-    done = [entry for entry in stored.done if isinstance(entry.payload, jobs.MeasureTask)][-1:]
+    done = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)][-1:]
     return [(entry, entry.outcome.models) for entry in done if isinstance(entry.outcome, jobs.MeasureOutcome)]
 
 
 def _measured(
-    stored: StoredSweep, latest: tuple[Done, Mapping[str, jobs.Measured]], sizes: Mapping[str, int]
+    stored: StoredSweep, latest: tuple[jobs.DoneJob, Mapping[str, jobs.Measured]], sizes: Mapping[str, int]
 ) -> Iterator[Check]:
     task, models = latest
     if models and task.score not in [model.latency_ms_p50 for model in models.values()]:
-        yield Check(f"outcome of {task.record.key}", f"its score is {task.score}, and no latency is")
-    trainings = {done.record.key: done.outcome for done in stored.done}
+        yield Check(f"outcome of {task.key}", f"its score is {task.score}, and no latency is")
+    trainings = {done.key: done.outcome for done in stored.done}
     for key, model in models.items():
-        what, outcome = f"{task.record.key} of {key}", trainings.get(key)
+        what, outcome = f"{task.key} of {key}", trainings.get(key)
         if not isinstance(outcome, jobs.TeacherOutcome | jobs.StudentOutcome | jobs.BaselineOutcome):
             yield Check(what, "there is no such training")
             continue
@@ -152,8 +147,9 @@ def _measured(
 
 def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
     """Yield a check of each selection that is there, and one of each that a task read and that is not there."""
+    own = _own_selections(stored)
     for line in lines.selections:
-        yield _same_cost(stored, lines, line) if line.name.startswith(_SAME_COST) else _selection(stored, lines, line)
+        yield _own_selection(stored, lines, line) if line.name in own else _selection(stored, lines, line)
     there = {line.name for line in lines.selections}
     for name, key in _read_by(stored, lines).items():
         if name not in there:
@@ -164,49 +160,43 @@ def _read_by(stored: StoredSweep, lines: SweepLines) -> Mapping[str, str]:
     """Return what tasks have read, by its name, each with the key of the first such task."""
     begun = {attempt.task for attempt in lines.attempts if attempt.params is not None}
     readers: dict[str, str] = {}
-    for task, payload in zip(stored.tasks, stored.payloads, strict=True):
-        name = _needed(payload)
-        reads_early = task.key in begun and not name.startswith(_SAME_COST)  # that one is made after the point
-        if name and (reads_early or task.state == "done"):
+    own = _own_selections(stored)
+    for task in stored.jobs:
+        name = _needed(stored.spec, task.work)
+        reads_early = task.key in begun and name not in own  # those are made after the point
+        if name and (reads_early or task.done):
             readers.setdefault(name, task.key)
     return readers
 
 
-def _needed(payload: jobs.Payload) -> str:
+def _own_selections(stored: StoredSweep) -> set[str]:
+    """Return the names of what arms read beside their points."""
+    spec = stored.spec
+    return {name for role in spec.roles for arm in spec.arms(role) if (name := spec.kind.own_selection(role, arm))}
+
+
+def _needed(spec: Spec, payload: jobs.Payload) -> str:
     """Return the selection that a task with that payload reads; "": none."""
     if isinstance(payload, jobs.ConfirmTask):
-        return payload.ranks
+        return payload.ranks.selection
     if not isinstance(payload, jobs.TransferTask):
         return ""
-    if payload.arm == _SAME_COST_ARM:
-        return f"{_SAME_COST}{payload.role}"
-    if payload.arm in DEFAULT_POINTS or payload.arm == "random":
+    if name := spec.kind.own_selection(payload.role, payload.arm):
+        return name
+    selects = spec.arm(payload.arm).selects
+    if not selects:
         return ""
-    return best_of(payload.role if payload.arm == "native" else "source", payload.group)
+    return Phase.confirm(payload.role if selects == "own" else "source", payload.group).selection
 
 
-def _same_cost(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
-    """Check the epochs of scratch-same-cost: they follow from the operations that stand beside them."""
-    what, role = f"selection {line.name}", line.name.removeprefix(_SAME_COST)
+def _own_selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
+    what = f"selection {line.name}"
     try:
-        macs = {
-            name: Macs(student=int(counts["student"]), teacher=int(counts["teacher"]))
-            for name, counts in line.value.items()
-            if name != "epochs"
-        }
         # It was frozen with the seeds that were planned then.
         specs = [parse(revision.spec, origin=what) for revision in lines.revisions]
-        expected = [equal_cost_epochs(spec, macs, role) for spec in (*specs, stored.spec)]
-    except (ArithmeticError, KeyError, TypeError, ValueError, SweepError, StorageError) as error:
-        return Check(what, f"it cannot be made from its operations: {error}")
-    epochs = line.value.get("epochs")
-    if type(epochs) is not int or epochs not in expected:
-        return Check(what, f"its operations give {expected[-1]} epochs, it says {epochs!r}")
-    for done in stored.finished(jobs.TransferTask, jobs.StudentOutcome):
-        mine = (done.payload.arm, done.payload.role) == (_SAME_COST_ARM, role)
-        if mine and done.outcome.epochs != epochs:
-            return Check(what, f"{done.record.key} trained {done.outcome.epochs} epochs, it says {epochs}")
-    return Check(what)
+    except SweepError as error:
+        return Check(what, f"it cannot be made: {error}")
+    return Check(what, stored.spec.kind.selection_problem(stored, line.name, line.value, (*specs, stored.spec)))
 
 
 def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
@@ -224,16 +214,16 @@ def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> C
 
 def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
     """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
-    phase, base = selection.phase_of(name), untagged(name)[0].partition(":")[0]
-    confirms = [done for done in stored.finished(jobs.ConfirmTask, jobs.StudentOutcome) if done.record.key in there]
-    if base in ("confirm.best", "native.best"):
-        return selection.best(selection.confirmed_for(name, confirms)).as_json()
-    top = _top(stored, name)
-    if base in ("search.ranks", "native.ranks"):
+    phase = Phase.of_selection(name)
+    confirms = [done for done in stored.finished(jobs.ConfirmTask, jobs.StudentOutcome) if done.key in there]
+    if not (phase.is_search or phase.round):
+        return selection.best(selection.confirmed_for(phase, confirms)).as_json()
+    top = _top(stored, phase)
+    if phase.is_search:
         searched = stored.finished(jobs.SearchTask, jobs.StudentOutcome, phase=phase)
-        ranks = selection.rank([done for done in searched if done.record.key in there], top)
+        ranks = selection.rank([done for done in searched if done.key in there], top)
     else:
-        ranks = selection.survivors(selection.confirmed_for(name, confirms), top)
+        ranks = selection.survivors(selection.confirmed_for(phase, confirms), top)
     return {"ranks": [ranked.as_json() for ranked in ranks]}
 
 
@@ -247,11 +237,11 @@ def _done_by(lines: SweepLines, moment: float) -> set[str]:
     return {attempt.task for attempt in lines.attempts if counted(attempt)}
 
 
-def _top(stored: StoredSweep, name: str) -> int:
-    """Return how many ranks a selection of that name has at most: as many as the trainings that read it need."""
-    for payload in stored.payloads:
-        if isinstance(payload, jobs.ConfirmTask) and payload.ranks == name:
-            return points_of(stored.spec, payload) or 0
+def _top(stored: StoredSweep, phase: Phase) -> int:
+    """Return how many ranks that phase leaves at most: as many as the trainings that read them need."""
+    for task in stored.jobs:
+        if isinstance(task.work, jobs.ConfirmTask) and task.work.ranks == phase:
+            return points_of(stored.spec, task.work) or 0
     raise SweepError("no task reads it")
 
 

@@ -13,8 +13,7 @@ from storage.records import queries
 from storage.records.tallies import SecondsTally, Tallies, tallies
 from storage.tables import TASK_STATES
 from sweeps.contrib.server.state import Served
-from sweeps.plan.phases import UNAVAILABLE, display_state
-from sweeps.plan.plan import STAGES
+from sweeps.plan.phases import STAGES, UNAVAILABLE, display_state
 from sweeps.query.status import STATES, worker_state
 from sweeps.spec.stored import as_it_stands
 

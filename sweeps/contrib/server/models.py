@@ -5,7 +5,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from fastapi import Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from sweeps.distill.presets import PRESETS
+from sweeps.extensions import KD, trainer_kind
 from sweeps.operations.operation import encode
 from sweeps.query.best import Best
 from sweeps.spec.model import Name
@@ -14,7 +14,8 @@ from sweeps.spec.tables import MOST
 Row = TypeVar("Row")
 MOST_ROWS = 10_000
 _NAME = f"^{Name.pattern}$"
-_PRESETS: list[Any] = [*PRESETS, None]
+_NAMES = list(trainer_kind(KD).presets)
+_PRESETS: list[Any] = [*_NAMES, None]
 
 Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most.")]
 Offset = Annotated[int, Query(ge=0, le=MOST * 1000, description="Rows to pass over.")]
@@ -48,7 +49,7 @@ class CreateRequest(BaseModel):
 
     # Described and not checked here: our own lines say what to type instead.
     name: str = Field(max_length=200, examples=["mnist-kd"], json_schema_extra={"pattern": _NAME})
-    preset: str | None = Field(default=None, max_length=100, examples=[*PRESETS], json_schema_extra={"enum": _PRESETS})
+    preset: str | None = Field(default=None, max_length=100, examples=_NAMES, json_schema_extra={"enum": _PRESETS})
     spec: dict[str, Any] | None = Field(default=None, description="A whole spec, as `kd-sweeps report -f json` has it.")
     changes: dict[str, Any] = Field(
         default_factory=dict, description="Dotted keys of the spec.", examples=[{"search.trials": 50}]

@@ -12,9 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from kd.data.datasets import NAMES
 from kd.errors import KdError
-from kd.teachers.logits_file import PREFIX
 from kd.tools.code import is_code
 from storage.errors import RevisionRefused, StorageError, SweepInUse, SweepNotFound, UrlError
 from sweeps.errors import AnotherSpec, NoResultsYet, NotAllowed, NotThere, SpecError, SweepError
@@ -131,14 +129,10 @@ def check_allowed(spec: Spec, *, allow_code: bool) -> None:
     """
     if spec.code:
         raise _refused("code", next(iter(spec.code)), "no request names a file on the server; one that does")
-    named = [("search.sampler", spec.search.sampler), ("training.distillation", spec.training.distillation)]
-    for role in spec.roles:
-        part = spec.role(role)
-        if part.dataset not in NAMES:
-            raise _refused(f"{role}.dataset", part.dataset, f"allowed over HTTP: {', '.join(NAMES)}; a file")
-        named += [(f"{role}.teacher", part.teacher), (f"{role}.student", part.student)]
-    for key, name in named:
-        if name.startswith(PREFIX) or not _A_NAME.fullmatch(name):
+    for key, name, why in spec.kind.files(spec):
+        raise _refused(key, name, why)
+    for key, name in [("search.sampler", spec.search.sampler), *spec.kind.code(spec)]:
+        if not _A_NAME.fullmatch(name):
             raise _refused(key, name, "no request names a file on the server; one that does")
         if is_code(name) and not allow_code:
             raise NotAllowed(

@@ -20,7 +20,6 @@ from sweeps.contrib.server import models
 from sweeps.contrib.server.metrics import Metrics
 from sweeps.contrib.server.problems import LOG, RESPONSES, check_allowed, problem
 from sweeps.contrib.server.state import PING_S, Name, Serving
-from sweeps.distill.presets import SpecRequest, preset
 from sweeps.errors import SpecError, SweepError
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete
@@ -67,7 +66,7 @@ def best(served: Serving, name: Name) -> Response:
     """Return the best temperature and alpha, and how sure they are."""
     answer = served.database.best(name)
     point = answer.best
-    body = models.BestShown(best=point, said=answer.said, confirmed=point.confirmed, paste=point.paste)
+    body = models.BestShown(best=point, said=answer.said, confirmed=point.confirmed, paste=dict(point.paste))
     return models.answer(models.BestShown, body)
 
 
@@ -138,7 +137,7 @@ def _without_half_looks(findings: Findings) -> Findings:
     hidden = {role for role in findings.spec.roles if is_incomplete(findings.trainings, role)}
     trainings = tuple(
         replace(training, outcome=training.outcome.model_copy(update={"test_accuracy": None}))
-        if training.role in hidden and training.outcome is not None
+        if training.work.role in hidden and training.outcome is not None
         else training
         for training in findings.trainings
     )
@@ -206,7 +205,7 @@ steering_router = APIRouter(prefix="/api/v1", tags=["steering"], responses=RESPO
 )
 def create(served: Serving, body: models.CreateRequest) -> Response:
     """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
-    from sweeps.usecases.create import create_sweep
+    from sweeps.usecases.create import SpecRequest, create_sweep
 
     name = served.check(check_name(body.name))
     spec = _base(body)
@@ -222,6 +221,8 @@ def create(served: Serving, body: models.CreateRequest) -> Response:
 def _base(body: models.CreateRequest) -> Spec:
     if (body.preset is None) == (body.spec is None):
         raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
+    from sweeps.usecases.create import preset
+
     return preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
 
 

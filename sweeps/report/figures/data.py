@@ -3,21 +3,21 @@
 Accuracies are in percent. A part is empty where its data is not there yet, and is then not drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, DEFAULT_POINTS, SCALED, UNTUNED
-from sweeps.distill.cost import BreakEven
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import accuracies, is_incomplete
 from sweeps.findings.rows import Row
-from sweeps.findings.surfaces import Surface
+from sweeps.findings.surfaces import PLANE, Surface, ranges
+from sweeps.plan.points import planned_arm
 from sweeps.report.words import arm as arm_name
 from sweeps.report.words import display_name
+from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate, differences, estimate, percent
-from sweeps.trainers.protocol import Point
+from sweeps.trainers.protocol import Point, TrainerKind
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
 # Source: https://jfly.uni-koeln.de/color/
@@ -26,24 +26,6 @@ ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#0072b2", "#d55e0
 
 # From low to high: light enough for marks in any colour, and darker is more in black and white, too.
 SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
-
-
-# As the figure of the gains shows them, from above.
-_ORDER = (
-    "native",
-    "best",
-    SCALED,
-    "default-keras",
-    "random",
-    "default-paper",
-    "default-keras-io",
-    "scratch-tuned",
-    *CONTROLS,
-    AUTOKERAS_ARM,
-)
-
-# Untuned (temperature, alpha), marked on every surface.
-DEFAULTS = {arm: DEFAULT_POINTS[arm] for arm in UNTUNED}
 
 
 @dataclass(frozen=True)
@@ -61,6 +43,8 @@ class GainMark:
     seeds: tuple[float, ...]
     mean: Estimate
     base: float
+    without: str = "no distillation"
+    untreated: str = "the undistilled network"
 
 
 @dataclass(frozen=True)
@@ -88,33 +72,54 @@ class MethodMark:
 Mark = TypeVar("Mark", GainMark, MethodMark)
 
 
+@dataclass(frozen=True)
+class Axis:
+    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm."""
+
+    name: str
+    low: float
+    high: float
+    log: bool
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pictures:
-    """Everything that is drawn. temperature, alpha: the ranges that were searched, low and high.
+    """Everything that is drawn.
 
-    gains: the targets first. break_even: AutoKeras against the sweep, where it ran two trials or more.
+    kind: the trainer, which may have figures of its own. axes: the first two parameters that were searched; empty where
+    there is one alone. defaults: label and point of what nobody tuned. gains: the targets first. own: as of findings.
     """
 
-    temperature: tuple[float, float]
-    alpha: tuple[float, float]
+    kind: TrainerKind
+    axes: tuple[Axis, ...]
+    defaults: tuple[tuple[str, Point], ...]
     gains: tuple[GainMark, ...]
     regrets: tuple[RegretMark, ...]
     methods: tuple[MethodMark, ...]
     surfaces: tuple[Surface, ...]
-    break_even: tuple[BreakEven, ...]
+    own: Mapping[str, Any]
+
+    @property
+    def parameters(self) -> str:
+        """What is drawn over, in words: "T and α"."""
+        symbols = self.kind.features.symbols
+        return " and ".join(symbols.get(axis.name, axis.name) for axis in self.axes) or "values"
 
 
 def pictures(findings: Findings) -> Pictures:
     """Return the pictures of a sweep, as far as it has come."""
-    search = findings.spec.search
+    spec, kind = findings.spec, findings.spec.kind
+    axes = [Axis(name, bounds.low, bounds.high, bounds.log) for name, bounds in ranges(spec).items()][:PLANE]
+    planned = [spec.arm(key) for key in kind.features.defaults]
     return Pictures(
-        temperature=search.temperature,
-        alpha=search.alpha,
+        kind=kind,
+        axes=tuple(axes) if len(axes) == PLANE else (),
+        defaults=tuple((arm.label.removesuffix(", untuned"), planned_arm(spec, "source", arm.key)) for arm in planned),
         gains=tuple(_gains(findings)),
         regrets=tuple(_regrets(findings)),
         methods=tuple(_methods(findings)),
         surfaces=tuple(surface for surface in findings.surfaces if surface.trials),
-        break_even=tuple(even for even in findings.break_evens if len(even.curve) > 1),
+        own=findings.own,
     )
 
 
@@ -132,27 +137,33 @@ def title(search: Surface) -> str:
 
 
 def _gains(findings: Findings) -> list[GainMark]:
-    spec, marks = findings.spec, []
+    spec, features, marks = findings.spec, findings.spec.kind.features, []
+    untreated, words = features.untreated, (features.without, features.untreated_network)
     details = {(row.dataset, row.method): row.point for row in findings.rows}
     for role in findings.report_roles:
         dataset = spec.role(role).dataset
         if is_incomplete(findings.trainings, role):
             continue
-        scratch = accuracies(findings.trainings, role, "scratch")
-        for arm in _ORDER:
+        scratch = accuracies(findings.trainings, role, untreated)
+        for arm in spec.kind.arms:
             values = differences(accuracies(findings.trainings, role, arm), scratch)
             mean = estimate(values)
-            if mean is not None and arm in spec.arms(role):
+            if arm != untreated and mean is not None and arm in spec.arms(role):
                 point = details.get((dataset, arm))
-                detail = "a new draw per seed" if arm == "random" else "" if point is None else _point(point)
-                label = arm_name(arm, source=spec.source.dataset, dataset=dataset)
-                marks.append(GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values())))
+                detail = "a new draw per seed" if arm == "random" else "" if point is None else _point(spec, point)
+                label = arm_name(spec, arm, dataset)
+                marks.append(
+                    GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values()), *words)
+                )
     return marks
 
 
-def _point(point: Point) -> str:
-    more = "".join(f", {name} {value:.2g}" for name, value in point.more)
-    return f"T {point.temperature:.3g}, α {point.alpha:.2g}{more}"
+def _point(spec: Spec, point: Point) -> str:
+    symbols = spec.kind.features.symbols
+    texts = (
+        value if isinstance(value, str) else f"{value:.{2 if i else 3}g}" for i, (_, value) in enumerate(point.values)
+    )
+    return ", ".join(f"{symbols.get(name, name)} {text}" for (name, _), text in zip(point.values, texts, strict=True))
 
 
 def _regrets(findings: Findings) -> list[RegretMark]:
@@ -177,7 +188,7 @@ def _methods(findings: Findings) -> list[MethodMark]:
 
 
 def _method(findings: Findings, row: Row) -> MethodMark | None:
-    if row.test is None or (row.kind == "arm" and row.method not in ("best", "scratch")):
+    if row.test is None or (row.kind == "arm" and row.method not in ("best", findings.spec.kind.features.untreated)):
         return None
     label = {"best": "Student, distilled", "scratch": "Student, labels only"}.get(row.method, row.method)
     detail = ""

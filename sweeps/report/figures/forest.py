@@ -107,7 +107,7 @@ def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
 
 
 def _short_point(point: Point) -> str:
-    return f"T {point.temperature:.3g}, α {point.alpha:.2g}"
+    return f"T {point['temperature']:.3g}, α {point['alpha']:.2g}"
 
 
 def _short(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The figures of gains, regret, methods and break-even, and their captions.
+"""The figures of gains, regret and methods, and captions.
 
 Each is one narrow column of rows (`column`).
 """
@@ -9,12 +9,10 @@ from statistics import median_low
 from typing import Any
 
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from sweeps.distill.cost import MULTIPLES, BreakEven
 from sweeps.findings.surfaces import Surface
 from sweeps.report.figures import data
-from sweeps.report.figures.style import SMALL, column, logarithmic, name_row, panels, set_rows, value_row
+from sweeps.report.figures.style import SMALL, column, name_row, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
@@ -47,7 +45,7 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
             value_row(axes, row, points(mark.mean.mean), between(mark.mean))
         set_rows(axes, len(group))
         axes.set_title(
-            f"no distillation: {group[0].base:.1f} %", fontsize=8, color=data.GREY, loc="center", fontweight="normal"
+            f"{group[0].without}: {group[0].base:.1f} %", fontsize=8, color=data.GREY, loc="center", fontweight="normal"
         )
         axes.set_xlabel(f"points of test accuracy gained on {display_name(dataset)}", fontsize=SMALL)
     return figure
@@ -138,75 +136,36 @@ def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
     return min(ends) - room, max(ends) + room
 
 
-def break_even(evens: Sequence[BreakEven]) -> Figure:
-    """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
-    figure, grid = panels([display_name(even.dataset) for even in evens], height=3.8)
-    for axes, even in zip(grid, evens, strict=True):
-        seconds, accuracies = zip(*even.curve, strict=True)
-        marks = [multiple * even.sweep_cpu_s for multiple in MULTIPLES]
-        logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
-        axes.plot(seconds, accuracies, color=data.PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
-        axes.margins(y=0.2)
-        axes.axhline(even.student, color=data.BLUE, ls="--", lw=1.2)
-        for multiple, mark in zip(MULTIPLES, marks, strict=True):
-            axes.axvline(mark, color=data.GREY, ls=":", lw=1)
-            axes.annotate(
-                f"{multiple:g}x",
-                (mark, 1),
-                xycoords=("data", "axes fraction"),
-                xytext=(3, -2),
-                textcoords="offset points",
-                va="top",
-            )
-        axes.set_xlabel("training, CPU s")
-        axes.set_ylabel("validation accuracy, %")
-    handles = [
-        Line2D([], [], color=data.PURPLE, marker="^", mec="white", ms=8, label="AutoKeras, best so far"),
-        Line2D([], [], color=data.BLUE, ls="--", lw=1.2, label="distilled student"),
-        Line2D([], [], color=data.GREY, ls=":", lw=1, label="multiples of the sweep's cost"),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
-    return figure
+def gains_caption(marks: Sequence[data.GainMark]) -> str:
+    """Return what a line, a dot and an arrow of the gains are."""
+    counts = sorted({mark.mean.n for mark in marks})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    left_out, beyond = outside(marks)
+    what = "Line: mean and 95 % interval over" if any(limits(mark.mean) for mark in marks) else "Large dot: mean of"
+    return (
+        f"{what} {seeds} training seeds, each compared with {marks[0].untreated} of"
+        f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
+        f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Test images that no selection saw."
+    )
 
 
-def captions(pictures: data.Pictures) -> dict[str, str]:
-    """Return a caption for each figure of `svg.NAMES` whose data is there."""
-    texts = {}
-    if pictures.gains:
-        counts = sorted({mark.mean.n for mark in pictures.gains})
-        seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-        left_out, beyond = outside(pictures.gains)
-        lines = any(limits(mark.mean) for mark in pictures.gains)
-        what = "Line: mean and 95 % interval over" if lines else "Large dot: mean of"
-        texts["gains"] = (
-            f"{what} {seeds} training seeds, each compared with the undistilled network of"
-            f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
-            f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Test images that no selection saw."
-        )
-    if pictures.regrets:
-        several = len(pictures.regrets[0].searches) > 1
-        over = "searches and their seeds" if several else "training seeds"
-        dots = " Small dots: one search on each dataset." if several else ""
-        lines = any(limits(mark.mean) for mark in pictures.regrets)
-        what = "Line: mean and 95 % interval" if lines else "Large dot: mean"
-        texts["regret"] = f"{what} over {over}.{dots} The line may not cross the margin."
-    if pictures.methods:
-        texts["methods"] = "The students are means over seeds, every other model is one run. Size: of its file."
-    if pictures.surfaces:
-        fitted = any(surface.top is not None for surface in pictures.surfaces)
-        how = (
-            "Shading: the surface fitted to all runs of all searches."
-            if fitted
-            else "Every trial is a single run; too few searches for a fitted surface."
-        )
-        texts["surface"] = f"{how} {'; '.join(map(_highest, pictures.surfaces))}."
-    if pictures.break_even:
-        texts["break-even"] = (
-            "Best validation accuracy of AutoKeras after each of its trials, against the CPU seconds used so far. The"
-            " dashed line is the distilled student. Dotted lines are multiples of the CPU seconds of the sweep: its"
-            " teachers, search and confirm."
-        )
-    return texts
+def regret_caption(marks: Sequence[data.RegretMark]) -> str:
+    """Return the same of the regret."""
+    several = len(marks[0].searches) > 1
+    over = "searches and their seeds" if several else "training seeds"
+    dots = " Small dots: one search on each dataset." if several else ""
+    what = "Line: mean and 95 % interval" if any(limits(mark.mean) for mark in marks) else "Large dot: mean"
+    return f"{what} over {over}.{dots} The line may not cross the margin."
+
+
+def surface_caption(pictures: data.Pictures) -> str:
+    """Return what the shading is, and the highest run of each dataset."""
+    how = (
+        "Shading: the surface fitted to all runs of all searches."
+        if any(surface.top is not None for surface in pictures.surfaces)
+        else "Every trial is a single run; too few searches for a fitted surface."
+    )
+    return f"{how} {'; '.join(map(_highest, pictures.surfaces))}."
 
 
 def _highest(surface: Surface) -> str:

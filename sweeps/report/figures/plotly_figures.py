@@ -23,22 +23,23 @@ def figures(pictures: Pictures) -> dict[str, go.Figure]:
     """Return a figure for each target whose arms are trained, by name: "answer-0" is of the first target."""
     marks = by_dataset(pictures.gains)
     panels = [(regret, marks[regret.dataset]) for regret in pictures.regrets if regret.dataset in marks]
-    return {f"answer-{number}": _answer(regret, gains) for number, (regret, gains) in enumerate(panels)}
+    words = pictures.parameters
+    return {f"answer-{number}": _answer(regret, gains, words) for number, (regret, gains) in enumerate(panels)}
 
 
-def _answer(regret: RegretMark, gains: Sequence[GainMark]) -> go.Figure:
+def _answer(regret: RegretMark, gains: Sequence[GainMark], parameters: str) -> go.Figure:
     figure = make_subplots(rows=2, cols=1, row_heights=[0.75, 0.25], vertical_spacing=0.2)
     for trace in _gains(gains):
         figure.add_trace(trace, row=1, col=1)
     for trace in _regret(regret):
         figure.add_trace(trace, row=2, col=1)
     dataset = escape(display_name(regret.dataset))
-    figure.update_xaxes(title_text="points gained over no distillation", row=1, col=1)
+    figure.update_xaxes(title_text=f"points gained over {escape(gains[0].without)}", row=1, col=1)
     figure.update_xaxes(title_text=f"points lost by not tuning on {dataset}", row=2, col=1)
     figure.update_yaxes(autorange="reversed", row=1, col=1)
     figure.add_vline(0, line={"color": BLACK, "width": 1}, row=1, col=1)
     figure.add_vline(regret.margin, line={"color": BLACK, "dash": "dash"}, annotation_text="allowed", row=2, col=1)
-    title = f"What T and α gain and lose on {dataset}"
+    title = f"What {parameters} gain and lose on {dataset}"
     layout = {"height": _HEIGHT, "template": "plotly_white", "showlegend": False, "margin": {"t": 50, "b": 50}}
     return figure.update_layout(title=title, **layout)
 

@@ -249,7 +249,7 @@ def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path
     url = created(f"sqlite:///{tmp_path}/x.db")
 
     def fails(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:
-        if claim.key == "search#0" and claim.attempt < 3:
+        if claim.key == "search#0" and claim.row.attempt < 3:
             raise ValueError("not yet")
         outcome = quadratic(claim, params, on_step)
         return replace(changed(outcome, val_accuracy=0.95), score=0.95) if claim.key == "search#0" else outcome
@@ -272,7 +272,7 @@ def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_p
             return outcome
         with contextlib.closing(sqlite3.connect(tmp_path / "x.db")) as connection, connection:
             told = json.dumps({"epochs": epochs, "source": {"student": 1000, "teacher": 3000}})
-            row = (claim.sweep_id, name, told, time.time())
+            row = (claim.row.sweep_id, name, told, time.time())
             connection.execute(
                 "INSERT OR IGNORE INTO selections (sweep_id, name, value, created_at) VALUES (?,?,?,?)", row
             )

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.contrib.server.problems import check_allowed
-from sweeps.distill.presets import PRESETS, SpecRequest, preset
+from sweeps.distill.presets import PRESETS
 from sweeps.errors import NotAllowed, SpecError
 from sweeps.spec.model import Spec, override, parse
+from sweeps.usecases.create import SpecRequest, preset
 
 TINY = preset("tiny")
 

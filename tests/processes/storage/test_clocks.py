@@ -11,8 +11,9 @@ import sqlalchemy
 from storage.queue import tasks
 from storage.records import queries
 from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.faults.crews import Nursery
 from tests.support.faults.database_faults import ClockJumps
@@ -40,9 +41,9 @@ def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to
     neighbours: list[TaskRecord] = []
     kept: list[bool] = []
 
-    def run(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
         if not neighbours:
-            mine = tasks.claim(worker.engine, claim.sweep_id, worker="neighbour", host="h", pid=1, lease_s=60)
+            mine = tasks.claim(worker.engine, claim.row.sweep_id, worker="neighbour", host="h", pid=1, lease_s=60)
             assert mine is not None
             neighbours.append(mine)
             with worker.engine.begin() as connection:  # an hour forward: all that was written is older

@@ -11,10 +11,10 @@ from typing import IO, Any
 import pytest
 
 from storage.errors import NotAStorage
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import Spec, override
 from sweeps.trainers.protocol import Steps
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import run_worker
 from tests.support.faults.crews import Nursery
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
@@ -162,7 +162,7 @@ def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_says_nothing_of
 def test_a_worker_whose_file_is_gone_ends_in_the_middle_of_its_task(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: Steps) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: Steps) -> Outcome:
         (tmp_path / "s.db").rename(tmp_path / "kept.db")
         return quadratic(claim, params, on_step, seconds=30)
 

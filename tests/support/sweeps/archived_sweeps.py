@@ -15,8 +15,8 @@ from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord, attempts, tasks
 from storage.url import resolve
-from sweeps.distill.session import Outcome
 from sweeps.spec.model import Spec
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -45,10 +45,10 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
     def run(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if stop_at and claim.key.startswith(stop_at):
             raise Killed
-        if claim.key == "search#1" and claim.attempt == 1:
+        if claim.key == "search#1" and claim.row.attempt == 1:
             raise ValueError("a first try that failed")
         outcome = quadratic(claim, params, on_step)
-        if claim.stage == "teachers":
+        if claim.row.stage == "teachers":
             return changed(outcome, blobs={"logits": artifacts.put(worker.engine, claim.key.encode() * 50)})
         return outcome
 

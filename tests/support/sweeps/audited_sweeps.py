@@ -10,12 +10,12 @@ from typing import Any
 import sqlalchemy
 
 from storage.records import artifacts
-from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
 from sweeps.usecases.steering import extend
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -38,11 +38,11 @@ def finish_sweep(url: str) -> None:
 def _finish(url: sqlalchemy.URL) -> None:
     resolved = created(url.render_as_string(hide_password=False), AUDITED)
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        if (claim.key, claim.attempt) == ("search#1", 1):
+    def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if (claim.key, claim.row.attempt) == ("search#1", 1):
             raise RuntimeError("out of luck")
         outcome = quadratic(claim, params, on_step)
-        if claim.stage == "teachers":
+        if claim.row.stage == "teachers":
             return changed(outcome, blobs={"logits": artifacts.put(worker.engine, claim.key.encode() * 100)})
         return outcome
 

@@ -19,23 +19,21 @@ import sqlalchemy
 
 from storage.studies.sampler import Past, propose
 from storage.tables import RevisionRecord, SweepRecord, TaskRecord
-from sweeps.distill.arms import LABELS_ONLY, SCRATCH_TUNED
-from sweeps.distill.space import of_training, point_at, search_space, untuned
 from sweeps.findings.findings import Findings, findings
 from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.secondary import questions
 from sweeps.plan import selection
 from sweeps.plan.jobs import (
     ConfirmTask,
-    DoneTask,
+    Job,
     Payload,
     SearchTask,
     StudentOutcome,
     TransferTask,
-    done_tasks,
-    payload_of,
+    read_finished,
+    read_job,
 )
-from sweeps.plan.phases import best_of
+from sweeps.plan.phases import Phase
 from sweeps.plan.plan import make_plan
 from sweeps.plan.points import fixed_params, planned_point, points_of
 from sweeps.query.listing import TrialRow, trial_rows
@@ -46,6 +44,7 @@ from sweeps.report.html_page import html
 from sweeps.report.page import page, report, secondary_blocks
 from sweeps.spec.model import Spec
 from sweeps.stats.response import Run, Top, top
+from sweeps.trainers.arms import Context
 from sweeps.trainers.protocol import Point
 from sweeps.usecases.run import study_note
 from sweeps.workers.attempt import class_of
@@ -137,8 +136,8 @@ class _Worked:
         self.records: dict[str, TaskRecord] = {}
         self.closed: set[str] = set()
         self._spec, self._run, self._broken, self._sampled = spec, run, broken, sampled
-        self._confirms: list[DoneTask[ConfirmTask, StudentOutcome]] = []
-        self._bests: dict[str, Point] = {}
+        self._confirms: list[Job[ConfirmTask, StudentOutcome]] = []
+        self._bests: dict[Phase, Point] = {}
         for number, task in enumerate(plan.tasks, start=1):
             stage = phases[task.phase].stage
             self.records[task.key] = replace(
@@ -164,19 +163,21 @@ class _Worked:
         return sum(task.state == "done" for task in self.records.values() if task.phase == phase) >= minimum
 
     def _ended(self, record: TaskRecord, at: float) -> TaskRecord:
-        payload, record = payload_of(record), replace(record, started_at=at, finished_at=at + 1)
+        record = replace(record, started_at=at, finished_at=at + 1)
+        job = read_job(record)
+        payload = job.work
         params = self._params(payload, record.phase)
         try:
             if self._broken and record.key.startswith(self._broken):
                 raise KeyError("a mistake")
-            outcome = self._run(record, params, lambda: None)
+            outcome = self._run(job, params, lambda: None)
         except Exception as error:
-            kind = class_of(error, payload)
+            kind = class_of(error, record.stage)
             reason = f"{type(error).__name__}: {error}" if kind == "error" else str(error)
             return replace(record, state="failed", reason=reason, error_class=kind)
         values = {**outcome.values.as_json(), "seed": record.payload.get("seed"), "wall_s": 1.0, "provenance": MADE}
         record = replace(record, state="done", score=outcome.score, outcome=values, params=params)
-        self._confirms += done_tasks([record], ConfirmTask, StudentOutcome)
+        self._confirms += read_finished([record], ConfirmTask, StudentOutcome)
         return record
 
     def _params(self, payload: Payload, phase: str) -> dict[str, Any]:
@@ -189,29 +190,35 @@ class _Worked:
             return fixed_params(spec, payload)
         if payload.sobol:
             return payload.sobol.as_dict()
-        space, draw = search_space(spec), random.Random(payload.sampler_seed)
+        space, draw = spec.kind.space(spec), random.Random(payload.sampler_seed)
         if not self._sampled:
-            return point_at(space, [draw.random() for _ in space]).as_dict()
+            return Point.at(space, [draw.random() for _ in space]).as_dict()
         earlier = [task.params for task in self.records.values() if task.phase == phase and task.params]
         running = [Past(params, None, running=True) for params in earlier]
         return propose(space, running, sampler=spec.search.sampler, seed=payload.sampler_seed or 0)
 
     def _candidate(self, payload: ConfirmTask) -> Point:
-        top, searched = points_of(self._spec, payload) or 0, selection.phase_of(payload.ranks)
-        mine = (task for task in self.records.values() if task.phase == searched)
-        ranks = selection.rank(done_tasks(mine, SearchTask, StudentOutcome), top) or selection.survivors(
-            selection.confirmed_for(payload.ranks, self._confirms), top
+        top, searched = points_of(self._spec, payload) or 0, payload.ranks
+        mine = (task for task in self.records.values() if task.phase == searched.name)
+        ranks = selection.rank(read_finished(mine, SearchTask, StudentOutcome), top) or selection.survivors(
+            selection.confirmed_for(searched, self._confirms), top
         )
         return ranks[min(payload.rank, len(ranks) - 1)].point
 
     def _arm(self, payload: TransferTask) -> Point:
         if point := planned_point(self._spec, payload):
             return point
-        name = best_of(payload.role if payload.arm == "native" else "source", payload.group)
-        if name not in self._bests:
-            self._bests[name] = selection.best(selection.confirmed_for(name, self._confirms)).best.point
-        point = self._bests[name]
-        if payload.arm == SCRATCH_TUNED:
-            tuned = dict(untuned(self._spec, payload.role)) | dict(of_training(point))
-            return replace(LABELS_ONLY, more=tuple(sorted(tuned.items())))
-        return point
+
+        def best_of(role: str) -> Point:
+            phase = Phase.confirm(role, payload.group)
+            if phase not in self._bests:
+                self._bests[phase] = selection.best(selection.confirmed_for(phase, self._confirms)).best.point
+            return self._bests[phase]
+
+        def nothing() -> Point:
+            raise AssertionError
+
+        context = Context(
+            spec=self._spec, role=payload.role, best_of=best_of, fact=lambda role, name: 1.0, draw=nothing
+        )
+        return self._spec.arm(payload.arm).point(context)

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
-from sweeps.plan.jobs import Measured, MeasureOutcome
+from sweeps.plan.jobs import AnyJob, Measured, MeasureOutcome
 from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL
 
@@ -17,11 +16,11 @@ SWEEP_CPU_S = 2 * (2 + 4 + 2)  # two teachers, four trials, one candidate on two
 CURVE = ((3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75))
 
 
-def planted(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def planted(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """The quadratic runner with planted seconds, accuracies and measurements."""
     found = quadratic(claim, params, on_step)
     values: dict[str, Any] = {"cpu_s": 2.0, "train_s": 3.0}
-    if claim.stage == "measure":
+    if claim.row.stage == "measure":
         models = {
             "transfer#source.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2},
             "transfer#target.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2, "int8_test_accuracy": 0.6},
@@ -31,8 +30,8 @@ def planted(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], Non
         more = {"latency_ms_p95": 1.0, "images_per_s": 1000.0, "macs": 2_000_000}
         measured = MeasureOutcome(models={key: Measured(**one, **more) for key, one in models.items()})
         return Outcome(score=0.2, values=measured, attrs={})
-    if claim.stage == "transfer":
+    if claim.row.stage == "transfer":
         values |= {"val_accuracy": 0.7, "test_accuracy": 0.69}
-    if claim.payload.get("method") == "autokeras":
+    if claim.row.payload.get("method") == "autokeras":
         values |= {"curve": CURVE, "cpu_s": 70.0, "val_accuracy": 0.75, "detail": "vanilla blocks"}
     return replace(changed(found, **values), score=values.get("val_accuracy", found.score), attrs={})

@@ -16,7 +16,7 @@ from sweeps.report import folder
 from sweeps.report.brief import WIDTH, brief, compared_brief
 from sweeps.report.compare import files, long_csv
 from sweeps.spec.model import Spec, override
-from sweeps.usecases.create import resolve
+from sweeps.usecases.create import freeze
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
 from tests.support.sweeps.builders import Planted, found, trials
@@ -42,7 +42,10 @@ def _half_way() -> dict[str, str]:
     begun = _found(REPORTED, run, until="transfer#target.best.2")
     at_work = ("target", "best", 2)
     trainings = [
-        replace(one, state="running") if (one.role, one.arm, one.repeat) == at_work else one for one in begun.trainings
+        replace(one, row=replace(one.row, state="running"))
+        if (one.work.role, one.work.arm, one.work.repeat) == at_work
+        else one
+        for one in begun.trainings
     ]
     return _report(replace(begun, trainings=tuple(trainings)))
 
@@ -67,7 +70,7 @@ def kept(name: str) -> dict[str, str]:
 
 
 def _found(spec: Spec, planted: Planted, **how: str) -> Findings:
-    return found(resolve(spec), planted, sampled=True, **how)
+    return found(freeze(spec), planted, sampled=True, **how)
 
 
 def _report(findings: Findings) -> dict[str, str]:

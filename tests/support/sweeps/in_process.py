@@ -19,8 +19,8 @@ def _run_here(
 
 
 @contextmanager
-def jobs_in_process(module: str = "sweeps.workers.runner") -> Iterator[None]:
-    """Teachers, baselines and measurements of TaskRunner run in this process: the same functions, the same results.
+def jobs_in_process(module: str = "sweeps.distill.session") -> Iterator[None]:
+    """Teachers, baselines and measurements of a trainer run in this process: the same functions, the same results.
 
     Not for AutoKeras, which seeds and clears Keras globally.
 

@@ -1,30 +1,33 @@
 """Hand-made parts of figures, for the tests of what is drawn of them. Imports no pytest."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 from sweeps.distill.cost import BreakEven
+from sweeps.distill.kind import KIND
 from sweeps.findings.surfaces import SearchTrial, Surface
-from sweeps.report.figures.data import GainMark, MethodMark, Pictures, RegretMark
+from sweeps.report.figures.data import Axis, GainMark, MethodMark, Pictures, RegretMark
 from sweeps.stats.estimates import Estimate, estimate
 from sweeps.stats.response import SIDE, Top
-from sweeps.trainers.protocol import Point
+from tests.support.points import at
 
 FOUR = (
-    SearchTrial(Point(2, 0.2), 90, 0, True),
-    SearchTrial(Point(9, 0.3), 95, 1, True),
-    SearchTrial(Point(3, 0.8), 92, 2, False),
-    SearchTrial(Point(8, 0.9), 91, 3, False),
+    SearchTrial(at(2, 0.2), 90, 0, True),
+    SearchTrial(at(9, 0.3), 95, 1, True),
+    SearchTrial(at(3, 0.8), 92, 2, False),
+    SearchTrial(at(8, 0.9), 91, 3, False),
 )
 SEARCH = Surface(
     role="source",
     dataset="a$b$.npz",
     trials=FOUR,
-    best=Point(9, 0.3),
-    tied=(Point(3, 0.8),),
+    best=at(9, 0.3),
+    tied=(at(3, 0.8),),
     optimism=1.0,
     others=(),
     top=None,
+    parameters=("temperature", "alpha"),
 )
 FITTED = Top(
     share=0.1,
@@ -36,7 +39,17 @@ FITTED = Top(
 EVEN = BreakEven(
     dataset="digits", curve=((3, 60), (40, 72)), student=70, sweep_cpu_s=16, at=(60, 60, 72, None), even_at=40
 )
-NOTHING = Pictures(temperature=(1, 20), alpha=(0, 1), gains=(), regrets=(), methods=(), surfaces=(), break_even=())
+WITH_EVEN = {"break_evens": [asdict(EVEN)]}
+NOTHING = Pictures(
+    kind=KIND,
+    axes=(Axis("temperature", 1, 20, log=True), Axis("alpha", 0, 1, log=False)),
+    defaults=(("keras.io example", at(10, 0.1)), ("Keras default", at(3, 0.5))),
+    gains=(),
+    regrets=(),
+    methods=(),
+    surfaces=(),
+    own={},
+)
 
 
 def gain(arm: str, *seeds: float, dataset: str = "digits", detail: str = "") -> GainMark:

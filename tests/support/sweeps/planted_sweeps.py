@@ -13,18 +13,19 @@ from storage.audit.rows import read_rows
 from storage.records import queries
 from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings, load
 from sweeps.plan.audit import audit, judge
 from sweeps.plan.identity import derive
+from sweeps.plan.jobs import AnyJob
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import made_once
 
-Runner = Callable[[TaskRecord, dict[str, Any], Callable[[], None]], Outcome]
+Runner = Callable[[AnyJob, dict[str, Any], Callable[[], None]], Outcome]
 Points = Sequence[float]
 
 # Four seeds, and searches just large enough to tell whether there is an optimum.
@@ -65,13 +66,13 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
         luck: which part of an accuracy of search and confirm is the seed's; the rest is that of T and alpha.
     """
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         found = quadratic(claim, params, on_step)
-        if claim.stage == "transfer":
-            key = next((name for name in tests if claim.key.startswith(name)), claim.payload["arm"])
-            accuracy = tests[key][claim.payload["repeat"] % len(tests[key])] / 100
+        if claim.row.stage == "transfer":
+            key = next((name for name in tests if claim.key.startswith(name)), claim.row.payload["arm"])
+            accuracy = tests[key][claim.row.payload["repeat"] % len(tests[key])] / 100
             return replace(changed(found, test_accuracy=accuracy, val_accuracy=accuracy), score=accuracy)
-        drawn = luck * derive(claim.payload.get("seed", 0), *map(str, params.values())) / 2**31
+        drawn = luck * derive(claim.row.payload.get("seed", 0), *map(str, params.values())) / 2**31
         score = (1 - luck) * found.score + drawn
         return replace(changed(found, val_accuracy=score), score=score)
 
@@ -81,7 +82,7 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
 def up_to(key: str, run: Runner) -> Runner:
     """The runner, until the worker comes to a task whose key begins so."""
 
-    def until(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def until(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key.startswith(key):
             raise SystemExit
         return run(claim, params, on_step)

@@ -19,10 +19,9 @@ from typing import Any
 
 import optuna
 
-from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps.distill.session import Outcome
-from sweeps.plan.jobs import payload_of, read_outcome
+from sweeps.plan.jobs import AnyJob, read_outcome
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import run_worker
 
 _OWN = ("temperature", "alpha", "arm", "dataset", "model", "method")
@@ -36,9 +35,7 @@ LATE_IMPORTS = (  # what a worker imports only once it needs it
 )
 
 
-def quadratic(
-    claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None], *, seconds: float = 0.0
-) -> Outcome:
+def quadratic(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None], *, seconds: float = 0.0) -> Outcome:
     """A smooth score with its best at T=4, alpha=0.3, 0 far away from it; the stages without a point score 0.5."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -58,7 +55,7 @@ def quadratic(
     }
     if more := {name: params[name] for name in params if name not in _OWN}:
         values["more"] = more
-    return Outcome(score=score, values=read_outcome(payload_of(claim), values), attrs={"test_accuracy": score})
+    return Outcome(score=score, values=read_outcome(claim.work, values), attrs={"test_accuracy": score})
 
 
 def changed(outcome: Outcome, **values: Any) -> Outcome:

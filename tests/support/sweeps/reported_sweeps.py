@@ -6,13 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.presets import preset
-from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
-from sweeps.plan.jobs import payload_of, read_outcome
+from sweeps.plan.jobs import AnyJob, read_outcome
 from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps import planted_sweeps
 
 CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
@@ -20,20 +19,20 @@ REPORTED = override(preset("tiny"), CHANGES)
 _LATENCY_MS = {"teachers": 0.27, "baselines": 0.75, "transfer": 0.18}
 
 
-def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """Scores that depend on (T, alpha), on the seed and a little on chance; the same for the same task."""
     temperature, alpha = params.get("temperature", 4.0), params.get("alpha", 0.3)
-    level = {"teachers": 0.99, "baselines": 0.95}.get(claim.stage, 0.9)
-    luck = random.Random(str(claim.payload.get("seed"))).gauss(0, 0.004) + random.Random(claim.key).gauss(0, 0.002)
+    level = {"teachers": 0.99, "baselines": 0.95}.get(claim.row.stage, 0.9)
+    luck = random.Random(str(claim.row.payload.get("seed"))).gauss(0, 0.004) + random.Random(claim.key).gauss(0, 0.002)
     score = level - math.log(temperature / 5) ** 2 / 50 - (alpha - 0.6) ** 2 / 10 + luck
     values: dict[str, Any] = {"val_accuracy": score, "test_accuracy": score, "temperature": temperature, "alpha": alpha}
     values |= {"train_s": 2.0, "cpu_s": 1.5, "parameters": 20_490, "epochs": 9}
-    if claim.stage == "measure":
+    if claim.row.stage == "measure":
         keys = ("teachers#source", "teachers#target", "baselines#mobilenet")
         keys += ("transfer#source.best.0", "transfer#target.best.0")
         shown = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}
         values = {"models": {key: shown | {"latency_ms_p50": _LATENCY_MS[key.partition("#")[0]]} for key in keys}}
-    return Outcome(score=score, values=read_outcome(payload_of(claim), values), attrs={})
+    return Outcome(score=score, values=read_outcome(claim.work, values), attrs={})
 
 
 def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:

@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from kd.losses.loss import distillation_loss
 from kd.teachers.logits_file import LABEL_SMOOTHING, class_mean, shuffled_within_class, uniform
-from sweeps.distill.arms import DEFAULT_POINTS
-from sweeps.trainers.protocol import Point
+from sweeps.distill.space import FIXED_POINTS
+from tests.support.points import at
 
 LABELS = np.array([1, 0, 1, 0, 1])
 LOGITS = np.array([[0, 3], [4, 2], [3, 6], [8, 0], [6, 9]], np.float32)  # (images, classes)
@@ -89,7 +89,7 @@ def test_a_uniform_teacher_at_temperature_one_is_keras_label_smoothing_up_to_a_c
 
 
 def test_the_arm_of_label_smoothing_smooths_by_as_much() -> None:
-    assert DEFAULT_POINTS["label-smoothing"] == Point(1.0, 1 - LABEL_SMOOTHING)
+    assert FIXED_POINTS["label-smoothing"] == at(1.0, 1 - LABEL_SMOOTHING)
 
 
 @pytest.mark.parametrize(

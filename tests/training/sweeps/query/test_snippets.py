@@ -11,6 +11,7 @@ import pytest
 
 from sweeps.distill.snippets import snippets
 from sweeps.trainers.protocol import Point
+from tests.support.points import at
 
 POINTS = [(1.0, 0.5), (6.803452110290527, 0.7241379310344828), (20.0, 0.1), (4.0, 0.0), (2.5, 1.0)]
 CLASSES = 10
@@ -49,7 +50,7 @@ def _images_and_labels(count: int) -> tuple[npt.NDArray[np.float32], npt.NDArray
 
 
 def _pasted(temperature: float, alpha: float) -> dict[str, str]:
-    return snippets(Point(temperature, alpha), loss="kd", own={})
+    return snippets(at(temperature, alpha), loss="kd", own={})
 
 
 def _run(code: str, names: dict[str, Any]) -> dict[str, Any]:

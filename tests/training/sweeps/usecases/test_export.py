@@ -16,13 +16,12 @@ from storage import tables
 from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.records import queries
-from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
-from sweeps.trainers.protocol import Point
-from sweeps.workers.runner import TaskRunner
+from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
+from tests.support.points import at
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
@@ -44,7 +43,7 @@ def work(url: sqlalchemy.URL) -> None:
     engine = open_engine(url)
     real = TaskRunner(engine, queries.find_sweep(engine, "s").id, REAL)
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return (real if claim.key in EXPORTED else quadratic)(claim, params, on_step)
 
     with jobs_in_process(), Worker(url, "s", run=run) as worker:
@@ -89,7 +88,7 @@ def test_the_exported_student_scores_what_was_recorded(
     assert recorded["test_accuracy"] > 0.2  # it learnt something: chance is 0.1
 
     for word in (
-        f"wrote student.keras: student of {dataset}, {Point(recorded['temperature'], recorded['alpha']).text(4)}",
+        f"wrote student.keras: student of {dataset}, {at(recorded['temperature'], recorded['alpha']).text(4)}",
         f"recorded test accuracy {100 * recorded['test_accuracy']:.2f} %",
         f"sha256 {recorded['blobs']['model']}",
     ):

@@ -75,12 +75,12 @@ def with_loss(loss: str, **changes: object) -> Spec:
 
 
 def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> None:
-    spec = create.resolve(with_loss(f"{file}:absolute", **{"search.space": {"beta": [1, 4]}}))
+    spec = create.freeze(with_loss(f"{file}:absolute", **{"search.space": {"beta": [1, 4]}}))
     assert spec.training.loss_parameters == {"beta": 2.0}
     assert list(spec.code) == [file]
     assert formula(spec.training.distillation).endswith(f"term: {file}:absolute")
-    assert create.resolve(spec) == spec
-    assert create.resolve(with_loss(f"{file}:without_t")).search.temperature == (1.0, 1.0)
+    assert create.freeze(spec) == spec
+    assert create.freeze(with_loss(f"{file}:without_t")).search.temperature == (1.0, 1.0)
 
 
 @pytest.mark.parametrize(

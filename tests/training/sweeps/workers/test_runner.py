@@ -22,12 +22,12 @@ from storage.queue import tasks
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord
 from sweeps.distill.arms import CONTROLS
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import read_job
 from sweeps.plan.points import resolve_point
 from sweeps.spec.model import Spec, override
 from sweeps.trainers.protocol import Steps
 from sweeps.usecases import steering
-from sweeps.workers.runner import TaskRunner
+from sweeps.workers.runner import Outcome, TaskRunner
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
@@ -56,7 +56,8 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
         if claim.key == key:
             break
         others.append(claim)
-    outcome: Outcome = runner(claim, resolve_point(engine, spec, claim), Steps())
+    job = read_job(claim)
+    outcome: Outcome = runner(job, resolve_point(engine, spec, job), Steps())
     assert tasks.finish(engine, claim, outcome=outcome.values.as_json(), score=outcome.score)
     for other in others:
         tasks.release(engine, other)
@@ -67,7 +68,7 @@ def _again(engine: sqlalchemy.Engine, key: str, runner: TaskRunner) -> Outcome:
     """Run a finished task once more, at its point."""
     task = _task(engine, key)
     point = {name: task.outcome[name] for name in ("temperature", "alpha")}
-    return runner(task, point, Steps())
+    return runner(read_job(task), point, Steps())
 
 
 def _task(engine: sqlalchemy.Engine, key: str) -> Any:

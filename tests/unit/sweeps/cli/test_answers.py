@@ -12,8 +12,9 @@ from sweeps.query.best import Best, Incumbent
 from sweeps.stats.estimates import Estimate
 from sweeps.trainers.protocol import Point
 from tests.support.pages import DOCS
+from tests.support.points import at
 
-POINT = Point(6.803452110290527, 0.7241379310344828)
+POINT = at(6.803452110290527, 0.7241379310344828)
 ACCURACY = Estimate(0.974, 0.95, 1.02, 3)
 BEST = Best(
     sweep="s",
@@ -21,8 +22,9 @@ BEST = Best(
     point=POINT,
     accuracy=ACCURACY,
     candidates=(Candidate(rank=0, point=POINT, accuracy=ACCURACY),),
-    incumbent=Incumbent(point=Point(4.0, 0.3), score=0.981, task="search#4", trial_number=4),
+    incumbent=Incumbent(point=at(4.0, 0.3), score=0.981, task="search#4", trial_number=4),
     answer_hash="0123456789ab",
+    paste={"kd": "distiller = ..."},
 )
 
 
@@ -54,7 +56,7 @@ def test_the_same_point_confirmed_is_said_to_be_the_same() -> None:
 def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
     two = describe_best(replace(BEST, accuracy=Estimate(0.974, 0.6, 1.3, 2)))
     assert "validation   97.40 %, n=2, no interval\n" in two
-    single = replace(BEST.incumbent, point=Point(12.345, 0.12345), trial_number=144)
+    single = replace(BEST.incumbent, point=at(12.345, 0.12345), trial_number=144)
     one = replace(BEST, accuracy=Estimate(0.974, None, None, 1), candidates=None, answer_hash=None, incumbent=single)
     lines = describe_best(one).splitlines()
     assert lines[3:5] == [

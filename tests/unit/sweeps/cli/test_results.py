@@ -96,7 +96,8 @@ def test_best_says_the_verdict_and_whether_t_and_alpha_matter(
     verdict = f"{badge(findings).text}. {headline(findings)} On digits {parameter_effect(source)}."
     assert f"answer {verdict} answer hash {findings.answer_hash} as code kd-sweeps best s --paste" in said
     assert "Keras' untuned default was not shown to be worse." in said
-    assert out.splitlines()[0] == f"temperature  {findings.confirmed['source'].best.point.temperature:.4g}"
+    temperature = findings.confirmed["source"].best.point["temperature"]
+    assert out.splitlines()[0] == f"temperature  {temperature:.4g}"
     assert "import" not in out, "code is for who asks for it"
 
 
@@ -115,7 +116,7 @@ def test_paste_is_code_and_nothing_else(url: str, findings: Findings, kd_sweeps:
     assert err.startswith("storage "), "what is no code goes to stderr"
     compile(out, "pasted", "exec")
     point = findings.confirmed["source"].best.point
-    assert out.count(repr(point.temperature)) == 3
+    assert out.count(repr(point["temperature"])) == 3
     for line in out.splitlines():
         assert not line.startswith(("temperature ", "answer", "validation", "storage"))
     assert [line for line in out.splitlines() if line.startswith("import ")] == [
@@ -136,6 +137,6 @@ def test_another_program_gets_best_as_json_as_one_field_or_as_two_numbers(
     assert list(values["paste"]) == ["kd", "keras", "pytorch"]
     assert "UNDECIDED" not in json.dumps(values), "no sentence"
     point = findings.confirmed["source"].best.point
-    assert float(printed("--field", "temperature")) == pytest.approx(point.temperature)
+    assert float(printed("--field", "temperature")) == pytest.approx(point["temperature"])
     (line,) = printed("-f", "value").splitlines()
-    assert [float(word) for word in line.split(" ")] == pytest.approx([point.temperature, point.alpha])
+    assert [float(word) for word in line.split(" ")] == pytest.approx([point["temperature"], point["alpha"]])

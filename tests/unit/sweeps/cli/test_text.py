@@ -18,13 +18,13 @@ import pytest
 from storage.audit.audit import Audit, StageAudit
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.cli.text import describe, values
 from sweeps.distill.presets import on
-from sweeps.distill.session import Outcome
 from sweeps.plan.audit import audit
+from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.audited_sweeps import execute, finish_sweep
 from tests.support.sweeps.planted_sweeps import work, worked
@@ -185,9 +185,9 @@ def _audit_once(url: str) -> Audit:
 def test_beside_two_workers_of_which_an_attempt_in_three_fails_an_audit_is_never_red(postgres_url: str) -> None:
     """Readers and writers at one moment: SQLite has one writer alone. Of one that is killed: workers/test_crashes."""
 
-    def unlucky(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def unlucky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         time.sleep(0.1)
-        if hash((claim.id, claim.attempt)) % 3 == 0:
+        if hash((claim.row.id, claim.row.attempt)) % 3 == 0:
             raise RuntimeError("out of luck")
         return quadratic(claim, params, on_step)
 

@@ -19,9 +19,10 @@ def stored() -> StoredSweep:
 
 def on_two_machines(stored: StoredSweep) -> StoredSweep:
     """The same sweep, its last finished task on another processor."""
-    *before, last = stored.done
+    *before, last = stored.jobs
+    assert last.outcome is not None
     made = {**last.outcome.provenance, "cpu": "Another CPU"}
-    return replace(stored, done=(*before, replace(last, outcome=last.outcome.model_copy(update={"provenance": made}))))
+    return replace(stored, jobs=(*before, replace(last, outcome=last.outcome.model_copy(update={"provenance": made}))))
 
 
 def test_break_even_is_read_off_the_curve_at_multiples_of_what_the_sweep_cost(stored: StoredSweep) -> None:
@@ -59,5 +60,5 @@ def test_what_a_measured_student_learnt_is_not_told_of_the_others(stored: Stored
 
 
 def test_without_autokeras_there_is_no_break_even(stored: StoredSweep) -> None:
-    without = replace(stored, done=tuple(done for done in stored.done if done.record.key != "baselines#autokeras"))
+    without = replace(stored, jobs=tuple(job for job in stored.jobs if job.key != "baselines#autokeras"))
     assert break_evens(without, provenance(without)) == ()

@@ -7,16 +7,18 @@ from typing import Any
 import pytest
 from scipy import stats
 
-from storage.tables import TaskRecord
 from sweeps.distill.presets import on
-from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings, findings
 from sweeps.findings.load import StoredSweep
-from sweeps.plan.phases import tagged
+from sweeps.plan.jobs import AnyJob
+from sweeps.plan.phases import Phase
 from sweeps.spec.model import override
+from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.verdict import decide
 from sweeps.trainers.protocol import Point
+from sweeps.workers.runner import Outcome
+from tests.support.points import at
 from tests.support.present import present
 from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, arms, below, planted
@@ -96,8 +98,8 @@ def stored() -> StoredSweep:
     spec = override(FEW, {"outer.teachers": 2, "outer.searches": 2})
     runs = {group: planted(arms(regret)) for group, regret in REGRETS.items()}
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        return runs.get(claim.payload.get("group", ""), runs[""])(claim, params, on_step)
+    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        return runs.get(claim.row.payload.get("group", ""), runs[""])(claim, params, on_step)
 
     return builders.stored(spec, run)
 
@@ -128,9 +130,9 @@ def test_every_teacher_and_search_has_its_regret_and_the_verdict_is_of_the_first
 
 def _point_of(stored: StoredSweep, arm: str, group: str) -> Point:
     """What the students of that arm and search were trained with."""
-    phase = tagged("transfer:target", group)
-    tasks = [task for task in stored.tasks if (task.phase, task.payload.get("arm")) == (phase, arm)]
-    (point,) = {Point(task.params["temperature"], task.params["alpha"]) for task in tasks if task.params}
+    phase = Phase.transfer("target", Group.parse(group)).name
+    tasks = [task for task in stored.rows if (task.phase, task.payload.get("arm")) == (phase, arm)]
+    (point,) = {at(task.params["temperature"], task.params["alpha"]) for task in tasks if task.params}
     return point
 
 

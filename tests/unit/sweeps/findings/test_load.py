@@ -63,6 +63,15 @@ def lapse_all(url: sqlalchemy.URL) -> None:
     engine.dispose()
 
 
+WHERE = {
+    "attempt": 0,
+    "worker": None,
+    "started_at": None,
+    "finished_at": None,
+    "params": None,
+    "study": None,
+    "trial_number": None,
+}
 SAME = ("surfaces", "confirmed", "rows", "differences", "controls", "outer", "trainings", "searched")
 
 
@@ -74,7 +83,7 @@ def known(findings: Findings, name: str) -> Any:
     return [
         replace(
             training,
-            state=training.state.replace("running", "waiting"),
+            row=replace(training.row, **WHERE, state=training.row.state.replace("running", "waiting")),
             outcome=training.outcome
             and training.outcome.model_copy(update={"wall_s": 0, "worker": "", "provenance": {}}),
         )

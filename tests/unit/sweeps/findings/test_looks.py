@@ -16,6 +16,7 @@ from sweeps.query.listing import open_sweep
 from sweeps.report.sentences import sentence
 from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
+from sweeps.spec.tables import Group
 from sweeps.usecases import steering
 from tests.support.present import present
 from tests.support.sweeps.planted_sweeps import PLANTED, analysed, arms, planted, work, worked
@@ -47,7 +48,7 @@ def plan(
 
 
 def read(at: float, repeat: int = 0, group: str = "") -> Read:
-    return Read(group, repeat, at)
+    return Read(Group.parse(group), repeat, at)
 
 
 def test_a_larger_plan_is_a_new_look_only_if_the_test_was_read_before() -> None:

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from storage.tables import TaskRecord
 from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
-from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
 from sweeps.findings.secondary import Question, questions, ratio
+from sweeps.plan.jobs import AnyJob
 from sweeps.report.page import answer_text
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.resampling import bca_interval
+from sweeps.workers.runner import Outcome
 from tests.support.present import present
 from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import NATIVE as NATIVE_TESTS
@@ -37,9 +37,9 @@ def found() -> Findings:
     """Twenty seeds of every arm. By validation default-keras is the better default, by test it is not."""
     run = planted(TESTS, luck=0.3)
 
-    def scored(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def scored(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = run(claim, params, on_step)
-        return replace(outcome, score=0.99) if claim.payload.get("arm") == "default-keras" else outcome
+        return replace(outcome, score=0.99) if claim.row.payload.get("arm") == "default-keras" else outcome
 
     spec = override(
         PLANTED,

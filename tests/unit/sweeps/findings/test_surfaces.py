@@ -58,7 +58,7 @@ def accuracy(task: TaskRecord) -> float:
 
 def done_of(stored: StoredSweep, phase: str) -> list[TaskRecord]:
     """The finished tasks of a phase."""
-    return [task for task in stored.tasks if (task.phase, task.state) == (phase, "done")]
+    return [task for task in stored.rows if (task.phase, task.state) == (phase, "done")]
 
 
 def trainings(stored: StoredSweep, stage: str) -> Iterator[TaskRecord]:
@@ -96,15 +96,15 @@ def test_the_first_search_is_held_against_the_noise_of_its_confirm(stored: Store
         by_point.setdefault(tuple(task.params.values()), []).append(accuracy(task))
     assert sorted(map(len, by_point.values())) == [2, 4, 4], "two rounds"
     incumbent = max(source.trials, key=lambda trial: trial.accuracy)
-    again = by_point[incumbent.point.temperature, incumbent.point.alpha]
+    again = by_point[incumbent.point["temperature"], incumbent.point["alpha"]]
     assert source.optimism == pytest.approx(incumbent.accuracy - fmean(again))
     assert source.optimism != 0
-    winner = by_point.pop((best.point.temperature, best.point.alpha))
+    winner = by_point.pop((best.point["temperature"], best.point["alpha"]))
     tied = set()
     for point, scores in by_point.items():
         low, high = stats.ttest_rel(winner[: len(scores)], scores).confidence_interval()
         tied |= {point} if low <= 0 <= high else set()
-    assert {(point.temperature, point.alpha) for point in source.tied} == tied
+    assert {(point["temperature"], point["alpha"]) for point in source.tied} == tied
 
 
 def test_the_trials_of_further_searches_of_the_first_teacher_stand_beside(stored: StoredSweep, source: Surface) -> None:

@@ -1,37 +1,40 @@
 """When two arms share a training: the same point, loss and seed; then their difference says nothing."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
+from sweeps.distill.presets import preset
 from sweeps.findings.load import Training, compared
-from sweeps.plan.jobs import StudentOutcome
+from sweeps.plan.jobs import Job, StudentOutcome, TransferTask
+from sweeps.plan.phases import transfer_key
+from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Paired
+from tests.support.sweeps.task_records import task_record
+
+TINY = preset("tiny")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """As much of one as is compared."""
+
+    trainings: tuple[Training, ...]
+    spec: Spec = TINY
 
 
 def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **made: object) -> Training:
     """A finished training on the target."""
     values = {"temperature": 4.0, "alpha": 0.3, "loss": "kd", "test_accuracy": tested} | made
     outcome = StudentOutcome.model_validate({"val_accuracy": 0.5, "parameters": 1, "train_s": 1, "cpu_s": 1} | values)
-    return Training(
-        role="target",
-        dataset="digits",
-        arm=arm,
-        group="",
-        repeat=repeat,
-        seed=100 + repeat if seed is None else seed,
-        state="done",
-        reason=None,
-        error_class=None,
-        score=0.5,
-        outcome=outcome,
-    )
+    work = TransferTask(role="target", arm=arm, repeat=repeat, seed=100 + repeat if seed is None else seed)
+    return Job(task_record(transfer_key("target", arm, repeat), stage="transfer", score=0.5), work, outcome)
 
 
 def of(*others: Training) -> Paired:
     """What best on two seeds is above the others."""
-    arm = others[0].arm
-    found = compared([trained("best", 0), trained("best", 1), *others], "target", "best", arm)
+    arm = others[0].work.arm
+    found = compared(Sweep((trained("best", 0), trained("best", 1), *others)), "target", "best", arm)
     assert found is not None
     return found
 
@@ -55,6 +58,7 @@ def test_who_is_taught_otherwise_at_that_point_is_another_training(arm: str) -> 
 
 
 def test_what_has_not_finished_is_no_training() -> None:
-    waiting = replace(trained("native", 1), state="waiting", outcome=None)
+    done = trained("native", 1)
+    waiting = replace(done, row=replace(done.row, state="waiting", score=None), outcome=None)
     assert (of(trained("native", 0), waiting).n, of(trained("native", 0), waiting).same) == (1, 1)
-    assert compared([trained("best", 0)], "target", "best", "native") is None
+    assert compared(Sweep((trained("best", 0),)), "target", "best", "native") is None

@@ -10,7 +10,9 @@ from scipy import stats
 
 from sweeps.findings.load import StoredSweep, Training
 from sweeps.findings.verdicts import TargetVerdict, verdicts
+from sweeps.plan.jobs import TransferTask
 from sweeps.spec.model import override
+from sweeps.spec.tables import Group
 from sweeps.stats.verdict import RULE, Nested, Verdict, decide
 from tests.support.present import present
 from tests.support.sweeps import builders
@@ -28,16 +30,17 @@ def stored() -> StoredSweep:
 
 
 def changed(stored: StoredSweep, change: Callable[[Training], Training]) -> StoredSweep:
-    return replace(stored, trainings=tuple(map(change, stored.trainings)))
+    jobs = (change(job) if isinstance(job.work, TransferTask) else job for job in stored.jobs)
+    return replace(stored, jobs=tuple(jobs))
 
 
 def with_regrets(stored: StoredSweep, regrets: Mapping[str, float], *, scratch: float = 9.0) -> StoredSweep:
     """The same sweep with other test accuracies on the target."""
 
     def plant(one: Training) -> Training:
-        if one.role != "target" or one.outcome is None:
+        if one.work.role != "target" or one.outcome is None:
             return one
-        accuracy = arms(regrets[one.group], scratch=scratch)[one.arm][one.repeat] / 100
+        accuracy = arms(regrets[one.work.tag], scratch=scratch)[one.work.arm][one.work.repeat] / 100
         return replace(one, outcome=one.outcome.model_copy(update={"test_accuracy": accuracy}))
 
     return changed(stored, plant)
@@ -47,9 +50,10 @@ def ended(stored: StoredSweep, group: str, *, repeats: tuple[int, ...], arm: str
     """The same sweep, where these seeds of an arm of a search gave no model."""
 
     def end(one: Training) -> Training:
-        if (one.role, one.group, one.arm) != ("target", group, arm) or one.repeat not in repeats:
+        work = one.work
+        if (work.role, work.tag, work.arm) != ("target", group, arm) or work.repeat not in repeats:
             return one
-        return replace(one, score=None, outcome=None, **how)
+        return replace(one, row=replace(one.row, score=None, outcome=None, **how), outcome=None)
 
     return changed(stored, end)
 
@@ -179,14 +183,16 @@ def test_nothing_is_said_before_the_last_search_is_in(stored: StoredSweep, state
 def at_the_same_point(stored: StoredSweep, *groups: str) -> StoredSweep:
     """The same sweep, where these searches, and no others, found on the target what they found on the source."""
     best = {
-        (one.group, one.repeat): one.outcome for one in stored.trainings if (one.role, one.arm) == ("target", "best")
+        (one.work.tag, one.work.repeat): one.outcome
+        for one in stored.trainings
+        if (one.work.role, one.work.arm) == ("target", "best")
     }
 
     def move(one: Training) -> Training:
-        made = best.get((one.group, one.repeat))
-        if (one.role, one.arm) != ("target", "native") or made is None or one.outcome is None:
+        made = best.get((one.work.tag, one.work.repeat))
+        if (one.work.role, one.work.arm) != ("target", "native") or made is None or one.outcome is None:
             return one
-        at = {"temperature": made.temperature + (one.group not in groups), "alpha": made.alpha}
+        at = {"temperature": made.temperature + (one.work.tag not in groups), "alpha": made.alpha}
         return replace(one, outcome=one.outcome.model_copy(update=at))
 
     return changed(stored, move)
@@ -214,14 +220,19 @@ def test_of_one_search_every_seed_is_the_same_or_none_is(stored: StoredSweep) ->
 def test_other_teachers_do_not_count(stored: StoredSweep) -> None:
     one = with_regrets(stored, REGRETS)
     far = with_regrets(stored, dict.fromkeys(SEARCHES, 50.0))
-    others = [replace(training, group="t1" + (training.group or "t0s0")[2:]) for training in far.trainings]
+    others = [_of_second_teacher(job) for job in far.trainings if job.work.role == "target"]
     both = replace(
         one,
         spec=override(one.spec, {"outer.teachers": 2}),
-        trainings=(*one.trainings, *(training for training in others if training.role == "target")),
+        jobs=(*one.jobs, *others),
     )
-    assert {training.group for training in both.trainings} > {"t1s0", "t1s3"}
+    assert {training.work.tag for training in both.trainings} > {"t1s0", "t1s3"}
     assert verdict_of(both) == verdict_of(one)
+
+
+def _of_second_teacher(training: Training) -> Training:
+    group = Group(prepared=1, search=training.work.group.search)
+    return replace(training, work=training.work.model_copy(update={"group": group}))
 
 
 def test_a_later_look_is_decided_at_its_own_level(stored: StoredSweep) -> None:

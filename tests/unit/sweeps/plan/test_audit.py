@@ -24,10 +24,10 @@ from sweeps.contrib.archive.transfer import archive_sweep, import_sweep
 from sweeps.contrib.archive.verify import verify
 from sweeps.distill.arms import CONTROLS, SCALED, SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.presets import on
-from sweeps.distill.session import Outcome
 from sweeps.errors import SweepError
 from sweeps.spec.model import Spec, fingerprint, override
 from sweeps.usecases.steering import extend, retry
+from sweeps.workers.runner import Outcome
 from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited
 from tests.support.sweeps.planted_sweeps import violations, work
@@ -43,11 +43,11 @@ Kd = Callable[..., tuple[int, str, str]]
 def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
     """As a training: an accuracy after each epoch that the spec asks for."""
     outcome = quadratic(claim, params, on_step)
-    if not (role := claim.payload.get("role")) or claim.stage == "baselines":
+    if not (role := claim.row.payload.get("role")) or claim.row.stage == "baselines":
         return outcome
     part = spec.role(role)
-    epochs = part.teacher_epochs if claim.stage == "teachers" else params.get("epochs", part.epochs)
-    if claim.payload.get("arm") == "autokeras":
+    epochs = part.teacher_epochs if claim.row.stage == "teachers" else params.get("epochs", part.epochs)
+    if claim.row.payload.get("arm") == "autokeras":
         epochs = spec.baselines.autokeras_epochs
     curve = (*[None] * (epochs - 1), outcome.score)
     return replace(changed(outcome, epoch_val_accuracy=curve), epoch_values=curve)
@@ -312,10 +312,10 @@ def test_what_became_of_it_is_as_planned(tmp_path: Path) -> None:
     sweep, *_ = SPECS.values()
 
     def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
-        if claim.key == "transfer#source.best.0" and claim.attempt <= 2:
+        if claim.key == "transfer#source.best.0" and claim.row.attempt <= 2:
             raise ValueError("not yet")
         made = with_curves(sweep, claim, params, on_step)
-        return changed(made, logit_spread=2.0) if claim.stage == "teachers" else made
+        return changed(made, logit_spread=2.0) if claim.row.stage == "teachers" else made
 
     with trials_in_memory():
         url = created(f"sqlite:///{tmp_path}/x.db", sweep)

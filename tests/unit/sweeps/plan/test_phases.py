@@ -3,6 +3,7 @@
 import hashlib
 import json
 import time
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from sweeps.distill.presets import PRESETS, on, preset
 from sweeps.errors import SpecError
 from sweeps.plan import plan
 from sweeps.plan.audit import as_then
-from sweeps.plan.plan import MOST_TASKS, Plan, make_plan, more, tasks_of
+from sweeps.plan.plan import MOST_TASKS, Plan, counts, make_plan, more
 from sweeps.spec.model import Spec, override, parse
 from sweeps.spec.tables import MOST
 from tests.support.old_storages import DATA
@@ -112,7 +113,8 @@ def test_a_few_trials_run_before_the_baselines_and_the_arms_of_the_question_befo
         *(f"search#{number}" for number in range(4)),
         "baselines#mobilenet",
     ]
-    for role, arms in (("source", plan._FIRST_ARMS[:3]), ("target", plan._FIRST_ARMS)):
+    first_arms = ("scratch", "default-keras", "best", "native")
+    for role, arms in (("source", first_arms[:3]), ("target", first_arms)):
         transfer = [key for key in keys if key.startswith(f"transfer#{role}")]
         first = {f"transfer#{role}.{arm}.{repeat}" for arm in arms for repeat in range(3)}
         assert set(transfer[: len(first)]) == first
@@ -143,7 +145,15 @@ FEW_ARMS = override(preset("quick"), {"transfer.target_arms": ["native", "random
 
 @pytest.mark.parametrize("spec", [*map(preset, PRESETS), THIRD, FEW_ARMS], ids=[*PRESETS, "third", "few arms"])
 def test_the_counted_size_is_that_of_the_plan(spec: Spec) -> None:
-    assert tasks_of(spec) == len(make_plan(spec).tasks) <= MOST_TASKS
+    plan = make_plan(spec)
+    stages = {phase.name: phase.stage for phase in plan.phases}
+    planned = Counter((_counted_as(stages[task.phase], task.key), task.payload.get("role")) for task in plan.tasks)
+    assert +counts(spec) == planned
+    assert counts(spec).total() == len(plan.tasks) <= MOST_TASKS
+
+
+def _counted_as(stage: str, key: str) -> str:
+    return key.removeprefix("native.").partition("#")[0].partition("@")[0] if stage == "native" else stage
 
 
 @pytest.mark.parametrize(

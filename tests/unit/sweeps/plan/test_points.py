@@ -17,13 +17,15 @@ from storage.studies.sampler import Past, importances, propose
 from storage.studies.space import Choice, Range, Whole, check_params
 from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps.distill.arms import DEFAULT_POINTS
+from sweeps.distill.arms import trained_with
 from sweeps.distill.presets import on, preset
-from sweeps.distill.space import point_at, search_space, trained_with, untuned
+from sweeps.distill.space import FIXED_POINTS, search_space, untuned
+from sweeps.plan.jobs import AnyJob, read_job
 from sweeps.plan.plan import sobol_points
 from sweeps.plan.points import resolve_point, space_of
 from sweeps.spec.model import Spec, override
 from sweeps.spec.tables import SAMPLERS
+from sweeps.trainers.protocol import Point
 from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.planted_sweeps import done_of, worked
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -48,9 +50,11 @@ def test_t_and_alpha_come_first_then_the_others_by_name() -> None:
 def test_sobol_points_fill_every_range_evenly() -> None:
     points = sobol_points(WIDE, 64)
     assert all(check_params(search_space(WIDE), point.as_dict()) is None for point in points)
-    more = [dict(point.more) for point in points]
+    more = [point.as_json()["more"] for point in points]
     # A Sobol sequence puts exactly half of its points into each half of every axis.
-    assert sum(point.temperature < 20**0.5 for point in points) == sum(point.alpha < 0.5 for point in points) == 32
+    assert (
+        sum(point["temperature"] < 20**0.5 for point in points) == sum(point["alpha"] < 0.5 for point in points) == 32
+    )
     assert sum(one["learning_rate"] < 0.001 * 10**0.5 for one in more) == 32
     assert points != sobol_points(override(WIDE, {"seed": 1}), 64)
     sizes = Counter(one["batch_size"] for one in more)
@@ -62,8 +66,8 @@ def test_sobol_points_fill_every_range_evenly() -> None:
 def test_every_arm_lies_in_the_space_of_transfer() -> None:
     space = {name: bounds for name, bounds in space_of(WIDE, "transfer").items() if name not in ("arm", "dataset")}
     for role in WIDE.roles:
-        for point in (*DEFAULT_POINTS.values(), *sobol_points(WIDE, 8)):
-            check_params(space, point.as_dict() | dict(point.more or untuned(WIDE, role)))
+        for point in (*FIXED_POINTS.values(), *sobol_points(WIDE, 8)):
+            check_params(space, untuned(WIDE, role) | point.as_dict())
 
 
 def test_an_arm_has_the_parameters_that_it_is_trained_with() -> None:
@@ -77,7 +81,7 @@ def test_an_arm_has_the_parameters_that_it_is_trained_with() -> None:
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_a_sampler_proposes_points_of_the_space(sampler: str) -> None:
     space = search_space(WIDE)
-    past = [Past(point.as_dict(), point.alpha) for point in sobol_points(WIDE, 8)]
+    past = [Past(point.as_dict(), point["alpha"]) for point in sobol_points(WIDE, 8)]
     point = propose(space, past, sampler=sampler, seed=1)
     check_params(space, point)
     assert point == propose(space, past, sampler=sampler, seed=1)
@@ -99,7 +103,7 @@ def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.
 def test_a_point_is_made_of_the_parts_of_each_range() -> None:
     space = search_space(WIDE)
     lowest = {"temperature": 1.0, "alpha": 0.0, "batch_size": 16, "epochs": 3, "learning_rate": 0.001}
-    assert point_at(space, [0.0] * 5).as_dict() == lowest
+    assert Point.at(space, [0.0] * 5).as_dict() == lowest
     assert (Whole(3, 12).at(0.0), Whole(3, 12).at(0.999999)) == (3, 12), "whole numbers reach both ends"
 
 
@@ -120,22 +124,23 @@ def searched(
     """Point and score of every trial, when `workers` work at once and end in a random order; some fail at first."""
     create_sweep(engine.url, name, spec)
     sweep, luck = queries.find_sweep(engine, name).id, random.Random(seed)
-    at_work: list[tuple[TaskRecord, dict[str, float]]] = []
+    at_work: list[tuple[AnyJob, dict[str, float]]] = []
     while True:
         claim = tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=600) if len(at_work) < workers else None
         if claim is not None and claim.stage == "confirm":
             break  # the search has ended
         if claim is not None:
-            params = resolve_point(engine, spec, claim)
+            job = read_job(claim)
+            params = resolve_point(engine, spec, job)
             tasks.save_trial(engine, claim, study="none", number=claim.id, params=params)
-            at_work.append((claim, params))
+            at_work.append((job, params))
             continue
-        claim, params = at_work.pop(luck.randrange(len(at_work)))
-        if luck.random() < 0.2 and claim.attempt == 1:
-            tasks.fail(engine, claim, error_class="error", reason="luck", cap=2)
+        job, params = at_work.pop(luck.randrange(len(at_work)))
+        if luck.random() < 0.2 and job.row.attempt == 1:
+            tasks.fail(engine, job.row, error_class="error", reason="luck", cap=2)
             continue
-        outcome = quadratic(claim, params, lambda: None)
-        assert tasks.finish(engine, claim, outcome=outcome.values.as_json(), score=outcome.score)
+        outcome = quadratic(job, params, lambda: None)
+        assert tasks.finish(engine, job.row, outcome=outcome.values.as_json(), score=outcome.score)
     done = queries.task_records(engine, sweep, phase="search", state="done")
     return {one.key: (one.params["temperature"], one.params["alpha"], one.score or 0.0) for one in done if one.params}
 
@@ -167,7 +172,7 @@ def test_a_further_search_confirms_as_many_points_as_its_own_rounds_say(tmp_path
 
 def test_a_confirm_task_whose_repeat_was_edited_is_one_line_that_names_it(engine: Engine) -> None:
     planned = {"role": "source", "seed": 4, "ranks": "search.ranks", "rank": 0, "repeat": 7}
-    claim = task_record("confirm#0.0", stage="confirm", payload=planned)
+    claim = read_job(task_record("confirm#0.0", stage="confirm", payload=planned, state="running"))
     with pytest.raises(RecordBroken, match=r"payload of confirm#0\.0 was edited: repeat is 7; the spec plans fewer"):
         resolve_point(engine, SMALL, claim)
 

@@ -9,10 +9,13 @@ import sqlalchemy
 from storage.errors import RecordBroken
 from storage.records import artifacts, queries
 from sweeps.errors import SweepError
-from sweeps.plan.jobs import ConfirmTask, DoneTask, SearchTask, StudentOutcome
+from sweeps.plan.jobs import ConfirmTask, Job, SearchTask, StudentOutcome
+from sweeps.plan.phases import Phase
 from sweeps.plan.selection import (
     Candidate,
+    Confirm,
     Ranked,
+    Search,
     best,
     confirmed_for,
     preview,
@@ -23,9 +26,11 @@ from sweeps.plan.selection import (
     survivors,
 )
 from sweeps.stats.estimates import Estimate
-from sweeps.trainers.protocol import Point
+from tests.support.points import at
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 from tests.support.sweeps.task_records import task_record
+
+LAST = Phase.confirm("source")
 
 
 def _outcome(score: float, temperature: float) -> StudentOutcome:
@@ -33,17 +38,16 @@ def _outcome(score: float, temperature: float) -> StudentOutcome:
     return StudentOutcome(temperature=temperature, alpha=0.5, **values)
 
 
-def _searched(number: int, score: float, temperature: float | None = None) -> DoneTask[SearchTask, StudentOutcome]:
+def _searched(number: int, score: float, temperature: float | None = None) -> Search:
     payload = SearchTask(role="source", seed=0, sampler_seed=1)
     outcome = _outcome(score, 1.0 + number if temperature is None else temperature)
-    return DoneTask(task_record(f"search#{number}", number), payload, outcome, score)
+    return Job(task_record(f"search#{number}", number, score=score), payload, outcome)
 
 
-def _done(number: int, score: float, *, temperature: float = 1.0, rank: int) -> DoneTask[ConfirmTask, StudentOutcome]:
+def _done(number: int, score: float, *, temperature: float = 1.0, rank: int) -> Confirm:
     payload = ConfirmTask(role="source", seed=number, ranks="search.ranks", rank=rank, repeat=number)
-    return DoneTask(
-        task_record(f"confirm#{number}", number, phase="confirm"), payload, _outcome(score, temperature), score
-    )
+    record = task_record(f"confirm#{number}", number, phase="confirm", score=score)
+    return Job(record, payload, _outcome(score, temperature))
 
 
 @pytest.fixture
@@ -68,19 +72,19 @@ def test_a_point_that_was_searched_twice_is_ranked_once() -> None:
 ROUND_1 = {2.0: 0.90, 5.0: 0.93, 9.0: 0.80}
 
 
-def _again(repeat: int, rank: int, temperature: float, score: float) -> DoneTask[ConfirmTask, StudentOutcome]:
+def _again(repeat: int, rank: int, temperature: float, score: float) -> Confirm:
     payload = ConfirmTask(role="source", seed=repeat, ranks="confirm.ranks:1", rank=rank, repeat=repeat)
-    record = task_record(f"confirm#{rank}.{repeat}", 100 + 10 * repeat + rank, phase="confirm")
-    return DoneTask(record, payload, _outcome(score, temperature), score)
+    record = task_record(f"confirm#{rank}.{repeat}", 100 + 10 * repeat + rank, phase="confirm", score=score)
+    return Job(record, payload, _outcome(score, temperature))
 
 
-def _first(rank: int, temperature: float, score: float) -> DoneTask[ConfirmTask, StudentOutcome]:
+def _first(rank: int, temperature: float, score: float) -> Confirm:
     payload = ConfirmTask(role="source", seed=0, ranks="search.ranks", rank=rank, repeat=0)
-    record = task_record(f"confirm#{rank}.0", rank, phase="confirm:1")
-    return DoneTask(record, payload, _outcome(score, temperature), score)
+    record = task_record(f"confirm#{rank}.0", rank, phase="confirm:1", score=score)
+    return Job(record, payload, _outcome(score, temperature))
 
 
-def _two_rounds() -> list[DoneTask[ConfirmTask, StudentOutcome]]:
+def _two_rounds() -> list[Confirm]:
     first = [_first(rank, *item) for rank, item in enumerate(ROUND_1.items())]
     second = {2.0: (0.95, 0.96), 5.0: (0.91, 0.92)}
     return first + [
@@ -92,30 +96,30 @@ def _two_rounds() -> list[DoneTask[ConfirmTask, StudentOutcome]]:
 
 def test_a_round_keeps_the_best_means_of_the_rounds_so_far() -> None:
     done = _two_rounds()
-    first = confirmed_for("confirm.ranks:1", done)
-    assert [(one.point.temperature, one.score) for one in survivors(first, 2)] == [(5.0, 0.93), (2.0, 0.90)]
-    found = best(confirmed_for("confirm.best", done))
-    assert found.best == Candidate(Point(2.0, 0.5), 0, found.best.accuracy)
+    first = confirmed_for(Phase.confirm("source", round=1), done)
+    assert [(one.point["temperature"], one.score) for one in survivors(first, 2)] == [(5.0, 0.93), (2.0, 0.90)]
+    found = best(confirmed_for(LAST, done))
+    assert found.best == Candidate(at(2.0, 0.5), 0, found.best.accuracy)
     assert found.best.accuracy.mean == pytest.approx((0.90 + 0.95 + 0.96) / 3)
     assert [(one.rank, one.accuracy.n) for one in found.candidates] == [(0, 3), (1, 3), (2, 1)]
 
 
 def test_what_a_round_left_behind_cannot_win_by_its_fewer_seeds() -> None:
     lucky = [_first(2, 9.0, 0.99), *(task for task in _two_rounds() if task.outcome.temperature != 9.0)]
-    assert best(lucky).best.point.temperature == 2.0
+    assert best(lucky).best.point["temperature"] == 2.0
 
 
 def test_only_the_trainings_of_its_own_search_make_a_selection() -> None:
     done = _two_rounds()
     for name in ("native.best", "confirm.best@t1s0", "native.confirm.ranks:1"):
-        assert confirmed_for(name, done) == []
+        assert confirmed_for(Phase.of_selection(name), done) == []
 
 
 def test_best_is_the_highest_mean_not_the_highest_run() -> None:
     lucky = [_done(i, score, temperature=2.0, rank=0) for i, score in enumerate([0.99, 0.90, 0.90])]
     steady = [_done(3 + i, score, temperature=5.0, rank=1) for i, score in enumerate([0.95, 0.95, 0.95])]
     found = best(lucky + steady)
-    assert found.best.point.temperature == 5.0
+    assert found.best.point["temperature"] == 5.0
     assert found.best.accuracy.mean == pytest.approx(0.95)
     assert found.best.accuracy.n == 3
     assert [candidate.rank for candidate in found.candidates] == [0, 1]
@@ -124,7 +128,7 @@ def test_best_is_the_highest_mean_not_the_highest_run() -> None:
 def test_a_candidate_that_lost_a_seed_cannot_win_by_it() -> None:
     short = [_done(0, 0.99, temperature=2.0, rank=0)]
     whole = [_done(1, 0.90, temperature=5.0, rank=1), _done(2, 0.90, temperature=5.0, rank=1)]
-    assert best(short + whole).best.point.temperature == 5.0
+    assert best(short + whole).best.point["temperature"] == 5.0
 
 
 def test_equal_means_go_to_the_better_rank_of_the_search() -> None:
@@ -147,15 +151,15 @@ def test_what_is_stored_is_read_and_written_unchanged(engine: sqlalchemy.Engine)
     artifacts.freeze_selection(engine, sweep, "confirm.best", STORED)
     ranks = {"ranks": [{"temperature": 2.0, "alpha": 0.1, "score": 0.9, "task": "search#7"}]}
     artifacts.freeze_selection(engine, sweep, "search.ranks", ranks)
-    found = resolve_best(engine, sweep, "confirm.best")
-    assert found == preview(engine, sweep, "confirm.best")
-    assert found.best == Candidate(Point(5.0, 0.5), 1, Estimate(0.9, 0.8, 1.0, 2))
+    found = resolve_best(engine, sweep, LAST)
+    assert found == preview(engine, sweep, LAST)
+    assert found.best == Candidate(at(5.0, 0.5), 1, Estimate(0.9, 0.8, 1.0, 2))
     assert found.as_json() == STORED
-    assert resolve_ranks(engine, sweep, "search.ranks", top=1) == (Ranked(Point(2.0, 0.1), 0.9, "search#7"),)
+    assert resolve_ranks(engine, sweep, Phase.search("source"), top=1) == (Ranked(at(2.0, 0.1), 0.9, "search#7"),)
 
 
 def test_nothing_is_selected_before_its_phase_is_closed(engine: sqlalchemy.Engine) -> None:
-    assert preview(engine, queries.find_sweep(engine, "s").id, "confirm.best") is None
+    assert preview(engine, queries.find_sweep(engine, "s").id, LAST) is None
 
 
 def test_a_damaged_selection_is_one_line_that_names_it(engine: sqlalchemy.Engine) -> None:
@@ -164,4 +168,4 @@ def test_a_damaged_selection_is_one_line_that_names_it(engine: sqlalchemy.Engine
         read_confirmed("confirm.best", {name: value for name, value in STORED.items() if name != "rank"})
     artifacts.freeze_selection(engine, sweep, "search.ranks", {"ranks": [{"temperature": "warm"}]})
     with pytest.raises(RecordBroken, match=r"selection search\.ranks was edited: could not convert"):
-        resolve_ranks(engine, sweep, "search.ranks", top=1)
+        resolve_ranks(engine, sweep, Phase.search("source"), top=1)

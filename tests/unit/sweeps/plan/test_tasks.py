@@ -8,8 +8,8 @@ from storage.queue.phases import StartLag
 from storage.queue.plans import PhasePlan
 from sweeps.distill.arms import CONTROLS, TARGET_ARMS
 from sweeps.distill.presets import on, preset
-from sweeps.plan.phases import groups
-from sweeps.plan.plan import STAGES, Plan, is_search, make_plan, more
+from sweeps.plan.phases import STAGES, Phase
+from sweeps.plan.plan import Plan, make_plan, more
 from sweeps.spec.model import Spec, override
 
 QUICK = override(
@@ -162,7 +162,9 @@ def test_more_of_a_plan_with_groups_and_targets_is_what_a_larger_one_holds() -> 
     assert not before & {task.key for task in added.tasks}
     seeds = [task for task in added.tasks if task.phase.startswith("transfer")]
     assert [whole[task.key] for task in seeds] == seeds
-    assert sum(is_search(task.phase) for task in added.tasks) == 2 * 4 * 3, "of four groups, on each of three datasets"
+    assert sum(Phase.parse(task.phase).is_search for task in added.tasks) == 2 * 4 * 3, (
+        "of four groups, on each of three datasets"
+    )
     assert added.phases == ()
 
 
@@ -187,7 +189,7 @@ def test_further_searches_are_those_of_a_plan_that_had_them_from_the_start(spec:
     before, whole = make_plan(spec), make_plan(larger)
     assert _by_key(before) | _by_key(Plan((), added.tasks)) == _by_key(whole), "with every seed and every priority"
     assert len(before.tasks) + len(added.tasks) == len(whole.tasks)
-    assert len(list(groups(larger))) == len(list(groups(spec))) + 2 * spec.outer.teachers
+    assert len(larger.groups) == len(spec.groups) + 2 * spec.outer.teachers
 
     def without_needs(phases: tuple[PhasePlan, ...]) -> set[tuple[object, ...]]:
         return {(phase.name, phase.stage, phase.minimum, phase.lag) for phase in phases}

@@ -10,15 +10,15 @@ import sqlalchemy
 
 import sweeps
 from storage.errors import RecordBroken
-from storage.tables import TaskRecord
 from sweeps.cli.text import describe_best
 from sweeps.distill.presets import preset
-from sweeps.distill.session import Outcome
 from sweeps.distill.snippets import snippets
 from sweeps.errors import NoResultsYet
+from sweeps.plan.jobs import AnyJob
 from sweeps.query.best import Best, best
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import worked
@@ -71,7 +71,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
 def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None:
     space = {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [2, 4]}, "training.schedule": "cosine"}
     found = _best(worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), space), quadratic, stop_at="transfer"))
-    tuned = dict(found.point.more)
+    tuned = found.point.as_json()["more"]
     rate = f"learning rate {tuned['learning_rate']:g} with cosine decay to 0"
     assert found.recipe == f"Adam, {rate}, batches of 32, {tuned['epochs']} epochs"
 
@@ -79,7 +79,7 @@ def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None
 def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_it(tmp_path: Path) -> None:
     spec = override(OVER_SEARCHES, {"outer.trials": 3})
 
-    def lucky(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def lucky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         found = quadratic(claim, params, on_step)
         return replace(changed(found, val_accuracy=0.99), score=0.99) if claim.key == "search@t0s2#1" else found
 

@@ -6,23 +6,23 @@ from typing import Any
 
 import pytest
 
-from storage.tables import TaskRecord
 from sweeps.distill.presets import preset
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.query.best import WIDTH, insight
 from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.builders import stored
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
 TINY = preset("tiny")
 
 
-def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """The validation accuracy of scratch is 4 points below that of the other arms; every test accuracy is 77 %."""
     found = quadratic(claim, params, on_step)
-    if claim.stage != "transfer":
+    if claim.row.stage != "transfer":
         return found
-    score = 0.842 if claim.payload["arm"] == "scratch" else 0.882
+    score = 0.842 if claim.row.payload["arm"] == "scratch" else 0.882
     return replace(changed(found, test_accuracy=0.77, val_accuracy=score), score=score)
 
 
@@ -42,14 +42,14 @@ def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) 
     ],
 )
 def test_the_line_says_the_most_that_is_known(until: str, line: str) -> None:
-    told = insight(TINY, stored(TINY, run, until=until).tasks)
+    told = insight(TINY, stored(TINY, run, until=until).rows)
     assert told == line
     assert len(told) <= WIDTH
 
 
 def test_a_long_name_is_cut_and_the_numbers_are_not() -> None:
     spec = override(TINY, {"source.dataset": f"/srv/data/{'a-long-name' * 9}.npz"})
-    told = insight(spec, stored(TINY, run, until="search#2").tasks)
+    told = insight(spec, stored(TINY, run, until="search#2").rows)
     assert len(told) == WIDTH
     assert told.startswith("a-long")
     assert told.endswith(": teacher 50.0 %, best 82.2 % (T 4.1, α 0.02; provisional, validation)")

@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from kd.errors import Unavailable
-from storage.tables import TaskRecord
 from sweeps.cli.text import describe_status
 from sweeps.distill.presets import on, preset
-from sweeps.distill.session import Outcome
 from sweeps.errors import SweepError
+from sweeps.plan.jobs import AnyJob
 from sweeps.plan.plan import STAGES
 from sweeps.query.listing import TrialRow, open_sweep, sweep_rows, trial_rows
 from sweeps.query.status import Fingerprints, StageCount, Status, Working, status
 from sweeps.spec.model import Spec, override
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL
@@ -100,7 +100,7 @@ def test_a_problem_is_shown_with_what_to_type() -> None:
 def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[Status, list[TrialRow]]:
     """A sweep in which the tasks whose keys begin so have failed: its status, and its tasks."""
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         for key, error in fail.items():
             if claim.key.startswith(key):
                 raise error

@@ -45,7 +45,8 @@ def in_full(findings: Findings) -> str:
     """The sentence of the only target, with POINT for what was tuned."""
     (target,) = findings.verdicts
     best = findings.confirmed["source"].best.point
-    return sentence(findings, target).replace(f"T = {best.temperature:.3g} and alpha = {best.alpha:.3g}", "POINT")
+    point = f"T = {best['temperature']:.3g} and alpha = {best['alpha']:.3g}"
+    return sentence(findings, target).replace(point, "POINT")
 
 
 SEEDS = {
@@ -154,6 +155,14 @@ def test_a_word_over_searches_has_its_headline_badge_and_number(
     assert answer.headline(findings) == headline
     assert answer.badge(findings).text.startswith(f"{word}: ")
     assert answer.cards(findings)[2] == Card(LOST, *lost)
+
+
+def test_what_else_is_searched_is_named_in_the_order_of_the_spec_and_the_verdict_says_t_and_alpha() -> None:
+    spec = override(OVER_SEARCHES, {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [2, 4]}})
+    findings = found(spec, accuracies((3.2, 3.5, 3.8)))
+    assert "T, α, learning_rate and epochs tuned on digits do not carry over: they lose" in answer.headline(findings)
+    (target,) = findings.verdicts
+    assert " FAILS: T and alpha, tuned on digits, cost at least " in sentence(findings, target)
 
 
 def test_what_seeds_and_searches_add_is_told_apart() -> None:

@@ -11,17 +11,17 @@ import pytest
 from PIL import Image
 
 from kd.errors import Unavailable
-from storage.tables import TaskRecord
 from sweeps.distill.presets import on
-from sweeps.distill.session import Outcome
 from sweeps.errors import SpecError
 from sweeps.findings.findings import Findings
+from sweeps.plan.jobs import AnyJob
 from sweeps.report import folder as pages
 from sweeps.report.answer import headline
 from sweeps.report.figures.data import BLUE, VERMILLION
-from sweeps.report.figures.svg import NAMES
+from sweeps.report.figures.svg import figures_of
 from sweeps.spec.model import override
 from sweeps.spec.stored import read
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.planted_sweeps import planted
@@ -69,7 +69,8 @@ class Loaded(HTMLParser):
 
 
 def test_a_report_is_the_page_its_markdown_figures_numbers_and_spec(folder: Path, finished: Findings) -> None:
-    figures = {f"figures/{name}.svg" for name in NAMES[:-1]}  # AutoKeras did not run
+    *names, _ = (figure.name for figure in figures_of(finished.spec.kind))
+    figures = {f"figures/{name}.svg" for name in names}  # AutoKeras did not run
     assert set(content(folder)) == figures | {"report.html", "report.md", "results.csv", "table.tex", "spec.toml"}
     assert read(folder / "spec.toml") == finished.spec
 
@@ -101,8 +102,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
         on(OVER_SEEDS, targets=["mine.npz"]), {"target.images": 180, "note": HOSTILE, "target.dataset": path}
     )
 
-    def failing(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.stage == "baselines":
+    def failing(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if claim.row.stage == "baselines":
             raise Unavailable("no weights <script>alert(4)</script> & <b>more</b>")
         return planted(accuracies(0.5))(claim, params, on_step)
 

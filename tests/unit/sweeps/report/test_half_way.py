@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
+from sweeps.plan.jobs import AnyJob
 from sweeps.report.figures.data import pictures
-from sweeps.report.figures.gains import captions
+from sweeps.report.figures.svg import blocks
 from sweeps.report.folder import results_csv
 from sweeps.spec.model import override
 from sweeps.usecases.run import plots
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS
 from tests.support.sweeps.builders import found, told
 from tests.support.sweeps.planted_sweeps import planted
@@ -34,9 +34,9 @@ TELLS = re.compile(r"(?<![\d.])(77\.|0\.77)\d|[+−-]0\.\d")
 READ = ("html", "markdown", "csv", "tex", "page", "terminal", "json", "note")
 
 
-def run(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     outcome = planted(TESTS)(claim, params, on_step)
-    return replace(changed(outcome, val_accuracy=0.5), score=0.5) if claim.stage == "transfer" else outcome
+    return replace(changed(outcome, val_accuracy=0.5), score=0.5) if claim.row.stage == "transfer" else outcome
 
 
 def telling(texts: dict[str, str]) -> list[str]:
@@ -48,7 +48,7 @@ def of_target(findings: Findings) -> Findings:
     """The same, with nothing of the source but what it is: its look is complete before the target is read."""
     return replace(
         findings,
-        trainings=tuple(one for one in findings.trainings if one.role != "source"),
+        trainings=tuple(one for one in findings.trainings if one.work.role != "source"),
         rows=tuple(one for one in findings.rows if one.dataset != "digits"),
         differences=tuple(one for one in findings.differences if one.dataset != "digits"),
         controls=tuple(one for one in findings.controls if one.role != "source"),
@@ -60,7 +60,7 @@ def test_nothing_of_half_a_look_is_shown_anywhere(left: str) -> None:
     findings = of_target(found(SPEC, run, until=HALF, left=left))
     half = told(findings)
     assert telling(half) == []
-    assert list(captions(pictures(findings))) == ["surface"]
+    assert [figure.name for figure in blocks(pictures(findings))] == ["surface"]
     assert plots(findings) == {}
     assert "Secondary questions" not in half["markdown"]
     assert "NOT YET: " in half["page"]
@@ -70,14 +70,14 @@ def test_all_of_a_look_is_shown_once_it_is_complete() -> None:
     findings = found(SPEC, run)
     whole = told(findings)
     assert telling(whole) == [*READ]
-    assert list(captions(pictures(findings))) == ["gains", "regret", "methods", "surface"]
+    assert [figure.name for figure in blocks(pictures(findings))] == ["gains", "regret", "methods", "surface"]
     assert list(plots(findings)) == ["answer-0"]
     assert "Secondary questions" in whole["markdown"]
 
 
 def test_a_dataset_whose_look_is_complete_is_shown_while_another_is_read() -> None:
     findings = found(SPEC, run, until=HALF)
-    assert {one.role for one in findings.trainings if one.outcome is None} == {"target"}
+    assert {one.work.role for one in findings.trainings if one.outcome is None} == {"target"}
     rows = {(row.method, row.dataset): row.test is not None for row in findings.rows if row.kind == "arm"}
     assert rows["best", "digits"]
     assert not rows["best", "digits-rgb"]

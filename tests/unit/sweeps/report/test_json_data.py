@@ -43,7 +43,7 @@ def test_what_was_tuned_and_whether_it_matters(findings: Findings) -> None:
     data = plain(findings)
     for key, role in (("best", "source"), ("native", "target")):
         point = findings.confirmed[role].best.point
-        assert (data[key]["temperature"], data[key]["alpha"]) == (point.temperature, point.alpha)
+        assert (data[key]["temperature"], data[key]["alpha"]) == (point["temperature"], point["alpha"])
     for surface, one in zip(data["surfaces"], findings.surfaces, strict=True):
         fitted = ("share", "low", "high", "tolerance", "word")
         assert surface["top"] == {name: getattr(one.top, name) for name in fitted}

@@ -1,7 +1,16 @@
 """What datasets and arms are called: in words, and short enough for a figure."""
 
-from sweeps.distill.arms import AUTOKERAS_ARM, CONTROLS, SOURCE_ARMS, TARGET_ARMS
-from sweeps.report.words import arm, display_name
+from sweeps.distill.arms import AUTOKERAS, CONTROLS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.presets import preset
+from sweeps.report import words
+from sweeps.report.words import display_name
+
+
+def arm(name: str, *, source: str, dataset: str) -> str:
+    """What an arm is called on a dataset, in a sweep from that source."""
+    spec = preset("tiny")
+    named = spec.model_copy(update={"source": spec.source.model_copy(update={"dataset": source})})
+    return words.arm(named, name, dataset)
 
 
 def test_a_dataset_is_called_by_its_name_or_its_file() -> None:
@@ -19,10 +28,10 @@ def test_best_is_tuned_where_it_was_tuned() -> None:
 
 
 def test_every_arm_has_words_of_its_own() -> None:
-    arms = {*SOURCE_ARMS, *TARGET_ARMS, *CONTROLS, AUTOKERAS_ARM}
-    words = {one: arm(one, source="a.npz", dataset="b{0}.npz") for one in arms}
-    assert len(set(words.values())) == len(arms) == 11
-    assert not set(words.values()) & arms
+    arms = {*SOURCE_ARMS, *TARGET_ARMS, *CONTROLS, AUTOKERAS}
+    names = {one: arm(one, source="a.npz", dataset="b{0}.npz") for one in arms}
+    assert len(set(names.values())) == len(arms) == 11
+    assert not set(names.values()) & arms
 
 
 def test_a_dataset_may_be_called_like_a_placeholder() -> None:

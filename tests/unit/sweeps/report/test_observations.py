@@ -1,15 +1,16 @@
 """What else is said of a sweep: whether a default is as good, whether T and alpha matter, controls, looks."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeps.distill.presets import preset
 from sweeps.findings.rows import Control
 from sweeps.findings.surfaces import Surface
+from sweeps.report import words
 from sweeps.report.words import (
     as_good,
     at_edge,
-    explained,
     identified,
     looked,
     parameter_effect,
@@ -19,7 +20,7 @@ from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.response import Top
 from sweeps.stats.verdict import RULE
-from sweeps.trainers.protocol import Point
+from tests.support.points import at
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
 
@@ -34,11 +35,12 @@ SURFACE = Surface(
     role="source",
     dataset="digits",
     trials=(),
-    best=Point(4.0, 0.5),
+    best=at(4.0, 0.5),
     tied=(),
     optimism=None,
     others=(),
     top=top(0.123, 0.02, 0.31),
+    parameters=("temperature", "alpha"),
 )
 
 
@@ -63,14 +65,14 @@ def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
 def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> None:
     wide = replace(SURFACE, top=None, further=True)
     assert (parameter_effect(wide), parameter_effect_brief(wide), identified(wide, SPEC)) == ("", "", "")
-    assert identified(replace(wide, tied=(Point(2.0, 0.1),)), SPEC) == "digits: tied with best: T = 2, alpha = 0.1"
+    assert identified(replace(wide, tied=(at(2.0, 0.1),)), SPEC) == "digits: tied with best: T = 2, alpha = 0.1"
     shares = replace(wide, importances=(("epochs", 0.75), ("temperature", 0.25)))
     assert parameter_effect_brief(shares) == "epochs mattered most (75 % of the variance)"
     assert "variance of the validation accuracy explained: epochs 75 %, T 25 %" in identified(shares, SPEC)
 
 
 def test_a_search_says_its_edge_its_ties_and_its_luck() -> None:
-    said = replace(SURFACE, best=Point(20.0, 0.5), tied=(Point(2.0, 0.1), Point(3.0, 0.25)), optimism=0.734)
+    said = replace(SURFACE, best=at(20.0, 0.5), tied=(at(2.0, 0.1), at(3.0, 0.25)), optimism=0.734)
     assert identified(said, SPEC) == (
         f"digits: {parameter_effect(SURFACE)}; best lies at the edge of what was searched (T = 20); tied with best:"
         " T = 2, alpha = 0.1; T = 3, alpha = 0.25; retrained on fresh seeds, the best search trial scored 0.73 points"
@@ -85,8 +87,8 @@ def test_the_edge_of_t_is_a_part_of_its_logarithm_and_a_range_without_width_has_
     # 3 % of log 20 is 1.094
     edges = {(4.0, 0.5): "", (1.05, 0.5): "T = 1", (1.1, 0.5): "", (18.5, 0.5): "T = 20", (4.0, 0.03): "alpha = 0"}
     edges |= {(4.0, 0.031): "", (20.0, 1.0): "T = 20 and alpha = 1"}
-    assert {point: at_edge(Point(*point), SPEC) for point in edges} == edges
-    assert at_edge(Point(4.0, 1.0), override(SPEC, {"search.temperature": [4, 4]})) == "alpha = 1"
+    assert {point: at_edge(at(*point), SPEC) for point in edges} == edges
+    assert at_edge(at(4.0, 1.0), override(SPEC, {"search.temperature": [4, 4]})) == "alpha = 1"
 
 
 def test_a_default_and_no_distillation_are_said_where_they_were_not_shown_to_be_worse() -> None:
@@ -108,6 +110,11 @@ BEST = Estimate(8.5, 7.0, 10.0, 4)
 CONTROL = Control(
     arm="class-mean", role="source", dataset="digits", gain=BEST, beyond=Estimate(0.1, -0.3, 0.5, 4), best=BEST
 )
+
+
+def explained(controls: Sequence[Control]) -> list[str]:
+    """What is said of a sweep with these controls."""
+    return words.explained(replace(found(OVER_SEEDS, {}, until="transfer"), controls=tuple(controls)))
 
 
 def test_a_control_that_gains_as_best_does_is_called_what_it_is() -> None:

@@ -78,7 +78,7 @@ def test_further_targets_have_their_verdict_in_full_below_the_answer(several: Fi
 
 def test_before_the_first_training_of_transfer_the_searches_are_there() -> None:
     begun_only = found(OVER_SEEDS, {}, until="native.search")
-    made = page(begun_only, figures={"surface": Figure("surface", "alt", "caption")})
+    made = page(begun_only, figures=[Figure("surface", "alt", "caption", slot="searches")])
     assert outline(made) == [
         answer.headline(begun_only),
         "fold Where the searches looked",

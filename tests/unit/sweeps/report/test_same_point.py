@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
 from sweeps.findings.compare import compare
 from sweeps.plan.identity import derive
+from sweeps.plan.jobs import AnyJob
 from sweeps.report import compare as comparison
 from sweeps.report import markdown
 from sweeps.report.figures.data import pictures
 from sweeps.report.figures.svg import draw
 from sweeps.report.folder import json_data
 from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
 from tests.support.sweeps.builders import found, told
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -33,14 +34,14 @@ def run(apart: tuple[str, ...]) -> Callable[[TaskRecord, dict[str, Any], Callabl
         apart: the searches whose best point on the target is another one than on the source.
     """
 
-    def trained(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def trained(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         trained_once = quadratic(claim, params, on_step)
         if "temperature" not in params:
             return trained_once
-        seed = claim.payload["seed"]
+        seed = claim.row.payload["seed"]
         luck = derive(seed, *(str(params[name]) for name in ("temperature", "alpha"))) / 2**31 / 100
         labels_only = 0.2 if params["alpha"] == 1 else 0.0
-        turned = claim.stage == "native" and claim.payload.get("group", "") in apart
+        turned = claim.row.stage == "native" and claim.row.payload.get("group", "") in apart
         score = (1.0 - trained_once.score if turned else trained_once.score - labels_only) + luck
         return replace(changed(trained_once, val_accuracy=score, test_accuracy=score), score=score)
 

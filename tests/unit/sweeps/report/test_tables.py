@@ -14,6 +14,7 @@ from sweeps.spec.model import override
 from sweeps.stats.resampling import optimism, tied
 from sweeps.stats.response import Run, top
 from sweeps.trainers.protocol import Point
+from tests.support.points import at
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.reported_sweeps import REPORTED, run
@@ -55,7 +56,7 @@ def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(se
     confirms: dict[Point, dict[int, float]] = {}
     for line in tried:
         if (line["stage"], line["group"]) == ("confirm", ""):
-            point = Point(float(line["temperature"]), float(line["alpha"]))
+            point = at(float(line["temperature"]), float(line["alpha"]))
             confirms.setdefault(point, {})[int(line["repeat"])] = 100 * float(line["val_accuracy"])
     assert surface.best is not None
     others = {str(number): values for number, (point, values) in enumerate(confirms.items()) if point != surface.best}
@@ -63,7 +64,7 @@ def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(se
     assert surface.tied == tuple(points[int(number)] for number in tied(confirms[surface.best], others))
     first = [line for line in tried if (line["stage"], line["group"]) == ("search", "")]
     luckiest = max(first, key=lambda line: float(line["val_accuracy"]))
-    again = confirms[Point(float(luckiest["temperature"]), float(luckiest["alpha"]))]
+    again = confirms[at(float(luckiest["temperature"]), float(luckiest["alpha"]))]
     assert surface.optimism == pytest.approx(optimism(100 * float(luckiest["val_accuracy"]), list(again.values())))
 
 
@@ -86,7 +87,7 @@ def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_wher
     best, default, waiting = (
         lines[key] for key in (("source", "best"), ("source", "default-keras"), ("target", "best"))
     )
-    chosen = dict(findings.confirmed["source"].best.point.more)
+    chosen = findings.confirmed["source"].best.point.as_json()["more"]
     assert {name: float(best[name]) for name in chosen} == pytest.approx(chosen)
     assert (float(default["learning_rate"]), default["nontarget_weight"]) == (spec.training.learning_rate, "")
     assert (waiting["learning_rate"], waiting["nontarget_weight"]) == ("", "")

@@ -8,6 +8,7 @@ import pytest
 from kd.losses.builtin import LOSSES
 from sweeps.distill.cost import Macs
 from sweeps.distill.presets import on, preset
+from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS
 from sweeps.errors import SpecError
 from sweeps.findings.surfaces import SearchTrial
 from sweeps.plan.jobs import StudentOutcome
@@ -17,9 +18,9 @@ from sweeps.query.listing import TrialRow
 from sweeps.report.compare import long_csv
 from sweeps.spec.model import ROLES, override
 from sweeps.spec.stored import to_toml
-from sweeps.spec.tables import RESERVED_NEW, TRAINING_PARAMS
+from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate
-from sweeps.trainers.protocol import Point
+from tests.support.points import at
 
 SPACE = {"learning_rate": [0.001, 0.01], "epochs": [3, 12], "batch_size": [16, 64]}
 WIDE = override(preset("tiny"), {"search.space": SPACE})
@@ -69,7 +70,7 @@ def test_where_the_training_is_searched_an_arm_shows_what_that_alone_gains() -> 
     assert "scratch-tuned" in WIDE.arms("source")
     assert WIDE.untreated_arm("source") == "scratch-tuned"
     assert "scratch-tuned" in WIDE.arms("target")
-    assert "scratch-tuned" not in WIDE.arms("target", "t0s1")
+    assert "scratch-tuned" not in WIDE.arms("target", Group(search=1))
     own = override(preset("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
     assert "scratch-tuned" not in own.arms("target")
     assert own.untreated_arm("target") == "scratch"
@@ -91,7 +92,7 @@ def test_targets_are_numbered_without_a_gap() -> None:
 
 def _recorded() -> set[str]:
     """Return what stands beside searched parameters, from the records themselves."""
-    point, accuracy = Point(1.0, 0.5), Estimate(0.5, None, None, 1)
+    point, accuracy = at(1.0, 0.5), Estimate(0.5, None, None, 1)
     candidate = Candidate(point, 0, accuracy)
     incumbent = Incumbent(point=point, score=0.5, task="search#0", trial_number=0)
     best = Best(

@@ -10,6 +10,7 @@ from sweeps.distill.presets import PRESETS, preset
 from sweeps.errors import SpecError
 from sweeps.spec.model import fingerprint, override, parse
 from sweeps.spec.stored import check_name, difference, read, to_toml
+from sweeps.spec.tables import FIRST, Group
 from sweeps.stats.verdict import RULE
 
 NAN = float("nan")
@@ -167,26 +168,26 @@ def test_roles_are_those_that_have_a_dataset() -> None:
 
 
 def test_further_groups_repeat_only_the_arms_that_their_regret_is_made_of() -> None:
-    transfer = preset("full").transfer
-    assert transfer.arms("source", "t0s1") == (), "the regret is one of the target"
-    assert transfer.arms("target2", "t1s0") == ("best", "scratch", "native")
-    few = override(preset("quick"), {"transfer.target_arms": ["native", "random", "best"]}).transfer
-    assert few.arms("target", "t0s1") == ("native", "best")
-    assert transfer.controls("source") == transfer.controls("target2") == CONTROLS
-    assert preset("quick").transfer.controls("target") == ()
+    full = preset("full")
+    assert full.arms("source", Group(search=1)) == (), "the regret is one of the target"
+    assert full.arms("target2", Group(prepared=1)) == ("best", "scratch", "native")
+    few = override(preset("quick"), {"transfer.target_arms": ["native", "random", "best"]})
+    assert few.arms("target", Group(search=1)) == ("native", "best")
+    assert full.controls("source") == full.controls("target2") == CONTROLS
+    assert preset("quick").controls("target") == ()
 
 
 def test_a_further_search_is_as_large_as_the_first_one_where_nothing_else_is_said() -> None:
     spec = override(preset("quick"), {"outer.trials": 0, "outer.rounds": [], "outer.seeds": 0})
-    further = spec.for_group("t0s1")
+    further = spec.for_group(Group(search=1))
     assert (further.search, further.confirm) == (spec.search, spec.confirm)
     assert further.transfer == spec.transfer.model_copy(update={"other_seeds": 0}), "scratch has as many seeds as best"
-    assert spec.for_group("") == spec
+    assert spec.for_group(FIRST) == spec
 
 
 def test_a_further_search_may_be_cheaper_in_each_part_and_differs_in_nothing_else() -> None:
     spec = preset("quick")
-    further = spec.for_group("t0s4")
+    further = spec.for_group(Group(search=4))
     assert (further.search.trials, further.confirm.rounds, further.transfer.seeds) == (8, ((3, 1),), 4)
     assert further.transfer.seeds_of("target", "scratch") == 4
     same = {"search.trials": 10, "confirm.rounds": [[4, 1], [2, 2]], "transfer.seeds": 8, "transfer.other_seeds": 6}

@@ -2,11 +2,13 @@
 
 import pytest
 
-from sweeps.distill.arms import DEFAULT_POINTS
-from sweeps.distill.presets import PRESETS, SpecRequest, on, preset
+from sweeps.distill.presets import PRESETS, on, preset
+from sweeps.distill.space import FIXED_POINTS
 from sweeps.errors import SpecError
 from sweeps.spec.model import override
 from sweeps.trainers.protocol import Point
+from sweeps.usecases.create import SpecRequest
+from tests.support.points import at
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -81,7 +83,7 @@ def test_a_dataset_that_is_named_twice_is_refused() -> None:
 
 
 def test_a_point_is_stored_by_the_names_of_its_parameters() -> None:
-    assert list(Point(4.0, 0.25).as_dict().items()) == [("temperature", 4.0), ("alpha", 0.25)]
+    assert list(at(4.0, 0.25).as_dict().items()) == [("temperature", 4.0), ("alpha", 0.25)]
 
 
 def test_what_else_is_searched_stands_apart_and_in_one_order() -> None:
@@ -90,12 +92,12 @@ def test_what_else_is_searched_stands_apart_and_in_one_order() -> None:
     assert point.as_json() == {"temperature": 4.0, "alpha": 0.25, "more": {"epochs": 12, "learning_rate": 0.004}}
     assert Point.read(point.as_json() | {"rank": 1}) == point
     assert point.text() == "T = 4, alpha = 0.25, epochs = 12, learning_rate = 0.004"
-    assert Point(6.795, 0.72387).text() == "T = 6.79, alpha = 0.724"
+    assert at(6.795, 0.72387).text() == "T = 6.79, alpha = 0.724"
 
 
 def test_equal_points_are_the_same_point() -> None:
-    assert len({Point(4.0, 0.25), Point(4.0, 0.25), Point(4.0, 0.5)}) == 2
+    assert len({at(4.0, 0.25), at(4.0, 0.25), at(4.0, 0.5)}) == 2
 
 
 def test_the_arms_without_a_teacher_train_on_the_labels_alone() -> None:
-    assert DEFAULT_POINTS["scratch"] == DEFAULT_POINTS["scratch-same-cost"] == Point(1.0, 1.0)
+    assert FIXED_POINTS["scratch"] == FIXED_POINTS["scratch-same-cost"] == at(1.0, 1.0)

@@ -15,14 +15,13 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.studies.studies import open_studies
 from storage.url import resolve
-from sweeps.distill.presets import SpecRequest
 from sweeps.errors import AnotherSpec
 from sweeps.plan.audit import audit
 from sweeps.plan.plan import STAGES, make_plan
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.stats.verdict import RULE
-from sweeps.usecases.create import create_sweep, requested
+from sweeps.usecases.create import SpecRequest, create_sweep, requested
 from tests.support.sweeps.small_sweeps import FORK, PRELOADED, SMALL, created
 
 NEW, THERE_ALREADY, KILLED = 10, 11, -9

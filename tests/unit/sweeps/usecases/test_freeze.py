@@ -18,7 +18,7 @@ from storage.url import resolve
 from sweeps.distill import freeze
 from sweeps.distill.freeze import check_users_models, frozen_loss
 from sweeps.distill.presets import PRESETS, on, preset
-from sweeps.distill.session import TaskResources
+from sweeps.distill.session import KdTrainer
 from sweeps.distill.space import search_space
 from sweeps.errors import SpecError, SweepError
 from sweeps.query.listing import open_sweep
@@ -26,6 +26,7 @@ from sweeps.spec.model import Spec, override
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases import create
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.runner import TaskRunner
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import write_folder
 from tests.support.sweeps.typed_commands import files, write_npz
@@ -202,20 +203,26 @@ def _created(tmp_path: Path, spec: Spec) -> Spec:
     return create_sweep(resolve(f"sqlite:///{tmp_path}/a.db"), "s", spec).spec
 
 
+def _trainer(spec: Spec) -> KdTrainer:
+    """The trainer of a worker whose storage nothing is asked of."""
+    trainer: KdTrainer = TaskRunner(sqlalchemy.create_engine("sqlite://"), 1, spec).trainer
+    return trainer
+
+
 def test_a_worker_with_another_folder_stops_before_it_claims(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "flowers")
     spec = _created(tmp_path, on(preset("tiny"), source=str(folder)))
-    TaskResources(spec).check_here()
+    _trainer(spec).check()
     (folder / "rose" / "000.png").unlink()
     with pytest.raises(SweepError, match=r"flowers here has content .* pass the folder that holds it as --data DIR"):
-        TaskResources(override(spec, {"source.images": 32})).check_here()
+        _trainer(override(spec, {"source.images": 32})).check()
 
 
 def test_a_name_is_what_outcomes_and_points_say(tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "flowers")
     named = on(preset("tiny"), source=str(folder))
     spec = _created(tmp_path, override(named, {"source.name": "Flowers"}))
-    assert TaskResources(spec).dataset("source").name == "Flowers"
+    assert _trainer(spec).dataset("source").name == "Flowers"
     called = spec.as_called()
     assert (called.source.dataset, called.target.dataset) == ("Flowers", "digits-rgb")
     assert (called.fingerprint, called.as_dict()) == (spec.fingerprint, spec.as_dict())
@@ -274,13 +281,13 @@ def with_loss(loss: str, **changes: object) -> Spec:
 
 
 def test_kd_leaves_a_spec_as_it_was() -> None:
-    spec = create.resolve(ALONE)
+    spec = create.freeze(ALONE)
     assert "distillation" not in spec.as_dict()["training"]
-    assert create.resolve(with_loss("kd")).fingerprint == spec.fingerprint
+    assert create.freeze(with_loss("kd")).fingerprint == spec.fingerprint
 
 
 def test_a_loss_without_t_is_searched_over_alpha_alone() -> None:
-    spec = create.resolve(with_loss("mse"))
+    spec = create.freeze(with_loss("mse"))
     assert spec.search.temperature == (1.0, 1.0)
     assert search_space(spec)["temperature"].at(0.7) == 1.0
 
@@ -290,9 +297,9 @@ def test_a_range_of_t_that_the_loss_does_not_use_is_refused() -> None:
     with pytest.raises(
         SpecError, match=r"^search.temperature: got \[.*\], but loss mse does not use T; remove the"
     ) as one:
-        create.resolve(with_loss("mse", **{"search.temperature": temperature}))
+        create.freeze(with_loss("mse", **{"search.temperature": temperature}))
     assert "\n" not in str(one.value)
-    assert create.resolve(with_loss("dkd", **{"search.temperature": temperature})).search.temperature == (*temperature,)
+    assert create.freeze(with_loss("dkd", **{"search.temperature": temperature})).search.temperature == (*temperature,)
 
 
 def test_no_preset_has_a_range_of_t_that_a_loss_without_t_would_refuse() -> None:
@@ -330,7 +337,7 @@ def test_a_searched_parameter_called_like_a_column_of_the_records_is_refused(nam
     with pytest.raises(
         SpecError, match=f"search.space: got '{name}', which the records .* such as {name}_weight"
     ) as one:
-        create.resolve(with_loss("./my_losses.py:loss", **{"search.space": {name: [1, 2]}}))
+        create.freeze(with_loss("./my_losses.py:loss", **{"search.space": {name: [1, 2]}}))
     assert "\n" not in str(one.value)
 
 
@@ -348,7 +355,7 @@ def test_a_file_or_module_that_is_not_there_is_one_line(
     (tmp_path / "my_losses.py").touch()
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SpecError, match=said):
-        create.resolve(with_loss(name))
+        create.freeze(with_loss(name))
 
 
 OWN = """

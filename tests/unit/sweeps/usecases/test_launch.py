@@ -9,16 +9,18 @@ import pytest
 
 from storage.url import resolve
 from sweeps.contrib.slurm import DETACHED_VARIABLE
-from sweeps.distill.presets import SpecRequest, preset
+from sweeps.distill.fetch import with_data
+from sweeps.distill.presets import preset
 from sweeps.errors import SpecError, SweepError
 from sweeps.launch import launcher
 from sweeps.launch.launcher import Launched
 from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.report.page import report
 from sweeps.spec.model import override
+from sweeps.terminal import say
 from sweeps.usecases import run
-from sweeps.usecases.create import requested
-from sweeps.usecases.run import run_sweep, with_data
+from sweeps.usecases.create import SpecRequest, requested
+from sweeps.usecases.run import run_sweep
 from sweeps.workers import worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.planted_sweeps import analysed, worked
@@ -95,7 +97,7 @@ def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.processes
 @pytest.mark.usefixtures("no_downloads")
 def test_without_any_source_quick_runs_on_digits_and_says_so_first(capsys: pytest.CaptureFixture[str]) -> None:
-    spec = with_data(preset("quick"), None)
+    spec = with_data(preset("quick"), None, say)
     assert (spec.source.dataset, spec.target.dataset) == ("digits", "digits-rgb")
     assert spec.search == preset("quick").search
     said = capsys.readouterr().err.splitlines()
@@ -111,7 +113,7 @@ def test_a_dataset_that_was_asked_for_by_name_is_never_replaced(capsys: pytest.C
     from kd.errors import DataError
 
     with pytest.raises(DataError, match="cifar10"):
-        with_data(override(preset("tiny"), {"target.dataset": "cifar10"}), None)
+        with_data(override(preset("tiny"), {"target.dataset": "cifar10"}), None, say)
 
 
 @pytest.mark.processes

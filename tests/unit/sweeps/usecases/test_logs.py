@@ -12,11 +12,11 @@ import pytest
 from storage.db.engine import open_engine
 from storage.queue import tasks
 from storage.records import queries
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
 from sweeps.usecases.logs import follow
 from sweeps.workers.logs import log_folder
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -57,11 +57,11 @@ def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
 ) -> None:
     url, log_file = created(f"sqlite:///{tmp_path}/kd-sweeps.db"), tmp_path / "worker.log"
 
-    def run(claim: TaskRecord, params: dict[str, Any], steps: Steps) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
         with log_file.open("a") as file:
-            print(logged(claim.key, f"{claim.key} attempt {claim.attempt}"), file=file)
+            print(logged(claim.key, f"{claim.key} attempt {claim.row.attempt}"), file=file)
             print(f"noise in {claim.key}", file=file)
-        if claim.key == "search#1" and claim.attempt == 1:
+        if claim.key == "search#1" and claim.row.attempt == 1:
             raise KeyError("a mistake")
         return quadratic(claim, params, steps)
 

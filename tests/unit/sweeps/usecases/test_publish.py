@@ -19,10 +19,10 @@ from storage.records import queries
 from storage.studies.ownership import Owner, owner_of
 from storage.studies.studies import Studies, open_studies
 from storage.url import resolve
-from sweeps.distill.session import Outcome
 from sweeps.report.answer import headline
 from sweeps.spec.model import override
 from sweeps.usecases.run import plots, publish, study_note
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audited_sweeps import finish_sweep
 from tests.support.sweeps.planted_sweeps import analysed

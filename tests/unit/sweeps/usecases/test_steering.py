@@ -19,13 +19,14 @@ from storage.records import queries
 from storage.tables import TaskRecord
 from storage.url import plain
 from sweeps.distill.freeze import has_weights
-from sweeps.distill.session import Outcome
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import explain
+from sweeps.plan.jobs import AnyJob
 from sweeps.plan.plan import make_plan, more
 from sweeps.spec.model import override
 from sweeps.usecases import steering
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.archived_sweeps import lived, records
 from tests.support.sweeps.planted_sweeps import violations, work, worked
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -65,7 +66,7 @@ def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
             steering.resume(url, "s")
         return claims[-1]
 
-    def pausing(task: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def pausing(task: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if len(claims) == 3:
             assert steering.pause(url, "s") == 1
         return quadratic(task, params, on_step)
@@ -79,7 +80,7 @@ def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
 def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_goes_on_where_it_was(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
-    def cancelling(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def cancelling(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         with pytest.raises(SweepInUse, match=r"teachers#(source|target)") as caught:
             steering.delete(url, "s")
         assert explain(caught.value).endswith("first type: kd-sweeps cancel s")
@@ -195,7 +196,7 @@ def test_an_extended_sweep_is_still_the_one_that_was_created(url: sqlalchemy.URL
 def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
-    def no_target_teacher(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def no_target_teacher(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.key == "teachers#target":
             raise KeyError("a mistake")
         return quadratic(claim, params, on_step)
@@ -223,8 +224,8 @@ def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    def no_weights(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        if claim.stage == "baselines":
+    def no_weights(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if claim.row.stage == "baselines":
             raise WeightsNotHere("no weights; type: export KD_SWEEPS_WEIGHTS=DIR")
         return quadratic(claim, params, on_step)
 

@@ -6,10 +6,11 @@ import pytest
 from scipy import stats
 
 from storage.url import resolve
-from sweeps.distill.presets import PAIRED_SD, PRESETS, SEARCH_SD, preset
-from sweeps.plan.plan import make_plan
+from sweeps.distill.describe import PAIRED_SD, SEARCH_SD
+from sweeps.distill.presets import PRESETS, preset
+from sweeps.plan.plan import expected_core_seconds, make_plan, on_two_cores
 from sweeps.spec.model import Spec, override
-from sweeps.usecases.create import describe_details, describe_plan, needed_elsewhere, on_two_cores
+from sweeps.usecases.create import describe_details, describe_plan, needed_elsewhere
 
 URL = resolve("sqlite:///a.db")
 
@@ -73,7 +74,7 @@ def test_twice_the_epochs_are_expected_to_take_about_twice_as_long() -> None:
     ids=lambda value: value if isinstance(value, str) else value.preset,
 )
 def test_how_long_a_sweep_takes_on_two_cores(spec: Spec, said: str) -> None:
-    assert on_two_cores(spec) == said
+    assert on_two_cores(expected_core_seconds(spec)) == said
 
 
 def test_all_settings_phases_and_tasks_are_there_for_who_asks() -> None:

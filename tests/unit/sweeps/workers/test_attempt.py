@@ -5,25 +5,30 @@ import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import sqlalchemy
 
 from kd.config import BaselineResult, TrainResult
+from kd.data.datasets import Dataset, Split
 from kd.errors import Diverged, ModuleNotHere, SubprocessKilled, Unavailable, WeightsNotHere
 from storage.errors import StorageFull, Unreachable
 from storage.queue import workers
 from storage.records import queries
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome, outcome_of, training_of
+from sweeps.distill.session import trained
 from sweeps.errors import Interrupted, StepTimeout, SweepError
-from sweeps.plan.jobs import BaselineOutcome, BaselineTask, ConfirmTask, StudentOutcome, TeacherTask, TransferTask
+from sweeps.plan.jobs import AnyJob, BaselineTask, ConfirmTask, Job, MeasureTask, Payload, TeacherTask, TransferTask
 from sweeps.spec.model import Spec, override
-from sweeps.trainers.protocol import Steps
+from sweeps.trainers.protocol import Steps, Trained
 from sweeps.workers.attempt import cap_of, class_of
+from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.task_records import task_record
 
 OnStep = Callable[[], None]
 
@@ -62,8 +67,8 @@ def test_each_failure_has_its_class(error: Exception, kind: str) -> None:
 
 def test_a_baseline_without_its_weights_is_unavailable_and_a_teacher_without_them_is_not() -> None:
     error = WeightsNotHere("no weights")
-    assert class_of(error, BaselineTask(role="target", method="mobilenet", seed=0)) == "unavailable"
-    assert class_of(error, TeacherTask(role="source", seed=0)) == "machine"
+    assert class_of(error, "baselines") == "unavailable"
+    assert class_of(error, "teachers") == "machine"
 
 
 def test_each_class_has_its_cap_and_0_is_no_limit() -> None:
@@ -76,7 +81,7 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str
     raised: list[str] = []
     errors = [KeyError("1"), Diverged("2"), KeyError("3"), Diverged("4"), KeyError("5")]
 
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         if claim.key != "baselines#mobilenet":
             return quadratic(claim, params, on_step)
         raised.append(str(errors[len(raised)]))
@@ -90,7 +95,7 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str
 
 
 def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_waits_for_another(url: str) -> None:
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise Unreachable("it went away")
 
     at = created(url, _spec(database=0))
@@ -104,8 +109,8 @@ def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_wait
 
 
 def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker(url: str) -> None:
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
-        if claim.attempt == 1:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
+        if claim.row.attempt == 1:
             raise Unreachable("it went away")
         return quadratic(claim, params, on_step)
 
@@ -124,7 +129,7 @@ def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker
 def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
     url: str, error: Exception, left: tuple[str, str, int]
 ) -> None:
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise error
 
     at = created(url)
@@ -145,7 +150,7 @@ def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
 
 
 def test_a_memory_fault_on_two_workers_fails_the_task(url: str) -> None:
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         raise MemoryError
 
     at = created(url, _spec(memory=2))
@@ -158,7 +163,7 @@ def test_a_memory_fault_on_two_workers_fails_the_task(url: str) -> None:
 
 
 def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(url: str) -> None:
-    def run(claim: TaskRecord, params: dict[str, Any], on_step: OnStep) -> Outcome:
+    def run(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         return dataclasses.replace(outcome, score=float("nan")) if claim.key == "search#1" else outcome
 
@@ -184,13 +189,21 @@ FITTED = BaselineResult(
 )
 
 
+NOTHING = Split(images=np.zeros((0, 8, 8, 1), np.uint8), labels=np.zeros(0, np.int64))
+DIGITS = Dataset("digits", NOTHING, NOTHING, classes=10, content_hash="c", split_hash="s", origin="made here")
+
+
+def outcome_of(work: Payload, params: dict[str, Any], result: Trained, *, test: float | None = None) -> Outcome:
+    """What a task ends with whose trainer gives that result, and that test score if it is asked."""
+    runner = TaskRunner(sqlalchemy.create_engine("sqlite://"), 1, SMALL)
+    runner.trainer = SimpleNamespace(check=lambda: None, train=lambda *_: result, test=lambda *_: test)
+    return runner(Job(task_record("it"), work, None), params, Steps())
+
+
 def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None:
     task = TransferTask(role="source", seed=3, arm="best", repeat=2)
-    values = StudentOutcome(
-        **training_of(RESULT), temperature=4.0, alpha=0.5, dataset="digits", test_accuracy=0.85, detail="keras-student"
-    )
     params = {"temperature": 4.0, "alpha": 0.5, "arm": "best", "dataset": "digits"}
-    outcome = outcome_of(task, params, values)
+    outcome = outcome_of(task, params, trained(RESULT, DIGITS, detail="keras-student"), test=0.85)
     assert outcome.attrs == {
         "test_accuracy": 0.85,
         "parameters": 10,
@@ -201,7 +214,7 @@ def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None
 
 def test_what_was_not_given_is_neither_shown_nor_stored() -> None:
     task = ConfirmTask(role="source", seed=3, ranks="search.ranks", rank=1, repeat=0)
-    outcome = outcome_of(task, {}, StudentOutcome(**training_of(RESULT), temperature=4.0, alpha=0.5))
+    outcome = outcome_of(task, {"temperature": 4.0, "alpha": 0.5}, trained(RESULT, DIGITS), test=0.85)
     assert outcome.attrs == {"parameters": 10, "train_s": 2.0}
     stored = outcome.values.as_json()
     assert "test_accuracy" not in stored
@@ -210,10 +223,21 @@ def test_what_was_not_given_is_neither_shown_nor_stored() -> None:
 
 def test_a_baseline_has_no_epochs() -> None:
     task = BaselineTask(role="target", seed=5, method="mobilenet")
-    outcome = outcome_of(task, {"method": "mobilenet"}, BaselineOutcome(**training_of(FITTED), detail=FITTED.detail))
+    outcome = outcome_of(task, {"method": "mobilenet"}, trained(FITTED, DIGITS, detail=FITTED.detail))
     assert outcome.epoch_values == ()
     assert "epoch_val_accuracy" not in outcome.values.as_json()
     assert outcome.attrs["detail"] == "frozen features"
+
+
+def test_of_a_measurement_the_models_alone_are_stored() -> None:
+    models = {"teachers#source": {"name": "teachers#source", "latency_ms_p50": 2.0}}
+    measured = outcome_of(MeasureTask(), {}, Trained(score=2.0, facts={"models": models}))
+    assert (measured.values.as_json(), measured.attrs) == ({"models": models}, {"models": 1})
+
+
+def test_a_teacher_from_a_file_is_stored_without_a_fingerprint_of_numerics() -> None:
+    taught = outcome_of(TeacherTask(role="source", seed=5), {}, trained(RESULT, DIGITS, detail="logits:a.npz"))
+    assert taught.values.as_json()["numerics"] == ""
 
 
 def test_only_what_is_watched_is_idle() -> None:
@@ -237,19 +261,19 @@ def test_a_step_and_a_report_of_a_child_end_what_shall_end() -> None:
     def check() -> None:
         raise Interrupted("asked to stop")
 
-    steps = Steps(check)
+    steps = Steps(check, lambda *values: told.append(values))
     with pytest.raises(Interrupted):
         steps()
     with pytest.raises(Interrupted):
-        steps.of_child(lambda *values: told.append(values))(0.5, "epoch 3")
+        steps(0.5, "epoch 3")
     assert told == []
 
 
 def test_a_report_is_a_step_and_goes_on() -> None:
     told: list[tuple[object, ...]] = []
-    steps = Steps()
+    steps = Steps(on_report=lambda *values: told.append(values))
     with steps.watched():
         time.sleep(0.03)
-        steps.of_child(lambda *values: told.append(values))(0.5, "epoch 3")
+        steps(0.5, "epoch 3")
         assert steps.idle_s < 0.03
     assert told == [(0.5, "epoch 3")]

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from kd.teachers import logits_file
-from sweeps.distill.arms import CONTROLS, DEFAULT_POINTS, TARGET_ARMS
+from sweeps.distill.arms import CONTROLS, TARGET_ARMS
 from sweeps.distill.cost import Macs, equal_cost_epochs
 from sweeps.distill.presets import preset
 from sweeps.distill.session import taught_by
+from sweeps.distill.space import FIXED_POINTS
 from sweeps.spec.model import override
-from sweeps.trainers.protocol import Point
+from tests.support.points import at
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (12, 4)).astype(np.float32)
 LABELS = np.arange(12) % 4
@@ -29,8 +30,8 @@ def test_only_the_controls_of_the_logits_replace_them(logits: np.ndarray) -> Non
 
 
 def test_label_smoothing_is_the_point_that_the_uniform_teacher_needs() -> None:
-    assert DEFAULT_POINTS["label-smoothing"] == Point(1.0, 1 - logits_file.LABEL_SMOOTHING)
-    assert set(CONTROLS) - {"class-mean", "shuffled-within-class"} <= set(DEFAULT_POINTS)
+    assert FIXED_POINTS["label-smoothing"] == at(1.0, 1 - logits_file.LABEL_SMOOTHING)
+    assert set(CONTROLS) - {"class-mean", "shuffled-within-class"} <= set(FIXED_POINTS)
 
 
 SPEC = override(

@@ -14,9 +14,8 @@ import pytest
 import sqlalchemy
 
 from storage.records import queries
-from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.workers import attempt
 from sweeps.workers.logs import (
     MOST_REASON,
@@ -29,6 +28,7 @@ from sweeps.workers.logs import (
     redact,
     redact_tail,
 )
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created, tasks_of
@@ -163,7 +163,7 @@ def test_whatever_a_users_error_says_its_task_fails_and_the_rest_goes_on(
         "native.search#1": ("postgresql://u:g3heim@h/db", "ValueError: postgresql://u:***@h/db"),
     }
 
-    def broken(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def broken(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key in texts:
             raise ValueError(texts[claim.key][0])
         return quadratic(claim, params, on_step)

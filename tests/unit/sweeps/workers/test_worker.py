@@ -13,12 +13,12 @@ from storage.errors import StudyMissing
 from storage.queue.tasks import reap_worker
 from storage.records import queries
 from storage.studies.space import study_name
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
 from sweeps.hints import explain
+from sweeps.plan.jobs import AnyJob
 from sweeps.plan.plan import STAGES, make_plan
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import Runner
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -86,9 +86,9 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
 ) -> None:
     seen: dict[str, list[dict[str, Any]]] = {}
 
-    def flaky(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def flaky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         seen.setdefault(claim.key, []).append(params)
-        if claim.key == "search#5" and claim.attempt == 1:  # one that the sampler proposed
+        if claim.key == "search#5" and claim.row.attempt == 1:  # one that the sampler proposed
             raise RuntimeError("out of luck")
         return quadratic(claim, params, on_step)
 
@@ -110,8 +110,8 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
 ) -> None:
     results: list[float] = []
 
-    def robbed(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.key == "search#2" and claim.attempt == 1:
+    def robbed(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if claim.key == "search#2" and claim.row.attempt == 1:
             # Somebody believes that this worker is dead, while it is about to finish.
             reap_worker(worker.engine, worker.worker, cap=5)
         outcome = quadratic(claim, params, on_step)
@@ -131,7 +131,7 @@ def test_a_study_deleted_in_the_dashboard_is_one_clear_line_and_loses_no_result(
     url: sqlalchemy.URL, make_worker: MakeWorker
 ) -> None:
 
-    def deleting(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def deleting(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "search#3":
             optuna.delete_study(study_name="s", storage=worker.studies.storage)
         return quadratic(claim, params, on_step)

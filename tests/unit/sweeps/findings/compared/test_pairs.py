@@ -7,6 +7,7 @@ from scipy.stats import ttest_1samp
 
 from sweeps.findings.compare import Compared, Pair, compare, pairs
 from sweeps.findings.findings import Findings
+from sweeps.findings.load import Training
 from sweeps.report.compare import headline
 from sweeps.spec.model import override
 from tests.support.present import present
@@ -80,19 +81,25 @@ def test_two_sweeps_with_the_same_trainings_are_not_tested(findings: dict[str, F
 def test_seeds_are_compared_and_not_the_numbers_of_repeats(findings: dict[str, Findings]) -> None:
     """The same seeds under other numbers are the same students; one seed that differs is left out."""
     base, worse = findings["base"], findings["worse"]
-    turned = tuple(replace(one, repeat=3 - one.repeat) for one in worse.trainings)
+    turned = tuple(_with(one, repeat=3 - one.work.repeat) for one in worse.trainings)
     (one, _) = pairs([base, replace(worse, trainings=turned)])
     assert present(one.difference).mean == pytest.approx(1.0)
-    another = tuple(replace(one, seed=1) if one.repeat == 0 else one for one in worse.trainings)
+    another = tuple(_with(one, seed=1) if one.work.repeat == 0 else one for one in worse.trainings)
     (one, _) = pairs([base, replace(worse, trainings=another)])
     assert present(one.difference).n == 3
     assert present(one.difference).mean == pytest.approx(1.0 + sum(SPREAD[1:]) / 3)
 
 
+def _with(training: Training, **values: int) -> Training:
+    return replace(training, work=training.work.model_copy(update=values))
+
+
 def test_before_a_look_is_complete_nothing_is_told(findings: dict[str, Findings]) -> None:
     base, worse = findings["base"], findings["worse"]
     waiting = tuple(
-        replace(one, state="waiting", outcome=None, score=None) if (one.role, one.arm, one.repeat) == late else one
+        replace(one, row=replace(one.row, state="waiting", score=None), outcome=None)
+        if (one.work.role, one.work.arm, one.work.repeat) == late
+        else one
         for one in worse.trainings
         for late in [("target", "scratch", 3)]
     )

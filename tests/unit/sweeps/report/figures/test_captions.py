@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
-from sweeps.report.figures.gains import captions
-from sweeps.trainers.protocol import Point
-from tests.support.sweeps.pictured_sweeps import EVEN, FOUR, NOTHING, SEARCH, gain, mean, method, regret
+from sweeps.report.figures.data import Pictures
+from sweeps.report.figures.svg import blocks
+from tests.support.points import at
+from tests.support.sweeps.pictured_sweeps import FOUR, NOTHING, SEARCH, WITH_EVEN, gain, mean, method, regret
 
 SHOWN = replace(
     NOTHING,
@@ -12,14 +13,19 @@ SHOWN = replace(
     regrets=(regret(0.3),),
     methods=(method("mobilenet", 90.0),),
     surfaces=(SEARCH,),
-    break_even=(EVEN,),
+    own=WITH_EVEN,
 )
+
+
+def captions(pictures: Pictures) -> dict[str, str]:
+    """The caption of each figure of a page."""
+    return {figure.name: figure.caption for figure in blocks(pictures)}
 
 
 def test_every_part_has_a_caption_in_the_order_of_the_page() -> None:
     assert list(captions(SHOWN)) == ["gains", "regret", "methods", "surface", "break-even"]
     parts = {"gains": "gains", "regrets": "regret", "methods": "methods", "surfaces": "surface"}
-    for part, name in (parts | {"break_even": "break-even"}).items():
+    for part, name in (parts | {"own": "break-even"}).items():
         assert list(captions(replace(NOTHING, **{part: getattr(SHOWN, part)}))) == [name]
     assert captions(NOTHING) == {}
 
@@ -42,7 +48,7 @@ def test_a_regret_without_spread_has_no_line() -> None:
 
 
 def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:
-    trials = (FOUR[0], replace(FOUR[1], point=Point(9.126, 0.3)), *FOUR[2:])
+    trials = (FOUR[0], replace(FOUR[1], point=at(9.126, 0.3)), *FOUR[2:])
     said = captions(replace(SHOWN, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
     assert said.endswith("first search on a$b$.npz: 95.00 % at T = 9.13, alpha = 0.3, partly luck.")
 

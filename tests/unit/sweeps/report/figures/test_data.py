@@ -1,15 +1,16 @@
 """What the figures show, from the findings of a sweep that looks like a real one, or whose numbers were planted."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from sweeps.distill.figures import evens
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import accuracies as accuracies_of
-from sweeps.report.figures.data import by_dataset, pictures, title
+from sweeps.report.figures.data import Axis, by_dataset, pictures, title
 from tests.support.sweeps import builders
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
-from tests.support.sweeps.pictured_sweeps import EVEN
+from tests.support.sweeps.pictured_sweeps import EVEN, WITH_EVEN
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
@@ -32,7 +33,7 @@ def test_a_gain_is_that_of_every_seed_over_no_distillation_with_the_same_seed(fo
     assert mark.base == pytest.approx(sum(scratch.values()) / 3)
     assert mark.label == "Tuned on digits-rgb itself"
     point = found.confirmed["target"].best.point
-    assert mark.detail == f"T {point.temperature:.3g}, α {point.alpha:.2g}"
+    assert mark.detail == f"T {point['temperature']:.3g}, α {point['alpha']:.2g}"
     assert marks["digits-rgb", "random"].detail == "a new draw per seed"
     assert marks["digits", "default-keras"].detail == "T 3, α 0.5"
 
@@ -86,8 +87,8 @@ def test_large_files_are_in_megabytes(found: Findings) -> None:
 def test_before_the_test_was_read_there_are_searches_alone() -> None:
     shown = pictures(builders.found(OVER_SEEDS, {}, until="transfer"))
     assert [surface.dataset for surface in shown.surfaces] == ["digits", "digits-rgb"]
-    assert (shown.gains, shown.regrets, shown.methods, shown.break_even) == ((), (), (), ())
-    assert (shown.temperature, shown.alpha) == ((1, 20), (0, 1))
+    assert (shown.gains, shown.regrets, shown.methods, evens(shown)) == ((), (), (), ())
+    assert shown.axes == (Axis("temperature", 1, 20, log=True), Axis("alpha", 0, 1, log=False))
 
 
 def test_a_search_without_a_trial_yet_is_left_out(found: Findings) -> None:
@@ -97,8 +98,8 @@ def test_a_search_without_a_trial_yet_is_left_out(found: Findings) -> None:
 
 
 def test_a_curve_of_one_point_is_no_figure(found: Findings) -> None:
-    short = replace(EVEN, curve=EVEN.curve[:1])
-    assert pictures(replace(found, break_evens=(EVEN, short))).break_even == (EVEN,)
+    short = {"break_evens": [*WITH_EVEN["break_evens"], asdict(replace(EVEN, curve=EVEN.curve[:1]))]}
+    assert evens(pictures(replace(found, own=short))) == (EVEN,)
 
 
 def test_titles_say_the_dataset_and_whether_there_are_several_searches(

@@ -12,12 +12,12 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from kd.errors import Diverged
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
+from sweeps.plan.jobs import AnyJob
 from sweeps.report.figures.data import BLUE, GREY, VERMILLION, pictures
 from sweeps.report.figures.gains import gains, methods, outside, regret
 from sweeps.report.figures.style import as_svg, style
 from sweeps.stats.estimates import Estimate
+from sweeps.workers.runner import Outcome
 from tests.support.present import present
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
@@ -198,7 +198,7 @@ def test_methods_that_are_all_as_accurate_have_a_frame() -> None:
 
 
 def test_a_sweep_with_a_diverged_training_is_drawn_around_the_others() -> None:
-    def diverging(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+    def diverging(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "transfer#target.default-keras.2":
             raise Diverged("the loss is nan")
         return planted(accuracies(0.5))(claim, params, on_step)

@@ -8,13 +8,12 @@ import pytest
 
 from sweeps.report.document import Figure
 from sweeps.report.figures.data import Pictures, pictures
-from sweeps.report.figures.gains import captions
 from sweeps.report.figures.style import as_svg, style
-from sweeps.report.figures.svg import NAMES, draw, surface
+from sweeps.report.figures.svg import blocks, draw, figures_of, surface
 from sweeps.report.html_page import html
-from sweeps.trainers.protocol import Point
+from tests.support.points import at
 from tests.support.sweeps.builders import found
-from tests.support.sweeps.pictured_sweeps import EVEN, FITTED, FOUR, NOTHING, SEARCH, gain, texts
+from tests.support.sweeps.pictured_sweeps import FITTED, FOUR, NOTHING, SEARCH, WITH_EVEN, gain, texts
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 ALONE = replace(NOTHING, surfaces=(SEARCH,))
@@ -22,7 +21,7 @@ ALONE = replace(NOTHING, surfaces=(SEARCH,))
 
 @pytest.fixture(scope="module")
 def shown() -> Pictures:
-    return replace(pictures(found(REPORTED, run)), break_even=(EVEN,))
+    return replace(pictures(found(REPORTED, run)), own=WITH_EVEN)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,9 @@ def drawn(shown: Pictures) -> dict[str, str]:
 def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
     shown: Pictures, drawn: dict[str, str]
 ) -> None:
-    assert tuple(drawn) == tuple(captions(shown)) == NAMES == ("gains", "regret", "methods", "surface", "break-even")
+    names = tuple(figure.name for figure in figures_of(shown.kind))
+    assert tuple(drawn) == tuple(figure.name for figure in blocks(shown)) == names
+    assert names == ("gains", "regret", "methods", "surface", "break-even")
     for svg in drawn.values():
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
 
@@ -113,9 +114,10 @@ def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
 
 
 def test_trials_without_a_surface_between_them_are_still_drawn() -> None:
-    few = (FOUR[:1], FOUR[:1] * 5, [replace(trial, point=Point(4, trial.point.alpha)) for trial in FOUR])
+    few = (FOUR[:1], FOUR[:1] * 5, [replace(trial, point=at(4, trial.point["alpha"])) for trial in FOUR])
     searches = tuple(replace(SEARCH, trials=tuple(trials), best=None, tied=()) for trials in few)
-    figure = surface(replace(ALONE, surfaces=searches, temperature=(4, 4)))
+    temperature, alpha = ALONE.axes
+    figure = surface(replace(ALONE, surfaces=searches, axes=(replace(temperature, low=4, high=4), alpha)))
     with style():
         written = texts(as_svg(figure))
     assert "temperature T" in written

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.distill.cost import BreakEven
-from sweeps.distill.report import break_even_sentence, section
+from sweeps.distill.report import break_even_sentence, read_evens, section
 from sweeps.findings.findings import Findings
 from sweeps.report import markdown
 from sweeps.report.document import Figure, Fold, Heading, Table
@@ -23,7 +23,7 @@ def text(found: Findings) -> str:
 
 
 def test_the_break_even_is_said_with_the_cost_of_the_sweep(found: Findings) -> None:
-    (even,) = found.break_evens
+    (even,) = read_evens(found.own)
     said = break_even_sentence(even)
     assert "reached it after 40 CPU s, 2.5 times the cost of the sweep" in said
     assert "1/4x 60.00 %, 1x 65.00 %, 4x 72.00 %, 16x beyond its 70 CPU s" in said
@@ -41,7 +41,7 @@ def test_a_search_that_never_gets_there_says_within_how_many_seconds() -> None:
 def test_seconds_of_different_machines_are_not_compared(found: Findings) -> None:
     (machine,) = found.provenance.machines
     machines = (machine, replace(machine, cpu="Another CPU"))
-    mixed = replace(found, provenance=replace(found.provenance, machines=machines), break_evens=())
+    mixed = replace(found, provenance=replace(found.provenance, machines=machines), own={})
     said = text(mixed)
     assert "**Seconds are not compared**: the tasks ran on 2 kinds of machine" in said
     assert "(Another CPU, " in said or "; Another CPU, " in said

@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 from kd.errors import Unavailable
-from storage.tables import TaskRecord
-from sweeps.distill.session import Outcome
 from sweeps.findings.findings import Findings
+from sweeps.plan.jobs import AnyJob
 from sweeps.report import markdown, methods
 from sweeps.report.brief import brief
 from sweeps.report.document import Block, Bullets, Fold, Table
 from sweeps.report.page import accuracies as accuracy_table
 from sweeps.report.page import searches
 from sweeps.spec.model import override
+from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.planted_sweeps import planted
@@ -46,8 +46,8 @@ def test_a_status_is_a_column_only_where_something_is_not_done() -> None:
 
 
 def test_a_baseline_that_cannot_run_says_why_as_far_as_there_is_room() -> None:
-    def unavailable(claim: TaskRecord, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.stage == "baselines":
+    def unavailable(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        if claim.row.stage == "baselines":
             raise Unavailable(f"no ImageNet weights; type: export KERAS_HOME=DIR {'and more ' * 20}")
         return planted(accuracies(0.5))(claim, params, on_step)
 

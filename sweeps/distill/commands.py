@@ -1,0 +1,122 @@
+"""The commands of a distillation: export students, logits and runs; which datasets are here."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from sweeps.cli import options
+from sweeps.cli.options import Storage, SweepName, note_storage
+from sweeps.cli.text import Format, render
+from sweeps.errors import SpecError
+from sweeps.extensions import load
+from sweeps.terminal import columns, number_of, say, wrap
+
+app = typer.Typer()
+data_commands = typer.Typer()
+data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
+data_commands.add_typer(data_app, name="data")
+
+
+@app.command()
+def export(
+    name: SweepName,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .keras, .npz of logits; --to: a folder.")
+    ],
+    to: Annotated[
+        str | None, typer.Option(metavar="TRACKER", help="Not a student but every training as a run: mlflow, wandb.")
+    ] = None,
+    logits: Annotated[
+        str | None, typer.Option(metavar="ROLE", help="Not a student but the teacher's logits: source, target.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(metavar="DATASET", help="Trained on this one; the source when not given.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    storage: Storage = None,
+) -> None:
+    """Write a student trained at the best (T, alpha) as a .keras file, a teacher's logits, or runs for a tracker.
+
+    The student takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this
+    package. Logits are the teacher of another sweep, or on another machine: --teacher logits:FILE.npz. With --to, each
+    finished training is a run in that folder, for MLflow's page or for wandb sync; nothing is sent.
+
+    Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o logits.npz;
+    kd-sweeps export mnist-kd --to mlflow -o runs
+    """
+    from sweeps.distill.export import find_student, write_student
+    from sweeps.query.listing import open_sweep
+    from sweeps.stats.estimates import percent
+    from sweeps.usecases.files import check_target
+
+    if to is not None:
+        _export_runs(
+            name, output, to, storage=storage, others={"--logits": logits, "--dataset": dataset, "--force": force}
+        )
+        return
+    if logits is not None:
+        _export_logits(name, output, logits, force=force, storage=storage)
+        return
+    check_target(output, force=force)
+    with open_sweep(storage, name) as (engine, sweep):
+        student = find_student(engine, sweep, dataset)
+        note_storage(engine.url)
+    write_student(student, output)
+    point = student.point
+    say(f"wrote {output}: student of {student.dataset}, {point.text(4)}")
+    say(f"recorded test accuracy {percent(student.test_accuracy):.2f} %")
+    say(f"sha256 {student.sha256}")
+
+
+def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: str | None) -> None:
+    from sweeps.distill.export import find_logits, write_logits
+    from sweeps.query.listing import open_sweep
+    from sweeps.stats.estimates import percent
+    from sweeps.usecases.files import check_target
+
+    check_target(output, force=force, suffix=".npz")
+    with open_sweep(storage, name) as (engine, sweep):
+        teacher = find_logits(engine, sweep, role)
+        note_storage(engine.url)
+    write_logits(teacher, output)
+    images, classes = teacher.logits.shape
+    say(f"wrote {output}: logits of {images:,} training images of {teacher.dataset}, {classes} classes")
+    say(f"{teacher.provenance}; validation accuracy {percent(teacher.val_accuracy):.2f} %")
+    say(f"sha256 of the logits {teacher.sha256}")
+    say(f"as a teacher: --teacher logits:{output}")
+
+
+def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, others: dict[str, Any]) -> None:
+    from sweeps.query.listing import open_sweep
+
+    load("sweeps.contrib.trackers:check_tracker")(tracker)
+    typed = next((option for option, value in others.items() if value), None)
+    if typed is not None:
+        raise SpecError(f"--to {tracker} writes every training, and replaces none; leave out {typed}")
+    with open_sweep(storage, name) as (engine, sweep):
+        note_storage(engine.url)
+        exported = load("sweeps.contrib.trackers:export_runs")(engine, sweep, tracker, folder)
+    print(f"{number_of(exported.written, 'run')} written into {folder}, {exported.there} already there")
+    say(f"to see them: {exported.see}")
+
+
+@data_app.command("list")
+def data_list(form: options.Form = Format.table, data: options.Data = None) -> None:
+    """List the datasets: which are here, and where the others would come from."""
+    from sweeps.distill.fetch import locations
+
+    text = render(locations(data), form)
+    print(wrap(text, columns()) if form is Format.table else text)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    names: Annotated[list[str], typer.Argument(metavar="DATASET", help="mnist, fashion_mnist, cifar10, cifar100")],
+    data: options.Data = None,
+) -> None:
+    """Download datasets into the cache of this machine."""
+    from sweeps.distill.fetch import fetch
+
+    for name in names:
+        print(fetch(name, data_dir=data))

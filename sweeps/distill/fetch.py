@@ -1,0 +1,101 @@
+"""Where the datasets are; fetch those that are not here, or run on others."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from kd.data import datasets, sources
+from kd.data.datasets import is_own
+from kd.errors import DataError
+from sweeps.distill.freeze import with_images
+from sweeps.distill.presets import WITHOUT_DOWNLOAD
+from sweeps.distill.spec import KdSpec
+from sweeps.hints import local
+from sweeps.plan.plan import expected_core_seconds, on_two_cores
+
+
+def locations(data_dir: Path | None) -> list[dict[str, Any]]:
+    """Return one row per dataset that has a name."""
+    here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
+    return [
+        {"dataset": name, "available": "yes" if location.available else "no", "where": describe(location)}
+        for name, location in here.items()
+    ]
+
+
+def describe(location: sources.Location) -> str:
+    """Return where a dataset is, or where it would come from and how large that is."""
+    if location.available:
+        if location.path is None:
+            return f"made from {location.source}'s samples, no download"
+        return f"{location.source}: {location.path} ({location.bytes / 1e6:.0f} MB)"
+    ways = " or ".join(f"{way.source} ({way.bytes / 1e6:.0f} MB)" for way in location.to_fetch)
+    text = f"not here; {local().line('data fetch', location.name)} takes it from {ways}"
+    return f"{location.problem}; {text}" if location.problem else text
+
+
+def fetch(name: str, *, data_dir: Path | None) -> Path:
+    """Fetch a dataset if it is not on this machine, with a bar on stderr. Returns its file."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        bar = progress.add_task(name, total=None)
+        return sources.fetch(
+            name,
+            data_dir=data_dir,
+            progress=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+
+
+def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -> KdSpec:
+    """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
+    names = [spec.role(role).dataset for role in spec.roles]
+    public = [name for name in names if not is_own(name)]
+    missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
+    try:
+        if not missing:
+            spec = with_images(spec, data_dir)
+        say(f"{_first_line(missing)}; {_expected(spec)}")
+        for location in missing:
+            fetch(location.name, data_dir=data_dir)
+    except DataError as error:
+        if spec.preset != "quick" or names != ["mnist", "cifar10"]:
+            raise
+        note = "MNIST and CIFAR-10 could not be downloaded, so this sweep runs digits -> digits-rgb instead"
+        say(f"{note}. Why: {' '.join(str(error).split())}")
+        return without_download(spec, note)
+    return spec
+
+
+def _expected(spec: KdSpec) -> str:
+    known = all(spec.role(role).images for role in spec.roles)
+    return (
+        f"about {on_two_cores(expected_core_seconds(spec))} on 2 cores"
+        if known
+        else "how long it takes is known when the data are here"
+    )
+
+
+def _first_line(missing: list[sources.Location]) -> str:
+    parts = [
+        f"{location.name} ({max(way.bytes for way in location.to_fetch) / 1e6:.0f} MB at most)"
+        for location in missing
+        if location.to_fetch
+    ]
+    return f"downloading {', '.join(parts)} into the cache" if parts else "nothing to download"
+
+
+def without_download(spec: KdSpec, note: str) -> KdSpec:
+    """Return the spec on the digits, with a note that says why."""
+    return spec.model_copy(update={**WITHOUT_DOWNLOAD, "note": note})
+
+
+def fetch_missing(spec: KdSpec, data_dir: Path | None) -> None:
+    """Fetch the datasets that are not here, with a bar: a worker would do it without a word."""
+    for name in (spec.role(role).dataset for role in spec.roles):
+        source = sources.where(name, data_dir)
+        if not source.available and source.to_fetch:
+            fetch(name, data_dir=data_dir)

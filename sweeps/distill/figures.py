@@ -1,0 +1,67 @@
+"""The figure of a distillation: AutoKeras against the sweep."""
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from sweeps.distill.cost import MULTIPLES, BreakEven
+from sweeps.distill.report import read_evens
+from sweeps.report.figures import data
+from sweeps.report.figures.data import Pictures
+from sweeps.report.figures.style import logarithmic, panels
+from sweeps.report.figures.svg import Drawing
+from sweeps.report.words import display_name
+
+
+def evens(pictures: Pictures) -> tuple[BreakEven, ...]:
+    """Return those of datasets on which AutoKeras ran two trials or more."""
+    return tuple(even for even in read_evens(pictures.own) if len(even.curve) > 1)
+
+
+def draw(evens: Sequence[BreakEven]) -> Figure:
+    """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
+    figure, grid = panels([display_name(even.dataset) for even in evens], height=3.8)
+    for axes, even in zip(grid, evens, strict=True):
+        seconds, accuracies = zip(*even.curve, strict=True)
+        marks = [multiple * even.sweep_cpu_s for multiple in MULTIPLES]
+        logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
+        axes.plot(seconds, accuracies, color=data.PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
+        axes.margins(y=0.2)
+        axes.axhline(even.student, color=data.BLUE, ls="--", lw=1.2)
+        for multiple, mark in zip(MULTIPLES, marks, strict=True):
+            axes.axvline(mark, color=data.GREY, ls=":", lw=1)
+            axes.annotate(
+                f"{multiple:g}x",
+                (mark, 1),
+                xycoords=("data", "axes fraction"),
+                xytext=(3, -2),
+                textcoords="offset points",
+                va="top",
+            )
+        axes.set_xlabel("training, CPU s")
+        axes.set_ylabel("validation accuracy, %")
+    handles = [
+        Line2D([], [], color=data.PURPLE, marker="^", mec="white", ms=8, label="AutoKeras, best so far"),
+        Line2D([], [], color=data.BLUE, ls="--", lw=1.2, label="distilled student"),
+        Line2D([], [], color=data.GREY, ls=":", lw=1, label="multiples of the sweep's cost"),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+FIGURES = (
+    Drawing(
+        name="break-even",
+        alt="AutoKeras against the sweep",
+        slot="cost",
+        data=evens,
+        draw=draw,
+        caption=lambda _: (
+            "Best validation accuracy of AutoKeras after each of its trials, against the CPU seconds used so far. The"
+            " dashed line is the distilled student. Dotted lines are multiples of the CPU seconds of the sweep: its"
+            " teachers, search and confirm."
+        ),
+        wide=True,
+    ),
+)

@@ -1,0 +1,114 @@
+"""A second trainer, which knows no teacher, works whole sweeps; what is said of them speaks of its own parameters."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from storage.url import resolve
+from sweeps.spec.model import Spec, parse
+from sweeps.usecases.create import create_sweep
+from sweeps.workers.worker import run_worker
+
+pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it stops after 60 steps
+
+Commands: TypeAlias = Callable[..., tuple[int, str, str]]
+
+TRAINER = Path(__file__).with_name("digits_trainer.py")
+ONE: dict[str, Any] = {
+    "trainer": {"kind": f"{TRAINER}:KIND"},
+    "source": {"dataset": "digits"},
+    "search": {"trials": 4},
+    "confirm": {"rounds": [[2, 1]]},
+    "transfer": {"seeds": 3},
+}
+TWO = ONE | {"target": {"dataset": "negative"}}
+TASKS = {"one": 12, "two": 30}
+
+FOREIGN = re.compile(r"teacher|student|distil|keras|scratch|temperature|alpha|α|\bT\b", re.IGNORECASE)
+# Names of statistics, and the versions of all packages of the machine.
+_ALLOWED = re.compile(
+    r"\(Student\s+1908\)|Student's t|95 %\s+t intervals?|\\% t interval|t\s+bound|^- .*; python .*$", re.M
+)
+
+
+@pytest.fixture(scope="module", params=["one", "two"])
+def worked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """How many datasets, and the storage with a finished sweep "d"."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('digits')}/kd-sweeps.db"
+    assert create_sweep(resolve(url), "d", _spec(request.param)).new
+    assert run_worker(resolve(url), "d") == 0
+    return request.param, url
+
+
+def _spec(datasets: str) -> Spec:
+    return parse(ONE if datasets == "one" else TWO, origin="test", new=True)
+
+
+def _foreign(text: str) -> list[str]:
+    lines = _ALLOWED.sub("", text).splitlines()
+    return [line for line in lines if FOREIGN.search(line)]
+
+
+def test_every_task_is_done_and_the_archive_is_what_it_claims(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+    datasets, url = worked
+    code, table, audit = kd_sweeps("status", "d", "--audit", "--storage", url)
+    assert code == 0
+    tasks = TASKS[datasets]
+    assert f"audit: {tasks} planned, {tasks} accounted for, 0 violations, 0 warnings" in f"{table}{audit}"
+    assert kd_sweeps("archive", "d", "-o", "d.kdsweep", "--storage", url)[0] == 0
+    code, checks, _ = kd_sweeps("verify", "d.kdsweep")
+    assert (code, "DIFFERS" in checks) == (0, False)
+    assert re.search(r"^same     answer hash [0-9a-f]{12}$", checks, re.MULTILINE)
+    assert ("verdict on negative" in checks) == (datasets == "two")
+
+
+def test_the_page_has_no_word_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
+    datasets, url = worked
+    assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
+    page = tmp_path / "page"
+    assert {path.stem for path in page.glob("figures/*.svg")} == {
+        "gains",
+        "surface",
+        *(["regret"] * (datasets == "two")),
+    }
+    text = (page / "report.md").read_text(encoding="utf-8")
+    assert "C and tol" in text
+    assert "whether C and tol matter cannot be told" in text
+    assert "What each choice of C and tol gains" in text
+    assert "| scikit-learn's default (`default`) | 1, 0.0001 |" in text
+    assert ("negative" in text) == (datasets == "two")
+    assert (page / "results.csv").read_text(encoding="utf-8").partition("\n")[0] == (
+        "dataset,role,arm,group,repeat,seed,state,C,tol,val_accuracy,test_accuracy,train_s,cpu_s,stage"
+    )
+    for name in ("report.md", "results.csv", "table.tex", *(f"figures/{path.name}" for path in page.glob("figures/*"))):
+        written = (page / name).read_text(encoding="utf-8")
+        assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", written, flags=re.DOTALL)) == [], name
+    html = (page / "report.html").read_text(encoding="utf-8")
+    assert "What each choice of C and tol gains" in html
+
+
+def test_its_spec_beside_the_page_is_the_same_sweep(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+    _, url = worked
+    assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
+    code, told, _ = kd_sweeps("create", "d", "page/spec.toml", "--storage", url)
+    assert (code, "created" in told) == (0, False)
+
+
+def test_no_command_speaks_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+    _, url = worked
+    for words in (["status", "d"], ["best", "d"], ["report", "d"], ["trials", "d"], ["workers", "d"], ["list"]):
+        code, out, err = kd_sweeps(*words, "--storage", url)
+        assert (code, _foreign(f"{out}{err}")) == (0, []), words
+    c, tol = map(float, kd_sweeps("best", "d", "-f", "value", "--storage", url)[1].split())
+    assert 1e-3 <= c <= 1e2
+    assert 1e-5 <= tol <= 1e-1
+
+
+def test_it_writes_no_code_and_says_what_to_type_instead(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+    _, url = worked
+    code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
+    assert (code, out) == (2, "")
+    assert "its trainer writes no code for a point" in err
