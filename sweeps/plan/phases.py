@@ -9,7 +9,7 @@ storage only keeps the promise that no task is ready before its needs are met.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from storage.queue.phases import Dependency, StartLag
@@ -199,19 +199,23 @@ def group_phases(spec: Spec, group: Group) -> list[PhasePlan]:
     return phases
 
 
-def transfer_phases(spec: Spec, group: Group, known: Collection[Group]) -> list[PhasePlan]:
+def selections_of(spec: Spec, groups: Iterable[Group]) -> list[str]:
+    """Return the names of the phases that choose the points of these groups."""
+    return [Phase.confirm(role, group).name for group in groups for role in spec.roles]
+
+
+def transfer_phases(spec: Spec, group: Group, selections: Sequence[str]) -> list[PhasePlan]:
     """Return the phases of a group that read the test: not before every selection of the plan is frozen.
 
     Args:
-        known: the groups that are planned at the same time.
+        selections: of all groups that are planned at the same time.
     """
     phases = []
     for role in spec.roles:
         if not spec.arms(role, group):
             continue
-        own = {Phase.confirm("source", group), Phase.confirm(role, group)}
-        selections = [Phase.confirm(searched, other) for other in known for searched in spec.roles]
-        needs = [Dependency(phase.name, after_any_end=phase not in own) for phase in selections]
+        own = {Phase.confirm(searched, group).name for searched in ("source", role)}
+        needs = [Dependency(name, after_any_end=name not in own) for name in selections]
         chosen = dict.fromkeys(filter(None, (spec.arm(arm).chosen_in for arm in spec.arms(role, group))))
         needs += [Dependency(name, after_any_end=True) for name in chosen]
         phases.append(plan_phase(Phase.transfer(role, group), *needs, minimum=1))

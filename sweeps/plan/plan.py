@@ -248,8 +248,10 @@ def make_plan(spec: Spec) -> Plan:
     if features.references:
         ordered.append(phases.plan_phase(Phase("baselines")))
         tasks += baseline_tasks(spec)
-    for group in spec.groups:
-        ordered += [*phases.group_phases(spec, group), *phases.transfer_phases(spec, group, spec.groups)]
+    groups = spec.groups
+    selections = phases.selections_of(spec, groups)
+    for group in groups:
+        ordered += [*phases.group_phases(spec, group), *phases.transfer_phases(spec, group, selections)]
         tasks += group_tasks(spec.for_group(group), group)
     ordered.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
     order = {phase.name: number for number, phase in enumerate(ordered)}
@@ -279,14 +281,15 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
         "outer.trials": outer.trials + trials if outer.trials else 0,
         "outer.seeds": outer.seeds + seeds if outer.seeds else 0,
     }
-    larger = override(spec, changes)
+    larger, known = override(spec, changes), set(spec.groups)
     refuse_too_many(larger)
     added: list[PhasePlan] = []
     tasks: list[TaskPlan] = []
     for group in larger.groups:
         before, after = spec.for_group(group), larger.for_group(group)
-        if group not in spec.groups:
-            added += [*phases.group_phases(larger, group), *phases.transfer_phases(larger, group, [group])]
+        if group not in known:
+            selections = phases.selections_of(larger, [group])
+            added += [*phases.group_phases(larger, group), *phases.transfer_phases(larger, group, selections)]
             tasks += group_tasks(after, group)
             continue
         first = after.search.planned if spec.search.sampler == "qmc" else 0

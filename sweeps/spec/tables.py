@@ -139,15 +139,11 @@ def _allowed(location: Sequence[str | int], model: type[SpecModel]) -> str:
     near = [f"{prefix}{match}" for match in get_close_matches(last, table.names(), n=1)]
     meant = near or [key for key in _keys(model) if key.rpartition(".")[2] == last]
     hint = f"did you mean {' or '.join(meant[:2])}? " if meant else ""
-    return f"{hint}allowed beside it: {', '.join(_names(table))}"
+    return f"{hint}allowed beside it: {', '.join(table.names())}"
 
 
-def _names(table: type[BaseModel]) -> tuple[str, ...]:
-    return table.names() if issubclass(table, SpecModel) else tuple(table.model_fields)
-
-
-def _keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    for name in _names(model):
+def _keys(model: type[SpecModel], prefix: str = "") -> Iterator[str]:
+    for name in model.names():
         yield f"{prefix}{name}"
         for table in _tables(model.model_fields[name].annotation):
             yield from _keys(table, f"{prefix}{name}.")
