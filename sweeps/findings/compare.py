@@ -179,10 +179,9 @@ Number: TypeAlias = Estimate | Absent
 class Standing:
     """One sweep on one of its datasets.
 
-    point: T and alpha that were tuned on the source and confirmed, None before.
-    gain: best - the arm without a teacher (scratch, or scratch-tuned where the training was searched, too); tuning:
-    best - default-keras; regret: native - best, of a target alone; all in accuracy points
-    of the test set. test: test accuracy of best, a fraction in [0, 1].
+    point: that was tuned on the source and confirmed, None before.
+    gain: best - the untreated arm, as tuned as best; tuning: best - the untuned default; regret: native - best, of a
+    target alone; all in accuracy points of the test set. test: test accuracy of best, a fraction in [0, 1].
     train_s: wall seconds of one training of best, mean over its seeds; None before the first.
     """
 
@@ -239,7 +238,8 @@ def costs(sweeps: Sequence[Findings]) -> tuple[Cost, ...]:
 def _standing(findings: Findings, role: str) -> Standing:
     dataset, chosen = findings.spec.role(role).dataset, findings.confirmed.get("source")
     plain = findings.spec.untreated_arm(role)
-    tuning = findings.difference("best - default-keras", dataset)
+    default = next(reversed(findings.spec.kind.features.defaults), "")
+    tuning = findings.difference(f"best - {default}", dataset)
     best = next((row for row in findings.rows if (row.kind, row.method, row.dataset) == ("arm", "best", dataset)), None)
     return Standing(
         sweep=findings.name,
@@ -247,7 +247,7 @@ def _standing(findings: Findings, role: str) -> Standing:
         dataset=dataset,
         point=None if chosen is None else chosen.best.point,
         gain=_number(findings, role, ("best", plain), findings.gain(role)),
-        tuning=_number(findings, role, ("best", "default-keras"), tuning),
+        tuning=_number(findings, role, ("best", default), tuning),
         regret=_regret(findings, role),
         test=_number(findings, role, ("best",), None if best is None else best.test),
         train_s=None if best is None else best.train_s,

@@ -8,7 +8,7 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, compare
 from sweeps.report.compare import points_text
-from sweeps.report.words import accuracy, display_name, interval, parameter_effect_brief
+from sweeps.report.words import accuracy, compared_with, display_name, interval, parameter_effect_brief
 from sweeps.terminal import wrapped
 
 WIDTH = 100  # columns at most
@@ -84,7 +84,9 @@ def compared_brief(comparison: Compared, *, columns: int) -> str:
     texts = [*_sweeps(comparison), ""]
     for dataset in comparison.datasets:
         texts.append(f"On {display_name(dataset)}:")
-        texts += [f"  {_standing(standing)}" for standing in comparison.standings if standing.dataset == dataset]
+        texts += [
+            f"  {_standing(standing, comparison)}" for standing in comparison.standings if standing.dataset == dataset
+        ]
         texts += [f"  {_pair(pair)}" for pair in comparison.pairs if pair.dataset == dataset]
         texts.append("")
     if comparison.differing:
@@ -102,10 +104,11 @@ def _sweeps(comparison: Compared) -> list[str]:
     return lines
 
 
-def _standing(standing: Standing) -> str:
+def _standing(standing: Standing, comparison: Compared) -> str:
     test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
     gain, tuning = points_text(standing.gain), points_text(standing.tuning)
-    parts = [f"test % {test}", f"over no distillation {gain}", f"over Keras' default {tuning}"]
+    without, default = compared_with(comparison.sweeps)
+    parts = [f"test % {test}", f"over {without} {gain}", f"over {default} {tuning}"]
     parts += [f"regret {points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
     return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"
 

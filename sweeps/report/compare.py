@@ -15,7 +15,7 @@ from sweeps.query.listing import TrialRow
 from sweeps.report import html_page, markdown
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
 from sweeps.report.folder import replace_files
-from sweeps.report.words import accuracy, between, display_name, interval, number, points
+from sweeps.report.words import accuracy, between, compared_with, display_name, interval, number, points
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
 
@@ -84,8 +84,9 @@ def work(cost: Cost) -> str:
 def by_dataset(comparison: Compared) -> list[Block]:
     """Return a table for each dataset, with a line for each sweep that has it."""
     blocks: list[Block] = []
+    without, default = compared_with(comparison.sweeps)
     heads = columns(
-        *("sweep", "role", "best - no teacher", "best - default-keras", "regret: native - best", "test % of best"),
+        *("sweep", "role", f"best - {without}", f"best - {default}", "regret: native - best", "test % of best"),
         "s per training",
         text=2,
     )
@@ -166,7 +167,7 @@ def _reasons(pairs: Sequence[Pair]) -> str:
 def _untested(pair: Pair) -> str:
     """Return why there is no test of a difference that is shown."""
     if pair.difference is not None and pair.difference.is_same_point:
-        return "their students are the same trainings"
+        return "their trainings are the same"
     return "one shared seed is no test"
 
 
@@ -175,7 +176,7 @@ def _pairs(comparison: Compared) -> list[Block]:
         return []
     tests = sum(pair.p is not None for pair in comparison.pairs)
     note = (
-        "The student of the first sweep minus that of the second one, paired by the seed that both trained with; the"
+        "`best` of the first sweep minus `best` of the second one, paired by the seed that both trained with; the"
         " 95 % t interval is over these seeds and says nothing of what another search of each would have found."
         f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These are"
         " questions that nobody fixed beforehand: no verdict, and each sweep keeps its own."

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -130,6 +130,14 @@ def owner(spec: Spec, default: str | None) -> str:
     """Return whose an untuned default is, for a sentence; None: before one was trained."""
     known = [default] if default is not None else spec.kind.features.defaults[-1:]
     return spec.arm(known[0]).owner if known else "the"
+
+
+def compared_with(sweeps: Iterable[Findings]) -> tuple[str, str]:
+    """Return what gains are counted from, and what tuning is: "no distillation", "Keras' default"."""
+    specs = [findings.spec for findings in sweeps]
+    without = dict.fromkeys(spec.kind.features.without for spec in specs)
+    defaults = dict.fromkeys(f"{owner(spec, None)} default" for spec in specs)
+    return " or ".join(without), " or ".join(defaults)
 
 
 def searched(spec: Spec) -> str:

@@ -318,7 +318,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
         f"work     {trainings:,} trainings, about {minutes}",
         f"verdict  {_resolution(spec)}"
         if spec.targets
-        else f"answer   best against no distillation and the untuned defaults, on {seeds}",
+        else f"answer   best against {spec.kind.features.without} and the untuned defaults, on {seeds}",
         f"storage  {masked(url)}",
     ]
 

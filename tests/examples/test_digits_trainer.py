@@ -107,6 +107,18 @@ def test_no_command_speaks_of_another_trainer(worked: tuple[str, str], kd_sweeps
     assert 1e-5 <= tol <= 1e-1
 
 
+def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
+    _, url = worked
+    assert kd_sweeps("archive", "d", "-o", "d.kdsweep", "--storage", url)[0] == 0
+    for name in ("d", "e"):
+        assert kd_sweeps("import", "d.kdsweep", "--as", name, "--storage", "sqlite:///two.db")[0] == 0
+    code, out, err = kd_sweeps("compare", "d", "e", "-o", "both", "--storage", "sqlite:///two.db")
+    assert (code, _foreign(f"{out}{err}")) == (0, [])
+    page = (tmp_path / "both" / "compare.html").read_text(encoding="utf-8")
+    assert "gained over scikit-learn's default on digits" in page
+    assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", page, flags=re.DOTALL)) == []
+
+
 def test_it_writes_no_code_and_says_what_to_type_instead(worked: tuple[str, str], kd_sweeps: Commands) -> None:
     _, url = worked
     code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)

@@ -1,6 +1,6 @@
 """The forest plot of a comparison of sweeps."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -8,18 +8,13 @@ from matplotlib.axes import Axes
 from sweeps.findings.compare import Absent, Compared
 from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import SMALL, as_svg, column, name_row, set_rows, style, value_row
-from sweeps.report.words import SAME, between, display_name, is_same_point, points
+from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
-from sweeps.trainers.protocol import Point
+from sweeps.trainers.protocol import Point, Value
 
 NAME = "forest"
 ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
 
-_QUESTIONS = {
-    "gain": "gained over no distillation",
-    "tuning": "gained over Keras' default",
-    "regret": "lost by not tuning there",
-}
 _LONGEST = 24  # characters of a name beside a row
 _MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
 
@@ -44,10 +39,17 @@ class Panel:
 def panels(comparison: Compared) -> list[Panel]:
     """Return the panels that have a row: by dataset, what each sweep gains and loses, then sweep against sweep."""
     candidates = []
+    without, default = compared_with(comparison.sweeps)
+    questions = {
+        "gain": f"gained over {without}",
+        "tuning": f"gained over {default}",
+        "regret": "lost by not tuning there",
+    }
+    symbols = {name: symbol for sweep in comparison.sweeps for name, symbol in sweep.spec.kind.features.symbols.items()}
     for dataset in comparison.datasets:
-        for name, title in _QUESTIONS.items():
+        for name, title in questions.items():
             marks = [
-                Mark(_short(standing.sweep), "" if standing.point is None else _short_point(standing.point), value)
+                Mark(_short(standing.sweep), _short_point(standing.point, symbols), value)
                 for standing in comparison.standings
                 if standing.dataset == dataset and not isinstance(value := getattr(standing, name), Absent)
             ]
@@ -106,8 +108,14 @@ def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
     return min(ends) - room, max(ends) + room
 
 
-def _short_point(point: Point) -> str:
-    return f"T {point['temperature']:.3g}, α {point['alpha']:.2g}"
+def _short_point(point: Point | None, symbols: Mapping[str, str]) -> str:
+    """Return its first two values, the fewer digits the smaller they are."""
+    values = [] if point is None else list(point.as_dict().items())[:2]
+    return ", ".join(f"{symbols.get(name, name)} {_digits(value)}" for name, value in values)
+
+
+def _digits(value: Value) -> str:
+    return str(value) if isinstance(value, str) else f"{value:{'.3g' if value > 1 else '.2g'}}"
 
 
 def _short(name: str) -> str:

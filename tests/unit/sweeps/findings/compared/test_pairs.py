@@ -74,7 +74,7 @@ def test_two_sweeps_with_the_same_trainings_are_not_tested(findings: dict[str, F
     assert len(with_twin) == 4, "both against the third on two datasets"
     assert [present(of(compared, "base", name).difference).same for name in ("same", "worse")] == [0, 0]
     assert headline(compare(["base", "twin"], [base, twin])) == (
-        "Nothing can be compared directly: their students are the same trainings."
+        "Nothing can be compared directly: their trainings are the same."
     )
 
 
