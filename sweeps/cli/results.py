@@ -99,10 +99,12 @@ def _check(names: Sequence[str], form: str, output: str | None) -> None:
 
 def _findings(client: "Client", names: Sequence[str]) -> "list[Findings]":
     """Return the findings of the sweeps that have some; raise the NoResultsYet of the first where none has."""
+    from sweeps.operations.table import FINDINGS, SweepArgs
+
     loaded, nothing = [], []
     for name in names:
         try:
-            loaded.append(client.findings(name))
+            loaded.append(client.ask(FINDINGS, SweepArgs(name=name)))
         except NoResultsYet as error:
             nothing.append(error)
     if not loaded:
@@ -111,9 +113,10 @@ def _findings(client: "Client", names: Sequence[str]) -> "list[Findings]":
 
 
 def _trainings(client: "Client", findings: "Sequence[Findings]") -> str:
+    from sweeps.operations.table import TRIALS, TrialsArgs
     from sweeps.report.compare import long_csv
 
-    return long_csv([(sweep.name, sweep.spec, client.trials(sweep.name)) for sweep in findings])
+    return long_csv([(sweep.name, sweep.spec, client.ask(TRIALS, TrialsArgs(name=sweep.name))) for sweep in findings])
 
 
 @app.command()
@@ -129,20 +132,25 @@ def status(
 
     With --audit: compares the plan, the tasks, their attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
+    from sweeps.operations.operation import plain
+    from sweeps.operations.table import STATUS, SweepArgs
+
     client = client_of(storage, url)
     if audit:
         _audit(client, name, form, field)
         return
-    answer = client.status(name)
+    answer = client.ask(STATUS, SweepArgs(name=name))
     say(client.label)
     if form is Format.table and field is None:
         print(wrap(text.describe_status(answer), columns()))
     else:
-        print(render(answer.as_json(), form, field))
+        print(render(plain(STATUS.kind, answer), form, field))
 
 
 def _audit(client: "Client", name: str, form: Format, field: str | None) -> None:
-    answer = client.audit(name)
+    from sweeps.operations.table import AUDIT, SweepArgs
+
+    answer = client.ask(AUDIT, SweepArgs(name=name))
     say(client.label)
     audit, unavailable = answer.audit, answer.unavailable
     if form is Format.table and field is None:
@@ -157,8 +165,10 @@ def workers(
     name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None
 ) -> None:
     """List every worker of a sweep, on every machine: at work, idle, vanished, stopped or ended."""
+    from sweeps.operations.table import WORKERS, SweepArgs
+
     client = client_of(storage, url)
-    rows = [asdict(row) for row in client.workers(name)]
+    rows = [asdict(row) for row in client.ask(WORKERS, SweepArgs(name=name))]
     say(client.label)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]
@@ -181,14 +191,16 @@ def best(
 
     Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value
     """
+    from sweeps.operations.operation import plain
+    from sweeps.operations.table import BEST, SweepArgs
+
     if paste and (form is not Format.table or field is not None):
         raise SpecError(
             "--paste prints code alone; leave out --format and --field, or print the code in a format:"
             f" {local().line('best', name, '-f json --field paste')}"
         )
     client = client_of(storage, url)
-    answer = client.best(name)
-    point = answer.best
+    point = client.ask(BEST, SweepArgs(name=name))
     say(client.label)
     if paste and not point.paste:
         values = local().line("best", name, "-f value")
@@ -198,11 +210,11 @@ def best(
         print("\n\n".join([above, *point.paste.values()]))
         return
     if form is Format.table and field is None:
-        print(wrap(text.describe_best(point, answer.said), columns()))
+        print(wrap(text.describe_best(point), columns()))
     elif form is Format.value and field is None:
         print(render(point.point.as_dict(), form))  # what a script wants; everything else has a name
     else:
-        print(render(point.as_json(), form, field))
+        print(render(plain(BEST.kind, point), form, field))
 
 
 @app.command()
@@ -215,10 +227,11 @@ def trials(
     url: Service = None,
 ) -> None:
     """List every task with its trial and result."""
+    from sweeps.operations.table import TRIALS, TrialsArgs
     from sweeps.query.listing import as_columns
 
     client = client_of(storage, url)
-    rows = as_columns(client.trials(name, stage))
+    rows = as_columns(client.ask(TRIALS, TrialsArgs(name=name, stage=stage)))
     say(client.label)
     print(text.describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
 
@@ -240,6 +253,8 @@ def report(
     With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
     table as LaTeX and the spec.
     """
+    from sweeps.operations.table import FINDINGS, SweepArgs
+
     client = client_of(storage, url)
     if output is not None:
         _write_report(client, name, form, output)
@@ -252,7 +267,7 @@ def report(
     form = form or ("markdown" if wide is None else "brief")
     if form not in ("brief", "markdown", "json"):
         raise SpecError(f"--format: got {form!r}; allowed: brief, markdown, json")
-    findings = client.findings(name)
+    findings = client.ask(FINDINGS, SweepArgs(name=name))
     say(client.label)
     if form == "json":
         print(render(json_data(findings), Format.json))
@@ -261,6 +276,7 @@ def report(
 
 
 def _write_report(client: "Client", name: str, form: str, output: str) -> None:
+    from sweeps.operations.table import FINDINGS, SweepArgs
     from sweeps.report import folder
     from sweeps.report.answer import headline
 
@@ -268,7 +284,7 @@ def _write_report(client: "Client", name: str, form: str, output: str) -> None:
         raise SpecError(f"--output: got {output!r}; give a folder, for example: -o {name}-report")
     if form not in ("", "markdown"):
         raise SpecError(f"--output writes every format; leave out --format {form}")
-    findings = client.findings(name)
+    findings = client.ask(FINDINGS, SweepArgs(name=name))
     say(client.label)
     page = folder.write(findings, Path(output))
     print(wrap(headline(findings), columns()))
@@ -278,7 +294,10 @@ def _write_report(client: "Client", name: str, form: str, output: str) -> None:
 @app.command("list")
 def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None) -> None:
     """List the sweeps in the storage."""
+    from sweeps.operations.operation import Args
+    from sweeps.operations.table import SWEEPS
+
     client = client_of(storage, url)
-    rows = [vars(row) for row in client.sweeps()]
+    rows = [vars(row) for row in client.ask(SWEEPS, Args())]
     say(client.label)
     print(render(rows, form, field))

@@ -16,14 +16,18 @@ app = typer.Typer()
 @app.command()
 def pause(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Stop starting tasks; running tasks finish."""
-    running = client_of(storage, url).pause(name)
+    from sweeps.operations.table import PAUSE, SweepArgs
+
+    running = client_of(storage, url).ask(PAUSE, SweepArgs(name=name)).tasks
     say(f"paused; {number_of(running, 'running task')} will end first. To go on: {local().resume(name)}")
 
 
 @app.command()
 def resume(name: SweepName, storage: Storage = None, url: Service = None) -> None:
     """Go on after a pause or a cancel, from the same point."""
-    left = client_of(storage, url).resume(name)
+    from sweeps.operations.table import RESUME, SweepArgs
+
+    left = client_of(storage, url).ask(RESUME, SweepArgs(name=name)).tasks
     say(f"active; {number_of(left, 'task')} left. If no worker is waiting: {local().launch(name)}")
 
 
@@ -33,7 +37,9 @@ def cancel(name: SweepName, storage: Storage = None, url: Service = None) -> Non
 
     Finished tasks stay finished. Workers abort their current task within one lease interval (10 s by default).
     """
-    cancelled = number_of(client_of(storage, url).cancel(name), "task")
+    from sweeps.operations.table import CANCEL, SweepArgs
+
+    cancelled = number_of(client_of(storage, url).ask(CANCEL, SweepArgs(name=name)).tasks, "task")
     undo, remove = local().resume(name), local().line("delete", name)
     say(f"cancelled: {cancelled}. To go on from the same point: {undo}; to remove the sweep: {remove}")
 
@@ -54,18 +60,23 @@ def extend(
 
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
-    from sweeps.operations.operation import ExtendArgs
+    from sweeps.operations.table import EXTEND, ExtendArgs
 
     client = client_of(storage, url)
-    more = ExtendArgs(
-        trials=_number("--trials", trials), seeds=_number("--seeds", seeds), searches=_number("--searches", searches)
+    args = ExtendArgs(
+        name=name,
+        trials=_number("--trials", trials),
+        seeds=_number("--seeds", seeds),
+        searches=_number("--searches", searches),
+        dry_run=True,
     )
-    planned = client.extension(name, more)
+    planned = client.ask(EXTEND, args)
     say(planned.look)
     if dry_run:
         say(f"dry run: nothing was written; it would add {number_of(planned.tasks, 'task')}")
         return
-    say(f"{number_of(client.extend(name, more), 'task')} added. Next: {local().launch(name)}")
+    added = client.ask(EXTEND, args.model_copy(update={"dry_run": False}))
+    say(f"{number_of(added.tasks, 'task')} added. Next: {local().launch(name)}")
 
 
 @app.command()
@@ -74,16 +85,18 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
 
     Resets their retry counters. Stored results stay. What is unavailable waits again once its weights are here.
     """
+    from sweeps.operations.table import RETRY, TRIALS, SweepArgs, TrialsArgs
     from sweeps.plan.phases import UNAVAILABLE
 
     client = client_of(storage, url)
-    again = client.retry(name)
+    again = client.ask(RETRY, SweepArgs(name=name)).tasks
     for key in again:
         print(key)
     if again:
         say(f"{number_of(len(again), 'task')} will run again. Next: {local().launch(name)}")
         return
-    lacking = [f"; {row.task} is unavailable: {row.reason}" for row in client.trials(name) if row.state == UNAVAILABLE]
+    rows = client.ask(TRIALS, TrialsArgs(name=name))
+    lacking = [f"; {row.task} is unavailable: {row.reason}" for row in rows if row.state == UNAVAILABLE]
     say(" ".join("".join(["nothing has failed", *lacking]).split()))
 
 

@@ -173,19 +173,15 @@ def _finding_lines(findings: "Sequence[Finding]", commands: Commands) -> list[st
     return [commands.after(finding.text, finding.next_steps) for finding in findings]
 
 
-def describe_best(best: "Best", notes: Sequence[str] = ()) -> str:
-    """Return the point, how sure it is, and what the finished sweep says of it.
-
-    Args:
-        notes: lines of any length; they are wrapped.
-    """
+def describe_best(best: "Best") -> str:
+    """Return the point, how sure it is, and what the finished sweep says of it."""
     point = best.point.as_dict()
     wide = max(_LABEL, *map(len, point)) + 1
     lines = [
         *(f"{name:<{wide}}{value:.4g}" for name, value in point.items()),
         *(_wrapped("loss", f"{best.loss}  (alpha weighs the labels)", wide) if best.loss else []),
         *_evidence(best, wide),
-        *_wrapped("answer", " ".join(notes), wide),
+        *_wrapped("answer", " ".join(best.summary), wide),
         *([f"{'answer hash':<{wide}}{best.answer_hash}"] if best.answer_hash else []),
         *([f"{'as code':<{wide}}{local().line('best', best.sweep, '--paste')}"] if best.paste else []),
     ]
@@ -241,11 +237,11 @@ def describe_status(status: "Status") -> str:
         silent = row.idle_s > max(_SILENT_S, row.limit_s / 10)
         ends = f"; no step for {duration(row.idle_s)}, ends in {duration(max(row.limit_s - row.idle_s, 0))}"
         lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
-    lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.others]
+    lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.idle_workers]
     lines += status.problems
     if status.problems:
         lines.append(f"to try that again: {local().retry_and_launch(status.sweep)}")
-    return "\n".join([*lines, *status.bits.lines(), _next_step(status)])
+    return "\n".join([*lines, *status.fingerprints.lines(), _next_step(status)])
 
 
 def _next_step(status: "Status") -> str:

@@ -22,7 +22,8 @@ from sweeps.terminal import program
 
 if TYPE_CHECKING:
     from storage.tables import SweepRecord
-    from sweeps.operations.operation import LocalClient
+    from sweeps.operations.operation import LocalClient, Operation, R
+    from sweeps.operations.table import SweepArgs
     from sweeps.query.status import Status
     from sweeps.report.document import Block, Code
     from sweeps.stats.estimates import Estimate
@@ -212,6 +213,7 @@ class Sweep:
             kd.errors.DataError: a dataset is not here and cannot be fetched.
         """
         with self._translated(), self._working():
+            from sweeps.operations.table import STATUS
             from sweeps.usecases.run import launch
 
             if workers is not None:
@@ -223,7 +225,7 @@ class Sweep:
                 )
             code = launch(self._url, self._name, workers=workers, stays=True)
             if code == 1:
-                why = "; ".join(self._client.status(self._name).problems)
+                why = "; ".join(self._ask(STATUS).problems)
                 raise SweepError(f"{why}; what is done stays. To try that again: sweep.retry(), then sweep.run()")
         if code == 128 + signal.SIGTERM:
             signal.raise_signal(signal.SIGTERM)  # for the handler that the launch replaced
@@ -235,13 +237,17 @@ class Sweep:
     def status(self) -> "Status":
         """Where it stands: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
         with self._translated():
-            return self._client.status(self._name)
+            from sweeps.operations.table import STATUS
+
+            return self._ask(STATUS)
 
     @property
     def best(self) -> BestPoint:
         """The best point: `temperature`, `alpha`, `more`. Raises `sweeps.errors.NoResultsYet` before any trial."""
         with self._translated():
-            best = self._client.best(self._name).best
+            from sweeps.operations.table import BEST
+
+            best = self._ask(BEST)
             return BestPoint(
                 temperature=best.point["temperature"],
                 alpha=best.point["alpha"],
@@ -256,18 +262,20 @@ class Sweep:
     def verdict(self) -> Verdict:
         """The verdict: `word` and `text`. Raises `sweeps.errors.NoResultsYet` before the first result."""
         with self._translated():
+            from sweeps.operations.table import FINDINGS
             from sweeps.report.answer import badge
 
-            text = badge(self._client.findings(self._name)).text
+            text = badge(self._ask(FINDINGS)).text
             return Verdict(text.partition(":")[0], text)
 
     @property
     def headline(self) -> str:
         """The answer with its numbers in two to four sentences. Raises as `verdict`."""
         with self._translated():
+            from sweeps.operations.table import FINDINGS
             from sweeps.report.answer import headline
 
-            return headline(self._client.findings(self._name))
+            return headline(self._ask(FINDINGS))
 
     @property
     def results(self) -> Any:
@@ -276,9 +284,10 @@ class Sweep:
         A pandas.DataFrame where pandas is installed, else a list of dictionaries.
         """
         with self._translated():
+            from sweeps.operations.table import TRIALS, TrialsArgs
             from sweeps.query.listing import as_columns
 
-            rows = as_columns(self._client.trials(self._name))
+            rows = as_columns(self._client.ask(TRIALS, TrialsArgs(name=self._name)))
         try:
             import pandas
         except ImportError:
@@ -292,10 +301,11 @@ class Sweep:
         What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
         """
         with self._translated():
+            from sweeps.operations.table import FINDINGS
             from sweeps.report.figures import svg
             from sweeps.report.figures.data import pictures
 
-            return {name: Svg(text) for name, text in svg.draw(pictures(self._client.findings(self._name))).items()}
+            return {name: Svg(text) for name, text in svg.draw(pictures(self._ask(FINDINGS))).items()}
 
     def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write the whole report into a folder, NAME-report if none is given; return the path of its report.html.
@@ -305,25 +315,32 @@ class Sweep:
             sweeps.errors.SpecError: the folder cannot be written.
         """
         with self._translated():
+            from sweeps.operations.table import FINDINGS
             from sweeps.report.folder import write
 
             where = arguments.folder("report", folder) or Path(f"{self._name}-report")
-            return write(self._client.findings(self._name), where)
+            return write(self._ask(FINDINGS), where)
 
     def pause(self) -> int:
         """Stop starting tasks; return how many are running. They will be finished."""
         with self._translated():
-            return self._client.pause(self._name)
+            from sweeps.operations.table import PAUSE
+
+            return self._ask(PAUSE).tasks
 
     def resume(self) -> int:
         """Go on after `pause` or `cancel`; return how many tasks are left. `run` works on them."""
         with self._translated():
-            return self._client.resume(self._name)
+            from sweeps.operations.table import RESUME
+
+            return self._ask(RESUME).tasks
 
     def cancel(self) -> int:
         """Take back every task that has not ended, on every machine; return how many. What is done stays."""
         with self._translated():
-            return self._client.cancel(self._name)
+            from sweeps.operations.table import CANCEL
+
+            return self._ask(CANCEL).tasks
 
     def extend(self, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
         """Add trials to every search, seeds to every arm, or searches; return how many tasks that adds.
@@ -335,17 +352,26 @@ class Sweep:
             storage.errors.RevisionRefused: a search has closed, no look is left, or the sweep is cancelled.
         """
         with self._translated():
-            from sweeps.operations.operation import ExtendArgs
+            from sweeps.operations.table import EXTEND, ExtendArgs
             from sweeps.spec.tables import MOST
 
             typed = {"trials": trials, "seeds": seeds, "searches": searches}
-            counts = {key: arguments.whole(key, value, least=0, most=MOST, example=5) for key, value in typed.items()}
-            return self._client.extend(self._name, ExtendArgs(**counts))
+            counts: dict[str, Any] = {
+                key: arguments.whole(key, value, least=0, most=MOST, example=5) for key, value in typed.items()
+            }
+            return self._client.ask(EXTEND, ExtendArgs(name=self._name, **counts)).tasks
 
     def retry(self) -> list[str]:
         """Let failed tasks, and those skipped because of them, wait again; return their keys. `run` works on them."""
         with self._translated():
-            return self._client.retry(self._name)
+            from sweeps.operations.table import RETRY
+
+            return list(self._ask(RETRY).tasks)
+
+    def _ask(self, operation: "Operation[SweepArgs, R]") -> "R":
+        from sweeps.operations.table import SweepArgs
+
+        return self._client.ask(operation, SweepArgs(name=self._name))
 
     def __repr__(self) -> str:
         """Return how it is opened; a password reads ***."""
@@ -375,15 +401,16 @@ class Sweep:
 
 def page_of(client: "LocalClient", name: str) -> str:
     """Return the page as an HTML element. Before the first result, and where none can be had, it says what to do."""
+    from sweeps.operations.table import FINDINGS, STATUS, SweepArgs
     from sweeps.report import folder
     from sweeps.report.document import Code, Heading, Paragraph
     from sweeps.report.html_page import html
 
     try:
         try:
-            return framed(folder.files(client.findings(name))[folder.PAGE], height=_WITH_RESULTS)
+            return framed(folder.files(client.ask(FINDINGS, SweepArgs(name=name)))[folder.PAGE], height=_WITH_RESULTS)
         except NoResultsYet:
-            status = client.status(name)
+            status = client.ask(STATUS, SweepArgs(name=name))
             with client.open(name) as (_, sweep):
                 planned = _planned(client, sweep)
         going = any(worker.alive for worker in status.workers)
@@ -461,11 +488,12 @@ def launch(name: str, *, workers: int | None = None, storage: str | None = None)
 
 def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
     """Return the best (T, alpha) of a sweep as plain values, those of `kd-sweeps best -f json`."""
-    from sweeps.query.best import best as find_best
-    from sweeps.query.listing import open_sweep
+    from storage.url import resolve
+    from sweeps.operations.operation import LocalClient, plain
+    from sweeps.operations.table import BEST, SweepArgs
 
-    with open_sweep(storage, name) as (engine, sweep):
-        return find_best(engine, sweep).as_json()
+    values: dict[str, Any] = plain(BEST.kind, LocalClient(resolve(storage)).ask(BEST, SweepArgs(name=name)))
+    return values
 
 
 def report(name: str, *, storage: str | None = None) -> str:

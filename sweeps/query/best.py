@@ -1,7 +1,7 @@
 """`Best`: the confirmed point, or the incumbent; one line for watchers."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -35,50 +35,30 @@ class Incumbent:
     task: str
     trial_number: int | None
 
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return self.point.as_dict() | {"score": self.score, "task": self.task, "trial_number": self.trial_number}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
     """The best point of a sweep. loss: what is minimised.
 
-    recipe: how the sweep trained with this point. paste: the point as code, by library.
+    confirmed: whether it is the best mean over fresh seeds; else it is the best of single runs.
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
     Its interval, and those of the candidates, are as they are shown: None of fewer than three seeds, within [0, 1].
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
+    recipe: how the sweep trained with this point. paste: the point as code, by library. summary: of a finished sweep
+    its verdict, and where an untuned point was as good.
     """
 
     sweep: str
     loss: str
     point: Point
+    confirmed: bool
     accuracy: Estimate
     candidates: tuple[Candidate, ...] | None
     incumbent: Incumbent
     answer_hash: str | None
     recipe: str = ""
     paste: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def confirmed(self) -> bool:
-        """Whether it is the best mean over fresh seeds; else it is the best of single runs."""
-        return self.candidates is not None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values, as `best -f json` prints them."""
-        chosen = self.point.as_dict() | {"confirmed": self.confirmed} | asdict(self.accuracy)
-        if self.candidates is not None:
-            chosen["candidates"] = [candidate.as_json() for candidate in self.candidates]
-        return {
-            "sweep": self.sweep,
-            "loss": self.loss,
-            **chosen,
-            "search_best": self.incumbent.as_json(),
-            "answer_hash": self.answer_hash,
-            "recipe": self.recipe,
-            "paste": dict(self.paste),
-        }
+    summary: tuple[str, ...] = ()
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
@@ -114,6 +94,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         sweep=sweep.name,
         loss=spec.kind.formula(spec),
         point=point,
+        confirmed=confirmed is not None,
         accuracy=accuracy,
         candidates=candidates,
         incumbent=incumbent,

@@ -2,8 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import sqlalchemy
 
@@ -266,37 +265,27 @@ class Working:
 class Status:
     """Where a sweep stands.
 
-    state: "active", "paused" or "cancelled". stages: in their order. workers: those with a task; others: those that are
-    idle or vanished. fraction: of the work that is done, in [0, 1]. shares: of each stage in the whole work.
-    seconds_left: a guess, None while nobody works. problems: see `failures`. bits: of its answer.
+    state: "active", "paused" or "cancelled". stages: in their order. workers: those with a task; idle_workers: those
+    without one, vanished ones too. fraction: of the work that is done, in [0, 1]. shares: of each stage in the whole
+    work. seconds_left: a guess, None while nobody works. problems: see `failures`.
     """
 
     sweep: str
     state: str
     stages: Mapping[str, StageCount]
     workers: tuple[Working, ...]
-    others: tuple[WorkerRow, ...]
+    idle_workers: tuple[WorkerRow, ...]
     fraction: float
     shares: Mapping[str, float]
     seconds_left: float | None
     problems: tuple[str, ...]
-    bits: Fingerprints
+    fingerprints: Fingerprints
 
     @property
     def display_stages(self) -> dict[str, StageCount]:
         """The stages that have tasks, by display name: on one dataset nothing is transferred."""
         there = [stage for stage, count in self.stages.items() if count.total]
         return {display_stage(stage, there): count for stage, count in self.stages.items() if stage in there}
-
-    def as_json(self) -> dict[str, Any]:
-        """Return plain values, as `status -f json` prints them."""
-        values = {name: value for name, value in asdict(self).items() if name != "bits"}
-        lists = {
-            "workers": [asdict(row) for row in self.workers],
-            "others": [asdict(row) for row in self.others],
-            "problems": list(self.problems),
-        }
-        return values | lists | {"answer_hash": self.bits.answer_hash, "numerics": list(self.bits.numerics)}
 
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
@@ -318,12 +307,12 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
-        others=tuple(row for row in worker_rows(engine, sweep, spec, tasks) if _is_other(row)),
+        idle_workers=tuple(row for row in worker_rows(engine, sweep, spec, tasks) if _is_idle(row)),
         fraction=time.fraction,
         shares={stage: time.shares.get(stage, 0.0) for stage in STAGES},
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
-        bits=fingerprints_of(tasks),
+        fingerprints=fingerprints_of(tasks),
     )
 
 
@@ -339,6 +328,6 @@ def _working(record: RunningRecord, limit_s: float) -> Working:
     )
 
 
-def _is_other(row: WorkerRow) -> bool:
+def _is_idle(row: WorkerRow) -> bool:
     """Return whether a worker has no task and has not said that it ended."""
     return row.task is None and row.state in ("idle", "vanished")

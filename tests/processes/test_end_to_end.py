@@ -161,10 +161,10 @@ def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None
 def test_best_the_report_and_the_database_agree(finished: str, data: Any) -> None:
     found = best("micro", storage=finished)
     confirm = [task for task in _tasks(finished) if task.stage == "confirm"]
-    own = [t.score or 0 for t in confirm if t.params == {key: found[key] for key in ("temperature", "alpha")}]
-    assert found["n"] == len(own) == 2
-    assert found["mean"] == pytest.approx(sum(own) / 2)
-    assert data["best"]["mean"] == found["mean"]
+    own = [t.score or 0 for t in confirm if t.params == found["point"]]
+    assert found["accuracy"]["n"] == len(own) == 2
+    assert found["accuracy"]["mean"] == pytest.approx(sum(own) / 2)
+    assert data["best"]["mean"] == found["accuracy"]["mean"]
     tests = [
         (task.outcome or {})["test_accuracy"]
         for task in _tasks(finished)
@@ -172,7 +172,7 @@ def test_best_the_report_and_the_database_agree(finished: str, data: Any) -> Non
     ]
     (row,) = [row for row in data["rows"] if row["method"] == "native"]
     assert row["test"]["mean"] == pytest.approx(sum(tests) / len(tests))
-    tuned = f"T = {found['temperature']:.3g}, alpha = {found['alpha']:.3g}"
+    tuned = f"T = {found['point']['temperature']:.3g}, alpha = {found['point']['alpha']:.3g}"
     assert f"- `best`, tuned on digits: {tuned}; validation " in report("micro", storage=finished)
 
 
@@ -216,11 +216,12 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 
 def _run(url: str, key: str, **changes: Any) -> tuple[float | None, float | None]:
     """The score of a task that is run again here, and the one that is stored."""
+    from sweeps.workers.backend import DatabaseBackend
     from sweeps.workers.runner import TaskRunner
 
     with open_sweep(url, "micro", write=True) as (engine, sweep):
         (task,) = [task for task in _tasks(url) if task.key == key]
-        runner = TaskRunner(engine, sweep.id, override(stored_spec(sweep), changes))
+        runner = TaskRunner(DatabaseBackend(engine, sweep, spec=override(stored_spec(sweep), changes)))
         job = read_job(replace(task, attempt=9, params=None))
         return runner(job, task.params or {}, Steps()).score, task.score
 

@@ -7,22 +7,16 @@ import socket
 import ssl
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass
+from typing import IO, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from storage.url import is_loopback
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
-from sweeps.operations.operation import AuditAnswer, BestAnswer, Counted, ExtendArgs, Extended, Retried, decode
-from sweeps.query.listing import SweepRow, TrialRow
-from sweeps.query.status import Status, WorkerRow
+from sweeps.operations.operation import A, Operation, R, decode
 from sweeps.spec.stored import check_name
 
-if TYPE_CHECKING:
-    from sweeps.findings.findings import Findings
-
-T = TypeVar("T")
 ALLOWED = "allowed: http://HOST:PORT and https://HOST[:PORT][/PATH]"
 _LONGEST = 500
 TIMEOUT_S = 90.0  # the service itself gives up after 60
@@ -209,35 +203,18 @@ class HttpClient:
         """What it is and where."""
         return f"service {self._connection.address}"
 
-    def sweeps(self) -> list[SweepRow]:
-        """Return one row per sweep."""
-        return self._rows(SweepRow, "sweeps")
-
-    def status(self, name: str) -> Status:
-        """Return where a sweep stands."""
-        return self._value(Status, "sweeps", check_name(name))
-
-    def audit(self, name: str) -> AuditAnswer:
-        """Compare the plan, the tasks, their attempts and Optuna's trials."""
-        return self._value(AuditAnswer, "sweeps", check_name(name), "audit")
-
-    def workers(self, name: str) -> list[WorkerRow]:
-        """Return every worker that ever worked on a sweep."""
-        return self._rows(WorkerRow, "sweeps", check_name(name), "workers")
-
-    def best(self, name: str) -> BestAnswer:
-        """Return the best point, and what a finished sweep says of it."""
-        return self._value(BestAnswer, "sweeps", check_name(name), "best")
-
-    def trials(self, name: str, stage: str | None = None) -> list[TrialRow]:
-        """Return one row per task."""
-        return self._rows(TrialRow, "sweeps", check_name(name), "trials", stage=stage)
-
-    def findings(self, name: str) -> "Findings":
-        """Return what a report is made of."""
-        from sweeps.findings.findings import Findings
-
-        return self._value(Findings, "sweeps", check_name(name), "findings")
+    def ask(self, operation: Operation[A, R], args: A) -> R:
+        """Return the answer of an operation."""
+        values = args.model_dump()
+        name = values.pop("name", None)
+        parts = [check_name(name) if part == "{name}" else part for part in operation.path.split("/")]
+        if operation.changes:
+            answer: R = self._decoded(operation.kind, self._connection.post(*parts, body=values))
+        elif operation.rows:
+            answer = self._rows(operation.kind, *parts, **values)
+        else:
+            answer = self._decoded(operation.kind, self._connection.get(*parts, **values))
+        return answer
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
         """Return what was logged of a task."""
@@ -258,37 +235,7 @@ class HttpClient:
             yield event.data
         raise SweepError("the service ended the log before the attempt has ended; type the command again")
 
-    def pause(self, name: str) -> int:
-        """Stop starting tasks; return how many are running."""
-        return self._posted(Counted, name, "pause").tasks
-
-    def resume(self, name: str) -> int:
-        """Go on; return how many tasks are left."""
-        return self._posted(Counted, name, "resume").tasks
-
-    def cancel(self, name: str) -> int:
-        """Take back every task that has not ended; return how many."""
-        return self._posted(Counted, name, "cancel").tasks
-
-    def extension(self, name: str, more: ExtendArgs) -> Extended:
-        """Return what `extend` would do."""
-        return self._posted(Extended, name, "extend", asdict(more) | {"dry_run": True})
-
-    def extend(self, name: str, more: ExtendArgs) -> int:
-        """Add to a sweep; return how many tasks that adds."""
-        return self._posted(Extended, name, "extend", asdict(more)).tasks
-
-    def retry(self, name: str) -> list[str]:
-        """Let failed tasks wait again; return their keys."""
-        return list(self._posted(Retried, name, "retry").tasks)
-
-    def _posted(self, kind: type[T], name: str, order: str, body: dict[str, Any] | None = None) -> T:
-        return self._decoded(kind, self._connection.post("sweeps", check_name(name), order, body=body))
-
-    def _value(self, kind: type[T], *path: str) -> T:
-        return self._decoded(kind, self._connection.get(*path))
-
-    def _rows(self, kind: Any, *path: str, **query: Any) -> list[Any]:
+    def _rows(self, kind: Any, *path: str, **query: Any) -> Any:
         """Return the rows of every page."""
         rows: list[Any] = []
         while True:
@@ -303,9 +250,9 @@ class HttpClient:
             if not more or not new:
                 return rows
 
-    def _decoded(self, kind: type[T], text: bytes) -> T:
+    def _decoded(self, kind: Any, text: bytes) -> Any:
         try:
-            value: T = decode(kind, text)
+            value = decode(kind, text)
         except SweepError as error:
             raise self._another_version(str(error)) from None
         return value

@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.extensions import KD, trainer_kind
 from sweeps.operations.operation import encode
-from sweeps.query.best import Best
 from sweeps.spec.model import Name
 from sweeps.spec.tables import MOST
 
@@ -27,19 +26,6 @@ class Page(BaseModel, Generic[Row]):
     items: list[Row]
     total: int
     next_offset: int | None
-
-
-class BestShown(BaseModel):
-    """The best point of a sweep.
-
-    said: of a finished sweep its verdict, and where an untuned point was as good. confirmed: whether it is the best
-    mean over fresh seeds; else it is the best of single runs. paste: the point as code, by library.
-    """
-
-    best: Best
-    said: tuple[str, ...]
-    confirmed: bool
-    paste: dict[str, str]
 
 
 class CreateRequest(BaseModel):
@@ -65,18 +51,6 @@ class CreatedSweep(BaseModel):
     tasks: int
 
 
-class ExtendRequest(BaseModel):
-    """By how much a sweep is extended. dry_run: only say what that adds and which look it spends."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    # What is added stays: nothing is taken for a number, or for no, that is none.
-    trials: int = Field(default=0, ge=0, le=MOST, strict=True)
-    seeds: int = Field(default=0, ge=0, le=MOST, strict=True)
-    searches: int = Field(default=0, ge=0, le=MOST, strict=True)
-    dry_run: bool = Field(default=False, strict=True)
-
-
 class Health(BaseModel):
     """That the service is there. version: of kd-sweeps."""
 
@@ -87,6 +61,11 @@ class Health(BaseModel):
 def answer(kind: Any, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a value of a type as a JSON response: FastAPI's own would write NaN as null."""
     return Response(encode(kind, value), status, headers, "application/json")
+
+
+def page_of(kind: Any) -> Any:
+    """Return the type of a page of such rows."""
+    return Page[kind]
 
 
 def page(kind: Any, rows: list[Any], *, total: int, offset: int) -> Response:

@@ -151,7 +151,7 @@ def _workers(now: Status) -> str:
         (row.worker, row.task, f"last step {duration(round(row.idle_s))} ago" if row.alive else "its lease has lapsed")
         for row in now.workers
     ]
-    rows += [(row.worker, row.state, f"seen {duration(round(row.seen_s))} ago") for row in now.others]
+    rows += [(row.worker, row.state, f"seen {duration(round(row.seen_s))} ago") for row in now.idle_workers]
     if not rows:
         return ""
     body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n" for row in rows[:_MOST_WORKERS])
@@ -167,7 +167,7 @@ def _links(view: View) -> str:
         links.append((f"/dashboard/studies/{view.study}", "Search in optuna-dashboard"))
     links += [(f"/api/v1/sweeps/{name}/trials", "Trials (JSON)"), (f"/api/v1/sweeps/{name}", "Status (JSON)")]
     anchors = "".join(f'<a href="{path}">{text}</a> ' for path, text in links)
-    answer = view.status.bits.answer_hash
+    answer = view.status.fingerprints.answer_hash
     hash_note = f'<span class="soft">answer hash <code>{answer}</code></span>' if answer else ""
     return f'<div class="links">{anchors}{hash_note}</div>\n'
 

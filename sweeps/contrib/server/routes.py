@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import cache
 from importlib import metadata
+from inspect import Parameter, Signature
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request, Response
@@ -19,13 +20,13 @@ from storage.records import queries
 from sweeps.contrib.server import models
 from sweeps.contrib.server.metrics import Metrics
 from sweeps.contrib.server.problems import LOG, RESPONSES, check_allowed, problem
-from sweeps.contrib.server.state import PING_S, Name, Serving
+from sweeps.contrib.server.state import PING_S, Name, Served, Serving
 from sweeps.errors import SpecError, SweepError
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete
-from sweeps.operations.operation import AuditAnswer, Counted, ExtendArgs, Extended, Retried
-from sweeps.query.listing import SweepRow, TrialRow
-from sweeps.query.status import Status, WorkerRow
+from sweeps.operations.operation import Operation
+from sweeps.operations.table import FINDINGS, OPERATIONS, SWEEPS, SweepArgs
+from sweeps.query.listing import SweepRow
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import check_name
 from sweeps.spec.tables import MOST
@@ -33,7 +34,6 @@ from sweeps.usecases.logs import POLL_S, Followed
 
 router = APIRouter(prefix="/api/v1", tags=["sweeps"], responses=RESPONSES)
 
-Stage = Annotated[str | None, Query(description="Only the tasks of this stage.", max_length=100)]
 Form = Literal["json", "html", "markdown"]
 _FORMS: dict[str, Form] = {"text/html": "html", "text/markdown": "markdown", "application/json": "json"}
 _drawing = threading.Lock()  # a page takes seconds of a core: one at a time
@@ -48,6 +48,41 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
+def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
+    """Add the route of an operation on one sweep, with everything that OpenAPI says of it."""
+    kind = operation.kind
+
+    def endpoint(served: Served, name: str, limit: int = 100, offset: int = 0, **given: Any) -> Response:
+        values = given.pop("body").model_dump() if operation.body else given
+        answer = served.database.ask(operation, operation.args(name=name, **values))
+        if operation.rows:
+            return models.page(kind, answer[offset : offset + limit], total=len(answer), offset=offset)
+        return models.answer(kind, answer)
+
+    def parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
+        return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
+
+    parameters = [parameter("served", Serving), parameter("name", Name)]
+    if operation.body is not None:
+        parameters.append(parameter("body", operation.body))
+    else:
+        for name, field in operation.args.model_fields.items():
+            if name != "name":
+                query = Query(description=field.description)
+                annotation = Annotated[field.annotation, *field.metadata, query]  # type: ignore[name-defined]
+                parameters.append(parameter(name, annotation, field.default))
+    if operation.rows:
+        parameters += [parameter("limit", models.Limit, 100), parameter("offset", models.Offset, 0)]
+    endpoint.__name__, endpoint.__doc__ = operation.name, operation.summary
+    endpoint.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
+    to.add_api_route(
+        f"/{operation.path}",
+        endpoint,
+        methods=["POST" if operation.changes else "GET"],
+        response_model=models.page_of(kind) if operation.rows else kind,
+    )
+
+
 @router.get("/sweeps", response_model=models.Page[SweepRow])
 def list_sweeps(served: Serving, limit: models.Limit = 100, offset: models.Offset = 0) -> Response:
     """List the sweeps, oldest first."""
@@ -55,47 +90,15 @@ def list_sweeps(served: Serving, limit: models.Limit = 100, offset: models.Offse
     return models.page(SweepRow, rows, total=total, offset=offset)
 
 
-@router.get("/sweeps/{name}", response_model=Status)
-def status(served: Serving, name: Name) -> Response:
-    """Say where a sweep stands: tasks by stage and state, workers, the time left, what failed."""
-    return models.answer(Status, served.database.status(name))
-
-
-@router.get("/sweeps/{name}/best", response_model=models.BestShown)
-def best(served: Serving, name: Name) -> Response:
-    """Return the best temperature and alpha, and how sure they are."""
-    answer = served.database.best(name)
-    point = answer.best
-    body = models.BestShown(best=point, said=answer.said, confirmed=point.confirmed, paste=dict(point.paste))
-    return models.answer(models.BestShown, body)
-
-
-@router.get("/sweeps/{name}/trials", response_model=models.Page[TrialRow])
-def trials(
-    served: Serving, name: Name, stage: Stage = None, limit: models.Limit = 100, offset: models.Offset = 0
-) -> Response:
-    """List the tasks with their trials and results, in the order of the plan."""
-    rows = served.database.trials(name, stage)
-    return models.page(TrialRow, rows[offset : offset + limit], total=len(rows), offset=offset)
-
-
-@router.get("/sweeps/{name}/workers", response_model=models.Page[WorkerRow])
-def workers(served: Serving, name: Name, limit: models.Limit = 100, offset: models.Offset = 0) -> Response:
-    """List every worker that ever worked on a sweep, oldest first."""
-    rows = served.database.workers(name)
-    return models.page(WorkerRow, rows[offset : offset + limit], total=len(rows), offset=offset)
-
-
-@router.get("/sweeps/{name}/audit", response_model=AuditAnswer)
-def audit(served: Serving, name: Name) -> Response:
-    """Compare the plan, the tasks, their attempts and Optuna's trials: nothing lost, nothing counted twice."""
-    return models.answer(AuditAnswer, served.database.audit(name))
+for question in OPERATIONS:
+    if question not in (SWEEPS, FINDINGS) and not question.changes:  # those two have routes of their own
+        add_route(router, question)
 
 
 @router.get("/sweeps/{name}/findings", response_model=Findings)
 def findings(served: Serving, name: Name) -> Response:
     """Return everything that a report is made of, for `kd-sweeps report --url` of the same version."""
-    return models.answer(Findings, _without_half_looks(served.database.findings(name)))
+    return models.answer(Findings, _without_half_looks(served.database.ask(FINDINGS, SweepArgs(name=name))))
 
 
 @router.get(
@@ -113,7 +116,7 @@ def report(
     from sweeps.report.folder import PAGE, files, json_data
     from sweeps.report.page import report as markdown
 
-    results = served.database.findings(name)
+    results = served.database.ask(FINDINGS, SweepArgs(name=name))
     wanted = form or _accepted(request.headers.get("accept", ""))
     if wanted == "html":
         with _drawing:
@@ -226,38 +229,9 @@ def _base(body: models.CreateRequest) -> Spec:
     return preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
 
 
-@steering_router.post("/sweeps/{name}/pause", response_model=Counted)
-def pause(served: Serving, name: Name) -> Response:
-    """Stop starting tasks; running tasks finish. Says how many are running."""
-    return models.answer(Counted, Counted(tasks=served.database.pause(name)))
-
-
-@steering_router.post("/sweeps/{name}/resume", response_model=Counted)
-def resume(served: Serving, name: Name) -> Response:
-    """Go on after a pause or a cancel, from the same point. Says how many tasks are left."""
-    return models.answer(Counted, Counted(tasks=served.database.resume(name)))
-
-
-@steering_router.post("/sweeps/{name}/cancel", response_model=Counted)
-def cancel(served: Serving, name: Name) -> Response:
-    """Stop all workers of a sweep, on every machine. Says how many tasks were taken back."""
-    return models.answer(Counted, Counted(tasks=served.database.cancel(name)))
-
-
-@steering_router.post("/sweeps/{name}/extend", response_model=Extended)
-def extend(served: Serving, name: Name, body: models.ExtendRequest) -> Response:
-    """Add trials, seeds or searches; with dry_run only say what that adds and which look at the test it spends."""
-    more = ExtendArgs(trials=body.trials, seeds=body.seeds, searches=body.searches)
-    planned = served.database.extension(name, more)
-    if not body.dry_run:
-        planned = Extended(tasks=served.database.extend(name, more), look=planned.look)
-    return models.answer(Extended, planned)
-
-
-@steering_router.post("/sweeps/{name}/retry", response_model=Retried)
-def retry(served: Serving, name: Name) -> Response:
-    """Let failed tasks wait again, and those that were skipped because of them. Says which."""
-    return models.answer(Retried, Retried(tasks=tuple(served.database.retry(name))))
+for order in OPERATIONS:
+    if order.changes:
+        add_route(steering_router, order)
 
 
 probes_router = APIRouter(tags=["probes"], responses=RESPONSES)

@@ -197,7 +197,7 @@ class Views:
             status=now,
             best=_best(engine, sweep),
             insight=insight(spec, queries.task_records(engine, sweep.id, keep=())),
-            answer=_answer(engine, sweep) if now.bits.answer_hash else None,
+            answer=_answer(engine, sweep) if now.fingerprints.answer_hash else None,
             study=self._study(sweep.name),
         )
         if view.finished:

@@ -9,6 +9,8 @@ import pytest
 
 from sweeps.contrib.server.client import Event, HttpClient, checked, events
 from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.operations.operation import Args
+from sweeps.operations.table import SWEEPS
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -63,12 +65,12 @@ def test_an_address_may_have_a_path_and_a_slash_at_its_end() -> None:
 def test_the_token_goes_with_each_request_and_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with answering(200, {}, b'{"items": [], "total": 0, "next_offset": null}') as (url, got):
-        assert HttpClient(url, "secret").sweeps() == []
+        assert HttpClient(url, "secret").ask(SWEEPS, Args()) == []
         assert got[0]["authorization"] == "Bearer secret"
         assert "authorization" not in got[0]["path"]
     with answering(302, {"Location": url}, b"") as (from_here, _):
         with pytest.raises(SweepError, match=r"sends on to http://127.0.0.1:.*name that one with --url"):
-            HttpClient(from_here, "secret").sweeps()
+            HttpClient(from_here, "secret").ask(SWEEPS, Args())
         assert len(got) == 1, "nobody was followed with the token"
 
 
@@ -92,7 +94,7 @@ def test_the_token_goes_with_each_request_and_nowhere_else(monkeypatch: pytest.M
 )
 def test_a_refusal_is_an_error_of_ours(status: int, body: bytes, kind: type[Exception], said: str) -> None:
     with answering(status, {}, body) as (url, _), pytest.raises(kind, match=said):
-        HttpClient(url).sweeps()
+        HttpClient(url).ask(SWEEPS, Args())
 
 
 def test_a_service_that_is_away_is_one_line_and_exit_1(kd_sweeps: Run) -> None:
@@ -104,7 +106,7 @@ def test_a_service_that_is_away_is_one_line_and_exit_1(kd_sweeps: Run) -> None:
 @pytest.mark.parametrize("host", [".", f"{'x' * 70}.example"])
 def test_a_name_that_no_host_can_have_is_one_line(host: str) -> None:
     with pytest.raises(SweepError, match=r"cannot use the service http://.*: no host can have this name; --url names"):
-        HttpClient(f"http://{host}").sweeps()
+        HttpClient(f"http://{host}").ask(SWEEPS, Args())
 
 
 @pytest.mark.parametrize("text", ["http://h:8080x", "http://h:99999", "http://[::1"])
@@ -116,7 +118,7 @@ def test_an_address_that_is_nearly_one_is_shown(text: str) -> None:
 
 def test_a_service_that_speaks_no_tls_is_told_as_such() -> None:
     with answering(200, {}, b"") as (url, _), pytest.raises(SweepError, match="no TLS there, so the address may begin"):
-        HttpClient(url.replace("http:", "https:")).sweeps()
+        HttpClient(url.replace("http:", "https:")).ask(SWEEPS, Args())
 
 
 def test_a_service_and_a_storage_are_not_both_given(kd_sweeps: Run) -> None:

@@ -55,7 +55,7 @@ def test_a_finished_sweep_is_one_headline_with_its_hash_and_links_that_lead_some
     assert not _unclosed(page.text)
     assert '<p class="headline">' in page.text
     assert "100 % of the expected work is done" in page.text
-    answer = finished.ask("/api/v1/sweeps/s", token=VIEWER).json["bits"]["answer_hash"]
+    answer = finished.ask("/api/v1/sweeps/s", token=VIEWER).json["fingerprints"]["answer_hash"]
     assert f"<code>{answer}</code>" in page.text
     links = re.findall(r'href="(/[^"]*)"', page.text)
     assert any(link.startswith("/dashboard/studies/") for link in links)

@@ -12,6 +12,7 @@ from sweeps.contrib.server.client import HttpClient as Client
 from sweeps.contrib.server.client import events
 from sweeps.errors import SweepError
 from sweeps.operations.operation import LocalClient
+from sweeps.operations.table import STATUS, TRIALS, SweepArgs, TrialsArgs
 from tests.support.sweeps.small_sweeps import created, start_worker, wait_until
 from tests.support.web.services import TOKENS, VIEWER, serving, serving_program
 
@@ -31,8 +32,8 @@ def test_a_log_that_is_followed_ends_with_its_attempt_and_problems_are_told_befo
     worker = start_worker(storage_url, seconds=1.0)
     try:
         with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
-            wait_until(lambda: bool(database.status("s").workers), "no worker came")
-            key = database.status("s").workers[0].task
+            wait_until(lambda: bool(database.ask(STATUS, SweepArgs(name="s")).workers), "no worker came")
+            key = database.ask(STATUS, SweepArgs(name="s")).workers[0].task
             path = f"/api/v1/sweeps/s/tasks/{key.replace('#', '%23')}/log?follow=true"
             connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
             connection.request("GET", path, headers={"Authorization": f"Bearer {VIEWER}"})
@@ -41,7 +42,7 @@ def test_a_log_that_is_followed_ends_with_its_attempt_and_problems_are_told_befo
             assert answer.headers["Cache-Control"] == "no-store"
             lines = list(Client(service.url, VIEWER).follow("s", key))
             assert lines[0].startswith(f"==> {key} attempt 1: running, worker ")
-            row = next(row for row in database.trials("s") if row.task == key)
+            row = next(row for row in database.ask(TRIALS, TrialsArgs(name="s")) if row.task == key)
             assert row.state == "done", "it ended with the attempt, and not before"
             assert Client(service.url, VIEWER).log("s", key)[0].startswith(f"==> {key} attempt 1: done")
             stream = list(events(line.decode().rstrip("\r\n") for line in answer))
@@ -62,8 +63,8 @@ def test_a_service_that_is_stopped_ends_what_is_followed_and_itself(storage_url:
         worker = start_worker(storage_url, seconds=60.0)
         try:
             database = LocalClient(resolve(storage_url))
-            wait_until(lambda: bool(database.status("s").workers), "no worker came")
-            lines = Client(service.url, VIEWER).follow("s", database.status("s").workers[0].task)
+            wait_until(lambda: bool(database.ask(STATUS, SweepArgs(name="s")).workers), "no worker came")
+            lines = Client(service.url, VIEWER).follow("s", database.ask(STATUS, SweepArgs(name="s")).workers[0].task)
             assert "running" in next(lines)
             assert service.process is not None
             arguments = Path(f"/proc/{service.process.pid}/cmdline")

@@ -10,6 +10,7 @@ from storage.queue import tasks
 from storage.queue.tasks import reap
 from storage.url import resolve
 from sweeps.operations.operation import LocalClient
+from sweeps.operations.table import STATUS, TRIALS, SweepArgs, TrialsArgs
 from tests.support.sweeps import reported_sweeps
 from tests.support.sweeps.small_sweeps import created
 from tests.support.sweeps.storage_sweeps import lapse
@@ -33,10 +34,10 @@ def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
 def test_a_finished_sweep_is_counted(tmp_path: Path) -> None:
     storage_url = reported_sweeps.worked(tmp_path)
     found, database = read(storage_url), LocalClient(resolve(storage_url))
-    for stage, count in database.status("s").stages.items():
+    for stage, count in database.ask(STATUS, SweepArgs(name="s")).stages.items():
         for state in ("done", "waiting", "running", "failed", "cancelled", "skipped", "unavailable"):
             assert found["kd_sweeps_tasks", stage, state, "s"] == getattr(count, state)
-    trials = [row for row in database.trials("s") if row.stage == "search"]
+    trials = [row for row in database.ask(TRIALS, TrialsArgs(name="s")) if row.stage == "search"]
     assert found["kd_sweeps_best_score", "s"] == max(row.score or 0.0 for row in trials)
     assert found["kd_sweeps_task_seconds_count", "search", "s"] == len(trials)
     assert found["kd_sweeps_task_seconds_bucket", "+Inf", "search", "s"] == len(trials)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.operations.operation import LocalClient
+from sweeps.operations.operation import Args, LocalClient
+from sweeps.operations.table import STATUS, SWEEPS, TRIALS, SweepArgs, TrialsArgs
 from tests.support.sweeps.small_sweeps import created
 from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
 
@@ -58,7 +59,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def state(service: Service) -> str:
     """Everything that a question about the sweep answers, without what time changes."""
     database = LocalClient(resolve(f"sqlite:///{service.folder}/s.db"))  # type: ignore[attr-defined]
-    return repr((database.status("s"), database.trials("s"), database.sweeps()))
+    return repr(
+        (
+            database.ask(STATUS, SweepArgs(name="s")),
+            database.ask(TRIALS, TrialsArgs(name="s")),
+            database.ask(SWEEPS, Args()),
+        )
+    )
 
 
 def test_the_list_of_questions_and_orders_is_complete(tmp_path: Path) -> None:

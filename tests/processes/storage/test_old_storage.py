@@ -44,6 +44,24 @@ def _moved(path: tuple[Any, ...]) -> tuple[Any, ...]:
     return (*path[:-1], "best", path[-1]) if moved else path
 
 
+def _as_before(command: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of `best` and of `status` as it was before it became that of the service; of others as it is."""
+    if command == "status":
+        now = {"others" if name == "idle_workers" else name: value for name, value in values.items()}
+        return now | now.pop("fingerprints")
+    if command != "best":
+        return values
+    flat = [
+        values["point"] | values["accuracy"] | {"confirmed": values["confirmed"]},
+        *(one["point"] | one["accuracy"] | {"rank": one["rank"]} for one in values["candidates"] or ()),
+        values["incumbent"] | values["incumbent"]["point"],
+    ]
+    flat[-1].pop("point")
+    kept = {name: values[name] for name in ("sweep", "loss", "answer_hash", "recipe", "paste")}
+    candidates = {} if values["candidates"] is None else {"candidates": flat[1:-1]}
+    return kept | flat[0] | candidates | {"search_best": flat[-1]}
+
+
 Run = Callable[..., tuple[int, str, str]]
 
 
@@ -75,7 +93,7 @@ def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, tmp_path
         assert code == 0
         written = json.loads((DATA / COMMITS[version] / "old" / f"{command}.json").read_text())
         before = {_moved(path): value for path, value in _leaves(written)}
-        found = dict(_leaves(json.loads(out)))
+        found = dict(_leaves(_as_before(command, json.loads(out))))
         assert {path: value for path, value in found.items() if path in before} == {
             path: value for path, value in before.items() if not _told_anew(path)
         } | {path: found[path] for path in before if _told_anew(path) and path in found}, command
@@ -94,7 +112,8 @@ def test_every_command_prints_schema_4_as_it_did(kd_sweeps: Run, storage_url: st
             continue  # the tables of Optuna, which it reads as well, are not placed there
         code, out, err = kd_sweeps(word, name, *options, "-f", "json", "--storage", storage_url)
         assert code == 0, err
-        assert json.loads(out) == json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text()), command
+        written = json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text())
+        assert _as_before(command, json.loads(out)) == written, command
 
 
 def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: Run, storage_url: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ BEST = Best(
     sweep="s",
     loss=LOSS_FORMULA,
     point=POINT,
+    confirmed=True,
     accuracy=ACCURACY,
     candidates=(Candidate(rank=0, point=POINT, accuracy=ACCURACY),),
     incumbent=Incumbent(point=at(4.0, 0.3), score=0.981, task="search#4", trial_number=4),
@@ -57,7 +58,14 @@ def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
     two = describe_best(replace(BEST, accuracy=Estimate(0.974, 0.6, 1.3, 2)))
     assert "validation   97.40 %, n=2, no interval\n" in two
     single = replace(BEST.incumbent, point=at(12.345, 0.12345), trial_number=144)
-    one = replace(BEST, accuracy=Estimate(0.974, None, None, 1), candidates=None, answer_hash=None, incumbent=single)
+    one = replace(
+        BEST,
+        accuracy=Estimate(0.974, None, None, 1),
+        confirmed=False,
+        candidates=None,
+        answer_hash=None,
+        incumbent=single,
+    )
     lines = describe_best(one).splitlines()
     assert lines[3:5] == [
         "validation   97.40 %, n=1: UNCONFIRMED, the best single search trial 144: T = 12.35, alpha = 0.1235,",
@@ -69,7 +77,7 @@ def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
 @pytest.mark.parametrize("shift", range(11))
 def test_what_the_sweep_says_is_wrapped_at_words_and_never_at_a_hyphen(shift: int) -> None:
     said = [f"TRANSFERS: less than 1 point lost{'.' * shift}", " ".join(["digits-rgb"] * 40)]
-    lines = describe_best(BEST, said).splitlines()
+    lines = describe_best(replace(BEST, summary=tuple(said))).splitlines()
     start = next(number for number, line in enumerate(lines) if line.startswith("answer       TRANSFERS"))
     answer = [line[13:] for line in lines[start:] if not line.startswith(("answer hash", "as code"))]
     assert " ".join(answer) == " ".join(said)
@@ -127,12 +135,12 @@ def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
 
 @pytest.mark.usefixtures("terminal")
 def test_best_fits_a_terminal() -> None:
-    assert max(map(len, describe_best(BEST, ["a word " * 40]).splitlines())) <= 80
+    assert max(map(len, describe_best(replace(BEST, summary=("a word " * 40,))).splitlines())) <= 80
 
 
 def test_the_values_stand_in_one_column_however_long_a_searched_name_is() -> None:
     point = Point.of({"temperature": 4.0, "alpha": 0.3, "batch_size": 64, "a_weight_with_a_long_name": 1.5})
-    lines = describe_best(replace(BEST, point=point), ["a word " * 40]).splitlines()
+    lines = describe_best(replace(BEST, point=point, summary=("a word " * 40,))).splitlines()
     start = len("a_weight_with_a_long_name ")
     assert {line[:start].strip() for line in lines} == {
         *("temperature", "alpha", "batch_size", "a_weight_with_a_long_name", "loss", "validation", "incumbent"),

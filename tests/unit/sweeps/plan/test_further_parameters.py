@@ -41,7 +41,8 @@ def test_what_is_searched_is_what_is_trained_and_shown(kd_sweeps: KdSweeps, tmp_
     assert all(all(row[one] for one in names) for row in searched)
     assert {int(row["batch_size"]) for row in searched} <= {32, 64}
     best = json.loads(kd_sweeps("best", "s", "-f", "json")[1])
-    confirmed = {one: best[one] for one in ("temperature", "alpha", *names)}
+    confirmed = best["point"]
+    assert set(confirmed) == {"temperature", "alpha", *names}
     (replayed,) = [row for row in rows if row["arm"] == "best"]
     # the whole tuned point, not T and alpha alone
     assert {name: float(replayed[name]) for name in confirmed} == pytest.approx(confirmed)

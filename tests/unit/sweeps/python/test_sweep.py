@@ -100,8 +100,8 @@ def test_it_answers_what_the_command_line_prints(finished: Sweep, url: str, kd_s
     _, out, _ = kd_sweeps("best", "s", "-f", "json", "--storage", url)
     printed = json.loads(out)
     best = finished.best
-    assert (best.temperature, best.alpha) == (printed["temperature"], printed["alpha"])
-    assert (best.more, best.confirmed, best.accuracy.mean) == ({}, True, printed["mean"])
+    assert (best.temperature, best.alpha) == (printed["point"]["temperature"], printed["point"]["alpha"])
+    assert (best.more, best.confirmed, best.accuracy.mean) == ({}, True, printed["accuracy"]["mean"])
     assert str(best).startswith(f"T = {best.temperature:.4g}, alpha = {best.alpha:.4g}: validation ")
     _, out, _ = kd_sweeps("trials", "s", "-f", "csv", "--storage", url)
     assert list(finished.results.columns) == out.splitlines()[0].split(",")

@@ -13,7 +13,6 @@ from sweeps.errors import SpecError
 from sweeps.findings.surfaces import SearchTrial
 from sweeps.plan.jobs import StudentOutcome
 from sweeps.plan.selection import Candidate, Confirmed, Ranked
-from sweeps.query.best import Best, Incumbent
 from sweeps.query.listing import TrialRow
 from sweeps.report.compare import long_csv
 from sweeps.spec.model import ROLES, override
@@ -94,29 +93,17 @@ def _recorded() -> set[str]:
     """Return what stands beside searched parameters, from the records themselves."""
     point, accuracy = at(1.0, 0.5), Estimate(0.5, None, None, 1)
     candidate = Candidate(point, 0, accuracy)
-    incumbent = Incumbent(point=point, score=0.5, task="search#0", trial_number=0)
-    best = Best(
-        sweep="s",
-        loss="",
-        point=point,
-        accuracy=accuracy,
-        candidates=(candidate,),
-        incumbent=incumbent,
-        answer_hash=None,
-    )
     confirmed = Confirmed(candidate, (candidate,)).as_json()
     row = TrialRow(**dict.fromkeys(one.name for one in fields(TrialRow)))
     (csv_header,) = long_csv([("s", preset("tiny"), [replace(row, state="done", task="search#0", more={})])]).split()[
         :1
     ]
     found = {
-        *best.as_json(),
-        *incumbent.as_json(),
         *confirmed,
         *Ranked(point, 0.5, "").as_json(),
         *csv_header.split(","),
     }
-    for record in (TrialRow, SearchTrial, Macs, Best):
+    for record in (TrialRow, SearchTrial, Macs):
         found |= {one.name for one in fields(record)}
     return found | set(ROLES) | set(StudentOutcome.model_fields)
 

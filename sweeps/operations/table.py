@@ -1,0 +1,266 @@
+"""OPERATIONS: what can be asked and ordered, once; routes, the HTTP client and the commands follow from it.
+
+Slow modules are imported inside the functions: a command answers one question, and pays for that one only.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+
+from storage.audit.audit import Audit
+from storage.records import queries
+from sweeps.operations.operation import Args, LocalClient, Operation
+from sweeps.query.best import Best, best
+from sweeps.query.listing import SweepRow, TrialRow, sweep_rows, trial_rows
+from sweeps.query.status import KEEP, Status, WorkerRow, fingerprints, stage_counts, status, worker_rows
+from sweeps.spec.stored import as_it_stands
+from sweeps.spec.tables import MOST
+
+if TYPE_CHECKING:  # takes a tenth of a second, and most questions are not for findings
+    from sweeps.findings.findings import Findings
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditAnswer:
+    """An audit. unavailable: how many tasks of each stage cannot run here. The rest is empty where rows are damaged.
+
+    answer_hash: None until every task has ended. notes: what people are told of the bits of the answer.
+    """
+
+    audit: Audit
+    unavailable: Mapping[str, int]
+    answer_hash: str | None
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extended:
+    """What an extension adds. tasks: how many. look: which look at the test images it spends, in words."""
+
+    tasks: int
+    look: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """How many tasks that concerns: those that run (pause), are left (resume), or were taken back (cancel)."""
+
+    tasks: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retried:
+    """The keys of the tasks that wait again."""
+
+    tasks: tuple[str, ...]
+
+
+class SweepArgs(Args):
+    """The sweep that is meant."""
+
+    name: str
+
+
+class TrialsArgs(SweepArgs):
+    """stage: only the tasks of this one."""
+
+    stage: Annotated[str | None, Field(description="Only the tasks of this stage.", max_length=100)] = None
+
+
+# What is added stays: nothing is taken for a number, or for no, that is none.
+_More = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+
+
+class ExtendRequest(Args):
+    """By how much a sweep is extended. dry_run: only say what that adds and which look it spends."""
+
+    trials: _More = 0
+    seeds: _More = 0
+    searches: _More = 0
+    dry_run: Annotated[bool, Field(strict=True)] = False
+
+
+class ExtendArgs(ExtendRequest, SweepArgs):
+    """The same, of a sweep."""
+
+
+def _sweeps(client: LocalClient, _: Args) -> Sequence[SweepRow]:
+    with client.engine() as engine:
+        return sweep_rows(engine)
+
+
+def _status(client: LocalClient, args: SweepArgs) -> Status:
+    with client.open(args.name) as (engine, sweep):
+        return status(engine, sweep)
+
+
+def _audit(client: LocalClient, args: SweepArgs) -> AuditAnswer:
+    from sweeps.plan.audit import audit
+
+    with client.open(args.name) as (engine, sweep):
+        result = audit(engine, sweep)
+        if result.violations:  # what is damaged cannot be read
+            return AuditAnswer(audit=result, unavailable={}, answer_hash=None, notes=())
+        hashes = fingerprints(engine, sweep)
+        counts = stage_counts(engine, sweep.id)
+    missing = {stage: count.unavailable for stage, count in counts.items()}
+    notes = tuple(hashes.lines())
+    return AuditAnswer(audit=result, unavailable=missing, answer_hash=hashes.answer_hash, notes=notes)
+
+
+def _workers(client: LocalClient, args: SweepArgs) -> Sequence[WorkerRow]:
+    with client.open(args.name) as (engine, sweep):
+        done = queries.task_records(engine, sweep.id, state="done", keep=KEEP)
+        return worker_rows(engine, sweep, as_it_stands(sweep), done)
+
+
+def _best(client: LocalClient, args: SweepArgs) -> Best:
+    with client.open(args.name) as (engine, sweep):
+        point = best(engine, sweep)
+        if not point.answer_hash:
+            return point
+        from sweeps.findings.findings import load
+        from sweeps.report.answer import badge, headline
+        from sweeps.report.words import display_name, parameter_effect
+
+        findings = load(engine, sweep)
+    source, answer = findings.surfaces[0], f"{badge(findings).text}. {headline(findings)}"
+    effect = parameter_effect(source)
+    more = (f"On {display_name(source.dataset)} {effect}.",) if effect else ()
+    return replace(point, summary=(answer, *more))
+
+
+def _trials(client: LocalClient, args: TrialsArgs) -> Sequence[TrialRow]:
+    with client.open(args.name) as (engine, sweep):
+        return trial_rows(engine, sweep, args.stage)
+
+
+def _findings(client: LocalClient, args: SweepArgs) -> "Findings":
+    from sweeps.findings.findings import load
+
+    with client.open(args.name) as (engine, sweep):
+        return load(engine, sweep)
+
+
+def _steering() -> Any:
+    from sweeps.usecases import steering
+
+    return steering
+
+
+def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
+    more = {"trials": args.trials, "seeds": args.seeds, "searches": args.searches}
+    planned = _steering().extension(client.url, args.name, **more)
+    tasks = planned.tasks if args.dry_run else _steering().extend(client.url, args.name, **more)
+    return Extended(tasks=tasks, look=planned.look)
+
+
+SWEEPS: Operation[Args, Sequence[SweepRow]] = Operation(
+    name="list_sweeps",
+    summary="List the sweeps, oldest first.",
+    args=Args,
+    answer=SweepRow,
+    rows=True,
+    path="sweeps",
+    run=_sweeps,
+)
+STATUS: Operation[SweepArgs, Status] = Operation(
+    name="status",
+    summary="Say where a sweep stands: tasks by stage and state, workers, the time left, what failed.",
+    args=SweepArgs,
+    answer=Status,
+    path="sweeps/{name}",
+    run=_status,
+)
+BEST: Operation[SweepArgs, Best] = Operation(
+    name="best",
+    summary="Return the best temperature and alpha, and how sure they are.",
+    args=SweepArgs,
+    answer=Best,
+    path="sweeps/{name}/best",
+    run=_best,
+)
+TRIALS: Operation[TrialsArgs, Sequence[TrialRow]] = Operation(
+    name="trials",
+    summary="List the tasks with their trials and results, in the order of the plan.",
+    args=TrialsArgs,
+    answer=TrialRow,
+    rows=True,
+    path="sweeps/{name}/trials",
+    run=_trials,
+)
+WORKERS: Operation[SweepArgs, Sequence[WorkerRow]] = Operation(
+    name="workers",
+    summary="List every worker that ever worked on a sweep, oldest first.",
+    args=SweepArgs,
+    answer=WorkerRow,
+    rows=True,
+    path="sweeps/{name}/workers",
+    run=_workers,
+)
+AUDIT: Operation[SweepArgs, AuditAnswer] = Operation(
+    name="audit",
+    summary="Compare the plan, the tasks, their attempts and Optuna's trials: nothing lost, nothing counted twice.",
+    args=SweepArgs,
+    answer=AuditAnswer,
+    path="sweeps/{name}/audit",
+    run=_audit,
+)
+FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
+    name="findings",
+    summary="Return everything that a report is made of, for `kd-sweeps report --url` of the same version.",
+    args=SweepArgs,
+    answer="sweeps.findings.findings:Findings",
+    path="sweeps/{name}/findings",
+    run=_findings,
+)
+PAUSE: Operation[SweepArgs, Counted] = Operation(
+    name="pause",
+    summary="Stop starting tasks; running tasks finish. Says how many are running.",
+    args=SweepArgs,
+    answer=Counted,
+    changes=True,
+    path="sweeps/{name}/pause",
+    run=lambda client, args: Counted(tasks=_steering().pause(client.url, args.name)),
+)
+RESUME: Operation[SweepArgs, Counted] = Operation(
+    name="resume",
+    summary="Go on after a pause or a cancel, from the same point. Says how many tasks are left.",
+    args=SweepArgs,
+    answer=Counted,
+    changes=True,
+    path="sweeps/{name}/resume",
+    run=lambda client, args: Counted(tasks=_steering().resume(client.url, args.name)),
+)
+CANCEL: Operation[SweepArgs, Counted] = Operation(
+    name="cancel",
+    summary="Stop all workers of a sweep, on every machine. Says how many tasks were taken back.",
+    args=SweepArgs,
+    answer=Counted,
+    changes=True,
+    path="sweeps/{name}/cancel",
+    run=lambda client, args: Counted(tasks=_steering().cancel(client.url, args.name)),
+)
+EXTEND: Operation[ExtendArgs, Extended] = Operation(
+    name="extend",
+    summary="Add trials, seeds or searches; with dry_run only say what that adds and which look at the test it spends.",
+    args=ExtendArgs,
+    body=ExtendRequest,
+    answer=Extended,
+    changes=True,
+    path="sweeps/{name}/extend",
+    run=_extend,
+)
+RETRY: Operation[SweepArgs, Retried] = Operation(
+    name="retry",
+    summary="Let failed tasks wait again, and those that were skipped because of them. Says which.",
+    args=SweepArgs,
+    answer=Retried,
+    changes=True,
+    path="sweeps/{name}/retry",
+    run=lambda client, args: Retried(tasks=tuple(_steering().retry(client.url, args.name))),
+)
+OPERATIONS = (SWEEPS, STATUS, BEST, TRIALS, WORKERS, AUDIT, FINDINGS, PAUSE, RESUME, CANCEL, EXTEND, RETRY)
+"""In the order of the API."""

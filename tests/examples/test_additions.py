@@ -1,0 +1,84 @@
+"""One addition of each kind - operation, arm, figure, loss - works with nothing changed but its own place."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import kd.losses
+from kd.losses import builtin
+from storage.url import resolve
+from sweeps.contrib.server import routes
+from sweeps.contrib.server.client import HttpClient
+from sweeps.findings.findings import load
+from sweeps.operations.operation import LocalClient, plain
+from sweeps.operations.table import SweepArgs
+from sweeps.query.listing import open_sweep
+from sweeps.report.folder import files
+from sweeps.spec.model import override, parse
+from sweeps.usecases.create import create_sweep, preset
+from sweeps.workers.backend import DatabaseBackend
+from sweeps.workers.worker import Worker
+from tests.examples.additions import ABSOLUTE, PACE, absolute_term
+from tests.support.web.services import TOKENS, VIEWER, serving
+
+SPEC = {
+    "trainer": {"kind": "tests.examples.additions:KIND"},
+    "source": {"dataset": "digits"},
+    "target": {"dataset": "negative"},
+    "search": {"trials": 3},
+    "confirm": {"rounds": [[1, 2]]},
+    "transfer": {
+        "seeds": 2,
+        "source_arms": ["best", "default"],
+        "target_arms": ["best", "native", "strong", "default"],
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The storage of a finished sweep "s"."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('additions')}/s.db"
+    create_sweep(resolve(url), "s", parse(SPEC, origin="spec", new=True))
+    with Worker(DatabaseBackend.open(resolve(url), "s")) as worker:
+        assert worker.work() == 0
+    return url
+
+
+def test_an_operation_is_answered_here_and_over_http(finished: str, tmp_path: Path) -> None:
+    asked = SweepArgs(name="s")
+    here = LocalClient(resolve(finished)).ask(PACE, asked)
+    assert set(here.seconds) == {"search", "confirm", "native", "transfer"}
+    before = len(routes.router.routes)
+    routes.add_route(routes.router, PACE)
+    try:
+        with serving(finished, folder=tmp_path, tokens=TOKENS) as service:
+            assert HttpClient(service.url, VIEWER).ask(PACE, asked) == here
+            assert service.ask("/api/v1/sweeps/s/pace", token=VIEWER).json == plain(PACE.kind, here)
+            assert service.ask("/api/v1/sweeps/s/pace").status == 401
+    finally:
+        del routes.router.routes[before:]
+
+
+def test_an_arm_is_trained_and_a_figure_stands_on_the_page(finished: str) -> None:
+    with open_sweep(finished, "s") as (engine, sweep):
+        made = files(load(engine, sweep))
+    page = made["report.html"]
+    assert "Strong penalty" in page
+    assert "How many trials each of 2 searches made." in page
+    assert any("trials-made" in name for name in made)
+
+
+def test_a_loss_is_one_row_and_its_term(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, terms = builtin.LOSSES, builtin.TERMS
+    added = {id(rows): {**rows, "absolute": ABSOLUTE}, id(terms): {**terms, "absolute": absolute_term}}
+    for module in [module for name, module in sys.modules.items() if name.split(".")[0] in ("kd", "sweeps")]:
+        for name, value in vars(module).copy().items():
+            if value is rows or value is terms:
+                monkeypatch.setattr(module, name, added[id(value)])
+    spec = override(preset("tiny"), {"training.distillation": "absolute"})
+    assert spec.kind.formula(spec) == ABSOLUTE.formula
+    labels, teacher, student = np.array([0, 1]), np.array([[2.0, 0.0], [0.0, 1.0]]), np.array([[1.0, 0.0], [0.0, 3.0]])
+    assert float(kd.losses.term_of("absolute")(labels, teacher, student, temperature=1.0)) == pytest.approx(0.75)
