@@ -22,7 +22,9 @@ from sweeps.distill.space import search_space
 from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
 from sweeps.workers import attempt
+from sweeps.workers import backend as queue
 from sweeps.workers import worker as workers
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 
 STEPS = ("claim", "ask", "save", "finish", "report", "mark")
@@ -75,7 +77,7 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
     def run(job: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
         nonlocal done, memory
         if done == 0:
-            memory = SamplerInMemory(worker) if with_sampler else None
+            memory = SamplerInMemory(backend) if with_sampler else None
             _start.wait(timeout=120)
         elif memory is not None:
             timings.sampler.append(memory.propose(job.row.payload["sampler_seed"]))
@@ -84,11 +86,12 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
             stop.set()
         return instant(job, params, steps)
 
-    with workers.Worker(resolve(url), name, run=run, stop=stop) as worker:
-        instant = InstantRunner(worker.engine, worker.sweep.id, worker.spec)
+    backend = DatabaseBackend.open(resolve(url), name)
+    with workers.Worker(backend, run=run, stop=stop) as worker:
+        instant = InstantRunner(backend)
         instant.check()
         clock = _Clock()
-        workers.failpoint = attempt.failpoint = clock
+        workers.failpoint = attempt.failpoint = queue.failpoint = clock
         worker.work()
     first, *timings.trials = clock.trials
     timings.cpu = clock.cpu[1:]
@@ -123,10 +126,10 @@ class _Clock:
 class SamplerInMemory:
     """Optuna alone: proposals on the finished trials of the worker's search, without a database."""
 
-    def __init__(self, worker: workers.Worker) -> None:
-        done = queries.task_records(worker.engine, worker.sweep.id, phase="search", state="done", keep=())
+    def __init__(self, backend: DatabaseBackend) -> None:
+        done = queries.task_records(backend.engine, backend.sweep.id, phase="search", state="done", keep=())
         self._past = [Past(task.params, task.score) for task in done if task.params]
-        self._space: Space = search_space(worker.spec)
+        self._space: Space = search_space(backend.spec)
 
     def propose(self, seed: int) -> float:
         """Milliseconds from the question to the point; there is one more finished trial afterwards."""
@@ -146,9 +149,10 @@ def idle_statements(url: str, name: str, *, seconds: float) -> float:
         counted += 1
 
     stop = threading.Event()
-    with workers.Worker(resolve(url), name, run=_nothing, stop=stop) as idle:
+    backend = DatabaseBackend.open(resolve(url), name)
+    with workers.Worker(backend, run=_nothing, stop=stop) as idle:
         ender = threading.Timer(seconds + 5, stop.set)
-        threading.Timer(5, lambda: event.listen(idle.engine, "before_cursor_execute", count)).start()
+        threading.Timer(5, lambda: event.listen(backend.engine, "before_cursor_execute", count)).start()
         ender.start()
         idle.work()
     return counted * 60 / seconds

@@ -26,7 +26,7 @@ from storage.db.transaction import write
 from storage.queue.phases import close_if_over
 from storage.records import queries
 from storage.studies.space import study_name
-from storage.tables import TaskRecord
+from storage.tables import SweepRecord, TaskRecord
 from sweeps.distill.presets import preset
 from sweeps.distill.session import KdTrainer, trained
 from sweeps.plan.jobs import read_job
@@ -35,6 +35,7 @@ from sweeps.spec.model import Spec, override
 from sweeps.trainers.protocol import Progress, Run, Steps, Trained
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.attempt import as_stored
+from sweeps.workers.backend import DatabaseBackend, Results
 from sweeps.workers.runner import TaskRunner
 from tests.support.postgres_server import PostgresServer, running_server
 
@@ -112,9 +113,9 @@ def opened(kind: str) -> Iterator[Database]:
 class InstantRunner(TaskRunner):
     """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
 
-    def __init__(self, engine: Engine, sweep_id: int, spec: Spec) -> None:
-        super().__init__(engine, sweep_id, spec)
-        self.trainer = _Instant(KdTrainer(spec, self))
+    def __init__(self, results: Results) -> None:
+        super().__init__(results)
+        self.trainer = _Instant(KdTrainer(self.spec, self))
 
 
 class _Instant:
@@ -173,12 +174,11 @@ def spec_of(tasks: int) -> Spec:
 
 def write_finished(url: URL, name: str, *, tasks: int) -> Counter[str]:
     """Make the sweep and finish it but for the last hundredth. Returns how many tasks are in each state."""
-    spec = spec_of(tasks)
-    create_sweep(url, name, spec)
+    create_sweep(url, name, spec_of(tasks))
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, name)
-        writer = _Writer(engine, sweep.id, name, spec)
+        writer = _Writer(engine, sweep)
         for phase in queries.phase_records(engine, sweep.id):  # in plan order: each finds what it needs closed
             found = queries.task_records(engine, sweep.id, phase=phase.name)
             if phase.name == "transfer:target":
@@ -193,9 +193,10 @@ def write_finished(url: URL, name: str, *, tasks: int) -> Counter[str]:
 class _Writer:
     """Finishes tasks as a worker would have, a phase in one transaction."""
 
-    def __init__(self, engine: Engine, sweep_id: int, name: str, spec: Spec) -> None:
-        self._engine, self._name, self._spec = engine, name, spec
-        self._run = InstantRunner(engine, sweep_id, spec)
+    def __init__(self, engine: Engine, sweep: SweepRecord) -> None:
+        results = DatabaseBackend(engine, sweep)
+        self._engine, self._name, self._spec = engine, sweep.name, results.spec
+        self._run = InstantRunner(results)
         self._random = random.Random(0)
         self._numbers: dict[str, count[int]] = {}  # of the trials, by study
         self._ended = count()

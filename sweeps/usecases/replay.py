@@ -14,8 +14,8 @@ from storage.tables import SweepRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
 from sweeps.plan.jobs import AnyJob, StudentOutcome, TeacherOutcome, read_job
-from sweeps.spec.stored import stored_spec
 from sweeps.trainers.protocol import Steps
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.environment import one_thread
 from sweeps.workers.runner import Outcome, TaskRunner
 
@@ -71,7 +71,7 @@ def replay(
         SweepError: the data here are others than those of the sweep.
     """
     one_thread()  # as workers do: the number of threads may decide about the last bits
-    runner = TaskRunner(engine, sweep.id, stored_spec(sweep), read_only=True)
+    runner = TaskRunner(DatabaseBackend(engine, sweep), read_only=True)
     runner.check()
     with _without_noise():
         for job in jobs:

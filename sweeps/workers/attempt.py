@@ -17,20 +17,14 @@ from typing import Any
 from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_room
 from storage.errors import NotAStorage, StorageFull, StudyMissing, StudyMixed, Unreachable
 from storage.failpoints import failpoint
-from storage.queue import tasks
-from storage.records import queries
-from storage.studies.ownership import owner_of
-from storage.studies.reconcile import mark_reported
-from storage.studies.space import study_name
-from storage.studies.studies import Studies
-from storage.tables import LOST, SweepRecord, TaskRecord
+from storage.tables import LOST, TaskRecord
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import local
 from sweeps.plan.jobs import AnyJob, read_job
-from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.trainers.protocol import Steps
+from sweeps.workers.backend import Backend
 from sweeps.workers.environment import provenance
 from sweeps.workers.heartbeat import Heartbeat
 from sweeps.workers.logs import LogTail, error_text, logged, redact, traceback_text
@@ -110,9 +104,7 @@ class Attempts:
 
     def __init__(
         self,
-        studies: Studies,
-        sweep: SweepRecord,
-        spec: Spec,
+        backend: Backend,
         worker: str,
         *,
         run: Runner,
@@ -120,16 +112,14 @@ class Attempts:
         stop: threading.Event,
     ) -> None:
         self.finished = 0
-        self._studies, self._engine = studies, studies.engine
-        self._sweep, self._spec, self._worker = sweep, spec, worker
-        self._owner = owner_of(self._engine, sweep.id)
+        self._backend, self._worker = backend, worker
         self._run, self._stop = run, stop
-        self._log = LogTail(log_file, self._engine.url)
+        self._log = LogTail(log_file, self._backend.url)
         self._failures_in_a_row = 0
 
     def give_back(self, claim: TaskRecord) -> None:
         """Release a task in the middle of a step, from another thread."""
-        if tasks.release(self._engine, claim, log=self._log.read()):
+        if self._backend.release(claim, log=self._log.read()):
             log.info("%s given back in the middle of a step", claim.key)
 
     def make(self, claim: TaskRecord) -> None:
@@ -141,7 +131,7 @@ class Attempts:
         """
         self._log.begin()
         log.info("%s attempt %d", claim.key, claim.attempt)
-        deadline_s = self._spec.limits.of(claim.stage, queries.durations(self._engine, self._sweep.id, claim.stage))
+        deadline_s = self._backend.deadline_s(claim.stage)
         overdue = StepTimeout(f"no step for {duration(deadline_s)} (limits.{claim.stage})")
 
         def check() -> None:
@@ -159,11 +149,9 @@ class Attempts:
 
         steps = Steps(check, logged(claim.key))
         lease = Heartbeat(
-            self._engine,
+            self._backend,
             claim,
             steps,
-            interval_s=self._spec.lease.interval_s,
-            lease_s=self._spec.lease.seconds,
             deadline_s=deadline_s,
             read_log=self._log.read,
             on_hung=on_hung,
@@ -173,87 +161,70 @@ class Attempts:
                 self._ask_run_finish(claim, steps)
             self._failures_in_a_row = 0
         except Interrupted:
-            tasks.release(self._engine, claim, log=self._log.read())
+            self._backend.release(claim, log=self._log.read())
             log.info("%s given back", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
         except (StudyMissing, StudyMixed, NotAStorage):
-            tasks.release(self._engine, claim)  # another tool changed something: no attempt of a task is to blame
+            self._backend.release(claim)  # another tool changed something: no attempt of a task is to blame
             raise
         except Exception as error:
             self._fail(claim, error)
 
     def _ask_run_finish(self, claim: TaskRecord, steps: Steps) -> None:
         started, job = time.perf_counter(), read_job(claim)
-        study = study_name(self._sweep.name, claim.stage)
-        attrs = attributes(
-            self._spec,
-            job.work,
-            key=claim.key,
-            stage=claim.stage,
-            attempt=claim.attempt,
-            worker=self._worker,
-            retry_of=claim.retry_of,
-        )
-        params = resolve_point(self._engine, self._spec, job)
-        space = space_of(self._spec, claim.stage)
-        trial = self._studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
-        failpoint("asked")
-        if not tasks.save_trial(self._engine, claim, study=study, number=trial.number, params=trial.params):
+        trial = self._backend.start(claim, job, self._worker)
+        if trial is None:
             raise _taken(claim)
-        failpoint("saved")
         with steps.watched():
             outcome = self._run(job, trial.params, steps)
         failpoint("ran")
         if not math.isfinite(outcome.score):
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
         stored = as_stored(job, outcome, wall_s=time.perf_counter() - started, worker=self._worker)
-        if not tasks.finish(self._engine, claim, outcome=stored, score=outcome.score, log=self._log.read()):
+        if not self._backend.finish(claim, outcome=stored, score=outcome.score, log=self._log.read()):
             raise _taken(claim)
         failpoint("finished")
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        self._studies.tell(study, trial.number, state="COMPLETE", **stored["trial"], required=attrs)
-        failpoint("reported")
-        mark_reported(self._engine, claim.id, claim.attempt)
-        failpoint("marked")
+        self._backend.report(claim, trial, stored["trial"])
 
     def _fail(self, claim: TaskRecord, error: Exception) -> None:
         kind = self._record(claim, error)
         if isinstance(error, StorageFull):
             raise error  # it says itself what to do
         if kind in STOPPING:
-            lack = redact(lack_of(error), self._engine.url)
+            lack = redact(lack_of(error), self._backend.url)
             raise SweepError(
                 f"this worker stops: {claim.key} needs what this machine has not: {lack}; nothing is lost."
-                f" Fix that, then type: {local().launch(self._sweep.name)}"
+                f" Fix that, then type: {local().launch(self._backend.name)}"
             )
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
-            last = redact(error_text(error), self._engine.url)
+            last = redact(error_text(error), self._backend.url)
             raise SweepError(
                 f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
-                f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._sweep.name)}"
+                f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._backend.name)}"
             )
 
     def _record(self, claim: TaskRecord, error: Exception) -> str:
         """Store how an attempt failed; return the class of the failure."""
         kind = class_of(error, claim.stage)
         text = f"{type(error).__name__}: {error_text(error)}" if kind == "error" else error_text(error)
-        reason = redact(text, self._engine.url)  # from here it goes into tables, logs, archives and terminals
+        reason = redact(text, self._backend.url)  # from here it goes into tables, logs, archives and terminals
         trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
         log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
         details: dict[str, Any] = {
             "reason": reason,
             "error_class": kind,
-            "trace": traceback_text(error, self._engine.url),
+            "trace": traceback_text(error, self._backend.url),
             "log": self._log.read(),
         }
         try:
             if kind == MACHINE:
-                tasks.release(self._engine, claim, **details)
+                self._backend.release(claim, **details)
             else:
-                tasks.fail(self._engine, claim, cap=cap_of(kind, self._spec), **details)
+                self._backend.fail(claim, cap=cap_of(kind, self._backend.spec), **details)
         except Unreachable as lost:
             log.warning("%s: could not record the failure either (%s); its lease will lapse", claim.key, lost)
         return kind

@@ -16,9 +16,9 @@ from types import TracebackType
 import sqlalchemy
 
 from storage.errors import NotAStorage, StorageError
-from storage.queue import tasks
 from storage.tables import TaskRecord
 from sweeps.trainers.protocol import Steps
+from sweeps.workers.backend import Backend
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ PARENT_PIPE_VARIABLE = "KD_SWEEPS_LEASH"  # in the environment of a worker whose
 
 
 class Heartbeat:
-    """Renew one claim's lease every interval_s while the with-block runs.
+    """Renew one claim's lease while the with-block runs.
 
     `lost` is set once another worker took the task, `overdue` once it has made no step for deadline_s. A task checks
     both at its steps. A task whose step never ends takes its process with it: nothing else ends a compiled step.
@@ -53,20 +53,18 @@ class Heartbeat:
 
     def __init__(
         self,
-        engine: sqlalchemy.Engine,
+        backend: Backend,
         claim: TaskRecord,
         steps: Steps,
         *,
-        interval_s: float,
-        lease_s: float,
         deadline_s: float,
         read_log: Callable[[], str | None] = lambda: None,
         on_hung: Callable[[], None] = lambda: None,
     ) -> None:
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.gone: NotAStorage | None = None
-        self._engine, self._claim, self._steps = engine, claim, steps
-        self._interval_s, self._lease_s, self._deadline_s = interval_s, lease_s, deadline_s
+        self._backend, self._claim, self._steps = backend, claim, steps
+        self._interval_s, self._deadline_s = backend.spec.lease.interval_s, deadline_s
         self._read_log, self._on_hung, self._logged = read_log, on_hung, ""
         self._failed = 0  # renewals in a row
         self._done = threading.Event()
@@ -109,7 +107,7 @@ class Heartbeat:
         try:
             log_now = self._read_log()
             changed = None if log_now == self._logged else log_now
-            if not tasks.renew(self._engine, self._claim, self._lease_s, idle_s=self._steps.idle_s, log=changed):
+            if not self._backend.renew(self._claim, idle_s=self._steps.idle_s, log=changed):
                 self.lost.set()
             self._logged, self._failed = log_now or "", 0
         except NotAStorage as error:

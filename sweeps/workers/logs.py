@@ -220,7 +220,7 @@ class LogTail:
         url: of the storage, whose password is left out.
     """
 
-    def __init__(self, path: Path | None, url: URL) -> None:
+    def __init__(self, path: Path | None, url: URL | None) -> None:
         self._path, self._url = path, url
         self._from = 0
 

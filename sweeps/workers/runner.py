@@ -6,14 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy
-
 from storage.errors import BlobCorrupt
-from storage.records import artifacts, queries
 from sweeps.plan import jobs
 from sweeps.plan.phases import kept_student_key
-from sweeps.spec.model import Spec
 from sweeps.trainers.protocol import Finished, Point, Run, RunKind, Steps, Trained
+from sweeps.workers.backend import Results
 from sweeps.workers.logs import redact
 
 log = logging.getLogger(__name__)
@@ -52,10 +49,10 @@ class TaskRunner:
         read_only: models and logits are hashed, not stored: for who trains again only to compare.
     """
 
-    def __init__(self, engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, *, read_only: bool = False) -> None:
+    def __init__(self, results: Results, *, read_only: bool = False) -> None:
         """Nothing is loaded before it is needed."""
-        self.engine, self.sweep_id, self.spec, self.read_only = engine, sweep_id, spec, read_only
-        self.trainer = spec.kind.open(spec, self)
+        self.spec, self._results, self._read_only = results.spec, results, read_only
+        self.trainer = self.spec.kind.open(self.spec, self)
         self._steps = Steps()
 
     def __call__(self, job: jobs.AnyJob, params: Mapping[str, Any], steps: Steps) -> Outcome:
@@ -102,28 +99,27 @@ class TaskRunner:
         assert job.outcome is not None
         digest, steps = job.outcome.blobs[name], self._steps
         try:
-            return artifacts.get(self.engine, digest)
+            return self._results.get(digest)
         except BlobCorrupt as error:
             log.warning("%s of %s: %s; making it again here", name, job.key, error)
         self(job, job.row.params or {}, steps)
-        return artifacts.get(self.engine, digest)
+        return self._results.get(digest)
 
     def once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return what the first run of the sweep that asked for it has made; it is stored among the selections."""
-        stored = artifacts.get_selection(self.engine, self.sweep_id, name)
+        stored = self._results.selection(name)
         if stored is None:
             value = dict(make())
-            stored = value if self.read_only else artifacts.freeze_selection(self.engine, self.sweep_id, name, value)
+            stored = value if self._read_only else self._results.freeze(name, value)
         return stored
 
     def _done(self, kind: RunKind | None) -> list[jobs.AnyJob]:
         stage = None if kind is None else _STAGES.get(kind)
-        rows = queries.task_records(self.engine, self.sweep_id, stage=stage, state="done")
-        return [job for job in map(jobs.read_job, rows) if kind in (None, _KINDS[type(job.work)])]
+        return [job for job in map(jobs.read_job, self._results.done(stage)) if kind in (None, _KINDS[type(job.work)])]
 
     def _kept(self, data: bytes) -> str:
         """Store bytes; return their digest."""
-        return hashlib.sha256(data).hexdigest() if self.read_only else artifacts.put(self.engine, data)
+        return hashlib.sha256(data).hexdigest() if self._read_only else self._results.put(data)
 
     def _outcome(
         self, job: jobs.AnyJob, run: Run, params: Mapping[str, Any], trained: Trained, test: float | None
@@ -154,7 +150,7 @@ class TaskRunner:
     def _redacted(self, value: Any) -> Any:
         """Leave passwords out of every text: a user's model or layer may have said it."""
         if isinstance(value, str):
-            return redact(value, self.engine.url)
+            return redact(value, self._results.url)
         if isinstance(value, Mapping):
             return {name: self._redacted(inner) for name, inner in value.items()}
         return value

@@ -16,17 +16,11 @@ import sqlalchemy
 
 from storage.errors import StorageError, SweepNotFound
 from storage.failpoints import failpoint
-from storage.queue import tasks, workers
-from storage.queue.notify import listen
-from storage.records import queries
-from storage.studies.reconcile import reconcile, report_ended
-from storage.studies.studies import open_studies
 from storage.tables import LOST, TaskRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.spec.model import Spec
-from sweeps.spec.stored import stored_spec
 from sweeps.workers.attempt import Attempts, Runner, cap_of
+from sweeps.workers.backend import Backend, DatabaseBackend
 from sweeps.workers.environment import provenance
 from sweeps.workers.heartbeat import StopSignals
 from sweeps.workers.logs import about, redact
@@ -45,8 +39,7 @@ class Worker:
     """Works on one sweep in this process until nothing is waiting or running.
 
     Args:
-        url: of the storage.
-        name: of the sweep.
+        backend: of the sweep; it is closed with the worker.
         run: what runs a task; None is the real thing (`sweeps.workers.runner.TaskRunner`).
         worker: its name in the tables of workers and attempts.
         log_file: that this process logs to; its end is stored with each attempt. None: there is none.
@@ -55,32 +48,21 @@ class Worker:
 
     def __init__(
         self,
-        url: sqlalchemy.URL,
-        name: str,
+        backend: Backend,
         *,
         run: Runner | None = None,
         worker: str | None = None,
         log_file: Path | None = None,
         stop: threading.Event | None = None,
     ) -> None:
-        self.studies = open_studies(url)
-        self.engine = self.studies.engine
-        self.worker = worker or worker_id()
+        self.backend, self.worker = backend, worker or worker_id()
         self._stop = stop or threading.Event()
         try:
-            self.sweep = queries.find_sweep(self.engine, name)
-            self.spec: Spec = stored_spec(self.sweep)
             self._attempts = Attempts(
-                self.studies,
-                self.sweep,
-                self.spec,
-                self.worker,
-                run=run or self._task_runner(),
-                log_file=log_file,
-                stop=self._stop,
+                backend, self.worker, run=run or self._task_runner(), log_file=log_file, stop=self._stop
             )
         except BaseException:
-            self.studies.close()
+            backend.close()
             raise
         self._claim: TaskRecord | None = None
         self._repair_at = -float("inf")
@@ -88,7 +70,7 @@ class Worker:
     def _task_runner(self) -> Runner:
         from sweeps.workers.runner import TaskRunner
 
-        runner = TaskRunner(self.engine, self.sweep.id, self.spec)
+        runner = TaskRunner(self.backend)
         runner.check()  # a worker without the data stops before it claims anything
         return runner
 
@@ -99,7 +81,7 @@ class Worker:
 
     def close(self) -> None:
         """Give the database connections back."""
-        self.studies.close()
+        self.backend.close()
 
     def __enter__(self) -> "Worker":
         return self
@@ -114,35 +96,25 @@ class Worker:
             SweepError: the sweep is cancelled, or this machine lacks something or keeps failing.
             storage.errors.StorageError: the database needs a person, or has been gone for too long.
         """
-        refuse_cancelled(self.sweep.name, queries.outlook(self.engine, self.sweep.id).state)
-        origin = provenance()
-        workers.sign_in(
-            self.engine, self.sweep.id, self.worker, host=platform.node(), pid=os.getpid(), provenance=origin
-        )
+        refuse_cancelled(self.backend.name, self.backend.outlook().state)
+        self.backend.sign_in(self.worker, provenance())
         reason: str | None = "it ended by an error; see its log"
         try:
             code, reason = self._work(), None
         except (SweepError, StorageError) as error:
-            reason = redact(str(error), self.engine.url)
+            reason = redact(str(error), self.backend.url)
             raise
         finally:
             with contextlib.suppress(StorageError):  # it may be the database that is gone
-                workers.sign_out(self.engine, self.sweep.id, self.worker, reason=reason)
+                self.backend.sign_out(self.worker, reason)
         return code
 
     def _work(self) -> int:
-        with listen(self.engine, self.sweep.id, stop=self._stop) as listener:
+        with self.backend.listen(self._stop) as listener:
             while not self._stop.is_set():
                 self._repair()
                 listener.clear()  # before the look: what comes after it is heard again
-                self._claim = tasks.claim(
-                    self.engine,
-                    self.sweep.id,
-                    worker=self.worker,
-                    host=platform.node(),
-                    pid=os.getpid(),
-                    lease_s=self.spec.lease.seconds,
-                )
+                self._claim = self.backend.claim(self.worker)
                 if self._claim is not None:
                     failpoint("claimed")
                     listener.reset_backoff()
@@ -152,7 +124,7 @@ class Worker:
                 elif self._nothing_left():
                     return 0
                 else:
-                    listener.wait(most_s=self.spec.lease.interval_s)
+                    listener.wait(most_s=self.backend.spec.lease.interval_s)
         return STOPPED
 
     def give_back(self) -> None:
@@ -161,36 +133,22 @@ class Worker:
             self._attempts.give_back(claim)
 
     def _nothing_left(self) -> bool:
-        left = queries.outlook(self.engine, self.sweep.id)
+        left = self.backend.outlook()
         if left.state == "deleted":
-            raise SweepNotFound(f"sweep {self.sweep.name} was deleted while this worker was running")
+            raise SweepNotFound(f"sweep {self.backend.name} was deleted while this worker was running")
         if left.unended:
             return False
-        reconcile(self.studies, self.engine, self.sweep.id)
+        self.backend.reconcile()
         log.info("nothing is left to do (%s): %d tasks finished here", left.state, self.finished)
         return True
 
     def _repair(self) -> None:
-        """Free the tasks of dead workers and report what they left unreported.
-
-        Once per lease interval, by one of all workers of the sweep. One that has just started takes every lapsed lease;
-        later a worker takes what had lapsed at the look before. Else the first one after a time in which none could
-        renew (the disk was full, the laptop slept, the clock was set) would take the tasks of the others.
-        """
+        """Repair what dead workers left behind, once per lease interval."""
         if time.monotonic() < self._repair_at:
             return
-        first = self._repair_at < 0
-        self._repair_at = time.monotonic() + self.spec.lease.interval_s
-        interval_s, lease_s = self.spec.lease.interval_s, self.spec.lease.seconds
-        before = workers.take_repair(self.engine, self.sweep.id, self.worker, every_s=interval_s)
-        if before is None:
-            return
-        lapsed_before, cap = None if first else before, cap_of(LOST, self.spec)
-        for key, attempt, worker in tasks.reap(
-            self.engine, self.sweep.id, cap=cap, lease_s=lease_s, lapsed_before=lapsed_before
-        ):
-            log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, worker)
-        report_ended(self.studies, self.engine, self.sweep.id)
+        first, spec = self._repair_at < 0, self.backend.spec
+        self._repair_at = time.monotonic() + spec.lease.interval_s
+        self.backend.repair(self.worker, first=first, cap=cap_of(LOST, spec))
 
 
 def refuse_cancelled(name: str, state: str) -> None:
@@ -210,7 +168,9 @@ def run_worker(
     """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps. Returns its exit code."""
     with (
         StopSignals() as stop,
-        Worker(url, name, run=run, worker=worker, log_file=log_file, stop=stop.requested) as instance,
+        Worker(
+            DatabaseBackend.open(url, name), run=run, worker=worker, log_file=log_file, stop=stop.requested
+        ) as instance,
     ):
         stop.on_overdue = instance.give_back
         code = instance.work()

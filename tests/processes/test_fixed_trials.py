@@ -16,6 +16,7 @@ from storage.url import resolve
 from sweeps import report
 from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import Spec, override
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.in_process import jobs_in_process
@@ -37,14 +38,15 @@ def worked(url: str, spec: Spec, *, trained: Callable[[AnyJob], bool]) -> dict[s
     """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
     storage = created(url, spec)
     engine = open_engine(storage)
-    real = TaskRunner(engine, queries.find_sweep(engine, "s").id, spec)
+    sweep = queries.find_sweep(engine, "s")
+    real = TaskRunner(DatabaseBackend(engine, sweep))
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return (real if trained(claim) else quadratic)(claim, params, on_step)
 
-    with Worker(storage, "s", run=run) as worker:
+    with Worker(DatabaseBackend.open(storage, "s"), run=run) as worker:
         worker.work()
-    tasks = {task.key: task for task in queries.task_records(engine, real.sweep_id)}
+    tasks = {task.key: task for task in queries.task_records(engine, sweep.id)}
     engine.dispose()
     return tasks
 

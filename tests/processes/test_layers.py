@@ -17,6 +17,7 @@ from sweeps.distill.presets import preset
 from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
@@ -87,12 +88,12 @@ def home(tmp_path: Path) -> Path:
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         outcome = quadratic(claim, params, on_step)
         if claim.key == "transfer#source.best.0":
-            return changed(outcome, blobs={"model": artifacts.put(worker.engine, b"the bytes of a model")})
+            return changed(outcome, blobs={"model": artifacts.put(worker.backend.engine, b"the bytes of a model")})
         return outcome
 
-    worker = Worker(url, "s", run=run)
+    worker = Worker(DatabaseBackend.open(url, "s"), run=run)
     assert worker.work() == 0
-    worker.engine.dispose()
+    worker.backend.engine.dispose()
     return folder
 
 

@@ -12,6 +12,7 @@ from storage.url import resolve
 from sweeps.distill.presets import preset
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.reported_sweeps import run
@@ -29,7 +30,7 @@ def test_the_lines_for_curl_work_as_they_stand(tmp_path: Path) -> None:
     assert block is not None
     url = resolve(f"sqlite:///{tmp_path}/s.db")
     create_sweep(url, "demo", override(preset("tiny"), {"transfer.seeds": 3}))
-    with Worker(url, "demo", run=run) as worker:
+    with Worker(DatabaseBackend.open(url, "demo"), run=run) as worker:
         assert worker.work() == 0
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS) as service:
         done = subprocess.run(

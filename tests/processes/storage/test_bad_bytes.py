@@ -12,6 +12,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.tables import SCHEMA_VERSION
 from storage.url import resolve
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
@@ -61,7 +62,7 @@ def damage(url: str, *statements: str) -> None:
 
 
 def work(url: str) -> None:
-    with Worker(resolve(url), "s", run=quadratic) as worker:
+    with Worker(DatabaseBackend.open(resolve(url), "s"), run=quadratic) as worker:
         assert worker.work() == 0
 
 

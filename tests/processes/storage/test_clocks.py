@@ -13,6 +13,7 @@ from storage.records import queries
 from storage.tables import TaskRecord
 from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.faults.crews import Nursery
@@ -43,19 +44,21 @@ def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to
 
     def run(claim: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
         if not neighbours:
-            mine = tasks.claim(worker.engine, claim.row.sweep_id, worker="neighbour", host="h", pid=1, lease_s=60)
+            mine = tasks.claim(
+                worker.backend.engine, claim.row.sweep_id, worker="neighbour", host="h", pid=1, lease_s=60
+            )
             assert mine is not None
             neighbours.append(mine)
-            with worker.engine.begin() as connection:  # an hour forward: all that was written is older
+            with worker.backend.engine.begin() as connection:  # an hour forward: all that was written is older
                 connection.execute(sqlalchemy.text("UPDATE attempts SET lease_until = lease_until - 3600"))
                 connection.execute(sqlalchemy.text("UPDATE sweeps SET repaired_at = repaired_at - 3600"))
             time.sleep(worker.spec.lease.interval_s)  # before the next task the worker looks again
         elif not kept:
-            kept.append(tasks.renew(worker.engine, neighbours[0], 60))
-            tasks.release(worker.engine, neighbours[0])
+            kept.append(tasks.renew(worker.backend.engine, neighbours[0], 60))
+            tasks.release(worker.backend.engine, neighbours[0])
         return quadratic(claim, params, steps)
 
-    with Worker(url, "s", run=run) as worker:
+    with Worker(DatabaseBackend.open(url, "s"), run=run) as worker:
         assert worker.work() == 0
     assert kept == [True]
 

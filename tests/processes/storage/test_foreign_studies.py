@@ -23,6 +23,7 @@ from sweeps.query.listing import open_sweep
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.run import publish
 from sweeps.usecases.steering import delete, reap_now
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.worker import Worker
 from tests.support.old_storages import unpack
 from tests.support.sweeps.planted_sweeps import work
@@ -119,7 +120,7 @@ def test_neither_does_a_copy_of_a_study_of_ours_count_as_left_by_a_create(storag
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
 def test_a_study_that_another_program_put_in_the_place_of_ours_is_left_alone(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url)
-    with Worker(url, "s", run=quadratic) as worker:
+    with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
         for name in REPLACED:
             replace_by_foreign(storage_url, name)
         before = {name: content(storage_url, name) for name in REPLACED}

@@ -19,6 +19,7 @@ from storage.url import resolve
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.trainers.protocol import Steps
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.heartbeat import GRACE_S, HUNG, PARENT_PIPE_VARIABLE, Heartbeat
 from sweeps.workers.worker import run_worker
 from tests.support.launches import environment
@@ -33,7 +34,8 @@ def attempt(url: str, how: str) -> None:
         claim = tasks.claim(engine, sweep.id, worker="w", host="h", pid=os.getpid(), lease_s=60)
         assert claim is not None
         steps = Steps()
-        with Heartbeat(engine, claim, steps, interval_s=0.2, lease_s=60, deadline_s=600) as heart:
+        backend = DatabaseBackend(engine, sweep, spec=override(SMALL, {"lease.interval_s": 0.2}))
+        with Heartbeat(backend, claim, steps, deadline_s=600) as heart:
             workers.cancel(engine, sweep.id)
             assert heart.lost.wait(20)
             Path(f"{resolve(url).database}.lost").touch()

@@ -16,6 +16,7 @@ from storage.records import artifacts, queries
 from storage.tables import TaskRecord, attempts, tasks
 from storage.url import resolve
 from sweeps.spec.model import Spec
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -49,18 +50,20 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
             raise ValueError("a first try that failed")
         outcome = quadratic(claim, params, on_step)
         if claim.row.stage == "teachers":
-            return changed(outcome, blobs={"logits": artifacts.put(worker.engine, claim.key.encode() * 50)})
+            return changed(outcome, blobs={"logits": artifacts.put(worker.backend.engine, claim.key.encode() * 50)})
         return outcome
 
-    with Worker(created(url, spec, name=name), name, run=run, worker="host-1-abcd") as worker:
-        sign_in(worker.engine, worker.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"})
+    with Worker(DatabaseBackend.open(created(url, spec, name=name), name), run=run, worker="host-1-abcd") as worker:
+        sign_in(
+            worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"}
+        )
         try:
             assert worker.work() == 0
         except Killed:
             pass
         else:
-            sign_out(worker.engine, worker.sweep.id, "host-1-abcd", reason=None)
-        with write(worker.engine) as connection:
+            sign_out(worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", reason=None)
+        with write(worker.backend.engine) as connection:
             first = sqlalchemy.select(tasks.c.id).where(tasks.c.key == "search#1").scalar_subquery()
             told = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
             connection.execute(told.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))

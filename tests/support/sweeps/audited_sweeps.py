@@ -15,6 +15,7 @@ from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
 from sweeps.usecases.steering import extend
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -43,13 +44,13 @@ def _finish(url: sqlalchemy.URL) -> None:
             raise RuntimeError("out of luck")
         outcome = quadratic(claim, params, on_step)
         if claim.row.stage == "teachers":
-            return changed(outcome, blobs={"logits": artifacts.put(worker.engine, claim.key.encode() * 100)})
+            return changed(outcome, blobs={"logits": artifacts.put(worker.backend.engine, claim.key.encode() * 100)})
         return outcome
 
     for more in (False, True):
         if more:
             extend(resolved, "s", trials=0, seeds=1)
-        with Worker(resolved, "s", run=run) as worker:
+        with Worker(DatabaseBackend.open(resolved, "s"), run=run) as worker:
             assert worker.work() == 0
 
 

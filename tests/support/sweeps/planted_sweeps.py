@@ -19,6 +19,7 @@ from sweeps.plan.identity import derive
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -128,7 +129,7 @@ def worked(
 
 def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
     """Work on the sweep until nothing is left."""
-    with Worker(url, name, run=run) as worker:
+    with Worker(DatabaseBackend.open(url, name), run=run) as worker:
         assert worker.work() == 0
 
 

@@ -19,6 +19,7 @@ from storage.records import queries
 from storage.url import resolve
 from sweeps.plan.jobs import AnyJob
 from sweeps.spec.model import override
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.points import at
@@ -41,12 +42,12 @@ EXPORTED = ("teachers#source", "teachers#target", "transfer#source.best.0", "tra
 def work(url: sqlalchemy.URL) -> None:
     """Do all of the sweep "s": what is exported by real training, the rest planted."""
     engine = open_engine(url)
-    real = TaskRunner(engine, queries.find_sweep(engine, "s").id, REAL)
+    real = TaskRunner(DatabaseBackend(engine, queries.find_sweep(engine, "s")))
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         return (real if claim.key in EXPORTED else quadratic)(claim, params, on_step)
 
-    with jobs_in_process(), Worker(url, "s", run=run) as worker:
+    with jobs_in_process(), Worker(DatabaseBackend.open(url, "s"), run=run) as worker:
         assert worker.work() == 0
     engine.dispose()
 

@@ -27,6 +27,7 @@ from sweeps.plan.points import resolve_point
 from sweeps.spec.model import Spec, override
 from sweeps.trainers.protocol import Steps
 from sweeps.usecases import steering
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -97,8 +98,8 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
         changes |= {"source.dataset": str(path), "source.augment": "flip-crop", "source.views": views}
     spec = override(MICRO, changes | {"training.learning_rate": 0.02})
     engine = open_engine(created(f"sqlite:///{tmp_path}/s.db", spec))
-    sweep = queries.find_sweep(engine, "s").id
-    runner = TaskRunner(engine, sweep, spec)
+    sweep = queries.find_sweep(engine, "s")
+    runner = TaskRunner(DatabaseBackend(engine, sweep))
     searched = [f"{name}#{number}" for name in ("search", "native.search") for number in range(3)]
     for key in ("teachers#source", "teachers#target", *searched, "confirm#0.0", "native.confirm#0.0"):
         of_target = key.startswith("native") or key.endswith("target")
@@ -108,7 +109,7 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
     assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
     assert points["label-smoothing"] == (1.0, 0.9)
     assert points["scratch-same-cost"] == points["scratch"] == (1.0, 1.0)
-    epochs = queries.selections(engine, sweep)["same-cost.source"]["epochs"]
+    epochs = queries.selections(engine, sweep.id)["same-cost.source"]["epochs"]
     assert found["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
     assert {arm: len(values["epoch_val_accuracy"]) for arm, values in found.items()} == {
         arm: epochs if arm == "scratch-same-cost" else 2 for arm in arms
@@ -128,7 +129,7 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
         connection.execute(tables.blobs.update().where(this).values(bytes=logits[: len(logits) // 2]))
     with pytest.raises(BlobCorrupt):
         artifacts.get(engine, digest)
-    _again(engine, "transfer#source.best.0", TaskRunner(engine, sweep, spec))
+    _again(engine, "transfer#source.best.0", TaskRunner(DatabaseBackend(engine, sweep)))
     assert artifacts.get(engine, digest) == logits
     engine.dispose()
 

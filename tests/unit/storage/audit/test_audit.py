@@ -15,6 +15,7 @@ from storage.url import resolve
 from sweeps.plan.audit import audit
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.steering import reap_now, retry
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
     OF_TRIALS,
@@ -123,7 +124,7 @@ def test_a_damaged_blob_and_a_destroyed_outcome_are_made_again_by_what_the_audit
     retry(resolve(url), "s")
     waiting = audited(url)
     assert (waiting.violations, waiting.warnings) == ([], [])
-    with Worker(resolve(url), "s", run=quadratic) as worker:
+    with Worker(DatabaseBackend.open(resolve(url), "s"), run=quadratic) as worker:
         assert worker.work() == 0
     found = audited(url)
     assert (found.violations, found.warnings) == ([], [])
@@ -398,7 +399,7 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
     # The new study counts from 0, so its trials have numbers that our attempts had in the old one.
     execute(url, set_outcome("broken"))
     retry(resolve(url), "s")
-    with Worker(resolve(url), "s", run=quadratic) as worker:
+    with Worker(DatabaseBackend.open(resolve(url), "s"), run=quadratic) as worker:
         assert worker.work() == 0
     found = audited(url)
     assert (found.violations, found.warnings) == ([], [vanished])

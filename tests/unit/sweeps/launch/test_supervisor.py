@@ -17,6 +17,7 @@ from sweeps.launch.engine import Request
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
@@ -185,7 +186,7 @@ def test_of_a_worker_that_dies_when_all_is_done_nobody_says_that_it_had_a_task(
     crew: Supervisor, engine: sqlalchemy.Engine, said: list[str]
 ) -> None:
     crew.begin(1)
-    with Worker(engine.url, "s", run=quadratic) as worker:
+    with Worker(DatabaseBackend.open(engine.url, "s"), run=quadratic) as worker:
         worker.work()
     stage(crew).puppets[0].code = -9
     crew.tick()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -205,7 +206,7 @@ def _created(tmp_path: Path, spec: Spec) -> Spec:
 
 def _trainer(spec: Spec) -> KdTrainer:
     """The trainer of a worker whose storage nothing is asked of."""
-    trainer: KdTrainer = TaskRunner(sqlalchemy.create_engine("sqlite://"), 1, spec).trainer
+    trainer: KdTrainer = TaskRunner(SimpleNamespace(spec=spec, url=None)).trainer
     return trainer
 
 

@@ -15,6 +15,7 @@ from storage.records import queries
 from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
 from sweeps.usecases.logs import follow
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.logs import log_folder
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
@@ -66,7 +67,7 @@ def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
         return quadratic(claim, params, steps)
 
     log_file.write_text("what stood there before\n")
-    with Worker(url, "s", run=run, worker="w1", log_file=log_file) as worker:
+    with Worker(DatabaseBackend.open(url, "s"), run=run, worker="w1", log_file=log_file) as worker:
         assert worker.work() == 0
     log_file.unlink()  # another machine: nothing is here
     code, out, _ = kd_sweeps("logs", "s", "--task", "search#1")

@@ -22,6 +22,7 @@ from storage.url import resolve
 from sweeps.report.answer import headline
 from sweeps.spec.model import override
 from sweeps.usecases.run import plots, publish, study_note
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.audited_sweeps import finish_sweep
@@ -68,7 +69,7 @@ def test_where_everything_has_failed_nothing_is_published_and_nothing_is_said(
         raise RuntimeError("no teacher")
 
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
-    with Worker(url, "s", run=broken) as worker:
+    with Worker(DatabaseBackend.open(url, "s"), run=broken) as worker:
         assert worker.work() == 0
     publish(url, "s")
     assert capsys.readouterr().err == ""

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import sqlalchemy
 
 from kd.config import BaselineResult, TrainResult
 from kd.data.datasets import Dataset, Split
@@ -24,6 +23,7 @@ from sweeps.plan.jobs import AnyJob, BaselineTask, ConfirmTask, Job, MeasureTask
 from sweeps.spec.model import Spec, override
 from sweeps.trainers.protocol import Steps, Trained
 from sweeps.workers.attempt import cap_of, class_of
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -87,9 +87,9 @@ def test_a_task_fails_when_one_class_has_used_up_its_cap_and_not_before(url: str
         raised.append(str(errors[len(raised)]))
         raise errors[len(raised) - 1]
 
-    with Worker(created(url, _spec(error=3, nan=4)), "s", run=run) as worker:
+    with Worker(DatabaseBackend.open(created(url, _spec(error=3, nan=4)), "s"), run=run) as worker:
         assert worker.work() == 0
-        (task,) = [task for task in tasks_of(worker.engine) if task.key == "baselines#mobilenet"]
+        (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "baselines#mobilenet"]
     assert len(raised) == 5, "three of one class, and two of the other that its own cap allows"
     assert (task.state, task.error_class, task.reason) == ("failed", "error", "KeyError: '5'")
 
@@ -99,12 +99,12 @@ def test_three_faults_of_the_database_in_a_row_stop_the_worker_and_the_task_wait
         raise Unreachable("it went away")
 
     at = created(url, _spec(database=0))
-    with Worker(at, "s", run=run) as worker:
+    with Worker(DatabaseBackend.open(at, "s"), run=run) as worker:
         with pytest.raises(SweepError, match=r"3 attempts in a row .* it went away; nothing is lost") as stopped:
             worker.work()
         assert "kd-sweeps launch s" in str(stopped.value)
-        assert {task.state for task in tasks_of(worker.engine)} == {"waiting"}
-    with Worker(at, "s", run=quadratic) as worker:
+        assert {task.state for task in tasks_of(worker.backend.engine)} == {"waiting"}
+    with Worker(DatabaseBackend.open(at, "s"), run=quadratic) as worker:
         assert worker.work() == 0
 
 
@@ -114,9 +114,9 @@ def test_faults_of_the_database_with_a_success_in_between_do_not_stop_the_worker
             raise Unreachable("it went away")
         return quadratic(claim, params, on_step)
 
-    with Worker(created(url, _spec(database=0)), "s", run=run) as worker:
+    with Worker(DatabaseBackend.open(created(url, _spec(database=0)), "s"), run=run) as worker:
         assert worker.work() == 0
-        assert {(task.state, task.attempt) for task in tasks_of(worker.engine)} == {("done", 2)}
+        assert {(task.state, task.attempt) for task in tasks_of(worker.backend.engine)} == {("done", 2)}
 
 
 @pytest.mark.parametrize(
@@ -133,20 +133,20 @@ def test_what_the_machine_lacks_stops_its_worker_and_no_task_fails(
         raise error
 
     at = created(url)
-    with Worker(at, "s", run=run, worker="poor") as worker:
+    with Worker(DatabaseBackend.open(at, "s"), run=run, worker="poor") as worker:
         with pytest.raises(SweepError, match=r"this worker stops: .*; nothing is lost"):
             worker.work()
-        task = tasks_of(worker.engine)[0]
-        made = queries.attempts_of(worker.engine, worker.sweep.id, task.key) or []
+        task = tasks_of(worker.backend.engine)[0]
+        made = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, task.key) or []
         counted = sum(attempt.state == "failed" for attempt in made)
         assert type(error).__name__ in (made[0].trace or "")
         assert (task.state, task.error_class, counted) == left
-        (record,) = workers.records(worker.engine, worker.sweep.id)
+        (record,) = workers.records(worker.backend.engine, worker.backend.sweep.id)
         assert (record.name, record.task) == ("poor", None)
         assert "this worker stops" in (record.reason or "")
-    with Worker(at, "s", run=quadratic) as worker:
+    with Worker(DatabaseBackend.open(at, "s"), run=quadratic) as worker:
         assert worker.work() == 0
-        assert {task.state for task in tasks_of(worker.engine)} == {"done"}
+        assert {task.state for task in tasks_of(worker.backend.engine)} == {"done"}
 
 
 def test_a_memory_fault_on_two_workers_fails_the_task(url: str) -> None:
@@ -155,10 +155,10 @@ def test_a_memory_fault_on_two_workers_fails_the_task(url: str) -> None:
 
     at = created(url, _spec(memory=2))
     for _ in range(2):
-        with Worker(at, "s", run=run) as worker, pytest.raises(SweepError):
+        with Worker(DatabaseBackend.open(at, "s"), run=run) as worker, pytest.raises(SweepError):
             worker.work()
-    with Worker(at, "s", run=quadratic) as worker:
-        task = tasks_of(worker.engine)[0]
+    with Worker(DatabaseBackend.open(at, "s"), run=quadratic) as worker:
+        task = tasks_of(worker.backend.engine)[0]
     assert (task.state, task.error_class) == ("failed", "memory")
 
 
@@ -167,9 +167,9 @@ def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(url:
         outcome = quadratic(claim, params, on_step)
         return dataclasses.replace(outcome, score=float("nan")) if claim.key == "search#1" else outcome
 
-    with Worker(created(url), "s", run=run) as worker:
+    with Worker(DatabaseBackend.open(created(url), "s"), run=run) as worker:
         assert worker.work() == 0
-        (task,) = [task for task in tasks_of(worker.engine) if task.key == "search#1"]
+        (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "search#1"]
     assert (task.state, task.error_class, task.reason) == ("failed", "nan", "the score of search#1 is nan")
 
 
@@ -195,7 +195,7 @@ DIGITS = Dataset("digits", NOTHING, NOTHING, classes=10, content_hash="c", split
 
 def outcome_of(work: Payload, params: dict[str, Any], result: Trained, *, test: float | None = None) -> Outcome:
     """What a task ends with whose trainer gives that result, and that test score if it is asked."""
-    runner = TaskRunner(sqlalchemy.create_engine("sqlite://"), 1, SMALL)
+    runner = TaskRunner(SimpleNamespace(spec=SMALL, url=None))
     runner.trainer = SimpleNamespace(check=lambda: None, train=lambda *_: result, test=lambda *_: test)
     return runner(Job(task_record("it"), work, None), params, Steps())
 

@@ -17,6 +17,7 @@ from storage.records import queries
 from storage.url import resolve
 from sweeps.plan.jobs import AnyJob
 from sweeps.workers import attempt
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.logs import (
     MOST_REASON,
     JsonLines,
@@ -168,13 +169,13 @@ def test_whatever_a_users_error_says_its_task_fails_and_the_rest_goes_on(
             raise ValueError(texts[claim.key][0])
         return quadratic(claim, params, on_step)
 
-    with Worker(created(f"sqlite:///{tmp_path}/s.db"), "s", run=broken) as worker:
+    with Worker(DatabaseBackend.open(created(f"sqlite:///{tmp_path}/s.db"), "s"), run=broken) as worker:
         assert worker.work() == 0
-        tasks = {task.key: task for task in tasks_of(worker.engine)}
+        tasks = {task.key: task for task in tasks_of(worker.backend.engine)}
         assert {key for key, task in tasks.items() if task.state != "done"} == set(texts)
         for key, (_, stored) in texts.items():
             assert (tasks[key].state, tasks[key].reason) == ("failed", stored)
-            made = queries.attempts_of(worker.engine, worker.sweep.id, key) or []
+            made = queries.attempts_of(worker.backend.engine, worker.backend.sweep.id, key) or []
             assert {attempt.reason for attempt in made} == {stored}
             assert all("g3heim" not in (attempt.trace or "") for attempt in made)
             assert any(stored in message for message in messages)

@@ -18,6 +18,7 @@ from sweeps.plan.jobs import AnyJob
 from sweeps.plan.plan import STAGES, make_plan
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import Runner
@@ -35,7 +36,7 @@ def make_worker() -> Iterator[MakeWorker]:
     made: list[Worker] = []
 
     def make(url: sqlalchemy.URL, run: Runner = quadratic) -> Worker:
-        made.append(Worker(url, "s", run=run))
+        made.append(Worker(DatabaseBackend.open(url, "s"), run=run))
         return made[-1]
 
     yield make
@@ -49,10 +50,10 @@ def url(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
 
 
 def _each_task_has_one_complete_trial(worker: Worker) -> None:
-    tasks = tasks_of(worker.engine)
+    tasks = tasks_of(worker.backend.engine)
     assert {task.state for task in tasks} == {"done"}, Counter(task.state for task in tasks)
     for stage in STAGES:
-        study = optuna.load_study(study_name=study_name("s", stage), storage=worker.studies.storage)
+        study = optuna.load_study(study_name=study_name("s", stage), storage=worker.backend.studies.storage)
         complete = [trial.number for trial in study.trials if trial.state.name == "COMPLETE"]
         assert sorted(complete) == sorted(task.trial_number or 0 for task in tasks if task.stage == stage)
         assert not [trial for trial in study.trials if trial.state.name == "RUNNING"]
@@ -65,10 +66,10 @@ def test_one_worker_does_every_task_once_at_the_selected_points_and_each_has_its
     assert worker.work() == 0
     _each_task_has_one_complete_trial(worker)
     assert worker.finished == len(make_plan(SPEC).tasks)
-    tasks = tasks_of(worker.engine)
+    tasks = tasks_of(worker.backend.engine)
     assert all(task.attempt == 1 for task in tasks)
     search = sorted((t for t in tasks if t.stage == "search"), key=lambda t: (-(t.score or 0), t.id))
-    stored = queries.selections(worker.engine, worker.sweep.id)
+    stored = queries.selections(worker.backend.engine, worker.backend.sweep.id)
     assert set(stored) == {"search.ranks", "native.ranks", "confirm.best", "native.best"}
     for task in tasks:
         if task.stage == "confirm":
@@ -96,7 +97,7 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
     assert worker.work() == 0
     first, second = seen["search#5"]
     assert first == second
-    study = optuna.load_study(study_name="s", storage=worker.studies.storage)
+    study = optuna.load_study(study_name="s", storage=worker.backend.studies.storage)
     (failed,) = [trial for trial in study.trials if trial.state.name == "FAIL"]
     assert "out of luck" in failed.user_attrs["reason"]
     (again,) = [
@@ -113,7 +114,7 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
     def robbed(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "search#2" and claim.row.attempt == 1:
             # Somebody believes that this worker is dead, while it is about to finish.
-            reap_worker(worker.engine, worker.worker, cap=5)
+            reap_worker(worker.backend.engine, worker.worker, cap=5)
         outcome = quadratic(claim, params, on_step)
         if claim.key == "search#2":
             results.append(outcome.score)
@@ -123,7 +124,7 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
     assert worker.work() == 0
     assert len(results) == 2, "it was trained twice"
     _each_task_has_one_complete_trial(worker)
-    (task,) = [task for task in tasks_of(worker.engine) if task.key == "search#2"]
+    (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "search#2"]
     assert task.attempt == 2
 
 
@@ -133,15 +134,15 @@ def test_a_study_deleted_in_the_dashboard_is_one_clear_line_and_loses_no_result(
 
     def deleting(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "search#3":
-            optuna.delete_study(study_name="s", storage=worker.studies.storage)
+            optuna.delete_study(study_name="s", storage=worker.backend.studies.storage)
         return quadratic(claim, params, on_step)
 
     worker = make_worker(url, deleting)
     with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as caught:
         worker.work()
     assert explain(caught.value).endswith("to go on with a new study, type: kd-sweeps create s")
-    assert sum(task.state == "done" for task in tasks_of(worker.engine)) >= 5
-    assert not [task for task in tasks_of(worker.engine) if task.state == "running"]
+    assert sum(task.state == "done" for task in tasks_of(worker.backend.engine)) >= 5
+    assert not [task for task in tasks_of(worker.backend.engine) if task.state == "running"]
     assert not create_sweep(url, "s", SPEC).new, "the sweep is the old one; only its study is new"
     assert make_worker(url).work() == 0
-    assert {task.state for task in tasks_of(worker.engine)} == {"done"}
+    assert {task.state for task in tasks_of(worker.backend.engine)} == {"done"}

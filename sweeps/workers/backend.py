@@ -1,0 +1,264 @@
+"""`Backend`: everything that a worker asks of the queue of its sweep; `DatabaseBackend` asks the database.
+
+No other file of this folder has an engine or a connection: a worker that reaches its sweep in another way needs another
+backend, and nothing else.
+"""
+
+import logging
+import os
+import platform
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import sqlalchemy
+
+from storage.failpoints import failpoint
+from storage.queue import tasks, workers
+from storage.queue.notify import Listener, listen
+from storage.records import artifacts, queries
+from storage.studies.ownership import owner_of
+from storage.studies.reconcile import mark_reported, reconcile, report_ended
+from storage.studies.space import study_name
+from storage.studies.studies import Studies, open_studies
+from storage.tables import SweepRecord, TaskRecord
+from sweeps.plan.jobs import AnyJob
+from sweeps.plan.points import attributes, resolve_point, space_of
+from sweeps.spec.model import Spec
+from sweeps.spec.stored import stored_spec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTrial:
+    """The running trial of an attempt. attrs: that it was asked with."""
+
+    study: str
+    number: int
+    params: dict[str, Any]
+    attrs: Mapping[str, Any]
+
+
+class Results(Protocol):
+    """What a run may read of the runs before it, and keep for those after it."""
+
+    spec: Spec
+    url: sqlalchemy.URL | None
+    """Of the storage, whose password is left out of every text; None where the worker knows none."""
+
+    def done(self, stage: str | None = None) -> Sequence[TaskRecord]:
+        """Return the finished tasks, of a stage or all, in the order of the plan."""
+
+    def get(self, digest: str) -> bytes:
+        """Return stored bytes. Raises `storage.errors.BlobCorrupt`."""
+
+    def put(self, data: bytes) -> str:
+        """Store bytes; return their digest."""
+
+    def selection(self, name: str) -> Mapping[str, Any] | None:
+        """Return what was frozen under a name; None before."""
+
+    def freeze(self, name: str, value: dict[str, Any]) -> Mapping[str, Any]:
+        """Return what is frozen under a name: this value, if nobody was faster."""
+
+
+class Backend(Results, Protocol):
+    """The queue of one sweep, as a worker sees it. Everything may raise `storage.errors.StorageError`."""
+
+    name: str
+
+    def outlook(self) -> queries.Outlook:
+        """Return the state of the sweep, and how many tasks have not ended."""
+
+    def sign_in(self, worker: str, provenance: Mapping[str, Any]) -> None:
+        """Enter the worker in the table of workers."""
+
+    def sign_out(self, worker: str, reason: str | None) -> None:
+        """Note that the worker has ended, and why; None: nothing was left, or it was asked to."""
+
+    def listen(self, stop: threading.Event) -> AbstractContextManager[Listener]:
+        """Give what wakes a worker that waits for work."""
+
+    def claim(self, worker: str) -> TaskRecord | None:
+        """Claim a task; None: nothing is ready."""
+
+    def deadline_s(self, stage: str) -> float:
+        """Return the seconds without a step after which a task of the stage is overdue."""
+
+    def start(self, claim: TaskRecord, job: AnyJob, worker: str) -> OpenTrial | None:
+        """Open the trial of an attempt, at the point of its task; None: another worker took the task."""
+
+    def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
+        """Renew the lease; False: another worker took the task. log: the end of it, None: as it was."""
+
+    def release(self, claim: TaskRecord, **details: Any) -> bool:
+        """Give a task back; the attempt counts nowhere. details: as `storage.queue.tasks.release` has them."""
+
+    def fail(self, claim: TaskRecord, *, cap: int | None, **details: Any) -> None:
+        """End an attempt that failed; with `cap` of them the task has failed. details: as for `release`."""
+
+    def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
+        """Store the outcome of an attempt; False: another worker took the task."""
+
+    def report(self, claim: TaskRecord, trial: OpenTrial, told: Mapping[str, Any]) -> None:
+        """Tell the trial of a finished attempt. told: keywords of `storage.studies.studies.Studies.tell`."""
+
+    def repair(self, worker: str, *, first: bool, cap: int | None) -> None:
+        """Free the tasks of dead workers and report what they left unreported, if no other worker just did.
+
+        Once per lease interval, by one of all workers of the sweep. One that has just started (first) takes every
+        lapsed lease; later a worker takes what had lapsed at the look before. Else the first one after a time in which
+        none could renew (the disk was full, the laptop slept, the clock was set) would take the tasks of the others.
+        cap: lost workers of one task, after which it has failed.
+        """
+
+    def reconcile(self) -> None:
+        """Make Optuna's trials agree with the attempts, at the end."""
+
+    def close(self) -> None:
+        """Give the connections back."""
+
+
+class DatabaseBackend:
+    """A `Backend` of a storage."""
+
+    def __init__(
+        self, engine: sqlalchemy.Engine, sweep: SweepRecord, *, spec: Spec | None = None, studies: Studies | None = None
+    ) -> None:
+        """Take an open sweep. Without studies it is no more than `Results`. spec: else the stored one."""
+        self.engine, self.sweep = engine, sweep
+        self.name = sweep.name
+        self.url: sqlalchemy.URL | None = engine.url
+        self.spec = stored_spec(sweep) if spec is None else spec
+        self._studies, self._owner = studies, owner_of(engine, sweep.id) if studies else None
+
+    @classmethod
+    def open(cls, url: sqlalchemy.URL, name: str) -> "DatabaseBackend":
+        """Open a sweep for work."""
+        studies = open_studies(url)
+        try:
+            return cls(studies.engine, queries.find_sweep(studies.engine, name), studies=studies)
+        except BaseException:
+            studies.close()
+            raise
+
+    @property
+    def studies(self) -> Studies:
+        """Optuna's studies of the storage."""
+        assert self._studies is not None, "opened for its results alone"
+        return self._studies
+
+    def done(self, stage: str | None = None) -> Sequence[TaskRecord]:
+        """Return the finished tasks, of a stage or all, in the order of the plan."""
+        return queries.task_records(self.engine, self.sweep.id, stage=stage, state="done")
+
+    def get(self, digest: str) -> bytes:
+        """Return stored bytes."""
+        return artifacts.get(self.engine, digest)
+
+    def put(self, data: bytes) -> str:
+        """Store bytes; return their digest."""
+        return artifacts.put(self.engine, data)
+
+    def selection(self, name: str) -> Mapping[str, Any] | None:
+        """Return what was frozen under a name; None before."""
+        return artifacts.get_selection(self.engine, self.sweep.id, name)
+
+    def freeze(self, name: str, value: dict[str, Any]) -> Mapping[str, Any]:
+        """Return what is frozen under a name: this value, if nobody was faster."""
+        return artifacts.freeze_selection(self.engine, self.sweep.id, name, value)
+
+    def outlook(self) -> queries.Outlook:
+        """Return the state of the sweep, and how many tasks have not ended."""
+        return queries.outlook(self.engine, self.sweep.id)
+
+    def sign_in(self, worker: str, provenance: Mapping[str, Any]) -> None:
+        """Enter the worker in the table of workers."""
+        host, pid = platform.node(), os.getpid()
+        workers.sign_in(self.engine, self.sweep.id, worker, host=host, pid=pid, provenance=provenance)
+
+    def sign_out(self, worker: str, reason: str | None) -> None:
+        """Note that the worker has ended, and why."""
+        workers.sign_out(self.engine, self.sweep.id, worker, reason=reason)
+
+    def listen(self, stop: threading.Event) -> AbstractContextManager[Listener]:
+        """Give what wakes a worker that waits for work."""
+        return listen(self.engine, self.sweep.id, stop=stop)
+
+    def claim(self, worker: str) -> TaskRecord | None:
+        """Claim a task; None: nothing is ready."""
+        host, pid, lease_s = platform.node(), os.getpid(), self.spec.lease.seconds
+        return tasks.claim(self.engine, self.sweep.id, worker=worker, host=host, pid=pid, lease_s=lease_s)
+
+    def deadline_s(self, stage: str) -> float:
+        """Return the seconds without a step after which a task of the stage is overdue."""
+        return self.spec.limits.of(stage, queries.durations(self.engine, self.sweep.id, stage))
+
+    def start(self, claim: TaskRecord, job: AnyJob, worker: str) -> OpenTrial | None:
+        """Open the trial of an attempt; None: another worker took the task."""
+        assert self._owner is not None
+        study = study_name(self.name, claim.stage)
+        attrs = attributes(
+            self.spec,
+            job.work,
+            key=claim.key,
+            stage=claim.stage,
+            attempt=claim.attempt,
+            worker=worker,
+            retry_of=claim.retry_of,
+        )
+        params = resolve_point(self.engine, self.spec, job)
+        space = space_of(self.spec, claim.stage)
+        trial = self.studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
+        failpoint("asked")
+        if not tasks.save_trial(self.engine, claim, study=study, number=trial.number, params=trial.params):
+            return None
+        failpoint("saved")
+        return OpenTrial(study=study, number=trial.number, params=trial.params, attrs=attrs)
+
+    def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
+        """Renew the lease; False: another worker took the task."""
+        return tasks.renew(self.engine, claim, self.spec.lease.seconds, idle_s=idle_s, log=log)
+
+    def release(self, claim: TaskRecord, **details: Any) -> bool:
+        """Give a task back; the attempt counts nowhere."""
+        return tasks.release(self.engine, claim, **details)
+
+    def fail(self, claim: TaskRecord, *, cap: int | None, **details: Any) -> None:
+        """End an attempt that failed; with `cap` of them the task has failed."""
+        tasks.fail(self.engine, claim, cap=cap, **details)
+
+    def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
+        """Store the outcome of an attempt; False: another worker took the task."""
+        return tasks.finish(self.engine, claim, outcome=outcome, score=score, log=log)
+
+    def report(self, claim: TaskRecord, trial: OpenTrial, told: Mapping[str, Any]) -> None:
+        """Tell the trial of a finished attempt."""
+        self.studies.tell(trial.study, trial.number, state="COMPLETE", **told, required=trial.attrs)
+        failpoint("reported")
+        mark_reported(self.engine, claim.id, claim.attempt)
+        failpoint("marked")
+
+    def repair(self, worker: str, *, first: bool, cap: int | None) -> None:
+        """Free the tasks of dead workers and report what they left unreported, if no other worker just did."""
+        lease = self.spec.lease
+        before = workers.take_repair(self.engine, self.sweep.id, worker, every_s=lease.interval_s)
+        if before is None:
+            return
+        lapsed_before = None if first else before
+        for key, attempt, lost in tasks.reap(
+            self.engine, self.sweep.id, cap=cap, lease_s=lease.seconds, lapsed_before=lapsed_before
+        ):
+            log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, lost)
+        report_ended(self.studies, self.engine, self.sweep.id)
+
+    def reconcile(self) -> None:
+        """Make Optuna's trials agree with the attempts."""
+        reconcile(self.studies, self.engine, self.sweep.id)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.studies.close()
