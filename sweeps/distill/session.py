@@ -28,7 +28,6 @@ from sweeps.distill.space import LABELS_ONLY, TRAINING_PARAMS
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.errors import SweepError
 from sweeps.plan.identity import derive
-from sweeps.spec.stored import check_code
 from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
 
 if TYPE_CHECKING:
@@ -59,12 +58,11 @@ class KdTrainer:
     _latest: "StudentTrainer | None" = None
 
     def check(self) -> None:
-        """Check that data and code here are those that the spec froze.
+        """Check that data here are those that the spec froze.
 
         Raises:
             SweepError, kd.errors.KdError: they are not, or are missing; one line.
         """
-        check_code(self.spec)  # first: a dataset may be made by it
         for role in self.spec.roles:
             part = self.spec.role(role)
             wanted, actual = part.content_hash, self.dataset(role).content_hash

@@ -192,7 +192,10 @@ class Trainer(Protocol):
     """A trainer at work in one worker process. May raise kd.errors.Diverged, Unavailable and NotHere."""
 
     def check(self) -> None:
-        """Raise unless data and code here are those that the spec froze: no attempt is counted for that."""
+        """Raise unless data here are those that the spec froze: no attempt is counted for that.
+
+        That code is, the file of the trainer too, the engine has checked before.
+        """
 
     def train(self, run: Run, progress: Progress) -> Trained:
         """Do the run. The same run gives the same score, on any worker."""

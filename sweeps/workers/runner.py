@@ -9,6 +9,7 @@ from typing import Any
 from storage.errors import BlobCorrupt
 from sweeps.plan import jobs
 from sweeps.plan.phases import kept_student_key
+from sweeps.spec.stored import check_code
 from sweeps.trainers.protocol import Finished, Point, Run, RunKind, Steps, Trained
 from sweeps.workers.backend import Results
 from sweeps.workers.logs import redact
@@ -61,7 +62,7 @@ class TaskRunner:
         Raises:
             kd.errors.NotHere: a file of the user's code is missing here, or another one.
         """
-        self.trainer.check()  # a file may have been edited since; what is loaded here already is not read again
+        self.check()  # a file may have been edited since; what is loaded here already is not read again
         self._steps = steps
         run = _run_of(job, params)
         trained = self.trainer.train(run, steps)
@@ -69,7 +70,12 @@ class TaskRunner:
         return self._outcome(job, run, params, trained, test)
 
     def check(self) -> None:
-        """Check, before anything is claimed, that data and code are those that the spec froze."""
+        """Check, before anything is claimed, that code and data are those that the spec froze.
+
+        Raises:
+            kd.errors.KdError, sweeps.errors.SweepError: they are not, or are missing; one line.
+        """
+        check_code(self.spec)  # first: a dataset may be made by it
         self.trainer.check()
 
     def finished(

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from kd.errors import NotHere
 from storage.url import resolve
 from sweeps.spec.model import Spec, parse
 from sweeps.usecases.create import create_sweep
@@ -117,6 +118,18 @@ def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: Comma
     page = (tmp_path / "both" / "compare.html").read_text(encoding="utf-8")
     assert "gained over scikit-learn's default on digits" in page
     assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", page, flags=re.DOTALL)) == []
+
+
+def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path, kd_sweeps: Commands) -> None:
+    file = tmp_path / "mine.py"
+    file.write_bytes(TRAINER.read_bytes())
+    spec = parse(TWO | {"trainer": {"kind": f"{file}:KIND"}}, origin="test", new=True)
+    create_sweep(resolve(f"sqlite:///{tmp_path}/kd-sweeps.db"), "d", spec)
+    file.write_text(f"{file.read_text(encoding='utf-8')}# edited\n", encoding="utf-8")
+    with pytest.raises(NotHere, match=r"mine\.py here has sha256 [0-9a-f]{12}, the sweep was created with"):
+        run_worker(resolve(f"sqlite:///{tmp_path}/kd-sweeps.db"), "d")
+    code, out, _ = kd_sweeps("trials", "d", "-f", "value", "--field", "state")
+    assert (code, set(out.split())) == (0, {"waiting"})
 
 
 def test_it_writes_no_code_and_says_what_to_type_instead(worked: tuple[str, str], kd_sweeps: Commands) -> None:
