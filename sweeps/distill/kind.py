@@ -11,7 +11,8 @@ from sweeps.distill import describe, space
 from sweeps.distill.arms import ARMS, FOUND_NETWORK, SAME_COST, SCRATCH, SCRATCH_TUNED, UNTUNED, trained_with
 from sweeps.distill.snippets import snippets
 from sweeps.distill.spec import KdSpec, formula
-from sweeps.plan.plan import counts, run_kind
+from sweeps.plan.phases import run_kind
+from sweeps.plan.plan import counts
 from sweeps.spec.model import ROLES
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Artifacts, Check, Features, Need, Point, ReportParts, RunKind, Trainer, TrainerKind

@@ -24,8 +24,8 @@ from storage.queue.plans import PhasePlan, TaskPlan
 from storage.tables import SweepRecord
 from sweeps.errors import SpecError
 from sweeps.plan import jobs
-from sweeps.plan.phases import Phase, measure_phase, plan_phase, transfer_key
-from sweeps.plan.plan import Plan, make_plan, measure_task, more, run_kind
+from sweeps.plan.phases import Phase, measure_phase, plan_phase, run_kind, transfer_key
+from sweeps.plan.plan import Plan, make_plan, measure_task, more
 from sweeps.plan.points import fixed_params, planned_point
 from sweeps.spec.model import Spec, fingerprint, parse
 from sweeps.spec.stored import difference

@@ -9,16 +9,46 @@ storage only keeps the promise that no task is ready before its needs are met.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from storage.queue.phases import Dependency, StartLag
 from storage.queue.plans import PhasePlan
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import FIRST, Group
+from sweeps.trainers.protocol import RunKind
 
-STAGES = ("teachers", "search", "baselines", "confirm", "native", "transfer", "measure")
-"""In the order in which people see them. A stage is what its phases' kinds begin with."""
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """What is the same for all tasks of a stage.
+
+    kind: what a trainer does in them. keeps: whether some of them keep a model, which the last stage may measure.
+    """
+
+    kind: RunKind
+    keeps: bool = False
+
+
+STAGES: Mapping[str, Stage] = MappingProxyType(
+    {
+        "teachers": Stage(kind="prepare", keeps=True),
+        "search": Stage(kind="train"),
+        "baselines": Stage(kind="reference", keeps=True),
+        "confirm": Stage(kind="train"),
+        "native": Stage(kind="train"),
+        "transfer": Stage(kind="train", keeps=True),
+        "measure": Stage(kind="measure"),
+    }
+)
+"""By name, in the order in which people see them. A stage is what its phases' kinds begin with."""
+
+
+def run_kind(stage: str) -> RunKind:
+    """Return what a trainer does in tasks of a stage; for one that somebody wrote into a row, what most tasks do."""
+    return STAGES[stage].kind if stage in STAGES else "train"
+
 
 _NAME = re.compile(
     r"(?P<kind>teachers|search|native:search|native:confirm|confirm|transfer|baselines|measure)"
@@ -49,7 +79,7 @@ class Phase:
 
     @property
     def stage(self) -> str:
-        """One of STAGES."""
+        """Its stage, a name of STAGES."""
         return self.kind.partition(":")[0]
 
     @property

@@ -9,11 +9,11 @@ from sweeps.errors import SpecError
 from sweeps.plan import phases
 from sweeps.plan.identity import derive
 from sweeps.plan.jobs import BaselineTask, ConfirmTask, MeasureTask, Payload, SearchTask, TeacherTask, TransferTask
-from sweeps.plan.phases import STAGES, Phase, baseline_key, teacher_key, transfer_key
+from sweeps.plan.phases import STAGES, Phase, baseline_key, run_kind, teacher_key, transfer_key
 from sweeps.spec.model import Role, Spec, override
 from sweeps.spec.tables import FIRST, Group
 from sweeps.terminal import number_of
-from sweeps.trainers.protocol import Point, RunKind
+from sweeps.trainers.protocol import Point
 
 MOST_TASKS = 100_000
 """Of one sweep. Preset full has about 3,000; a plan of 100,000 is made in seconds."""
@@ -253,7 +253,8 @@ def make_plan(spec: Spec) -> Plan:
     for group in groups:
         ordered += [*phases.group_phases(spec, group), *phases.transfer_phases(spec, group, selections)]
         tasks += group_tasks(spec.for_group(group), group)
-    ordered.sort(key=lambda phase: STAGES.index(phase.stage))  # as people see them in status and audit
+    places = list(STAGES)
+    ordered.sort(key=lambda phase: places.index(phase.stage))  # as people see them in status and audit
     order = {phase.name: number for number, phase in enumerate(ordered)}
     tasks.sort(key=lambda task: order[task.phase])
     if features.measures:
@@ -299,12 +300,6 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
         for role in spec.roles:
             tasks += transfer_tasks(after, role, group, before=before)
     return larger, Plan(tuple(added), tuple(tasks))
-
-
-def run_kind(stage: str) -> RunKind:
-    """Return what a trainer does in a task of a stage."""
-    kinds: dict[str, RunKind] = {"teachers": "prepare", "baselines": "reference", "measure": "measure"}
-    return kinds.get(stage, "train")
 
 
 def expected_seconds(spec: Spec, stage: str, role: str | None) -> float:

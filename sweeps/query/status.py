@@ -13,14 +13,13 @@ from storage.records import queries
 from storage.records.queries import RunningRecord
 from storage.tables import PhaseRecord, SweepRecord, TaskRecord
 from sweeps.plan import identity
-from sweeps.plan.phases import STAGES, UNAVAILABLE, display_stage, display_state
+from sweeps.plan.phases import STAGES, UNAVAILABLE, display_stage, display_state, run_kind
 from sweeps.plan.plan import expected_seconds
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands
 
 STATES = ("working", "idle", "vanished", "stopped", "ended")  # of workers
 KEEP = (*identity.KEEP, "numerics")  # what is read of an outcome
-_KEEP_MODELS = ("teachers", "baselines", "transfer")  # stages whose tasks keep a model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,8 +115,8 @@ class Eta:
 def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     """Return how far a sweep is.
 
-    A task takes as long as its spec lets expect, times how much longer its kind took so far: teachers, students and
-    comparison methods apart. The rest is shared among the workers, but one task is never shared.
+    A task takes as long as its spec lets expect, times how much longer its kind of run took so far. The rest is shared
+    among the workers, but one task is never shared.
 
     Args:
         spec: of the sweep. tasks: all of its tasks.
@@ -128,12 +127,13 @@ def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     expected: dict[str, float] = defaultdict(float)
     for task, seconds in zip(tasks, planned, strict=True):
         if task.state == "done" and task.started_at is not None and task.finished_at is not None:
-            for kind in (_kind(task), "any"):
+            for kind in (run_kind(task.stage), "any"):
                 took[kind] += task.finished_at - task.started_at
                 expected[kind] += seconds
     slower = {kind: took[kind] / expected[kind] for kind in expected}
     likely = [
-        seconds * slower.get(_kind(task), slower.get("any", 1.0)) for task, seconds in zip(tasks, planned, strict=True)
+        seconds * slower.get(run_kind(task.stage), slower.get("any", 1.0))
+        for task, seconds in zip(tasks, planned, strict=True)
     ]
     left = [seconds for task, seconds in zip(tasks, likely, strict=True) if task.state in ("waiting", "running")]
     whole, by_stage = sum(likely) or 1.0, defaultdict[str, float](float)
@@ -142,10 +142,6 @@ def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     if not left:
         return Eta(1.0, 0.0, by_stage)
     return Eta(1 - sum(left) / whole, max(sum(left) / workers, *left) if workers else None, by_stage)
-
-
-def _kind(task: TaskRecord) -> str:
-    return {"teachers": "teacher", "baselines": "method", "measure": "method"}.get(task.stage, "student")
 
 
 @dataclass(frozen=True)
@@ -217,9 +213,8 @@ def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
     for phase in phases.values():
         if phase.state in ("failed", "skipped"):
             skipped[_root(phase, phases).name] += phase.counts.get("skipped", 0)
-    if len(skipped) > 1 and not any(
-        phase.counts.get("done") for phase in phases.values() if phase.stage in _KEEP_MODELS
-    ):
+    keep = [name for name, stage in STAGES.items() if stage.keeps]
+    if len(skipped) > 1 and not any(phase.counts.get("done") for phase in phases.values() if phase.stage in keep):
         skipped.pop("measure", None)  # nothing was made that could be measured: that follows from the other failure
     return [_failure(engine, sweep_id, phases[name], number) for name, number in skipped.items()]
 

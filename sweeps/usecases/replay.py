@@ -14,12 +14,13 @@ from storage.tables import SweepRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
 from sweeps.plan.jobs import AnyJob, StudentOutcome, TeacherOutcome, read_job
+from sweeps.plan.phases import STAGES
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.environment import one_thread
 from sweeps.workers.runner import Outcome, TaskRunner
 
-REPLAYABLE_STAGES = ("teachers", "search", "confirm", "native", "transfer")
+REPLAYABLE_STAGES = tuple(name for name, stage in STAGES.items() if stage.kind in ("prepare", "train"))
 """The stages that are decided by seeds alone. Baselines have a time limit, and measure measures time."""
 
 

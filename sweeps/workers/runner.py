@@ -8,7 +8,7 @@ from typing import Any
 
 from storage.errors import BlobCorrupt
 from sweeps.plan import jobs
-from sweeps.plan.phases import kept_student_key
+from sweeps.plan.phases import STAGES, kept_student_key
 from sweeps.spec.stored import check_code
 from sweeps.trainers.protocol import Finished, Point, Run, RunKind, Steps, Trained
 from sweeps.workers.backend import Results
@@ -17,15 +17,6 @@ from sweeps.workers.logs import redact
 log = logging.getLogger(__name__)
 
 _COLUMNS = ("test_accuracy", "parameters", "train_s")  # of the dashboard; what was known before are others
-_KINDS: dict[type, RunKind] = {
-    jobs.TeacherTask: "prepare",
-    jobs.SearchTask: "train",
-    jobs.ConfirmTask: "train",
-    jobs.TransferTask: "train",
-    jobs.BaselineTask: "reference",
-    jobs.MeasureTask: "measure",
-}
-_STAGES: dict[RunKind, str] = {"prepare": "teachers", "reference": "baselines", "measure": "measure"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +111,9 @@ class TaskRunner:
         return stored
 
     def _done(self, kind: RunKind | None) -> list[jobs.AnyJob]:
-        stage = None if kind is None else _STAGES.get(kind)
-        return [job for job in map(jobs.read_job, self._results.done(stage)) if kind in (None, _KINDS[type(job.work)])]
+        stages = [name for name, stage in STAGES.items() if kind in (None, stage.kind)]
+        rows = self._results.done(stages[0] if len(stages) == 1 else None)
+        return [jobs.read_job(row) for row in rows if row.stage in stages]
 
     def _kept(self, data: bytes) -> str:
         """Store bytes; return their digest."""
@@ -167,7 +159,7 @@ def _run_of(job: jobs.AnyJob, params: Mapping[str, Any] | None = None) -> Run:
     work, values = job.work, (job.row.params if params is None else params) or {}
     point = {name: value for name, value in values.items() if name not in ("arm", "dataset")}
     return Run(
-        kind=_KINDS[type(work)],
+        kind=STAGES[job.row.stage].kind,
         key=job.key,
         role=work.role or "",
         seed=work.seed or 0,

@@ -197,7 +197,8 @@ def outcome_of(work: Payload, params: dict[str, Any], result: Trained, *, test: 
     """What a task ends with whose trainer gives that result, and that test score if it is asked."""
     runner = TaskRunner(SimpleNamespace(spec=SMALL, url=None))
     runner.trainer = SimpleNamespace(check=lambda: None, train=lambda *_: result, test=lambda *_: test)
-    return runner(Job(task_record("it"), work, None), params, Steps())
+    stages = {TeacherTask: "teachers", BaselineTask: "baselines", MeasureTask: "measure", TransferTask: "transfer"}
+    return runner(Job(task_record("it", stage=stages.get(type(work), "search")), work, None), params, Steps())
 
 
 def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None:
