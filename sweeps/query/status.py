@@ -115,8 +115,8 @@ class Eta:
 def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     """Return how far a sweep is.
 
-    A task takes as long as its spec lets expect, times how much longer its kind of run took so far. The rest is shared
-    among the workers, but one task is never shared.
+    A task takes as long as its spec lets expect, times how much longer its like took so far: preparations, trainings,
+    and all else. The rest is shared among the workers, but one task is never shared.
 
     Args:
         spec: of the sweep. tasks: all of its tasks.
@@ -127,13 +127,12 @@ def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     expected: dict[str, float] = defaultdict(float)
     for task, seconds in zip(tasks, planned, strict=True):
         if task.state == "done" and task.started_at is not None and task.finished_at is not None:
-            for kind in (run_kind(task.stage), "any"):
+            for kind in (_pace(task), "any"):
                 took[kind] += task.finished_at - task.started_at
                 expected[kind] += seconds
     slower = {kind: took[kind] / expected[kind] for kind in expected}
     likely = [
-        seconds * slower.get(run_kind(task.stage), slower.get("any", 1.0))
-        for task, seconds in zip(tasks, planned, strict=True)
+        seconds * slower.get(_pace(task), slower.get("any", 1.0)) for task, seconds in zip(tasks, planned, strict=True)
     ]
     left = [seconds for task, seconds in zip(tasks, likely, strict=True) if task.state in ("waiting", "running")]
     whole, by_stage = sum(likely) or 1.0, defaultdict[str, float](float)
@@ -142,6 +141,11 @@ def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     if not left:
         return Eta(1.0, 0.0, by_stage)
     return Eta(1 - sum(left) / whole, max(sum(left) / workers, *left) if workers else None, by_stage)
+
+
+def _pace(task: TaskRecord) -> str:
+    kind = run_kind(task.stage)
+    return kind if kind in ("prepare", "train") else "else"
 
 
 @dataclass(frozen=True)
