@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -85,13 +87,16 @@ def test_a_number_of_workers_that_no_machine_has_is_refused_from_python_too(work
 
 
 @pytest.fixture
-def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A machine with an empty cache, no npm, and a network on which no download answers."""
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
+    urllib.request.install_opener(None)  # it keeps the proxies of its first use, for the whole process
+    yield
+    urllib.request.install_opener(None)
 
 
 @pytest.mark.processes
