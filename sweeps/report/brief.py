@@ -82,10 +82,11 @@ def compared_brief(comparison: Compared, *, columns: int) -> str:
     """
     width = max(_NARROWEST, min(columns, WIDTH))
     texts = [*_sweeps(comparison), ""]
+    words = compared_with(comparison.sweeps)
     for dataset in comparison.datasets:
         texts.append(f"On {display_name(dataset)}:")
         texts += [
-            f"  {_standing(standing, comparison)}" for standing in comparison.standings if standing.dataset == dataset
+            f"  {_standing(standing, *words)}" for standing in comparison.standings if standing.dataset == dataset
         ]
         texts += [f"  {_pair(pair)}" for pair in comparison.pairs if pair.dataset == dataset]
         texts.append("")
@@ -104,10 +105,9 @@ def _sweeps(comparison: Compared) -> list[str]:
     return lines
 
 
-def _standing(standing: Standing, comparison: Compared) -> str:
+def _standing(standing: Standing, without: str, default: str) -> str:
     test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
     gain, tuning = points_text(standing.gain), points_text(standing.tuning)
-    without, default = compared_with(comparison.sweeps)
     parts = [f"test % {test}", f"over {without} {gain}", f"over {default} {tuning}"]
     parts += [f"regret {points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
     return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"

@@ -150,7 +150,7 @@ def _gains(findings: Findings) -> list[GainMark]:
             mean = estimate(values)
             if arm != untreated and mean is not None and arm in spec.arms(role):
                 point = details.get((dataset, arm))
-                detail = "a new draw per seed" if arm == "random" else "" if point is None else _point(spec, point)
+                detail = "a new draw per seed" if arm == "random" else "" if point is None else short_point(spec, point)
                 label = arm_name(spec, arm, dataset)
                 marks.append(
                     GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values()), *words)
@@ -158,12 +158,11 @@ def _gains(findings: Findings) -> list[GainMark]:
     return marks
 
 
-def _point(spec: Spec, point: Point) -> str:
-    symbols = spec.kind.features.symbols
-    texts = (
-        value if isinstance(value, str) else f"{value:.{2 if i else 3}g}" for i, (_, value) in enumerate(point.values)
-    )
-    return ", ".join(f"{symbols.get(name, name)} {text}" for (name, _), text in zip(point.values, texts, strict=True))
+def short_point(spec: Spec, point: Point, *, most: int | None = None) -> str:
+    """Return a point, or its first values, as they stand below a name: "T 4.89, α 0.22"."""
+    symbols, values = spec.kind.features.symbols, point.values[:most]
+    texts = (value if isinstance(value, str) else f"{value:.{2 if i else 3}g}" for i, (_, value) in enumerate(values))
+    return ", ".join(f"{symbols.get(name, name)} {text}" for (name, _), text in zip(values, texts, strict=True))
 
 
 def _regrets(findings: Findings) -> list[RegretMark]:

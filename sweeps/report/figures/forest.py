@@ -1,16 +1,15 @@
 """The forest plot of a comparison of sweeps."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
 from sweeps.findings.compare import Absent, Compared
-from sweeps.report.figures.data import BLACK, VERMILLION
+from sweeps.report.figures.data import BLACK, VERMILLION, short_point
 from sweeps.report.figures.style import SMALL, as_svg, column, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
-from sweeps.trainers.protocol import Point, Value
 
 NAME = "forest"
 ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
@@ -45,11 +44,15 @@ def panels(comparison: Compared) -> list[Panel]:
         "tuning": f"gained over {default}",
         "regret": "lost by not tuning there",
     }
-    symbols = {name: symbol for sweep in comparison.sweeps for name, symbol in sweep.spec.kind.features.symbols.items()}
+    specs = {findings.name: findings.spec for findings in comparison.sweeps}
     for dataset in comparison.datasets:
         for name, title in questions.items():
             marks = [
-                Mark(_short(standing.sweep), _short_point(standing.point, symbols), value)
+                Mark(
+                    _short(standing.sweep),
+                    "" if standing.point is None else short_point(specs[standing.sweep], standing.point, most=2),
+                    value,
+                )
                 for standing in comparison.standings
                 if standing.dataset == dataset and not isinstance(value := getattr(standing, name), Absent)
             ]
@@ -106,16 +109,6 @@ def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
     ends = [0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]
     room = 0.06 * (max(ends) - min(ends)) or 0.5
     return min(ends) - room, max(ends) + room
-
-
-def _short_point(point: Point | None, symbols: Mapping[str, str]) -> str:
-    """Return its first two values, the fewer digits the smaller they are."""
-    values = [] if point is None else list(point.as_dict().items())[:2]
-    return ", ".join(f"{symbols.get(name, name)} {_digits(value)}" for name, value in values)
-
-
-def _digits(value: Value) -> str:
-    return str(value) if isinstance(value, str) else f"{value:{'.3g' if value > 1 else '.2g'}}"
 
 
 def _short(name: str) -> str:
