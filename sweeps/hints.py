@@ -55,7 +55,7 @@ class Commands:
         return f"{self.retry(name)}, then {self.launch(name)}"
 
     def best(self, name: str) -> str:
-        """Print the best temperature and alpha."""
+        """Print the best point."""
         return self.line("best", name)
 
     def report(self, name: str) -> str:

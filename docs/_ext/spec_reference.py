@@ -11,12 +11,13 @@ from pydantic_core import PydanticUndefined
 from kd.baselines.applications import APPLICATIONS, TUNED
 from sweeps.distill.presets import PRESETS
 from sweeps.distill.spec import Baselines, KdSpec
+from sweeps.spec.model import Spec
 from sweeps.spec.tables import Confirm, SpecModel, Transfer
 
 
 def markdown() -> str:
     """Return the keys at the top of a spec, then one section for each of its tables."""
-    fields = _fields(KdSpec)
+    fields = _fields(KdSpec) | {"trainer": Spec.model_fields["trainer"]}  # which KdSpec has no use for
     plain = {name: field for name, field in fields.items() if _model(field.annotation) is None}
     tables: dict[type[SpecModel], list[str]] = {}
     for name, field in fields.items():

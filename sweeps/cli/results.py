@@ -178,16 +178,16 @@ def workers(
 @app.command()
 def best(
     name: SweepName,
-    paste: Annotated[bool, typer.Option("--paste", help="Only the code that trains with them.")] = False,
+    paste: Annotated[bool, typer.Option("--paste", help="Only the code that trains with it.")] = False,
     form: Form = Format.table,
     field: Field = None,
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Print the best temperature and alpha.
+    """Print the best point, such as temperature and alpha.
 
-    The mean over fresh seeds with its interval, the best single trial (the incumbent) beside it, and what the sweep
-    found about them. With -f value: temperature and alpha alone.
+    Its mean over fresh seeds with its interval, the best single trial (the incumbent) beside it, and what the sweep
+    found about them. With -f value: the values of the point alone.
 
     Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value
     """

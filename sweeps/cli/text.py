@@ -177,9 +177,10 @@ def describe_best(best: "Best") -> str:
     """Return the point, how sure it is, and what the finished sweep says of it."""
     point = best.point.as_dict()
     wide = max(_LABEL, *map(len, point)) + 1
+    weighs = "  (alpha weighs the labels)" if "alpha" in point else ""  # some libraries have it the other way round
     lines = [
         *(f"{name:<{wide}}{value:.4g}" for name, value in point.items()),
-        *(_wrapped("loss", f"{best.loss}  (alpha weighs the labels)", wide) if best.loss else []),
+        *(_wrapped("loss", best.loss + weighs, wide) if best.loss else []),
         *_evidence(best, wide),
         *_wrapped("answer", " ".join(best.summary), wide),
         *([f"{'answer hash':<{wide}}{best.answer_hash}"] if best.answer_hash else []),

@@ -176,7 +176,7 @@ STATUS: Operation[SweepArgs, Status] = Operation(
 )
 BEST: Operation[SweepArgs, Best] = Operation(
     name="best",
-    summary="Return the best temperature and alpha, and how sure they are.",
+    summary="Return the best point, and how sure it is.",
     args=SweepArgs,
     answer=Best,
     path="sweeps/{name}/best",

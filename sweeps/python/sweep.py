@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sweeps.query.status import Status
     from sweeps.report.document import Block, Code
     from sweeps.stats.estimates import Estimate
+    from sweeps.trainers.protocol import Point
 
 _WITH_RESULTS, _WITHOUT = 640, 330  # px; the user may drag the lower corner
 
@@ -55,28 +56,35 @@ class BestPoint:
     """The best point of a sweep.
 
     Attributes:
-        temperature: > 0.
-        alpha: weight of the labels, in [0, 1].
-        more: what else was searched, by name; empty in most sweeps.
+        point: every searched value by name; `temperature`, > 0, and `alpha`, the weight of the labels in [0, 1], are
+            attributes as well, where the sweep has them, and `more` is what else was searched.
         accuracy: on validation images, fractions: `mean`, `low` and `high` of its 95 % interval (or None), `n`.
         confirmed: whether it was trained again on fresh seeds; else it is the luckiest single run, with n = 1.
         loss: the formula.
         code: Python that trains with it, by library: "kd", "keras", "pytorch".
     """
 
-    temperature: float
-    alpha: float
-    more: Mapping[str, int | float]
+    point: "Point"
     accuracy: "Estimate"
     confirmed: bool
     loss: str
     code: Mapping[str, str]
 
+    @property
+    def more(self) -> Mapping[str, Any]:
+        """What was searched beyond temperature and alpha, by name; empty in most sweeps."""
+        return {name: value for name, value in self.point.values if name not in ("temperature", "alpha")}
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a searched value by its name."""
+        values = {} if name == "point" else self.point.as_dict()  # a copy in the making has no point yet
+        if name not in values:
+            raise AttributeError(f"{name}: searched were {', '.join(values)}")
+        return values[name]
+
     def __str__(self) -> str:
         """Return it in words: "T = 6.8, alpha = 0.724: validation 97.41 %, n=3"."""
-        values = {"T": self.temperature, "alpha": self.alpha, **self.more}
-        point = ", ".join(f"{name} = {value:.4g}" for name, value in values.items())
-        text = f"{point}: validation {100 * self.accuracy.mean:.2f} %, n={self.accuracy.n}"
+        text = f"{self.point.text(4)}: validation {100 * self.accuracy.mean:.2f} %, n={self.accuracy.n}"
         return text if self.confirmed else f"{text}, unconfirmed"
 
     def _repr_pretty_(self, printer: object, cycle: bool) -> None:
@@ -243,15 +251,13 @@ class Sweep:
 
     @property
     def best(self) -> BestPoint:
-        """The best point: `temperature`, `alpha`, `more`. Raises `sweeps.errors.NoResultsYet` before any trial."""
+        """The best point: `temperature`, `alpha`, or `point`. Raises `sweeps.errors.NoResultsYet` before any trial."""
         with self._translated():
             from sweeps.operations.table import BEST
 
             best = self._ask(BEST)
             return BestPoint(
-                temperature=best.point["temperature"],
-                alpha=best.point["alpha"],
-                more=best.point.as_json().get("more", {}),
+                point=best.point,
                 accuracy=best.accuracy,
                 confirmed=best.confirmed,
                 loss=best.loss,
@@ -487,7 +493,7 @@ def launch(name: str, *, workers: int | None = None, storage: str | None = None)
 
 
 def best(name: str, *, storage: str | None = None) -> dict[str, Any]:
-    """Return the best (T, alpha) of a sweep as plain values, those of `kd-sweeps best -f json`."""
+    """Return the best point of a sweep as plain values, those of `kd-sweeps best -f json`."""
     from storage.url import resolve
     from sweeps.operations.operation import LocalClient, plain
     from sweeps.operations.table import BEST, SweepArgs

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Any
 
 import sqlalchemy
 
@@ -62,7 +61,7 @@ class Best:
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
-    """Return the best (T, alpha) of a sweep. Only reads.
+    """Return the best point of a sweep. Only reads.
 
     Raises:
         NoResultsYet: no search trial has finished.
@@ -129,18 +128,10 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
     if not trials:
         return _line(spec, "source", f"{taught} ({_MARK})") if taught else ""
     top = max(trials, key=lambda task: (task.score or 0.0, -task.id))
-    params = top.params or {}
     names = list(spec.kind.space(spec))[:2]  # what else is searched would not fit
-    symbols = spec.kind.features.symbols
-    point = ", ".join(f"{symbols.get(name, name)} {_short(name, params[name])}" for name in names)
+    point = Point.of({name: (top.params or {})[name] for name in names}).brief(spec.kind.features.symbols)
     text = ", ".join(filter(None, (taught, f"best {_percent(top.score)} ({point}; {_MARK})")))
     return _line(spec, "source", text)
-
-
-def _short(name: str, value: Any) -> str:
-    if not isinstance(value, float):
-        return str(value)
-    return f"{value:{ {'temperature': '.1f', 'alpha': '.2f'}.get(name, '.2g') }}"
 
 
 def _line(spec: Spec, role: Role, text: str) -> str:

@@ -30,7 +30,7 @@ Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-
 
 
 class TrainerTable(tables.SpecModel):
-    """What trains; each kind has tables and keys of its own."""
+    """What trains: "kd", left out where it is that, or a trainer of your own, which may have other tables and keys."""
 
     kind: str = Field(default=KD, description="kd, package.module:KIND or ./file.py:KIND")
 

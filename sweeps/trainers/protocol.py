@@ -87,6 +87,12 @@ class Point:
         """Return it in words: "T = 6.8, alpha = 0.724, learning_rate = 0.004"."""
         return ", ".join(f"{label(name)} = {_text(value, digits)}" for name, value in self.values)
 
+    def brief(self, symbols: Mapping[str, str], *, most: int | None = None) -> str:
+        """Return it, or its first values, as they stand below a name: "T 4.89, α 0.22"."""
+        digits = (3, *(2 for _ in self.values))  # the first one has the wider range
+        values = zip(self.values[:most], digits, strict=False)
+        return ", ".join(f"{symbols.get(name, name)} {_text(value, count)}" for (name, value), count in values)
+
     def numbers(self, names: Iterable[str], digits: int = 3) -> str:
         """Return its values alone, as a table has them below the names: "6.8, 0.724, 0.004"; "-" stands for none."""
         known = self.as_dict()

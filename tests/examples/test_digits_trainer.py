@@ -9,6 +9,7 @@ import pytest
 
 from kd.errors import NotHere
 from storage.url import resolve
+from sweeps import Sweep
 from sweeps.spec.model import Spec, parse
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
@@ -106,6 +107,11 @@ def test_no_command_speaks_of_another_trainer(worked: tuple[str, str], kd_sweeps
     c, tol = map(float, kd_sweeps("best", "d", "-f", "value", "--storage", url)[1].split())
     assert 1e-3 <= c <= 1e2
     assert 1e-5 <= tol <= 1e-1
+    point = Sweep.open("d", storage=url).best
+    assert (point.C, point.tol) == pytest.approx((c, tol), rel=1e-3)
+    assert str(point).startswith(f"C = {c:.4g}, tol = {tol:.4g}: validation ")
+    with pytest.raises(AttributeError, match="temperature: searched were C, tol"):
+        _ = point.temperature
 
 
 def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:

@@ -245,14 +245,17 @@ def _top(stored: StoredSweep, phase: Phase) -> int:
     raise SweepError("no task reads it")
 
 
+_BESIDE = ("more", "task", "rank", "low", "high", "n", "candidates")  # what stands beside a point and its score
+
+
 def _short(value: dict[str, Any]) -> str:
     """Return the first point of a selection, and how many it has."""
     ranks = value.get("ranks", [value])
     if not (isinstance(ranks, list) and ranks and isinstance(ranks[0], dict)):
         return repr(value)[:60]
-    first = ", ".join(
-        f"{key} {ranks[0].get(key)}" for key in ("temperature", "alpha", "score", "mean") if key in ranks[0]
-    )
+    more = ranks[0].get("more")
+    flat = ranks[0] | (more if isinstance(more, dict) else {})
+    first = ", ".join(f"{key} {flat[key]}" for key in flat if key not in _BESIDE)
     return first + (f" and {len(ranks) - 1} more" if len(ranks) > 1 else "")
 
 

@@ -15,7 +15,6 @@ from sweeps.findings.surfaces import PLANE, Surface, ranges
 from sweeps.plan.points import planned_arm
 from sweeps.report.words import arm as arm_name
 from sweeps.report.words import display_name
-from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate, differences, estimate, percent
 from sweeps.trainers.protocol import Point, TrainerKind
 
@@ -150,19 +149,13 @@ def _gains(findings: Findings) -> list[GainMark]:
             mean = estimate(values)
             if arm != untreated and mean is not None and arm in spec.arms(role):
                 point = details.get((dataset, arm))
-                detail = "a new draw per seed" if arm == "random" else "" if point is None else short_point(spec, point)
+                where = "" if point is None else point.brief(features.symbols)
+                detail = "a new draw per seed" if arm == "random" else where
                 label = arm_name(spec, arm, dataset)
                 marks.append(
                     GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values()), *words)
                 )
     return marks
-
-
-def short_point(spec: Spec, point: Point, *, most: int | None = None) -> str:
-    """Return a point, or its first values, as they stand below a name: "T 4.89, α 0.22"."""
-    symbols, values = spec.kind.features.symbols, point.values[:most]
-    texts = (value if isinstance(value, str) else f"{value:.{2 if i else 3}g}" for i, (_, value) in enumerate(values))
-    return ", ".join(f"{symbols.get(name, name)} {text}" for (name, _), text in zip(values, texts, strict=True))
 
 
 def _regrets(findings: Findings) -> list[RegretMark]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from sweeps.findings.compare import Absent, Compared
-from sweeps.report.figures.data import BLACK, VERMILLION, short_point
+from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import SMALL, as_svg, column, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
@@ -44,13 +44,13 @@ def panels(comparison: Compared) -> list[Panel]:
         "tuning": f"gained over {default}",
         "regret": "lost by not tuning there",
     }
-    specs = {findings.name: findings.spec for findings in comparison.sweeps}
+    symbols = {findings.name: findings.spec.kind.features.symbols for findings in comparison.sweeps}
     for dataset in comparison.datasets:
         for name, title in questions.items():
             marks = [
                 Mark(
                     _short(standing.sweep),
-                    "" if standing.point is None else short_point(specs[standing.sweep], standing.point, most=2),
+                    standing.point.brief(symbols[standing.sweep], most=2) if standing.point else "",
                     value,
                 )
                 for standing in comparison.standings

@@ -32,7 +32,7 @@ def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> O
         ("teachers#source", ""),
         ("search#0", "digits: teacher 50.0 % (provisional, validation)"),
         ("search#1", "digits: teacher 50.0 %, best 71.3 % (T 6.8, α 0.72; provisional, validation)"),
-        ("search#2", "digits: teacher 50.0 %, best 82.2 % (T 4.1, α 0.02; provisional, validation)"),
+        ("search#2", "digits: teacher 50.0 %, best 82.2 % (T 4.11, α 0.021; provisional, validation)"),
         ("transfer#source.default-keras.0", "digits: best 88.2 %, no distillation 84.2 % (provisional, validation)"),
         (
             "transfer#target.default-keras.1",
@@ -52,4 +52,4 @@ def test_a_long_name_is_cut_and_the_numbers_are_not() -> None:
     told = insight(spec, stored(TINY, run, until="search#2").rows)
     assert len(told) == WIDTH
     assert told.startswith("a-long")
-    assert told.endswith(": teacher 50.0 %, best 82.2 % (T 4.1, α 0.02; provisional, validation)")
+    assert told.endswith(": teacher 50.0 %, best 82.2 % (T 4.11, α 0.021; provisional, validation)")
