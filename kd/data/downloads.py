@@ -18,6 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+import numpy.typing as npt
+
 from kd.data.arrays import KEYS, Arrays, checked, read_cifar10_tar, read_cifar100_tar, read_idx, read_npz, unzipped
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
@@ -52,12 +55,7 @@ class Download:
 
 
 def download_arrays(what: Download, folder: Path, progress: Progress | None = None) -> Arrays:
-    """Download a public dataset file into a folder, verify it, and read it.
-
-    Args:
-        what: the file.
-        folder: an empty folder for the file; the caller removes it.
-        progress: called after every chunk.
+    """Download a public dataset into an empty folder, which the caller removes; verify and read it.
 
     Raises:
         DataError: the download failed, or the file is another one than expected.
@@ -114,7 +112,6 @@ def download(
     """Copy what a web address sends into a file; return the sha256 of it as 64 hexadecimal digits.
 
     Args:
-        url: http or https address.
         target: the file to write; after an error it may hold a part.
         most_bytes: the download stops once more than this has arrived; None is no limit.
         seconds: for the whole download; None is no limit.
@@ -181,14 +178,25 @@ def _open(url: str) -> Any:
     return response
 
 
-def _read_gzipped_idx(paths: Sequence[Path]) -> Arrays:
-    """Read four gzipped idx files, in the order of KEYS."""
+FASHION_FILES = tuple(
+    f"{name}-ubyte.gz" for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+)
+
+
+def read_gzipped_idx(paths: Sequence[Path]) -> dict[str, npt.NDArray[np.uint8]]:
+    """Return the arrays in FASHION_FILES, by key.
+
+    Raises:
+        OSError, EOFError, ValueError, zlib.error, struct.error: one is missing, damaged, or larger than it may be.
+    """
     shapes = KNOWN_DATASETS["fashion_mnist"].shapes
+    limits = [math.prod(shapes[key]) + IDX_HEADER for key in KEYS]
+    return {key: read_idx(unzipped(path, most)) for key, path, most in zip(KEYS, paths, limits, strict=True)}
+
+
+def _read_fashion_mnist(paths: Sequence[Path]) -> Arrays:
     try:
-        raw = {
-            key: read_idx(unzipped(path, math.prod(shapes[key]) + IDX_HEADER))
-            for key, path in zip(KEYS, paths, strict=True)
-        }
+        raw = read_gzipped_idx(paths)
     except (OSError, EOFError, ValueError, zlib.error, struct.error) as error:
         raise DataError(f"not the gzipped idx files of Fashion-MNIST: {error}") from error
     return checked(raw, "Fashion-MNIST files")
@@ -211,11 +219,8 @@ DOWNLOADS: Mapping[str, Download] = {
         url="https://storage.googleapis.com/tensorflow/tf-keras-datasets/",
         sha256="",
         size=30_878_645,
-        read=_read_gzipped_idx,
-        parts=tuple(
-            f"{name}-ubyte.gz"
-            for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-        ),
+        read=_read_fashion_mnist,
+        parts=FASHION_FILES,
     ),
     "cifar100": Download(
         url="https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
