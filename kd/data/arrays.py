@@ -18,7 +18,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,11 +78,6 @@ def check_size(path: Path, keys: Container[str] | None = None) -> None:
 
 
 def check_memory(what: str, total: int) -> None:
-    """Check that so many bytes of arrays fit into this machine's memory.
-
-    Raises:
-        DataError: they do not; one line.
-    """
     if total > (memory := memory_bytes()):
         raise DataError(
             f"{what} holds {said_bytes(total)} of arrays, and this machine has {said_bytes(memory)} of memory; give"
@@ -100,12 +95,11 @@ def _bytes_of(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
 
 
 def memory_bytes() -> int:
-    """Return how much memory this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def said_bytes(count: float) -> str:
-    """Return a number of bytes as people say it, such as "11.49 MB"."""
+    """Return a number of bytes for messages, such as "11.49 MB"."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.4g} {unit}"
@@ -116,20 +110,38 @@ def said_bytes(count: float) -> str:
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 SMALLEST_SIDE = 8  # pixels
 
-# What numpy and zipfile raise on a file that is damaged, encrypted, or not what its name says.
-UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    ValueError,
-    NotImplementedError,
-    RuntimeError,
-    MemoryError,
-)
+# What numpy and zipfile raise on a file that is damaged, encrypted (RuntimeError), or not what its name says.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError)
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What is in a dataset.
+
+    Attributes:
+        content_hash: sha256 of the whole dataset.
+        training_images: those that can be trained on, without the validation images.
+        input_shape: (h, w, c) of every image.
+        class_names: of class 0, 1, ..., where the folders of an own dataset gave them; else empty.
+        notes: what was changed in an own dataset on the way, a line each.
+    """
+
+    content_hash: str
+    training_images: int
+    input_shape: tuple[int, int, int]
+    classes: int
+    validation_images: int
+    test_images: int
+    class_names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def validation_images(total: int) -> int:
+    """Return how many of so many training images are for validation, where none are published for that: a tenth."""
+    return max(1, total // 10)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -152,24 +164,29 @@ class Arrays:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """Return the sha256 of each array's raw bytes, by key.
-
-        Labels are hashed as uint8 (as int64 when there are more than 256 classes), so that the hash does
-        not depend on the integer type that a file happens to store; for MNIST and CIFAR-10 these are the
-        hashes of the official arrays.
-        """
+        """The sha256 of each array's raw bytes, by key."""
+        # One type for all labels: the hash must not depend on the one that a file happens to store.
         stored = np.uint8 if self.classes <= 256 else np.dtype("<i8")
-        return {
-            "x_train": _sha256(self.x_train),
-            "y_train": _sha256(self.y_train.astype(stored)),
-            "x_test": _sha256(self.x_test),
-            "y_test": _sha256(self.y_test.astype(stored)),
-        }
+        parts = self.x_train, self.y_train.astype(stored), self.x_test, self.y_test.astype(stored)
+        return {key: _sha256(part) for key, part in zip(KEYS, parts, strict=True)}
 
     @property
     def content_hash(self) -> str:
-        """Return one sha256 for the whole dataset; equal for equal images, labels, image shape and class names."""
         return content_hash_of(self.hashes, self.x_train.shape[1:], self.class_names)
+
+    def contents(self, validation: int, notes: tuple[str, ...] = ()) -> Contents:
+        """Return what is worth remembering without the arrays; so many training images are for validation."""
+        total, height, width, channels = self.x_train.shape
+        return Contents(
+            content_hash=self.content_hash,
+            training_images=total - validation,
+            input_shape=(height, width, channels),
+            classes=self.classes,
+            validation_images=validation,
+            test_images=len(self.y_test),
+            class_names=self.class_names,
+            notes=notes,
+        )
 
 
 def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...], class_names: tuple[str, ...] = ()) -> str:
@@ -184,17 +201,11 @@ def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...], cla
 
 
 def read_npz(path: Path) -> Arrays:
-    """Read and check the dataset in an .npz file; nothing in it is unpickled.
-
-    Args:
-        path: file with the keys x_train, y_train, x_test, y_test, compressed or not.
-
-    Returns:
-        The checked arrays.
+    """Read and check the dataset in an .npz file, compressed or not; nothing in it is unpickled.
 
     Raises:
-        DataError: no such file, not a readable .npz, one that unpacks to too much (see `kd.data.arrays`), or not a
-            dataset (see `checked`).
+        DataError: no such file, not a readable .npz, one that unpacks to too much (`check_size`), or not a dataset
+            (`checked`).
     """
     return checked(raw_npz(path), str(path))
 
@@ -202,12 +213,8 @@ def read_npz(path: Path) -> Arrays:
 def raw_npz(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, npt.NDArray[Any]]:
     """Return those of the four arrays that an .npz file has, as they are stored; nothing in it is unpickled.
 
-    Args:
-        path: file, compressed or not.
-        needed: the keys that it must have.
-
     Raises:
-        DataError: as for `read_npz`, before the arrays are checked.
+        DataError: as for `read_npz`, before the arrays are checked; or a needed key is missing.
     """
     if (what := not_a_file(path)) is not None:
         raise DataError(f"{path} {what}; give the path of an .npz file with the keys {', '.join(KEYS)}")
@@ -235,10 +242,8 @@ def checked(raw: Mapping[str, npt.NDArray[Any]], what: str, class_names: tuple[s
     """Check four raw arrays and return them as a dataset.
 
     Args:
-        raw: x_train and x_test, uint8, (n, h, w) or (n, h, w, c);
-            y_train and y_test, integers, (n,) or (n, 1).
-        what: name of the dataset in messages, such as its path.
-        class_names: of class 0, 1, ..., if it has any.
+        raw: x_train and x_test, uint8, (n, h, w) or (n, h, w, c); y_train and y_test, integers, (n,) or (n, 1).
+        what: the dataset in messages, such as its path.
 
     Raises:
         DataError: they are not a valid dataset; one line with the array, what it is, and what is allowed.
@@ -316,12 +321,7 @@ def read_idx(content: bytes) -> npt.NDArray[np.uint8]:
 
 
 def unzipped(path: Path, most_bytes: int) -> bytes:
-    """Return what a gzip file holds.
-
-    Raises:
-        ValueError: more than `most_bytes`.
-        OSError, EOFError, zlib.error: it is no gzip file, or damaged.
-    """
+    """Return what a gzip file holds."""
     with gzip.open(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
@@ -329,29 +329,24 @@ def unzipped(path: Path, most_bytes: int) -> bytes:
     return content
 
 
-Batch = tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]
-
-
 def read_cifar10_tar(path: Path) -> Arrays:
-    """Read CIFAR-10 from its archive."""
     train = [f"data_batch_{number}" for number in range(1, 6)]
-    return _read("CIFAR-10", path, "cifar-10-batches-py", train, "test_batch", b"labels")
+    return _read_cifar("CIFAR-10", path, "cifar-10-batches-py", train, "test_batch", b"labels")
 
 
 def read_cifar100_tar(path: Path) -> Arrays:
-    """Read CIFAR-100 with its 100 fine labels from its archive."""
-    return _read("CIFAR-100", path, "cifar-100-python", ["train"], "test", b"fine_labels")
+    return _read_cifar("CIFAR-100", path, "cifar-100-python", ["train"], "test", b"fine_labels")
 
 
-def _read(what: str, path: Path, folder: str, train: list[str], test: str, labels: bytes) -> Arrays:
-    batches: dict[str, Batch] = {}
+def _read_cifar(what: str, path: Path, folder: str, train: list[str], test: str, labels: bytes) -> Arrays:
+    batches: dict[str, tuple[Images, npt.NDArray[np.uint8]]] = {}
     try:
         with tarfile.open(path, "r:gz") as archive:
             for name in (*train, test):
                 member = archive.extractfile(f"{folder}/{name}")
                 if member is None:
                     raise DataError(f"{folder}/{name} is not a file in the archive")
-                batches[name] = _read_batch(cast(BinaryIO, member), labels)
+                batches[name] = _read_batch(member, labels)
     except (tarfile.TarError, KeyError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"the {what} archive cannot be read: {error}") from error
     return checked(
@@ -365,19 +360,16 @@ def _read(what: str, path: Path, folder: str, train: list[str], test: str, label
     )
 
 
-def _read_batch(file: BinaryIO, labels: bytes) -> Batch:
-    """Return the images, uint8 (n, 32, 32, 3), and the labels, uint8 (n,), of one pickled batch."""
+def _read_batch(file: IO[bytes], labels: bytes) -> tuple[Images, npt.NDArray[np.uint8]]:
     batch = _BatchUnpickler(file, encoding="bytes").load()
     planes = np.asarray(batch[b"data"], dtype=np.uint8).reshape(-1, 3, 32, 32)  # channels first
     return planes.transpose(0, 2, 3, 1), np.asarray(batch[labels], dtype=np.uint8)
 
 
 class _BatchUnpickler(pickle.Unpickler):
-    """Reads the batches as Python 2 wrote them."""
-
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("numpy", "dtype"):
-            # The pickles pass align=0; numpy 2.4 deprecates any other value than a bool there.
+            # The pickles pass align=0; NumPy 2.4 deprecates any other value than a bool there.
             return lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy))
         return super().find_class(module, name)
 
@@ -390,18 +382,11 @@ Indices = npt.NDArray[np.int64]
 
 
 def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
-    """Return a shuffled order in which every beginning and every end is stratified by class.
+    """Return a permutation of 0..n-1, int64, of which every beginning and every end is stratified by class.
 
-    Image number j of the n images of its class, in shuffled order, is placed at j/n, and ties are broken at
-    random. So the first N hold each class in proportion (to within one image per class), and hold every
-    class as soon as N reaches the number of classes, however rare a class is.
-
-    Args:
-        labels: int64, shape (n,).
-        seed: of numpy's PCG64.
-
-    Returns:
-        int64, shape (n,): a permutation of 0..n-1.
+    Image number j of the n images of its class, in shuffled order, is placed at j/n, and ties are broken at random. So
+    the first N hold each class in proportion (to within one image per class), and hold every class as soon as N reaches
+    the number of classes, however rare a class is.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     place = np.empty(len(labels), dtype=np.float64)  # in [0, 1)
@@ -412,21 +397,18 @@ def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
     return np.lexsort((tie_break, place)).astype(np.int64)
 
 
+def by_content(images: Images, labels: Indices) -> Indices:
+    """Return the order by class, and within one by the sha256 of each image's pixels."""
+    return np.lexsort((np.array([_sha256(image) for image in images]), labels))
+
+
 def held_out(images: npt.NDArray[np.uint8], labels: Indices) -> tuple[Indices, Indices]:
-    """Split images that come without a test part: a sixth of them, stratified by class, becomes it.
+    """Return the positions, int64 and ascending, of the training and of the test images: a sixth, stratified by class.
 
     Which ones depends on the images and their labels alone, not on their order: each class is sorted by the sha256 of
     its images first.
-
-    Args:
-        images: uint8, shape (n, ...), n >= 2.
-        labels: integers, shape (n,).
-
-    Returns:
-        int64 positions of the training and of the test images, each ascending.
     """
-    digests = np.array([hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images])
-    order = np.lexsort((digests, labels))
+    order = by_content(images, labels)
     shuffled = order[stratified_order(labels[order], TEST_SEED)]
     tests = max(1, len(labels) // TEST_SHARE)
     return np.sort(shuffled[:-tests]), np.sort(shuffled[-tests:])

@@ -26,8 +26,7 @@ log = logging.getLogger(__name__)
 
 def cache_dir() -> Path:
     """Return the folder of fetched datasets, which need not exist. KD_SWEEPS_CACHE moves the cache elsewhere."""
-    chosen = os.environ.get("KD_SWEEPS_CACHE")
-    if chosen:
+    if chosen := os.environ.get("KD_SWEEPS_CACHE"):
         return Path(chosen).expanduser().absolute() / "datasets"
     import platformdirs
 
@@ -35,29 +34,22 @@ def cache_dir() -> Path:
 
 
 def cached_path(name: str) -> Path:
-    """Return the path at which the cache keeps a dataset, whether or not it is there."""
     return cache_dir() / f"{name}.npz"
 
 
 def read_cached(name: str) -> Arrays:
-    """Return the verified arrays of a dataset in the cache.
-
-    Raises:
-        DataError: not there, or damaged.
-    """
+    """Return the verified arrays of a dataset in the cache."""
     path = cached_path(name)
     arrays, known = read_npz(path), KNOWN_DATASETS[name]
     if (difference := known.difference(arrays)) is not None:
         raise DataError(f"{path}: {difference}")
-    if not known.hashes and (kept := _content_hash_in(path)) != arrays.content_hash:
-        raise DataError(f"{path}: its content is {arrays.content_hash[:12]}..., and was {kept[:12] or 'nothing'}...")
+    if not known.hashes:
+        with np.load(path, allow_pickle=False) as stored:  # no published hash tells: `store` wrote its own beside them
+            kept = str(stored["content_hash"]) if "content_hash" in stored.files else ""
+        if kept != arrays.content_hash:
+            was = kept[:12] or "nothing"
+            raise DataError(f"{path}: its content is {arrays.content_hash[:12]}..., and was {was}...")
     return arrays
-
-
-def _content_hash_in(path: Path) -> str:
-    """Return the content hash that `store` wrote beside arrays that no published hash tells."""
-    with np.load(path, allow_pickle=False) as stored:
-        return str(stored["content_hash"]) if "content_hash" in stored.files else ""
 
 
 @contextmanager
@@ -91,17 +83,9 @@ def work_folder(name: str) -> "tempfile.TemporaryDirectory[str]":
 
 
 def store(name: str, arrays: Arrays, folder: Path) -> Path:
-    """Put verified arrays into the cache; call it inside `locked`.
+    """Put verified arrays of a known dataset into the cache, by way of a `work_folder`; call it inside `locked`.
 
     They are stored in the published shapes, as uint8, so the file also serves as a `--data` file.
-
-    Args:
-        name: of a known dataset.
-        arrays: its arrays.
-        folder: a `work_folder`.
-
-    Returns:
-        The file in the cache.
     """
     known, whole = KNOWN_DATASETS[name], folder / "whole.npz"
     kept = {key: getattr(arrays, key).astype(np.uint8, copy=False).reshape(known.shapes[key]) for key in known.shapes}
@@ -113,10 +97,7 @@ def store(name: str, arrays: Arrays, folder: Path) -> Path:
 
 
 def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
-    """Return how the user named a data folder, and the folder; None if none is named.
-
-    Args:
-        data_dir: from `--data`; None means KD_SWEEPS_DATA, if set.
+    """Return how the user named a data folder (`data_dir` from --data, else KD_SWEEPS_DATA), and it; None: not named.
 
     Raises:
         DataError: what was named is not a folder.
@@ -143,10 +124,7 @@ def named_file(name: str, folder: Path) -> Path | None:
 
 
 def read_named(name: str, path: Path) -> Arrays:
-    """Return the verified arrays of a known dataset in a file of the user's folder.
-
-    Args:
-        path: NAME.npz, or the published archive of the dataset.
+    """Return the verified arrays of a known dataset in NAME.npz or its published archive.
 
     Raises:
         DataError: the file holds anything else. It is not skipped, because the user relies on it.

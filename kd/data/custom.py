@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from kd.data.arrays import KEYS, Arrays, check_memory, raw_npz
+from kd.data.arrays import KEYS, Arrays, Contents, check_memory, raw_npz, validation_images
 from kd.data.cache import named_folder
 from kd.data.images import NEEDED, folder_key, normalize, read_folder
 from kd.errors import CodeError, DataError, DataNotHere, told
@@ -22,9 +22,6 @@ RETURNS = "return ((x_train, y_train), (x_test, y_test)), or these four in a dic
 def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
     """Return what a user's function without arguments gives, by key, unchecked.
 
-    Args:
-        name: "package.module:function" or "./file.py:function", see `kd.tools.code`.
-
     Raises:
         DataError: it cannot be loaded or called so, it raises, or it returns something else, or more than this
             machine's memory; one line.
@@ -34,7 +31,10 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"dataset {name!r} must be a function without arguments, got {type(function).__name__}")
     _check_signature(name, function)
     try:
-        return _by_key(name, code.call(function))
+        arrays = _by_key(name, code.call(function))
+        # Those that NumPy broadcasts or maps from a file may be larger than memory until they are copied.
+        check_memory(f"dataset {name!r}", sum(array.nbytes for array in arrays.values()))
+        return arrays
     except DataError:
         raise
     except SystemExit as error:  # else the whole worker would end, and with exit code 0 as if it had finished
@@ -58,18 +58,13 @@ def _by_key(name: str, made: Any) -> dict[str, npt.NDArray[Any]]:
     if isinstance(made, Mapping):
         if missing := [key for key in NEEDED if key not in made]:
             raise DataError(f"dataset {name!r} returns a dict without {', '.join(missing)}; {RETURNS}")
-        return _fitting(name, {key: _array(name, key, made[key]) for key in KEYS if key in made})
+        return {key: _array(name, key, made[key]) for key in KEYS if key in made}
     pairs = list(made) if isinstance(made, (tuple, list)) else []
     if len(pairs) != 2 or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in pairs):
-        raise DataError(f"dataset {name!r} returns {_shape_of(made)}; {RETURNS}")
+        many = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
+        raise DataError(f"dataset {name!r} returns {type(made).__name__}{many}; {RETURNS}")
     values = [value for pair in pairs for value in pair]
-    return _fitting(name, {key: _array(name, key, value) for key, value in zip(KEYS, values, strict=True)})
-
-
-def _fitting(name: str, arrays: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays; those that NumPy broadcasts or maps from a file may be larger than memory until now."""
-    check_memory(f"dataset {name!r}", sum(array.nbytes for array in arrays.values()))
-    return arrays
+    return {key: _array(name, key, value) for key, value in zip(KEYS, values, strict=True)}
 
 
 def _array(name: str, key: str, value: Any) -> npt.NDArray[Any]:
@@ -77,11 +72,6 @@ def _array(name: str, key: str, value: Any) -> npt.NDArray[Any]:
     if array.dtype.hasobject:
         raise DataError(f"dataset {name!r}: {key} is {type(value).__name__} of objects; allowed: arrays of numbers")
     return array
-
-
-def _shape_of(made: Any) -> str:
-    many = f" of {len(made)}" if isinstance(made, (tuple, list)) else ""
-    return f"{type(made).__name__}{many}"
 
 
 Kind = Literal["file", "folder", "function"]
@@ -108,11 +98,7 @@ def frozen_name(name: str) -> str:
 
 
 def place_of(name: str, data_dir: Path | None) -> Path:
-    """Return the path of a file or folder, or the one of that name in the data folder: on another machine they differ.
-
-    Args:
-        data_dir: from `--data`; None means KD_SWEEPS_DATA, if set.
-    """
+    """Return the path, or that of the same name in the data folder: on another machine they differ."""
     path = Path(name).expanduser()
     if not path.exists() and (named := named_folder(data_dir)) is not None:
         moved = named[1] / path.name
@@ -120,69 +106,30 @@ def place_of(name: str, data_dir: Path | None) -> Path:
     return path
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False)
 class Own:
-    """A dataset of a user's own.
-
-    Attributes:
-        arrays: checked.
-        notes: what was changed on the way, a line each.
-        kind: of the name.
-        path: its file or folder; None for a function of a module.
-    """
+    """A dataset of a user's own: its checked arrays, `Contents.notes`, its path (None: a function of a module)."""
 
     arrays: Arrays
     notes: tuple[str, ...]
-    kind: Kind
     path: Path | None
 
     @cached_property
-    def summary(self) -> "Summary":
-        """What is worth remembering of it, without the arrays."""
-        _, height, width, channels = self.arrays.x_train.shape
-        return Summary(
-            content_hash=self.arrays.content_hash,
-            train=len(self.arrays.y_train),
-            test=len(self.arrays.y_test),
-            input_shape=(height, width, channels),
-            classes=self.arrays.classes,
-            class_names=self.arrays.class_names,
-            notes=self.notes,
-        )
+    def contents(self) -> Contents:
+        return self.arrays.contents(validation_images(len(self.arrays.y_train)), self.notes)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Summary:
-    """What an own dataset holds. train, test: images. Others as in `kd.data.datasets.Contents`."""
-
-    content_hash: str
-    train: int
-    test: int
-    input_shape: tuple[int, int, int]
-    classes: int
-    class_names: tuple[str, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass
-class _Memory:
-    """What this process has read already: of functions the arrays, which might differ next time; else few words."""
-
-    made: dict[tuple[str, str], Own] = field(default_factory=dict)
-    seen: dict[tuple[str, ...], Summary] = field(default_factory=dict)
-
-
-_MEMORY = _Memory()
+# What this process has read already: of functions the arrays, which might differ next time; of others the contents.
+_MADE: dict[tuple[str, str], Own] = {}
+_READ: dict[tuple[str, ...], Contents] = {}
 
 
 def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Own:
-    """Read an own dataset.
+    """Read an own dataset, whose name `kind_of` knows.
 
     Args:
-        name: of a kind of `kd.data.custom.kind_of`.
         size: (height, width) for the images of a folder; empty: they all have one size.
-        data_dir: folder in which a file or folder is looked for by its name, if it is not at its path; None means
-            KD_SWEEPS_DATA, if set.
+        data_dir: as for `place_of`.
 
     Raises:
         DataError: it is missing, or no dataset; one line.
@@ -194,26 +141,21 @@ def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = N
         return _made(name)
     path = place_of(name, data_dir)
     if kind == "folder":
-        arrays, notes = read_folder(path, (size[0], size[1]) if size else None)
-        own = Own(arrays=arrays, notes=notes, kind="folder", path=path)
-    else:
-        arrays, notes = normalize(raw_npz(path, NEEDED), str(path))
-        own = Own(arrays=arrays, notes=notes, kind="file", path=path)
-    return own
+        return Own(*read_folder(path, (size[0], size[1]) if size else None), path)
+    return Own(*normalize(raw_npz(path, NEEDED), str(path)), path)
 
 
-def summary(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Summary:
+def contents_of(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Contents:
     """Return what an own dataset holds; read once in a process for as long as its files are the same.
 
     Arguments and errors as for `read_own`.
     """
     key = _signature(name, size, data_dir)
-    if key is None or key not in _MEMORY.seen:
-        summary = read_own(name, size=size, data_dir=data_dir).summary
-        if key is None:
-            return summary
-        _MEMORY.seen[key] = summary
-    return _MEMORY.seen[key]
+    if key is None:
+        return read_own(name, size=size, data_dir=data_dir).contents
+    if key not in _READ:
+        _READ[key] = read_own(name, size=size, data_dir=data_dir).contents
+    return _READ[key]
 
 
 def _made(name: str) -> Own:
@@ -221,11 +163,10 @@ def _made(name: str) -> Own:
     try:
         digest = code.hash_of(name)
     except CodeError:
-        digest = ""  # said below
-    if (name, digest) not in _MEMORY.made:
-        arrays, notes = normalize(arrays_of(name), f"dataset {name!r}")
-        _MEMORY.made[name, digest] = Own(arrays=arrays, notes=notes, kind="function", path=code.file_of(name))
-    return _MEMORY.made[name, digest]
+        digest = ""  # loading it says what is wrong
+    if (name, digest) not in _MADE:
+        _MADE[name, digest] = Own(*normalize(arrays_of(name), f"dataset {name!r}"), code.file_of(name))
+    return _MADE[name, digest]
 
 
 def _signature(name: str, size: tuple[int, ...], data_dir: Path | None) -> tuple[str, ...] | None:

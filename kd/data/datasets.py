@@ -1,14 +1,15 @@
 """`load`, `load_test`, `contents`, `positions`: the only door to a dataset."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from kd.data import sources
-from kd.data.arrays import split_hash, stratified_order
-from kd.data.custom import kind_of, summary
+from kd.data.arrays import Contents as Contents
+from kd.data.arrays import Indices, split_hash, stratified_order, validation_images
+from kd.data.custom import contents_of, kind_of
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 
@@ -100,8 +101,7 @@ def load(
             f"train_images={chosen} is not possible for {name}: "
             f"allowed are {arrays.classes} (one per class) to {available}"
         )
-    places = _positions(name, arrays.y_train, chosen)
-    train, validation = places.train, places.validation
+    train, validation = _places(name, arrays.y_train, chosen)
     return Dataset(
         name=name,
         train=Split(arrays.x_train[train], arrays.y_train[train]),
@@ -123,20 +123,21 @@ class Positions:
         published: number of images of the published training part.
     """
 
-    train: npt.NDArray[np.int64]
-    validation: npt.NDArray[np.int64]
+    train: Indices
+    validation: Indices
     published: int
 
 
 def positions(name: str, *, train_images: int, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Positions:
     """Return where the images that `load` gives with the same arguments stand; errors as there."""
-    return _positions(name, sources.obtain(name, data_dir=data_dir, size=size).arrays.y_train, train_images)
+    labels = sources.obtain(name, data_dir=data_dir, size=size).arrays.y_train
+    return Positions(*_places(name, labels, train_images), len(labels))
 
 
-def _positions(name: str, labels: npt.NDArray[np.int64], train_images: int) -> Positions:
+def _places(name: str, labels: npt.NDArray[np.int64], train_images: int) -> tuple[Indices, Indices]:
     order = stratified_order(labels)
     # Train on the beginning and validate on the end: a rare class is then never missing in training.
-    return Positions(order[:train_images], order[_available(name, len(labels)) :], len(labels))
+    return order[:train_images], order[_available(name, len(labels)) :]
 
 
 def load_test(name: str, *, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Split:
@@ -152,30 +153,6 @@ def load_test(name: str, *, data_dir: Path | None = None, size: tuple[int, ...] 
     return Split(arrays.x_test, arrays.y_test)
 
 
-@dataclass(frozen=True)
-class Contents:
-    """What is in a dataset.
-
-    Attributes:
-        content_hash: sha256 of the whole dataset.
-        training_images: those that can be trained on, without the validation images.
-        input_shape: (h, w, c) of every image.
-        classes: number of classes.
-        validation_images, test_images: how many there are.
-        class_names: of class 0, 1, ..., where the folders of an own dataset gave them; else empty.
-        notes: what was changed in an own dataset on the way, a line each.
-    """
-
-    content_hash: str
-    training_images: int
-    input_shape: tuple[int, int, int]
-    classes: int
-    validation_images: int
-    test_images: int
-    class_names: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
 def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Contents:
     """Return the sha256 of a dataset and its size.
 
@@ -187,41 +164,24 @@ def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()
     Raises:
         DataError: unknown name, or a dataset that is missing or invalid.
     """
-    known = KNOWN_DATASETS.get(name)
-    if known is not None and known.content_hash:
-        train, test = (known.shapes[key][0] for key in ("x_train", "x_test"))
-        return _contents(name, train, test, known.content_hash, known.image_shape, known.classes)
     if is_own(name):
-        own = summary(name, size=size, data_dir=data_dir)
-        plain = _contents(name, own.train, own.test, own.content_hash, own.input_shape, own.classes)
-        return replace(plain, class_names=own.class_names, notes=own.notes)
-    arrays = sources.obtain(name, data_dir=data_dir).arrays
-    _, height, width, channels = arrays.x_train.shape
-    shape = (height, width, channels)
-    return _contents(name, len(arrays.y_train), len(arrays.y_test), arrays.content_hash, shape, arrays.classes)
+        return contents_of(name, size=size, data_dir=data_dir)
+    known = KNOWN_DATASETS.get(name)
+    if known is None or not known.content_hash:
+        return sources.obtain(name, data_dir=data_dir).arrays.contents(VALIDATION_IMAGES[name])
+    return Contents(
+        content_hash=known.content_hash,
+        training_images=known.shapes["x_train"][0] - VALIDATION_IMAGES[name],
+        input_shape=known.image_shape,
+        classes=known.classes,
+        validation_images=VALIDATION_IMAGES[name],
+        test_images=known.shapes["x_test"][0],
+    )
 
 
 def is_own(name: str) -> bool:
     """Return whether a dataset is the user's own: a file, a folder or a function, and none of `NAMES`."""
     return name not in NAMES and kind_of(name) is not None
-
-
-def _contents(
-    name: str, train: int, test: int, content_hash: str, input_shape: tuple[int, int, int], classes: int
-) -> Contents:
-    return Contents(
-        content_hash=content_hash,
-        training_images=_available(name, train),
-        input_shape=input_shape,
-        classes=classes,
-        validation_images=train - _available(name, train),
-        test_images=test,
-    )
-
-
-def training_images(name: str, data_dir: Path | None = None) -> int:
-    """Return the number of training images without the validation images; arguments and errors as `contents`."""
-    return contents(name, data_dir).training_images
 
 
 def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> str:
@@ -231,4 +191,4 @@ def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] 
 
 def _available(name: str, total: int) -> int:
     """Return how many of the `total` images of the published training part remain for training."""
-    return total - VALIDATION_IMAGES.get(name, max(1, total // 10))
+    return total - VALIDATION_IMAGES.get(name, validation_images(total))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kd.data.arrays import KEYS, Arrays, checked, held_out, memory_bytes, raw_npz, said_bytes
+from kd.data.arrays import KEYS, Arrays, by_content, checked, held_out, memory_bytes, raw_npz, said_bytes
 from kd.data.cache import cache_dir, locked, work_folder
 from kd.errors import DataError
 
@@ -25,9 +25,8 @@ PARTS = ("train", "test")
 NEEDED = ("x_train", "y_train")
 VERSION = 1  # of how images are decoded and split; a new one decodes every folder again
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # imported where images are decoded: to name a dataset needs no Pillow
     from PIL import Image
-
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF")
 DEEP = ("I", "F")  # first letters of the modes with more than 8 bits: converting them would cut the bright half off
@@ -35,7 +34,11 @@ TURNED = range(5, 9)  # of the EXIF tag: height and width change places
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
+Files = tuple[tuple[Path, ...], ...]
+Raw = Mapping[str, npt.NDArray[Any]]
 _Got = TypeVar("_Got")
+
+log = logging.getLogger(__name__)
 
 
 def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixels:
@@ -86,12 +89,14 @@ def _only_size(paths: Sequence[Path], what: str) -> Size:
     counts = Counter(sizes)
     if len(counts) == 1:
         return sizes[0]
-    (common, _), second = counts.most_common(1)[0], next(size for size in sizes if size != sizes[0])
-    first = f"{paths[0].parent.name}/{paths[0].name} is {sizes[0][0]} x {sizes[0][1]}"
-    path = paths[sizes.index(second)]
-    other = f"{path.parent.name}/{path.name} is {second[0]} x {second[1]}"
+    common = counts.most_common(1)[0][0]
+    other = next(number for number, size in enumerate(sizes) if size != sizes[0])
+    examples = (
+        f"{paths[number].parent.name}/{paths[number].name} is {sizes[number][0]} x {sizes[number][1]}"
+        for number in (0, other)
+    )
     raise DataError(
-        f"{what} has images of {len(counts)} sizes: {first}, {other}"
+        f"{what} has images of {len(counts)} sizes: {', '.join(examples)}"
         f" (height x width); give the size that all of them get, such as size = [{common[0]}, {common[1]}]"
     )
 
@@ -127,7 +132,7 @@ def _upright_rgb(image: "Image.Image", path: Path) -> "Image.Image":
 
 
 def _in_threads(function: "Callable[..., _Got]", items: Sequence[object] | range) -> list[_Got]:
-    """Call a function on each item; Pillow decodes without Python's lock, so threads use all cores."""
+    """Call a function on each item in threads: Pillow decodes without Python's lock."""
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
         futures = [threads.submit(function, item) for item in items]
         try:
@@ -139,9 +144,6 @@ def _in_threads(function: "Callable[..., _Got]", items: Sequence[object] | range
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-Files = tuple[tuple[Path, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,6 @@ class Layout:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """All files: of train by class, then of test."""
         return tuple(file for part in (self.train, self.test) for files in part for file in files)
 
 
@@ -220,18 +221,11 @@ def _subfolders(folder: Path) -> dict[str, Path]:
 
 
 def _images(folder: Path) -> tuple[Path, ...]:
-    paths = []
-    for path in folder.iterdir():
-        suffix = path.suffix.lower()
-        if path.name.startswith((".", "__")) or suffix not in (*SUFFIXES, *OTHER_IMAGES) or not path.is_file():
-            continue
-        if suffix in OTHER_IMAGES:
+    files = [path for path in folder.iterdir() if not path.name.startswith((".", "__")) and path.is_file()]
+    for path in files:
+        if path.suffix.lower() in OTHER_IMAGES:
             raise DataError(f"{path} is of a kind that is not read; allowed: {', '.join(SUFFIXES)}")
-        paths.append(path)
-    return tuple(sorted(paths, key=lambda path: path.name))
-
-
-Raw = Mapping[str, npt.NDArray[Any]]
+    return tuple(sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: path.name))
 
 
 def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[Arrays, tuple[str, ...]]:
@@ -328,9 +322,6 @@ def _labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
     return labels
 
 
-log = logging.getLogger(__name__)
-
-
 def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...]]:
     """Return the images of a folder as a dataset, and notes: decoded, or as they were decoded before.
 
@@ -338,7 +329,7 @@ def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...
     besides, so an old copy is never trained on by mistake.
 
     Raises:
-        DataError: see `kd.data.images.layout`, `kd.data.images.decoded` and `kd.data.images.normalize`.
+        DataError: see `layout`, `decoded` and `normalize`.
     """
     tree = layout(folder)
     prefix, key = _names(folder, tree, size)
@@ -358,11 +349,7 @@ def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...
 
 
 def folder_key(folder: Path, size: Size | None) -> str:
-    """Return a text that changes when a file of the folder is added, removed or written, or `size` changes.
-
-    Raises:
-        DataError: see `kd.data.images.layout`.
-    """
+    """Return a text that changes when a file of the folder is added, removed or written, or `size` changes."""
     return "-".join(_names(folder, layout(folder), size))
 
 
@@ -391,15 +378,9 @@ def _decode(folder: Path, tree: Layout, size: Size | None) -> tuple[Arrays, tupl
     for part, (images, files) in parts.items():
         if files:
             labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files])
-            order = _by_content(images, labels)
+            order = by_content(images, labels)  # files may have any names
             raw |= {f"x_{part}": images[order], f"y_{part}": labels[order]}
     return normalize(raw, str(folder), tree.class_names)
-
-
-def _by_content(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return the order by class and by the sha256 of the pixels: files may have any names."""
-    digests = np.array([hashlib.sha256(image.data).hexdigest() for image in images])
-    return np.lexsort((digests, labels))
 
 
 def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:

@@ -29,7 +29,6 @@ class KnownDataset:
         archive: name of the published file, where a user's folder may hold that one instead of an .npz file.
     """
 
-    name: str
     shapes: Mapping[str, tuple[int, ...]]
     hashes: Mapping[str, str]
     classes: int = 10
@@ -38,13 +37,12 @@ class KnownDataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Return (h, w, c)."""
         height, width, *channels = self.shapes["x_train"][1:]
         return height, width, channels[0] if channels else 1
 
     @property
     def content_hash(self) -> str:
-        """Return the `Arrays.content_hash` of the dataset, without reading anything; "" where it is not known."""
+        """The `Arrays.content_hash`, without reading anything; "" where it is not known."""
         return content_hash_of(self.hashes, self.image_shape) if self.hashes else ""
 
     def difference(self, arrays: Arrays) -> str | None:
@@ -85,15 +83,12 @@ def _statistics(images: npt.NDArray[np.uint8]) -> tuple[list[float], list[float]
     return means, [float(np.average((levels - mean) ** 2, weights=count)) ** 0.5 for mean, count in pairs]
 
 
+_MNIST = {"x_train": (60000, 28, 28), "y_train": (60000,), "x_test": (10000, 28, 28), "y_test": (10000,)}
+_CIFAR = {"x_train": (50000, 32, 32, 3), "y_train": (50000, 1), "x_test": (10000, 32, 32, 3), "y_test": (10000, 1)}
+
 KNOWN_DATASETS: Mapping[str, KnownDataset] = {
     "mnist": KnownDataset(
-        name="mnist",
-        shapes={
-            "x_train": (60000, 28, 28),
-            "y_train": (60000,),
-            "x_test": (10000, 28, 28),
-            "y_test": (10000,),
-        },
+        shapes=_MNIST,
         hashes={
             "x_train": "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
             "y_train": "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
@@ -102,13 +97,7 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
         },
     ),
     "cifar10": KnownDataset(
-        name="cifar10",
-        shapes={
-            "x_train": (50000, 32, 32, 3),
-            "y_train": (50000, 1),
-            "x_test": (10000, 32, 32, 3),
-            "y_test": (10000, 1),
-        },
+        shapes=_CIFAR,
         hashes={
             "x_train": "47af8b02cfcfb6cdf3dbbd1969ad7f1b70f4413f6f80f437b020ee4e5bc8304a",
             "y_train": "2b7cd2f24487317614016b72ffd53071c3062f592f0eb300c18a770d41ae1253",
@@ -119,13 +108,7 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
     # The four files of Debian's dataset-fashion-mnist, put back into gzip files with the names and times that the
     # originals had, have the MD5 that https://github.com/zalandoresearch/fashion-mnist publishes: these are its arrays.
     "fashion_mnist": KnownDataset(
-        name="fashion_mnist",
-        shapes={
-            "x_train": (60000, 28, 28),
-            "y_train": (60000,),
-            "x_test": (10000, 28, 28),
-            "y_test": (10000,),
-        },
+        shapes=_MNIST,
         hashes={
             "x_train": "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
             "y_train": "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
@@ -136,13 +119,7 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
     # No hash of its arrays is known: they were never read here. The archive is known, by the sha256 that Keras has
     # of it. The statistics are those that most programs normalise CIFAR-100 by.
     "cifar100": KnownDataset(
-        name="cifar100",
-        shapes={
-            "x_train": (50000, 32, 32, 3),
-            "y_train": (50000, 1),
-            "x_test": (10000, 32, 32, 3),
-            "y_test": (10000, 1),
-        },
+        shapes=_CIFAR,
         hashes={},
         classes=100,
         statistics=((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
@@ -211,7 +188,6 @@ def _over_photographs(small: Pixels) -> Pixels:
 
 
 def _photograph(name: str) -> Pixels:
-    """Return one of scikit-learn's two sample photographs, uint8 (427, 640, 3)."""
     from PIL import Image
 
     with Image.open(_sample(f"images/{name}")) as photograph:

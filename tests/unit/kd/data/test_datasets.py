@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import kd
-from kd.data.datasets import NAMES, content_hash, load, load_test, training_images
+from kd.data.datasets import NAMES, content_hash, contents, load, load_test
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 
@@ -95,10 +95,10 @@ def test_the_cifar10_subset_is_a_dataset_of_its_own(shared_data: Path) -> None:
 
 
 def test_how_many_images_can_be_trained_on_is_known_before_loading(write: Callable[..., str]) -> None:
-    assert training_images("mnist") == 50_000
-    assert training_images("cifar10") == 45_000
+    assert contents("mnist").training_images == 50_000
+    assert contents("cifar10").training_images == 45_000
     for name in ("digits", write(made_up())):
-        assert training_images(name) == len(load(name).train)
+        assert contents(name).training_images == len(load(name).train)
 
 
 # --- files of one's own ----------------------------------------------------------------------------------

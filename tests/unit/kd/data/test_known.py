@@ -17,7 +17,7 @@ ARRAYS = Arrays(
     x_train=IMAGES[:4], y_train=np.array([0, 1, 0, 1]), x_test=IMAGES[4:], y_test=np.array([1, 0]), classes=2
 )
 SHAPES = {"x_train": (4, 8, 8), "y_train": (4,), "x_test": (2, 8, 8), "y_test": (2,)}
-KNOWN = KnownDataset(name="small", shapes=SHAPES, hashes=ARRAYS.hashes)
+KNOWN = KnownDataset(shapes=SHAPES, hashes=ARRAYS.hashes)
 
 
 def test_the_arrays_with_the_hashes_are_the_dataset() -> None:
@@ -52,7 +52,7 @@ def test_arrays_without_a_known_hash_are_told_by_their_classes_and_statistics() 
         x_train=images, y_train=np.array([0, 1, 0, 1]), x_test=images, y_test=np.array([0, 1, 0, 1]), classes=2
     )
     shapes = {key: (4, 8, 8) if key[0] == "x" else (4,) for key in SHAPES}
-    known = KnownDataset(name="small", shapes=shapes, hashes={}, classes=2, statistics=((0.5,), (0.5,)))
+    known = KnownDataset(shapes=shapes, hashes={}, classes=2, statistics=((0.5,), (0.5,)))
     assert (known.content_hash, known.difference(other)) == ("", None)
     uneven = dataclasses.replace(other, y_test=np.array([0, 0, 0, 1]))
     assert known.difference(uneven) == "y_test has 1 to 3 images of 2 classes, not 2 of each"
