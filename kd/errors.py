@@ -19,25 +19,6 @@ Every message is for the person at the terminal: the value given, what is allowe
 
 import errno
 
-__all__ = [
-    "CodeError",
-    "CodeNotHere",
-    "DataError",
-    "DataNotHere",
-    "Diverged",
-    "KdError",
-    "ModelError",
-    "ModuleNotHere",
-    "NotHere",
-    "SubprocessFailed",
-    "SubprocessKilled",
-    "Unavailable",
-    "WeightsNotHere",
-    "lacks_room",
-    "told",
-    "without_room",
-]
-
 
 class KdError(Exception):
     """An expected failure of kd; `str(error)` is ready to be shown."""

@@ -25,6 +25,20 @@ import numpy.typing as npt
 
 from kd.errors import DataError
 
+KEYS = ("x_train", "y_train", "x_test", "y_test")
+SMALLEST_SIDE = 8  # pixels
+
+# What numpy and zipfile raise on a file that is damaged, encrypted (RuntimeError), or not what its name says.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError)
+
+Images = npt.NDArray[np.uint8]
+Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+
+SEED = 150302531  # arXiv:1503.02531; any fixed number would do, but it must never change
+TEST_SEED = 20260715  # of the test part of who brings none; it must never change, either
+TEST_SHARE = 6  # one image in six
+
 # Images shrink to a half or a tenth, drawings to a hundredth. A file of zeros shrinks to a thousandth: 5 MB fill 5 GB.
 MOST_TIMES = 200
 HARMLESS_BYTES = 256 * 1024**2  # so much is unpacked from any file
@@ -105,16 +119,6 @@ def said_bytes(count: float) -> str:
             return f"{count:.4g} {unit}"
         count /= 1000
     return f"{count:.4g} TB"
-
-
-KEYS = ("x_train", "y_train", "x_test", "y_test")
-SMALLEST_SIDE = 8  # pixels
-
-# What numpy and zipfile raise on a file that is damaged, encrypted (RuntimeError), or not what its name says.
-UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError)
-
-Images = npt.NDArray[np.uint8]
-Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,13 +376,6 @@ class _BatchUnpickler(pickle.Unpickler):
             # The pickles pass align=0; NumPy 2.4 deprecates any other value than a bool there.
             return lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy))
         return super().find_class(module, name)
-
-
-SEED = 150302531  # arXiv:1503.02531; any fixed number would do, but it must never change
-TEST_SEED = 20260715  # of the test part of who brings none; it must never change, either
-TEST_SHARE = 6  # one image in six
-
-Indices = npt.NDArray[np.int64]
 
 
 def stratified_order(labels: Indices, seed: int = SEED) -> Indices:

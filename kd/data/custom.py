@@ -1,6 +1,5 @@
 """Your own dataset: its kinds, a function that returns it, what is found in it."""
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,10 +25,7 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
         DataError: it cannot be loaded or called so, it raises, or it returns something else, or more than this
             machine's memory; one line.
     """
-    function = code.load_as("dataset", name, broken=DataError, missing=DataNotHere)
-    if not callable(function):
-        raise DataError(f"dataset {name!r} must be a function without arguments, got {type(function).__name__}")
-    _check_signature(name, function)
+    function = code.load_function("dataset", name, "without arguments", broken=DataError, missing=DataNotHere)
     try:
         arrays = _by_key(name, code.call(function))
         # Those that NumPy broadcasts or maps from a file may be larger than memory until they are copied.
@@ -41,17 +37,6 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
         raise DataError(f"dataset {name!r} calls sys.exit({error.code!r}); let it {RETURNS}") from error
     except Exception as error:  # the user's code may raise anything; the cause stays chained
         raise DataError(f"dataset {name!r} raises {told(error)}") from error
-
-
-def _check_signature(name: str, function: Any) -> None:
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions written in C tell nothing: calling them will
-        return
-    try:
-        signature.bind()
-    except TypeError:
-        raise DataError(f"dataset {name!r} is called without arguments, but takes {signature}") from None
 
 
 def _by_key(name: str, made: Any) -> dict[str, npt.NDArray[Any]]:

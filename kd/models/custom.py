@@ -3,7 +3,6 @@
 The function is named as in `kd.tools.code`: "package.module:build" or "./file.py:build".
 """
 
-import inspect
 import resource
 import tempfile
 import time
@@ -204,21 +203,9 @@ def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
 
 
 def _imported(name: str) -> Callable[..., Any]:
+    called, arguments = "as build(input_shape, classes)", ((8, 8, 1), 10)
     with _same_limit(name):
-        function = code.load_as("model", name, broken=ModelError, missing=ModuleNotHere)
-    if not callable(function):
-        raise ModelError(
-            f"model {name!r} must be a function build(input_shape, classes), got {type(function).__name__}"
-        )
-    try:
-        signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions written in C tell nothing: calling them will
-        return function  # type: ignore[no-any-return]
-    try:
-        signature.bind((8, 8, 1), 10)
-    except TypeError:
-        raise ModelError(f"model {name!r} is called as build(input_shape, classes), but takes {signature}") from None
-    return function  # type: ignore[no-any-return]
+        return code.load_function("model", name, called, *arguments, broken=ModelError, missing=ModuleNotHere)
 
 
 def _check_output(name: str, model: keras.Model, output: Any, shape: tuple[int, int]) -> None:

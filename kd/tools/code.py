@@ -1,17 +1,16 @@
 """Load a function of your own by "package.module:name" or "./file.py:name", hash it, and check its signature.
 
-Students, teachers, datasets and whatever else a user may write are named so. A file is loaded from the bytes that are
-hashed, under a module name made of its own name and its sha256: two processes that load the same file have the same
-module, so classes registered with Keras and pickled objects mean the same in both.
+A file is loaded from the bytes that are hashed, under a module name made of its own name and its sha256: two processes
+that load the same file have the same module, so classes registered with Keras and pickled objects mean the same in
+both.
 
 Only what is asked for is imported: `without_current_folder` takes away the folder that `python -m` puts on the path, so
 that a module there is not found by chance on one machine and missing on the next.
-
-It imports `kd.errors` only; every room of `kd` may import it.
 """
 
 import hashlib
 import importlib.util
+import inspect
 import os
 import re
 import sys
@@ -53,7 +52,7 @@ def file_of(name: str) -> Path | None:
 
 
 def frozen(name: str) -> str:
-    """Return the name with the absolute path of its file, as given and not as KD_SWEEPS_CODE moves it."""
+    """Return the name with the absolute path of its file as given, not as KD_SWEEPS_CODE moves it."""
     if file_of(name) is None:
         return name
     where, _, attribute = name.rpartition(":")
@@ -83,9 +82,7 @@ def is_there(name: str) -> bool:
 
 
 def load(name: str) -> Any:
-    """Return what a name is of, such as a function.
-
-    A file is run once in a process, as a module is.
+    """Return what a name is of, such as a function. A file is run once in a process, as a module is.
 
     Raises:
         CodeNotHere: the module or the file is missing here.
@@ -116,14 +113,31 @@ def load_as(what: str, name: str, *, broken: type[KdError], missing: type[KdErro
         raise broken(f"cannot import {what} {name!r}: {error}") from error
 
 
-def importable(name: str) -> str:
-    """Load a name and return it as "module:attribute" that `importlib` finds in this process.
+def load_function(
+    what: str, name: str, called: str, *arguments: Any, broken: type[KdError], missing: type[KdError]
+) -> Callable[..., Any]:
+    """Load a function as `load_as` does, and check that it can be called with such arguments.
 
-    For those who import by name alone and know no files.
-
-    Raises:
-        CodeNotHere, CodeError: as for `load`.
+    Args:
+        called: how it is called, in messages: "as build(input_shape, classes)".
     """
+    function = load_as(what, name, broken=broken, missing=missing)
+    if not callable(function):
+        must_be = f"a function {called.removeprefix('as ')}"
+        raise broken(f"{what} {name!r} must be {must_be}, got {type(function).__name__}")
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # some functions written in C tell nothing: calling them will
+        return function  # type: ignore[no-any-return]
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise broken(f"{what} {name!r} is called {called}, but takes {signature}") from None
+    return function  # type: ignore[no-any-return]
+
+
+def importable(name: str) -> str:
+    """Load a name and return it as "module:attribute", for those who import by `importlib` and know no files."""
     if (path := file_of(name)) is None:
         return name
     load(name)
@@ -149,7 +163,7 @@ def without_current_folder() -> None:
     named = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if sys.flags.safe_path or first not in ("", here) or here in named:
         return
-    if Path(here).resolve() != Path(__file__).resolve().parents[1]:  # else this package itself is only found there
+    if Path(here).resolve() != Path(__file__).resolve().parents[2]:  # else this package itself is only found there
         del sys.path[0]
 
 

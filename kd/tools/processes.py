@@ -25,6 +25,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -67,7 +68,7 @@ def forgiving() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-@contextlib.contextmanager
+@contextmanager
 def made() -> Iterator[Path]:
     """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes.
 
@@ -92,7 +93,7 @@ def made() -> Iterator[Path]:
         os.close(lock)
 
 
-@contextlib.contextmanager
+@contextmanager
 def used(folder: Path) -> Iterator[None]:
     """Let this process, and those that it starts, put temporary files into a folder."""
     before = tempfile.tempdir, os.environ.get("TMPDIR")
@@ -160,39 +161,16 @@ def run_in_subprocess(
         SubprocessFailed: the child died otherwise or ran out of time, or its result cannot be pickled.
         Exception: what the function raised, with the child's traceback as a note.
     """
-    with made() as folder:
-        return _run(function, arguments, folder, on_step=on_step, on_report=on_report, seconds=seconds)
-
-
-def _run(
-    function: Callable[..., Any],
-    arguments: tuple[Any, ...],
-    folder: Path,
-    *,
-    on_step: Callable[[], None],
-    on_report: Report | None,
-    seconds: float | None,
-) -> Any:
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    their_job, our_job = context.Pipe(duplex=False)
-    job = pickle.dumps((function, arguments))
-    process = context.Process(target=_main, args=(theirs, their_job, folder))
-    process.start()
-    theirs.close()
-    their_job.close()
-    # In a thread: a pipe holds 64 KiB, and a child that is frozen at its start reads none of it.
-    threading.Thread(target=_hand_over, args=(our_job, job), daemon=True).start()
     deadline = None if seconds is None else time.monotonic() + seconds
-    try:
+    with made() as folder, _started(pickle.dumps((function, arguments)), folder) as (process, messages):
         while True:
             on_step()
             if deadline is not None and time.monotonic() > deadline:
                 raise SubprocessFailed(f"stopped after {seconds:.0f} s without a result")
-            if not ours.poll(_POLL_S):
+            if not messages.poll(_POLL_S):
                 continue
             try:
-                kind, value = ours.recv()
+                kind, value = messages.recv()
             except EOFError:
                 process.join()
                 on_step()  # a signal may have been for both of us
@@ -203,6 +181,22 @@ def _run(
                 raise value
             elif kind == "result":
                 return value
+
+
+@contextmanager
+def _started(job: bytes, folder: Path) -> Iterator[tuple[SpawnProcess, Connection]]:
+    """Start a child with a job; yield it and the end of a pipe on which it answers. It is killed at the end."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    their_job, our_job = context.Pipe(duplex=False)
+    process = context.Process(target=_main, args=(theirs, their_job, folder))
+    process.start()
+    theirs.close()
+    their_job.close()
+    # In a thread: a pipe holds 64 KiB, and a child that is frozen at its start reads none of it.
+    threading.Thread(target=_hand_over, args=(our_job, job), daemon=True).start()
+    try:
+        yield process, ours
     finally:
         process.kill()
         process.join()
@@ -225,13 +219,12 @@ def _main(pipe: Connection, job: Connection, folder: Path) -> None:
     # Who signals a whole job or terminal reaches the parent, too, which ends this process once it has said why.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     with used(folder), forgiving():
         _answer(pipe, job)
 
 
 def _answer(pipe: Connection, job: Connection) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
     sending = threading.Lock()  # several threads of a function may report
 
     def report(*values: Any) -> None:

@@ -158,3 +158,14 @@ def test_python_m_does_not_find_modules_of_the_current_folder_unless_it_is_asked
     )
     assert ended.returncode > 0
     assert line in ended.stderr
+
+
+@pytest.mark.parametrize("of_package", [True, False])
+def test_only_the_folder_of_this_package_stays_on_the_path(
+    of_package: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    monkeypatch.chdir(REPOSITORY if of_package else tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    code.without_current_folder()
+    assert (sys.path[0] == "") == of_package
