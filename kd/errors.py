@@ -17,7 +17,9 @@ KdError
 Every message is for the person at the terminal: the value given, what is allowed, what to type next.
 """
 
+import difflib
 import errno
+from collections.abc import Iterable
 
 
 class KdError(Exception):
@@ -95,6 +97,12 @@ def without_room(what: str, error: Exception) -> KdError | None:
     if not isinstance(error, OSError) or not lacks_room(error):
         return None
     return NotHere(f"{what} finds no room on this machine: {told(error)}")
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return how a message goes on after an unknown name: "; did you mean 'this'?" where one is close, else "."."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."
 
 
 def told(error: BaseException) -> str:

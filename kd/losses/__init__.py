@@ -1,24 +1,12 @@
 """Find the losses that a student can be trained with; importing this imports neither Keras nor TensorFlow.
 
-Every loss is alpha*CE(labels) + (1-alpha)*term. `builtin` holds the built-in ones, `custom` reads one of your own, and
-`trial` tries it.
+`builtin` holds the built-in ones, `custom` reads one of your own, and `trial` tries it.
 """
 
-import difflib
-
-from kd.errors import ModelError
-from kd.losses.builtin import LOSSES, TERMS
+from kd.errors import ModelError, suggestion
+from kd.losses import builtin
 from kd.losses.custom import described, users_term
-from kd.losses.loss import (
-    Loss,
-    Parameter,
-    Tensor,
-    Term,
-    distillation_loss,
-    hard_label_loss,
-    is_users,
-    soft_target_loss,
-)
+from kd.losses.loss import Loss, Term, is_users
 
 
 def loss_named(name: str) -> Loss:
@@ -29,38 +17,14 @@ def loss_named(name: str) -> Loss:
     """
     if is_users(name):
         return described(name)
-    if name not in LOSSES:
-        close = difflib.get_close_matches(name, LOSSES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+    if name not in builtin.LOSSES:
         raise ModelError(
-            f"no loss {name!r}{hint} Losses: {', '.join(LOSSES)}, or your own as package.module:function or"
-            " ./file.py:function"
+            f"no loss {name!r}{suggestion(name, builtin.LOSSES)} Losses: {', '.join(builtin.LOSSES)}, or your own as"
+            " package.module:function or ./file.py:function"
         )
-    return LOSSES[name]
+    return builtin.LOSSES[name]
 
 
 def term_of(name: str) -> Term:
-    """Return the distillation term of a loss, a function (labels, teacher_logits, student_logits, *, temperature,
-    **own parameters) -> scalar;
-
-    Raises:
-        ModelError: as for `loss_named`.
-    """
-    if is_users(name):
-        return users_term(name)
-    return TERMS[loss_named(name).name]
-
-
-__all__ = [
-    "LOSSES",
-    "Loss",
-    "Parameter",
-    "Tensor",
-    "Term",
-    "distillation_loss",
-    "hard_label_loss",
-    "is_users",
-    "loss_named",
-    "soft_target_loss",
-    "term_of",
-]
+    """Return the distillation term of a loss, see `kd.losses.loss.Term`; errors as for `loss_named`."""
+    return users_term(name) if is_users(name) else builtin.TERMS[loss_named(name).name]

@@ -1,10 +1,10 @@
 """The built-in losses: of each its formula, paper, parameters and term.
 
-Nothing here imports Keras or TensorFlow: a spec is checked by a command that must start at once.
+A term takes labels, integers of shape (batch,) or (batch, 1), and the logits of teacher and student before softmax,
+float, shape (batch, classes); temperature is a scalar > 0. It returns a scalar, averaged over the batch, and raises
+ValueError where the numbers of classes differ. How a paper's weights become alpha: `kd.losses.loss`.
 
-Every loss is alpha*CE(labels) + (1-alpha)*term with alpha in [0, 1]. A paper that writes a*CE + b*term is this loss
-with alpha = a/(a+b), a+b times as large. Adam divides by the size of the gradients, so a constant factor changes its
-steps only through its epsilon, 1e-7.
+Nothing here imports Keras or TensorFlow: a spec is checked by a command that must start at once.
 """
 
 from collections.abc import Mapping
@@ -15,104 +15,78 @@ from kd.losses.loss import Loss, Parameter, Tensor, Term, check_classes, kd_term
 
 _LABELS = "alpha*CE(labels) + (1-alpha)*"
 
-LOSSES: Mapping[str, Loss] = MappingProxyType(
-    {
-        loss.name: loss
-        for loss in (
-            Loss(
-                name="kd",
-                formula=LOSS_FORMULA,
-                source="Hinton et al. 2015, arXiv:1503.02531",
+
+def _weight(name: str, usual: tuple[float, float], default: float, meaning: str) -> Parameter:
+    # By its logarithm, as a factor is searched.
+    return Parameter(name=name, low=usual[0], high=usual[1], default=default, log=True, meaning=meaning)
+
+
+_BUILTIN = (
+    Loss(name="kd", formula=LOSS_FORMULA, source="Hinton et al. 2015, arXiv:1503.02531"),
+    Loss(
+        name="mse",
+        formula=f"{_LABELS}mean((student - teacher)^2)",
+        source="Kim et al. 2021, arXiv:2105.08919",
+        default_temperature=1.0,
+        default_alpha=0.0,
+        temperature_range=(1.0, 1.0),
+        uses_temperature=False,
+    ),
+    Loss(
+        name="logit-standardization",
+        formula=f"{_LABELS}T^2*KL(teacher'_T || student'_T), z' = (z - mean(z))/sd(z)",
+        source="Sun et al. 2024, arXiv:2403.01427",
+        default_temperature=2.0,
+        default_alpha=0.1 / 9.1,
+        temperature_range=(1.0, 6.0),
+    ),
+    Loss(
+        name="dkd",
+        formula=f"{_LABELS}T^2*(target_weight*TCKD + nontarget_weight*NCKD)",
+        source="Zhao et al. 2022, arXiv:2203.08679",
+        parameters=(
+            _weight(
+                "target_weight",
+                (0.2, 4.0),
+                1.0,
+                "of TCKD, the KL of the label against all other classes; the paper's alpha",
             ),
-            Loss(
-                name="mse",
-                formula=f"{_LABELS}mean((student - teacher)^2)",
-                source="Kim et al. 2021, arXiv:2105.08919",
-                default_temperature=1.0,
-                default_alpha=0.0,
-                temperature_range=(1.0, 1.0),
-                uses_temperature=False,
+            _weight("nontarget_weight", (1.0, 10.0), 8.0, "of NCKD, the KL among the other classes; the paper's beta"),
+        ),
+        default_alpha=0.5,
+        temperature_range=(1.0, 10.0),
+    ),
+    Loss(
+        name="nkd",
+        formula=f"{_LABELS}(-teacher[label]*log(student[label]) + gamma*T^2*CE(N(teacher)_T, N(student)_T))",
+        source="Yang et al. 2023, arXiv:2303.13005",
+        parameters=(_weight("gamma", (0.5, 3.0), 1.5, "weight of the other classes, normalised without the label"),),
+        default_temperature=1.0,
+        default_alpha=0.5,
+        temperature_range=(1.0, 6.0),
+    ),
+    Loss(
+        name="dist",
+        formula=f"{_LABELS}T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch))",
+        source="Huang et al. 2022, arXiv:2205.10536",
+        parameters=(
+            _weight(
+                "inter_weight", (0.5, 4.0), 1.0, "of the correlation over the classes of each image; the paper's beta"
             ),
-            Loss(
-                name="logit-standardization",
-                formula=f"{_LABELS}T^2*KL(teacher'_T || student'_T), z' = (z - mean(z))/sd(z)",
-                source="Sun et al. 2024, arXiv:2403.01427",
-                default_temperature=2.0,
-                default_alpha=0.1 / 9.1,
-                temperature_range=(1.0, 6.0),
+            _weight(
+                "intra_weight",
+                (0.5, 4.0),
+                1.0,
+                "of the correlation over the images of a batch, for each class; the paper's gamma",
             ),
-            Loss(
-                name="dkd",
-                formula=f"{_LABELS}T^2*(target_weight*TCKD + nontarget_weight*NCKD)",
-                source="Zhao et al. 2022, arXiv:2203.08679",
-                parameters=(
-                    Parameter(
-                        name="target_weight",
-                        low=0.2,
-                        high=4.0,
-                        default=1.0,
-                        log=True,
-                        meaning="of TCKD, the KL of the label against all other classes; the paper's alpha",
-                    ),
-                    Parameter(
-                        name="nontarget_weight",
-                        low=1.0,
-                        high=10.0,
-                        default=8.0,
-                        log=True,
-                        meaning="of NCKD, the KL among the other classes; the paper's beta",
-                    ),
-                ),
-                default_alpha=0.5,
-                temperature_range=(1.0, 10.0),
-            ),
-            Loss(
-                name="nkd",
-                formula=f"{_LABELS}(-teacher[label]*log(student[label]) + gamma*T^2*CE(N(teacher)_T, N(student)_T))",
-                source="Yang et al. 2023, arXiv:2303.13005",
-                parameters=(
-                    Parameter(
-                        name="gamma",
-                        low=0.5,
-                        high=3.0,
-                        default=1.5,
-                        log=True,
-                        meaning="weight of the other classes, normalised without the label",
-                    ),
-                ),
-                default_temperature=1.0,
-                default_alpha=0.5,
-                temperature_range=(1.0, 6.0),
-            ),
-            Loss(
-                name="dist",
-                formula=f"{_LABELS}T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch))",
-                source="Huang et al. 2022, arXiv:2205.10536",
-                parameters=(
-                    Parameter(
-                        name="inter_weight",
-                        low=0.5,
-                        high=4.0,
-                        default=1.0,
-                        log=True,
-                        meaning="of the correlation over the classes of each image; the paper's beta",
-                    ),
-                    Parameter(
-                        name="intra_weight",
-                        low=0.5,
-                        high=4.0,
-                        default=1.0,
-                        log=True,
-                        meaning="of the correlation over the images of a batch, for each class; the paper's gamma",
-                    ),
-                ),
-                default_temperature=1.0,
-                default_alpha=0.5,
-                temperature_range=(1.0, 8.0),
-            ),
-        )
-    }
+        ),
+        default_temperature=1.0,
+        default_alpha=0.5,
+        temperature_range=(1.0, 8.0),
+    ),
 )
+
+LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in _BUILTIN})
 
 
 _NEVER = -1e9  # a logit whose probability is 0; -inf would give 0 * inf
@@ -127,26 +101,14 @@ def dkd_term(
     target_weight: Tensor,
     nontarget_weight: Tensor,
 ) -> Tensor:
-    """Return T^2*(target_weight*TCKD + nontarget_weight*NCKD).
+    """Return T^2*(target_weight*TCKD + nontarget_weight*NCKD), in nats, for weights >= 0.
 
     TCKD is the KL divergence of the two probabilities (label, any other class). NCKD is that of the other classes'
     probabilities, normalised without the label's; with two classes it is 0. With target_weight = 1 and nontarget_weight
     = 1 - the teacher's probability of the label, the sum is the term of "kd", image by image.
 
-    The paper's CE + a*TCKD + b*NCKD is this loss with alpha = 0.5, target_weight = a and nontarget_weight = b, times 2;
-    see `kd.losses.builtin`. The paper's warm-up of the weights over 20 of 240 epochs is left out.
-
-    Args:
-        labels: integers, shape (batch,) or (batch, 1).
-        teacher_logits, student_logits: float, shape (batch, classes), classes >= 2, before softmax.
-        temperature: scalar > 0.
-        target_weight, nontarget_weight: scalars >= 0.
-
-    Returns:
-        Scalar >= 0, in nats, averaged over the batch; 0 where student and teacher give the same probabilities.
-
-    Raises:
-        ValueError: the numbers of classes differ.
+    The paper's CE + a*TCKD + b*NCKD is this loss with alpha = 0.5, target_weight = a and nontarget_weight = b, times 2.
+    The paper's warm-up of the weights over 20 of 240 epochs is left out.
 
     Source: Zhao et al. 2022, "Decoupled Knowledge Distillation", arXiv:2203.08679, equations 5 to 7.
     """
@@ -161,24 +123,15 @@ def dkd_term(
 
 
 def label_mask(labels: Tensor, logits: Tensor) -> Tensor:
-    """Return whether a class is the label of an image, bool, shape (batch, classes).
-
-    Args:
-        labels: integers, shape (batch,) or (batch, 1).
-        logits: shape (batch, classes).
-    """
+    """Return whether a class is the label of an image, bool, shape (batch, classes)."""
     return ops.one_hot(ops.reshape(labels, (-1,)), logits.shape[-1], dtype="bool")
 
 
 def decoupled(is_label: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return logarithms of probabilities: of the label, of all other classes together, and among those alone.
 
-    Args:
-        is_label: of `label_mask`.
-        logits: float, shape (batch, classes), already divided by T.
-
-    Returns:
-        Shapes (batch, 1), (batch, 1) and (batch, classes). At the label the last is -1e9 or so, its exp exactly 0.
+    Of logits that are already divided by T. Shapes (batch, 1), (batch, 1) and (batch, classes); at the label the last
+    is -1e9 or so, its exp exactly 0.
     """
     among = ops.where(is_label, _NEVER, logits)
     every = ops.logsumexp(logits, axis=-1, keepdims=True)
@@ -190,28 +143,15 @@ def decoupled(is_label: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]
 def nkd_term(
     labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor, gamma: Tensor
 ) -> Tensor:
-    """Return -t[label]*log(s[label]) - gamma*T^2 * sum over the other classes of N(t)_T * log(N(s)_T).
+    """Return -t[label]*log(s[label]) - gamma*T^2 * sum over the other classes of N(t)_T * log(N(s)_T), in nats.
 
-    N normalises the probabilities of the other classes to the sum 1, softened by T; t and s are not softened. Both
-    parts are cross entropies: the second is least where N(s) = N(t), at gamma*T^2 times the entropy of N(t); the first
-    falls to 0 as s[label] goes to 1. So a student that equals its teacher is not at the minimum: the gradient there is
-    t[label]*(s - one-hot label), divided by the number of images.
+    N normalises the probabilities of the other classes to the sum 1, softened by T, the paper's lambda; t and s are not
+    softened. Both parts are cross entropies: the second is least where N(s) = N(t), at gamma*T^2 times the entropy of
+    N(t), and 0 with two classes; the first falls to 0 as s[label] goes to 1. So a student that equals its teacher is
+    not at the minimum: the gradient there is t[label]*(s - one-hot label), divided by the number of images.
 
-    The paper's CE plus this is this loss with alpha = 0.5, times 2; see `kd.losses.builtin`. The authors'
-    code sums over all classes, since its mask is of ones throughout; this is the sum of the paper.
-
-    Args:
-        labels: integers, shape (batch,) or (batch, 1).
-        teacher_logits, student_logits: float, shape (batch, classes), classes >= 2, before softmax. With two classes
-            the second part is 0.
-        temperature: scalar > 0, the paper's lambda.
-        gamma: scalar >= 0.
-
-    Returns:
-        Scalar >= 0, in nats, averaged over the batch.
-
-    Raises:
-        ValueError: the numbers of classes differ.
+    The paper's CE plus this is this loss with alpha = 0.5, times 2. The authors' code sums over all classes, since its
+    mask is of ones throughout; this is the sum of the paper.
 
     Source: Yang et al. 2023, "From Knowledge Distillation to Self-Knowledge Distillation", arXiv:2303.13005.
     """
@@ -239,30 +179,17 @@ def dist_term(
     inter_weight: Tensor,
     intra_weight: Tensor,
 ) -> Tensor:
-    """Return T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch)).
+    """Return T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch)), for weights >= 0.
 
     r is Pearson's correlation of the student's and the teacher's softened probabilities: over the classes of each
     image, averaged over the images, and over the images of a batch, averaged over the classes. So the term depends on
-    which images share a batch.
+    which images share a batch. The factor T^2, as in "kd", keeps the gradients' size where T grows.
 
-    Where the teacher's probabilities do not vary there is no correlation, and 1 - r counts as 0, without a gradient:
-    a class that is as likely on every image of the batch, every class in a batch of one image, and a teacher without
+    Where the teacher's probabilities do not vary there is no correlation, and 1 - r counts as 0, without a gradient: a
+    class that is as likely on every image of the batch, every class in a batch of one image, and a teacher without
     preference. Where only the student's do not vary, r counts as 0.
 
-    The paper's CE + b*inter + c*intra is this loss with alpha = 0.5, inter_weight = b and intra_weight = c, times 2;
-    see `kd.losses.builtin`.
-
-    Args:
-        labels: not used.
-        teacher_logits, student_logits: float, shape (batch, classes), before softmax.
-        temperature: scalar > 0. The factor T^2, as in "kd", keeps the gradients' size where T grows.
-        inter_weight, intra_weight: scalars >= 0.
-
-    Returns:
-        Scalar in [0, 2*T^2*(inter_weight + intra_weight)]; 0 where the logits are equal, up to rounding.
-
-    Raises:
-        ValueError: the numbers of classes differ.
+    The paper's CE + b*inter + c*intra is this loss with alpha = 0.5, inter_weight = b and intra_weight = c, times 2.
 
     Source: Huang et al. 2022, "Knowledge Distillation from A Stronger Teacher", NeurIPS, arXiv:2205.10536, section 4.
     """
@@ -275,15 +202,7 @@ def dist_term(
 
 
 def unrelated(log_teacher: Tensor, log_student: Tensor, axis: int) -> Tensor:
-    """Return the mean of 1 - r, where r is the correlation of two arrays of probabilities along an axis.
-
-    Args:
-        log_teacher, log_student: logarithms of the probabilities, shape (batch, classes).
-        axis: along which they are correlated.
-
-    Returns:
-        Scalar in [0, 2].
-    """
+    """Return the mean of 1 - r, in [0, 2]: r correlates two arrays of log probabilities along an axis."""
     teacher, student = _centred(log_teacher, axis), _centred(log_student, axis)
     teacher_variance = ops.mean(ops.square(teacher), axis=axis)
     student_variance = ops.mean(ops.square(student), axis=axis)
@@ -304,21 +223,11 @@ def _centred(log_probabilities: Tensor, axis: int) -> Tensor:
 
 
 def mse_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
-    """Return the mean of (student - teacher)^2 over classes and images.
+    """Return the mean of (student - teacher)^2 over classes and images, in squared logits.
 
     At T -> infinity the term of "kd" is half of this, of logits from which their mean over the classes is taken (Hinton
     et al. 2015, section 2.1). A paper's a*CE + b*MSE is this loss with alpha = a/(a+b); Kim et al. train with a = 0.
-
-    Args:
-        labels: not used.
-        teacher_logits, student_logits: float, shape (batch, classes), before softmax.
-        temperature: not used: a spec cannot search what changes nothing.
-
-    Returns:
-        Scalar >= 0, in squared logits; 0 exactly where the logits are equal.
-
-    Raises:
-        ValueError: the numbers of classes differ.
+    The temperature is not used: a spec cannot search what changes nothing.
 
     Source: Kim et al. 2021, "Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge
     Distillation", arXiv:2105.08919, section 3.
@@ -332,28 +241,16 @@ _SMALLEST_STANDARDIZED = 1e-20  # the root has no gradient at 0; TensorFlow take
 
 
 def standardized_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
-    """Return T^2*KL(teacher'_T || student'_T) with z' = (z - mean)/(sd + 1e-7) over the classes of each image.
+    """Return T^2*KL(teacher'_T || student'_T) with z' = (z - mean)/(sd + 1e-7) over the classes of each image, in nats.
 
-    The student need not match the size of the teacher's logits, so T means the same for every teacher. The variance is
-    divided by the number of classes; the authors' code divides by one less, so their T is T*sqrt(classes/(classes - 1))
-    here: 5 % more for ten classes.
+    The student need not match the size of the teacher's logits, so T, the paper's base temperature, means the same for
+    every teacher: positive multiples of either side's logits, and constants added to them, change nothing. The variance
+    is divided by the number of classes; the authors' code divides by one less, so their T is T*sqrt(classes/(classes -
+    1)) here: 5 % more for ten classes. Where all logits of an image are equal, all classes are equally likely.
 
     Of two classes only their order is left, and no gradient: choose another loss there.
 
-    The paper's 0.1*CE + 9*KD is this loss with alpha = 0.1/9.1, times 9.1; see `kd.losses.builtin`.
-
-    Args:
-        labels: not used.
-        teacher_logits, student_logits: float, shape (batch, classes), before softmax. Where all logits of an image are
-            equal, its z' are 0: all classes are equally likely.
-        temperature: scalar > 0, the paper's base temperature.
-
-    Returns:
-        Scalar >= 0, in nats: summed over classes, averaged over the batch. It does not change with positive multiples
-        of either side's logits, nor with constants added to them.
-
-    Raises:
-        ValueError: the numbers of classes differ.
+    The paper's 0.1*CE + 9*KD is this loss with alpha = 0.1/9.1, times 9.1.
 
     Source: Sun et al. 2024, "Logit Standardization in Knowledge Distillation", arXiv:2403.01427, section 4.2.
     """
@@ -361,7 +258,6 @@ def standardized_term(labels: Tensor, teacher_logits: Tensor, student_logits: Te
 
 
 def standardized(logits: Tensor) -> Tensor:
-    """Return logits of shape (batch, classes) with mean 0 and standard deviation 1 over the classes of each image."""
     centred = logits - ops.mean(logits, axis=-1, keepdims=True)
     variance = ops.mean(ops.square(centred), axis=-1, keepdims=True)
     return centred / (ops.sqrt(ops.maximum(variance, _SMALLEST_STANDARDIZED)) + EPSILON)

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kd.errors import ModelError, ModuleNotHere
@@ -21,34 +22,22 @@ _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONL
 def described(name: str) -> Loss:
     """Import a user's function and return what it says of itself.
 
-    Args:
-        name: "package.module:function", or "./file.py:function".
-
     Raises:
         ModuleNotHere: its module or file is not on this machine.
         ModelError: it cannot be imported, is no function, or cannot be called as a loss.
     """
     function = _function(name)
     parameters = _own(name, function)
-    uses_temperature = _TEMPERATURE in inspect.signature(function).parameters
-    return Loss(
-        name=name,
-        formula=f"alpha*CE(labels) + (1-alpha)*term, term: {_first_line(function) or name}",
-        source="",
-        parameters=parameters,
-        default_temperature=4.0 if uses_temperature else 1.0,
-        default_alpha=0.1,
-        temperature_range=(1.0, 20.0) if uses_temperature else (1.0, 1.0),
-        uses_temperature=uses_temperature,
-    )
+    summary = (inspect.getdoc(function) or "").partition("\n")[0].strip()
+    formula = f"alpha*CE(labels) + (1-alpha)*term, term: {summary or name}"
+    loss = Loss(name=name, formula=formula, source="", parameters=parameters)
+    if _TEMPERATURE in inspect.signature(function).parameters:
+        return loss
+    return replace(loss, default_temperature=1.0, temperature_range=(1.0, 1.0), uses_temperature=False)
 
 
 def users_term(name: str) -> Term:
-    """Return a user's function as a term: its mean over the images, called without T where it does not take it.
-
-    Raises:
-        ModelError: as for `described`.
-    """
+    """Return a user's function as a term, its mean over the images; errors as for `described`."""
     from keras import ops
 
     function = users_function(name)
@@ -60,11 +49,7 @@ def users_term(name: str) -> Term:
 
 
 def users_function(name: str) -> Callable[..., Tensor]:
-    """Return a user's function, called as (labels, teacher_logits, student_logits, *, temperature, **own parameters).
-
-    Raises:
-        ModelError: as for `described`.
-    """
+    """Return a user's function, to be called with T even where it does not take it; errors as for `described`."""
     loss = described(name)
     function = _function(name)
 
@@ -84,7 +69,6 @@ def _function(name: str) -> Callable[..., Any]:
 
 
 def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:
-    """Return the own parameters of a function: all that have a default and are neither the logits nor T."""
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
@@ -115,8 +99,4 @@ def _parameter(loss: str, name: str, default: Any) -> Parameter:
         raise ModelError(
             f"loss {loss!r}: the default of {name} must be a finite number, got {default!r}; only numbers are searched"
         )
-    return Parameter(name=name, low=-math.inf, high=math.inf, default=float(default), log=False, meaning="")
-
-
-def _first_line(function: Callable[..., Any]) -> str:
-    return (inspect.getdoc(function) or "").partition("\n")[0].strip()
+    return Parameter(name=name, default=float(default))

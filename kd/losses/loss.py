@@ -22,22 +22,20 @@ Term: TypeAlias = Callable[..., Tensor]  # (labels, teacher_logits, student_logi
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
-    """A number that a loss has beside T and alpha.
+    """A number that a loss has beside T and alpha, named as in the term's signature and in a spec.
 
     Args:
-        name: as in the term's signature and in a spec's search space.
         low, high: the usual range to search; -inf and inf where only the author of the loss knows it.
-        default: the value where none is given.
         log: whether to search its logarithm.
         meaning: half a sentence; empty for a loss of a user's own.
     """
 
     name: str
-    low: float
-    high: float
     default: float
-    log: bool
-    meaning: str
+    low: float = -math.inf
+    high: float = math.inf
+    log: bool = False
+    meaning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +77,7 @@ class Loss:
 
 
 class _LazyOps:
-    """`keras.ops`, imported at its first use: a spec is checked by commands that must start at once."""
+    """`keras.ops`, imported at its first use."""
 
     def __getattr__(self, name: str) -> Any:
         from keras import ops
@@ -93,10 +91,7 @@ _NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
 def kd_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
-    """Return the term of the loss "kd": `soft_target_loss`, which needs no labels.
-
-    A paper's weights: Hinton's mean of the two cross entropies with relative weights a and b*T^2 is alpha = a/(a+b).
-    """
+    """Return the term of the loss "kd". Hinton's relative weights a and b*T^2 are alpha = a/(a+b)."""
     return soft_target_loss(teacher_logits, student_logits, temperature)
 
 
@@ -110,20 +105,14 @@ def distillation_loss(
     term: Term = kd_term,
     own: Mapping[str, Tensor] = _NONE,
 ) -> Tensor:
-    """Return alpha*CE(labels) + (1-alpha)*term, by default with the term T^2*KL(teacher_T || student_T).
+    """Return alpha*CE(labels) + (1-alpha)*term, a scalar, by default with the term T^2*KL(teacher_T || student_T).
 
     Alpha weighs the LABELS, as in the keras.io Distiller: 1 is plain training, 0 ignores the CE of the labels.
 
     Args:
         labels: integers, shape (batch,) or (batch, 1).
         teacher_logits, student_logits: float, shape (batch, classes), before softmax.
-        temperature: scalar > 0.
-        alpha: scalar in [0, 1].
-        term: of another loss, see `kd.losses.term_of`.
-        own: the parameters of that term, scalars by name.
-
-    Returns:
-        Scalar; in nats where the term is.
+        term: of another loss, see `kd.losses.term_of`; own: its parameters, scalars by name.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2; https://keras.io/examples/vision/knowledge_distillation/
     """
@@ -135,17 +124,8 @@ def distillation_loss(
 def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor) -> Tensor:
     """Return the KL divergence KL(teacher || student) of the softened distributions, times temperature**2.
 
-    The factor keeps this term's gradients on the scale of the label term when the temperature changes.
-
-    Args:
-        teacher_logits, student_logits: float, shape (batch, classes), before softmax.
-        temperature: scalar > 0; 1 leaves both distributions as they are.
-
-    Returns:
-        Scalar in nats: summed over classes, averaged over the batch.
-
-    Raises:
-        ValueError: the numbers of classes differ (broadcasting would hide it).
+    The factor keeps this term's gradients on the scale of the label term when the temperature changes. In nats: summed
+    over classes, averaged over the batch.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
     """
@@ -157,27 +137,16 @@ def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature
 
 
 def hard_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
-    """Return the cross entropy with integer labels, averaged over the batch.
+    """Return the cross entropy with integer labels, in nats, averaged over the batch.
 
     The same operation as `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, so that alpha = 1 is plain
     Keras training to the last bit.
-
-    Args:
-        labels: integers, shape (batch,) or (batch, 1).
-        logits: float, shape (batch, classes), before softmax.
-
-    Returns:
-        Scalar in nats.
     """
     return ops.mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
 
 
 def check_classes(teacher_logits: Tensor, student_logits: Tensor) -> None:
-    """Refuse logits of different numbers of classes.
-
-    Raises:
-        ValueError: they differ.
-    """
+    """Refuse logits of different numbers of classes with a ValueError: broadcasting would hide it."""
     teacher_shape, student_shape = tuple(teacher_logits.shape), tuple(student_logits.shape)
     if teacher_shape[1:] != student_shape[1:]:
         raise ValueError(

@@ -25,13 +25,6 @@ def check_users_loss(name: str, classes: int) -> Loss:
     One batch has plain logits, of standard deviation 2; in the other the teacher's and the student's logits are +-50.
     The code is imported and called in this process: call it in a child.
 
-    Args:
-        name: "package.module:function", or "./file.py:function".
-        classes: number of logits, >= 2.
-
-    Returns:
-        Its formula and its parameters.
-
     Raises:
         ModuleNotHere: its module or file is not on this machine.
         ModelError: it cannot be imported or called as a loss; it raises; it returns neither a scalar nor one value per
@@ -71,7 +64,6 @@ def _batches(images: int, classes: int) -> list[tuple[str, Floats, Floats]]:
 
 
 def _compiled(name: str, temperature: tf.Variable, own: dict[str, tf.Variable]) -> Any:
-    """Compile (labels, teacher's logits, student's logits) -> (what the function returns, gradient of its mean)."""
     function = users_function(name)
 
     @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]

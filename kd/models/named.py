@@ -4,7 +4,6 @@ Every model takes images with pixel values 0..255 (uint8 or float), scales them 
 student therefore takes images as they come from a camera, and its .keras file loads without this package.
 """
 
-import difflib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import keras
 from keras import layers
 
 from kd.config import MODEL_NAMES as NAMES
-from kd.errors import ModelError
+from kd.errors import ModelError, suggestion
 from kd.models.custom import build_users
 from kd.models.files import build_from_file
 
@@ -42,9 +41,8 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
         return build_from_file(Path(name), input_shape, classes, seed)
     own = _BUILDERS.get(name)
     if own is None and ":" not in name:
-        close = difflib.get_close_matches(name, NAMES, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
-        raise ModelError(f"no model {name!r}{hint} Known: {', '.join(NAMES)}, or your own as package.module:build")
+        known = f"Known: {', '.join(NAMES)}, or your own as package.module:build"
+        raise ModelError(f"no model {name!r}{suggestion(name, NAMES)} {known}")
     keras.utils.set_random_seed(seed)
     if own is None:
         return build_users(name, input_shape, classes)

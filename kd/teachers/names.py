@@ -1,11 +1,10 @@
 """Parse the names of teachers, without importing Keras or TensorFlow."""
 
-import difflib
 from dataclasses import dataclass
 
 from kd.baselines.applications import APPLICATIONS, TUNED
 from kd.config import MODEL_NAMES
-from kd.errors import ModelError
+from kd.errors import ModelError, suggestion
 from kd.tools.code import file_of, is_code
 
 FORMS = (
@@ -74,6 +73,4 @@ def parse_teacher(name: str) -> Teacher:
 def _one_of(name: str, names: tuple[str, ...], what: str, *, allowed: str = "") -> str:
     if name in names:
         return name
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise ModelError(f"no {what} {name!r}{hint} Allowed: {allowed or ', '.join(names)}")
+    raise ModelError(f"no {what} {name!r}{suggestion(name, names)} Allowed: {allowed or ', '.join(names)}")
