@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from kd.errors import DataError, WeightsNotHere
 
@@ -33,6 +33,14 @@ _KERNELS = "weights_tf_dim_ordering_tf_kernels"
 # Of the pixels of ImageNet in 0..1, red, green, blue; keras.applications.imagenet_utils.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)  # in 0..255, blue, green, red
+
+
+Layers: TypeAlias = "Callable[[keras.KerasTensor], keras.KerasTensor]"
+
+
+def _inside(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Return x unchanged: the network itself begins with its preprocessing."""
+    return x
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +63,23 @@ class Application:
     title: str
     network: Callable[[int, Path], keras.Model]
     pixels: int = 96
-    preprocess: Callable[[keras.KerasTensor], keras.KerasTensor]
+    preprocess: Layers
     frozen_until: str
     weights_file: str
     weights_url: str = ""
     weights_package: str = ""
 
 
-def _of_keras(constructor: str, **kwargs: Any) -> Callable[[int, Path], keras.Model]:
+def _of_keras(
+    constructor: str,
+    *,
+    title: str = "",
+    pixels: int = 96,
+    preprocess: Layers = _inside,
+    frozen_until: str,
+    weights_url: str,
+    **kwargs: Any,
+) -> Application:
     def network(pixels: int, weights: Path) -> keras.Model:
         import keras  # here and below: the table is read by commands that must not wait for TensorFlow
 
@@ -70,7 +87,15 @@ def _of_keras(constructor: str, **kwargs: Any) -> Callable[[int, Path], keras.Mo
             include_top=False, pooling="avg", input_shape=(pixels, pixels, 3), weights=str(weights), **kwargs
         )
 
-    return network
+    return Application(
+        title=title or constructor,
+        network=network,
+        pixels=pixels,
+        preprocess=preprocess,
+        frozen_until=frozen_until,
+        weights_file=weights_url.rpartition("/")[2],
+        weights_url=weights_url,
+    )
 
 
 def _lite0(pixels: int, weights: Path) -> keras.Model:
@@ -79,12 +104,7 @@ def _lite0(pixels: int, weights: Path) -> keras.Model:
     return lite0.build(pixels, weights)
 
 
-def _inside(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Return x unchanged: the network itself begins with its preprocessing."""
-    return x
-
-
-def _rescaled(scale: float | list[float], offset: float | list[float]) -> Callable[..., keras.KerasTensor]:
+def _rescaled(scale: float | list[float], offset: float | list[float]) -> Layers:
     def preprocess(x: keras.KerasTensor) -> keras.KerasTensor:
         import keras
 
@@ -113,77 +133,60 @@ _ONCE_MORE = _rescaled(
 )
 
 APPLICATIONS: dict[str, Application] = {
-    "mobilenet": Application(
+    "mobilenet": _of_keras(
+        "MobileNet",
         title="MobileNet 0.25",
-        network=_of_keras("MobileNet", alpha=0.25),
+        alpha=0.25,
         preprocess=_MINUS_ONE_TO_ONE,
         frozen_until="conv_pw_11_relu",
-        weights_file="mobilenet_2_5_224_tf_no_top.h5",
         weights_url=f"{_KERAS}/mobilenet/mobilenet_2_5_224_tf_no_top.h5",
     ),
-    "mobilenetv2": Application(
-        title="MobileNetV2",
-        network=_of_keras("MobileNetV2"),
+    "mobilenetv2": _of_keras(
+        "MobileNetV2",
         preprocess=_MINUS_ONE_TO_ONE,
         frozen_until="block_12_add",
-        weights_file=f"mobilenet_v2_{_KERNELS}_1.0_96_no_top.h5",
         weights_url=f"{_KERAS}/mobilenet_v2/mobilenet_v2_{_KERNELS}_1.0_96_no_top.h5",
     ),
-    "mobilenetv3small": Application(
+    "mobilenetv3small": _of_keras(
+        "MobileNetV3Small",
         title="MobileNetV3 small",
-        network=_of_keras("MobileNetV3Small"),
-        preprocess=_inside,
         frozen_until="expanded_conv_7_add",
-        weights_file="weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
         weights_url=f"{_KERAS}/mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float_no_top_v2.h5",
     ),
-    "vgg16": Application(
-        title="VGG16",
-        network=_of_keras("VGG16"),
+    "vgg16": _of_keras(
+        "VGG16",
         preprocess=_caffe,
         frozen_until="block4_pool",
-        weights_file=f"vgg16_{_KERNELS}_notop.h5",
         weights_url=f"{_KERAS}/vgg16/vgg16_{_KERNELS}_notop.h5",
     ),
-    "resnet50": Application(
-        title="ResNet50",
-        network=_of_keras("ResNet50"),
+    "resnet50": _of_keras(
+        "ResNet50",
         preprocess=_caffe,
         frozen_until="conv4_block6_out",
-        weights_file=f"resnet50_{_KERNELS}_notop.h5",
         weights_url=f"{_KERAS}/resnet/resnet50_{_KERNELS}_notop.h5",
     ),
-    "densenet121": Application(
-        title="DenseNet121",
-        network=_of_keras("DenseNet121"),
+    "densenet121": _of_keras(
+        "DenseNet121",
         preprocess=_STANDARDISED,
         frozen_until="pool4_pool",
-        weights_file=f"densenet121_{_KERNELS}_notop.h5",
         weights_url=f"{_KERAS}/densenet/densenet121_{_KERNELS}_notop.h5",
     ),
-    "efficientnetb0": Application(
-        title="EfficientNetB0",
-        network=_of_keras("EfficientNetB0"),
+    "efficientnetb0": _of_keras(
+        "EfficientNetB0",
         preprocess=_ONCE_MORE,
         frozen_until="block5c_add",
-        weights_file="efficientnetb0_notop.h5",
         weights_url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
     ),
-    "efficientnetv2b0": Application(
-        title="EfficientNetV2B0",
-        network=_of_keras("EfficientNetV2B0"),
-        preprocess=_inside,
+    "efficientnetv2b0": _of_keras(
+        "EfficientNetV2B0",
         frozen_until="block5e_add",
-        weights_file="efficientnetv2-b0_notop.h5",
         weights_url=f"{_KERAS}/efficientnet_v2/efficientnetv2-b0_notop.h5",
     ),
-    "inceptionv3": Application(
-        title="InceptionV3",
-        network=_of_keras("InceptionV3"),
+    "inceptionv3": _of_keras(
+        "InceptionV3",
         pixels=139,
         preprocess=_MINUS_ONE_TO_ONE,
         frozen_until="mixed7",
-        weights_file=f"inception_v3_{_KERNELS}_notop.h5",
         weights_url=f"{_KERAS}/inception_v3/inception_v3_{_KERNELS}_notop.h5",
     ),
     "efficientnet-lite0": Application(
@@ -205,12 +208,9 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # https://support.hdfgroup.org/documentat
 def obtain_weights(application: Application, *, seconds: float) -> Path:
     """Return the path of a network's weights file, which is downloaded into Keras' cache if it is not here.
 
-    Args:
-        application: names the file, where Keras would download it, and the package that holds it.
-        seconds: for the whole download.
-
     Raises:
-        Unavailable: it is not here and cannot be downloaded, and what to type; no partial file is left.
+        Unavailable: it is not here and cannot be downloaded, within so many seconds, and what to type; no partial file
+            is left.
     """
     if (path := find_weights(application.weights_file, application.weights_package)) is not None:
         return path
@@ -230,12 +230,7 @@ def obtain_weights(application: Application, *, seconds: float) -> Path:
 
 
 def find_weights(file_name: str, package: str = "") -> Path | None:
-    """Return the path of a weights file that is on this machine already, or None. Nothing is downloaded.
-
-    Args:
-        file_name: as Keras or the package calls it, e.g. "mobilenet_2_5_224_tf_no_top.h5".
-        package: a distribution that may hold it, if any does.
-    """
+    """Return the path of a weights file that is on this machine, in a folder or in an installed package, or None."""
     path = next((path for folder in _folders() if (path := folder / file_name).is_file()), None)
     return path or (_in_package(package, file_name) if package else None)
 

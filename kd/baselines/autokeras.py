@@ -38,22 +38,16 @@ BLOCK_TYPE = "block_type"  # as AutoKeras' own ImageBlock calls it
 
 
 class Blocks(ak.Block):  # type: ignore[misc]
-    """Normalizes images and applies one kind of block; the search chooses the kind.
-
-    Args:
-        kinds: keys of `_KINDS`, at least one.
-    """
+    """Normalizes images and applies one kind of block, of `_KINDS`; the search chooses the kind."""
 
     def __init__(self, kinds: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.kinds = kinds
 
     def get_config(self) -> dict[str, Any]:
-        """Return the settings that the search writes to its folder."""
         return {**super().get_config(), "kinds": self.kinds}
 
     def build(self, hp: Any, inputs: Any = None) -> keras.KerasTensor:
-        """Build the layers for the hyperparameters `hp`, as every block of AutoKeras does."""
         images = ak.Normalization(name="normalization").build(hp, inputs)
         kind = hp.Choice(BLOCK_TYPE, list(self.kinds))
         with hp.conditional_scope(BLOCK_TYPE, [kind]):
@@ -130,9 +124,7 @@ _FIRST_HEAD = {
 def first_trial(kind: str, *, blocks: str, head: str) -> dict[str, Any]:
     """Return the hyperparameters that AutoKeras tries first with this kind of block, by their full names.
 
-    Args:
-        kind: a key of `_KINDS`.
-        blocks, head: the names of the `Blocks` and of the classification head in the search.
+    These begin with the names of the `Blocks` and of the classification head in the search.
     """
     return {
         f"{blocks}/{BLOCK_TYPE}": kind,

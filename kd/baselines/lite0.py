@@ -29,16 +29,12 @@ Array: TypeAlias = npt.NDArray[Any]
 def read_checkpoint(path: Path) -> dict[str, Array]:
     """Return the tensors of the checkpoint, by name.
 
-    Args:
-        path: of the published file; its SHA-256 is checked before anything in it is read.
-
-    Returns:
-        Read-only views of the bytes of the file, float32 or int64, with the shapes and strides that they were saved
-        with: kernels are (out, in, h, w).
+    They are read-only views of the bytes of the file, float32 or int64, with the shapes and strides that they were
+    saved with: kernels are (out, in, h, w).
 
     Raises:
         OSError: no such file.
-        ValueError: one line: it is another file.
+        ValueError: one line: its SHA-256, checked before anything in it is read, is not that of the published file.
     """
     data = path.read_bytes()
     if (digest := hashlib.sha256(data).hexdigest()) != SHA256:
@@ -115,13 +111,10 @@ UNUSED = re.compile(r"_fc\.(weight|bias)|.*\.num_batches_tracked")
 def build(pixels: int, checkpoint: Path) -> keras.Model:
     """Build the network: preprocessed images (n, pixels, pixels, 3) to features (n, 1280).
 
-    Args:
-        pixels: a multiple of 32; on other sides PyTorch's padding of a strided convolution differs from Keras'.
-        checkpoint: path of the published file, see `kd.baselines.lite0`.
+    The pixels are a multiple of 32; on other sides PyTorch's padding of a strided convolution differs from Keras'.
 
     Raises:
-        OSError: no such file.
-        ValueError: one line: it is another file than the published one.
+        OSError, ValueError: see `read_checkpoint`.
     """
     network = _network(pixels)
     tensors = {name: tensor for name, tensor in read_checkpoint(checkpoint).items() if not UNUSED.fullmatch(name)}
@@ -134,7 +127,7 @@ def build(pixels: int, checkpoint: Path) -> keras.Model:
 
 
 def _network(pixels: int) -> keras.Model:
-    """Build the network with random weights; the names of its layers follow the checkpoint, see `_names_and_shapes`."""
+    """Build the network with random weights; its layers are named as the checkpoint's, see `_names_and_shapes`."""
     images = keras.Input((pixels, pixels, 3))
     x = _convolved(images, STEM, 3, stride=2, names=("conv_stem", "bn0"))
     block = 0
@@ -177,7 +170,7 @@ def _normalised(x: keras.KerasTensor, name: str, *, linear: bool = False) -> ker
 
 
 def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
-    """Return the names that the checkpoint gives the weights of a layer, and their shapes in Keras, in Keras' order."""
+    """Return the checkpoint's names of a layer's weights, and their shapes in Keras, in Keras' order."""
     prefix = re.sub(r"^block(\d+)_", r"blocks.\1._", layer.name)
     if isinstance(layer, keras.layers.BatchNormalization):
         names = ["weight", "bias", "running_mean", "running_var"]
@@ -187,11 +180,7 @@ def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _taken(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Take a tensor out of the dictionary, with its axes in the order of Keras.
-
-    Raises:
-        ValueError: there is none of that name, or it has another shape or type.
-    """
+    """Take a tensor out of the dictionary, with its axes in the order of Keras; ValueError where it does not fit."""
     if name not in tensors:
         raise ValueError(f"the checkpoint has no {name!r}, so it is not of EfficientNet-Lite0")
     tensor = tensors.pop(name)

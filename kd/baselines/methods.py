@@ -29,12 +29,7 @@ BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One comparison method.
-
-    Attributes:
-        summary: a description for messages and reports.
-        module: the module with its `fit`; imported on first use, because its libraries take seconds to import.
-    """
+    """One comparison method: how reports describe it, and the module with its `fit`, imported on first use."""
 
     summary: str
     module: str
@@ -114,11 +109,9 @@ def fit(
 
     Args:
         method: a key of METHODS.
-        dataset: training images to learn from, validation images to choose by.
-        budget: trials, epochs and seconds; the seconds are kept from inside, checked at every batch.
+        budget: the seconds are kept from inside, checked at every batch.
         seed: of everything random, in [0, 2**32).
         work_dir: folder for temporary files; made if missing, left as it was found.
-        on_progress: called with (fraction, text) as the work goes on.
 
     Raises:
         ModelError: unknown method, images it cannot take, or a saved model that predicts otherwise.

@@ -44,12 +44,9 @@ Labels: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbe:
-    """A linear classifier: logits = features @ kernel + bias.
+    """A linear classifier: logits = features @ kernel (d, classes) + bias (classes,).
 
-    Attributes:
-        kernel, bias: shapes (d, classes) and (classes,).
-        strength: C, of STRENGTHS.
-        accuracy: on the validation features, a fraction in [0, 1].
+    Its strength is C, of STRENGTHS; its accuracy is on the validation features, a fraction in [0, 1].
     """
 
     kernel: Floats
@@ -61,9 +58,7 @@ class LinearProbe:
 def fit_probes(train: tuple[Floats, Labels], validation: tuple[Floats, Labels], classes: int) -> Iterator[LinearProbe]:
     """Yield one classifier per strength, the most regularised first, so that `max` by accuracy prefers it among equals.
 
-    Args:
-        train, validation: features, shape (n, d), and labels, shape (n,), in 0..classes-1.
-        classes: >= 2; every one occurs in the training labels.
+    Features have the shape (n, d), labels the shape (n,); each of the classes occurs in the training labels.
     """
     for strength in STRENGTHS:
         kernel, bias = fit_linear(*train, classes, strength)
@@ -74,11 +69,8 @@ def fit_probes(train: tuple[Floats, Labels], validation: tuple[Floats, Labels], 
 def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) -> tuple[Floats, Floats]:
     """Return the kernel (d, classes) and the bias (classes,) of a multinomial logistic regression.
 
-    Args:
-        features: shape (n, d), raw; they are standardised here, and kernel and bias include the standardisation.
-        labels: shape (n,), in 0..classes-1; every class occurs.
-        classes: >= 2.
-        strength: sklearn's C, > 0; larger means less regularisation.
+    Features, shape (n, d), are raw: they are standardised here, and kernel and bias include the standardisation. The
+    strength is sklearn's C, > 0; larger means less regularisation.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
@@ -108,12 +100,9 @@ LEARNING_RATE = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """The result of fine-tuning.
+    """The result of fine-tuning: the best accuracy on validation, never below that of the linear probe.
 
-    Attributes:
-        accuracy: the best on validation, a fraction in [0, 1]; never below that of the linear probe.
-        epochs: how many it took to reach it; 0 if the linear probe was not surpassed.
-        capped: whether the deadline ended it.
+    epochs: how many it took to reach it; 0 if the linear probe was not surpassed. capped: the deadline ended it.
     """
 
     accuracy: float
@@ -139,7 +128,7 @@ def tune(
         train, validation: inputs, float32, shape (n, ...), and labels, int64, shape (n,).
         seed: of the order of the batches, in [0, 2**32).
         deadline: in `time.perf_counter`'s seconds, checked at every batch; an unfinished round is discarded.
-        on_batch: called with (fraction of ROUNDS done, text); an exception that it raises ends the tuning.
+        on_batch: called with (fraction of ROUNDS done, text).
     """
     inputs, labels = train
     epochs = math.ceil(STEPS * BATCH / len(labels))  # of a round
@@ -315,9 +304,6 @@ def _passed(
     """Return the trunk's outputs for the training and the validation images, with their labels.
 
     They are stored on disk: before the last stage of ResNet50 an image takes 147 KB, and 45,000 images take 6.6 GB.
-
-    Args:
-        on_images: called with (images done, images in all) after each batch.
     """
     total, done = len(dataset.train) + len(dataset.validation), 0
 

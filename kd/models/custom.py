@@ -28,11 +28,6 @@ _CURE = "build it of Keras' own layers, or of registered ones with a get_config,
 def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """Call a user's function and check the model that it returns, on four random images.
 
-    Args:
-        name: "package.module:function" or "./file.py:function", see `kd.tools.code`.
-        input_shape: (height, width, channels) of one image.
-        classes: number of logits.
-
     Raises:
         ModelError: it cannot be imported or called so, it raises, it lowers a limit of its process, or its model is not
             one to train: another output than float32 logits of shape (batch, classes), or nothing that trains.
@@ -63,13 +58,12 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
 
 
 def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> None:
-    """Build a user's model, save it, and load it as the measurement and others will, who import its module and no more.
-
-    Arguments as for `build_users`.
+    """Build a user's model, save it, and load it as the measurement will, which imports its module and no more.
 
     Raises:
-        ModelError: as there; or it holds a layer that cannot be saved, or not be loaded where the module is imported,
-            or that loses something on the way; or the seed does not decide its initial weights and what it says.
+        ModelError: as for `build_users`; or it holds a layer that cannot be saved, or not be loaded where the module is
+            imported, or that loses something on the way; or the seed does not decide its initial weights and what it
+            says.
     """
     _imported(name)
     known = keras.saving.get_custom_objects()
@@ -117,9 +111,8 @@ def load_users(model: bytes, name: str) -> keras.Model:
     """Load a .keras file that may hold layers of a user's own.
 
     Args:
-        model: bytes of the file.
-        name: the "package.module:function" that built it, whose module registers these layers; "" for a model of
-            Keras' layers alone.
+        name: the "package.module:function" that built it, whose module registers these layers; "" for Keras' layers
+            alone.
 
     Raises:
         ModelError: the module cannot be imported, or see `kd.models.files.load`.
@@ -139,7 +132,6 @@ def load_users(model: bytes, name: str) -> keras.Model:
 
 
 def _images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
-    """Return the four images that a model is tried on."""
     return np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
 
 
@@ -168,11 +160,7 @@ def _bits(model: keras.Model) -> list[bytes]:
 
 @contextmanager
 def _same_limit(name: str) -> Iterator[None]:
-    """Refuse code that lowers how many files its process may open: what fails for that later would blame the machine.
-
-    Raises:
-        ModelError: it did; the limit is put back where the system allows that.
-    """
+    """Refuse code that lowers how many files its process may open: later failures would blame the machine."""
     before, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         yield

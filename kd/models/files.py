@@ -61,9 +61,6 @@ def with_logits(model: bytes) -> keras.Model:
 
     The logarithm of its probabilities would not be enough: a float32 softmax is exactly 1 if one logit leads by 17 or
     more, and the logits of the other classes are then lost.
-
-    Raises:
-        ModelError: see `load`.
     """
     loaded = load(model)
     fresh = _remade(loaded)
@@ -74,15 +71,8 @@ def with_logits(model: bytes) -> keras.Model:
 def rebuilt(model: bytes, seed: int) -> keras.Model:
     """Build the architecture of a .keras file untrained: initial weights of the seed, logits as output, all trainable.
 
-    Layers that were adapted to images, such as Normalization, keep that state: it is not a trained weight.
-
-    Args:
-        model: bytes of a .keras file.
-        seed: in [0, 2**32 - 1]; Python's, NumPy's and the backend's global generators are seeded with it. Seeds
-            in the file, of an initializer or a Dropout, are ignored.
-
-    Raises:
-        ModelError: see `load`.
+    Layers that were adapted to images, such as Normalization, keep that state: it is not a trained weight. Seeds in the
+    file, of an initializer or a Dropout, are ignored; the global generators are seeded.
     """
     loaded = load(model)
     keras.utils.set_random_seed(seed)
@@ -132,7 +122,6 @@ def _remade(model: keras.Model, **settings: Any) -> keras.Model:
 
 
 def _end_linearly(description: dict[str, Any]) -> None:
-    """Remove the softmax or sigmoid of the output layer, in place."""
     config = description["config"]
     if "output_layers" in config:
         name = np.ravel(config["output_layers"])[0]
@@ -178,14 +167,12 @@ def export(
 ) -> bytes:
     """Return the bytes of a .keras file that, loaded again, gives the expected predictions on the probe.
 
-    The file is what is measured and deployed, and AutoKeras has written files that predict differently from the
-    model they were saved from: https://github.com/keras-team/autokeras/issues/1963.
+    The file is what is measured and deployed, and AutoKeras has written files that predict differently from the model
+    they were saved from: https://github.com/keras-team/autokeras/issues/1963.
 
     Args:
         model: takes images, returns one output per class; not compiled, so that no optimizer is saved.
-        probe: uint8, shape (n, h, w, c).
-        expected: shape (n, classes), of the model as it was trained and scored.
-        work_dir: folder for the temporary file.
+        probe: uint8, shape (n, h, w, c); expected: shape (n, classes), of the model as it was trained and scored.
 
     Raises:
         ModelError: the file predicts something else.

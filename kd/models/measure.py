@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import keras
@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from kd.data.datasets import Split
 from kd.models.custom import load_users
-from kd.models.quantize import Int8, Int8Job, measure_int8
+from kd.models.quantize import Images, Int8, measure_int8
+from kd.models.quantize import ModelFile as ModelFile
 
-Images: TypeAlias = npt.NDArray[np.uint8]
 Call: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
 
 THROUGHPUT_BATCH = 256  # images
@@ -29,41 +29,21 @@ ELEMENTWISE = (keras.layers.BatchNormalization, keras.layers.Normalization)  # w
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelFile:
-    """A finished model and the images to measure it on.
-
-    Args:
-        model: bytes of a .keras file; takes uint8 images, gives one score per class.
-        test: the images to time it and to score it on.
-        calibration: uint8, shape (n, h, w, c): training or validation images to calibrate its int8 form with, 200
-            of them; None if no int8 form is wanted.
-        builder: the user's "package.module:function" that built it, see `kd.models.custom.load_users`; "" if none did.
-    """
-
-    model: bytes
-    test: Split
-    calibration: Images | None = None
-    builder: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class Measurement:
     """The measurement of one model on this machine with this number of threads, from uint8 images to scores.
 
     The preprocessing inside a model, such as the resizing of a pretrained network, is part of every figure.
 
     Args:
-        name: as given to `measure`.
         parameters: all weights, BatchNorm statistics included.
-        macs: multiply-accumulates of one image in convolutions and dense layers; None if the model holds weights in
-            any layer that is not counted. Resizing, pooling and activations have no weights and count as nothing.
+        macs: multiply-accumulates of one image in convolutions and dense layers; None if the model holds weights in any
+            layer that is not counted. Resizing, pooling and activations have no weights and count as nothing.
         bytes: size of the .keras file.
         latency_ms_p50, latency_ms_p95: of one image, from NumPy array to NumPy array.
         images_per_s: in batches of 256, from the median batch.
         test_accuracy: a fraction in [0, 1].
-        int8_bytes, int8_test_accuracy: of the same model in int8, see `kd.models.quantize`; None if there is none.
-        int8_test_images: how many of the test images that accuracy is of, evenly spaced over them; 0 if there is none.
-        int8_reason: why there is none; empty if there is one.
+        int8_bytes, int8_test_accuracy: see `kd.models.quantize`; None if there is no int8 form, int8_reason says why.
+        int8_test_images: how many of the test images that accuracy is of, evenly spaced over them; else 0.
     """
 
     name: str
@@ -89,7 +69,6 @@ def measure(
     add milliseconds of Keras' own to each call. The number of threads is what TensorFlow was started with.
 
     Args:
-        models: by name.
         rounds: turns of each model: 30 calls with one image and one call with 256 each; >= 1.
         on_step: called after each turn, each batch that is scored and each model that is quantized.
     """
@@ -99,21 +78,19 @@ def measure(
             model.take_turn()
             on_step()
     # Only the times need the machine for themselves. The int8 child and the accuracies here then take a core each.
-    jobs = {name: job for name, model in loaded.items() if (job := model.int8_job()) is not None}
+    jobs = {name: model.int8_job() for name, model in loaded.items()}
     with ThreadPoolExecutor(max_workers=1) as beside:
         int8 = beside.submit(measure_int8, jobs, on_model=on_step)
         accuracies = {name: model.accuracy(on_step) for name, model in loaded.items()}
         results = int8.result()
-    return {name: model.measurement(name, accuracies[name], results.get(name)) for name, model in loaded.items()}
+    return {name: model.measurement(name, accuracies[name], results[name]) for name, model in loaded.items()}
 
 
 def count_macs(model: keras.Model) -> int | None:
     """Count the multiply-accumulates of one image, from the shapes of convolutions and dense layers.
 
     Normalization counts as nothing: at inference it folds into its neighbour. A layer used twice counts once.
-
-    Returns:
-        None if another kind of layer holds weights, or shapes are unknown before images are seen.
+    None if another kind of layer holds weights, or shapes are unknown before images are seen.
     """
     total = 0
     for layer in model.layers:
@@ -163,16 +140,11 @@ class _Loaded:
         self._latencies += [_seconds(self._one, self._batch[i : i + 1]) for i in range(LATENCY_CALLS)]
         self._batch_times.append(_seconds(self._many, self._batch))
 
-    def int8_job(self) -> Int8Job | None:
-        file = self._file
-        if file.calibration is None:
-            return None
-        rows = self._int8_rows()
-        test = Split(file.test.images[rows], file.test.labels[rows])
-        return Int8Job(model=file.model, calibration=file.calibration, test=test, builder=file.builder)
+    def int8_job(self) -> ModelFile:
+        test, rows = self._file.test, self._int8_rows()
+        return replace(self._file, test=Split(test.images[rows], test.labels[rows]))
 
-    def measurement(self, name: str, accuracy: float, int8: Int8 | None) -> Measurement:
-        int8 = int8 or Int8(reason="no images to calibrate it with")
+    def measurement(self, name: str, accuracy: float, int8: Int8) -> Measurement:
         p50, p95 = np.percentile(self._latencies, [50, 95]) * 1e3
         return Measurement(
             name=name,

@@ -30,58 +30,55 @@ Images: TypeAlias = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Int8Job:
-    """A model to be quantized.
+class ModelFile:
+    """A finished model and the images to measure it on.
 
-    Attributes:
-        model: bytes of a .keras file; the model takes images in 0..255 and returns one score per class.
-        calibration: uint8, shape (n, h, w, c); `kd.config.CALIBRATION` training or validation images, never test.
-        test: images and labels to score the int8 model on.
-        builder: as of `kd.models.measure.ModelFile`.
+    Args:
+        model: bytes of a .keras file; takes uint8 images in 0..255, gives one score per class.
+        test: the images to time it and to score it on.
+        calibration: uint8, shape (n, h, w, c): `kd.config.CALIBRATION` training or validation images to calibrate its
+            int8 form with, never test; None if no int8 form is wanted.
+        builder: the user's "package.module:function" that built it, see `kd.models.custom.load_users`; "" if none did.
     """
 
     model: bytes
-    calibration: Images
     test: Split
+    calibration: Images | None = None
     builder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Int8:
-    """The result of a job.
-
-    Attributes:
-        bytes: size of the int8 file; None if there is none.
-        test_accuracy: of the int8 file, a fraction in [0, 1]; None if there is none.
-        reason: why there is no int8 file, one line; empty if there is one.
-    """
+    """The size and the accuracy, in [0, 1], of an int8 file; or, in one line, why there is none."""
 
     bytes: int | None = None
     test_accuracy: float | None = None
     reason: str = ""
 
 
-def measure_int8(jobs: Mapping[str, Int8Job], *, on_model: Callable[[], None] = lambda: None) -> dict[str, Int8]:
-    """Quantize and score each model in a child process; return the results under the names of the jobs.
+def measure_int8(files: Mapping[str, ModelFile], *, on_model: Callable[[], None] = lambda: None) -> dict[str, Int8]:
+    """Quantize and score each model in a child process.
 
     One child converts model after model, because TensorFlow takes seconds to start. A model that kills the child, or
     takes longer than LIMIT_S, gets that as its reason, and another child goes on with the next model.
     """
     results: list[Int8] = []
     with tempfile.TemporaryDirectory(prefix="kd-int8-") as folder:
-        paths = [Path(folder) / str(number) for number in range(len(jobs))]
-        for path, job in zip(paths, jobs.values(), strict=True):
-            path.write_bytes(pickle.dumps(job))  # not sent: the child would hold all models in memory at once
+        paths = {
+            name: Path(folder) / str(number) for number, name in enumerate(files) if files[name].calibration is not None
+        }
+        for name, path in paths.items():
+            path.write_bytes(pickle.dumps(files[name]))  # not sent: the child would hold all models in memory at once
         while len(results) < len(paths):
-            results += _from_one_child(paths[len(results) :], on_model)
-    return dict(zip(jobs, results, strict=True))
+            results += _from_one_child(list(paths.values())[len(results) :], on_model)
+    measured = dict(zip(paths, results, strict=True))
+    return {name: measured.get(name) or Int8(reason="no images to calibrate it with") for name in files}
 
 
 def quantize(model: bytes, calibration: Images, *, builder: str = "") -> bytes:
     """Return the bytes of a LiteRT (TFLite) file of the same model in int8, for one image at a time.
 
     Raises:
-        ModelError: the file cannot be loaded.
         Exception: the converter's own, such as for an operation that has no int8 form.
     """
     import tensorflow as tf
@@ -120,7 +117,7 @@ def score(litert: bytes, test: Split) -> float:
 
 
 def _from_one_child(paths: list[Path], on_model: Callable[[], None]) -> list[Int8]:
-    """Return the results of the job files, in order, up to the model that ended the child."""
+    """Return the results of the files, in order, up to the model that ended the child."""
     results: list[Int8] = []
     since = time.monotonic()
 
@@ -149,10 +146,11 @@ def _measure_files(report: Report, paths: list[Path]) -> None:
         report(_measured(pickle.loads(path.read_bytes())))
 
 
-def _measured(job: Int8Job) -> Int8:
+def _measured(file: ModelFile) -> Int8:
+    assert file.calibration is not None
     try:
-        litert = quantize(job.model, job.calibration, builder=job.builder)
-        return Int8(bytes=len(litert), test_accuracy=score(litert, job.test))
+        litert = quantize(file.model, file.calibration, builder=file.builder)
+        return Int8(bytes=len(litert), test_accuracy=score(litert, file.test))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         return Int8(reason=f"{type(error).__name__}: {lines[0]}"[:200])

@@ -13,8 +13,8 @@ A student may gain from a teacher because soft targets regularize (`uniform`), b
 resemble each other (`class_mean`), or because they carry information about the single image, which
 `shuffled_within_class` removes while it keeps everything else.
 
-Every function returns float32 logits of the shape it was given: (images, classes), or (views, images, classes) if the
-teacher's logits were computed for several augmented versions of each image.
+These controls return float32 logits of the shape they were given: (images, classes), or (views, images, classes) if the
+teacher's logits were computed for several augmented versions of each image; another number of labels is a ValueError.
 
 Source: Yuan et al. 2020, arXiv:1909.11723 (label smoothing), and Tang et al. 2020, arXiv:2002.03532 (class relations).
 """
@@ -34,6 +34,9 @@ from kd.data.arrays import UNREADABLE, check_size, not_a_file
 from kd.data.datasets import Dataset, Positions
 from kd.errors import DataError
 
+Logits = npt.NDArray[np.float32]
+Labels = npt.NDArray[np.int64]
+
 PREFIX = "logits:"
 
 # Of the way from chance to certainty: a file whose rows belong to other images agrees with the labels by chance alone.
@@ -45,7 +48,7 @@ class LogitsFile:
     """What such a file holds. logits: float32, shape (n, classes). indices: int64, shape (n,); None: all images."""
 
     path: Path
-    logits: npt.NDArray[np.float32]
+    logits: Logits
     indices: npt.NDArray[np.int64] | None
     dataset: str
     provenance: str
@@ -53,11 +56,7 @@ class LogitsFile:
 
 
 def read(path: Path) -> LogitsFile:
-    """Read a file of logits.
-
-    Raises:
-        DataError: no such file, or not such arrays; one line.
-    """
+    """Read a file of logits."""
     if (what := not_a_file(path)) is not None:
         raise DataError(f"cannot read the logits {path}: it {what}; give the path of an .npz file")
     try:
@@ -105,7 +104,7 @@ def _accuracy(path: Path, value: npt.NDArray[Any] | None) -> float | None:
     return float(value)
 
 
-def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> npt.NDArray[np.float32]:
+def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> Logits:
     """Return the logits of the training images of `dataset`, in their order there; float32, shape (images, classes).
 
     Raises:
@@ -141,8 +140,8 @@ def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> npt.NDA
     return logits
 
 
-def digest(logits: npt.NDArray[np.float32]) -> str:
-    """Return the SHA-256 of aligned logits, 64 hex digits: the name under which a sweep stores them."""
+def digest(logits: Logits) -> str:
+    """Return the SHA-256 of aligned logits: the name under which a sweep stores them."""
     return hashlib.sha256(logits.tobytes()).hexdigest()
 
 
@@ -150,9 +149,6 @@ def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
     """Return the teacher that a file holds. It has no model; its accuracy is what the file says.
 
     Without a `val_accuracy` in the file it is the agreement with the labels of the training images.
-
-    Raises:
-        DataError: as `read` and `aligned`.
     """
     file = read(path)
     logits = aligned(file, dataset, positions)
@@ -172,18 +168,14 @@ def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
 
 def write(
     path: Path,
-    logits: npt.NDArray[np.float32],
+    logits: Logits,
     indices: npt.NDArray[np.int64],
     *,
     dataset: str,
     provenance: str,
     val_accuracy: float,
 ) -> None:
-    """Write a file of logits, whole or not at all.
-
-    Args:
-        logits: float32, shape (n, classes). indices: int64, shape (n,), positions in the published training part.
-    """
+    """Write a file of logits, whole or not at all; the indices are positions in the published training part."""
     # In a neighbouring folder, which goes whatever happens: what is left of a full disk is no file of logits.
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
         unfinished = Path(folder) / "logits.npz"
@@ -198,33 +190,19 @@ def write(
         unfinished.replace(path)
 
 
-def logit_spread(logits: npt.NDArray[np.float32]) -> float:
+def logit_spread(logits: Logits) -> float:
     """Return the standard deviation of the logits over the classes, averaged over all images and views.
 
     Logits c times as large, distilled at c times the temperature, give the same soft targets.
-
-    Args:
-        logits: float, shape (..., classes), before softmax.
     """
     return float(np.std(logits, axis=-1, dtype=np.float64).mean())
 
-
-Logits = npt.NDArray[np.float32]
-Labels = npt.NDArray[np.int64]
 
 LABEL_SMOOTHING = 0.1  # Szegedy et al. 2015, arXiv:1512.00567, section 7
 
 
 def class_mean(logits: Logits, labels: Labels) -> Logits:
-    """Replace the logits of each image by the mean logits of its class, the same for all views.
-
-    Args:
-        logits: float32, shape (images, classes) or (views, images, classes).
-        labels: int64, shape (images,).
-
-    Raises:
-        ValueError: another number of labels than of images.
-    """
+    """Replace the logits of each image by the mean logits of its class, the same for all views."""
     _check(logits, labels)
     means = np.empty_like(logits)
     every_axis_but_classes = tuple(range(logits.ndim - 1))
@@ -239,14 +217,6 @@ def shuffled_within_class(logits: Logits, labels: Labels, seed: int) -> Logits:
 
     The permutation is random: on average, one image of each class keeps its own logits. With views, an image gets the
     logits of all views of one other image.
-
-    Args:
-        logits: float32, shape (images, classes) or (views, images, classes).
-        labels: int64, shape (images,).
-        seed: of the permutation, >= 0.
-
-    Raises:
-        ValueError: another number of labels than of images.
     """
     _check(logits, labels)
     rng = np.random.default_rng(seed)
@@ -262,9 +232,6 @@ def uniform(logits: Logits) -> Logits:
 
     With T = 1 and alpha = 1 - LABEL_SMOOTHING the distillation loss is, up to a constant, cross entropy with labels
     smoothed by LABEL_SMOOTHING: it has the same gradient.
-
-    Args:
-        logits: float32, any shape.
     """
     return np.zeros_like(logits)
 

@@ -42,15 +42,14 @@ class Teacher:
 
 
 def parse_teacher(name: str) -> Teacher:
-    """Parse the name of a teacher.
+    """Parse the name of a teacher, of one of the `FORMS`.
 
-    Args:
-        name: of one of the `FORMS`. NAME is a network of `kd.baselines.applications`, such as MobileNetV2, in upper or
-            lower case; with "-tuned" after it, its last stage is trained as well.
+    NAME is a network of `kd.baselines.applications`, such as MobileNetV2, in upper or lower case; with "-tuned" after
+    it, its last stage is trained as well.
 
     Raises:
-        ModelError: one line with the name given and what is allowed. Whether a user's module can be imported is
-            checked only when the teacher is built.
+        ModelError: one line with the name given and what is allowed. Whether a user's module can be imported is checked
+            only when the teacher is built.
     """
     if file_of(name) is not None and is_code(name):
         return Teacher(name=name, method=None)

@@ -91,16 +91,12 @@ def teach_with(
 ) -> TeacherResult:
     """Fit a comparison method and return its model as the teacher, with its logits of the training images.
 
-    The method is fitted to the unaugmented images; only the logits are computed for every view.
+    The method is fitted to the unaugmented images; only the logits are computed for every view. Its seconds include the
+    logits; it has one validation accuracy, the model's, instead of one per epoch.
 
     Args:
-        method: a key of `kd.baselines.methods.METHODS`, such as `kd.teachers.names.parse_teacher` gives.
-        dataset, budget, seed, work_dir, on_progress: see `kd.baselines.methods.fit`.
+        method, budget, seed, work_dir, on_progress: see `kd.baselines.methods.fit`.
         views: how many augmented versions of each image the students will see, see `kd.training.batches`.
-
-    Returns:
-        The teacher. Its seconds include the logits; it has one validation accuracy, the model's, instead of one per
-        epoch.
 
     Raises:
         ModelError, Unavailable: see `kd.baselines.methods.fit`.
@@ -143,15 +139,10 @@ def teacher_logits(
     Args:
         model: bytes of the file; takes images in 0..255, returns one output per class.
         images: uint8, shape (n, h, w, c).
-        views: as for `teach_with`.
         on_progress: called with (fraction, text) after each batch.
 
     Returns:
         float32, shape (n, classes); with more than one view (views, n, classes).
-
-    Raises:
-        ModelError: the file cannot be loaded.
-        ValueError: views is no whole number >= 1.
     """
     network = with_logits(model)
     firsts = range(0, len(images), BATCH)

@@ -21,18 +21,16 @@ from kd.data.datasets import Dataset
 from kd.errors import DataError
 from kd.losses.loss import Tensor
 
+Logits = npt.NDArray[np.float32]
+
 PADDING = 4  # px of zeros on each side
 SEED = 151203385  # must never change: logits that are already stored belong to these crops and flips
 
 
 class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
-    """The rate rate / 2 * (1 + cos(pi * step / steps)), for a number of steps that may change between trainings.
+    """The rate rate / 2 * (1 + cos(pi * step / steps)); both are variables, so another value compiles nothing.
 
     Source: Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, equation 5, without restarts.
-
-    Args:
-        rate: at the first step, > 0. A variable: another rate needs no new compilation.
-        steps: of the whole training, a float scalar. A variable: another number needs no new compilation.
     """
 
     def __init__(self, rate: float | tf.Variable, steps: tf.Variable) -> None:
@@ -46,7 +44,6 @@ class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ig
         return 0.5 * self._rate * (1.0 + tf.cos(math.pi * done))
 
     def get_config(self) -> dict[str, Any]:
-        """Return the arguments, as Keras' schedules do."""
         return {"rate": self._rate, "steps": self._steps}
 
 
@@ -58,9 +55,7 @@ def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> ker
     average Keras' `use_ema`.
 
     Args:
-        training: the number of epochs and the learning rate are not read.
-        rate: the learning rate at the first step, a float scalar > 0.
-        steps: of the whole training, a float scalar.
+        rate: at the first step, in place of the training's own. steps: of the whole training, a float scalar.
     """
     if training.schedule == "cosine":
         return keras.optimizers.Adam(CosineToZero(rate, steps))
@@ -71,11 +66,7 @@ def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> ker
 
 
 def checked_views(views: int) -> int:
-    """Return `views` if it is a valid number of augmented versions of an image.
-
-    Raises:
-        ValueError: not a whole number >= 1.
-    """
+    """Return `views` if it is a whole number >= 1, else raise ValueError."""
     if isinstance(views, bool) or not isinstance(views, int) or views < 1:
         raise ValueError(f"views must be a whole number >= 1 (1: the image itself alone), got {views!r}")
     return views
@@ -86,17 +77,7 @@ def view(images: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.uint8]:
 
     View 0 is the unchanged images. The crop and flip of an image depend only on its index and the view's number, so the
     first n images of a larger dataset are augmented like a dataset of n. Mirroring suits photographs, not digits or
-    letters.
-
-    Args:
-        images: uint8, shape (n, h, w, c).
-        number: which view, >= 0.
-
-    Returns:
-        uint8, shape (n, h, w, c); for view 0 the array that was given.
-
-    Raises:
-        ValueError: number is negative.
+    letters. Images are uint8, shape (n, h, w, c), as is the result.
     """
     if number == 0:
         return images
@@ -110,9 +91,6 @@ def view(images: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.uint8]:
     return out
 
 
-Logits = npt.NDArray[np.float32]
-
-
 class Batches:
     """The training images of a dataset with their labels and teacher logits, in the order of the current epoch.
 
@@ -120,12 +98,9 @@ class Batches:
     loop, because passing batches from a `tf.data` thread costs a tenth of the time on a single core.
 
     Args:
-        dataset: its training images are trained on.
         teacher_logits: float, shape (images, classes), or (views, images, classes) with more than one view; None if
             they are not used.
-        batch_size: images per step.
-        views: how many augmented versions of each image the epochs take turns with, see `kd.training.batches`; 1 is
-            no augmentation.
+        views: how many augmented versions of each image the epochs take turns with; 1 is no augmentation.
 
     Raises:
         DataError: fewer images than one batch, or logits of another shape or not finite.
@@ -144,7 +119,7 @@ class Batches:
                 " give more images or a smaller batch"
             )
         self._logits = self._checked(teacher_logits)
-        self._shown = 0  # the view that is in the tensors
+        self._view = 0  # that is in the tensors
         # With one view the images never change: a constant is enough.
         self._images = tf.constant(images) if views == 1 else tf.Variable(images, trainable=False)
         self._labels = tf.constant(labels)
@@ -153,17 +128,13 @@ class Batches:
 
     @property
     def has_teacher(self) -> bool:
-        """Return whether there are teacher logits; otherwise zeros take their place and must not be used."""
+        """Whether there are teacher logits; otherwise zeros take their place and must not be used."""
         return self._logits is not None
 
     def teach(self, teacher_logits: Logits | None) -> None:
-        """Replace the teacher logits.
-
-        Raises:
-            DataError: logits of another shape, or not finite; the present ones are kept.
-        """
+        """Replace the teacher logits; the present ones are kept where DataError refuses the new ones."""
         self._logits = self._checked(teacher_logits)
-        self._soft.assign(self._logits_of(self._shown))
+        self._soft.assign(self._logits_of(self._view))
 
     def opened(self) -> Callable[[Tensor], list[Tensor]]:
         """Return a function (step) -> images, labels, teacher logits; call it while a training loop is traced.
@@ -176,19 +147,15 @@ class Batches:
 
     def shuffle(self, seed: int, epoch: int) -> None:
         """Put the images of the epoch's view into the order of the seed and the epoch; call it between epochs."""
-        self._show(epoch % self._views)
+        number = epoch % self._views
+        if number != self._view:
+            self._images.assign(view(self._dataset.train.images, number))
+            self._soft.assign(self._logits_of(number))
+            self._view = number
         order = np.random.default_rng((seed, epoch)).permutation(len(self._dataset.train))
         self._order.assign(order[: self.steps * self._batch_size].reshape(self.steps, self._batch_size))
 
-    def _show(self, number: int) -> None:
-        if number == self._shown:
-            return
-        self._images.assign(view(self._dataset.train.images, number))
-        self._soft.assign(self._logits_of(number))
-        self._shown = number
-
     def _logits_of(self, number: int) -> Logits:
-        """Return the logits of one view, float32, shape (images, classes)."""
         if self._logits is None:
             return np.zeros((len(self._dataset.train), self._dataset.classes), np.float32)
         return self._logits if self._views == 1 else self._logits[number]

@@ -1,6 +1,6 @@
 """`Distiller`, the Keras model.
 
-distiller = Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.1)
+    distiller = Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.1)
     distiller.compile("adam", metrics=["accuracy"])
     distiller.fit(images, labels, epochs=3)
 

@@ -14,7 +14,7 @@ from keras import layers
 import kd.models.quantize
 from kd.data.datasets import Split
 from kd.models.named import build
-from kd.models.quantize import Int8Job, measure_int8, quantize, score
+from kd.models.quantize import ModelFile, measure_int8, quantize, score
 from kd.tools.processes import run_in_subprocess
 from tests.support.processes import command_of, descendants, is_alive
 
@@ -73,7 +73,7 @@ def test_a_network_with_its_resizing_inside_becomes_int8(tmp_path):
 @pytest.mark.slow
 def test_a_child_that_dies_costs_its_model_alone(tmp_path, monkeypatch):
     model = build("keras-student", (8, 8, 1), 3, seed=1)
-    job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
+    job = ModelFile(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
     started = []
 
     def start(*arguments, on_step, **more):
@@ -96,7 +96,7 @@ def test_a_child_that_dies_costs_its_model_alone(tmp_path, monkeypatch):
 def test_a_child_that_takes_too_long_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(kd.models.quantize, "LIMIT_S", 0.1)  # TensorFlow alone takes longer to start
     model = build("keras-student", (8, 8, 1), 3, seed=1)
-    job = Int8Job(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
+    job = ModelFile(model=saved(model, tmp_path), calibration=IMAGES[:50], test=said(model))
     found = measure_int8({"first": job, "second": job})
     assert [int8.reason for int8 in found.values()] == ["not quantized within 0.1 s"] * 2
     assert not [
@@ -109,9 +109,9 @@ def test_a_child_does_not_outlive_a_parent_killed_with_kill_9():
     program = """
 import numpy as np
 from kd.data.datasets import Split
-from kd.models.quantize import Int8Job, measure_int8
+from kd.models.quantize import ModelFile, measure_int8
 images = np.zeros((1, 8, 8, 1), np.uint8)
-measure_int8({"a": Int8Job(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
+measure_int8({"a": ModelFile(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
 """
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         children = _until(
