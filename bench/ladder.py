@@ -7,8 +7,8 @@ Adam 1e-3, validation once per epoch. The rungs take turns, so that a busy momen
 Writes the section "Ladder" of bench/results/results.md. MNIST is found as always (--data is KD_SWEEPS_DATA here).
 """
 
-import argparse
 import json
+import math
 import os
 import signal
 import statistics
@@ -25,15 +25,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from sqlalchemy import Engine
 
 from storage.db.engine import open_engine
 from storage.records import queries
-from storage.tables import TaskRecord
 from storage.url import resolve
-from support.page import Origin, table, write_section
+from support.page import Origin, bar, make_parser, table, write_section
 from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
@@ -59,13 +56,11 @@ class Rung:
 
     @property
     def median(self) -> float:
-        """Seconds per trial."""
         return statistics.median(self.seconds)
 
 
 def rungs() -> list[Rung]:
-    """From the bottom to the top, without the product itself."""
-    return [
+    return [  # from the bottom to the top, without the product itself
         Rung("naive", "(a) naive: keras.distillation.Distiller, a fresh model per trial, all threads", 1, True),
         Rung("cached", "(b) + the teacher's logits computed once", 1),
         Rung("steps", "(c) + 50 steps per execution", 2),
@@ -108,14 +103,13 @@ def launched(url: str, workers: int, log: Path) -> Iterator[subprocess.Popen[byt
 
 
 def await_phase(engine: Engine, phase: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    """Return as soon as the phase is over."""
     sweep = queries.find_sweep(engine, NAME)
     while True:
-        (found,) = [one for one in queries.phase_records(engine, sweep.id) if one.name == phase]
-        if found.state == "closed":
+        (record,) = [record for record in queries.phase_records(engine, sweep.id) if record.name == phase]
+        if record.state == "closed":
             return
-        if found.state != "open" or process.poll() is not None:
-            raise SystemExit(f"{phase} is {found.state}: {found.reason}; what launch said: {log.read_text()[-2000:]}")
+        if record.state != "open" or process.poll() is not None:
+            raise SystemExit(f"{phase} is {record.state}: {record.reason}; what launch said: {log.read_text()[-2000:]}")
         time.sleep(0.1)
 
 
@@ -138,7 +132,6 @@ class Launch:
 
 
 def launch(url: str, workers: int, log: Path) -> Launch:
-    """Search with the product, and read from the database when which trial ended."""
     engine = open_engine(resolve(url), read_only=True)
     start = time.time()
     with launched(url, workers, log) as process:
@@ -146,12 +139,12 @@ def launch(url: str, workers: int, log: Path) -> Launch:
     sweep = queries.find_sweep(engine, NAME)
     tasks = queries.task_records(engine, sweep.id, phase="search", state="done")
     engine.dispose()
-    ends = sorted(_end(task) for task in tasks)
-    by_worker: dict[str | None, list[float]] = {}
-    for task in sorted(tasks, key=_end):
-        by_worker.setdefault(task.worker, []).append(_end(task))
+    ends = sorted(task.finished_at for task in tasks if task.finished_at is not None)
+    firsts: dict[str | None, float] = {}
+    for task in tasks:
+        firsts[task.worker] = min(task.finished_at or math.inf, firsts.get(task.worker, math.inf))
     # From the end of the last worker's first trial: imports, data and compiling are over then, everywhere.
-    begin = max(its[0] for its in by_worker.values())
+    begin = max(firsts.values())
     after = [end for end in ends if end > begin]
     return Launch(
         steady_s=(after[-1] - begin) / len(after),
@@ -160,14 +153,9 @@ def launch(url: str, workers: int, log: Path) -> Launch:
     )
 
 
-def _end(task: TaskRecord) -> float:
-    assert task.finished_at is not None
-    return task.finished_at
-
-
 def climb(rung: str, url: str, first: int, count: int, log: Path) -> Any:
-    """One run of bench/rungs.py."""
-    command = [sys.executable, str(ROOT / "bench" / "rungs.py"), rung, url, str(first), str(count)]
+    program = ROOT / "bench" / "support" / "rungs.py"
+    command = [sys.executable, str(program), rung, url, str(first), str(count)]
     with log.open("ab") as err:
         done = subprocess.run(command, stdout=subprocess.PIPE, stderr=err, check=False)
     if done.returncode:
@@ -184,24 +172,22 @@ def gflop(spec: Spec, *, with_teacher: bool) -> float:
     return 2 * (trained * per_trained + validated * STUDENT_MACS) / 1e9
 
 
-def page(spec: Spec, found: list[Rung], launches: list[Launch], losses: list[float], matmul: list[float]) -> str:
-    """The section of the results."""
+def page(spec: Spec, rungs: list[Rung], launches: list[Launch], losses: list[float], matmul: list[float]) -> str:
     heads = ("rung", "s per trial: median", "min to max", "trials per hour", "ratio to (a)", "images/s", "GFLOP/s",
              "share of a matrix product")  # fmt: skip
-    naive, peak = found[0], statistics.median(matmul)
+    naive, top, peak = rungs[0], rungs[-1], statistics.median(matmul)
     batch = spec.training.batch_size
     images = spec.source.images // batch * batch * spec.source.epochs
     rows = []
-    for rung in found:
+    for rung in rungs:
         rate = gflop(spec, with_teacher=rung.with_teacher) / rung.median
         rows.append([
             rung.text, f"{rung.median:.2f}", f"{min(rung.seconds):.2f} to {max(rung.seconds):.2f}",
             f"{3600 / rung.median:,.0f}", f"{naive.median / rung.median:.1f}", f"{images / rung.median:,.0f}",
             f"{rate:.0f}", f"{100 * rate / peak:.0f} %",
         ])  # fmt: skip
-    top = found[-1]
     whole = statistics.median(launch.whole_s for launch in launches)
-    means = {rung.name: statistics.mean(rung.accuracies) for rung in found}
+    means = {rung.name: statistics.mean(rung.accuracies) for rung in rungs}
     apart = 100 * (means[top.name] - means[naive.name])
     ratio = naive.median / top.median
     return f"""One trial: {spec.source.images:,} training images, {spec.source.epochs} epochs, batch {batch};
@@ -218,7 +204,7 @@ With the start of `launch` (Python, TensorFlow, the data, compiling) spread over
 takes {whole:.2f} s per trial: {naive.median / whole:.1f} times (a).
 
 Equal results: mean validation accuracy at the same {len(naive.accuracies)} points, initial weights and batch order:
-{", ".join(f"{rung.name} {100 * means[rung.name]:.2f} %" for rung in found)}; (e) - (a) = {apart:+.2f} points
+{", ".join(f"{name} {100 * mean:.2f} %" for name, mean in means.items())}; (e) - (a) = {apart:+.2f} points
 (allowed: {100 * TOLERANCE:.2f}): {_met(abs(apart) <= 100 * TOLERANCE)}. The loss of the first 100 steps differs by
 {max(losses):.1e} relative at most (allowed: {LOSS_TOLERANCE:.0e}): {_met(max(losses) <= LOSS_TOLERANCE)}.
 
@@ -232,47 +218,44 @@ def _met(reached: bool) -> str:
 
 
 def main() -> int:
-    """Climb, write the section, print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--repeats", type=int, default=3, metavar="N", help="of every rung (default: 3)")
     parser.add_argument("--trials", type=int, default=40, metavar="N", help="of each launch (default: 40)")
     parser.add_argument("--images", type=int, default=50_000, metavar="N", help="training images (default: 50,000)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="another page than bench/results/results.md")
     options = parser.parse_args()
     if options.repeats < 1 or options.trials < 2 * max(4, options.repeats + 3):
         parser.error("--repeats: 1 or more; --trials: twice as many as there are points, 12 or more")
-    origin, found = Origin(), rungs()
+    origin, climbed = Origin(), rungs()
     product = Rung("product", "(e) + one single-threaded worker per core: kd-sweeps launch", 1)
     launches, matmul, losses = [], [], []
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with tempfile.TemporaryDirectory() as name, Progress(*columns, console=Console(stderr=True)) as progress:
+    with tempfile.TemporaryDirectory() as name, bar() as progress:
         folder = Path(name)
         os.environ["XDG_STATE_HOME"] = name  # where workers write their logs
         url, log = f"sqlite:///{folder}/ladder.db", folder / "log"
-        bar = progress.add_task("the teacher", total=1 + options.repeats * (len(found) + 2))
+        step = progress.add_task("the teacher", total=1 + options.repeats * (len(climbed) + 2))
         spec = spec_of(options.images, options.trials)
         prepare(url, spec, log)
-        progress.advance(bar)
+        progress.advance(step)
         for repeat in range(options.repeats):
-            for rung in found:
-                progress.update(bar, description=rung.text)
+            for rung in climbed:
+                progress.update(step, description=rung.text)
                 answer = climb(rung.name, url, repeat, rung.trials, log)
                 rung.seconds += answer["seconds"]
                 rung.accuracies.append(answer["accuracies"][0])
-                progress.advance(bar)
-            progress.update(bar, description=product.text)
+                progress.advance(step)
+            progress.update(step, description=product.text)
             copy = folder / f"{repeat}.db"
             copy.write_bytes((folder / "ladder.db").read_bytes())  # nobody is connected to it: it is whole
             launches.append(launch(f"sqlite:///{copy}", os.cpu_count() or 1, log))
             product.seconds.append(launches[-1].steady_s)
             product.accuracies.append(launches[-1].accuracies[repeat])
-            progress.advance(bar)
-            progress.update(bar, description="losses and matrix product")
+            progress.advance(step)
+            progress.update(step, description="losses and matrix product")
             losses.append(climb("losses", url, repeat, 1, log)["largest"])
             matmul.append(climb("matmul", url, 0, 1, log)["gflops"])
-            progress.advance(bar)
-    text = page(spec, [*found, product], launches, losses, matmul)
-    write_section("Ladder", f"{origin}\n{text}", **({"path": options.out} if options.out else {}))
+            progress.advance(step)
+    text = page(spec, [*climbed, product], launches, losses, matmul)
+    write_section("Ladder", f"{origin}\n{text}", path=options.page)
     print(text)
     return 0
 

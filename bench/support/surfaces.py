@@ -51,7 +51,6 @@ class Surface:
 
 
 def read_surface(path: Path) -> Surface:
-    """The surface in a file, whose lines may have any order."""
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     cells = np.array([line.split(",") for line in lines[1:]], float)
     temperatures, alphas, seeds = (np.unique(cells[:, column]) for column in range(3))
@@ -76,10 +75,9 @@ class World:
     noise: float
 
     def trained(self, places: Array, seeds: int, rng: np.random.Generator) -> Array:
-        """Accuracies with so many seeds, which all places of a sweep share, shape (sweeps, places, seeds).
+        """Draw accuracies with so many seeds, which all places of a sweep share, shape (sweeps, places, seeds).
 
-        Args:
-            places: log temperature and alpha, shape (sweeps, places, 2).
+        Places are log temperature and alpha, shape (sweeps, places, 2).
         """
         weights = rng.standard_normal((len(places), len(self.fields), seeds))
         own = self.noise * rng.standard_normal((*places.shape[:2], seeds))
@@ -87,7 +85,7 @@ class World:
         return accuracies
 
     def expected(self, places: Array) -> Array:
-        """The true mean accuracies at places, shape (sweeps, places)."""
+        """Return the true mean accuracies at places, shape (sweeps, places)."""
         return self._at(places, self.mean[None])[..., 0]
 
     def _at(self, places: Array, values: Array) -> Array:
@@ -126,18 +124,15 @@ class Search:
         """What the search and its confirm choose; of the same stream with the same luck."""
         rounds = self.spec.confirm.rounds
         seeds = 1 + sum(fresh for _, fresh in rounds)  # the search's own first
-        scores = dataset.trained(
-            self.places[:, : self.spec.search.planned], seeds, np.random.default_rng((*self.seed, stream))
-        )
+        places, rng = self.places[:, : self.spec.search.planned], np.random.default_rng((*self.seed, stream))
+        scores = dataset.trained(places, seeds, rng)
         return np.array([confirmed(rounds, rows) for rows in scores.tolist()])
 
 
 def confirmed(rounds: Sequence[tuple[int, int]], scores: Sequence[Sequence[float]]) -> int:
-    """The number of the point with the best mean over its fresh seeds after the last round.
+    """Return the number of the point with the best mean over its fresh seeds after the last of `confirm.rounds`.
 
-    Args:
-        rounds: as in `confirm.rounds`: how many points get how many more seeds.
-        scores: of each point; the search's own seed first, then the fresh ones.
+    Scores are of each point: the search's own seed first, then the fresh ones.
     """
     left = sorted(range(len(scores)), key=lambda point: -scores[point][0])
     after = 1
@@ -157,7 +152,6 @@ class Sweeps:
     """
 
     def __init__(self, target: World, *, sweeps: int, searches_each: int, seed: int) -> None:
-        """Draw what does not depend on the source."""
         self.target = target
         spec = override(preset("quick"), {"outer.searches": searches_each})
         self._searches = [
@@ -170,10 +164,8 @@ class Sweeps:
             for search in self._searches
         ]
         self._expected = [target.expected(search.places) for search in self._searches]
-        gains = [
-            _of(values, chosen) - values[:, -1] for values, chosen in zip(self._expected, self.native, strict=True)
-        ]
-        self.gain = float(np.mean(gains))
+        pairs = zip(self._expected, self.native, strict=True)
+        self.gain = float(np.mean([_of(values, chosen) - values[:, -1] for values, chosen in pairs]))
 
     def best(self, source: World, *, first: int | None = None) -> list[Choice]:
         """What each search chooses on a source, or so many of the first searches."""
@@ -226,6 +218,5 @@ def _places(spec: Spec, group: Group, sweeps: int) -> Array:
 
 
 def _of(values: Array, chosen: Choice) -> Array:
-    """The value of each sweep at what it chose."""
     picked: Array = np.take_along_axis(values, chosen[:, None], axis=1)[:, 0]
     return picked

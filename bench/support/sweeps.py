@@ -17,7 +17,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import URL, Engine, bindparam, insert, make_url, update
+from sqlalchemy import URL, Engine, bindparam, insert, make_url, select, update
 
 from kd.config import LOSS_FORMULA, TrainResult
 from storage import tables
@@ -55,8 +55,6 @@ _BEGAN = 1_750_000_000.0  # seconds since 1970
 
 
 class Database(Protocol):
-    """One kind of database."""
-
     name: str
 
     def new(self) -> str:
@@ -125,22 +123,20 @@ class _Instant:
         self._real = real
 
     def check(self) -> None:
-        """As the trainer does."""
         self._real.check()
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        """A student at that point."""
-        result = student({} if run.point is None else run.point.as_dict(), run.seed)
+        result = student(run)
         facts = {"loss": LOSS_FORMULA}
         return trained(result, self._real.dataset(run.role), facts=facts, detail=self._real.spec.source.student)
 
     def test(self, run: Run, progress: Progress) -> float:
-        """Its accuracy once more."""
-        return student({} if run.point is None else run.point.as_dict(), run.seed).val_accuracy
+        return student(run).val_accuracy
 
 
-def student(params: dict[str, Any], seed: int) -> TrainResult:
-    """Accuracies on a smooth hill with its top at T=4, alpha=0.3."""
+def student(run: Run) -> TrainResult:
+    """Return accuracies on a smooth hill with its top at T=4, alpha=0.3."""
+    params = {} if run.point is None else run.point.as_dict()
     score = accuracy(params.get("temperature", 4.0), params.get("alpha", 0.3))
     epochs = tuple(score * (epoch + 1) / EPOCHS for epoch in range(EPOCHS))
     return TrainResult(
@@ -148,9 +144,9 @@ def student(params: dict[str, Any], seed: int) -> TrainResult:
         epoch_val_accuracy=epochs,
         parameters=20_490,
         train_images=SPEC.source.images,
-        train_s=4.0,
-        cpu_s=4.0,
-        seed=seed,
+        train_s=_TASK_S,
+        cpu_s=_TASK_S,
+        seed=run.seed,
     )
 
 
@@ -180,11 +176,11 @@ def write_finished(url: URL, name: str, *, tasks: int) -> Counter[str]:
         sweep = queries.find_sweep(engine, name)
         writer = _Writer(engine, sweep)
         for phase in queries.phase_records(engine, sweep.id):  # in plan order: each finds what it needs closed
-            found = queries.task_records(engine, sweep.id, phase=phase.name)
+            records = queries.task_records(engine, sweep.id, phase=phase.name)
             if phase.name == "transfer:target":
-                found = found[: len(found) - max(1, int(UNFINISHED * tasks))]
+                records = records[: len(records) - max(1, int(UNFINISHED * tasks))]
             if phase.stage != "measure":
-                writer.finish(found)
+                writer.finish(records)
         return sum((Counter(phase.counts) for phase in queries.phase_records(engine, sweep.id)), Counter())
     finally:
         engine.dispose()
@@ -201,24 +197,20 @@ class _Writer:
         self._numbers: dict[str, count[int]] = {}  # of the trials, by study
         self._ended = count()
 
-    def finish(self, found: Sequence[TaskRecord]) -> None:
+    def finish(self, records: Sequence[TaskRecord]) -> None:
         """Give every task its outcome and the attempt that made it; close their phase if none is left."""
-        rows = [self._row(task) for task in found]
+        rows = [self._row(task) for task in records]
         tasks, attempts = tables.tasks, tables.attempts
-        told: dict[str, Any] = {name: bindparam(name) for name in ("score", "outcome", "started_at", "finished_at")}
-        done = update(tasks).where(tasks.c.id == bindparam("task_id")).values(state="done", attempt=1, **told)
+        given: dict[str, Any] = {name: bindparam(name) for name in ("score", "outcome", "started_at", "finished_at")}
+        done = update(tasks).where(tasks.c.id == bindparam("task_id")).values(state="done", attempt=1, **given)
         with write(self._engine) as connection:
             connection.execute(done, rows)
-            connection.execute(
-                insert(attempts), [{name: row[name] for name in row if name in attempts.c} for row in rows]
-            )
-            phase_id = connection.scalar(
-                tasks.select().with_only_columns(tasks.c.phase_id).where(tasks.c.id == found[0].id)
-            )
+            attempted = [{name: row[name] for name in row if name in attempts.c} for row in rows]
+            connection.execute(insert(attempts), attempted)
+            phase_id = connection.scalar(select(tasks.c.phase_id).where(tasks.c.id == records[0].id))
             close_if_over(connection, phase_id or 0)
 
     def _row(self, task: TaskRecord) -> dict[str, Any]:
-        """The columns of a task and of its attempt."""
         job = read_job(replace(task, attempt=1))
         given = resolve_point(self._engine, self._spec, job)
         params = self._proposed() if given is None else given
