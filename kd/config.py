@@ -26,6 +26,18 @@ Schedule: TypeAlias = Literal["constant", "cosine", "average"]
 CALIBRATION = 200
 
 
+def check_positive(name: str, value: float) -> None:
+    if not (math.isfinite(value) and value > 0):  # also refuses NaN
+        raise ValueError(f"{name} must be finite and > 0, got {value!r}")
+
+
+def check_counts(settings: object, *names: str) -> None:
+    for name in names:
+        value = getattr(settings, name)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig:
     """One point of the search space.
@@ -45,8 +57,7 @@ class DistillConfig:
     own: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.temperature) and self.temperature > 0):  # also refuses NaN
-            raise ValueError(f"temperature must be finite and > 0, got {self.temperature!r}")
+        check_positive("temperature", self.temperature)
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha must be in [0, 1], got {self.alpha!r}")
         if isinstance(self.own, Mapping):  # else its names would be taken apart, letter by letter
@@ -82,12 +93,8 @@ class TrainingConfig:
     average_steps: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "average_steps"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be finite and > 0, got {self.learning_rate!r}")
+        check_counts(self, "epochs", "batch_size", "average_steps")
+        check_positive("learning_rate", self.learning_rate)
         if self.schedule not in get_args(Schedule):
             raise ValueError(f"schedule must be {', '.join(get_args(Schedule))}, got {self.schedule!r}")
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from kd.tools.processes import Report, run_in_subprocess
+from kd.tools.processes import Report, run_in_subprocess, silence
 
 _FILES = ("nvidia[0-9]*", "kfd", "dxg")  # of NVIDIA, of AMD, and of Windows under Linux
 _SECONDS = 120.0
@@ -29,9 +29,7 @@ def gpus_seen() -> list[str]:
 def _list_gpus(report: Report) -> list[str]:
     # As the workers of a launch count them: like nvidia-smi, not the fastest first.
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):  # TensorFlow says there whatever it does not find
-        os.dup2(nothing, output)
+    silence()  # TensorFlow says whatever it does not find
     import tensorflow as tf
 
     devices = tf.config.list_physical_devices("GPU")

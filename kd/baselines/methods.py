@@ -7,14 +7,13 @@ changes. Importing this package imports neither Keras nor TensorFlow nor AutoKer
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd.baselines.applications import APPLICATIONS, TUNED, Application
-from kd.config import BaselineResult
+from kd.config import BaselineResult, check_counts, check_positive
 from kd.errors import ModelError, WeightsNotHere
 
 if TYPE_CHECKING:
@@ -80,12 +79,8 @@ class Budget:
     blocks: tuple[str, ...] = BLOCKS
 
     def __post_init__(self) -> None:
-        for name in ("trials", "epochs", "max_parameters"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number >= 1, got {value!r}")
-        if not (math.isfinite(self.seconds) and self.seconds > 0):  # also refuses NaN
-            raise ValueError(f"seconds must be finite and > 0, got {self.seconds!r}")
+        check_counts(self, "trials", "epochs", "max_parameters")
+        check_positive("seconds", self.seconds)
         if not self.blocks or not set(self.blocks) <= set(BLOCKS) or len(set(self.blocks)) < len(self.blocks):
             raise ValueError(f"blocks must be one or more of {', '.join(BLOCKS)}, each once, got {self.blocks!r}")
 
@@ -97,7 +92,7 @@ def fit(
     budget: Budget,
     seed: int,
     work_dir: Path,
-    on_progress: Progress | None = None,
+    on_progress: Progress = lambda fraction, text: None,
 ) -> BaselineResult:
     """Fit a comparison method to the training images, select its model on the validation images, and return it.
 
@@ -128,11 +123,6 @@ def fit(
         raise WeightsNotHere(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
     work_dir.mkdir(parents=True, exist_ok=True)
     result: BaselineResult = module.fit(
-        method,
-        dataset,
-        budget=budget,
-        seed=seed,
-        work_dir=work_dir,
-        on_progress=on_progress or (lambda fraction, text: None),
+        method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=on_progress
     )
     return result

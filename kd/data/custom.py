@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,25 +90,29 @@ def place_of(name: str, data_dir: Path | None) -> Path:
     return path
 
 
-@dataclass(frozen=True, eq=False)
-class Own:
-    """A dataset of a user's own: its checked arrays, `Contents.notes`, its path (None: a function of a module)."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Source:
+    """A dataset and where it comes from.
+
+    Attributes:
+        arrays: verified against the known content, if there is one.
+        origin: for messages, such as "cache: PATH".
+        path: the file or folder; None for a synthetic dataset and for a function of a module.
+        notes: as in `Contents`.
+    """
 
     arrays: Arrays
-    notes: tuple[str, ...]
+    origin: str
     path: Path | None
-
-    @cached_property
-    def contents(self) -> Contents:
-        return self.arrays.contents(validation_images(len(self.arrays.y_train)), self.notes)
+    notes: tuple[str, ...] = ()
 
 
 # What this process has read already: of functions the arrays, which might differ next time; of others the contents.
-_MADE: dict[tuple[str, str], Own] = {}
+_MADE: dict[tuple[str, str], Source] = {}
 _READ: dict[tuple[str, ...], Contents] = {}
 
 
-def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Own:
+def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Source:
     """Read an own dataset, whose name `kind_of` knows.
 
     Args:
@@ -126,8 +129,10 @@ def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = N
         return _made(name)
     path = place_of(name, data_dir)
     if kind == "folder":
-        return Own(*read_folder(path, (size[0], size[1]) if size else None), path)
-    return Own(*normalize(raw_npz(path, NEEDED), str(path)), path)
+        arrays, notes = read_folder(path, (size[0], size[1]) if size else None)
+    else:
+        arrays, notes = normalize(raw_npz(path, NEEDED), str(path))
+    return Source(arrays=arrays, origin=f"{kind}: {path}", path=path, notes=notes)
 
 
 def contents_of(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Contents:
@@ -136,21 +141,25 @@ def contents_of(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None 
     Arguments and errors as for `read_own`.
     """
     key = _signature(name, size, data_dir)
-    if key is None:
-        return read_own(name, size=size, data_dir=data_dir).contents
-    if key not in _READ:
-        _READ[key] = read_own(name, size=size, data_dir=data_dir).contents
-    return _READ[key]
+    if key is not None and key in _READ:
+        return _READ[key]
+    own = read_own(name, size=size, data_dir=data_dir)
+    contents = own.arrays.contents(validation_images(len(own.arrays.y_train)), own.notes)
+    if key is not None:
+        _READ[key] = contents
+    return contents
 
 
-def _made(name: str) -> Own:
+def _made(name: str) -> Source:
     """Return the arrays of a function, which is called once in a process."""
     try:
         digest = code.hash_of(name)
     except CodeError:
         digest = ""  # loading it says what is wrong
     if (name, digest) not in _MADE:
-        _MADE[name, digest] = Own(*normalize(arrays_of(name), f"dataset {name!r}"), code.file_of(name))
+        arrays, notes = normalize(arrays_of(name), f"dataset {name!r}")
+        path = code.file_of(name)
+        _MADE[name, digest] = Source(arrays=arrays, origin=f"function: {path or name}", path=path, notes=notes)
     return _MADE[name, digest]
 
 

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -62,10 +62,14 @@ def download_arrays(what: Download, folder: Path, progress: Progress | None = No
     """
     targets: list[Path] = []
     before = 0
+
+    def on_progress(done: int, total: int | None) -> None:
+        if progress is not None:  # of a single file the server knows how large it is
+            progress(before + done, what.size if len(what.parts) > 1 else total)
+
     for number, part in enumerate(what.parts):
         target = folder / f"download-{number}"
         url = what.url + part
-        on_progress = None if progress is None else _from(before, what, progress)
         received = download(url, target, most_bytes=2 * what.size, progress=on_progress)
         if what.sha256 and received != what.sha256:
             raise DataError(
@@ -95,12 +99,6 @@ def read_archive(what: Download, path: Path) -> Arrays:
     return what.read([path])
 
 
-def _from(before: int, what: Download, progress: Progress) -> Progress:
-    """Return the progress of one of several files; of a single one the server knows how large it is."""
-    several = len(what.parts) > 1
-    return lambda done, total: progress(before + done, what.size if several else total)
-
-
 def download(
     url: str,
     target: Path,
@@ -124,32 +122,26 @@ def download(
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
         with _open(url) as response, target.open("wb") as file:
-            return _copy(response, file, url, most_bytes, deadline, progress)
+            digest, done = hashlib.sha256(), 0
+            length = response.headers.get("Content-Length")
+            total = int(length) if length and length.isdigit() else None
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                digest.update(chunk)
+                done += len(chunk)
+                if most_bytes is not None and done > most_bytes:
+                    raise DataError(f"{url}: sends more than the {most_bytes} bytes that are allowed")
+                if deadline is not None and time.monotonic() > deadline:
+                    raise DataError(f"{url}: the time limit passed after {done} bytes")
+                if progress is not None:
+                    progress(done, total)
+            if total is not None and done < total:
+                raise DataError(f"{url}: the connection broke after {done} of {total} bytes")
+            return digest.hexdigest()
     except (OSError, http.client.HTTPException) as error:
         if isinstance(error, urllib.error.URLError) and not isinstance(error, urllib.error.HTTPError):
             raise DataError(f"{url}: {error.reason}") from error
         raise DataError(f"{url}: {str(error) or type(error).__name__}") from error
-
-
-def _copy(
-    response: Any, file: BinaryIO, url: str, most_bytes: int | None, deadline: float | None, progress: Progress | None
-) -> str:
-    digest, done = hashlib.sha256(), 0
-    length = response.headers.get("Content-Length")
-    total = int(length) if length and length.isdigit() else None
-    while chunk := response.read(CHUNK_BYTES):
-        file.write(chunk)
-        digest.update(chunk)
-        done += len(chunk)
-        if most_bytes is not None and done > most_bytes:
-            raise DataError(f"{url}: sends more than the {most_bytes} bytes that are allowed")
-        if deadline is not None and time.monotonic() > deadline:
-            raise DataError(f"{url}: the time limit passed after {done} bytes")
-        if progress is not None:
-            progress(done, total)
-    if total is not None and done < total:
-        raise DataError(f"{url}: the connection broke after {done} of {total} bytes")
-    return digest.hexdigest()
 
 
 def _open(url: str) -> Any:

@@ -85,7 +85,11 @@ def _decoded(paths: Sequence[Path], what: str, size: Size) -> Pixels:
 
 
 def _only_size(paths: Sequence[Path], what: str) -> Size:
-    sizes = _in_threads(lambda path: _opened(path, _upright_size), paths)
+    def upright_size(image: "Image.Image") -> Size:
+        turned = image.getexif().get(0x0112) in TURNED
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+    sizes = _in_threads(lambda path: _opened(path, upright_size), paths)
     counts = Counter(sizes)
     if len(counts) == 1:
         return sizes[0]
@@ -116,11 +120,6 @@ def _opened(path: Path, use: "Callable[[Image.Image], _Got]") -> _Got:
         raise DataError(f"{path} is not an image that can be read; replace or remove it") from error
     except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error, and others
         raise DataError(f"{path} is a broken image: {_first_line(error)}; replace or remove it") from error
-
-
-def _upright_size(image: "Image.Image") -> Size:
-    turned = image.getexif().get(0x0112) in TURNED
-    return (image.width, image.height) if turned else (image.height, image.width)
 
 
 def _upright_rgb(image: "Image.Image", path: Path) -> "Image.Image":

@@ -16,7 +16,7 @@ from pathlib import Path
 from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
 from kd.data import cache
 from kd.data.arrays import Arrays
-from kd.data.custom import FORMS, contents_of, kind_of, place_of, read_own
+from kd.data.custom import FORMS, Source, contents_of, kind_of, place_of, read_own
 from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS, make
 from kd.errors import DataError
@@ -25,21 +25,6 @@ from kd.tools.code import file_of
 GENERATED = ("digits", "digits-rgb")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class Found:
-    """A dataset and where it was found.
-
-    Attributes:
-        arrays: verified against the known content, if there is one.
-        origin: for messages, such as "cache: PATH".
-        path: the file or folder; None for a synthetic dataset and for a function of a module.
-    """
-
-    arrays: Arrays
-    origin: str
-    path: Path | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +61,7 @@ class Location:
 
 def obtain(
     name: str, *, data_dir: Path | None = None, progress: Progress | None = None, size: tuple[int, ...] = ()
-) -> Found:
+) -> Source:
     """Return the verified arrays of a dataset from the first source that has it.
 
     Args:
@@ -89,16 +74,15 @@ def obtain(
         DataError: unknown name, a file that is not what its name says, or every source failed.
     """
     if name in GENERATED:
-        return Found(arrays=make(name), origin="scikit-learn", path=None)
-    if name not in KNOWN_DATASETS and (kind := kind_of(name)) is not None:
-        own = read_own(name, size=size, data_dir=data_dir)
-        return Found(arrays=own.arrays, origin=f"{kind}: {own.path or name}", path=own.path)
+        return Source(arrays=make(name), origin="scikit-learn", path=None)
+    if name not in KNOWN_DATASETS and kind_of(name) is not None:
+        return read_own(name, size=size, data_dir=data_dir)
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
     if (named := cache.named_folder(data_dir)) is not None:
         origin, folder = named
         if (path := cache.named_file(name, folder)) is not None:
-            return Found(arrays=cache.read_named(name, path), origin=f"{origin}: {path}", path=path)
+            return Source(arrays=cache.read_named(name, path), origin=f"{origin}: {path}", path=path)
         tried = [f"{origin}: there is no {folder / f'{name}.npz'}"]
     with contextlib.suppress(DataError):  # missing or damaged: both are dealt with under the lock
         return _from_cache(name)
@@ -179,7 +163,7 @@ def _located(name: str, source: str, path: Path | None, read: Callable[[], objec
     return Location(name=name, available=problem is None, source=source, path=path, bytes=size, problem=problem)
 
 
-def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) -> Found:
+def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) -> Source:
     """Fetch from the first source on the network that has the dataset. The caller holds its lock."""
     try:
         return _from_cache(name)  # another process fetched it while this one waited for the lock
@@ -204,7 +188,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
                 tried.append(f"{source}: not the official {name}: {difference}")
                 continue
             path = cache.store(name, arrays, Path(folder))
-            return Found(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
+            return Source(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
         f"{name} could not be obtained from any source:{reasons}\n"
@@ -213,9 +197,9 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
     )
 
 
-def _from_cache(name: str) -> Found:
+def _from_cache(name: str) -> Source:
     path = cache.cached_path(name)
-    return Found(arrays=cache.read_cached(name), origin=f"cache: {path}", path=path)
+    return Source(arrays=cache.read_cached(name), origin=f"cache: {path}", path=path)
 
 
 def _wanted(name: str) -> str:

@@ -39,8 +39,8 @@ def check_users_loss(name: str, classes: int) -> Loss:
         value, gradient = _computed(name, compiled, labels, teacher, student)
         if not np.isfinite(value).all():
             raise ModelError(
-                f"loss {name!r} is not finite on {what}: {_shown(value)}; compute it from log_softmax, not from the"
-                " logarithm of probabilities"
+                f"loss {name!r} is not finite on {what}: {' '.join(str(value).split())}; compute it from log_softmax,"
+                " not from the logarithm of probabilities"
             )
         if not np.isfinite(gradient).all():
             raise ModelError(
@@ -117,7 +117,3 @@ def _reason(error: Exception) -> str:
         return told(error)
     line = " ".join(paragraphs[0].split())
     return line if len(line) <= 300 else f"{line[:297]}..."
-
-
-def _shown(value: Any) -> str:
-    return " ".join(str(value).split())

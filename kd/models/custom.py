@@ -80,7 +80,7 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
             known.clear()
             known.update(by_import)
             again = load(path.read_bytes())
-            before, same, after = (_predictions(each, images) for each in (model, model, again))
+            before, same, after = (np.asarray(each(images, training=False)) for each in (model, model, again))
         except Exception as error:  # of many kinds
             if (no_room := without_room(f"model {name!r}", error)) is not None:
                 raise no_room from error
@@ -133,11 +133,6 @@ def load_users(model: bytes, name: str) -> keras.Model:
 
 def _images(shape: tuple[int, int, int]) -> npt.NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (4, *shape)).astype(np.uint8)
-
-
-def _predictions(model: keras.Model, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    output: npt.NDArray[np.float32] = keras.ops.convert_to_numpy(model(images, training=False))
-    return output
 
 
 def _draws(name: str, model: keras.Model, images: npt.NDArray[np.uint8]) -> bool:

@@ -101,7 +101,7 @@ def build_from_file(path: Path, input_shape: tuple[int, int, int], classes: int,
         raise ModelError(f"model {path} does not work with images of {input_shape}: {line}") from error
     if output.shape[1:] != (classes,):
         raise ModelError(f"model {path} must output logits of shape {(None, classes)}, got {(None, *output.shape[1:])}")
-    if _are_probabilities(output):
+    if (output >= 0).all() and np.allclose(output.sum(axis=-1), 1, atol=1e-4):
         raise ModelError(
             f"model {path} must output logits, got probabilities: let it end in a Dense or a Softmax layer"
         )
@@ -152,10 +152,6 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
             yield from _layers(layer)
         else:
             yield layer
-
-
-def _are_probabilities(output: npt.NDArray[np.float32]) -> bool:
-    return bool((output >= 0).all() and np.allclose(output.sum(axis=-1), 1, atol=1e-4))
 
 
 def export(

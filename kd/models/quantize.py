@@ -6,7 +6,6 @@ converter is C++ that may abort or hang, so `measure_int8` runs it in a child pr
 Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_integer_quant
 """
 
-import os
 import pickle
 import tempfile
 import time
@@ -22,7 +21,7 @@ import numpy.typing as npt
 from kd.data.datasets import Split
 from kd.errors import SubprocessFailed
 from kd.models.custom import load_users
-from kd.tools.processes import Report, run_in_subprocess
+from kd.tools.processes import Report, run_in_subprocess, silence
 
 LIMIT_S = 300.0  # of one model, the start of its process included; ResNet50 takes 30 on an idle core
 
@@ -139,9 +138,7 @@ def _from_one_child(paths: list[Path], on_model: Callable[[], None]) -> list[Int
 
 
 def _measure_files(report: Report, paths: list[Path]) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):  # what the converter prints says nothing to a user
-        os.dup2(nothing, output)
+    silence()  # what the converter prints says nothing to a user
     for path in paths:
         report(_measured(pickle.loads(path.read_bytes())))
 

@@ -56,13 +56,11 @@ def train_teacher(
         ValueError: views is no whole number >= 1.
     """
     fresh_views = training.epochs if checked_views(views) > 1 else 1
-    # A teacher is a student of the labels alone: alpha = 1 is plain training, whatever the temperature.
-    falling = replace(training, schedule="cosine")
     trainer = StudentTrainer(
         dataset,
         student=model,
         teacher_logits=None,
-        training=falling,
+        training=replace(training, schedule="cosine"),
         views=fresh_views,
         validations=training.epochs,
     )
@@ -71,8 +69,8 @@ def train_teacher(
         assert accuracy is not None  # looked at after each epoch
         on_epoch(epoch, accuracy)
 
-    labels_only = DistillConfig(temperature=1.0, alpha=1.0)
-    result = trainer.train(labels_only, seed=seed, on_epoch=heard, on_step=on_step)
+    # A teacher is a student of the labels alone: alpha = 1 is plain training, whatever the temperature.
+    result = trainer.train(DistillConfig(temperature=1.0, alpha=1.0), seed=seed, on_epoch=heard, on_step=on_step)
     train = dataset.train
     logits_of_views = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
     logits = logits_of_views[0] if views == 1 else np.stack(logits_of_views)
@@ -86,7 +84,7 @@ def teach_with(
     budget: methods.Budget,
     seed: int,
     work_dir: Path,
-    on_progress: methods.Progress | None = None,
+    on_progress: methods.Progress = lambda fraction, text: None,
     views: int = 1,
 ) -> TeacherResult:
     """Fit a comparison method and return its model as the teacher, with its logits of the training images.
@@ -102,7 +100,6 @@ def teach_with(
         ModelError, Unavailable: see `kd.baselines.methods.fit`.
         ValueError: seed out of range, or views is no whole number >= 1.
     """
-    on_progress = on_progress or (lambda fraction, text: None)
     share = 1 / (1 + checked_views(views))  # of the time: all images go through the model once more for each view
     fitted = methods.fit(
         method,
@@ -132,7 +129,11 @@ def teach_with(
 
 
 def teacher_logits(
-    model: bytes, images: npt.NDArray[np.uint8], *, views: int = 1, on_progress: methods.Progress | None = None
+    model: bytes,
+    images: npt.NDArray[np.uint8],
+    *,
+    views: int = 1,
+    on_progress: methods.Progress = lambda fraction, text: None,
 ) -> npt.NDArray[np.float32]:
     """Return the logits of a .keras file's model for images, before a final softmax or sigmoid.
 
@@ -152,8 +153,7 @@ def teacher_logits(
         parts = []
         for first in firsts:
             parts.append(network.predict_on_batch(seen[first : first + BATCH]))
-            if on_progress is not None:
-                fraction = (number + (first + len(parts[-1])) / len(images)) / views
-                on_progress(fraction, f"logits of view {number + 1} of {views}")
+            fraction = (number + (first + len(parts[-1])) / len(images)) / views
+            on_progress(fraction, f"logits of view {number + 1} of {views}")
         logits_of_views.append(np.concatenate(parts))
     return logits_of_views[0] if views == 1 else np.stack(logits_of_views)

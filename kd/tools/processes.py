@@ -68,6 +68,13 @@ def forgiving() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
+def silence() -> None:
+    """Let what libraries in C write to descriptors 1 and 2 of this process go nowhere, until it ends."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2):
+        os.dup2(nothing, output)
+
+
 @contextmanager
 def made() -> Iterator[Path]:
     """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes.
