@@ -182,7 +182,7 @@ def fit(
             train_s=time.perf_counter() - start,
             cpu_s=time.process_time() - cpu_start,
             seed=seed,
-            model=export(model, probe=probe, expected=expected, work_dir=work_dir),
+            model=export(model, probe=probe, expected=expected),
             detail=f"{what}, {budget.epochs} epochs at most",
             capped=watch.time_is_up,
             curve=tuple(watch.curve) or (watch.best_epoch,),

@@ -280,7 +280,7 @@ def fit(
 
     whole = around(network, application, dataset.input_shape)
     model = keras.Model(whole.input, head(whole.output), name=method)
-    model_bytes = export(model, probe=dataset.validation.images[:PROBE], expected=expected, work_dir=work_dir)
+    model_bytes = export(model, probe=dataset.validation.images[:PROBE], expected=expected)
     return BaselineResult(
         val_accuracy=accuracy,
         parameters=model.count_params(),

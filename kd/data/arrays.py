@@ -12,6 +12,7 @@ import pickle
 import stat
 import struct
 import tarfile
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Container, Mapping
@@ -240,6 +241,15 @@ def raw_npz(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, npt.NDArray
             f"{path} cannot be read: {_one_line(error)}; write it again with numpy.savez(path, ...) from "
             f"uint8 images and integer labels"
         ) from error
+
+
+def save_npz(path: Path, **arrays: npt.NDArray[Any]) -> None:
+    """Write an .npz file, whole or not at all."""
+    # In a neighbouring folder, which goes whatever happens: what a full disk or a kill leaves is no file of arrays.
+    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
+        unfinished = Path(folder) / "whole.npz"
+        np.savez(unfinished, allow_pickle=False, **arrays)
+        unfinished.replace(path)
 
 
 def checked(raw: Mapping[str, npt.NDArray[Any]], what: str, class_names: tuple[str, ...] = ()) -> Arrays:

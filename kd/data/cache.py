@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kd.data.arrays import Arrays, read_npz
+from kd.data.arrays import Arrays, read_npz, save_npz
 from kd.data.downloads import DOWNLOADS, read_archive
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
@@ -82,18 +82,17 @@ def work_folder(name: str) -> "tempfile.TemporaryDirectory[str]":
     return tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache_dir(), ignore_cleanup_errors=True)
 
 
-def store(name: str, arrays: Arrays, folder: Path) -> Path:
-    """Put verified arrays of a known dataset into the cache, by way of a `work_folder`; call it inside `locked`.
+def store(name: str, arrays: Arrays) -> Path:
+    """Put verified arrays of a known dataset into the cache; call it inside `locked`.
 
     They are stored in the published shapes, as uint8, so the file also serves as a `--data` file.
     """
-    known, whole = KNOWN_DATASETS[name], folder / "whole.npz"
+    known, path = KNOWN_DATASETS[name], cached_path(name)
     kept = {key: getattr(arrays, key).astype(np.uint8, copy=False).reshape(known.shapes[key]) for key in known.shapes}
     if not known.hashes:
         kept["content_hash"] = np.array(arrays.content_hash)
-    np.savez(whole, **kept)
-    os.replace(whole, cached_path(name))
-    return cached_path(name)
+    save_npz(path, **kept)
+    return path
 
 
 def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:

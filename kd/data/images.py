@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kd.data.arrays import KEYS, Arrays, by_content, checked, held_out, memory_bytes, raw_npz, said_bytes
-from kd.data.cache import cache_dir, locked, work_folder
+from kd.data.arrays import KEYS, Arrays, by_content, checked, held_out, memory_bytes, raw_npz, said_bytes, save_npz
+from kd.data.cache import cache_dir, locked
 from kd.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -340,7 +340,9 @@ def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...
             made = _decode(folder, tree, size)
             for older in cache_dir().glob(f"{prefix}-*.npz"):
                 older.unlink(missing_ok=True)
-            _keep(path, prefix, *made)
+            arrays, notes = made
+            about = {"class_names": arrays.class_names, "notes": notes, "content_hash": arrays.content_hash}
+            save_npz(path, about=np.array(json.dumps(about)), **{key: getattr(arrays, key) for key in KEYS})
             return made
     except OSError as error:
         log.warning("%s is decoded again by every worker: the cache cannot be used: %s", folder, error)
@@ -397,11 +399,3 @@ def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
         log.warning("%s is damaged and is made again", path)
         return None
     return arrays, tuple(about["notes"])
-
-
-def _keep(path: Path, prefix: str, arrays: Arrays, notes: tuple[str, ...]) -> None:
-    about = {"class_names": arrays.class_names, "notes": notes, "content_hash": arrays.content_hash}
-    with work_folder(prefix) as folder:
-        whole = Path(folder) / "whole.npz"
-        np.savez(whole, about=np.array(json.dumps(about)), **{key: getattr(arrays, key) for key in KEYS})
-        os.replace(whole, path)

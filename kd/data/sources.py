@@ -187,7 +187,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
             if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
                 tried.append(f"{source}: not the official {name}: {difference}")
                 continue
-            path = cache.store(name, arrays, Path(folder))
+            path = cache.store(name, arrays)
             return Source(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(

@@ -4,11 +4,9 @@ The function is named as in `kd.tools.code`: "package.module:build" or "./file.p
 """
 
 import resource
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.errors import ModelError, ModuleNotHere, told, without_room
-from kd.models.files import load, own_classes
+from kd.models.files import load, own_classes, to_bytes
 from kd.tools import code
 
 _ENDS = (keras.activations.softmax, keras.activations.sigmoid)
@@ -73,21 +71,19 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
     initial = _bits(model)
     by_building = dict(known)
     images = _images(input_shape)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
-        try:
-            model.save(path)
-            known.clear()
-            known.update(by_import)
-            again = load(path.read_bytes())
-            before, same, after = (np.asarray(each(images, training=False)) for each in (model, model, again))
-        except Exception as error:  # of many kinds
-            if (no_room := without_room(f"model {name!r}", error)) is not None:
-                raise no_room from error
-            why = _foreign(model, by_import) or f"{told(error.__cause__ or error)}; {_CURE}"
-            raise ModelError(f"model {name!r} cannot be saved and loaded again: {why}") from error
-        finally:
-            known.update(by_building)
+    try:
+        saved = to_bytes(model)
+        known.clear()
+        known.update(by_import)
+        again = load(saved)
+        before, same, after = (np.asarray(each(images, training=False)) for each in (model, model, again))
+    except Exception as error:  # of many kinds
+        if (no_room := without_room(f"model {name!r}", error)) is not None:
+            raise no_room from error
+        why = _foreign(model, by_import) or f"{told(error.__cause__ or error)}; {_CURE}"
+        raise ModelError(f"model {name!r} cannot be saved and loaded again: {why}") from error
+    finally:
+        known.update(by_building)
     if np.allclose(before, same) and not np.allclose(before, after, rtol=1e-3, atol=1e-3):
         raise ModelError(
             f"model {name!r} gives other logits when it is saved and loaded again: make every weight with add_weight,"

@@ -154,13 +154,15 @@ def _layers(model: keras.Model) -> Iterator[keras.Layer]:
             yield layer
 
 
-def export(
-    model: keras.Model,
-    *,
-    probe: npt.NDArray[np.uint8],
-    expected: npt.NDArray[np.float32],
-    work_dir: Path,
-) -> bytes:
+def to_bytes(model: keras.Model) -> bytes:
+    """Return a model as the bytes of a .keras file; raises whatever Keras does."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        model.save(path)
+        return path.read_bytes()
+
+
+def export(model: keras.Model, *, probe: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> bytes:
     """Return the bytes of a .keras file that, loaded again, gives the expected predictions on the probe.
 
     The file is what is measured and deployed, and AutoKeras has written files that predict differently from the model
@@ -173,17 +175,12 @@ def export(
     Raises:
         ModelError: the file predicts something else.
     """
-    path = work_dir / "export.keras"
-    try:
-        model.save(path)
-        reloaded = keras.models.load_model(path, compile=False)
-        actual = reloaded.predict(probe, verbose=0)
-        if not np.allclose(actual, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
-            gap = float(np.abs(actual - expected).max())
-            raise ModelError(
-                f"the saved {model.name} predicts otherwise than the trained one: outputs differ by {gap:.3g}"
-                f" on {len(probe)} images, so its score would be of another model"
-            )
-        return path.read_bytes()
-    finally:
-        path.unlink(missing_ok=True)
+    saved = to_bytes(model)
+    actual = load(saved).predict(probe, verbose=0)
+    if not np.allclose(actual, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
+        gap = float(np.abs(actual - expected).max())
+        raise ModelError(
+            f"the saved {model.name} predicts otherwise than the trained one: outputs differ by {gap:.3g}"
+            f" on {len(probe)} images, so its score would be of another model"
+        )
+    return saved

@@ -20,7 +20,6 @@ Source: Yuan et al. 2020, arXiv:1909.11723 (label smoothing), and Tang et al. 20
 """
 
 import hashlib
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.config import TeacherResult, TrainResult
-from kd.data.arrays import UNREADABLE, check_size, not_a_file
+from kd.data.arrays import UNREADABLE, check_size, not_a_file, save_npz
 from kd.data.datasets import Dataset, Positions
 from kd.errors import DataError
 
@@ -176,18 +175,14 @@ def write(
     val_accuracy: float,
 ) -> None:
     """Write a file of logits, whole or not at all; the indices are positions in the published training part."""
-    # In a neighbouring folder, which goes whatever happens: what is left of a full disk is no file of logits.
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
-        unfinished = Path(folder) / "logits.npz"
-        np.savez(
-            unfinished,
-            train_logits=logits,
-            train_indices=indices,
-            dataset=np.array(dataset),
-            provenance=np.array(provenance),
-            val_accuracy=np.array(val_accuracy),
-        )
-        unfinished.replace(path)
+    save_npz(
+        path,
+        train_logits=logits,
+        train_indices=indices,
+        dataset=np.array(dataset),
+        provenance=np.array(provenance),
+        val_accuracy=np.array(val_accuracy),
+    )
 
 
 def logit_spread(logits: Logits) -> float:

@@ -1,1 +1,1 @@
-"""Train students: the Distiller, the compiled trainer, batches and numerics."""
+"""Train students: the Distiller, the compiled trainer, and batches."""

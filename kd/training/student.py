@@ -1,12 +1,12 @@
-"""`StudentTrainer`: one compiled step for every point and seed."""
+"""`StudentTrainer`: one compiled step for every point and seed; and the numerics fingerprint of a process."""
 
+import functools
+import hashlib
 import math
-import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras
@@ -18,13 +18,13 @@ from kd.config import DistillConfig, TrainingConfig, TrainResult
 from kd.data.datasets import Dataset, Split
 from kd.errors import Diverged, ModelError, told
 from kd.losses.loss import Tensor
+from kd.models.files import to_bytes
 from kd.models.named import build
 from kd.training.batches import Batches, adam
 from kd.training.distiller import Distiller
 
 OnEpoch: TypeAlias = Callable[[int, float | None], None]
 OnStep: TypeAlias = Callable[[], None]
-
 
 STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
 EVALUATION_BATCH = 500  # images
@@ -180,13 +180,10 @@ class StudentTrainer:
             ModelError: Keras cannot save it.
         """
         self._needs_a_student()
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "student.keras"
-            try:
-                self._student.save(path)
-            except Exception as error:  # with an advice of 6 KB
-                raise ModelError(f"model {self._student_name!r} cannot be saved: {told(error)}") from error
-            return path.read_bytes()
+        try:
+            return to_bytes(self._student)
+        except Exception as error:  # with an advice of 6 KB
+            raise ModelError(f"model {self._student_name!r} cannot be saved: {told(error)}") from error
 
     def logits(self, split: Split) -> npt.NDArray[np.float32]:
         """Return the logits of the present student, float32, shape (images, classes), in the order of the split."""
@@ -289,3 +286,22 @@ def _diverged(what: str, distill: DistillConfig, seed: int, epoch: int) -> str:
     point = [f"T={distill.temperature:g}", f"alpha={distill.alpha:g}"]
     point += [f"{name}={value:g}" for name, value in distill.own]
     return f"{what} is not finite after epoch {epoch + 1} ({', '.join(point)}, seed {seed}): lower the learning rate"
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Return the first 12 hex digits of the SHA-256 of a fixed tiny training's logits; about a second, once.
+
+    The training has every operation of the usual students: convolutions, pooling, a dense layer, the distillation loss
+    and Adam. Its images and its teacher's logits are drawn by NumPy, which gives the same everywhere. Another
+    processor, another TensorFlow or another number of threads may round otherwise, and gives another fingerprint.
+    """
+    draw, count, classes = np.random.default_rng(2015), 128, 10
+    images = draw.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)
+    split = Split(images, draw.integers(0, classes, count).astype(np.int64))
+    dataset = Dataset("numerics", split, split, classes, "", "", "drawn")
+    logits = draw.normal(size=(count, classes)).astype(np.float32)
+    training = TrainingConfig(epochs=3, batch_size=64, learning_rate=3e-3)
+    trainer = StudentTrainer(dataset, student="keras-student", teacher_logits=logits, training=training)
+    trainer.train(DistillConfig(temperature=4.0, alpha=0.3), seed=7)
+    return hashlib.sha256(trainer.logits(split).tobytes()).hexdigest()[:12]

@@ -79,7 +79,7 @@ def teach(
     Returns:
         The teacher, and the numerics fingerprint of this process.
     """
-    from kd.training.numerics import fingerprint
+    from kd.training.student import fingerprint
 
     method = parse_teacher(model).method
     if method is not None:

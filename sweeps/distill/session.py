@@ -131,7 +131,7 @@ class KdTrainer:
         )
 
     def _distill(self, run: Run, progress: Progress) -> Trained:
-        from kd.training.numerics import fingerprint  # as TensorFlow: not before a student is trained
+        from kd.training.student import fingerprint  # as TensorFlow: not before a student is trained
 
         assert run.point is not None
         role, arm = run.role, run.arm or None

@@ -244,7 +244,7 @@ class _Trained(_Stored):
     looked at. parameters: of the model.
     train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
     in a few words. weights: what a ready-made network came from. numerics: fingerprint of the process that trained it,
-    see `kd.training.numerics`; empty for a comparison method.
+    see `kd.training.student`; empty for a comparison method.
     """
 
     val_accuracy: Fraction

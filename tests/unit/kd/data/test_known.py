@@ -8,7 +8,7 @@ import pytest
 
 from kd.data import cache as cache_module
 from kd.data.arrays import Arrays
-from kd.data.cache import cache_dir, cached_path, locked, read_cached, work_folder
+from kd.data.cache import cache_dir, cached_path, locked, read_cached
 from kd.data.known import KNOWN_DATASETS, KnownDataset
 from kd.errors import DataError
 
@@ -73,8 +73,8 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def store() -> Path:
-    with locked("small"), work_folder("small") as folder:
-        return cache_module.store("small", ARRAYS, Path(folder))
+    with locked("small"):
+        return cache_module.store("small", ARRAYS)
 
 
 def test_what_is_stored_is_read_back_bit_for_bit(cache: Path) -> None:
