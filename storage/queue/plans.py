@@ -12,13 +12,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Text, func, insert, select, type_coerce, update
 
+from storage import tables
 from storage.db.transaction import database_now, outcome_is_readable, retry_transient, write
 from storage.errors import NextStep, RevisionRefused, SpecConflict
 from storage.queue.notify import notify
 from storage.queue.phases import Dependency, StartLag, make_ready, open_what_can_start, root_reason
 from storage.tables import PHASE_ENDED, UNREADABLE, attempts, phases, revisions, sweeps, tasks
-from storage.tables import phases as phase_table
-from storage.tables import tasks as task_table
 from storage.url import masked
 
 
@@ -26,11 +25,8 @@ from storage.url import masked
 class PhasePlan:
     """A part of a stage that opens and closes together, such as "teachers:mnist".
 
-    Attributes:
-        needs: what has to end first.
-        minimum: how many done tasks make the phase a success. With fewer it has failed, and phases that need
-            it are skipped.
-        lag: what its own tasks wait for; None: for nothing.
+    needs: what has to end first. minimum: done tasks without which the phase has failed, and phases that need it are
+    skipped. lag: what its own tasks wait for.
     """
 
     name: str
@@ -62,20 +58,14 @@ def insert_sweep(
     phases: Sequence[PhasePlan],
     tasks: Sequence[TaskPlan],
 ) -> bool:
-    """Store a sweep. Returns False if it was there already, once with this fingerprint; nothing changed.
+    """Store a sweep; False if it was there already, once with this fingerprint, and nothing changed.
 
     Run it inside `storage.db.engine.create_lock`, after the studies were made: this row is the commit point.
-
-    Raises:
-        SpecConflict: a sweep of that name has another fingerprint.
-        ValueError: the plan contradicts itself.
+    SpecConflict: a sweep of that name has another fingerprint. ValueError: the plan contradicts itself.
     """
     with write(engine) as connection:
-        known = connection.scalars(
-            select(revisions.c.fingerprint)
-            .join(sweeps, sweeps.c.id == revisions.c.sweep_id)
-            .where(sweeps.c.name == name)
-        ).all()
+        of_name = select(revisions.c.fingerprint).join(sweeps, sweeps.c.id == revisions.c.sweep_id)
+        known = connection.scalars(of_name.where(sweeps.c.name == name)).all()
         if fingerprint in known:
             return False
         if known:
@@ -83,20 +73,9 @@ def insert_sweep(
                 f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name",
                 NextStep("to go on with the one that is there, type", "launch", name),
             )
-        sweep_id = connection.execute(
-            insert(sweeps)
-            .values(
-                name=name,
-                identity=identity,
-                revision=1,
-                spec=dict(spec),
-                fingerprint=fingerprint,
-                provenance=dict(provenance),
-                state="active",
-                created_at=database_now(),
-            )
-            .returning(sweeps.c.id)
-        ).scalar_one()
+        new = {"name": name, "identity": identity, "revision": 1, "state": "active", "created_at": database_now()}
+        stored = {"spec": dict(spec), "fingerprint": fingerprint, "provenance": dict(provenance)}
+        sweep_id = connection.execute(insert(sweeps).values(new | stored).returning(sweeps.c.id)).scalar_one()
         add_phases(connection, sweep_id, phases)
         add_revision(connection, sweep_id, number=1, spec=spec, fingerprint=fingerprint, why="created", tasks=tasks)
         open_what_can_start(connection, sweep_id)
@@ -104,17 +83,13 @@ def insert_sweep(
 
 
 def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan]) -> None:
-    """Add blocked phases after those that are there.
-
-    Raises:
-        ValueError: the plan contradicts itself, or those that are there.
-    """
-    there = select(phase_table.c.name, phase_table.c.ordinal).where(phase_table.c.sweep_id == sweep_id)
+    """Add blocked phases after those that are there; ValueError if the plan contradicts itself, or those."""
+    there = select(tables.phases.c.name, tables.phases.c.ordinal).where(tables.phases.c.sweep_id == sweep_id)
     known = {row.name: row.ordinal for row in connection.execute(there)}
     _check_phases(phases, known)
     if phases:
         connection.execute(
-            insert(phase_table),
+            insert(tables.phases),
             [
                 {
                     "sweep_id": sweep_id,
@@ -140,18 +115,17 @@ def add_revision(
     why: str,
     tasks: Sequence[TaskPlan],
 ) -> None:
-    """Add tasks, and the row that says that they were planned. They are ready where their phase is open.
+    """Add tasks, ready where their phase is open, and the row that says that they were planned.
 
-    Raises:
-        ValueError: a task is planned twice, or in a phase that does not exist.
+    ValueError: a task is planned twice, or in a phase that does not exist.
     """
-    rows = connection.execute(select(phase_table).where(phase_table.c.sweep_id == sweep_id)).all()
+    rows = connection.execute(select(tables.phases).where(tables.phases.c.sweep_id == sweep_id)).all()
     phases = {phase.name: phase for phase in rows}
     _check_tasks(tasks, phases)
-    last = connection.scalar(select(func.max(task_table.c.ordinal)).where(task_table.c.sweep_id == sweep_id))
+    last = connection.scalar(select(func.max(tables.tasks.c.ordinal)).where(tables.tasks.c.sweep_id == sweep_id))
     if tasks:
         connection.execute(
-            insert(task_table),
+            insert(tables.tasks),
             [
                 {
                     "sweep_id": sweep_id,
@@ -219,14 +193,14 @@ def extend(
 ) -> None:
     """Add tasks to a sweep, whose spec is from now on `spec`. A phase that had closed opens again.
 
+    RevisionRefused: another revision came in between; the sweep is cancelled; a phase takes no more tasks. ValueError:
+    the
+    plan contradicts itself, or what is stored.
+
     Args:
         revision: the one that the tasks were planned on.
         phases: new ones, for some of the tasks; they stand after all others.
         while_open: phases that take more tasks only before they have closed, since a selection was made then.
-
-    Raises:
-        RevisionRefused: another revision came in between; the sweep is cancelled; a phase takes no more tasks.
-        ValueError: the plan contradicts itself, or what is stored.
     """
     number, touched, tries = revision + 1, {task.phase for task in tasks}, 0
 
@@ -257,19 +231,15 @@ def extend(
 def retry(
     engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = (), leave: Collection[str] = ()
 ) -> list[str]:
-    """Let failed and skipped tasks wait again, and reset their retry counters.
+    """Let failed and skipped tasks wait again, and reset their retry counters; return their keys, oldest first.
 
     A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done.
+    Without
+    any nothing is changed. RevisionRefused: another revision came in between, or the sweep is cancelled.
 
     Args:
         then: tasks to add, if anything is tried again: what has to be done once more afterwards.
         leave: keys of failed tasks that would fail again.
-
-    Returns:
-        The keys of the tasks that wait again, oldest first; none = nothing else had failed, nothing was changed.
-
-    Raises:
-        RevisionRefused: another revision came in between, or the sweep is cancelled.
     """
     with write(engine) as connection:
         # The phases first: none can fail from here on, and skip tasks that would not be among those found.
@@ -338,20 +308,9 @@ def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
 
 
 def _reset(connection: Connection, task: Row[Any]) -> None:
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.id == task.id)
-        .values(
-            state="waiting",
-            retries_reset_at=task.attempt,
-            score=None,
-            outcome=None,
-            reason=None,
-            error_class=None,
-            started_at=None,
-            finished_at=None,
-        )
-    )
+    empty = dict.fromkeys(("score", "outcome", "reason", "error_class", "started_at", "finished_at"))
+    waiting = {"state": "waiting", "retries_reset_at": task.attempt}
+    connection.execute(update(tasks).where(tasks.c.id == task.id).values(waiting | empty))
     if task.state == "done":
         connection.execute(
             update(attempts)

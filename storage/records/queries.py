@@ -8,8 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, Text, and_, case, func, select, type_coerce
 
 from storage import json_text, tables
-from storage.db import transaction
-from storage.db.transaction import database_now, read, retry_transient
+from storage.db.transaction import database_now, explain_corruption, read, retry_transient
 from storage.errors import NextStep, RecordBroken, SweepNotFound
 from storage.tables import (
     TASK_UNENDED,
@@ -41,7 +40,7 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
     Raises:
         SweepNotFound: there is none; says which there are.
     """
-    with read(engine) as connection, transaction.explain_corruption(connection):
+    with read(engine) as connection, explain_corruption(connection):
         row = connection.execute(select(sweeps).where(sweeps.c.name == name)).one_or_none()
         if row is not None:
             return SweepRecord(**row._asdict())
@@ -62,7 +61,7 @@ def is_sweep(engine: Engine, name: str) -> bool:
 @retry_transient()
 def list_sweeps(engine: Engine) -> list[SweepRecord]:
     """Return all sweeps, oldest first."""
-    with read(engine) as connection, transaction.explain_corruption(connection):
+    with read(engine) as connection, explain_corruption(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
@@ -71,7 +70,7 @@ def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
     """Return every plan of the sweep, from the first on."""
     table = tables.revisions
     query = select(*tables.columns_of(RevisionRecord, table)).where(table.c.sweep_id == sweep_id)
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         return [RevisionRecord(**row._asdict()) for row in connection.execute(query.order_by(table.c.number))]
 
 
@@ -96,7 +95,7 @@ def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
         .order_by(phases.c.ordinal)
     )
     by_name: dict[str, PhaseRecord] = {}
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         for row in connection.execute(query):
             values = {name: row._mapping[name] for name in ("name", "stage", "state", "minimum", "reason", "closed_at")}
             record = by_name.setdefault(row.name, PhaseRecord(needs=tuple(row.needs), **values))
@@ -131,7 +130,7 @@ def task_records(
         query = query.where(phases.c.name == phase)
     if state is not None:
         query = query.where(tasks.c.state == state)
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         return [
             TaskRecord(**row._asdict() | {"outcome": _part(row.outcome, keep), "score": _number(row.key, row.score)})
             for row in connection.execute(query)
@@ -142,7 +141,7 @@ def task_records(
 def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
     """Return every selection made so far, by name."""
     query = select(tables.selections.c.name, tables.selections.c.value).where(tables.selections.c.sweep_id == sweep_id)
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         return {row.name: row.value for row in connection.execute(query)}
 
 
@@ -180,7 +179,7 @@ def _tasks_with_latest_attempt() -> Select[Any]:
 @retry_transient()
 def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[AttemptRecord] | None:
     """Return the attempts of a task, the first one first; None if the sweep has no such task."""
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         task = connection.scalar(select(tasks.c.id).where(tasks.c.sweep_id == sweep_id, tasks.c.key == key))
         if task is None:
             return None
@@ -231,7 +230,7 @@ def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> 
         .where(tasks.c.phase_id == of_phase, tasks.c.ordinal <= last)
         .order_by(tasks.c.ordinal)
     )
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         rows = connection.execute(query).all()
         points = _decoded([row[3] for row in rows])
         return [

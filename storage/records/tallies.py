@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, case, exists, func, select
 
-from storage.db import transaction
-from storage.db.transaction import database_now, read, retry_transient
+from storage.db.transaction import database_now, explain_corruption, read, retry_transient
 from storage.tables import attempts, sweeps, tasks, workers
 
 
@@ -128,7 +127,7 @@ def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
         (database_now() - workers.c.seen_at).label("seen_s"),
         at_work.label("busy"),
     ).join(workers, workers.c.sweep_id == sweeps.c.id)
-    with read(engine) as connection, transaction.explain_corruption(connection):
+    with read(engine) as connection, explain_corruption(connection):
         return Tallies(
             tasks=tuple(
                 TaskTally(sweep=row.sweep, stage=row.stage, state=row.state, error_class=row.error_class, count=row.n)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select, update
 
-from storage.db import transaction
-from storage.db.transaction import is_transient_or_full, read, retry_transient, write
+from storage.db.transaction import explain_corruption, is_transient_or_full, read, retry_transient, write
 from storage.errors import StudyMissing
 from storage.studies.ownership import owned, owner_of
 from storage.studies.space import RunningTrial
@@ -53,7 +52,7 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
         )
         .order_by(attempts.c.task_id, attempts.c.number)
     )
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         return [Unreported(**row._asdict()) for row in connection.execute(query)]
 
 
