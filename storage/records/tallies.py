@@ -67,15 +67,12 @@ class Tallies:
 
 @retry_transient()
 def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
-    """Return what all sweeps of a storage have and did.
-
-    Args:
-        bounds: of the seconds, ascending.
-    """
+    """Return what all sweeps of a storage have and did. bounds: of the seconds, ascending."""
+    kinds = (tasks.c.stage, tasks.c.state, tasks.c.error_class)
     by_state = (
-        select(sweeps.c.name.label("sweep"), tasks.c.stage, tasks.c.state, tasks.c.error_class, func.count().label("n"))
+        select(sweeps.c.name.label("sweep"), *kinds, func.count().label("count"))
         .join(tasks, tasks.c.sweep_id == sweeps.c.id)
-        .group_by(sweeps.c.name, tasks.c.stage, tasks.c.state, tasks.c.error_class)
+        .group_by(sweeps.c.name, *kinds)
     )
     tried = (
         select(
@@ -129,10 +126,7 @@ def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
     ).join(workers, workers.c.sweep_id == sweeps.c.id)
     with read(engine) as connection, explain_corruption(connection):
         return Tallies(
-            tasks=tuple(
-                TaskTally(sweep=row.sweep, stage=row.stage, state=row.state, error_class=row.error_class, count=row.n)
-                for row in connection.execute(by_state)
-            ),
+            tasks=tuple(TaskTally(**row._asdict()) for row in connection.execute(by_state)),
             attempts=tuple(AttemptTally(**row._asdict()) for row in connection.execute(by_attempt)),
             seconds=tuple(
                 SecondsTally(sweep=name, stage=stage, count=count, seconds=seconds, up_to=tuple(up_to))

@@ -41,7 +41,6 @@ class Unreported:
 
 @retry_transient()
 def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
-    """Return the ended attempts whose end is not reported to their trial yet, oldest task first."""
     query = (
         select(tasks.c.key, tasks.c.outcome, *columns_of(Unreported, attempts))
         .join(tasks, tasks.c.id == attempts.c.task_id)
@@ -58,7 +57,6 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
 
 @retry_transient(when=is_transient_or_full)
 def mark_reported(engine: Engine, task_id: int, number: int) -> None:
-    """Note that the end of attempt `number` is reported to its trial."""
     with write(engine) as connection:
         connection.execute(
             update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(reported=True)
@@ -89,10 +87,7 @@ def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     """End every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
 
     A finished attempt's outcome has the result: `{"trial": {"value": float, "attrs": {}, "epoch_values": []}}`,
-    with "state" if that is not COMPLETE. Deleted studies are skipped.
-
-    Returns:
-        How many trials were ended.
+    with "state" if that is not COMPLETE. Deleted studies are skipped. Returns how many trials were ended.
     """
     owner = owner_of(engine, sweep_id)
     # In this order: what ended before we list the trials is either in the list, or reported. And an attempt

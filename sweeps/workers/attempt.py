@@ -96,10 +96,8 @@ def cap_of(kind: str, spec: Spec) -> int | None:
 class Attempts:
     """Makes the attempts of one worker.
 
-    Args:
-        run: what runs a task.
-        log_file: that this process logs to; its end is stored with each attempt. None: there is none.
-        stop: set when the task at work shall be given back at its next step.
+    log_file: that this process logs to; its end is stored with each attempt. stop: set when the task at work shall be
+    given back at its next step.
     """
 
     def __init__(
@@ -125,9 +123,7 @@ class Attempts:
     def make(self, claim: TaskRecord) -> None:
         """Run one task to its end, whatever that is.
 
-        Raises:
-            SweepError: this machine lacks something, or keeps failing.
-            storage.errors.StorageError: the database needs a person.
+        SweepError: this machine lacks something, or keeps failing. StorageError: the database needs a person.
         """
         self._log.begin()
         log.info("%s attempt %d", claim.key, claim.attempt)

@@ -39,16 +39,11 @@ class Heartbeat:
     """Renew one claim's lease while the with-block runs.
 
     `lost` is set once another worker took the task, `overdue` once it has made no step for deadline_s. A task checks
-    both at its steps. A task whose step never ends takes its process with it: nothing else ends a compiled step.
+    both at its steps. A task whose step never ends takes its process with it, after on_hung: nothing else ends a
+    compiled step.
 
     A database error does not end it: the lease may lapse in the meantime, but as long as no other worker took the
     task it is still ours, and the next renewal says so. A database that is gone does: `gone` is then the error.
-
-    Args:
-        steps: of the task.
-        deadline_s: seconds without a step after which the task is overdue.
-        read_log: the end of what was logged so far.
-        on_hung: called before the process is ended because a task is overdue.
     """
 
     def __init__(

@@ -43,28 +43,19 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres refuses NUL, and UTF
 
 
 def redact_tail(text: str, url: URL | None) -> str:
-    """Return the last 200 lines and 64 KiB of a text, without passwords, as every database can store it.
-
-    Args:
-        url: of the storage, whose password is left out; None leaves out only those of URLs in the text.
-    """
+    """Return the last 200 lines and 64 KiB of a text, as every database stores it, without passwords: that of url too."""
     # Cut wide before, so that no password is cut in two; then once more.
     lines = _storable(without_passwords(text, url, last=4 * KEPT_BYTES)).splitlines()[-KEPT_LINES:]
     return "\n".join(lines)[-KEPT_BYTES:]
 
 
 def redact(text: str, url: URL | None) -> str:
-    """Return a text as it may be stored, printed and logged as a reason: at most 2,000 characters, none that steers.
-
-    Args:
-        url: as for `redact_tail`.
-    """
+    """Return a text as a reason is stored and printed: redacted, at most 2,000 characters, none that steers."""
     clean = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
     return clean if len(clean) <= MOST_REASON else f"{clean[: MOST_REASON - 3]}..."
 
 
 def traceback_text(error: BaseException, url: URL | None) -> str:
-    """Return the traceback of an error, to be stored."""
     return redact_tail("".join(traceback.format_exception(error)), url)
 
 
@@ -90,43 +81,34 @@ class Line:
 
 
 class _Clean(logging.Formatter):
-    """Leaves passwords out, and the rest of what is too long: messages hold what users' programs say.
-
-    Args:
-        url: of the storage, whose password is left out; None: only those of URLs in a message are.
-    """
+    """Leaves passwords out, that of url too, and the rest of what is too long: messages hold what users' programs say."""
 
     def __init__(self, url: URL | None = None, fmt: str | None = None) -> None:
         super().__init__(fmt)
         self._url = url
 
     def formatException(self, ei: Any) -> str:
-        """Return the traceback."""
         return redact_tail(super().formatException(ei), self._url)
 
     def message(self, record: logging.LogRecord) -> str:
-        """Return the message itself."""
         return redact_tail(record.getMessage(), self._url)
 
 
 class TextLines(_Clean):
-    """Writes each message for a terminal."""
+    """Writes each message for a terminal, which nothing in it steers."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line without its traceback."""
         record.message = self.message(record)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, in which nothing steers the terminal."""
         return escape_control_chars(super().format(record))
 
 
 class JsonLines(_Clean):
-    """Writes each message as one line of JSON."""
+    """Writes each message as one line of JSON; see this module's description for its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; see this module's description for its fields."""
         moment = datetime.fromtimestamp(record.created).astimezone()
         values: dict[str, object] = {
             "time": moment.isoformat(timespec="milliseconds"),
@@ -173,11 +155,8 @@ def read_line(line: str) -> Line:
 def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
     """Log to `path` as JSON lines, with everything else this process prints, and to stderr as text.
 
-    TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected.
-    With None (a launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
-
-    Args:
-        url: of the storage, whose password is left out of messages.
+    TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected. With None (a
+    launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
     """
     loggers = [logging.getLogger(name) for name in _OURS]
     with processes.forgiving():  # a full disk below the log ends no task
@@ -213,12 +192,7 @@ def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
 
 
 class LogTail:
-    """The end of what this process logs and prints during one attempt, to be stored with it.
-
-    Args:
-        path: the file that it logs to; None: there is none.
-        url: of the storage, whose password is left out.
-    """
+    """The end of what this process logs and prints during one attempt, to be stored with it, without passwords."""
 
     def __init__(self, path: Path | None, url: URL | None) -> None:
         self._path, self._url = path, url
@@ -237,7 +211,7 @@ class LogTail:
 
 
 def end_of(path: Path, *, start: int = 0) -> str | None:
-    """Return the last 64 KiB of a log from byte `start` on, however much was printed into it; None: it is not there."""
+    """Return the last 64 KiB of a log from byte `start` on; None: it is not there."""
     try:
         with path.open("rb") as file:
             file.seek(max(start, _size(path) - KEPT_BYTES))
@@ -259,11 +233,7 @@ def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.
 
 
 def open_log(path: Path) -> int:
-    """Return the descriptor of a log, made where it is missing.
-
-    Raises:
-        SweepError: its folder cannot be written.
-    """
+    """Return the descriptor of a log, made where it is missing; SweepError if its folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -36,14 +36,11 @@ def worker_id() -> str:
 
 
 class Worker:
-    """Works on one sweep in this process until nothing is waiting or running.
+    """Works on one sweep in this process until nothing is waiting or running; its backend is closed with it.
 
-    Args:
-        backend: of the sweep; it is closed with the worker.
-        run: what runs a task; None is the real thing (`sweeps.workers.runner.TaskRunner`).
-        worker: its name in the tables of workers and attempts.
-        log_file: that this process logs to; its end is stored with each attempt. None: there is none.
-        stop: set from outside when it shall stop at its next step.
+    run: what runs a task; None is the real thing (`sweeps.workers.runner.TaskRunner`). worker: its name in the tables.
+    log_file: that this process logs to; its end is stored with each attempt. stop: set from outside when it shall stop
+    at its next step.
     """
 
     def __init__(
@@ -80,7 +77,6 @@ class Worker:
         return self._attempts.finished
 
     def close(self) -> None:
-        """Give the database connections back."""
         self.backend.close()
 
     def __enter__(self) -> "Worker":
@@ -90,11 +86,10 @@ class Worker:
         self.close()
 
     def work(self) -> int:
-        """Run tasks until none is left. Returns 0, or STOPPED.
+        """Run tasks until none is left; return 0, or STOPPED.
 
-        Raises:
-            SweepError: the sweep is cancelled, or this machine lacks something or keeps failing.
-            storage.errors.StorageError: the database needs a person, or has been gone for too long.
+        SweepError: the sweep is cancelled, or this machine lacks something or keeps failing. StorageError: the database
+        needs a person, or has been gone for too long.
         """
         refuse_cancelled(self.backend.name, self.backend.outlook().state)
         self.backend.sign_in(self.worker, provenance())
@@ -165,7 +160,7 @@ def run_worker(
     worker: str | None = None,
     log_file: Path | None = None,
 ) -> int:
-    """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps. Returns its exit code."""
+    """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
     with (
         StopSignals() as stop,
         Worker(
