@@ -84,12 +84,7 @@ Reaped = tuple[str, int, str]  # task key, attempt number, worker
 
 @retry_transient(when=is_transient_or_full)
 def reap(
-    engine: Engine,
-    sweep_id: int,
-    *,
-    cap: int | None,
-    lease_s: float | None = None,
-    lapsed_before: float | None = None,
+    engine: Engine, sweep_id: int, *, cap: int | None, lease_s: float | None = None, lapsed_before: float | None = None
 ) -> list[Reaped]:
     """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` lost workers.
 

@@ -44,11 +44,7 @@ def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
     query = (
         select(tasks.c.key, tasks.c.outcome, *columns_of(Unreported, attempts))
         .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(
-            tasks.c.sweep_id == sweep_id,
-            attempts.c.reported.is_(False),
-            attempts.c.state != "running",
-        )
+        .where(tasks.c.sweep_id == sweep_id, attempts.c.reported.is_(False), attempts.c.state != "running")
         .order_by(attempts.c.task_id, attempts.c.number)
     )
     with read(engine) as connection, explain_corruption(connection, sweep_id):

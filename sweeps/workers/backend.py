@@ -224,9 +224,8 @@ class DatabaseBackend:
         if before is None:
             return
         lapsed_before = None if first else before
-        for key, attempt, lost in tasks.reap(
-            self.engine, self.sweep.id, cap=cap, lease_s=lease.seconds, lapsed_before=lapsed_before
-        ):
+        reaped = tasks.reap(self.engine, self.sweep.id, cap=cap, lease_s=lease.seconds, lapsed_before=lapsed_before)
+        for key, attempt, lost in reaped:
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, lost)
         report_ended(self.studies, self.engine, self.sweep.id)
 

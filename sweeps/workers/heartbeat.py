@@ -22,9 +22,7 @@ from sweeps.workers.backend import Backend
 
 log = logging.getLogger(__name__)
 
-HUNG = 86
-"""Exit code of a worker whose task could not be ended in any other way."""
-
+HUNG = 86  # exit code of a worker whose task could not be ended in any other way
 RETRY_S = 1.0  # after a database error
 JOIN_TIMEOUT_S = 1.0
 GRACE_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
@@ -54,7 +52,7 @@ class Heartbeat:
         *,
         deadline_s: float,
         read_log: Callable[[], str | None] = lambda: None,
-        on_hung: Callable[[], None] = lambda: None,
+        on_hung: Callable[[], object] = lambda: None,
     ) -> None:
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.gone: NotAStorage | None = None

@@ -33,17 +33,13 @@ LOG_EVERY_S = 10.0
 LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file that its output goes to
 _OURS = ("sweeps", "storage", "kd")
 
-KEPT_LINES, KEPT_BYTES = 200, 64 * 1024
-"""Of a log or a traceback: its end."""
-
-MOST_REASON = 2_000
-"""Characters of a reason: its beginning."""
-
+KEPT_LINES, KEPT_BYTES = 200, 64 * 1024  # of a log or a traceback: its end
+MOST_REASON = 2_000  # characters of a reason: its beginning
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres refuses NUL, and UTF-8 has no half of a character
 
 
 def redact_tail(text: str, url: URL | None) -> str:
-    """Return the last 200 lines and 64 KiB of a text, as every database stores it, without passwords: that of url too."""
+    """Return the last 200 lines and 64 KiB of a text without passwords, as every database can store it."""
     # Cut wide before, so that no password is cut in two; then once more.
     lines = _storable(without_passwords(text, url, last=4 * KEPT_BYTES)).splitlines()[-KEPT_LINES:]
     return "\n".join(lines)[-KEPT_BYTES:]
@@ -81,7 +77,7 @@ class Line:
 
 
 class _Clean(logging.Formatter):
-    """Leaves passwords out, that of url too, and the rest of what is too long: messages hold what users' programs say."""
+    """Leaves passwords out, that of url too, and what is too long: messages hold what users' programs say."""
 
     def __init__(self, url: URL | None = None, fmt: str | None = None) -> None:
         super().__init__(fmt)
@@ -110,11 +106,8 @@ class JsonLines(_Clean):
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created).astimezone()
-        values: dict[str, object] = {
-            "time": moment.isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-        }
+        values: dict[str, object] = {"time": moment.isoformat(timespec="milliseconds"), "level": record.levelname}
+        values["logger"] = record.name
         if _at_work is not None:
             values["task"], values["attempt"] = _at_work
         values["message"] = self.message(record)
@@ -163,10 +156,11 @@ def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
         out = -1 if path is None else open_log(path)
         terminal = None if path is None else processes.unfailing(os.dup(2), close=True)
         # sys.stderr writes to descriptor 2: into the file, once that is redirected.
-        handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines(url))]
+        handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+        handlers[0].setFormatter(JsonLines(url))
         if terminal is not None:
-            text = TextLines(url, "%(asctime)s %(levelname).1s %(message)s")
-            handlers.append(_handler(logging.StreamHandler(terminal), text))
+            handlers.append(logging.StreamHandler(terminal))
+            handlers[1].setFormatter(TextLines(url, "%(asctime)s %(levelname).1s %(message)s"))
         for logger in loggers:
             logger.setLevel(logging.INFO)
             for handler in handlers:
@@ -225,11 +219,6 @@ def _size(path: Path | None) -> int:
         return path.stat().st_size if path else 0
     except OSError:
         return 0
-
-
-def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.Handler:
-    handler.setFormatter(formatter)
-    return handler
 
 
 def open_log(path: Path) -> int:

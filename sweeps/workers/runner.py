@@ -70,13 +70,11 @@ class TaskRunner:
             for job in self._done(kind)
             if job.outcome is not None
         ]
-        return [
-            entry
-            for entry in runs
-            if (not role or entry.run.role == role)
-            and prepared in (None, entry.run.prepared)
-            and (not method or entry.run.method == method)
-        ]
+
+        def matches(run: Run) -> bool:
+            return role in ("", run.role) and prepared in (None, run.prepared) and method in ("", run.method)
+
+        return [entry for entry in runs if matches(entry.run)]
 
     def get(self, run: Run, name: str) -> bytes:
         """Return what a run kept under that name. Damaged bytes are made again, by the same work with the same seeds.

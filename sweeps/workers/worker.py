@@ -76,14 +76,11 @@ class Worker:
         """How many tasks it has finished."""
         return self._attempts.finished
 
-    def close(self) -> None:
-        self.backend.close()
-
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        self.backend.close()
 
     def work(self) -> int:
         """Run tasks until none is left; return 0, or STOPPED.
@@ -161,12 +158,9 @@ def run_worker(
     log_file: Path | None = None,
 ) -> int:
     """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
-    with (
-        StopSignals() as stop,
-        Worker(
-            DatabaseBackend.open(url, name), run=run, worker=worker, log_file=log_file, stop=stop.requested
-        ) as instance,
-    ):
-        stop.on_overdue = instance.give_back
-        code = instance.work()
+    with StopSignals() as stop:
+        backend = DatabaseBackend.open(url, name)
+        with Worker(backend, run=run, worker=worker, log_file=log_file, stop=stop.requested) as instance:
+            stop.on_overdue = instance.give_back
+            code = instance.work()
     return stop.exit_code if code == STOPPED else code
