@@ -20,14 +20,7 @@ from sweeps.query.status import stage_counts
 from sweeps.spec.stored import check_name
 from sweeps.trainers.protocol import TrainerKind
 
-_FIXED = (
-    "temperature",
-    "alpha",
-    "arm",
-    "dataset",
-    "model",
-    "method",
-)  # parameters with a column, or a meaning, of their own
+_FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a column, or a meaning, of their own
 _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
 
 
@@ -77,12 +70,10 @@ class TrialRow:
 
 
 def sweep_rows(engine: sqlalchemy.Engine) -> list[SweepRow]:
-    """Return one row per sweep of the storage."""
     return [sweep_row(engine, sweep) for sweep in queries.list_sweeps(engine)]
 
 
 def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
-    """Return the row of one sweep."""
     counts = stage_counts(engine, sweep.id).values()
     is_finished = sweep.state == "active" and all(count.ended == count.total for count in counts)
     return SweepRow(
@@ -98,9 +89,7 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
 def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None = None) -> list[TrialRow]:
     """Return one row per task, in the order of the plan: what was tried and what came of it.
 
-    Raises:
-        SpecError: there is no such stage.
-        storage.errors.RecordBroken: a payload is damaged.
+    SpecError: there is no such stage. RecordBroken: a payload is damaged.
     """
     if stage is not None and stage not in STAGES:
         raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(STAGES)}")
@@ -167,13 +156,9 @@ def open_sweep(
 ) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
     """Open the storage and find the sweep of that name; both are given back at the end of the block.
 
-    Args:
-        storage: a resolved URL, or what the user gave: text, or None for the environment's or the default.
-        write: whether anything may be changed; through the engine of a reader nothing can be written.
-
-    Raises:
-        storage.errors.StorageError: no storage there, or no such sweep in it; nothing is created.
-        sweeps.errors.SpecError: no sweep can have that name.
+    storage: a resolved URL, or what the user gave: text, or None for the environment's or the default. write: whether
+    anything may be changed; through the engine of a reader nothing can be written. StorageError: no storage there, or
+    no such sweep in it; nothing is created. SpecError: no sweep can have that name.
     """
     check_name(name)
     url = storage if isinstance(storage, sqlalchemy.URL) else resolve(storage)
