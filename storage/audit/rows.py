@@ -11,9 +11,9 @@ import math
 from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Engine, Text, column, select, table, type_coerce
+from sqlalchemy import Column, Connection, Engine, Select, Table, Text, column, select, table, type_coerce
 
 from storage import json_text
 from storage.db.transaction import database_now, read
@@ -22,6 +22,8 @@ from storage.studies.ownership import Owner
 from storage.studies.space import OWNER, OWNER_ATTR, study_name
 from storage.tables import attempts, blobs, columns_of, phases, revisions, selections, sweeps, tasks
 from storage.url import masked
+
+R = TypeVar("R")
 
 TESTED_VERSION = "v3.2.0.a"  # of Optuna 5.0, as its table alembic_version has it
 FINISHED = ("COMPLETE", "PRUNED")
@@ -35,6 +37,7 @@ _trials = table("trials", *map(column, ("trial_id", "number", "study_id", "state
 _values = table("trial_values", *map(column, ("trial_id", "objective", "value", "value_type")))
 _params = table("trial_params", *map(column, ("trial_id", "param_name", "param_value", "distribution_json")))
 _attrs = table("trial_user_attributes", *map(column, ("trial_id", "key", "value_json")))
+_TEXTS = ("spec", "planned", "needs", "payload", "outcome", "params")  # columns of ours that hold JSON
 _BLOBS_AT_ONCE = 500  # names in one query
 
 
@@ -244,9 +247,18 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
         sweep = connection.execute(select(*plain, _json(sweeps.c.spec)).where(sweeps.c.id == sweep_id)).one_or_none()
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
-        planned = _phases(connection, sweep_id)
-        task_rows = _tasks(connection, sweep_id)
-        specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)]
+        query = select(*_columns(PhaseRow, phases)).where(phases.c.sweep_id == sweep_id)
+        planned = _read(connection, PhaseRow, query.order_by(phases.c.ordinal))
+        query = select(*_columns(SpecRow, revisions)).where(revisions.c.sweep_id == sweep_id)
+        specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None)]
+        specs += _read(connection, SpecRow, query.order_by(revisions.c.number))
+        named = (phases.c.name.label("phase"), phases.c.state.label("phase_state"))
+        query = select(*_columns(TaskRow, tasks), *named).join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
+        task_rows = _read(connection, TaskRow, query.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.ordinal))
+        lapsed = (database_now() - attempts.c.lease_until).label("lapsed_s")
+        query = select(*_columns(AttemptRow, attempts), lapsed).join(tasks, tasks.c.id == attempts.c.task_id)
+        query = query.where(tasks.c.sweep_id == sweep_id).order_by(attempts.c.task_id, attempts.c.number)
+        attempt_rows = _read(connection, AttemptRow, query)
         studies = {study_name(sweep.name, phase.stage) for phase in planned}
         owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
         if with_trials:
@@ -260,7 +272,7 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
             specs=specs,
             phases=planned,
             tasks=task_rows,
-            attempts=_attempts(connection, sweep_id),
+            attempts=attempt_rows,
             selections=_selections(connection, sweep_id),
             trials=trials,
             replaced=replaced,
@@ -272,53 +284,6 @@ def named_blobs(task: TaskRow) -> list[tuple[str, str]]:
     """Return (what it is, digest) of the blobs that a task's outcome names."""
     named = task.outcome.get("blobs") if isinstance(task.outcome, dict) else None
     return [(what, str(digest)) for what, digest in named.items()] if isinstance(named, dict) else []
-
-
-def _phases(connection: Connection, sweep_id: int) -> list[PhaseRow]:
-    query = select(phases.c.name, phases.c.stage, _json(phases.c.needs), phases.c.minimum)
-    query = query.where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
-    return [PhaseRow(row.name, row.stage, _parsed(row.needs), row.minimum) for row in connection.execute(query)]
-
-
-def _revisions(connection: Connection, sweep_id: int) -> list[SpecRow]:
-    query = select(revisions.c.number, _json(revisions.c.spec), revisions.c.fingerprint, _json(revisions.c.planned))
-    query = query.where(revisions.c.sweep_id == sweep_id).order_by(revisions.c.number)
-    return [
-        SpecRow(row.number, _parsed(row.spec), row.fingerprint, _parsed(row.planned))
-        for row in connection.execute(query)
-    ]
-
-
-def _tasks(connection: Connection, sweep_id: int) -> list[TaskRow]:
-    query = (
-        select(
-            *columns_of(TaskRow, tasks, but=("payload", "outcome")),
-            phases.c.name.label("phase"),
-            phases.c.state.label("phase_state"),
-            _json(tasks.c.payload),
-            _json(tasks.c.outcome),
-        )
-        .join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
-        .where(tasks.c.sweep_id == sweep_id)
-        .order_by(tasks.c.ordinal)
-    )
-    rows = [row._asdict() for row in connection.execute(query)]
-    return [TaskRow(**row | {"payload": _parsed(row["payload"]), "outcome": _parsed(row["outcome"])}) for row in rows]
-
-
-def _attempts(connection: Connection, sweep_id: int) -> list[AttemptRow]:
-    query = (
-        select(
-            *columns_of(AttemptRow, attempts, but=("params",)),
-            (database_now() - attempts.c.lease_until).label("lapsed_s"),
-            _json(attempts.c.params),
-        )
-        .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(tasks.c.sweep_id == sweep_id)
-        .order_by(attempts.c.task_id, attempts.c.number)
-    )
-    rows = [row._asdict() for row in connection.execute(query)]
-    return [AttemptRow(**row | {"params": _parsed(row["params"])}) for row in rows]
 
 
 def _selections(connection: Connection, sweep_id: int) -> dict[str, Any]:
@@ -334,6 +299,15 @@ def _blobs(connection: Connection, digests: list[str]) -> dict[str, tuple[int, s
         for row in connection.execute(query, execution_options={"yield_per": 1}):
             stored[row.digest] = (len(row.bytes), hashlib.sha256(row.bytes).hexdigest())
     return stored
+
+
+def _columns(kind: type[Any], of: Table) -> list[Any]:
+    return [_json(of.c[label.name]) if label.name in _TEXTS else label for label in columns_of(kind, of)]
+
+
+def _read(connection: Connection, kind: type[R], query: Select[Any]) -> list[R]:
+    rows = (row._asdict() for row in connection.execute(query))
+    return [kind(**{name: _parsed(row[name]) if name in _TEXTS else row[name] for name in row}) for row in rows]
 
 
 def _json(stored: Column[Any]) -> Any:

@@ -15,15 +15,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, func, insert, select, update
 
-from storage.db.transaction import (
-    RESULT_RETRY_FOR_S,
-    database_now,
-    explain_corruption,
-    is_transient_or_full,
-    read,
-    retry_transient,
-    write,
-)
+from storage.db import transaction
+from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, is_transient_or_full, read, retry_transient, write
 from storage.queue.notify import notify
 from storage.queue.phases import close_if_over
 from storage.queue.workers import note_seen
@@ -167,7 +160,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
         .limit(1)
         .with_for_update(skip_locked=True, of=tasks)
     )
-    with write(engine) as connection, explain_corruption(connection, sweep_id):
+    with write(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         row = connection.execute(
             update(tasks)
             .where(tasks.c.id == best.scalar_subquery())

@@ -6,15 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, update
 
-from storage.db.transaction import (
-    database_now,
-    explain_corruption,
-    insert_into,
-    is_transient_or_full,
-    read,
-    retry_transient,
-    write,
-)
+from storage.db import transaction
+from storage.db.transaction import database_now, insert_into, is_transient_or_full, read, retry_transient, write
 from storage.queue.notify import notify
 from storage.tables import TASK_UNENDED, attempts, columns_of, sweeps, tasks, workers
 
@@ -141,7 +134,7 @@ def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
         .where(workers.c.sweep_id == sweep_id)
         .order_by(workers.c.started_at, workers.c.name)
     )
-    with read(engine) as connection, explain_corruption(connection, sweep_id):
+    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         return [WorkerRecord(**row._asdict()) for row in connection.execute(query)]
 
 

@@ -59,26 +59,6 @@ def mark_reported(engine: Engine, task_id: int, number: int) -> None:
         )
 
 
-def report_ended(studies: "Studies", engine: Engine, sweep_id: int) -> int:
-    """Do what `reconcile` does, if any attempt has ended unreported; a sweep where no worker died costs one query.
-
-    A trial that was asked for twice by an attempt that lives on is left for the end of the sweep.
-    """
-    return reconcile(studies, engine, sweep_id) if _any_unreported(engine, sweep_id) else 0
-
-
-@retry_transient()
-def _any_unreported(engine: Engine, sweep_id: int) -> bool:
-    query = (
-        select(attempts.c.task_id)
-        .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(tasks.c.sweep_id == sweep_id, attempts.c.reported.is_(False), attempts.c.state != "running")
-        .limit(1)
-    )
-    with read(engine) as connection:
-        return connection.execute(query).first() is not None
-
-
 def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     """End every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
 

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import optuna
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import URL, Engine
 
 from storage.db.engine import open_engine
@@ -25,6 +25,7 @@ from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMi
 from storage.failpoints import failpoint
 from storage.studies import trials
 from storage.studies.ownership import Owner, foreign
+from storage.studies.sampler import distributions_of
 from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, RunningTrial, Space, check_params, of_sweep
 from storage.url import masked, plain
 
@@ -138,10 +139,8 @@ class Studies:
             except optuna.exceptions.DuplicatedStudyError as error:  # made since its name was looked up
                 raise foreign(self.engine, name) from error
             failpoint("study-named")
-            present = study.user_attrs
-            for key, value in attrs.items():
-                if present.get(key) != value:
-                    study.set_user_attr(key, value)
+            for key, value in _lacking(study.user_attrs, attrs).items():
+                study.set_user_attr(key, value)
             if study.metric_names != [metric]:
                 study.set_metric_names([metric])
             study_id = self._rdb.get_study_id_from_name(name)
@@ -200,13 +199,18 @@ class Studies:
         check_params(space, params)
         with self._faults(study), without_warnings():
             study_id = self._own_id(study, owner)
-            likely = self._next_number.get(study, 0)
+            template = create_trial(
+                state=TrialState.RUNNING,
+                params=dict(params),
+                distributions=distributions_of(space),
+                user_attrs={**(attrs or {}), OWNER_ATTR: OWNER},  # so none can be taken for one of another tool
+            )
             try:
-                trial_id, number = trials.make_trial(
-                    self._rdb, study_id, space, params, attrs or {}, likely_number=likely
-                )
+                trial_id = self._rdb.create_new_trial(study_id, template)
             except ValueError as error:
                 raise trials.mixed(self._url, study, error) from error
+            failpoint("asking")
+            number = self._number(study_id, trial_id, likely=self._next_number.get(study, 0))
             self._next_number[study] = number + 1
             self._latest = study, number, trial_id
             return number
@@ -225,8 +229,9 @@ class Studies:
     ) -> None:
         """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
 
-        Attributes first: those of a finished trial cannot be changed. A second time changes nothing, so any process
-        that finds an unreported attempt may do it. StudyMissing: the study or the trial was deleted.
+        Each write is a transaction, since Optuna has no public way to write several at once, and those of a finished
+        trial cannot be changed. So ending the trial comes last, and any process that finds a half-written one RUNNING
+        may write the same once more. StudyMissing: the study or the trial was deleted.
 
         Args:
             state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
@@ -239,7 +244,16 @@ class Studies:
         # Ended by another process meanwhile: it stays as that one ended it.
         with self._faults(study, trial=number), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             trial_id = self._trial_id(study, number)
-            trials.report_trial(self._rdb, trial_id, ended, values, attrs, epoch_values, required or {})
+            present = self._rdb.get_trial_user_attrs(trial_id)
+            if _lacking(present, required or {}):
+                return
+            for name, attr in _lacking(present, attrs).items():
+                self._rdb.set_trial_user_attr(trial_id, name, attr)
+            for epoch, reached in enumerate(epoch_values):
+                if reached is not None:
+                    self._rdb.set_trial_intermediate_value(trial_id, epoch, reached)
+            failpoint("attributes")
+            self._rdb.set_trial_state_values(trial_id, ended, values)
 
     def add(self, study: str, space: Space, ended: Sequence[EndedTrial]) -> None:
         """Give a new study its trials, numbered from 0 in this order, inside `create_lock`.
@@ -251,10 +265,10 @@ class Studies:
             study_id = self._rdb.get_study_id_from_name(study)
             for number, trial in enumerate(ended):
                 try:
-                    added = trials.add_trial(self._rdb, study_id, space, trial, likely_number=number)
+                    trial_id = self._rdb.create_new_trial(study_id, trials.ended_trial(space, trial))
                 except ValueError as error:
                     raise ParametersRefused(f"trial {number} of study {study}: {error}") from error
-                if added != number:
+                if self._number(study_id, trial_id, likely=number) != number:
                     raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
 
     @retry_transient()
@@ -306,5 +320,16 @@ class Studies:
         study_id = self._rdb.get_study_id_from_name(study)
         return self._rdb.get_trial_id_from_study_id_trial_number(study_id, number)
 
+    def _number(self, study_id: int, trial_id: int, *, likely: int) -> int:
+        # Optuna reads a whole trial, in six queries, to say its number; whether a number is that trial's takes one.
+        with contextlib.suppress(KeyError):
+            if self._rdb.get_trial_id_from_study_id_trial_number(study_id, likely) == trial_id:
+                return likely
+        return self._rdb.get_trial_number_from_id(trial_id)
+
     def _faults(self, study: str, *, trial: int | None = None) -> AbstractContextManager[None]:
         return trials.explain_faults(self._url, self.names, study, trial=trial)
+
+
+def _lacking(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if name not in present or present[name] != value}

@@ -1,26 +1,23 @@
-"""Write trials, notes and plots with Optuna's public methods; translate its errors.
+"""What a trial of ours, a note and a plot are to Optuna and its dashboard; what Optuna's errors mean.
 
 Notes and plots are attributes of a study, as optuna-dashboard reads them: importing that library to write them costs 4
 seconds. A test reads both back with it.
 """
 
-import contextlib
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 import optuna
 import sqlalchemy.exc
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import URL
 
 from storage.db.transaction import translate
 from storage.errors import NextStep, NotAStorage, StorageError, StudyMissing, StudyMixed
-from storage.failpoints import failpoint
 from storage.studies.sampler import distributions_of
 from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, Space
 from storage.url import masked
@@ -29,40 +26,11 @@ _PART = 2045  # characters: the dashboard's own limit for one attribute
 _NOTE_VERSION = "dashboard:note_ver"
 
 
-def make_trial(
-    storage: BaseStorage,
-    study_id: int,
-    space: Space,
-    params: Mapping[str, Any],
-    attrs: Mapping[str, Any],
-    *,
-    likely_number: int,
-) -> tuple[int, int]:
-    """Make a RUNNING trial, complete with its parameters and attributes, in one transaction; return its id and number.
-
-    attrs: JSON values. The mark of our trials is added: none can be taken for one of another tool. likely_number: the
-    next one of the study, as far as is known here; Optuna counts under a lock, so each number is given once. KeyError:
-    no study of that id. ValueError: the study has a trial whose parameter of such a name is of another kind.
-    """
-    template = create_trial(
-        state=TrialState.RUNNING,
-        params=dict(params),
-        distributions=distributions_of(space),
-        user_attrs={**attrs, OWNER_ATTR: OWNER},
-    )
-    trial_id = storage.create_new_trial(study_id, template)
-    failpoint("asking")
-    return trial_id, _number(storage, study_id, trial_id, likely_number)
-
-
-def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTrial, *, likely_number: int) -> int:
-    """Make a trial of ours that has ended, complete, in one transaction; return its number within the study.
-
-    ValueError: its parameters are not in the space, or a COMPLETE one has no value.
-    """
+def ended_trial(space: Space, trial: EndedTrial) -> FrozenTrial:
+    """Return a trial of ours that has ended; ValueError if its parameters are not in the space, or it lacks a value."""
     state = TrialState[trial.state]
     distributions = distributions_of(space)
-    template = create_trial(
+    frozen = create_trial(
         state=state,
         values=values_of(state, trial.value, trial.epoch_values),
         params=dict(trial.params),
@@ -71,48 +39,9 @@ def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTri
         intermediate_values={epoch: value for epoch, value in enumerate(trial.epoch_values) if value is not None},
     )
     # As Optuna writes them: in the time of this machine, without its zone.
-    template.datetime_start = datetime.fromtimestamp(trial.started_at)
-    template.datetime_complete = datetime.fromtimestamp(trial.ended_at)
-    return _number(storage, study_id, storage.create_new_trial(study_id, template), likely_number)
-
-
-def _number(storage: BaseStorage, study_id: int, trial_id: int, likely: int) -> int:
-    # Optuna reads a whole trial, in six queries, to say its number; whether a number is that trial's takes one.
-    with contextlib.suppress(KeyError):
-        if storage.get_trial_id_from_study_id_trial_number(study_id, likely) == trial_id:
-            return likely
-    return storage.get_trial_number_from_id(trial_id)
-
-
-def report_trial(
-    storage: BaseStorage,
-    trial_id: int,
-    state: TrialState,
-    values: Sequence[float] | None,
-    attrs: Mapping[str, Any],
-    epoch_values: Sequence[float | None],
-    required: Mapping[str, Any],
-) -> None:
-    """Write what the trial lacks of these attributes and epoch values, then end it.
-
-    Each write is a transaction, since Optuna has no public way to write several at once. So ending the trial comes
-    last, and a process that finds a half-written one RUNNING writes the same once more. Without the `required`
-    attributes nothing is written: a number alone does not name a trial, since a study that was deleted and made again
-    counts from 0 again.
-
-    Raises KeyError without such a trial, optuna.exceptions.UpdateFinishedTrialError where it has ended.
-    """
-    present = storage.get_trial_user_attrs(trial_id)
-    if any(name not in present or present[name] != value for name, value in required.items()):
-        return
-    for name, value in attrs.items():
-        if name not in present or present[name] != value:
-            storage.set_trial_user_attr(trial_id, name, value)
-    for epoch, value in enumerate(epoch_values):
-        if value is not None:
-            storage.set_trial_intermediate_value(trial_id, epoch, value)
-    failpoint("attributes")
-    storage.set_trial_state_values(trial_id, state, values)
+    frozen.datetime_start = datetime.fromtimestamp(trial.started_at)
+    frozen.datetime_complete = datetime.fromtimestamp(trial.ended_at)
+    return frozen
 
 
 def values_of(state: TrialState, value: float | None, epoch_values: Sequence[float | None]) -> list[float] | None:

@@ -174,7 +174,7 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
         shown(supervisor.engine, supervisor.sweep, console, at_work) as refresh,
     ):
         try:
-            supervisor.begin(count)
+            supervisor.start(range(count))
             while supervisor.working and not stop.number:
                 time.sleep(_POLL_S)
                 refresh()

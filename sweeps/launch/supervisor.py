@@ -56,9 +56,6 @@ class Supervisor:
     _waiting: tuple[int, int] = (0, 0)  # for a machine: at the last look, and as it was said last
     _trouble: str = ""  # of the database, as it was said last
 
-    def begin(self, count: int) -> None:
-        self._start(range(count))
-
     @property
     def working(self) -> bool:
         """Whether a worker lives, or is going to be started."""
@@ -103,13 +100,13 @@ class Supervisor:
     def stop_replacing(self) -> None:
         self._due.clear()
 
-    def _start(self, slots: Sequence[int]) -> None:
+    def start(self, slots: Sequence[int]) -> None:
         self.alive += self.on.start(slots, self._started)
         self._started += len(slots)
 
     def _replace(self, slot: int) -> None:
         try:
-            self._start([slot])
+            self.start([slot])
         except SweepError as error:  # an engine that is away for a moment is no reason to end the others
             if not self.alive:
                 raise

@@ -20,7 +20,7 @@ from storage.queue import tasks, workers
 from storage.queue.notify import Listener, listen
 from storage.records import artifacts, queries
 from storage.studies.ownership import owner_of
-from storage.studies.reconcile import mark_reported, reconcile, report_ended
+from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import study_name
 from storage.studies.studies import Studies, open_studies
 from storage.tables import SweepRecord, TaskRecord
@@ -227,7 +227,10 @@ class DatabaseBackend:
         reaped = tasks.reap(self.engine, self.sweep.id, cap=cap, lease_s=lease.seconds, lapsed_before=lapsed_before)
         for key, attempt, lost in reaped:
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, lost)
-        report_ended(self.studies, self.engine, self.sweep.id)
+        # Where no worker died that costs one query. A trial that a living attempt asked for twice is left for the
+        # end of the sweep.
+        if unreported(self.engine, self.sweep.id):
+            self.reconcile()
 
     def reconcile(self) -> None:
         reconcile(self.studies, self.engine, self.sweep.id)

@@ -229,7 +229,7 @@ def test_attributes_that_a_crash_left_are_completed_and_stay(studies: Studies, m
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs, epoch_values=[epoch])
 
     with monkeypatch.context() as patched:
-        patched.setattr("storage.studies.trials.failpoint", crash)
+        patched.setattr("storage.studies.studies.failpoint", crash)
         with pytest.raises(Crash):
             tell({"a": 1, "b": 1}, 0.5)
     assert trial_states(studies) == ["RUNNING"]
@@ -242,7 +242,7 @@ def test_attributes_that_a_crash_left_are_completed_and_stay(studies: Studies, m
 
 def test_a_trial_that_others_end_between_our_writes_stays_so(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
-    monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: stock(studies).tell(number, 0.25))
+    monkeypatch.setattr("storage.studies.studies.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value, trial.user_attrs["a"]) == ("COMPLETE", 0.25, 1)
@@ -250,7 +250,7 @@ def test_a_trial_that_others_end_between_our_writes_stays_so(studies: Studies, m
 
 def test_a_study_deleted_between_our_writes_is_one_line(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
     number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
-    monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: studies.delete("s"))
+    monkeypatch.setattr("storage.studies.studies.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="it was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 
