@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
+# Of values within values. What we store has five; whatever walks through a value has to come to its end.
 MOST_LEVELS = 100
-"""Of values within values. What we store has five; whatever walks through a value has to come to its end."""
 
 
 def parse(text: str | bytes) -> Any:

@@ -81,14 +81,13 @@ reserved_studies = sa.Table(
 revisions = sa.Table(
     "revisions",
     metadata,
-    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("number", sa.Integer, nullable=False),  # 1, and one more whenever tasks are added
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # 1, and one more whenever tasks are added
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("spec", JsonText, nullable=False),
     sa.Column("planned", JsonText, nullable=False),  # how many tasks it added, by phase
     sa.Column("why", sa.Text, nullable=False),
-    sa.PrimaryKeyConstraint("sweep_id", "number"),
 )
 
 phases = sa.Table(
@@ -140,8 +139,8 @@ sa.Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state)
 attempts = sa.Table(
     "attempts",
     metadata,
-    sa.Column("task_id", sa.ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("task_id", sa.ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
     sa.Column("worker", sa.String(128), nullable=False),
     sa.Column("host", sa.String(128), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
@@ -159,7 +158,6 @@ attempts = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("trace", sa.Text),  # the traceback of an attempt that failed
     sa.Column("log", sa.Text),  # the end of what its worker logged and printed meanwhile
-    sa.PrimaryKeyConstraint("task_id", "number"),
 )
 sa.Index("attempts_by_lease", attempts.c.state, attempts.c.lease_until)
 sa.Index("attempts_by_told", attempts.c.reported, attempts.c.state)
@@ -168,8 +166,8 @@ sa.Index("attempts_by_told", attempts.c.reported, attempts.c.state)
 workers = sa.Table(
     "workers",
     metadata,
-    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("host", sa.String(128), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
     sa.Column("provenance", JsonText, nullable=False),  # versions, processor, threads
@@ -177,17 +175,15 @@ workers = sa.Table(
     sa.Column("seen_at", sa.Double, nullable=False),
     sa.Column("ended_at", sa.Double),
     sa.Column("reason", sa.Text),  # why it ended, where something was wrong
-    sa.PrimaryKeyConstraint("sweep_id", "name"),
 )
 
 selections = sa.Table(
     "selections",
     metadata,
-    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.String(128), primary_key=True),
     sa.Column("value", JsonText, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
-    sa.PrimaryKeyConstraint("sweep_id", "name"),
 )
 
 blobs = sa.Table(

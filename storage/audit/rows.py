@@ -1,9 +1,7 @@
-"""Read the snapshot that an audit judges, Optuna's tables included.
+"""Read the snapshot that an audit judges, Optuna's tables included; nothing here writes.
 
-Only the audit reads these tables; nothing here writes them. The columns are those of
-`optuna/storages/_rdb/models.py` in the schema version below; tables of any other version are refused.
-
-JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
+The columns are those of `optuna/storages/_rdb/models.py` in the schema version below; tables of any other version are
+refused. JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
 """
 
 import hashlib
@@ -247,19 +245,20 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
         sweep = connection.execute(select(*plain, _json(sweeps.c.spec)).where(sweeps.c.id == sweep_id)).one_or_none()
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
-        query = select(*_columns(PhaseRow, phases)).where(phases.c.sweep_id == sweep_id)
-        planned = _read(connection, PhaseRow, query.order_by(phases.c.ordinal))
-        query = select(*_columns(SpecRow, revisions)).where(revisions.c.sweep_id == sweep_id)
+        planned = select(*_columns(PhaseRow, phases)).where(phases.c.sweep_id == sweep_id)
+        phase_rows = _read(connection, PhaseRow, planned.order_by(phases.c.ordinal))
+        revised = select(*_columns(SpecRow, revisions)).where(revisions.c.sweep_id == sweep_id)
         specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None)]
-        specs += _read(connection, SpecRow, query.order_by(revisions.c.number))
+        specs += _read(connection, SpecRow, revised.order_by(revisions.c.number))
+        own = tasks.c.sweep_id == sweep_id
         named = (phases.c.name.label("phase"), phases.c.state.label("phase_state"))
-        query = select(*_columns(TaskRow, tasks), *named).join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
-        task_rows = _read(connection, TaskRow, query.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.ordinal))
+        tried = select(*_columns(TaskRow, tasks), *named).join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
+        task_rows = _read(connection, TaskRow, tried.where(own).order_by(tasks.c.ordinal))
         lapsed = (database_now() - attempts.c.lease_until).label("lapsed_s")
-        query = select(*_columns(AttemptRow, attempts), lapsed).join(tasks, tasks.c.id == attempts.c.task_id)
-        query = query.where(tasks.c.sweep_id == sweep_id).order_by(attempts.c.task_id, attempts.c.number)
-        attempt_rows = _read(connection, AttemptRow, query)
-        studies = {study_name(sweep.name, phase.stage) for phase in planned}
+        tries = select(*_columns(AttemptRow, attempts), lapsed).join(tasks, tasks.c.id == attempts.c.task_id)
+        tries = tries.where(own).order_by(attempts.c.task_id, attempts.c.number)
+        chosen = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
+        studies = {study_name(sweep.name, phase.stage) for phase in phase_rows}
         owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
         if with_trials:
             trials, replaced = read_trials(connection, studies, owner)
@@ -270,10 +269,10 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
             state=sweep.state,
             revision=sweep.revision,
             specs=specs,
-            phases=planned,
+            phases=phase_rows,
             tasks=task_rows,
-            attempts=attempt_rows,
-            selections=_selections(connection, sweep_id),
+            attempts=_read(connection, AttemptRow, tries),
+            selections={row.name: _parsed(row.value) for row in connection.execute(chosen.order_by(selections.c.name))},
             trials=trials,
             replaced=replaced,
             blobs=_blobs(connection, sorted({digest for task in task_rows for _, digest in named_blobs(task)})),
@@ -284,11 +283,6 @@ def named_blobs(task: TaskRow) -> list[tuple[str, str]]:
     """Return (what it is, digest) of the blobs that a task's outcome names."""
     named = task.outcome.get("blobs") if isinstance(task.outcome, dict) else None
     return [(what, str(digest)) for what, digest in named.items()] if isinstance(named, dict) else []
-
-
-def _selections(connection: Connection, sweep_id: int) -> dict[str, Any]:
-    query = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
-    return {row.name: _parsed(row.value) for row in connection.execute(query.order_by(selections.c.name))}
 
 
 def _blobs(connection: Connection, digests: list[str]) -> dict[str, tuple[int, str]]:

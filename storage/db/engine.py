@@ -86,17 +86,12 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 @retry_transient(when=is_refused_for_now)
 def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
-    """Connect to the storage once, check that it is ours, and return its engine.
+    """Connect to the storage once, check that it is ours, and return its engine; NotAStorage, or Unreachable.
 
     A server that is just starting or has no connection to spare is asked again; nothing else is, since at a first call
-    a
-    closed port is more often a wrong URL. Raises NotAStorage, or Unreachable.
-
-    Args:
-        must_exist: False only for commands that make a storage: tables are then not looked for, and a missing
-            SQLite file is made.
-        read_only: for commands that only report: nothing can be written through this engine, and no file is
-            left beside the database.
+    a closed port is more often a wrong URL. must_exist: False only for commands that make a storage: tables are then
+    not looked for, and a missing SQLite file is made. read_only: nothing can be written through this engine, and no
+    file is left beside the database.
     """
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)

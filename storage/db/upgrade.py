@@ -189,5 +189,5 @@ def _from_3(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+# By the version that a step starts from.
 _STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
-"""By the version that a step starts from."""

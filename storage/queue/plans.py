@@ -193,14 +193,10 @@ def extend(
 ) -> None:
     """Add tasks to a sweep, whose spec is from now on `spec`. A phase that had closed opens again.
 
-    RevisionRefused: another revision came in between; the sweep is cancelled; a phase takes no more tasks. ValueError:
-    the
-    plan contradicts itself, or what is stored.
-
-    Args:
-        revision: the one that the tasks were planned on.
-        phases: new ones, for some of the tasks; they stand after all others.
-        while_open: phases that take more tasks only before they have closed, since a selection was made then.
+    revision: the one that the tasks were planned on. phases: new ones, which stand after all others. while_open: phases
+    that take more tasks only before they have closed, since a selection was made then. RevisionRefused: another
+    revision came in between; the sweep is cancelled; a phase takes no more tasks. ValueError: the plan contradicts
+    itself, or what is stored.
     """
     number, touched, tries = revision + 1, {task.phase for task in tasks}, 0
 
@@ -233,13 +229,9 @@ def retry(
 ) -> list[str]:
     """Let failed and skipped tasks wait again, and reset their retry counters; return their keys, oldest first.
 
-    A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done.
-    Without
-    any nothing is changed. RevisionRefused: another revision came in between, or the sweep is cancelled.
-
-    Args:
-        then: tasks to add, if anything is tried again: what has to be done once more afterwards.
-        leave: keys of failed tasks that would fail again.
+    A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done. then:
+    tasks to add, if anything is tried again: what has to be done once more afterwards. leave: keys of failed tasks that
+    would fail again. RevisionRefused: another revision came in between, or the sweep is cancelled.
     """
     with write(engine) as connection:
         # The phases first: none can fail from here on, and skip tasks that would not be among those found.

@@ -81,12 +81,9 @@ def reap(
 ) -> list[Reaped]:
     """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` lost workers.
 
-    Any process may do this at any time; of several at once, one gets each attempt.
-
-    Args:
-        lease_s: how long a lease lasts. One that seems to last longer is cut to this: the database's clock was set
-            back, and a dead worker would keep its task until the clock is where it was.
-        lapsed_before: leave those alone whose lease was good then, in seconds since 1970 by the database's clock.
+    Any process may do this at any time; of several at once, one gets each attempt. lease_s: how long a lease lasts. One
+    that seems to last longer is cut to this: the database's clock was set back, and a dead worker would keep its task
+    until the clock is where it was. lapsed_before: leave those alone whose lease was good then, in seconds since 1970.
     """
     if lease_s is not None:
         _shorten(engine, sweep_id, lease_s)

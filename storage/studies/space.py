@@ -30,8 +30,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "gp": Sampler(sobol=0.5, method="a Gaussian process (Optuna's GPSampler)", needs="torch"),
     "random": Sampler(method="a random draw"),
 }
-USERS_SAMPLER = Sampler()
-"""Stands for one that a user has written: everything is proposed."""
+USERS_SAMPLER = Sampler()  # stands for one that a user has written: everything is proposed
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def without_warnings() -> Iterator[None]:
 
 
 def open_studies(url: URL, *, create: bool = False) -> "Studies":
-    """Open the studies of a database; as `connect`."""
+    """Open the studies of a database, as `connect`."""
     return Studies(*connect(url, create=create))
 
 
@@ -233,11 +233,9 @@ class Studies:
         trial cannot be changed. So ending the trial comes last, and any process that finds a half-written one RUNNING
         may write the same once more. StudyMissing: the study or the trial was deleted.
 
-        Args:
-            state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
-            epoch_values: from epoch 0; None: nothing is written for that epoch.
-            required: attributes that the trial was asked with. With others it is another one of that number, in a
-                study that was deleted and made again: it is left alone.
+        state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without). epoch_values: from epoch 0; None: there is none.
+        required: attributes that the trial was asked with. With others it is another one of that number, in a study
+        that was deleted and made again: it is left alone.
         """
         ended = TrialState[state]
         values = trials.values_of(ended, value, epoch_values)

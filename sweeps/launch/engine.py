@@ -58,10 +58,9 @@ class Engine(Protocol):
         """Seconds that a stopped worker is waited for before it is killed."""
 
     def start(self, slots: Sequence[int], first: int) -> Sequence[WorkerHandle]:
-        """Start a worker for each slot: which of the workers that are kept alive they are.
+        """Start a worker for each slot; SweepError if they cannot be started, for a reason that a person mends.
 
-        first: number of the first; numbers make their names differ from those of the workers before them. SweepError:
-        they cannot be started, for a reason that a person mends.
+        first: number of the first; numbers make their names differ from those of the workers before them.
         """
 
 

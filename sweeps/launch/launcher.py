@@ -34,8 +34,7 @@ _POLL_S = 0.5
 def refuse(name: str, request: Request) -> None:
     """Raise what is wrong with what was asked of an engine, before anything is started or reached.
 
-    SpecError: there is none of that name, or it does not take what was asked. SweepError: its workers would run on
-    machines that cannot reach the storage.
+    SpecError: it is none, or does not take that. SweepError: its workers would run where they cannot reach the storage.
     """
     if name not in ENGINES:
         raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
@@ -55,10 +54,7 @@ def refuse(name: str, request: Request) -> None:
 
 
 def engine_of(name: str, request: Request) -> Engine:
-    """Return the engine of that name; the one of Ray is connected to its cluster, which takes seconds.
-
-    Raises as `refuse`, or SweepError if the engine cannot be used here.
-    """
+    """Return the engine of that name, or raise as `refuse`; the one of Ray is connected first, which takes seconds."""
     refuse(name, request)
     engine: Engine = load(ENGINES[name])(request)
     return engine
@@ -82,14 +78,10 @@ def launch(
     """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
 
     A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
+    workers: 1 to 1,000; None is one per device, or per core. Without a device each has one thread. stays: this process
+    goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and not this process.
     SpecError: the engine does not take what was asked. SweepError: workers died one after the other, or the sweep is
-    cancelled. StorageError: the database needs a person.
-
-    Args:
-        on: the engine's name.
-        workers: how many, 1 to 1,000; None is one per device, or per core. Without a device each has one thread.
-        stays: this process goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and
-            not this process.
+    cancelled.
     """
     refuse(on, request)
     count = number_of_workers(on, request, workers)
@@ -114,7 +106,7 @@ def launch(
         if received:
             say(f"stopped; nothing is lost. Go on with: {command}")
             return Launched(128 + received, finished=False)
-        _complete_trials(engine, request.url, sweep.id)
+        _complete_trials(engine, sweep.id)
         _check_ended(supervisor)
         problems = failures(engine, sweep.id)
     finally:
@@ -186,13 +178,13 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
     return stop.number
 
 
-def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
+def _complete_trials(engine: sqlalchemy.Engine, sweep_id: int) -> None:
     """Report what the last worker left unreported, if it was killed there: no other worker would come."""
     if not reconcile.unreported(engine, sweep_id):
         return
     from storage.studies.studies import open_studies  # Optuna takes a second
 
-    with contextlib.closing(open_studies(url)) as studies:
+    with contextlib.closing(open_studies(engine.url)) as studies:
         reconcile.reconcile(studies, studies.engine, sweep_id)
 
 
@@ -226,10 +218,7 @@ def _signals(supervisor: Supervisor, *, stays: bool) -> Iterator[_Stop]:
 
 
 def _end(supervisor: Supervisor, *, signalled: Sequence[WorkerHandle]) -> None:
-    """Ask every worker to give its task back, and end those that do not.
-
-    signalled: those that a signal went to already; a second one would end them at once.
-    """
+    """Ask every worker to give its task back, and end those that do not; `signalled` ones were asked already."""
     for worker in supervisor.alive:
         if worker.code is None and not any(worker is other for other in signalled):
             worker.send(signal.SIGTERM)

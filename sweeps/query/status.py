@@ -90,11 +90,7 @@ def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, le
 
 @dataclass(frozen=True)
 class Eta:
-    """How far a sweep is.
-
-    fraction: of the whole work that is done, in [0, 1]. seconds_left: None while nobody works on the rest. shares: of
-    each stage in the whole work; together 1.
-    """
+    """How far a sweep is. fraction: of the work that is done. shares: of each stage in it. Both in [0, 1]."""
 
     fraction: float
     seconds_left: float | None
@@ -273,13 +269,14 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     stages = {attempt.stage for attempt in at_work}
     limits = {stage: spec.limits.of(stage, queries.durations(engine, sweep.id, stage)) for stage in stages}
     workers = tuple(_working(attempt, limits[attempt.stage]) for attempt in at_work)
+    rows = worker_rows(engine, sweep, spec, tasks)
     time = eta(spec, tasks, len({attempt.worker for attempt in workers if attempt.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
-        idle_workers=tuple(row for row in worker_rows(engine, sweep, spec, tasks) if _is_idle(row)),
+        idle_workers=tuple(row for row in rows if row.task is None and row.state in ("idle", "vanished")),
         fraction=time.fraction,
         shares={stage: time.shares.get(stage, 0.0) for stage in STAGES},
         seconds_left=time.seconds_left,
@@ -298,7 +295,3 @@ def _working(record: RunningRecord, limit_s: float) -> Working:
         idle_s=record.idle_s,
         limit_s=limit_s,
     )
-
-
-def _is_idle(row: WorkerRow) -> bool:
-    return row.task is None and row.state in ("idle", "vanished")

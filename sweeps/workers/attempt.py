@@ -87,11 +87,7 @@ def cap_of(kind: str, spec: Spec) -> int | None:
 
 
 class Attempts:
-    """Makes the attempts of one worker.
-
-    log_file: that this process logs to; its end is stored with each attempt. stop: set when the task at work shall be
-    given back at its next step.
-    """
+    """Makes the attempts of one worker. log_file: its end is stored with each. stop: the task at work is given back."""
 
     def __init__(
         self, backend: Backend, worker: str, *, run: Runner, log_file: Path | None, stop: threading.Event
@@ -108,10 +104,7 @@ class Attempts:
             log.info("%s given back in the middle of a step", claim.key)
 
     def make(self, claim: TaskRecord) -> None:
-        """Run one task to its end, whatever that is.
-
-        SweepError: this machine lacks something, or keeps failing. StorageError: the database needs a person.
-        """
+        """Run one task to its end, whatever that is; SweepError if this machine lacks something, or keeps failing."""
         self._log.begin()
         log.info("%s attempt %d", claim.key, claim.attempt)
         deadline_s = self._backend.deadline_s(claim.stage)

@@ -123,12 +123,10 @@ class StopSignals:
     """Within the block the first signal sets `requested`; a second Ctrl-C ends the process at once.
 
     A second SIGTERM is the first one once more: a signal to a whole job, as Slurm sends it, reaches the shell that
-    passes it on, and us.
-
-    If the block does not end in time after the first - a long step, a database that does not answer - then
-    `on_overdue` runs and the process exits. A thread sees to that, woken by the operating system itself:
-    Python's own handlers wait for the main thread, which may be inside a compiled step for a minute.
-    Source: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd. Main thread only.
+    passes it on, and us. If the block does not end in time after the first - a long step, a database that does not
+    answer - then `on_overdue` runs and the process exits. A thread sees to that, woken by the operating system itself:
+    Python's own handlers wait for the main thread, which may be inside a compiled step for a minute. Main thread only.
+    Source: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd.
     """
 
     def __init__(self) -> None:

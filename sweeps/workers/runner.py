@@ -54,10 +54,7 @@ class TaskRunner:
         return self._outcome(job, run, params, trained, test)
 
     def check(self) -> None:
-        """Check, before anything is claimed, that code and data are those that the spec froze.
-
-        KdError or SweepError: they are not, or are missing; one line.
-        """
+        """Raise KdError or SweepError, before a claim, if code or data are not those that the spec froze."""
         check_code(self.spec)  # first: a dataset may be made by it
         self.trainer.check()
 

@@ -38,9 +38,8 @@ def worker_id() -> str:
 class Worker:
     """Works on one sweep in this process until nothing is waiting or running; its backend is closed with it.
 
-    run: what runs a task; None is the real thing (`sweeps.workers.runner.TaskRunner`). worker: its name in the tables.
-    log_file: that this process logs to; its end is stored with each attempt. stop: set from outside when it shall stop
-    at its next step.
+    run: what runs a task; None is the real thing. worker: its name in the tables. log_file: that this process logs to;
+    its end is stored with each attempt. stop: set from outside when it shall stop at its next step.
     """
 
     def __init__(
@@ -85,8 +84,8 @@ class Worker:
     def work(self) -> int:
         """Run tasks until none is left; return 0, or STOPPED.
 
-        SweepError: the sweep is cancelled, or this machine lacks something or keeps failing. StorageError: the database
-        needs a person, or has been gone for too long.
+        SweepError: the sweep is cancelled, or this machine lacks something or keeps failing. StorageError: only a
+        person helps.
         """
         refuse_cancelled(self.backend.name, self.backend.outlook().state)
         self.backend.sign_in(self.worker, provenance())
