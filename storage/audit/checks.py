@@ -72,7 +72,6 @@ class AuditedTasks:
         return attempt is not None and (attempt.study, attempt.trial_number) == (trial.study, trial.number)
 
     def fault(self, task: TaskRow) -> Finding | None:
-        """Return the first thing that is wrong with the task."""
         text = self._state_fault(task) or self._attempts_fault(task) or self._retry_fault(task)
         if text is None and (finding := self._outcome_fault(task)) is not None:
             return finding
@@ -204,7 +203,6 @@ def is_unreported(attempt: AttemptRow, trial: TrialRow) -> bool:
 
 
 def _result(task: TaskRow) -> dict[str, Any] | None:
-    """Return the result that the task's trial has to show, if its outcome has one."""
     result = task.outcome.get("trial") if isinstance(task.outcome, dict) else None
     return result if isinstance(result, dict) else None
 

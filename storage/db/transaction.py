@@ -60,7 +60,6 @@ _NOT_NOW_TEXTS = (
 )
 # SQLite has no room for a page, or none for its side file (.db-shm), of which it says "disk I/O error" only.
 _FULL_SQLITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
-_FULL_SQLSTATE = "53100"
 _FEWER = "start fewer workers, or raise max_connections of the server, and type the command again"
 _ANOTHER = "or name another with --storage URL"
 _CURES = {
@@ -119,7 +118,7 @@ def is_transient_or_full(error: BaseException) -> bool:
 def _is_full(error: sa.exc.DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) in _FULL_SQLITE
-    return getattr(error.orig, "sqlstate", None) == _FULL_SQLSTATE
+    return getattr(error.orig, "sqlstate", None) == "53100"
 
 
 def is_refused_for_now(error: BaseException) -> bool:

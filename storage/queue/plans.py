@@ -87,22 +87,20 @@ def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan
     there = select(tables.phases.c.name, tables.phases.c.ordinal).where(tables.phases.c.sweep_id == sweep_id)
     known = {row.name: row.ordinal for row in connection.execute(there)}
     _check_phases(phases, known)
-    if phases:
-        connection.execute(
-            insert(tables.phases),
-            [
-                {
-                    "sweep_id": sweep_id,
-                    "name": phase.name,
-                    "stage": phase.stage,
-                    "needs": [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else []),
-                    "minimum": phase.minimum,
-                    "state": "blocked",
-                    "ordinal": ordinal,
-                }
-                for ordinal, phase in enumerate(phases, start=max(known.values(), default=-1) + 1)
-            ],
-        )
+    rows = [
+        {
+            "sweep_id": sweep_id,
+            "name": phase.name,
+            "stage": phase.stage,
+            "needs": [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else []),
+            "minimum": phase.minimum,
+            "state": "blocked",
+            "ordinal": ordinal,
+        }
+        for ordinal, phase in enumerate(phases, start=max(known.values(), default=-1) + 1)
+    ]
+    if rows:
+        connection.execute(insert(tables.phases), rows)
 
 
 def add_revision(
@@ -119,45 +117,33 @@ def add_revision(
 
     ValueError: a task is planned twice, or in a phase that does not exist.
     """
-    rows = connection.execute(select(tables.phases).where(tables.phases.c.sweep_id == sweep_id)).all()
-    phases = {phase.name: phase for phase in rows}
+    of_sweep = select(tables.phases).where(tables.phases.c.sweep_id == sweep_id)
+    phases = {phase.name: phase for phase in connection.execute(of_sweep)}
     _check_tasks(tasks, phases)
     last = connection.scalar(select(func.max(tables.tasks.c.ordinal)).where(tables.tasks.c.sweep_id == sweep_id))
-    if tasks:
-        connection.execute(
-            insert(tables.tasks),
-            [
-                {
-                    "sweep_id": sweep_id,
-                    "phase_id": phases[task.phase].id,
-                    "stage": phases[task.phase].stage,
-                    "key": task.key,
-                    "ordinal": ordinal,
-                    "payload": dict(task.payload),
-                    "state": "waiting",
-                    "ready": False,
-                    "priority": task.priority,
-                    "attempt": 0,
-                    "retries_reset_at": 0,
-                    "revision": number,
-                }
-                for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
-            ],
-        )
+    new = {"sweep_id": sweep_id, "revision": number, "state": "waiting", "ready": False}
+    none = {"attempt": 0, "retries_reset_at": 0}
+    rows = [
+        {
+            "phase_id": phases[task.phase].id,
+            "stage": phases[task.phase].stage,
+            "key": task.key,
+            "ordinal": ordinal,
+            "payload": dict(task.payload),
+            "priority": task.priority,
+        }
+        | new
+        | none
+        for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
+    ]
+    if rows:
+        connection.execute(insert(tables.tasks), rows)
     for name in {task.phase for task in tasks}:
         if phases[name].state == "open":
             make_ready(connection, phases[name])
-    connection.execute(
-        insert(revisions).values(
-            sweep_id=sweep_id,
-            number=number,
-            created_at=database_now(),
-            fingerprint=fingerprint,
-            spec=dict(spec),
-            planned=Counter(task.phase for task in tasks),
-            why=why,
-        )
-    )
+    plan = {"spec": dict(spec), "fingerprint": fingerprint, "planned": Counter(task.phase for task in tasks)}
+    row = {"sweep_id": sweep_id, "number": number, "created_at": database_now(), "why": why}
+    connection.execute(insert(revisions).values(row | plan))
 
 
 def _check_phases(phases: Sequence[PhasePlan], known: Collection[str]) -> None:
@@ -266,7 +252,6 @@ def retry(
 
 
 def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: Collection[str]) -> None:
-    """Make an ended phase ready for more tasks, or refuse."""
     if phase.state in ("failed", "skipped"):
         how = "failed" if phase.state == "failed" else "was skipped"
         raise RevisionRefused(

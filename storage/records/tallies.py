@@ -57,8 +57,6 @@ class WorkerTally:
 
 @dataclass(frozen=True, kw_only=True)
 class Tallies:
-    """All of them, of one moment."""
-
     tasks: tuple[TaskTally, ...]
     attempts: tuple[AttemptTally, ...]
     seconds: tuple[SecondsTally, ...]

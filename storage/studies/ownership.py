@@ -127,7 +127,6 @@ def _store(engine: Engine, identity: str, names: Sequence[str], earlier: Sequenc
 
 
 def _is_left(studies: "Studies", study: str, attrs: Mapping[str, Any], reservations: Mapping[str, str]) -> bool:
-    """Return whether a creation that was killed left this study."""
     if not attrs:  # killed before the first attribute, when nothing else was in it either
         return study in reservations and studies.is_untouched(study)
     if IDENTITY_ATTR in attrs:

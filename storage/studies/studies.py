@@ -89,7 +89,6 @@ def without_warnings() -> Iterator[None]:
 
 
 def open_studies(url: URL, *, create: bool = False) -> "Studies":
-    """Open the studies of a database, as `connect`."""
     return Studies(*connect(url, create=create))
 
 

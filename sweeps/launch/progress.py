@@ -37,12 +37,8 @@ def shown(
     workers: says how many are alive now.
     """
     refresh = Refresh(engine, sweep, console, workers)
-    if refresh.cell is not None or not console.is_terminal:
-        refresh()
-        yield refresh
-        refresh(last=True)
-        return
-    with Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2):
+    live = Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2)
+    with live if console.is_terminal and refresh.cell is None else contextlib.nullcontext():
         refresh()
         yield refresh
         refresh(last=True)

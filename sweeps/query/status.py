@@ -90,7 +90,7 @@ def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, le
 
 @dataclass(frozen=True)
 class Eta:
-    """How far a sweep is. fraction: of the work that is done. shares: of each stage in it. Both in [0, 1]."""
+    """How far a sweep is. seconds_left: None while nobody works. fraction, shares: of the whole work, in [0, 1]."""
 
     fraction: float
     seconds_left: float | None
@@ -137,7 +137,6 @@ class Fingerprints:
     numerics: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """Return what the user reads: the hash, and a warning where numerics differ."""
         lines = [f"answer hash {self.answer_hash}"] if self.answer_hash else []
         return lines + ([identity.differing(self.numerics)] if len(self.numerics) > 1 else [])
 
@@ -165,7 +164,6 @@ class StageCount:
 
     @property
     def ended(self) -> int:
-        """Tasks that will not run again."""
         return self.done + self.failed + self.cancelled + self.skipped + self.unavailable
 
     @property

@@ -63,7 +63,6 @@ def class_of(error: Exception, stage: str = "") -> str:
 
 
 def lack_of(error: Exception) -> str:
-    """Return what a machine lacks and what to do about it, in one line."""
     if isinstance(error, OSError) and error.errno in _NO_DISK:
         where = tempfile.gettempdir()
         return f"{error}; temporary files go to {where}: free space there, or name another folder: export TMPDIR=DIR"

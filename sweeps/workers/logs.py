@@ -233,7 +233,6 @@ def open_log(path: Path) -> int:
 
 
 def log_folder(name: str) -> Path:
-    """Return the folder where the workers of a sweep on this machine write their logs."""
     return Path(platformdirs.user_log_path("kd-sweeps")) / name
 
 

@@ -61,7 +61,6 @@ class TaskRunner:
     def finished(
         self, kind: RunKind | None = None, *, role: str = "", prepared: str | None = None, method: str = ""
     ) -> Sequence[Finished]:
-        """Return the finished runs that match, in the order of the plan."""
         runs = [
             Finished(run=_run_of(job), facts=job.outcome.as_json(), artifacts=frozenset(job.outcome.blobs))
             for job in self._done(kind)

@@ -72,7 +72,6 @@ class Worker:
 
     @property
     def finished(self) -> int:
-        """How many tasks it has finished."""
         return self._attempts.finished
 
     def __enter__(self) -> "Worker":
@@ -134,7 +133,6 @@ class Worker:
         return True
 
     def _repair(self) -> None:
-        """Repair what dead workers left behind, once per lease interval."""
         if time.monotonic() < self._repair_at:
             return
         first, spec = self._repair_at < 0, self.backend.spec
