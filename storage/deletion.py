@@ -37,8 +37,7 @@ class Deleted:
 def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Deleted:
     """Remove the sweep and everything of its own. Studies of other sweeps and tools stay.
 
-    Raises:
-        SweepInUse: a task's lease is good, so a worker is probably alive; nothing was changed.
+    Raises SweepInUse while a lease is good, since a worker is probably alive; nothing was changed then.
     """
     refuse_if_in_use(engine, sweep)
     cancel(engine, sweep.id)
@@ -53,11 +52,7 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
 
 @retry_transient()
 def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
-    """Check that no lease on a task of the sweep is good.
-
-    Raises:
-        SweepInUse: there is one; says whose and for how long.
-    """
+    """Raise SweepInUse if a lease on a task of the sweep is good; it says whose and for how long."""
     query = (
         select(attempts.c.worker, tasks.c.key, (attempts.c.lease_until - database_now()).label("left"))
         .join(tasks, tasks.c.id == attempts.c.task_id)

@@ -1,26 +1,7 @@
-"""What can go wrong with a storage, each as one line; what to do next is a value, which `sweeps.hints` words.
-
-StorageError
-├── UrlError            the URL cannot name a storage (a usage error)
-├── Unreachable         the database does not answer, or refuses us
-│   └── StorageFull     it takes nothing more: its disk is full
-├── NotAStorage         it answers, but holds no kd-sweeps tables of this version
-├── SweepNotFound       no sweep of that name
-├── SpecConflict        a sweep of that name has another spec
-├── RevisionRefused     the plan of a sweep cannot be changed like this now
-├── SweepInUse          a sweep cannot be deleted while somebody works on it
-├── StudyMissing        an Optuna study or trial of the sweep was deleted
-├── StudyMixed          an Optuna study of the sweep holds trials of another tool that contradict it
-├── ParametersRefused   given parameters do not lie in the search space
-├── RecordBroken        a stored JSON value can no longer be read
-├── ArchiveBroken       a file is no archive of a sweep, or is damaged
-└── BlobCorrupt         stored bytes are missing, or are not what was stored
-"""
+"""What can go wrong with a storage, each as one line; what to do next is a value, which `sweeps.hints` words."""
 
 from dataclasses import dataclass
 from typing import Literal
-
-Action = Literal["cancel", "create", "delete", "launch", "reap", "report", "resume", "retry", "storage upgrade"]
 
 
 @dataclass(frozen=True)
@@ -33,16 +14,12 @@ class NextStep:
     """
 
     purpose: str
-    action: Action
+    action: Literal["cancel", "create", "delete", "launch", "reap", "report", "resume", "retry", "storage upgrade"]
     sweep: str = "NAME"
 
 
 class StorageError(Exception):
-    """The storage cannot do what was asked. The text says what and why.
-
-    Attributes:
-        next_steps: what may be done about it, best first.
-    """
+    """The storage cannot do what was asked, and says why. next_steps: what may be done about it, best first."""
 
     def __init__(self, text: str, *next_steps: NextStep) -> None:
         super().__init__(text)
@@ -50,7 +27,7 @@ class StorageError(Exception):
 
 
 class UrlError(StorageError):
-    """The URL is malformed, or names a kind of database that kd-sweeps does not use."""
+    """The URL is malformed, or names a kind of database that kd-sweeps does not use: a usage error."""
 
 
 class Unreachable(StorageError):
@@ -58,11 +35,7 @@ class Unreachable(StorageError):
 
 
 class StorageFull(Unreachable):
-    """The disk below the database is full. Reading still works.
-
-    Attributes:
-        fault: the text without what to type: for those who wait until there is room again.
-    """
+    """The disk below the database is full; reading still works. fault: the text without what to type."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"{fault}, and type the command again")

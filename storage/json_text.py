@@ -3,16 +3,12 @@
 import json
 from typing import Any
 
+# Of values within values. What we store has five; whatever walks through a value has to come to its end.
 MOST_LEVELS = 100
-"""Of values within values. What we store has five; whatever walks through a value has to come to its end."""
 
 
 def parse(text: str | bytes) -> Any:
-    """Return the value of a JSON text.
-
-    Raises:
-        ValueError: it is none, or is nested too deeply.
-    """
+    """Return the value of a JSON text; ValueError if it is none, or is nested too deeply."""
     try:
         value = json.loads(text)
     except RecursionError:
@@ -24,11 +20,7 @@ def parse(text: str | bytes) -> Any:
 
 
 def check_depth(value: Any) -> None:
-    """Check how deeply a value is nested.
-
-    Raises:
-        ValueError: more than MOST_LEVELS deep.
-    """
+    """Raise ValueError if a value is nested more than MOST_LEVELS deep."""
     level = [value]
     for _ in range(MOST_LEVELS):
         inner = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, (dict, list))]
@@ -38,5 +30,4 @@ def check_depth(value: Any) -> None:
 
 
 def too_deep() -> ValueError:
-    """Return the error that a value is nested too deeply."""
     return ValueError(f"it is nested more than {MOST_LEVELS} levels deep")

@@ -10,24 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 from uuid import uuid4
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    Dialect,
-    Double,
-    ForeignKey,
-    Index,
-    Integer,
-    Label,
-    LargeBinary,
-    MetaData,
-    PrimaryKeyConstraint,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
+import sqlalchemy as sa
 
 from storage import json_text
 from storage.errors import RecordBroken
@@ -47,18 +30,16 @@ LOST = "lost worker"
 UNREADABLE = "unreadable"
 
 
-class JsonText(TypeDecorator[Any]):
+class JsonText(sa.TypeDecorator[Any]):
     """JSON as text on every database: Postgres' own type refuses the NaN of a diverged training."""
 
-    impl = Text
+    impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Encode a value on its way into the database; None is SQL's NULL."""
+    def process_bind_param(self, value: Any, dialect: sa.Dialect) -> str | None:
         return None if value is None else json.dumps(value)
 
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Decode a value on its way out."""
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> Any:
         if value is None:
             return None
         try:
@@ -67,160 +48,155 @@ class JsonText(TypeDecorator[Any]):
             raise RecordBroken(f"a stored value is not JSON ({error}): {value[:60]!r}") from error
 
 
-metadata = MetaData()
+metadata = sa.MetaData()
 
-version_table = Table("kd_sweeps_schema", metadata, Column("version", Integer, primary_key=True))
+version_table = sa.Table("kd_sweeps_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
-sweeps = Table(
+sweeps = sa.Table(
     "sweeps",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("name", String(64), nullable=False, unique=True),
-    Column("revision", Integer, nullable=False),  # the latest; spec and fingerprint are those of it
-    Column("spec", JsonText, nullable=False),
-    Column("fingerprint", String(64), nullable=False),
-    Column("provenance", JsonText, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("repaired_at", Double),  # when a worker last looked for what dead ones left behind
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(64), nullable=False, unique=True),
+    sa.Column("revision", sa.Integer, nullable=False),  # the latest; spec and fingerprint are those of it
+    sa.Column("spec", JsonText, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("provenance", JsonText, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("repaired_at", sa.Double),  # when a worker last looked for what dead ones left behind
     # What its studies carry, since names can be given again: storage.studies.ownership
-    Column("identity", String(32), nullable=False, default=lambda: uuid4().hex),
+    sa.Column("identity", sa.String(32), nullable=False, default=lambda: uuid4().hex),
 )
-Index("sweeps_by_identity", sweeps.c.identity, unique=True)
+sa.Index("sweeps_by_identity", sweeps.c.identity, unique=True)
 
 # Names of studies that are about to be made, and for which sweep; a row is gone when the studies say it themselves.
-reserved_studies = Table(
+reserved_studies = sa.Table(
     "reserved_studies",
     metadata,
-    Column("study", String(256), primary_key=True),
-    Column("identity", String(32), nullable=False),
+    sa.Column("study", sa.String(256), primary_key=True),
+    sa.Column("identity", sa.String(32), nullable=False),
 )
 
 # What was planned, and when: the budget that an audit counts the tasks against. Rows are added, never changed.
-revisions = Table(
+revisions = sa.Table(
     "revisions",
     metadata,
-    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    Column("number", Integer, nullable=False),  # 1, and one more whenever tasks are added
-    Column("created_at", Double, nullable=False),
-    Column("fingerprint", String(64), nullable=False),
-    Column("spec", JsonText, nullable=False),
-    Column("planned", JsonText, nullable=False),  # how many tasks it added, by phase
-    Column("why", Text, nullable=False),
-    PrimaryKeyConstraint("sweep_id", "number"),
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),  # 1, and one more whenever tasks are added
+    sa.Column("created_at", sa.Double, nullable=False),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("spec", JsonText, nullable=False),
+    sa.Column("planned", JsonText, nullable=False),  # how many tasks it added, by phase
+    sa.Column("why", sa.Text, nullable=False),
 )
 
-phases = Table(
+phases = sa.Table(
     "phases",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    Column("name", String(128), nullable=False),
-    Column("stage", String(32), nullable=False),
-    Column("needs", JsonText, nullable=False),  # as `storage.queue.phases` writes them
-    Column("minimum", Integer, nullable=False),  # done tasks without which the phase has failed
-    Column("state", String(16), nullable=False),
-    Column("ordinal", Integer, nullable=False),
-    Column("closed_at", Double),
-    Column("reason", Text),
-    UniqueConstraint("sweep_id", "name"),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("name", sa.String(128), nullable=False),
+    sa.Column("stage", sa.String(32), nullable=False),
+    sa.Column("needs", JsonText, nullable=False),  # as `storage.queue.phases` writes them
+    sa.Column("minimum", sa.Integer, nullable=False),  # done tasks without which the phase has failed
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("closed_at", sa.Double),
+    sa.Column("reason", sa.Text),
+    sa.UniqueConstraint("sweep_id", "name"),
 )
 
-tasks = Table(
+tasks = sa.Table(
     "tasks",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    Column("phase_id", ForeignKey("phases.id", ondelete="CASCADE"), nullable=False),
-    Column("stage", String(32), nullable=False),
-    Column("key", String(128), nullable=False),
-    Column("ordinal", Integer, nullable=False),
-    Column("payload", JsonText, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("ready", Boolean, nullable=False),  # its phase is open
-    Column("priority", Integer, nullable=False),
-    Column("attempt", Integer, nullable=False),  # number of the latest attempt, the fencing token; 0 = none
-    Column(
-        "forgiven", Integer, key="retries_reset_at", nullable=False
-    ),  # attempts up to this number count against no cap any more
-    Column("revision", Integer, nullable=False),
-    Column("score", Double),
-    Column("outcome", JsonText),
-    Column("reason", Text),
-    Column("error_class", String(64)),
-    Column("started_at", Double),
-    Column("finished_at", Double),
-    UniqueConstraint("sweep_id", "key"),
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("phase_id", sa.ForeignKey("phases.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("stage", sa.String(32), nullable=False),
+    sa.Column("key", sa.String(128), nullable=False),
+    sa.Column("ordinal", sa.Integer, nullable=False),
+    sa.Column("payload", JsonText, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("ready", sa.Boolean, nullable=False),  # its phase is open
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),  # number of the latest attempt, the fencing token; 0 = none
+    # attempts up to this number count against no cap any more
+    sa.Column("forgiven", sa.Integer, key="retries_reset_at", nullable=False),
+    sa.Column("revision", sa.Integer, nullable=False),
+    sa.Column("score", sa.Double),
+    sa.Column("outcome", JsonText),
+    sa.Column("reason", sa.Text),
+    sa.Column("error_class", sa.String(64)),
+    sa.Column("started_at", sa.Double),
+    sa.Column("finished_at", sa.Double),
+    sa.UniqueConstraint("sweep_id", "key"),
 )
 # claim: the first row of this index, however many tasks there are
-Index("tasks_by_claim", tasks.c.sweep_id, tasks.c.state, tasks.c.ready, tasks.c.priority.desc(), tasks.c.id)
+sa.Index("tasks_by_claim", tasks.c.sweep_id, tasks.c.state, tasks.c.ready, tasks.c.priority.desc(), tasks.c.id)
 # closing: has any task of the phase not ended yet?
-Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state)
+sa.Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state)
 
-attempts = Table(
+attempts = sa.Table(
     "attempts",
     metadata,
-    Column("task_id", ForeignKey("tasks.id", ondelete="CASCADE"), nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("worker", String(128), nullable=False),
-    Column("host", String(128), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("state", String(16), nullable=False),
-    Column("lease_until", Double, nullable=False),
-    Column("started_at", Double, nullable=False),
-    Column("progress_at", Double),  # its latest step; None: written by an older version
-    Column("finished_at", Double),
-    Column("study", String(256)),
-    Column("trial_number", Integer),
-    Column("params", JsonText),
-    Column("retry_of", Integer),  # trial number of the attempt before
-    Column("told", Boolean, key="reported", nullable=False),  # to its trial, how it ended
-    Column("error_class", String(64)),
-    Column("reason", Text),
-    Column("trace", Text),  # the traceback of an attempt that failed
-    Column("log", Text),  # the end of what its worker logged and printed meanwhile
-    PrimaryKeyConstraint("task_id", "number"),
+    sa.Column("task_id", sa.ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("worker", sa.String(128), nullable=False),
+    sa.Column("host", sa.String(128), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("lease_until", sa.Double, nullable=False),
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("progress_at", sa.Double),  # its latest step; None: written by an older version
+    sa.Column("finished_at", sa.Double),
+    sa.Column("study", sa.String(256)),
+    sa.Column("trial_number", sa.Integer),
+    sa.Column("params", JsonText),
+    sa.Column("retry_of", sa.Integer),  # trial number of the attempt before
+    sa.Column("told", sa.Boolean, key="reported", nullable=False),  # to its trial, how it ended
+    sa.Column("error_class", sa.String(64)),
+    sa.Column("reason", sa.Text),
+    sa.Column("trace", sa.Text),  # the traceback of an attempt that failed
+    sa.Column("log", sa.Text),  # the end of what its worker logged and printed meanwhile
 )
-Index("attempts_by_lease", attempts.c.state, attempts.c.lease_until)
-Index("attempts_by_told", attempts.c.reported, attempts.c.state)
+sa.Index("attempts_by_lease", attempts.c.state, attempts.c.lease_until)
+sa.Index("attempts_by_told", attempts.c.reported, attempts.c.state)
 
 # Every worker that ever worked on a sweep. What it did stands in its attempts.
-workers = Table(
+workers = sa.Table(
     "workers",
     metadata,
-    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    Column("name", String(128), nullable=False),
-    Column("host", String(128), nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("provenance", JsonText, nullable=False),  # versions, processor, threads
-    Column("started_at", Double, nullable=False),
-    Column("seen_at", Double, nullable=False),
-    Column("ended_at", Double),
-    Column("reason", Text),  # why it ended, where something was wrong
-    PrimaryKeyConstraint("sweep_id", "name"),
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("host", sa.String(128), nullable=False),
+    sa.Column("pid", sa.Integer, nullable=False),
+    sa.Column("provenance", JsonText, nullable=False),  # versions, processor, threads
+    sa.Column("started_at", sa.Double, nullable=False),
+    sa.Column("seen_at", sa.Double, nullable=False),
+    sa.Column("ended_at", sa.Double),
+    sa.Column("reason", sa.Text),  # why it ended, where something was wrong
 )
 
-selections = Table(
+selections = sa.Table(
     "selections",
     metadata,
-    Column("sweep_id", ForeignKey("sweeps.id", ondelete="CASCADE"), nullable=False),
-    Column("name", String(128), nullable=False),
-    Column("value", JsonText, nullable=False),
-    Column("created_at", Double, nullable=False),
-    PrimaryKeyConstraint("sweep_id", "name"),
+    sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("name", sa.String(128), primary_key=True),
+    sa.Column("value", JsonText, nullable=False),
+    sa.Column("created_at", sa.Double, nullable=False),
 )
 
-blobs = Table(
+blobs = sa.Table(
     "blobs",
     metadata,
-    Column("digest", String(64), primary_key=True),  # SHA-256 of the bytes, lower-case hex
-    Column("bytes", LargeBinary, nullable=False),
-    Column("size", Integer, nullable=False),
-    Column("stored_at", Double, nullable=False),  # by the last who stored it: a deletion spares what is in use
+    sa.Column("digest", sa.String(64), primary_key=True),  # SHA-256 of the bytes, lower-case hex
+    sa.Column("bytes", sa.LargeBinary, nullable=False),
+    sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("stored_at", sa.Double, nullable=False),  # by the last who stored it: a deletion spares what is in use
 )
 
 
-def columns_of(kind: type[Any], table: Table, *, but: Collection[str] = ()) -> list[Label[Any]]:
+def columns_of(kind: type[Any], table: sa.Table, *, but: Collection[str] = ()) -> list[sa.Label[Any]]:
     """Return the columns of a table that a class of rows has fields for, but those of these names."""
     names = [field.name for field in fields(kind) if field.name in table.c and field.name not in but]
     return [table.c[name].label(name) for name in names]
@@ -266,11 +242,6 @@ class PhaseRecord:
     reason: str | None
     closed_at: float | None
     counts: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        """Return how many tasks the phase has."""
-        return sum(self.counts.values())
 
 
 @dataclass(frozen=True)

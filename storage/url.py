@@ -1,8 +1,4 @@
-"""Resolve the storage from a flag, the environment or the default, as one checked URL.
-
-SQLite for one machine, Postgres for several. Passwords are shown only by `plain`, which exists to hand the
-URL to a child process through its environment.
-"""
+"""Resolve the storage from a flag, the environment or the default, as one checked URL."""
 
 import ipaddress
 import json
@@ -26,13 +22,8 @@ _POSTGRES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg
 def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> URL:
     """Return the storage to use: the flag, else KD_SWEEPS_STORAGE, else OPTUNA_STORAGE, else a file here.
 
-    OPTUNA_STORAGE counts because the `optuna` command reads it: both tools then agree without a flag.
-
-    Returns:
-        URL with the driver named: `sqlite` or `postgresql+psycopg`. A relative SQLite path stays relative.
-
-    Raises:
-        UrlError: malformed, another kind of database, or SQLite in memory.
+    OPTUNA_STORAGE counts because the `optuna` command reads it: both tools then agree without a flag. The URL names its
+    driver, `sqlite` or `postgresql+psycopg`; a relative SQLite path stays relative. Raises UrlError.
     """
     named = {
         "--storage": flag,
@@ -60,10 +51,8 @@ def has_password(url: URL) -> bool:
 def without_passwords(text: str, url: URL | None, *, first: int | None = None, last: int | None = None) -> str:
     """Return a text in which the passwords of the URL, and of every URL that stands in it, read ***.
 
-    Args:
-        url: None: there is none whose password is known.
-        first, last: only so many of its characters are wanted, from its beginning or its end. It is cut once the known
-            passwords are out: half of one would not be found.
+    first, last: only so many of its characters are wanted, from its beginning or its end. It is cut once the known
+    passwords are out: half of one would not be found.
     """
     known = [url.password, *(url.query.get(name) for name in _SECRETS)] if url is not None else []
     for secret in known:
@@ -93,11 +82,7 @@ def absolute(url: URL) -> URL:
 
 
 def sqlite_path(url: URL) -> Path:
-    """Return the file behind an SQLite URL.
-
-    Raises:
-        UrlError: the URL names no file.
-    """
+    """Return the file behind an SQLite URL; UrlError if it names none."""
     if not url.database:
         raise UrlError(f"{masked(url)} names no file; {ALLOWED}")
     return Path(url.database)

@@ -33,7 +33,6 @@ class StageAudit:
 
     @property
     def accounted(self) -> int:
-        """Return how many tasks of the stage are there, in any state."""
         return self.done + self.failed + self.cancelled + self.skipped + self.waiting + self.running
 
 
@@ -48,12 +47,10 @@ class Audit:
 
     @property
     def planned(self) -> int:
-        """Return how many tasks of all stages were planned."""
         return sum(stage.planned for stage in self.stages)
 
     @property
     def accounted(self) -> int:
-        """Return how many tasks of all stages are there."""
         return sum(stage.accounted for stage in self.stages)
 
 
@@ -62,9 +59,8 @@ def judge(
 ) -> Audit:
     """Count and compare all rows of a sweep. `sweeps.plan.audit` adds what the plan, made again, says of them.
 
-    Args:
-        edited: what else is wrong with a task, by its key; several may share it. replanned: what else is wrong with the
-            plan. Both are told where nothing is found here: one cause, one line.
+    edited: what else is wrong with a task, by its key; several may share it. replanned: what else is wrong with the
+    plan. Both are told where nothing is found here: one cause, one line.
     """
     tasks, edited = checks.AuditedTasks(rows), edited or {}
     faults = {

@@ -42,7 +42,6 @@ class AuditedTasks:
     """
 
     def __init__(self, rows: Rows) -> None:
-        """See `storage.audit.rows.read_rows`."""
         self._rows = rows
         self._by_key = {task.key: task for task in rows.tasks}
         self.attempts: dict[int, list[AttemptRow]] = defaultdict(list)
@@ -55,7 +54,6 @@ class AuditedTasks:
         self.vanished = self._vanished()
 
     def of(self, key: str) -> list[AttemptRow]:
-        """Return the attempts at the task of that key; none, if there is no such task."""
         task = self._by_key.get(key)
         return self.attempts[task.id] if task else []
 
@@ -74,7 +72,6 @@ class AuditedTasks:
         return attempt is not None and (attempt.study, attempt.trial_number) == (trial.study, trial.number)
 
     def fault(self, task: TaskRow) -> Finding | None:
-        """Return the first thing that is wrong with the task; None if nothing is."""
         text = self._state_fault(task) or self._attempts_fault(task) or self._retry_fault(task)
         if text is None and (finding := self._outcome_fault(task)) is not None:
             return finding
@@ -206,7 +203,6 @@ def is_unreported(attempt: AttemptRow, trial: TrialRow) -> bool:
 
 
 def _result(task: TaskRow) -> dict[str, Any] | None:
-    """Return the result that the task's trial has to show, if its outcome has one."""
     result = task.outcome.get("trial") if isinstance(task.outcome, dict) else None
     return result if isinstance(result, dict) else None
 
@@ -283,6 +279,6 @@ def unreadable_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Itera
 
 
 def trials_in_words(numbers: Sequence[Any]) -> str:
-    """Return the numbers in words: "trial 3", "trials 3, 4, 7"; of many only the first."""
+    """Return "trial 3", "trials 3, 4, 7"; of many only the first."""
     more = f" and {len(numbers) - _SHOWN} more" if len(numbers) > _SHOWN else ""
     return f"trial{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers[:_SHOWN]))}{more}"

@@ -1,21 +1,17 @@
-"""Read the snapshot that an audit judges, Optuna's tables included.
+"""Read the snapshot that an audit judges, Optuna's tables included; nothing here writes.
 
-Only the audit reads these tables; nothing here writes them. The columns are those of
-`optuna/storages/_rdb/models.py` in the schema version below; tables of any other version are refused.
-
-JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
+The columns are those of `optuna/storages/_rdb/models.py` in the schema version below; tables of any other version are
+refused. JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
 """
 
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Column, Connection, Double, Engine, Integer, MetaData, String, Table, Text, select, type_coerce
-from sqlalchemy.types import NullType
+from sqlalchemy import Column, Connection, Engine, Select, Table, Text, column, select, table, type_coerce
 
 from storage import json_text
 from storage.db.transaction import database_now, read
@@ -25,53 +21,21 @@ from storage.studies.space import OWNER, OWNER_ATTR, study_name
 from storage.tables import attempts, blobs, columns_of, phases, revisions, selections, sweeps, tasks
 from storage.url import masked
 
+R = TypeVar("R")
+
 TESTED_VERSION = "v3.2.0.a"  # of Optuna 5.0, as its table alembic_version has it
 FINISHED = ("COMPLETE", "PRUNED")
 
-# On Postgres an enum of Optuna's: what is read is text. It cannot be compared with text in SQL, only in Python.
-_Enum = NullType
-
-_metadata = MetaData()
-_alembic_version = Table("alembic_version", _metadata, Column("version_num", String))
-_studies = Table("studies", _metadata, Column("study_id", Integer), Column("study_name", String))
-_study_attrs = Table(
-    "study_user_attributes",
-    _metadata,
-    Column("study_id", Integer),
-    Column("key", String),
-    Column("value_json", Text),
-)
-_trials = Table(
-    "trials",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("number", Integer),
-    Column("study_id", Integer),
-    Column("state", _Enum),
-)
-_values = Table(
-    "trial_values",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("objective", Integer),
-    Column("value", Double),
-    Column("value_type", _Enum),
-)
-_params = Table(
-    "trial_params",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("param_name", String),
-    Column("param_value", Double),
-    Column("distribution_json", Text),
-)
-_attrs = Table(
-    "trial_user_attributes",
-    _metadata,
-    Column("trial_id", Integer),
-    Column("key", String),
-    Column("value_json", Text),
-)
+# Columns without types: what the driver gives is right. On Postgres state and value_type are enums of Optuna's, read as
+# text; they cannot be compared with text in SQL, only in Python.
+_alembic_version = table("alembic_version", column("version_num"))
+_studies = table("studies", column("study_id"), column("study_name"))
+_study_attrs = table("study_user_attributes", *map(column, ("study_id", "key", "value_json")))
+_trials = table("trials", *map(column, ("trial_id", "number", "study_id", "state")))
+_values = table("trial_values", *map(column, ("trial_id", "objective", "value", "value_type")))
+_params = table("trial_params", *map(column, ("trial_id", "param_name", "param_value", "distribution_json")))
+_attrs = table("trial_user_attributes", *map(column, ("trial_id", "key", "value_json")))
+_TEXTS = ("spec", "planned", "needs", "payload", "outcome", "params")  # columns of ours that hold JSON
 _BLOBS_AT_ONCE = 500  # names in one query
 
 
@@ -79,9 +43,7 @@ _BLOBS_AT_ONCE = 500  # names in one query
 class TrialRow:
     """One trial. `value` is None where there is none; `state` is RUNNING, COMPLETE, PRUNED, FAIL or WAITING.
 
-    Attributes:
-        ours: this package asked for it, not another tool.
-        task, attempt, retry_of: of such a trial the attempt that asked for it.
+    ours: this package asked for it, not another tool. task, attempt, retry_of: of such a trial the attempt that asked.
     """
 
     study: str
@@ -96,11 +58,9 @@ class TrialRow:
 
     @property
     def finished(self) -> bool:
-        """Return whether it counts as a result."""
         return self.state in FINISHED
 
     def __str__(self) -> str:
-        """Name the trial as a line of the audit does."""
         return f"trial {self.number} of study {self.study}"
 
 
@@ -110,15 +70,10 @@ def read_trials(
     """Return the trials of those of the named studies that are there, by study and in the order of their numbers.
 
     And the names that studies of other programs have by now, which are not read. Seven queries, however many trials.
-    Raises as `storage.db.transaction.read` does when a table is missing.
-
-    Raises:
-        NotAStorage: the tables are of a version that this was not tested with.
+    NotAStorage: the tables are of a version that this was not tested with.
     """
     _check_version(connection)
-    known = connection.execute(
-        select(_studies.c.study_id, _studies.c.study_name).where(_studies.c.study_name.in_(studies))
-    ).all()
+    known = connection.execute(select(_studies).where(_studies.c.study_name.in_(studies))).all()
     own: dict[int, dict[str, Any]] = {row.study_id: {} for row in known}
     for row in connection.execute(select(_study_attrs).where(_study_attrs.c.study_id.in_(own))):
         own[row.study_id][row.key] = _decoded(row.value_json)
@@ -209,8 +164,6 @@ class SpecRow:
 
 @dataclass(frozen=True)
 class PhaseRow:
-    """A phase. needs: as `storage.queue.phases` stores them."""
-
     name: str
     stage: str
     needs: Any
@@ -257,12 +210,9 @@ class AttemptRow:
 class Rows:
     """One moment of a sweep.
 
-    Attributes:
-        state: of the sweep: active, paused or cancelled.
-        phases, tasks: in plan order.
-        trials: by study; a study that is gone is not among them.
-        replaced: studies that are gone, and whose names another program's have by now.
-        blobs: length and SHA-256 of the bytes stored under each digest that an outcome names.
+    state: active, paused or cancelled. phases, tasks: in plan order. trials: by study; a study that is gone is not
+    among them. replaced: studies that are gone, and whose names another program's have by now. blobs: length and
+    SHA-256 of the bytes stored under each digest that an outcome names.
     """
 
     name: str
@@ -279,37 +229,36 @@ class Rows:
 
     @property
     def stages(self) -> dict[str, str]:
-        """Return the stage of each phase, by its name."""
         return {phase.name: phase.stage for phase in self.phases}
 
 
 def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Rows:
     """Return all rows of the sweep. A fixed number of queries, however many tasks; then the blobs, 500 at a time.
 
-    Args:
-        with_trials: False where there are no tables of Optuna: each study then counts as made again, without a trial.
-
-    Raises:
-        SweepNotFound: it was deleted meanwhile.
-        NotAStorage: a table of kd-sweeps or of Optuna is missing.
+    with_trials: False where there are no tables of Optuna: each study then counts as made again, without a trial.
+    SweepNotFound: it was deleted meanwhile. NotAStorage: a table of kd-sweeps or of Optuna is missing.
     """
-    with _snapshot(engine) as connection:
-        sweep = connection.execute(
-            select(
-                sweeps.c.name,
-                sweeps.c.state,
-                sweeps.c.revision,
-                _json(sweeps.c.spec),
-                sweeps.c.fingerprint,
-                sweeps.c.identity,
-            ).where(sweeps.c.id == sweep_id)
-        ).one_or_none()
+    with read(engine) as connection:  # on SQLite that is one moment already
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        plain = (sweeps.c.name, sweeps.c.state, sweeps.c.revision, sweeps.c.fingerprint, sweeps.c.identity)
+        sweep = connection.execute(select(*plain, _json(sweeps.c.spec)).where(sweeps.c.id == sweep_id)).one_or_none()
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
-        planned = _phases(connection, sweep_id)
-        task_rows = _tasks(connection, sweep_id)
-        specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None), *_revisions(connection, sweep_id)]
-        studies = {study_name(sweep.name, phase.stage) for phase in planned}
+        planned = select(*_columns(PhaseRow, phases)).where(phases.c.sweep_id == sweep_id)
+        phase_rows = _read(connection, PhaseRow, planned.order_by(phases.c.ordinal))
+        revised = select(*_columns(SpecRow, revisions)).where(revisions.c.sweep_id == sweep_id)
+        specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None)]
+        specs += _read(connection, SpecRow, revised.order_by(revisions.c.number))
+        own = tasks.c.sweep_id == sweep_id
+        named = (phases.c.name.label("phase"), phases.c.state.label("phase_state"))
+        tried = select(*_columns(TaskRow, tasks), *named).join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
+        task_rows = _read(connection, TaskRow, tried.where(own).order_by(tasks.c.ordinal))
+        lapsed = (database_now() - attempts.c.lease_until).label("lapsed_s")
+        tries = select(*_columns(AttemptRow, attempts), lapsed).join(tasks, tasks.c.id == attempts.c.task_id)
+        tries = tries.where(own).order_by(attempts.c.task_id, attempts.c.number)
+        chosen = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
+        studies = {study_name(sweep.name, phase.stage) for phase in phase_rows}
         owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
         if with_trials:
             trials, replaced = read_trials(connection, studies, owner)
@@ -320,10 +269,10 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
             state=sweep.state,
             revision=sweep.revision,
             specs=specs,
-            phases=planned,
+            phases=phase_rows,
             tasks=task_rows,
-            attempts=_attempts(connection, sweep_id),
-            selections=_selections(connection, sweep_id),
+            attempts=_read(connection, AttemptRow, tries),
+            selections={row.name: _parsed(row.value) for row in connection.execute(chosen.order_by(selections.c.name))},
             trials=trials,
             replaced=replaced,
             blobs=_blobs(connection, sorted({digest for task in task_rows for _, digest in named_blobs(task)})),
@@ -336,66 +285,6 @@ def named_blobs(task: TaskRow) -> list[tuple[str, str]]:
     return [(what, str(digest)) for what, digest in named.items()] if isinstance(named, dict) else []
 
 
-@contextmanager
-def _snapshot(engine: Engine) -> Iterator[Connection]:
-    with read(engine) as connection:  # on SQLite that is one already
-        if engine.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield connection
-
-
-def _phases(connection: Connection, sweep_id: int) -> list[PhaseRow]:
-    query = select(phases.c.name, phases.c.stage, _json(phases.c.needs), phases.c.minimum)
-    query = query.where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
-    return [PhaseRow(row.name, row.stage, _parsed(row.needs), row.minimum) for row in connection.execute(query)]
-
-
-def _revisions(connection: Connection, sweep_id: int) -> list[SpecRow]:
-    query = select(revisions.c.number, _json(revisions.c.spec), revisions.c.fingerprint, _json(revisions.c.planned))
-    query = query.where(revisions.c.sweep_id == sweep_id).order_by(revisions.c.number)
-    return [
-        SpecRow(row.number, _parsed(row.spec), row.fingerprint, _parsed(row.planned))
-        for row in connection.execute(query)
-    ]
-
-
-def _tasks(connection: Connection, sweep_id: int) -> list[TaskRow]:
-    query = (
-        select(
-            *columns_of(TaskRow, tasks, but=("payload", "outcome")),
-            phases.c.name.label("phase"),
-            phases.c.state.label("phase_state"),
-            _json(tasks.c.payload),
-            _json(tasks.c.outcome),
-        )
-        .join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
-        .where(tasks.c.sweep_id == sweep_id)
-        .order_by(tasks.c.ordinal)
-    )
-    rows = [row._asdict() for row in connection.execute(query)]
-    return [TaskRow(**row | {"payload": _parsed(row["payload"]), "outcome": _parsed(row["outcome"])}) for row in rows]
-
-
-def _attempts(connection: Connection, sweep_id: int) -> list[AttemptRow]:
-    query = (
-        select(
-            *columns_of(AttemptRow, attempts, but=("params",)),
-            (database_now() - attempts.c.lease_until).label("lapsed_s"),
-            _json(attempts.c.params),
-        )
-        .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(tasks.c.sweep_id == sweep_id)
-        .order_by(attempts.c.task_id, attempts.c.number)
-    )
-    rows = [row._asdict() for row in connection.execute(query)]
-    return [AttemptRow(**row | {"params": _parsed(row["params"])}) for row in rows]
-
-
-def _selections(connection: Connection, sweep_id: int) -> dict[str, Any]:
-    query = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
-    return {row.name: _parsed(row.value) for row in connection.execute(query.order_by(selections.c.name))}
-
-
 def _blobs(connection: Connection, digests: list[str]) -> dict[str, tuple[int, str]]:
     stored = {}
     for start in range(0, len(digests), _BLOBS_AT_ONCE):
@@ -406,8 +295,17 @@ def _blobs(connection: Connection, digests: list[str]) -> dict[str, tuple[int, s
     return stored
 
 
-def _json(column: Column[Any]) -> Any:
-    return type_coerce(column, Text).label(column.name)
+def _columns(kind: type[Any], of: Table) -> list[Any]:
+    return [_json(of.c[label.name]) if label.name in _TEXTS else label for label in columns_of(kind, of)]
+
+
+def _read(connection: Connection, kind: type[R], query: Select[Any]) -> list[R]:
+    rows = (row._asdict() for row in connection.execute(query))
+    return [kind(**{name: _parsed(row[name]) if name in _TEXTS else row[name] for name in row}) for row in rows]
+
+
+def _json(stored: Column[Any]) -> Any:
+    return type_coerce(stored, Text).label(stored.name)
 
 
 def _parsed(text: str | None) -> Any:

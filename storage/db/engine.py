@@ -1,8 +1,4 @@
-"""One engine per process, the create lock, create and check the tables.
-
-A sweep has revisions and phases, a phase has tasks, a task has attempts. Times are seconds since 1970 by the database's
-clock (`storage.db.transaction`). The tasks are the budget, and the only arbiter of what is done.
-"""
+"""One engine per process, the create lock, create and check the tables."""
 
 import logging
 import math
@@ -27,17 +23,12 @@ if TYPE_CHECKING:
 
 
 def exist(engine: Engine) -> bool:
-    """Return whether the database holds our tables, of whichever version."""
     with read(engine) as connection:
         return sqlalchemy.inspect(connection).has_table(version_table.name)
 
 
 def create_tables(engine: Engine) -> None:
-    """Make what is missing. Run it inside `storage.db.engine.create_lock`.
-
-    Raises:
-        NotAStorage: tables of another version, or another program's tables under our names.
-    """
+    """Make what is missing, inside `create_lock`. NotAStorage: tables of another version, or of another program."""
     with write(engine) as connection:
         present = set(sqlalchemy.inspect(connection).get_table_names())
         if version_table.name not in present:
@@ -52,11 +43,7 @@ def create_tables(engine: Engine) -> None:
 
 
 def check(engine: Engine) -> None:
-    """Check that the database holds the tables of this version.
-
-    Raises:
-        NotAStorage: it holds none, or those of another version.
-    """
+    """Raise NotAStorage if the database does not hold the tables of this version."""
     with read(engine) as connection:
         version = stored_version(connection)
     if version < SCHEMA_VERSION:
@@ -67,11 +54,7 @@ def check(engine: Engine) -> None:
 
 
 def stored_version(connection: Connection) -> int:
-    """Return the version of the tables that are there, SCHEMA_VERSION or an older one.
-
-    Raises:
-        NotAStorage: there are none, or they are newer.
-    """
+    """Return the version of the tables that are there, SCHEMA_VERSION or older; NotAStorage if none, or newer."""
     has_tables = sqlalchemy.inspect(connection).has_table(version_table.name)
     version = connection.scalar(sqlalchemy.select(version_table.c.version)) if has_tables else None
     where = masked(connection.engine.url)
@@ -103,21 +86,12 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 @retry_transient(when=is_refused_for_now)
 def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
-    """Connect to the storage once, check that it is ours, and return its engine.
+    """Connect to the storage once, check that it is ours, and return its engine; NotAStorage, or Unreachable.
 
-    A server that is just starting or has no connection to spare is asked again; nothing else is, since at a
-    first call a closed port is more often a wrong URL.
-
-    Args:
-        url: from `storage.url.resolve`.
-        must_exist: False only for commands that make a storage: tables are then not looked for, and a missing
-            SQLite file is made.
-        read_only: for commands that only report: nothing can be written through this engine, and no file is
-            left beside the database.
-
-    Raises:
-        NotAStorage: nothing there, no database, no kd-sweeps tables, or another schema version.
-        Unreachable: no server, no access, wrong password.
+    A server that is just starting or has no connection to spare is asked again; nothing else is, since at a first call
+    a closed port is more often a wrong URL. must_exist: False only for commands that make a storage: tables are then
+    not looked for, and a missing SQLite file is made. read_only: nothing can be written through this engine, and no
+    file is left beside the database.
     """
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
@@ -125,7 +99,7 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
     engine = sqlalchemy.create_engine(url, **settings)
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "checkout", lambda *_: settings["creator"].check())
-    if url.get_backend_name() == "postgresql":
+    else:
         _refuse_sql_ascii(engine)
         _ping_idle_connections(engine)
     try:
@@ -141,7 +115,7 @@ def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -
 
 
 def _refuse_sql_ascii(engine: Engine) -> None:
-    """Refuse a database without an encoding when it is connected to: its driver gives bytes where text is stored."""
+    """Refuse a database without an encoding: its driver gives bytes where text is stored."""
 
     # Before SQLAlchemy's own listener, which asks for the version and fails on bytes.
     @event.listens_for(engine, "connect", insert=True)
@@ -176,7 +150,6 @@ def _ping_idle_connections(engine: Engine) -> None:
 
 
 def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) -> dict[str, Any]:
-    """Return the keyword arguments of `sqlalchemy.create_engine`."""
     if url.get_backend_name() == "sqlite":
         settings: dict[str, Any] = {"creator": sqlite_file.Connector(url, create=create, read_only=read_only)}
         if read_only:
@@ -194,11 +167,9 @@ def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) ->
 def create_lock(url: URL) -> Iterator[None]:
     """Let at most one process on any machine into the block: for making tables, studies and sweeps.
 
-    Five first starts at once, without it, all make the same tables: IntegrityError on both databases.
-
-    Raises:
-        StorageError: another process held it for CREATE_LOCK_TIMEOUT_S seconds.
-        Unreachable: no server, or no permission to write.
+    Five first starts at once, without it, all make the same tables: IntegrityError on both databases. Raises
+    StorageError
+    when another process held it for CREATE_LOCK_TIMEOUT_S seconds, Unreachable without a server or permission to write.
     """
     if url.get_backend_name() == "sqlite":
         with sqlite_file.file_lock(url, timeout_s=CREATE_LOCK_TIMEOUT_S):
@@ -218,11 +189,7 @@ def create_lock(url: URL) -> Iterator[None]:
 
 @contextmanager
 def lone_connection(url: URL) -> Iterator[Connection]:
-    """Give a connection to a Postgres server beside the pool, each statement for itself, closed at the end.
-
-    Raises:
-        Unreachable: no server, or no connection to spare.
-    """
+    """Give a connection to a Postgres server beside the pool, each statement for itself, or raise Unreachable."""
     arguments = _postgres_arguments(url, read_only=False)
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
     _refuse_sql_ascii(engine)

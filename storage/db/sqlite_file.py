@@ -18,13 +18,9 @@ BUSY_TIMEOUT_S = 60
 
 
 def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
-    """Find out, by looking only, that the file can be opened as asked.
+    """Check, by looking only, that the file can be opened as asked; NotAStorage or Unreachable if not.
 
     SQLite itself would make a missing file, and says "unable to open database file" about everything else.
-
-    Raises:
-        NotAStorage: nothing there, a directory, or a file of another kind.
-        Unreachable: no directory to put it in, or no permission.
     """
     path = sqlite_path(url)
     try:
@@ -64,7 +60,6 @@ class Connector:
         self._opened: tuple[int, int] | None = None
 
     def __call__(self) -> sqlite3.Connection:
-        """Return a new connection; SQLAlchemy calls this."""
         self.check()
         if self._create:
             _make_private(self._path)
@@ -119,12 +114,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
-    """Let at most one process on this machine into the block, by a lock file beside the database.
-
-    Raises:
-        StorageError: another process held it for `timeout_s` seconds.
-        Unreachable: the lock file cannot be made.
-    """
+    """Let at most one process on this machine into the block; StorageError after `timeout_s` seconds."""
     import filelock  # costs 60 ms, and only commands that create need it
 
     check_path(url, must_exist=False, read_only=False)
@@ -151,7 +141,7 @@ def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
 
 
 def _make_private(path: Path) -> None:
-    """Make a file that is missing, to be read and written by its owner alone; SQLite's side files are like it."""
+    """Make a missing file for its owner alone; SQLite's side files are like it."""
     with contextlib.suppress(OSError):  # it is there; or cannot be made, which SQLite will say
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 

@@ -4,7 +4,6 @@ Leases compare times of many machines, so only the database's clock counts.
 """
 
 import hashlib
-import json
 import logging
 import math
 import sqlite3
@@ -13,24 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-import sqlalchemy.exc
+import sqlalchemy as sa
 import tenacity
-from sqlalchemy import (
-    URL,
-    Column,
-    Connection,
-    Double,
-    Engine,
-    Row,
-    Select,
-    String,
-    Table,
-    Text,
-    cast,
-    literal,
-    select,
-    type_coerce,
-)
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -77,7 +60,6 @@ _NOT_NOW_TEXTS = (
 )
 # SQLite has no room for a page, or none for its side file (.db-shm), of which it says "disk I/O error" only.
 _FULL_SQLITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
-_FULL_SQLSTATE = "53100"
 _FEWER = "start fewer workers, or raise max_connections of the server, and type the command again"
 _ANOTHER = "or name another with --storage URL"
 _CURES = {
@@ -100,9 +82,9 @@ def is_transient(error: BaseException) -> bool:
     Follows `__cause__`, because Optuna and `translate` wrap the driver's error.
     """
     for cause in _causes(error):
-        if isinstance(cause, (sqlalchemy.exc.TimeoutError, sqlalchemy.exc.PendingRollbackError)):
+        if isinstance(cause, (sa.exc.TimeoutError, sa.exc.PendingRollbackError)):
             return True  # the pool's connections are all in use; ours was lost, and Optuna asked it once more
-        if isinstance(cause, sqlalchemy.exc.DBAPIError):
+        if isinstance(cause, sa.exc.DBAPIError):
             return _is_transient(cause)
     return False
 
@@ -116,10 +98,10 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__
 
 
-def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
+def _is_transient(error: sa.exc.DBAPIError) -> bool:
     if error.connection_invalidated:
         return True
-    if not isinstance(error, sqlalchemy.exc.OperationalError):
+    if not isinstance(error, sa.exc.OperationalError):
         return False
     if isinstance(error.orig, sqlite3.Error):  # operational is also a missing table or an unreadable file
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
@@ -128,40 +110,35 @@ def _is_transient(error: sqlalchemy.exc.DBAPIError) -> bool:
     return not lasting and not any(word in text for word in _LASTING_TEXTS)
 
 
-def is_full(error: BaseException) -> bool:
-    """Return whether the disk below the database is full: once there is space again, all goes on."""
-    return any(isinstance(cause, StorageFull) for cause in _causes(error))
-
-
 def is_transient_or_full(error: BaseException) -> bool:
     """Return whether waiting may help: as `is_transient` says, or once there is room on the disk."""
-    return is_transient(error) or is_full(error)
+    return is_transient(error) or any(isinstance(cause, StorageFull) for cause in _causes(error))
 
 
-def _is_full(error: sqlalchemy.exc.DBAPIError) -> bool:
+def _is_full(error: sa.exc.DBAPIError) -> bool:
     if isinstance(error.orig, sqlite3.Error):
         return getattr(error.orig, "sqlite_errorcode", 0) in _FULL_SQLITE
-    return getattr(error.orig, "sqlstate", None) == _FULL_SQLSTATE
+    return getattr(error.orig, "sqlstate", None) == "53100"
 
 
 def is_refused_for_now(error: BaseException) -> bool:
     """Return whether a server is there and can take us later. A closed port may as well be a wrong URL."""
     for cause in _causes(error):
-        if isinstance(cause, sqlalchemy.exc.OperationalError):
+        if isinstance(cause, sa.exc.OperationalError):
             by_state = getattr(cause.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
             text = str(cause.orig).lower()
             return cause.connection_invalidated or by_state or any(word in text for word in _NOT_NOW_TEXTS)
     return False
 
 
-def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
+def translate(error: sa.exc.SQLAlchemyError, url: sa.URL) -> Exception:
     """Return the same fault as one line for a user; what can only be a bug of kd-sweeps stays as it is."""
     where = masked(url)
-    if isinstance(error, sqlalchemy.exc.TimeoutError):
+    if isinstance(error, sa.exc.TimeoutError):
         return Unreachable(f"cannot use {where}: every connection of this process is waiting for it; {_cure('', url)}")
-    if isinstance(error, sqlalchemy.exc.PendingRollbackError):
+    if isinstance(error, sa.exc.PendingRollbackError):
         return Unreachable(f"cannot use {where}: the connection was lost; {_cure('', url)}")
-    if not isinstance(error, sqlalchemy.exc.DBAPIError):
+    if not isinstance(error, sa.exc.DBAPIError):
         return error
     reason = first_line(error)
     lowered = reason.lower()
@@ -174,18 +151,18 @@ def translate(error: sqlalchemy.exc.SQLAlchemyError, url: URL) -> Exception:
         return StorageError(
             f"{where} does not allow this: {reason}; let this user write there, and type the command again, {_ANOTHER}"
         )
-    if isinstance(error, sqlalchemy.exc.DataError) and "too big" in lowered:
+    if isinstance(error, sa.exc.DataError) and "too big" in lowered:
         return StorageError(f"{where} cannot hold this: {reason}; one row of SQLite takes 1,000,000,000 bytes")
     if _is_full(error):
         full = "" if "full" in lowered or "space" in lowered else "the disk is full: "
         return StorageFull(f"cannot use {where}: {full}{reason}; free space there")
-    operational = isinstance(error, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError))
+    operational = isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError))
     if operational or error.connection_invalidated or "invalid connection option" in lowered:
         return Unreachable(f"cannot use {where}: {reason}; {_cure(lowered, url)}")
     return error
 
 
-def _cure(lowered: str, url: URL) -> str:
+def _cure(lowered: str, url: sa.URL) -> str:
     for words, cure in _CURES.items():
         if words in lowered:
             return cure.format(database=url.database)
@@ -194,8 +171,7 @@ def _cure(lowered: str, url: URL) -> str:
     return f"check that it is up, and type the command again, {_ANOTHER}"
 
 
-def first_line(error: sqlalchemy.exc.DBAPIError) -> str:
-    """Return the driver's own reason, in one line."""
+def first_line(error: sa.exc.DBAPIError) -> str:
     lines = [line.strip(" \t-") for line in str(error.orig).splitlines() if line.strip()]
     if not lines:
         return type(error.orig).__name__
@@ -209,13 +185,11 @@ def retry_transient(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that runs again, with backoff and jitter, while the fault is transient.
 
-    After the deadline the last fault comes through, or sooner inside `retry_deadline`. It never interrupts a try: one
-    that hangs may add its own time.
-
-    Args:
-        deadline_s: RETRY_FOR_S where it is None.
-        when: which faults; `is_transient_or_full` for what is done with a task at work. A user who types a command is
-            told of a full disk at once; a worker at night is not, and what it holds is worth a while.
+    After deadline_s (None: RETRY_FOR_S), or sooner inside `retry_deadline`, the last fault comes through. It never
+    interrupts a try: one that hangs may add its own time. `is_transient_or_full` is for what is done with a task at
+    work:
+    a user who types a command is told of a full disk at once; a worker at night is not, and what it holds is worth a
+    while.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
     seconds = RETRY_FOR_S if deadline_s is None else deadline_s
@@ -247,29 +221,25 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
     if tries & (tries - 1):  # log the 1st, 2nd, 4th, 8th ...: a minute of it is six lines, not thirty
         return
     error = state.outcome.exception() if state.outcome else None
-    text = first_line(error) if isinstance(error, sqlalchemy.exc.DBAPIError) else str(error)
+    text = first_line(error) if isinstance(error, sa.exc.DBAPIError) else str(error)
     _log.warning("database fault, trying again (%d): %s", tries, text)
 
 
 _OUTCOME = "outcome"
 
 
-def outcome_is_readable(connection: Connection, outcome: str | None) -> bool:
+def outcome_is_readable(connection: sa.Connection, outcome: str | None) -> bool:
     """Return whether the outcome of a done task can be read, and every blob that it names under "blobs"."""
     if outcome is None or not _is_json(outcome):
         return False
-    value = json.loads(outcome)
+    value = json_text.parse(outcome)
     named = value.get("blobs", {}) if isinstance(value, dict) else None
     return isinstance(named, dict) and all(_is_stored(connection, str(digest)) for digest in named.values())
 
 
 @contextmanager
-def explain_corruption(connection: Connection, sweep_id: int | None = None) -> Iterator[None]:
-    """Let an error out of the block say which value it is, of one sweep or of all.
-
-    Raises:
-        RecordBroken: with the task, phase or sweep, and what to do next.
-    """
+def explain_corruption(connection: sa.Connection, sweep_id: int | None = None) -> Iterator[None]:
+    """Let RecordBroken say which value of a task, phase or sweep it is, of one sweep or all, and what to do next."""
     try:
         yield
     except RecordBroken as error:
@@ -285,8 +255,8 @@ def explain_corruption(connection: Connection, sweep_id: int | None = None) -> I
         raise
 
 
-def _values(connection: Connection, sweep_id: int | None) -> Iterator[Row[Any]]:
-    revision = literal("revision ") + cast(revisions.c.number, String)
+def _values(connection: sa.Connection, sweep_id: int | None) -> Iterator[sa.Row[Any]]:
+    revision = sa.literal("revision ") + sa.cast(revisions.c.number, sa.String)
     for query in (
         _texts("spec", sweeps.c.spec, sweeps.c.name),
         _texts("provenance", sweeps.c.provenance, sweeps.c.name),
@@ -301,13 +271,11 @@ def _values(connection: Connection, sweep_id: int | None) -> Iterator[Row[Any]]:
         yield from connection.execute(query if sweep_id is None else query.where(sweeps.c.id == sweep_id)).all()
 
 
-def _texts(what: str, column: Column[Any], of: Any) -> Select[Any]:
-    return select(
-        sweeps.c.name.label("sweep"),
-        of.label("of"),
-        literal(what).label("what"),
-        type_coerce(column, Text).label("text"),
-    ).select_from(sweeps)
+def _texts(what: str, column: sa.Column[Any], of: Any) -> sa.Select[Any]:
+    text = sa.type_coerce(column, sa.Text).label("text")
+    return sa.select(sweeps.c.name.label("sweep"), of.label("of"), sa.literal(what).label("what"), text).select_from(
+        sweeps
+    )
 
 
 def _is_json(text: str | None) -> bool:
@@ -318,14 +286,13 @@ def _is_json(text: str | None) -> bool:
     return True
 
 
-def _is_stored(connection: Connection, digest: str) -> bool:
-    data = connection.scalar(select(blobs.c.bytes).where(blobs.c.digest == digest))
+def _is_stored(connection: sa.Connection, digest: str) -> bool:
+    data = connection.scalar(sa.select(blobs.c.bytes).where(blobs.c.digest == digest))
     return data is not None and hashlib.sha256(data).hexdigest() == digest
 
 
 @contextmanager
-def write(engine: Engine) -> Iterator[Connection]:
-    """Give a connection inside one transaction: committed at the end, rolled back by an exception."""
+def write(engine: sa.Engine) -> Iterator[sa.Connection]:
     # BEGIN IMMEDIATE takes SQLite's write lock first: a transaction that reads and then writes would
     # otherwise fail at once, without waiting, when another process wrote in between.
     with _transaction(engine, sqlite_begin="BEGIN IMMEDIATE") as connection:
@@ -334,20 +301,20 @@ def write(engine: Engine) -> Iterator[Connection]:
 
 
 @contextmanager
-def read(engine: Engine) -> Iterator[Connection]:
+def read(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Give a connection for reading: on SQLite everything read is of one moment. Nothing is committed."""
     with _transaction(engine, sqlite_begin="BEGIN") as connection:
         yield connection
 
 
 @contextmanager
-def _transaction(engine: Engine, *, sqlite_begin: str) -> Iterator[Connection]:
+def _transaction(engine: sa.Engine, *, sqlite_begin: str) -> Iterator[sa.Connection]:
     try:
         with engine.connect() as connection:
             if engine.dialect.name == "sqlite":
                 connection.exec_driver_sql(sqlite_begin)
             yield connection
-    except sqlalchemy.exc.SQLAlchemyError as error:
+    except sa.exc.SQLAlchemyError as error:
         translated = translate(error, engine.url)
         if translated is error:
             raise
@@ -360,7 +327,7 @@ class database_now(FunctionElement[float]):
     On Postgres it moves on within a transaction: a writer that waited for a lock must not write an old time.
     """
 
-    type = Double()
+    type = sa.Double()
     inherit_cache = True
 
 
@@ -374,7 +341,7 @@ def _on_postgres(element: database_now, compiler: SQLCompiler, **kw: Any) -> str
     return "CAST(extract(epoch FROM clock_timestamp()) AS double precision)"
 
 
-def insert_into(connection: Connection, table: Table) -> "sqlite.Insert | postgresql.Insert":
+def insert_into(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an insert into `table` that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
     # Postgres' dialect takes 40 ms to import, a twentieth of `best`; on SQLite it is not needed.
     if connection.dialect.name == "sqlite":

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from uuid import uuid4
 
@@ -40,11 +40,8 @@ class Upgraded:
 def upgrade(url: URL) -> Upgraded:
     """Bring the storage to SCHEMA_VERSION. Whatever happens in between, it is the old or the new one, never half.
 
-    Raises:
-        NotAStorage: nothing there, no tables of kd-sweeps, or newer ones.
-        SweepInUse: a lease is good: a worker of the older version is probably alive.
-        StorageError: the copy cannot be written; nothing was changed.
-        Unreachable: no server, no access, or a table that another process keeps locked.
+    SweepInUse: a lease is good, so a worker of the older version is probably alive. StorageError: the copy cannot be
+    written. Unreachable: no server, no access, or a table that another process keeps locked.
     """
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=True, read_only=False)  # first: the lock would leave a file beside it
@@ -115,13 +112,9 @@ def _copied(url: URL, version: int) -> Iterator[Path | None]:
 
 def _free_name(path: Path, version: int) -> Path:
     """Return FILE.schema-2.db for FILE.db, or with a number behind it: an earlier copy stays."""
-    tries = (path.with_name(f"{path.stem}.schema-{version}{more}{path.suffix}") for more in _numbers())
+    numbers = chain([""], (f".{number}" for number in count(2)))
+    tries = (path.with_name(f"{path.stem}.schema-{version}{number}{path.suffix}") for number in numbers)
     return next(name for name in tries if not os.path.lexists(name))
-
-
-def _numbers() -> Iterator[str]:
-    yield ""
-    yield from (f".{number}" for number in count(2))
 
 
 def _copy(path: Path, copy: Path) -> None:
@@ -196,5 +189,5 @@ def _from_3(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+# By the version that a step starts from.
 _STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
-"""By the version that a step starts from."""

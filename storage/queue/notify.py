@@ -46,7 +46,6 @@ class Listener:
         """Forget what has come so far."""
 
     def reset_backoff(self) -> None:
-        """Look often again: there was work."""
         self._pause = _FIRST_S
 
     def wait(self, *, most_s: float) -> None:
@@ -89,12 +88,9 @@ class _PostgresListener(Listener):
 
 @contextmanager
 def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[Listener]:
-    """Give what hears the changes of one sweep.
+    """Give what hears the changes of one sweep; `stop` ends every wait.
 
     On Postgres it holds a connection of its own. Where none can be had, the worker looks by itself.
-
-    Args:
-        stop: ends every wait.
     """
     with ExitStack() as stack:
         listener = Listener(stop)

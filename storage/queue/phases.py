@@ -23,12 +23,7 @@ _LAG = "lag:"  # no phase: begins what the database stores of a lag
 
 @dataclass(frozen=True)
 class Dependency:
-    """An earlier phase that has to end first.
-
-    Attributes:
-        phase: its name.
-        after_any_end: whether a failed or skipped one will do as well; otherwise the waiting phase is skipped with it.
-    """
+    """An earlier phase that has to end first. after_any_end: a failed or skipped one will do as well."""
 
     phase: str
     after_any_end: bool = False
@@ -42,32 +37,25 @@ class Dependency:
 class StartLag:
     """What the tasks of a phase wait for: task i is ready once tasks 0 to i - lag of the phase have ended.
 
-    Whatever finishes first, task i then starts when the same earlier tasks have ended.
-
-    Attributes:
-        lag: >= 1; 1 is one after another.
-        first: the first `first` tasks wait for nothing.
+    Whatever finishes first, task i then starts when the same earlier tasks have ended. lag: >= 1; 1 is one after
+    another.
+    The first `first` tasks wait for nothing.
     """
 
     lag: int
     first: int = 0
 
     def stored(self) -> str:
-        """Return the text that the database holds among the needs."""
         return f"{_LAG}{self.lag}:{self.first}"
 
 
 def parse_dependencies(texts: Iterable[str]) -> list[Dependency]:
     """Return the needs that `Dependency.stored` wrote; a lag is none."""
-    return [
-        Dependency(text.removesuffix(_MARK), after_any_end=text.endswith(_MARK))
-        for text in texts
-        if not text.startswith(_LAG)
-    ]
+    needs = (text for text in texts if not text.startswith(_LAG))
+    return [Dependency(text.removesuffix(_MARK), after_any_end=text.endswith(_MARK)) for text in needs]
 
 
 def parse_lag(texts: Iterable[str]) -> StartLag | None:
-    """Return the lag that `StartLag.stored` wrote; None if there is none."""
     for text in texts:
         if text.startswith(_LAG):
             lag, first = text.removeprefix(_LAG).split(":")
@@ -76,12 +64,9 @@ def parse_lag(texts: Iterable[str]) -> StartLag | None:
 
 
 def close_if_over(connection: Connection, phase_id: int) -> bool:
-    """End the phase if none of its tasks is left, then open or skip what stood on it.
+    """End the phase if none of its tasks is left, then open or skip what stood on it; return whether it did.
 
-    Otherwise the tasks become ready that waited for the one that has just ended (`storage.queue.phases.StartLag`).
-
-    Returns:
-        Whether this call ended the phase.
+    Otherwise the tasks become ready that waited for the one that has just ended (`StartLag`).
     """
     # Two last tasks that end at once must not each see the other as still running: the second waits here,
     # and its next statement sees what the first committed.
@@ -124,7 +109,7 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
 
 
 def make_ready(connection: Connection, phase: Row[Any]) -> int:
-    """Make the tasks of an open phase ready: all of them, or those that its lag allows. Returns how many it made so."""
+    """Make the tasks of an open phase ready, all or those that its lag allows; return how many."""
     not_done = tasks.c.state.in_([state for state in TASK_STATES if state != "done"])  # for the index: few are left
     mine = tasks.c.phase_id == phase.id
     change = update(tasks).where(mine, not_done, tasks.c.ready.is_(False)).values(ready=True)
@@ -149,47 +134,33 @@ def _open(connection: Connection, phase: Row[Any]) -> None:
 
 
 def _end(connection: Connection, phase: Row[Any]) -> None:
-    counts: dict[str, int] = {
-        row.state: row.number
-        for row in connection.execute(
-            select(tasks.c.state, func.count().label("number"))
-            .where(tasks.c.phase_id == phase.id)
-            .group_by(tasks.c.state)
-        )
-    }
-    done, total = counts.get("done", 0), sum(counts.values())
-    state, reason = "closed", None
-    if done < phase.minimum:
-        state, reason = "failed", f"{done} of {total} done, {phase.minimum} needed"
-        first = connection.execute(
-            select(tasks.c.key, tasks.c.reason)
-            .where(tasks.c.phase_id == phase.id, tasks.c.state == "failed")
-            .order_by(tasks.c.id)
-            .limit(1)
-        ).one_or_none()
-        if first is not None:
-            reason += f"; {first.key}: {first.reason}"
-    connection.execute(
-        update(phases).where(phases.c.id == phase.id).values(state=state, reason=reason, closed_at=database_now())
-    )
+    mine = tasks.c.phase_id == phase.id
+    done: int = connection.scalar(select(func.count()).where(mine, tasks.c.state == "done")) or 0
+    if done >= phase.minimum:
+        _close(connection, phase, "closed", None)
+        return
+    total: int = connection.scalar(select(func.count()).where(mine)) or 0
+    reason = f"{done} of {total} done, {phase.minimum} needed"
+    failed = select(tasks.c.key, tasks.c.reason).where(mine, tasks.c.state == "failed").order_by(tasks.c.id).limit(1)
+    if (first := connection.execute(failed).one_or_none()) is not None:
+        reason += f"; {first.key}: {first.reason}"
+    _close(connection, phase, "failed", reason)
 
 
 def _skip(connection: Connection, phase: Row[Any], reason: str) -> None:
-    connection.execute(
-        update(phases).where(phases.c.id == phase.id).values(state="skipped", reason=reason, closed_at=database_now())
-    )
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.phase_id == phase.id, tasks.c.state == "waiting")
-        .values(state="skipped", reason=reason, finished_at=database_now())
-    )
+    _close(connection, phase, "skipped", reason)
+    waiting = update(tasks).where(tasks.c.phase_id == phase.id, tasks.c.state == "waiting")
+    connection.execute(waiting.values(state="skipped", reason=reason, finished_at=database_now()))
+
+
+def _close(connection: Connection, phase: Row[Any], state: str, reason: str | None) -> None:
+    values = {"state": state, "reason": reason, "closed_at": database_now()}
+    connection.execute(update(phases).where(phases.c.id == phase.id).values(values))
 
 
 def _has_unfinished(connection: Connection, phase_id: int) -> bool:
-    row = connection.execute(
-        select(tasks.c.id).where(tasks.c.phase_id == phase_id, tasks.c.state.in_(TASK_UNENDED)).limit(1)
-    ).first()
-    return row is not None
+    query = select(tasks.c.id).where(tasks.c.phase_id == phase_id, tasks.c.state.in_(TASK_UNENDED)).limit(1)
+    return connection.execute(query).first() is not None
 
 
 def _broken_reason(need: Row[Any]) -> str:

@@ -12,13 +12,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Row, Text, func, insert, select, type_coerce, update
 
+from storage import tables
 from storage.db.transaction import database_now, outcome_is_readable, retry_transient, write
 from storage.errors import NextStep, RevisionRefused, SpecConflict
 from storage.queue.notify import notify
 from storage.queue.phases import Dependency, StartLag, make_ready, open_what_can_start, root_reason
 from storage.tables import PHASE_ENDED, UNREADABLE, attempts, phases, revisions, sweeps, tasks
-from storage.tables import phases as phase_table
-from storage.tables import tasks as task_table
 from storage.url import masked
 
 
@@ -26,11 +25,8 @@ from storage.url import masked
 class PhasePlan:
     """A part of a stage that opens and closes together, such as "teachers:mnist".
 
-    Attributes:
-        needs: what has to end first.
-        minimum: how many done tasks make the phase a success. With fewer it has failed, and phases that need
-            it are skipped.
-        lag: what its own tasks wait for; None: for nothing.
+    needs: what has to end first. minimum: done tasks without which the phase has failed, and phases that need it are
+    skipped. lag: what its own tasks wait for.
     """
 
     name: str
@@ -62,20 +58,14 @@ def insert_sweep(
     phases: Sequence[PhasePlan],
     tasks: Sequence[TaskPlan],
 ) -> bool:
-    """Store a sweep. Returns False if it was there already, once with this fingerprint; nothing changed.
+    """Store a sweep; False if it was there already, once with this fingerprint, and nothing changed.
 
     Run it inside `storage.db.engine.create_lock`, after the studies were made: this row is the commit point.
-
-    Raises:
-        SpecConflict: a sweep of that name has another fingerprint.
-        ValueError: the plan contradicts itself.
+    SpecConflict: a sweep of that name has another fingerprint. ValueError: the plan contradicts itself.
     """
     with write(engine) as connection:
-        known = connection.scalars(
-            select(revisions.c.fingerprint)
-            .join(sweeps, sweeps.c.id == revisions.c.sweep_id)
-            .where(sweeps.c.name == name)
-        ).all()
+        of_name = select(revisions.c.fingerprint).join(sweeps, sweeps.c.id == revisions.c.sweep_id)
+        known = connection.scalars(of_name.where(sweeps.c.name == name)).all()
         if fingerprint in known:
             return False
         if known:
@@ -83,20 +73,9 @@ def insert_sweep(
                 f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name",
                 NextStep("to go on with the one that is there, type", "launch", name),
             )
-        sweep_id = connection.execute(
-            insert(sweeps)
-            .values(
-                name=name,
-                identity=identity,
-                revision=1,
-                spec=dict(spec),
-                fingerprint=fingerprint,
-                provenance=dict(provenance),
-                state="active",
-                created_at=database_now(),
-            )
-            .returning(sweeps.c.id)
-        ).scalar_one()
+        new = {"name": name, "identity": identity, "revision": 1, "state": "active", "created_at": database_now()}
+        stored = {"spec": dict(spec), "fingerprint": fingerprint, "provenance": dict(provenance)}
+        sweep_id = connection.execute(insert(sweeps).values(new | stored).returning(sweeps.c.id)).scalar_one()
         add_phases(connection, sweep_id, phases)
         add_revision(connection, sweep_id, number=1, spec=spec, fingerprint=fingerprint, why="created", tasks=tasks)
         open_what_can_start(connection, sweep_id)
@@ -104,30 +83,24 @@ def insert_sweep(
 
 
 def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan]) -> None:
-    """Add blocked phases after those that are there.
-
-    Raises:
-        ValueError: the plan contradicts itself, or those that are there.
-    """
-    there = select(phase_table.c.name, phase_table.c.ordinal).where(phase_table.c.sweep_id == sweep_id)
+    """Add blocked phases after those that are there; ValueError if the plan contradicts itself, or those."""
+    there = select(tables.phases.c.name, tables.phases.c.ordinal).where(tables.phases.c.sweep_id == sweep_id)
     known = {row.name: row.ordinal for row in connection.execute(there)}
     _check_phases(phases, known)
-    if phases:
-        connection.execute(
-            insert(phase_table),
-            [
-                {
-                    "sweep_id": sweep_id,
-                    "name": phase.name,
-                    "stage": phase.stage,
-                    "needs": [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else []),
-                    "minimum": phase.minimum,
-                    "state": "blocked",
-                    "ordinal": ordinal,
-                }
-                for ordinal, phase in enumerate(phases, start=max(known.values(), default=-1) + 1)
-            ],
-        )
+    rows = [
+        {
+            "sweep_id": sweep_id,
+            "name": phase.name,
+            "stage": phase.stage,
+            "needs": [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else []),
+            "minimum": phase.minimum,
+            "state": "blocked",
+            "ordinal": ordinal,
+        }
+        for ordinal, phase in enumerate(phases, start=max(known.values(), default=-1) + 1)
+    ]
+    if rows:
+        connection.execute(insert(tables.phases), rows)
 
 
 def add_revision(
@@ -140,50 +113,37 @@ def add_revision(
     why: str,
     tasks: Sequence[TaskPlan],
 ) -> None:
-    """Add tasks, and the row that says that they were planned. They are ready where their phase is open.
+    """Add tasks, ready where their phase is open, and the row that says that they were planned.
 
-    Raises:
-        ValueError: a task is planned twice, or in a phase that does not exist.
+    ValueError: a task is planned twice, or in a phase that does not exist.
     """
-    rows = connection.execute(select(phase_table).where(phase_table.c.sweep_id == sweep_id)).all()
-    phases = {phase.name: phase for phase in rows}
+    of_sweep = select(tables.phases).where(tables.phases.c.sweep_id == sweep_id)
+    phases = {phase.name: phase for phase in connection.execute(of_sweep)}
     _check_tasks(tasks, phases)
-    last = connection.scalar(select(func.max(task_table.c.ordinal)).where(task_table.c.sweep_id == sweep_id))
-    if tasks:
-        connection.execute(
-            insert(task_table),
-            [
-                {
-                    "sweep_id": sweep_id,
-                    "phase_id": phases[task.phase].id,
-                    "stage": phases[task.phase].stage,
-                    "key": task.key,
-                    "ordinal": ordinal,
-                    "payload": dict(task.payload),
-                    "state": "waiting",
-                    "ready": False,
-                    "priority": task.priority,
-                    "attempt": 0,
-                    "retries_reset_at": 0,
-                    "revision": number,
-                }
-                for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
-            ],
-        )
+    last = connection.scalar(select(func.max(tables.tasks.c.ordinal)).where(tables.tasks.c.sweep_id == sweep_id))
+    new = {"sweep_id": sweep_id, "revision": number, "state": "waiting", "ready": False}
+    none = {"attempt": 0, "retries_reset_at": 0}
+    rows = [
+        {
+            "phase_id": phases[task.phase].id,
+            "stage": phases[task.phase].stage,
+            "key": task.key,
+            "ordinal": ordinal,
+            "payload": dict(task.payload),
+            "priority": task.priority,
+        }
+        | new
+        | none
+        for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
+    ]
+    if rows:
+        connection.execute(insert(tables.tasks), rows)
     for name in {task.phase for task in tasks}:
         if phases[name].state == "open":
             make_ready(connection, phases[name])
-    connection.execute(
-        insert(revisions).values(
-            sweep_id=sweep_id,
-            number=number,
-            created_at=database_now(),
-            fingerprint=fingerprint,
-            spec=dict(spec),
-            planned=Counter(task.phase for task in tasks),
-            why=why,
-        )
-    )
+    plan = {"spec": dict(spec), "fingerprint": fingerprint, "planned": Counter(task.phase for task in tasks)}
+    row = {"sweep_id": sweep_id, "number": number, "created_at": database_now(), "why": why}
+    connection.execute(insert(revisions).values(row | plan))
 
 
 def _check_phases(phases: Sequence[PhasePlan], known: Collection[str]) -> None:
@@ -219,14 +179,10 @@ def extend(
 ) -> None:
     """Add tasks to a sweep, whose spec is from now on `spec`. A phase that had closed opens again.
 
-    Args:
-        revision: the one that the tasks were planned on.
-        phases: new ones, for some of the tasks; they stand after all others.
-        while_open: phases that take more tasks only before they have closed, since a selection was made then.
-
-    Raises:
-        RevisionRefused: another revision came in between; the sweep is cancelled; a phase takes no more tasks.
-        ValueError: the plan contradicts itself, or what is stored.
+    revision: the one that the tasks were planned on. phases: new ones, which stand after all others. while_open: phases
+    that take more tasks only before they have closed, since a selection was made then. RevisionRefused: another
+    revision came in between; the sweep is cancelled; a phase takes no more tasks. ValueError: the plan contradicts
+    itself, or what is stored.
     """
     number, touched, tries = revision + 1, {task.phase for task in tasks}, 0
 
@@ -257,19 +213,11 @@ def extend(
 def retry(
     engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = (), leave: Collection[str] = ()
 ) -> list[str]:
-    """Let failed and skipped tasks wait again, and reset their retry counters.
+    """Let failed and skipped tasks wait again, and reset their retry counters; return their keys, oldest first.
 
-    A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done.
-
-    Args:
-        then: tasks to add, if anything is tried again: what has to be done once more afterwards.
-        leave: keys of failed tasks that would fail again.
-
-    Returns:
-        The keys of the tasks that wait again, oldest first; none = nothing else had failed, nothing was changed.
-
-    Raises:
-        RevisionRefused: another revision came in between, or the sweep is cancelled.
+    A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done. then:
+    tasks to add, if anything is tried again: what has to be done once more afterwards. leave: keys of failed tasks that
+    would fail again. RevisionRefused: another revision came in between, or the sweep is cancelled.
     """
     with write(engine) as connection:
         # The phases first: none can fail from here on, and skip tasks that would not be among those found.
@@ -304,7 +252,6 @@ def retry(
 
 
 def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: Collection[str]) -> None:
-    """Make an ended phase ready for more tasks, or refuse."""
     if phase.state in ("failed", "skipped"):
         how = "failed" if phase.state == "failed" else "was skipped"
         raise RevisionRefused(
@@ -338,20 +285,9 @@ def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
 
 
 def _reset(connection: Connection, task: Row[Any]) -> None:
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.id == task.id)
-        .values(
-            state="waiting",
-            retries_reset_at=task.attempt,
-            score=None,
-            outcome=None,
-            reason=None,
-            error_class=None,
-            started_at=None,
-            finished_at=None,
-        )
-    )
+    empty = dict.fromkeys(("score", "outcome", "reason", "error_class", "started_at", "finished_at"))
+    waiting = {"state": "waiting", "retries_reset_at": task.attempt}
+    connection.execute(update(tasks).where(tasks.c.id == task.id).values(waiting | empty))
     if task.state == "done":
         connection.execute(
             update(attempts)

@@ -10,9 +10,10 @@ attempt has begun: the caller has lost its lease, drops its result and goes on. 
 never tested: a lapsed lease that was not taken (a laptop that slept) is still good.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, exists, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, func, insert, select, update
 
 from storage.db import transaction
 from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, is_transient_or_full, read, retry_transient, write
@@ -22,31 +23,24 @@ from storage.queue.workers import note_seen
 from storage.tables import LOST, TaskRecord, attempts, phases, sweeps, tasks
 
 
-def end_attempt(
-    connection: Connection,
-    task_id: int,
-    number: int,
-    *,
-    state: str,
-    error_class: str | None,
-    reason: str,
-    cap: int | None,
-    only_if_lapsed: bool = False,
-    trace: str | None = None,
-    log: str | None = None,
+@dataclass(frozen=True)
+class _Ending:
+    """How an attempt ends. error_class: each is counted for itself; None: nothing went wrong. log: None: as renewed."""
+
+    state: str
+    error_class: str | None
+    reason: str
+    trace: str | None = None
+    log: str | None = None
+
+
+def _end(
+    connection: Connection, task_id: int, number: int, ending: _Ending, *, cap: int | None, only_if_lapsed: bool = False
 ) -> bool:
     """End a running attempt; its task waits again, or has failed when `cap` attempts ended like this one.
 
-    The task row is locked first, as `finish` does: the second process finds nothing left to change.
-
-    Args:
-        error_class: what ended it; each class is counted for itself. None = nothing went wrong.
-        cap: None = the task waits again whatever came before.
-        only_if_lapsed: leave an attempt alone whose lease is still good.
-        trace: the traceback. log: the end of what was logged meanwhile; None leaves what a renewal stored.
-
-    Returns:
-        False: that attempt is not running (any more), or its lease is good; nothing changed.
+    The task row is locked first, as `finish` does: the second process finds nothing left to change. False: that attempt
+    is not running any more, or, with only_if_lapsed, its lease is good.
     """
     task = connection.execute(
         select(tasks.c.phase_id, tasks.c.sweep_id)
@@ -55,43 +49,27 @@ def end_attempt(
     ).one_or_none()
     if task is None:
         return False
-    lapsed = [attempts.c.lease_until < database_now()] if only_if_lapsed else []
-    ended = connection.execute(
-        update(attempts)
-        .where(attempts.c.task_id == task_id, attempts.c.number == number, attempts.c.state == "running", *lapsed)
-        .values(
-            state=state,
-            error_class=error_class,
-            reason=reason,
-            finished_at=database_now(),
-            trace=trace,
-            log=attempts.c.log if log is None else log,
-        )
-    )
-    if ended.rowcount == 0:
+    values = {name: value for name, value in vars(ending).items() if name != "log" or value is not None}
+    ended = update(attempts).where(*_at_work(task_id, number)).values(values | {"finished_at": database_now()})
+    if only_if_lapsed:
+        ended = ended.where(attempts.c.lease_until < database_now())
+    if connection.execute(ended).rowcount == 0:
         return False
-    if cap is None or _ended_so(connection, task_id, error_class) < cap:
-        connection.execute(update(tasks).where(tasks.c.id == task_id).values(state="waiting", started_at=None))
+    task_row = update(tasks).where(tasks.c.id == task_id)
+    if cap is None or _ended_so(connection, task_id, ending.error_class) < cap:
+        connection.execute(task_row.values(state="waiting", started_at=None))
         notify(connection, task.sweep_id)
         return True
-    connection.execute(
-        update(tasks)
-        .where(tasks.c.id == task_id)
-        .values(state="failed", error_class=error_class, reason=reason, finished_at=database_now())
-    )
+    why = {"error_class": ending.error_class, "reason": ending.reason}
+    connection.execute(task_row.values(why | {"state": "failed", "finished_at": database_now()}))
     close_if_over(connection, task.phase_id)
     return True
 
 
 def _ended_so(connection: Connection, task_id: int, error_class: str | None) -> int:
-    return connection.execute(
-        select(func.count())
-        .select_from(attempts)
-        .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(
-            tasks.c.id == task_id, attempts.c.number > tasks.c.retries_reset_at, attempts.c.error_class == error_class
-        )
-    ).scalar_one()
+    counted = (attempts.c.number > tasks.c.retries_reset_at, attempts.c.error_class == error_class)
+    of_task = select(func.count()).join_from(attempts, tasks, tasks.c.id == attempts.c.task_id)
+    return connection.execute(of_task.where(tasks.c.id == task_id, *counted)).scalar_one()
 
 
 Reaped = tuple[str, int, str]  # task key, attempt number, worker
@@ -99,28 +77,20 @@ Reaped = tuple[str, int, str]  # task key, attempt number, worker
 
 @retry_transient(when=is_transient_or_full)
 def reap(
-    engine: Engine,
-    sweep_id: int,
-    *,
-    cap: int | None,
-    lease_s: float | None = None,
-    lapsed_before: float | None = None,
+    engine: Engine, sweep_id: int, *, cap: int | None, lease_s: float | None = None, lapsed_before: float | None = None
 ) -> list[Reaped]:
     """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` lost workers.
 
-    Any process may do this at any time; of several at once, one gets each attempt.
-
-    Args:
-        lease_s: how long a lease lasts. One that seems to last longer is cut to this: the database's clock was set
-            back, and a dead worker would keep its task until the clock is where it was.
-        lapsed_before: leave those alone whose lease was good then, in seconds since 1970 by the database's clock.
+    Any process may do this at any time; of several at once, one gets each attempt. lease_s: how long a lease lasts. One
+    that seems to last longer is cut to this: the database's clock was set back, and a dead worker would keep its task
+    until the clock is where it was. lapsed_before: leave those alone whose lease was good then, in seconds since 1970.
     """
     if lease_s is not None:
         _shorten(engine, sweep_id, lease_s)
     lapsed = _running().where(tasks.c.sweep_id == sweep_id, attempts.c.lease_until < database_now())
     if lapsed_before is not None:
         lapsed = lapsed.where(attempts.c.lease_until < lapsed_before)
-    return _take_back(engine, lapsed, cap=cap, only_if_lapsed=True, why="its lease lapsed")
+    return _take_back(engine, lapsed, "its lease lapsed", cap=cap, only_if_lapsed=True)
 
 
 def _shorten(engine: Engine, sweep_id: int, lease_s: float) -> None:
@@ -139,13 +109,8 @@ def _shorten(engine: Engine, sweep_id: int, lease_s: float) -> None:
 
 @retry_transient()
 def reap_worker(engine: Engine, worker: str, *, cap: int | None, log: str | None = None) -> list[Reaped]:
-    """End the attempts of one worker at once, which is known to be dead: its parent saw it die.
-
-    Args:
-        log: the end of what it logged and printed.
-    """
-    of_worker = _running().where(attempts.c.worker == worker)
-    return _take_back(engine, of_worker, cap=cap, only_if_lapsed=False, why="its process died", log=log)
+    """End the attempts of a worker that is known to be dead: its parent saw it die. log: the end of its log."""
+    return _take_back(engine, _running().where(attempts.c.worker == worker), "its process died", cap=cap, log=log)
 
 
 def _running() -> Select[int, int, str, str]:
@@ -160,29 +125,20 @@ def _running() -> Select[int, int, str, str]:
 def _take_back(
     engine: Engine,
     rows: Select[int, int, str, str],
+    why: str,
     *,
     cap: int | None,
-    only_if_lapsed: bool,
-    why: str,
+    only_if_lapsed: bool = False,
     log: str | None = None,
 ) -> list[Reaped]:
     with read(engine) as connection:
         running = connection.execute(rows).all()
     reaped = []
     for task_id, number, key, worker in running:
+        ending = _Ending("lost", LOST, f"{LOST} {worker}: {why}", log=log)
         # One transaction each: locks on tasks of several phases at once could deadlock with a finish.
         with write(engine) as connection:
-            if end_attempt(
-                connection,
-                task_id,
-                number,
-                state="lost",
-                error_class=LOST,
-                reason=f"{LOST} {worker}: {why}",
-                cap=cap,
-                only_if_lapsed=only_if_lapsed,
-                log=log,
-            ):
+            if _end(connection, task_id, number, ending, cap=cap, only_if_lapsed=only_if_lapsed):
                 reaped.append((key, number, worker))
     return reaped
 
@@ -192,9 +148,6 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
     """Claim the best ready task for `lease_s` seconds; None when nothing can start now.
 
     If the connection is lost after the commit, the claim is lost with it: its lease lapses and it is reaped.
-
-    Args:
-        worker: unique name of the claiming process.
     """
     is_active = exists().where(sweeps.c.id == sweep_id, sweeps.c.state == "active")
     best = (
@@ -221,21 +174,9 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
             .limit(1)
         ).one_or_none()
         retry_of = earlier.trial_number if earlier else None
-        connection.execute(
-            insert(attempts).values(
-                task_id=row.id,
-                number=row.attempt,
-                worker=worker,
-                host=host,
-                pid=pid,
-                state="running",
-                lease_until=database_now() + lease_s,
-                started_at=database_now(),
-                progress_at=database_now(),
-                retry_of=retry_of,
-                reported=False,
-            )
-        )
+        times = {"lease_until": database_now() + lease_s, "started_at": database_now(), "progress_at": database_now()}
+        values = {"task_id": row.id, "number": row.attempt, "state": "running", "retry_of": retry_of, "reported": False}
+        connection.execute(insert(attempts).values(values | times | {"worker": worker, "host": host, "pid": pid}))
     return TaskRecord(
         id=row.id,
         sweep_id=sweep_id,
@@ -255,24 +196,18 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
 def save_trial(engine: Engine, claim: TaskRecord, *, study: str, number: int, params: dict[str, Any]) -> bool:
     """Note which trial records this attempt, and with which parameters. False: the lease was lost."""
     with write(engine) as connection:
-        changed = connection.execute(
-            update(attempts).where(*_ours(claim)).values(study=study, trial_number=number, params=params)
-        )
-        return changed.rowcount == 1
+        ours = update(attempts).where(*_at_work(claim.id, claim.attempt))
+        return connection.execute(ours.values(study=study, trial_number=number, params=params)).rowcount == 1
 
 
 def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 0.0, log: str | None = None) -> bool:
     """Keep the task for `lease_s` seconds from now. False: it was taken.
 
-    Tried once only: who renews does so again and again anyway.
-
-    Args:
-        idle_s: seconds since its latest step.
-        log: the end of what was logged meanwhile; None: unchanged.
+    Tried once only: who renews does so again and again anyway. idle_s: since its latest step. log: None: unchanged.
     """
     values = {"lease_until": database_now() + lease_s, "progress_at": database_now() - idle_s}
     with write(engine) as connection:
-        ours = update(attempts).where(*_ours(claim))
+        ours = update(attempts).where(*_at_work(claim.id, claim.attempt))
         changed = connection.execute(ours.values(values | ({} if log is None else {"log": log})))
         mine = select(attempts.c.worker).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
         note_seen(connection, claim.sweep_id, mine.scalar_subquery())
@@ -283,14 +218,10 @@ def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 
 def finish(
     engine: Engine, claim: TaskRecord, *, outcome: dict[str, Any], score: float | None, log: str | None = None
 ) -> bool:
-    """Store the whole outcome, and close the phase if this was its last task.
+    """Store the whole outcome, and close the phase if this was its last task. False: the lease was lost.
 
-    Args:
-        outcome: JSON. Its key "trial" holds the result that the trial has to show (`storage.studies.reconcile`).
-        score: what tasks of this stage are ranked by, if they are.
-
-    Returns:
-        False: the lease was lost; nothing was stored, the result counts nowhere.
+    Its key "trial" holds the result that the trial has to show (`storage.studies.reconcile`). score: what tasks of this
+    stage are ranked by, if they are.
     """
     with write(engine) as connection:
         row = connection.execute(
@@ -302,7 +233,7 @@ def finish(
         if row is None:
             return _is_done(connection, claim)
         ended = {"state": "done", "finished_at": database_now(), "log": log}
-        connection.execute(update(attempts).where(*_ours(claim)).values(ended))
+        connection.execute(update(attempts).where(*_at_work(claim.id, claim.attempt)).values(ended))
         close_if_over(connection, row.phase_id)
         return True
 
@@ -320,24 +251,11 @@ def fail(
 ) -> bool:
     """End this attempt as failed. The task waits again, unless this was the `cap`-th that failed so.
 
-    Args:
-        trace: the traceback. log: the end of what was logged meanwhile.
-
-    Returns:
-        False: the lease was lost; nothing changed.
+    trace: the traceback. log: the end of what was logged meanwhile. False: the lease was lost; nothing changed.
     """
     with write(engine) as connection:
-        return end_attempt(
-            connection,
-            claim.id,
-            claim.attempt,
-            state="failed",
-            error_class=error_class,
-            reason=reason,
-            cap=cap,
-            trace=trace,
-            log=log,
-        )
+        ending = _Ending("failed", error_class, reason, trace, log)
+        return _end(connection, claim.id, claim.attempt, ending, cap=cap)
 
 
 @retry_transient(when=is_transient_or_full)
@@ -352,21 +270,11 @@ def release(
 ) -> bool:
     """Let the task wait again without counting this attempt. False: the lease was lost already.
 
-    Args:
-        error_class: what was wrong with the machine of this worker, or None.
+    error_class: what was wrong with the machine of this worker, or None.
     """
     with write(engine) as connection:
-        return end_attempt(
-            connection,
-            claim.id,
-            claim.attempt,
-            state="released",
-            error_class=error_class,
-            reason=reason,
-            cap=None,
-            trace=trace,
-            log=log,
-        )
+        ending = _Ending("released", error_class, reason, trace, log)
+        return _end(connection, claim.id, claim.attempt, ending, cap=None)
 
 
 def _is_done(connection: Connection, claim: TaskRecord) -> bool:
@@ -375,9 +283,5 @@ def _is_done(connection: Connection, claim: TaskRecord) -> bool:
     return connection.scalar(this) == "done"
 
 
-def _ours(claim: TaskRecord) -> tuple[Any, ...]:
-    return (
-        attempts.c.task_id == claim.id,
-        attempts.c.number == claim.attempt,
-        attempts.c.state == "running",
-    )
+def _at_work(task_id: int, number: int) -> tuple[ColumnElement[bool], ...]:
+    return attempts.c.task_id == task_id, attempts.c.number == number, attempts.c.state == "running"

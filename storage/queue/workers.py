@@ -36,7 +36,6 @@ class WorkerRecord:
 
 @retry_transient(when=is_transient_or_full)
 def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, provenance: Mapping[str, Any]) -> None:
-    """Note that a worker begins."""
     now = {"started_at": database_now(), "seen_at": database_now(), "ended_at": None, "reason": None}
     values = {"host": host, "pid": pid, "provenance": dict(provenance), **now}
     with write(engine) as connection:
@@ -46,11 +45,7 @@ def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, 
 
 @retry_transient()
 def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None, unless_ended: bool = False) -> None:
-    """Note that a worker has ended; reason: what was wrong, None if nothing.
-
-    Args:
-        unless_ended: keep what it said itself.
-    """
+    """Note that a worker has ended. reason: what was wrong. unless_ended: keep what it said itself."""
     open_only = [workers.c.ended_at.is_(None)] if unless_ended else []
     with write(engine) as connection:
         values = {"seen_at": database_now(), "ended_at": database_now(), "reason": reason}
@@ -67,7 +62,6 @@ class Seen:
 
 @retry_transient()
 def seen(engine: Engine, sweep_id: int) -> dict[str, Seen]:
-    """Return when each worker was last seen, by name."""
     query = select(workers.c.name, workers.c.seen_at, workers.c.ended_at).where(workers.c.sweep_id == sweep_id)
     with read(engine) as connection:
         return {row.name: Seen(row.seen_at, row.ended_at is not None) for row in connection.execute(query)}
@@ -76,11 +70,7 @@ def seen(engine: Engine, sweep_id: int) -> dict[str, Seen]:
 def check_room(engine: Engine, sweep_id: int, worker: str) -> None:
     """Write again what a worker last wrote to say that it lives: as much as it would need room for.
 
-    Tried once only: who asks does so again and again.
-
-    Raises:
-        StorageFull: there is no room; the worker may live, and cannot say so.
-        StorageError: the database is away.
+    StorageFull: the worker may live, and cannot say so. Tried once only: who asks does so again and again.
     """
     same = {"lease_until": attempts.c.lease_until, "progress_at": attempts.c.progress_at, "log": attempts.c.log}
     with write(engine) as connection:
@@ -91,7 +81,6 @@ def check_room(engine: Engine, sweep_id: int, worker: str) -> None:
 
 @retry_transient()
 def has_finished(engine: Engine, worker: str) -> bool:
-    """Return whether a worker has finished any task."""
     query = select(attempts.c.task_id).where(attempts.c.worker == worker, attempts.c.state == "done").limit(1)
     with read(engine) as connection:
         return connection.execute(query).first() is not None
@@ -99,14 +88,11 @@ def has_finished(engine: Engine, worker: str) -> bool:
 
 @retry_transient(when=is_transient_or_full)
 def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -> float | None:
-    """Note that a worker lives; return whether it is the one that repairs the sweep now.
+    """Note that a worker lives; return when the sweep was repaired before, if this worker is to repair it now.
 
     Of all workers that ask within `every_s` seconds one is told so, by the database's clock: two dozen that start
-    together would otherwise read the same rows.
-
-    Returns:
-        When it was repaired before, in seconds since 1970 by the database's clock, or now, if never; None: it is
-        not the one.
+    together
+    would otherwise read the same rows. Seconds since 1970, or now, if never; None for all others.
     """
     now = database_now()
     due = (sweeps.c.repaired_at.is_(None)) | (sweeps.c.repaired_at < now - every_s) | (sweeps.c.repaired_at > now)
@@ -159,29 +145,25 @@ def _is(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
 @retry_transient()
 def pause(engine: Engine, sweep_id: int) -> None:
     """Stop starting tasks; running tasks finish. A cancelled sweep stays cancelled."""
+    active = update(sweeps).where(sweeps.c.id == sweep_id, sweeps.c.state == "active")
     with write(engine) as connection:
-        connection.execute(
-            update(sweeps).where(sweeps.c.id == sweep_id, sweeps.c.state == "active").values(state="paused")
-        )
+        connection.execute(active.values(state="paused"))
 
 
 @retry_transient()
 def resume(engine: Engine, sweep_id: int) -> int:
-    """Go on after a pause or a cancel. Returns how many cancelled tasks wait again."""
+    """Go on after a pause or a cancel; return how many cancelled tasks wait again."""
     with write(engine) as connection:
         # The sweep first: a cancel at the same moment is over then, and its tasks are seen.
         _set_state(connection, sweep_id, "active")
-        again = connection.execute(
-            update(tasks)
-            .where(tasks.c.sweep_id == sweep_id, tasks.c.state == "cancelled")
-            .values(state="waiting", reason=None, started_at=None, finished_at=None)
-        )
-        return again.rowcount
+        cancelled = update(tasks).where(tasks.c.sweep_id == sweep_id, tasks.c.state == "cancelled")
+        waiting = cancelled.values(state="waiting", reason=None, started_at=None, finished_at=None)
+        return connection.execute(waiting).rowcount
 
 
 @retry_transient()
 def cancel(engine: Engine, sweep_id: int) -> int:
-    """Take back every task that is not ended. Returns how many.
+    """Take back every task that is not ended; return how many.
 
     Running attempts end as released here and now: the fence makes their workers drop what they are doing.
     Phases stay as they are, so that `resume` can go on exactly from here.
@@ -194,25 +176,14 @@ def cancel(engine: Engine, sweep_id: int) -> int:
 
 
 def _take_back(connection: Connection, sweep_id: int) -> int:
-    reason = "the sweep was cancelled"
+    unended = (tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
+    why = {"reason": "the sweep was cancelled", "finished_at": database_now()}
     # In the order of their ids, as finish and what it opens: the other way round would often deadlock.
-    connection.execute(
-        select(tasks.c.id)
-        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
-        .order_by(tasks.c.id)
-        .with_for_update(key_share=True)
-    ).all()
-    connection.execute(
-        update(attempts)
-        .where(attempts.c.state == "running", attempts.c.task_id == tasks.c.id, tasks.c.sweep_id == sweep_id)
-        .values(state="released", reason=reason, finished_at=database_now())
-    )
-    cancelled = connection.execute(
-        update(tasks)
-        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
-        .values(state="cancelled", reason=reason, finished_at=database_now())
-    )
-    return cancelled.rowcount
+    locked = select(tasks.c.id).where(*unended).order_by(tasks.c.id).with_for_update(key_share=True)
+    connection.execute(locked).all()
+    running = (attempts.c.state == "running", attempts.c.task_id == tasks.c.id, tasks.c.sweep_id == sweep_id)
+    connection.execute(update(attempts).where(*running).values(why | {"state": "released"}))
+    return connection.execute(update(tasks).where(*unended).values(why | {"state": "cancelled"})).rowcount
 
 
 def _set_state(connection: Connection, sweep_id: int, state: str) -> None:

@@ -8,49 +8,28 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from storage.db.transaction import (
-    RESULT_RETRY_FOR_S,
-    database_now,
-    insert_into,
-    is_transient_or_full,
-    read,
-    retry_transient,
-    write,
-)
+from storage.db import transaction as db
 from storage.errors import BlobCorrupt
 from storage.tables import blobs, selections
 
 
-@retry_transient(RESULT_RETRY_FOR_S, when=is_transient_or_full)
+@db.retry_transient(db.RESULT_RETRY_FOR_S, when=db.is_transient_or_full)
 def put(engine: Engine, data: bytes) -> str:
-    """Store the bytes; the same bytes twice, or by two processes at once, are stored once.
-
-    Returns:
-        Their name: SHA-256, 64 lower-case hex digits.
-    """
+    """Store the bytes, once however often they come; return their SHA-256, 64 lower-case hex digits."""
     digest = hashlib.sha256(data).hexdigest()
-    with write(engine) as connection:
-        statement = insert_into(connection, blobs).values(
-            digest=digest, bytes=data, size=len(data), stored_at=database_now()
-        )
+    with db.write(engine) as connection:
+        values = {"bytes": data, "size": len(data), "stored_at": db.database_now()}
+        blob = db.insert_into(connection, blobs).values(values | {"digest": digest})
         # Overwriting heals bytes that were damaged in the database: a retried teacher makes them good again.
-        connection.execute(
-            statement.on_conflict_do_update(
-                index_elements=[blobs.c.digest],
-                set_={name: statement.excluded[name] for name in ("bytes", "size", "stored_at")},
-            )
-        )
+        replaced = {name: blob.excluded[name] for name in values}
+        connection.execute(blob.on_conflict_do_update(index_elements=[blobs.c.digest], set_=replaced))
     return digest
 
 
-@retry_transient()
+@db.retry_transient()
 def get(engine: Engine, digest: str) -> bytes:
-    """Return the bytes of that name.
-
-    Raises:
-        BlobCorrupt: there are none, or they are not what was stored.
-    """
-    with read(engine) as connection:
+    """Return the bytes of that name; BlobCorrupt if there are none, or not what was stored."""
+    with db.read(engine) as connection:
         data = connection.scalar(select(blobs.c.bytes).where(blobs.c.digest == digest))
     if data is None:
         raise BlobCorrupt(f"blob {digest[:12]} is missing; the task that makes it has to run again")
@@ -64,24 +43,19 @@ def get(engine: Engine, digest: str) -> bytes:
     return data
 
 
-@retry_transient()
+@db.retry_transient()
 def get_selection(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | None:
-    """Return the selection, or None before it is made."""
-    with read(engine) as connection:
-        value: dict[str, Any] | None = connection.scalar(
-            select(selections.c.value).where(selections.c.sweep_id == sweep_id, selections.c.name == name)
-        )
+    query = select(selections.c.value).where(selections.c.sweep_id == sweep_id, selections.c.name == name)
+    with db.read(engine) as connection:
+        value: dict[str, Any] | None = connection.scalar(query)
     return value
 
 
-@retry_transient()
+@db.retry_transient()
 def freeze_selection(engine: Engine, sweep_id: int, name: str, value: dict[str, Any]) -> dict[str, Any]:
     """Return the selection that is stored: `value` if it was the first, else the one that was there."""
-    with write(engine) as connection:
-        connection.execute(
-            insert_into(connection, selections)
-            .values(sweep_id=sweep_id, name=name, value=value, created_at=database_now())
-            .on_conflict_do_nothing()
-        )
+    row = {"sweep_id": sweep_id, "name": name, "value": value, "created_at": db.database_now()}
+    with db.write(engine) as connection:
+        connection.execute(db.insert_into(connection, selections).values(row).on_conflict_do_nothing())
     stored = get_selection(engine, sweep_id, name)
     return value if stored is None else stored

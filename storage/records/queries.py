@@ -1,28 +1,16 @@
 """Read sweeps, phases, tasks and attempts as row classes; one query each."""
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine, Select, Text, and_, case, func, select, type_coerce
 
 from storage import json_text, tables
-from storage.db import transaction
-from storage.db.transaction import database_now, read, retry_transient
+from storage.db.transaction import database_now, explain_corruption, read, retry_transient
 from storage.errors import NextStep, RecordBroken, SweepNotFound
-from storage.tables import (
-    TASK_UNENDED,
-    AttemptRecord,
-    PhaseRecord,
-    RevisionRecord,
-    SweepRecord,
-    TaskRecord,
-    attempts,
-    phases,
-    sweeps,
-    tasks,
-)
+from storage.tables import TASK_UNENDED, attempts, phases, sweeps, tasks
 from storage.url import masked
 
 
@@ -35,16 +23,12 @@ class Outlook:
 
 
 @retry_transient()
-def find_sweep(engine: Engine, name: str) -> SweepRecord:
-    """Return the sweep of that name.
-
-    Raises:
-        SweepNotFound: there is none; says which there are.
-    """
-    with read(engine) as connection, transaction.explain_corruption(connection):
+def find_sweep(engine: Engine, name: str) -> tables.SweepRecord:
+    """Return the sweep of that name, or raise SweepNotFound, which says which there are."""
+    with read(engine) as connection, explain_corruption(connection):
         row = connection.execute(select(sweeps).where(sweeps.c.name == name)).one_or_none()
         if row is not None:
-            return SweepRecord(**row._asdict())
+            return tables.SweepRecord(**row._asdict())
         known = connection.scalars(select(sweeps.c.name).order_by(sweeps.c.id)).all()
     names = ", ".join(known) or "none yet"
     raise SweepNotFound(
@@ -54,25 +38,22 @@ def find_sweep(engine: Engine, name: str) -> SweepRecord:
 
 @retry_transient()
 def is_sweep(engine: Engine, name: str) -> bool:
-    """Return whether there is a sweep of that name."""
     with read(engine) as connection:
         return connection.scalar(select(sweeps.c.id).where(sweeps.c.name == name)) is not None
 
 
 @retry_transient()
-def list_sweeps(engine: Engine) -> list[SweepRecord]:
-    """Return all sweeps, oldest first."""
-    with read(engine) as connection, transaction.explain_corruption(connection):
-        return [SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
+def list_sweeps(engine: Engine) -> list[tables.SweepRecord]:
+    with read(engine) as connection, explain_corruption(connection):
+        return [tables.SweepRecord(**row._asdict()) for row in connection.execute(select(sweeps).order_by(sweeps.c.id))]
 
 
 @retry_transient()
-def revisions(engine: Engine, sweep_id: int) -> list[RevisionRecord]:
-    """Return every plan of the sweep, from the first on."""
+def revisions(engine: Engine, sweep_id: int) -> list[tables.RevisionRecord]:
     table = tables.revisions
-    query = select(*tables.columns_of(RevisionRecord, table)).where(table.c.sweep_id == sweep_id)
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
-        return [RevisionRecord(**row._asdict()) for row in connection.execute(query.order_by(table.c.number))]
+    query = select(*tables.columns_of(tables.RevisionRecord, table)).where(table.c.sweep_id == sweep_id)
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
+        return [tables.RevisionRecord(**row._asdict()) for row in connection.execute(query.order_by(table.c.number))]
 
 
 @retry_transient()
@@ -86,8 +67,7 @@ def outlook(engine: Engine, sweep_id: int) -> Outlook:
 
 
 @retry_transient()
-def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
-    """Return the phases in plan order."""
+def phase_records(engine: Engine, sweep_id: int) -> list[tables.PhaseRecord]:
     query = (
         select(phases, tasks.c.state.label("task_state"), func.count(tasks.c.id).label("task_count"))
         .join(tasks, tasks.c.phase_id == phases.c.id, isouter=True)
@@ -95,11 +75,11 @@ def phase_records(engine: Engine, sweep_id: int) -> list[PhaseRecord]:
         .group_by(phases.c.id, tasks.c.state)
         .order_by(phases.c.ordinal)
     )
-    by_name: dict[str, PhaseRecord] = {}
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    by_name: dict[str, tables.PhaseRecord] = {}
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         for row in connection.execute(query):
             values = {name: row._mapping[name] for name in ("name", "stage", "state", "minimum", "reason", "closed_at")}
-            record = by_name.setdefault(row.name, PhaseRecord(needs=tuple(row.needs), **values))
+            record = by_name.setdefault(row.name, tables.PhaseRecord(needs=tuple(row.needs), **values))
             if row.task_state is not None:
                 record.counts[row.task_state] = row.task_count
     return list(by_name.values())
@@ -114,41 +94,33 @@ def task_records(
     phase: str | None = None,
     state: str | None = None,
     keep: Collection[str] | None = None,
-) -> list[TaskRecord]:
+) -> list[tables.TaskRecord]:
     """Return the tasks in plan order; all, or those of one stage, phase or state.
 
-    Args:
-        keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time.
-
-    Raises:
-        RecordBroken: a value is not JSON any more, or a score no number.
+    keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time. RecordBroken: a value
+    is not JSON any more, or a score no number.
     """
-    query = _tasks_with_latest_attempt().where(tasks.c.sweep_id == sweep_id)
-    query = query.order_by(phases.c.ordinal, tasks.c.ordinal)
-    if stage is not None:
-        query = query.where(tasks.c.stage == stage)
-    if phase is not None:
-        query = query.where(phases.c.name == phase)
-    if state is not None:
-        query = query.where(tasks.c.state == state)
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    wanted = ((tasks.c.sweep_id, sweep_id), (tasks.c.stage, stage), (phases.c.name, phase), (tasks.c.state, state))
+    only = [column == value for column, value in wanted if value is not None]
+    query = _tasks_with_latest_attempt().where(*only).order_by(phases.c.ordinal, tasks.c.ordinal)
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
+        rows = (row._asdict() for row in connection.execute(query))
         return [
-            TaskRecord(**row._asdict() | {"outcome": _part(row.outcome, keep), "score": _number(row.key, row.score)})
-            for row in connection.execute(query)
+            tables.TaskRecord(**row | {"outcome": _part(row["outcome"], keep), "score": _score(row)}) for row in rows
         ]
 
 
 @retry_transient()
 def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
-    """Return every selection made so far, by name."""
     query = select(tables.selections.c.name, tables.selections.c.value).where(tables.selections.c.sweep_id == sweep_id)
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         return {row.name: row.value for row in connection.execute(query)}
 
 
-def _number(key: str, score: float | None) -> float | None:
+def _score(row: Mapping[str, Any]) -> float | None:
+    score: float | None = row["score"]
     if score is not None and not (isinstance(score, float) and math.isfinite(score)):  # SQLite keeps text in any column
-        raise RecordBroken(f"the stored score of {key} was edited: it is {score!r}, no number")
+        raise RecordBroken(f"the stored score of {row['key']} was edited: it is {score!r}, no number")
     return score
 
 
@@ -162,7 +134,7 @@ def _tasks_with_latest_attempt() -> Select[Any]:
     latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
     return (
         select(
-            *tables.columns_of(TaskRecord, tasks, but=("reason", "error_class")),
+            *tables.columns_of(tables.TaskRecord, tasks, but=("reason", "error_class")),
             phases.c.name.label("phase"),
             func.coalesce(tasks.c.reason, attempts.c.reason).label("reason"),
             func.coalesce(tasks.c.error_class, attempts.c.error_class).label("error_class"),
@@ -178,14 +150,14 @@ def _tasks_with_latest_attempt() -> Select[Any]:
 
 
 @retry_transient()
-def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[AttemptRecord] | None:
+def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[tables.AttemptRecord] | None:
     """Return the attempts of a task, the first one first; None if the sweep has no such task."""
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         task = connection.scalar(select(tasks.c.id).where(tasks.c.sweep_id == sweep_id, tasks.c.key == key))
         if task is None:
             return None
-        query = select(*tables.columns_of(AttemptRecord, attempts)).where(attempts.c.task_id == task)
-        return [AttemptRecord(**row._asdict()) for row in connection.execute(query.order_by(attempts.c.number))]
+        query = select(*tables.columns_of(tables.AttemptRecord, attempts)).where(attempts.c.task_id == task)
+        return [tables.AttemptRecord(**row._asdict()) for row in connection.execute(query.order_by(attempts.c.number))]
 
 
 @retry_transient()
@@ -198,12 +170,7 @@ def last_log(engine: Engine, worker: str) -> str | None:
 
 @dataclass(frozen=True)
 class TaskPoint:
-    """A task of a search and its point.
-
-    Attributes:
-        params: None: it has not been asked for.
-        payload: what was planned of it; None where `params` are known and it is not needed.
-    """
+    """A task of a search and its point. params: None: not asked for; only then its payload is read."""
 
     key: str
     state: str
@@ -231,7 +198,7 @@ def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> 
         .where(tasks.c.phase_id == of_phase, tasks.c.ordinal <= last)
         .order_by(tasks.c.ordinal)
     )
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         rows = connection.execute(query).all()
         points = _decoded([row[3] for row in rows])
         return [
@@ -294,7 +261,6 @@ def running_tasks(engine: Engine, sweep_id: int) -> list[RunningRecord]:
 
 @retry_transient()
 def durations(engine: Engine, sweep_id: int, stage: str) -> list[float]:
-    """Return how many seconds each of the latest 101 done tasks of a stage took."""
     done = (tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, tasks.c.state == "done")
     took = tasks.c.finished_at - tasks.c.started_at
     query = select(took).where(*done, took.is_not(None)).order_by(tasks.c.finished_at.desc()).limit(101)

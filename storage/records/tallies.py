@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine, case, exists, func, select
 
-from storage.db import transaction
-from storage.db.transaction import database_now, read, retry_transient
+from storage.db.transaction import database_now, explain_corruption, read, retry_transient
 from storage.tables import attempts, sweeps, tasks, workers
 
 
@@ -58,8 +57,6 @@ class WorkerTally:
 
 @dataclass(frozen=True, kw_only=True)
 class Tallies:
-    """All of them, of one moment."""
-
     tasks: tuple[TaskTally, ...]
     attempts: tuple[AttemptTally, ...]
     seconds: tuple[SecondsTally, ...]
@@ -68,15 +65,12 @@ class Tallies:
 
 @retry_transient()
 def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
-    """Return what all sweeps of a storage have and did.
-
-    Args:
-        bounds: of the seconds, ascending.
-    """
+    """Return what all sweeps of a storage have and did. bounds: of the seconds, ascending."""
+    kinds = (tasks.c.stage, tasks.c.state, tasks.c.error_class)
     by_state = (
-        select(sweeps.c.name.label("sweep"), tasks.c.stage, tasks.c.state, tasks.c.error_class, func.count().label("n"))
+        select(sweeps.c.name.label("sweep"), *kinds, func.count().label("count"))
         .join(tasks, tasks.c.sweep_id == sweeps.c.id)
-        .group_by(sweeps.c.name, tasks.c.stage, tasks.c.state, tasks.c.error_class)
+        .group_by(sweeps.c.name, *kinds)
     )
     tried = (
         select(
@@ -128,12 +122,9 @@ def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
         (database_now() - workers.c.seen_at).label("seen_s"),
         at_work.label("busy"),
     ).join(workers, workers.c.sweep_id == sweeps.c.id)
-    with read(engine) as connection, transaction.explain_corruption(connection):
+    with read(engine) as connection, explain_corruption(connection):
         return Tallies(
-            tasks=tuple(
-                TaskTally(sweep=row.sweep, stage=row.stage, state=row.state, error_class=row.error_class, count=row.n)
-                for row in connection.execute(by_state)
-            ),
+            tasks=tuple(TaskTally(**row._asdict()) for row in connection.execute(by_state)),
             attempts=tuple(AttemptTally(**row._asdict()) for row in connection.execute(by_attempt)),
             seconds=tuple(
                 SecondsTally(sweep=name, stage=stage, count=count, seconds=seconds, up_to=tuple(up_to))

@@ -35,10 +35,7 @@ class Owner:
     fingerprints: frozenset[str] = field(default=frozenset())
 
     def owns(self, study: str, attrs: Mapping[str, Any]) -> bool:
-        """Return whether a study of that name with these attributes is one of this sweep's.
-
-        The name counts as well: a copy of a study under another name has its attributes.
-        """
+        """Return whether a study is one of this sweep's. The name counts as well: a copy of one has its attributes."""
         stage, identity = attrs.get("stage"), attrs.get(IDENTITY_ATTR)
         if identity is None:
             named = attrs.get("sweep") == self.sweep and attrs.get("fingerprint") in self.fingerprints
@@ -63,16 +60,11 @@ def owned(studies: "Studies", owner: Owner) -> list[str]:
 
 
 def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
-    """Reserve the names that the studies of a sweep are about to get. Run it inside `create_lock`.
+    """Reserve the names that the studies of a sweep are about to get, inside `create_lock`.
 
     What a killed creation of that sweep left is removed: an import's studies have trials that no task of another sweep
-    would know.
-
-    Returns:
-        The sweep's own studies of these names that are there already.
-
-    Raises:
-        SpecConflict: another program's study has one of the names; nothing was changed.
+    would know. Returns the sweep's own studies of these names that are there already. SpecConflict: another program's
+    study has one of the names; nothing was changed.
     """
     own, left = _ours(studies, owner, names, reserved(studies.engine))
     for name in left:  # also of another name: it may have been a creation with more datasets
@@ -82,13 +74,9 @@ def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
 
 
 def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, new: bool = False) -> None:
-    """Check that no study of another program has one of these names.
+    """Raise SpecConflict if a study of another program has one of these names.
 
-    Args:
-        new: the storage has no tables of kd-sweeps yet, so that nothing of it can have been left.
-
-    Raises:
-        SpecConflict: there is one.
+    new: the storage has no tables of kd-sweeps yet, so that nothing of it can have been left.
     """
     _ours(studies, owner, names, {} if new else reserved(studies.engine))
 
@@ -109,7 +97,6 @@ def _ours(
 
 
 def foreign(engine: Engine, study: str) -> SpecConflict:
-    """Return the error that a study of another program has the name that one of ours should get."""
     return SpecConflict(
         f"study {study!r} in {masked(engine.url)} is of another program, so nothing was made; choose another name for"
         " the sweep (--as NAME for an import), or remove that study in optuna-dashboard"
@@ -118,7 +105,7 @@ def foreign(engine: Engine, study: str) -> SpecConflict:
 
 @retry_transient()
 def reserved(engine: Engine, identity: str | None = None) -> dict[str, str]:
-    """Return the identity for which each name is reserved, of all or of one; empty but during and after a creation."""
+    """Return for whom each name is reserved, all or those of one; empty but during and after a creation."""
     query = select(reserved_studies.c.study, reserved_studies.c.identity)
     with read(engine) as connection:
         rows = connection.execute(query if identity is None else query.where(reserved_studies.c.identity == identity))
@@ -140,7 +127,6 @@ def _store(engine: Engine, identity: str, names: Sequence[str], earlier: Sequenc
 
 
 def _is_left(studies: "Studies", study: str, attrs: Mapping[str, Any], reservations: Mapping[str, str]) -> bool:
-    """Return whether a creation that was killed left this study."""
     if not attrs:  # killed before the first attribute, when nothing else was in it either
         return study in reservations and studies.is_untouched(study)
     if IDENTITY_ATTR in attrs:

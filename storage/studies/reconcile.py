@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, select, update
 
-from storage.db import transaction
-from storage.db.transaction import is_transient_or_full, read, retry_transient, write
+from storage.db.transaction import explain_corruption, is_transient_or_full, read, retry_transient, write
 from storage.errors import StudyMissing
 from storage.studies.ownership import owned, owner_of
 from storage.studies.space import RunningTrial
@@ -42,58 +41,29 @@ class Unreported:
 
 @retry_transient()
 def unreported(engine: Engine, sweep_id: int) -> list[Unreported]:
-    """Return the ended attempts whose end is not reported to their trial yet, oldest task first."""
     query = (
         select(tasks.c.key, tasks.c.outcome, *columns_of(Unreported, attempts))
         .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(
-            tasks.c.sweep_id == sweep_id,
-            attempts.c.reported.is_(False),
-            attempts.c.state != "running",
-        )
+        .where(tasks.c.sweep_id == sweep_id, attempts.c.reported.is_(False), attempts.c.state != "running")
         .order_by(attempts.c.task_id, attempts.c.number)
     )
-    with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
         return [Unreported(**row._asdict()) for row in connection.execute(query)]
 
 
 @retry_transient(when=is_transient_or_full)
 def mark_reported(engine: Engine, task_id: int, number: int) -> None:
-    """Note that the end of attempt `number` is reported to its trial."""
     with write(engine) as connection:
         connection.execute(
             update(attempts).where(attempts.c.task_id == task_id, attempts.c.number == number).values(reported=True)
         )
 
 
-def report_ended(studies: "Studies", engine: Engine, sweep_id: int) -> int:
-    """Do what `reconcile` does, if any attempt has ended unreported; a sweep where no worker died costs one query.
-
-    A trial that was asked for twice by an attempt that lives on is left for the end of the sweep.
-    """
-    return reconcile(studies, engine, sweep_id) if _any_unreported(engine, sweep_id) else 0
-
-
-@retry_transient()
-def _any_unreported(engine: Engine, sweep_id: int) -> bool:
-    query = (
-        select(attempts.c.task_id)
-        .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(tasks.c.sweep_id == sweep_id, attempts.c.reported.is_(False), attempts.c.state != "running")
-        .limit(1)
-    )
-    with read(engine) as connection:
-        return connection.execute(query).first() is not None
-
-
 def reconcile(studies: "Studies", engine: Engine, sweep_id: int) -> int:
     """End every trial of the sweep whose end our rows know, and fail our trials that no attempt points at.
 
     A finished attempt's outcome has the result: `{"trial": {"value": float, "attrs": {}, "epoch_values": []}}`,
-    with "state" if that is not COMPLETE. Deleted studies are skipped.
-
-    Returns:
-        How many trials were ended.
+    with "state" if that is not COMPLETE. Deleted studies are skipped. Returns how many trials were ended.
     """
     owner = owner_of(engine, sweep_id)
     # In this order: what ended before we list the trials is either in the list, or reported. And an attempt

@@ -18,12 +18,9 @@ from storage.studies.space import Choice, Range, Space, Whole
 
 @dataclass(frozen=True)
 class Past:
-    """One earlier trial of a search, as a sampler sees it.
+    """One earlier trial of a search, as a sampler sees it: its point, empty if it failed, and its score, if it has one.
 
-    Attributes:
-        params: its point; empty: it failed.
-        value: its score; None: it has none, since it is running, or since it failed.
-        running: whether it has not ended. Samplers spread out from the points that are being tried.
+    running: it has not ended. Samplers spread out from the points that are being tried.
     """
 
     params: Mapping[str, Any]
@@ -34,15 +31,8 @@ class Past:
 def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, maximize: bool = True) -> dict[str, Any]:
     """Return the point that a new sampler with this seed gives on this history: the same on every machine.
 
-    Args:
-        space: of every trial in the history.
-        history: the earlier trials in the order of their numbers.
-        sampler: "tpe", "gp" (needs torch), "random", or "package.module:make".
-        seed: of the sampler.
-        maximize: whether higher values are better.
-
-    Raises:
-        SamplerUnusable: a package that it needs is missing, or it is no sampler; one line.
+    space: of every trial in the history, which is in the order of their numbers. sampler: "tpe", "gp" (needs torch),
+    "random", or "package.module:make". SamplerUnusable: a package that it needs is missing, or it is no sampler.
     """
     wanted = distributions_of(space)
     maker = _maker(sampler)
@@ -73,11 +63,7 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, m
 
 
 def check_sampler(name: str) -> None:
-    """Check that a sampler proposes points here.
-
-    Raises:
-        SamplerUnusable: it cannot; one line.
-    """
+    """Raise SamplerUnusable if a sampler cannot propose points here."""
     unit = Range(0.0, 1.0)
     propose({"x": unit}, [Past({"x": x}, x) for x in (0.25, 0.75)], sampler=name, seed=0)
 
@@ -130,7 +116,6 @@ def _frozen(past: Past, distributions: dict[str, BaseDistribution], number: int)
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
-    """Return the space as Optuna's distributions."""
     return {name: _distribution(bounds) for name, bounds in space.items()}
 
 
@@ -150,7 +135,6 @@ class _History(InMemoryStorage):
         self._seen = trials
 
     def get_all_trials(self, study_id: int, deepcopy: bool = True, states: Any = None) -> list[FrozenTrial]:
-        """Return the trials in one of the states; without states all of them."""
         return [trial for trial in self._seen if states is None or trial.state in states]
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
@@ -160,12 +144,9 @@ class _History(InMemoryStorage):
 def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict[str, float]:
     """Return the share of the variance of the scores that each parameter explains, the largest first; they sum to 1.
 
-    A random forest is fitted to the trials; its seed is fixed, so the same trials give the same shares.
-    Source: Hutter, Hoos & Leyton-Brown 2014, "An efficient approach for assessing hyperparameter importance".
-
-    Args:
-        space: of every trial in the history.
-        history: the finished trials; those without a value are left out. A parameter with one value explains nothing.
+    A random forest is fitted to the trials; its seed is fixed, so the same trials give the same shares. Trials without
+    a value are left out. A parameter with one value explains nothing. Source: Hutter, Hoos & Leyton-Brown 2014, "An
+    efficient approach for assessing hyperparameter importance".
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: no worker needs it
 

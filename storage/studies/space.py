@@ -30,8 +30,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "gp": Sampler(sobol=0.5, method="a Gaussian process (Optuna's GPSampler)", needs="torch"),
     "random": Sampler(method="a random draw"),
 }
-USERS_SAMPLER = Sampler()
-"""Stands for one that a user has written: everything is proposed."""
+USERS_SAMPLER = Sampler()  # stands for one that a user has written: everything is proposed
 
 
 @dataclass(frozen=True)
@@ -43,20 +42,17 @@ class Range:
     log: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what is no range, NaN included."""
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low <= self.high):
             raise ValueError(f"a range needs finite low <= high, got {self.low!r} to {self.high!r}")
         if self.log and self.low <= 0:
             raise ValueError(f"a logarithmic range needs low > 0, got {self.low!r}")
 
     def __contains__(self, value: object) -> bool:
-        """Return whether `value` is a number in the range."""
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             return False
         return self.low <= value <= self.high
 
     def __str__(self) -> str:
-        """Format it as an error message shows it: "[1, 20]"."""
         return f"[{self.low:g}, {self.high:g}]"
 
     def at(self, unit: float) -> float:
@@ -78,20 +74,16 @@ class Whole:
     high: int
 
     def __post_init__(self) -> None:
-        """Refuse what is no range."""
         if not 1 <= self.low <= self.high:
             raise ValueError(f"a range of whole numbers needs 1 <= low <= high, got {self.low!r} to {self.high!r}")
 
     def __contains__(self, value: object) -> bool:
-        """Return whether `value` is a whole number in the range."""
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
 
     def __str__(self) -> str:
-        """Format it as an error message shows it: "[5, 20]"."""
         return f"[{self.low}, {self.high}]"
 
     def at(self, unit: float) -> int:
-        """Return the value at a part of the range, `unit` in [0, 1)."""
         low, high = self.low - 0.5, self.high + 0.5  # as Optuna spreads whole numbers
         return min(max(round(math.exp(math.log(low) + unit * math.log(high / low))), self.low), self.high)
 
@@ -103,20 +95,16 @@ class Choice:
     options: tuple[Any, ...]
 
     def __post_init__(self) -> None:
-        """Refuse a choice of nothing."""
         if not self.options:
             raise ValueError("a choice needs at least one option")
 
     def __contains__(self, value: object) -> bool:
-        """Return whether `value` is one of the options."""
         return value in self.options
 
     def __str__(self) -> str:
-        """Format it as an error message shows it: "a | b"."""
         return " | ".join(map(str, self.options))
 
     def at(self, unit: float) -> Any:
-        """Return the option at a part of them, `unit` in [0, 1)."""
         return self.options[min(int(unit * len(self.options)), len(self.options) - 1)]
 
 
@@ -124,19 +112,10 @@ Space = dict[str, Range | Whole | Choice]
 
 
 @dataclass(frozen=True)
-class Asked:
-    """A RUNNING trial that is ours to end, and its parameters."""
-
-    number: int
-    params: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class RunningTrial:
-    """A RUNNING trial, with the task and the attempt that it was asked for.
+    """A RUNNING trial, with the task and the attempt that it was asked for; ours: not by another tool.
 
-    `ours`: this package asked for it, not another tool. The number alone does not name a trial: a study that
-    was deleted and made again counts from 0 again.
+    The number alone does not name a trial: a study that was deleted and made again counts from 0 again.
     """
 
     number: int
@@ -163,11 +142,7 @@ class EndedTrial:
 
 
 def check_params(space: Space, params: Mapping[str, Any]) -> None:
-    """Check that `params` is a point of the space.
-
-    Raises:
-        ParametersRefused: a name too many or too few, or a value outside its range.
-    """
+    """Raise ParametersRefused if `params` is no point of the space."""
     if set(params) != set(space):
         raise ParametersRefused(f"given parameters {sorted(params)}, but the space has {sorted(space)}")
     for name, value in params.items():
@@ -184,5 +159,5 @@ def study_name(sweep: str, stage: str) -> str:
 
 
 def of_sweep(study: str, sweep: str) -> bool:
-    """Return whether a study is called as one of this sweep's; whether it is one, `storage.studies.ownership` says."""
+    """Return whether a study is called as one of this sweep's; whether it is one, `ownership` says."""
     return study == sweep or study.startswith(f"{sweep}.")

@@ -16,44 +16,29 @@ from typing import Any, Literal
 import optuna
 import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import TrialState
+from optuna.trial import TrialState, create_trial
 from sqlalchemy import URL, Engine
 
 from storage.db.engine import open_engine
 from storage.db.transaction import is_refused_for_now, is_transient_or_full, retry_transient, translate
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed
 from storage.failpoints import failpoint
+from storage.studies import trials
 from storage.studies.ownership import Owner, foreign
-from storage.studies.space import OWNER, OWNER_ATTR, Asked, EndedTrial, RunningTrial, Space, check_params, of_sweep
-from storage.studies.trials import (
-    add_trial,
-    explain_faults,
-    has_note,
-    make_trial,
-    mixed,
-    readable,
-    replaced,
-    report_trial,
-    save_note,
-    save_plots,
-    values_of,
-)
+from storage.studies.sampler import distributions_of
+from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, RunningTrial, Space, check_params, of_sweep
 from storage.url import masked, plain
 
 
 @retry_transient(when=is_refused_for_now)
 def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
-    """Open the storage for our queries and for Optuna, with one pool of connections for both.
+    """Open the storage, with one pool of connections for our queries and for Optuna.
 
     The engine is the one engine of the process. Optuna's constructor takes no engine, but it hands a pool on to
     SQLAlchemy: so its own engine object borrows the connections of ours, with our settings, and opens none itself.
 
-    Args:
-        create: make Optuna's tables (and a missing SQLite file); inside `storage.db.engine.create_lock`.
-
-    Raises:
-        NotAStorage: nothing there, or tables of another Optuna.
-        Unreachable: no server, no access, wrong password.
+    create: make Optuna's tables (and a missing SQLite file); inside `storage.db.engine.create_lock`. NotAStorage:
+    nothing there, or tables of another Optuna. Unreachable: no server, no access, wrong password.
     """
     engine = open_engine(url, must_exist=not create)  # our checks first: their lines say what to do next
     engine.dispose()  # SQLAlchemy prepares Optuna's engine when the pool connects for the first time
@@ -71,7 +56,7 @@ def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
             _check_version(rdb, url)
     except optuna.exceptions.StorageInternalError as error:
         engine.dispose()
-        raise readable(error, url) from error
+        raise trials.readable(error, url) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
         engine.dispose()
         raise translate(error, url) from error
@@ -81,23 +66,18 @@ def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
     return rdb, engine
 
 
+_head: list[str] = []  # filled by the first that asks: Optuna reads 15 migration scripts to tell it
+
+
 def _check_version(rdb: RDBStorage, url: URL) -> None:
-    version, needed = rdb.get_current_version(), _head_version(rdb)
+    if not _head:
+        _head.append(rdb.get_head_version())
+    version, (needed,) = rdb.get_current_version(), _head
     if version == needed:
         return
     known = version in rdb.get_all_versions()
     cure = f"type: optuna storage upgrade --storage {masked(url)}" if known else "upgrade Optuna here"
     raise NotAStorage(f"{masked(url)} has Optuna tables of version {version}, but {needed} is needed; {cure}")
-
-
-_head: list[str] = []  # filled by the first that asks: Optuna reads 15 migration scripts to tell it
-
-
-def _head_version(rdb: RDBStorage) -> str:
-    """Return the schema version of the Optuna that is installed."""
-    if not _head:
-        _head.append(rdb.get_head_version())
-    return _head[0]
 
 
 @contextlib.contextmanager
@@ -109,15 +89,6 @@ def without_warnings() -> Iterator[None]:
 
 
 def open_studies(url: URL, *, create: bool = False) -> "Studies":
-    """Open the studies of a database. `Studies.engine` is the one engine of the process, for our queries, too.
-
-    Args:
-        create: make Optuna's tables (and a missing SQLite file); inside `storage.db.engine.create_lock`.
-
-    Raises:
-        NotAStorage: nothing there, or tables of another Optuna.
-        Unreachable: no server, no access, wrong password.
-    """
     return Studies(*connect(url, create=create))
 
 
@@ -125,7 +96,6 @@ class Studies:
     """The studies of one database. Safe to use from several threads."""
 
     def __init__(self, rdb: RDBStorage, engine: Engine) -> None:
-        """See `open_studies`."""
         self._rdb = rdb
         self.engine = engine
         self._pool = engine.pool
@@ -135,7 +105,7 @@ class Studies:
 
     @property
     def storage(self) -> BaseStorage:
-        """Return Optuna's own storage object, for tools such as optuna-dashboard."""
+        """Optuna's own storage object, for tools such as optuna-dashboard."""
         return self._rdb
 
     def close(self) -> None:
@@ -154,16 +124,11 @@ class Studies:
         note: str | None,
         complete: bool = False,
     ) -> None:
-        """Make the study. Run it inside `create_lock`.
+        """Make the study, inside `create_lock`. SpecConflict: not `complete`, and a study has that name.
 
-        Args:
-            metric: what the dashboard calls the value, such as "val_accuracy".
-            attrs: JSON values shown on the study's page, in the order in which they are written.
-            note: Markdown for the dashboard; a note that is there already stays.
-            complete: it is there and ours, and what it lacks is added.
-
-        Raises:
-            SpecConflict: not `complete`, and a study has that name.
+        metric: what the dashboard calls the value, such as "val_accuracy". attrs: JSON values for the study's page, in
+        the order in which they are written. note: Markdown for the dashboard; a note that is there already stays.
+        complete: it is there and ours, and what it lacks is added.
         """
         with self._faults(name), without_warnings():
             try:
@@ -173,31 +138,24 @@ class Studies:
             except optuna.exceptions.DuplicatedStudyError as error:  # made since its name was looked up
                 raise foreign(self.engine, name) from error
             failpoint("study-named")
-            present = study.user_attrs
-            for key, value in attrs.items():
-                if present.get(key) != value:
-                    study.set_user_attr(key, value)
+            for key, value in _lacking(study.user_attrs, attrs).items():
+                study.set_user_attr(key, value)
             if study.metric_names != [metric]:
                 study.set_metric_names([metric])
             study_id = self._rdb.get_study_id_from_name(name)
-            if note and not has_note(self._rdb, study_id):
-                save_note(self._rdb, study_id, note)
+            if note and not trials.has_note(self._rdb, study_id):
+                trials.save_note(self._rdb, study_id, note)
 
     @retry_transient()
     def publish(self, name: str, *, owner: Owner, note: str, plots: Mapping[str, str]) -> None:
         """Put a note and plots on a study's page of the dashboard, in place of those that we put there before.
 
-        Args:
-            note: Markdown.
-            plots: plotly figures as JSON, by name.
-
-        Raises:
-            StudyMissing: the study was deleted, or is another program's by now.
+        note: Markdown. plots: plotly figures as JSON, by name. StudyMissing: deleted, or another program's by now.
         """
         with self._faults(name):
             study_id = self._own_id(name, owner)
-            save_note(self._rdb, study_id, note)
-            save_plots(self._rdb, study_id, plots)
+            trials.save_note(self._rdb, study_id, note)
+            trials.save_plots(self._rdb, study_id, plots)
 
     @retry_transient()
     def ids(self) -> dict[str, int]:
@@ -229,31 +187,32 @@ class Studies:
         owner: Owner,
         params: Mapping[str, Any],
         attrs: Mapping[str, Any] | None = None,
-    ) -> Asked:
-        """Make a RUNNING trial with the given parameters. It appears complete.
+    ) -> int:
+        """Make a RUNNING trial with the given point of the space, complete at once; return its number.
 
-        Never takes a trial that was enqueued: on SQLite two workers can take the same one.
-
-        Args:
-            params: a whole point of the space.
-            attrs: JSON values to store with the new trial, such as the task and the worker.
-
-        Raises:
-            ParametersRefused: `params` is not in the space; no trial was made.
-            StudyMissing: the study was deleted, or is another program's by now.
-            StudyMixed: another tool gave it trials whose parameters are of another kind.
+        Never takes a trial that was enqueued: on SQLite two workers can take the same one. attrs: JSON values to store
+        with the new trial, such as the task and the worker. ParametersRefused: `params` is not in the space.
+        StudyMissing: the study was deleted, or is another program's by now. StudyMixed: another tool gave it trials
+        whose parameters are of another kind.
         """
         check_params(space, params)
         with self._faults(study), without_warnings():
             study_id = self._own_id(study, owner)
-            likely = self._next_number.get(study, 0)
+            template = create_trial(
+                state=TrialState.RUNNING,
+                params=dict(params),
+                distributions=distributions_of(space),
+                user_attrs={**(attrs or {}), OWNER_ATTR: OWNER},  # so none can be taken for one of another tool
+            )
             try:
-                trial_id, number = make_trial(self._rdb, study_id, space, params, attrs or {}, likely_number=likely)
+                trial_id = self._rdb.create_new_trial(study_id, template)
             except ValueError as error:
-                raise mixed(self._url, study, error) from error
+                raise trials.mixed(self._url, study, error) from error
+            failpoint("asking")
+            number = self._number(study_id, trial_id, likely=self._next_number.get(study, 0))
             self._next_number[study] = number + 1
             self._latest = study, number, trial_id
-            return Asked(number, dict(params))
+            return number
 
     @retry_transient(when=is_transient_or_full)
     def tell(
@@ -269,47 +228,44 @@ class Studies:
     ) -> None:
         """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
 
-        Attributes first: those of a finished trial cannot be changed. A second time changes nothing, so any
-        process that finds an unreported attempt may do it.
+        Each write is a transaction, since Optuna has no public way to write several at once, and those of a finished
+        trial cannot be changed. So ending the trial comes last, and any process that finds a half-written one RUNNING
+        may write the same once more. StudyMissing: the study or the trial was deleted.
 
-        Args:
-            state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
-            epoch_values: from epoch 0; None: nothing is written for that epoch.
-            required: attributes that the trial was asked with. With others it is another one of that number, in a
-                study that was deleted and made again: it is left alone.
-
-        Raises:
-            StudyMissing: the study or the trial was deleted.
+        state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without). epoch_values: from epoch 0; None: there is none.
+        required: attributes that the trial was asked with. With others it is another one of that number, in a study
+        that was deleted and made again: it is left alone.
         """
         ended = TrialState[state]
-        values = values_of(ended, value, epoch_values)
+        values = trials.values_of(ended, value, epoch_values)
         # Ended by another process meanwhile: it stays as that one ended it.
         with self._faults(study, trial=number), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
-            report_trial(
-                self._rdb,
-                self._trial_id(study, number),
-                state=ended,
-                values=values,
-                attrs=attrs,
-                epoch_values=epoch_values,
-                required=required or {},
-            )
+            trial_id = self._trial_id(study, number)
+            present = self._rdb.get_trial_user_attrs(trial_id)
+            if _lacking(present, required or {}):
+                return
+            for name, attr in _lacking(present, attrs).items():
+                self._rdb.set_trial_user_attr(trial_id, name, attr)
+            for epoch, reached in enumerate(epoch_values):
+                if reached is not None:
+                    self._rdb.set_trial_intermediate_value(trial_id, epoch, reached)
+            failpoint("attributes")
+            self._rdb.set_trial_state_values(trial_id, ended, values)
 
-    def add(self, study: str, space: Space, trials: Sequence[EndedTrial]) -> None:
-        """Give a new study its trials, numbered from 0 in this order. Run it inside `create_lock`.
+    def add(self, study: str, space: Space, ended: Sequence[EndedTrial]) -> None:
+        """Give a new study its trials, numbered from 0 in this order, inside `create_lock`.
 
-        Raises:
-            ParametersRefused: the parameters of one are not in the space, or it has no value where one has to be.
-            StudyMixed: another tool added trials meanwhile.
+        ParametersRefused: the parameters of one are not in the space, or it has no value where one has to be.
+        StudyMixed: another tool added trials meanwhile.
         """
         with self._faults(study), without_warnings():
             study_id = self._rdb.get_study_id_from_name(study)
-            for number, trial in enumerate(trials):
+            for number, trial in enumerate(ended):
                 try:
-                    added = add_trial(self._rdb, study_id, space, trial, likely_number=number)
+                    trial_id = self._rdb.create_new_trial(study_id, trials.ended_trial(space, trial))
                 except ValueError as error:
                     raise ParametersRefused(f"trial {number} of study {study}: {error}") from error
-                if added != number:
+                if self._number(study_id, trial_id, likely=number) != number:
                     raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
 
     @retry_transient()
@@ -338,29 +294,21 @@ class Studies:
 
     @retry_transient()
     def running(self, study: str) -> list[RunningTrial]:
-        """Return the RUNNING trials of the study.
-
-        Raises:
-            StudyMissing: the study was deleted.
-        """
+        """Return the RUNNING trials of the study; StudyMissing if it was deleted."""
         with self._faults(study):
             study_id = self._rdb.get_study_id_from_name(study)
-            trials = self._rdb.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-            return [
-                RunningTrial(
-                    trial.number,
-                    ours=trial.user_attrs.get(OWNER_ATTR) == OWNER,
-                    task=trial.user_attrs.get("task"),
-                    attempt=trial.user_attrs.get("attempt"),
-                )
-                for trial in trials
-            ]
+            running = self._rdb.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
+        marks = ((trial.number, trial.user_attrs) for trial in running)
+        return [
+            RunningTrial(number, attrs.get(OWNER_ATTR) == OWNER, attrs.get("task"), attrs.get("attempt"))
+            for number, attrs in marks
+        ]
 
     def _own_id(self, study: str, owner: Owner) -> int:
         # Asked each time: numbers of deleted studies are given again, so that no number tells whose a study is.
         study_id = self._rdb.get_study_id_from_name(study)
         if not owner.owns(study, self._rdb.get_study_user_attrs(study_id)):
-            raise replaced(self._url, study, owner.sweep)
+            raise trials.replaced(self._url, study, owner.sweep)
         return study_id
 
     def _trial_id(self, study: str, number: int) -> int:
@@ -369,5 +317,16 @@ class Studies:
         study_id = self._rdb.get_study_id_from_name(study)
         return self._rdb.get_trial_id_from_study_id_trial_number(study_id, number)
 
+    def _number(self, study_id: int, trial_id: int, *, likely: int) -> int:
+        # Optuna reads a whole trial, in six queries, to say its number; whether a number is that trial's takes one.
+        with contextlib.suppress(KeyError):
+            if self._rdb.get_trial_id_from_study_id_trial_number(study_id, likely) == trial_id:
+                return likely
+        return self._rdb.get_trial_number_from_id(trial_id)
+
     def _faults(self, study: str, *, trial: int | None = None) -> AbstractContextManager[None]:
-        return explain_faults(self._url, self.names, study, trial=trial)
+        return trials.explain_faults(self._url, self.names, study, trial=trial)
+
+
+def _lacking(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in wanted.items() if name not in present or present[name] != value}

@@ -1,26 +1,23 @@
-"""Write trials, notes and plots with Optuna's public methods; translate its errors.
+"""What a trial of ours, a note and a plot are to Optuna and its dashboard; what Optuna's errors mean.
 
-Importing that library costs 4 seconds, and this is little more than cutting text into attributes; a test reads both
-back with it.
+Notes and plots are attributes of a study, as optuna-dashboard reads them: importing that library to write them costs 4
+seconds. A test reads both back with it.
 """
 
-import contextlib
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Protocol
 
 import optuna
 import sqlalchemy.exc
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import URL
 
 from storage.db.transaction import translate
 from storage.errors import NextStep, NotAStorage, StorageError, StudyMissing, StudyMixed
-from storage.failpoints import failpoint
 from storage.studies.sampler import distributions_of
 from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, Space
 from storage.url import masked
@@ -29,54 +26,11 @@ _PART = 2045  # characters: the dashboard's own limit for one attribute
 _NOTE_VERSION = "dashboard:note_ver"
 
 
-def make_trial(
-    storage: BaseStorage,
-    study_id: int,
-    space: Space,
-    params: Mapping[str, Any],
-    attrs: Mapping[str, Any],
-    *,
-    likely_number: int,
-) -> tuple[int, int]:
-    """Make a RUNNING trial, complete with its parameters and attributes, in one transaction.
-
-    Args:
-        attrs: JSON values. The mark of our trials is added: none can be taken for one of another tool.
-        likely_number: the next one of the study, as far as is known here.
-
-    Returns:
-        Its id, and its number within the study. Optuna counts under a lock, so each number is given once.
-
-    Raises:
-        KeyError: no study of that id.
-        ValueError: the study has a trial whose parameter of such a name is of another kind.
-    """
-    template = create_trial(
-        state=TrialState.RUNNING,
-        params=dict(params),
-        distributions=distributions_of(space),
-        user_attrs={**attrs, OWNER_ATTR: OWNER},
-    )
-    trial_id = storage.create_new_trial(study_id, template)
-    failpoint("asking")
-    return trial_id, _number(storage, study_id, trial_id, likely_number)
-
-
-def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTrial, *, likely_number: int) -> int:
-    """Make a trial of ours that has ended, complete, in one transaction.
-
-    Args:
-        likely_number: the next one of the study, as far as is known here.
-
-    Returns:
-        Its number within the study.
-
-    Raises:
-        ValueError: its parameters are not in the space, or a COMPLETE one has no value.
-    """
+def ended_trial(space: Space, trial: EndedTrial) -> FrozenTrial:
+    """Return a trial of ours that has ended; ValueError if its parameters are not in the space, or it lacks a value."""
     state = TrialState[trial.state]
     distributions = distributions_of(space)
-    template = create_trial(
+    frozen = create_trial(
         state=state,
         values=values_of(state, trial.value, trial.epoch_values),
         params=dict(trial.params),
@@ -85,63 +39,13 @@ def add_trial(storage: BaseStorage, study_id: int, space: Space, trial: EndedTri
         intermediate_values={epoch: value for epoch, value in enumerate(trial.epoch_values) if value is not None},
     )
     # As Optuna writes them: in the time of this machine, without its zone.
-    template.datetime_start = datetime.fromtimestamp(trial.started_at)
-    template.datetime_complete = datetime.fromtimestamp(trial.ended_at)
-    return _number(storage, study_id, storage.create_new_trial(study_id, template), likely_number)
-
-
-def _number(storage: BaseStorage, study_id: int, trial_id: int, likely: int) -> int:
-    # Optuna reads a whole trial, in six queries, to say its number; whether a number is that trial's takes one.
-    with contextlib.suppress(KeyError):
-        if storage.get_trial_id_from_study_id_trial_number(study_id, likely) == trial_id:
-            return likely
-    return storage.get_trial_number_from_id(trial_id)
-
-
-def report_trial(
-    storage: BaseStorage,
-    trial_id: int,
-    *,
-    state: TrialState,
-    values: Sequence[float] | None,
-    attrs: Mapping[str, Any],
-    epoch_values: Sequence[float | None],
-    required: Mapping[str, Any],
-) -> None:
-    """Write what the trial lacks of these attributes and epoch values, then end it.
-
-    Each write is a transaction, since Optuna has no public way to write several at once. So ending the trial comes
-    last, and a process that finds a half-written one RUNNING writes the same once more.
-
-    Args:
-        attrs: JSON values by name.
-        epoch_values: from epoch 0; None: nothing is written for that epoch.
-        required: attributes that the trial has to have: a number alone does not name it, since a study that was
-            deleted and made again counts from 0 again.
-
-    Raises:
-        KeyError: no such trial.
-        optuna.exceptions.UpdateFinishedTrialError: it has ended; nothing more was written.
-    """
-    present = storage.get_trial_user_attrs(trial_id)
-    if any(name not in present or present[name] != value for name, value in required.items()):
-        return
-    for name, value in attrs.items():
-        if name not in present or present[name] != value:
-            storage.set_trial_user_attr(trial_id, name, value)
-    for epoch, value in enumerate(epoch_values):
-        if value is not None:
-            storage.set_trial_intermediate_value(trial_id, epoch, value)
-    failpoint("attributes")
-    storage.set_trial_state_values(trial_id, state, values)
+    frozen.datetime_start = datetime.fromtimestamp(trial.started_at)
+    frozen.datetime_complete = datetime.fromtimestamp(trial.ended_at)
+    return frozen
 
 
 def values_of(state: TrialState, value: float | None, epoch_values: Sequence[float | None]) -> list[float] | None:
-    """Return what a trial of that state is worth, as `Study.tell` has it: a pruned one what it had reached.
-
-    Raises:
-        ValueError: a COMPLETE trial without a value.
-    """
+    """Return what a trial of that state is worth, as `Study.tell` has it: a pruned one what it had reached."""
     if state == TrialState.FAIL:
         return None
     if state == TrialState.PRUNED:
@@ -152,22 +56,12 @@ def values_of(state: TrialState, value: float | None, epoch_values: Sequence[flo
     return [float(value)]
 
 
-class StudyAttrs(Protocol):
-    """The two methods of Optuna's storage that are needed here."""
-
-    def get_study_system_attrs(self, study_id: int) -> dict[str, Any]:
-        """Return all system attributes of a study."""
-
-    def set_study_system_attr(self, study_id: int, key: str, value: Any) -> None:
-        """Write one of them."""
-
-
-def has_note(storage: StudyAttrs, study_id: int) -> bool:
+def has_note(storage: BaseStorage, study_id: int) -> bool:
     """Return whether a note was ever written, here or in the dashboard."""
     return _NOTE_VERSION in storage.get_study_system_attrs(study_id)
 
 
-def save_note(storage: StudyAttrs, study_id: int, note: str) -> None:
+def save_note(storage: BaseStorage, study_id: int, note: str) -> None:
     """Put a note, Markdown, in place of the one that is there; write nothing where it is the same."""
     changed = _save_text(storage, study_id, "dashboard:note_str:", note)
     # The dashboard refuses an edit of any older version: who has the page open sees that the text is another.
@@ -176,17 +70,13 @@ def save_note(storage: StudyAttrs, study_id: int, note: str) -> None:
         storage.set_study_system_attr(study_id, _NOTE_VERSION, version + 1)
 
 
-def save_plots(storage: StudyAttrs, study_id: int, plots: Mapping[str, str]) -> None:
-    """Put plots in place of those of the same name.
-
-    Args:
-        plots: by name (letters, digits, "-", "_", ":" and "."), each a plotly figure as JSON.
-    """
+def save_plots(storage: BaseStorage, study_id: int, plots: Mapping[str, str]) -> None:
+    """Put plotly figures as JSON in place of those of the same name (letters, digits, "-", "_", ":" and ".")."""
     for name, figure in plots.items():
         _save_text(storage, study_id, f"dashboard:plot_data:{name}:", figure)
 
 
-def _save_text(storage: StudyAttrs, study_id: int, prefix: str, text: str) -> bool:
+def _save_text(storage: BaseStorage, study_id: int, prefix: str, text: str) -> bool:
     """Write the parts of a text that are not there already; return whether there were any."""
     changed, present = False, storage.get_study_system_attrs(study_id)
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
@@ -204,14 +94,8 @@ def explain_faults(
 ) -> Iterator[None]:
     """Translate what Optuna raises inside the block; what may pass by itself keeps its cause for `retry_transient`.
 
-    Args:
-        names: lists the studies that are there now; asked only when a study may be missing.
-        study: the one that the block uses, or "" for none.
-        trial: the number of the trial that the block uses, if it uses one.
-
-    Raises:
-        StudyMissing: the study or the trial was deleted.
-        NotAStorage: what Optuna stored can no longer be read.
+    names: lists the studies that are there now; called only when a study may be missing. study, trial: what the block
+    uses; "" for none. StudyMissing: one of them was deleted. NotAStorage: what Optuna stored can no longer be read.
     """
     try:
         yield
@@ -251,7 +135,6 @@ def mixed(url: URL, study: str, error: ValueError) -> StorageError:
 
 
 def replaced(url: URL, study: str, sweep: str) -> StudyMissing:
-    """Return the error that another program deleted a study of the sweep and made its own under that name."""
     return StudyMissing(
         f"study {study!r} in {masked(url)} was deleted, and another program has made one of that name; nothing was"
         " written to it",

@@ -58,14 +58,9 @@ class Engine(Protocol):
         """Seconds that a stopped worker is waited for before it is killed."""
 
     def start(self, slots: Sequence[int], first: int) -> Sequence[WorkerHandle]:
-        """Start a worker for each slot.
+        """Start a worker for each slot; SweepError if they cannot be started, for a reason that a person mends.
 
-        Args:
-            slots: which of the workers that are kept alive they are.
-            first: number of the first; numbers make their names differ from those of the workers before them.
-
-        Raises:
-            sweeps.errors.SweepError: they cannot be started, for a reason that a person mends.
+        first: number of the first; numbers make their names differ from those of the workers before them.
         """
 
 
@@ -86,8 +81,7 @@ class Request:
 class Submitter(Protocol):
     """An engine whose workers can be submitted and left alone."""
 
-    def script(self, slots: Sequence[int], *, detached: bool) -> str:
-        """Return the script that would be submitted."""
+    def script(self, slots: Sequence[int], *, detached: bool) -> str: ...
 
     def detach(self, slots: Sequence[int]) -> int:
         """Submit it; return the number of the job."""

@@ -27,18 +27,14 @@ from sweeps.spec.stored import stored_spec
 from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.worker import refuse_cancelled
 
-MOST_WORKERS = 1_000
-"""Of one launch: a number beyond it is a slip of the keyboard, and the machine would not survive it."""
-
+MOST_WORKERS = 1_000  # of one launch: more is a slip of the keyboard, and the machine would not survive it
 _POLL_S = 0.5
 
 
 def refuse(name: str, request: Request) -> None:
-    """Say what is wrong with what was asked of an engine, before anything is started or reached.
+    """Raise what is wrong with what was asked of an engine, before anything is started or reached.
 
-    Raises:
-        SpecError: there is none of that name, or it does not take what was asked.
-        SweepError: its workers would run on machines that cannot reach the storage.
+    SpecError: it is none, or does not take that. SweepError: its workers would run where they cannot reach the storage.
     """
     if name not in ENGINES:
         raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
@@ -58,30 +54,10 @@ def refuse(name: str, request: Request) -> None:
 
 
 def engine_of(name: str, request: Request) -> Engine:
-    """Return the engine of that name; the one of Ray is connected to its cluster, which takes seconds.
-
-    Raises:
-        SpecError: as `refuse`.
-        SweepError: as `refuse`, or the engine cannot be used here.
-    """
+    """Return the engine of that name, or raise as `refuse`; the one of Ray is connected first, which takes seconds."""
     refuse(name, request)
     engine: Engine = load(ENGINES[name])(request)
     return engine
-
-
-def default_workers(name: str, request: Request) -> int:
-    """Return how many workers are started by default: one for each device, else one for each core.
-
-    Raises:
-        SpecError: the cores of this machine say nothing about those of the engine.
-    """
-    if name != "local":
-        raise SpecError(f"--on {name}: say how many workers the cluster is to run, for example --workers 8")
-    if request.gpus:
-        return len(request.gpus)
-    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
@@ -102,17 +78,10 @@ def launch(
     """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
 
     A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
-
-    Args:
-        on: the engine's name.
-        workers: how many, 1 to 1,000; None is one per device, or per core. Without a device each has one thread.
-        stays: this process goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and
-            not this process.
-
-    Raises:
-        SpecError: the engine does not take what was asked.
-        SweepError: workers died one after the other, or the sweep is cancelled.
-        storage.errors.StorageError: the database needs a person.
+    workers: 1 to 1,000; None is one per device, or per core. Without a device each has one thread. stays: this process
+    goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and not this process.
+    SpecError: the engine does not take what was asked. SweepError: workers died one after the other, or the sweep is
+    cancelled.
     """
     refuse(on, request)
     count = number_of_workers(on, request, workers)
@@ -137,7 +106,7 @@ def launch(
         if received:
             say(f"stopped; nothing is lost. Go on with: {command}")
             return Launched(128 + received, finished=False)
-        _complete_trials(engine, request.url, sweep.id)
+        _complete_trials(engine, sweep.id)
         _check_ended(supervisor)
         problems = failures(engine, sweep.id)
     finally:
@@ -170,15 +139,20 @@ def relaunch_command(on: str, request: Request, workers: int | None, count: int)
 
 
 def number_of_workers(on: str, request: Request, workers: int | None) -> int:
-    """Return how many workers are started.
+    """Return how many workers are started: by default one for each device, else one for each core."""
+    if workers is None:
+        if on != "local":  # the cores of this machine say nothing about those of a cluster
+            raise SpecError(f"--on {on}: say how many workers the cluster is to run, for example --workers 8")
+        workers = len(request.gpus) or _cores()
+    if not 1 <= workers <= MOST_WORKERS:
+        raise SweepError(f"--workers: got {workers}; allowed: 1 to {MOST_WORKERS}")
+    return workers
 
-    Raises:
-        SweepError: no launch starts so many, or the engine has no default.
-    """
-    count = default_workers(on, request) if workers is None else workers
-    if not 1 <= count <= MOST_WORKERS:
-        raise SweepError(f"--workers: got {count}; allowed: 1 to {MOST_WORKERS}")
-    return count
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: bool) -> int:
@@ -192,7 +166,7 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
         shown(supervisor.engine, supervisor.sweep, console, at_work) as refresh,
     ):
         try:
-            supervisor.begin(count)
+            supervisor.start(range(count))
             while supervisor.working and not stop.number:
                 time.sleep(_POLL_S)
                 refresh()
@@ -204,13 +178,13 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
     return stop.number
 
 
-def _complete_trials(engine: sqlalchemy.Engine, url: sqlalchemy.URL, sweep_id: int) -> None:
+def _complete_trials(engine: sqlalchemy.Engine, sweep_id: int) -> None:
     """Report what the last worker left unreported, if it was killed there: no other worker would come."""
     if not reconcile.unreported(engine, sweep_id):
         return
     from storage.studies.studies import open_studies  # Optuna takes a second
 
-    with contextlib.closing(open_studies(url)) as studies:
+    with contextlib.closing(open_studies(engine.url)) as studies:
         reconcile.reconcile(studies, studies.engine, sweep_id)
 
 
@@ -244,11 +218,7 @@ def _signals(supervisor: Supervisor, *, stays: bool) -> Iterator[_Stop]:
 
 
 def _end(supervisor: Supervisor, *, signalled: Sequence[WorkerHandle]) -> None:
-    """Ask every worker to give its task back, and end those that do not.
-
-    Args:
-        signalled: those that a signal went to already; a second one would end them at once.
-    """
+    """Ask every worker to give its task back, and end those that do not; `signalled` ones were asked already."""
     for worker in supervisor.alive:
         if worker.code is None and not any(worker is other for other in signalled):
             worker.send(signal.SIGTERM)
@@ -262,22 +232,13 @@ def _end(supervisor: Supervisor, *, signalled: Sequence[WorkerHandle]) -> None:
 
 
 def script_of(request: Request, on: str, *, workers: int | None) -> str:
-    """Return the script that a launch would submit; nothing is submitted.
-
-    Raises:
-        SpecError: the engine submits no script, or does not take what was asked.
-        SweepError: as `launcher.launch`.
-    """
+    """Return the script that a launch would submit; nothing is submitted. Raises as `launch`."""
     chosen = _submitting("--dry-run", request, on)
     return chosen.script(range(number_of_workers(on, request, workers)), detached=True)
 
 
 def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
-    """Submit workers and leave them alone; return what to tell.
-
-    Raises:
-        SpecError, SweepError, storage.errors.StorageError: as `launcher.launch`.
-    """
+    """Submit workers and leave them alone; return what to tell. Raises as `launch`."""
     chosen = _submitting("--detach", request, on)
     count = number_of_workers(on, request, workers)
     name = request.sweep

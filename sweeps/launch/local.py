@@ -35,7 +35,7 @@ def log_tail(log: str | None, code: int | None, count: int) -> list[str]:
 
 @dataclass
 class LocalWorker:
-    """One worker process. slot: which of the workers that are kept alive it is. started: monotonic seconds."""
+    """One worker process, a `WorkerHandle`. started: monotonic seconds."""
 
     slot: int
     worker: str
@@ -46,21 +46,17 @@ class LocalWorker:
 
     @property
     def log_place(self) -> str:
-        """The file that its output goes to."""
         return str(self.log_file)
 
     @property
     def code(self) -> int | None:
-        """Its exit code, negative for a signal; None while it lives."""
         return self.process.poll()
 
     @property
     def lived_s(self) -> float:
-        """Seconds since it was started."""
         return time.monotonic() - self.started
 
     def send(self, number: int) -> None:
-        """Send it a signal; one that has ended gets none."""
         self.process.send_signal(number)
 
     def kill(self) -> None:
@@ -75,11 +71,9 @@ class LocalWorker:
             os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, as people read them."""
         return log_tail(end_of(self.log_file), self.code, count)
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
-        """Return the end of its log as it is stored with an attempt."""
         return LogTail(self.log_file, url).read()
 
 
@@ -91,11 +85,6 @@ class LocalEngine:
     stop_s: float = 10.0
 
     def start(self, slots: Sequence[int], first: int) -> list[LocalWorker]:
-        """Start a worker for each slot.
-
-        Raises:
-            SweepError: the folder of its log cannot be written.
-        """
         return [self._start(slot, first + place) for place, slot in enumerate(slots)]
 
     def _start(self, slot: int, number: int) -> LocalWorker:

@@ -34,16 +34,11 @@ def shown(
 ) -> Iterator["Refresh"]:
     """Show the stages while the block runs; a call of what it gives brings them up to date.
 
-    Args:
-        workers: says how many are alive now.
+    workers: says how many are alive now.
     """
     refresh = Refresh(engine, sweep, console, workers)
-    if refresh.cell is not None or not console.is_terminal:
-        refresh()
-        yield refresh
-        refresh(last=True)
-        return
-    with Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2):
+    live = Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2)
+    with live if console.is_terminal and refresh.cell is None else contextlib.nullcontext():
         refresh()
         yield refresh
         refresh(last=True)
@@ -59,7 +54,6 @@ class _Cell:
         self._handle: Any = None
 
     def show(self, bars: Group) -> None:
-        """Draw the bars as a terminal would."""
         from IPython.display import display  # there, since a notebook is what runs this
 
         console = Console(record=True, file=io.StringIO(), force_jupyter=False, force_terminal=True, width=_CELL_WIDTH)
@@ -101,15 +95,10 @@ class Refresh:
         self._line, self._line_at = "", float("-inf")
 
     def drawn(self) -> Group:
-        """Return what a terminal shows."""
         return Group(self._progress, Text(self._insight, style="dim", no_wrap=True, overflow="ellipsis"))
 
     def __call__(self, *, last: bool = False) -> None:
-        """Read what is stored and draw it; a database that does not answer is one line.
-
-        Raises:
-            NotAStorage: it is gone, or damaged.
-        """
+        """Read what is stored and draw it; a database that does not answer is one line. NotAStorage: it is gone."""
         try:
             counts = stage_counts(self._engine, self._sweep.id)
             if last or time.monotonic() - self._looked_at >= _LOOK_EVERY_S:

@@ -35,12 +35,9 @@ _EXIT_S = 60.0  # a worker that has signed out may take so long until its proces
 
 @dataclass
 class Supervisor:
-    """Keeps workers of one sweep alive.
+    """Keeps workers of one sweep alive on an engine.
 
-    Args:
-        on: the engine that starts them.
-        say: shows a line to the user.
-        relaunch_command: what to type to go on with the same workers.
+    say: shows a line to the user. relaunch_command: what to type to go on with the same workers.
     """
 
     engine: sqlalchemy.Engine
@@ -58,10 +55,6 @@ class Supervisor:
     _look_at: float = 0.0
     _waiting: tuple[int, int] = (0, 0)  # for a machine: at the last look, and as it was said last
     _trouble: str = ""  # of the database, as it was said last
-
-    def begin(self, count: int) -> None:
-        """Start so many workers."""
-        self._start(range(count))
 
     @property
     def working(self) -> bool:
@@ -105,16 +98,15 @@ class Supervisor:
         return "" if left.unended else "nothing is left to do"
 
     def stop_replacing(self) -> None:
-        """Start no further worker."""
         self._due.clear()
 
-    def _start(self, slots: Sequence[int]) -> None:
+    def start(self, slots: Sequence[int]) -> None:
         self.alive += self.on.start(slots, self._started)
         self._started += len(slots)
 
     def _replace(self, slot: int) -> None:
         try:
-            self._start([slot])
+            self.start([slot])
         except SweepError as error:  # an engine that is away for a moment is no reason to end the others
             if not self.alive:
                 raise
@@ -130,11 +122,8 @@ class Supervisor:
         before, announced = self._waiting
         if before == len(waiting) != announced:  # for a whole interval: those that have just been submitted are no news
             announced = before
-            self.say(
-                f"{announced} of {number_of(len(self.alive), 'worker')} wait for a machine"
-                if announced
-                else "all at work"
-            )
+            waits = f"{announced} of {number_of(len(self.alive), 'worker')} wait for a machine"
+            self.say(waits if announced else "all at work")
         self._waiting = len(waiting), announced
 
     def _died(self, worker: WorkerHandle) -> None:
@@ -227,7 +216,6 @@ class Supervisor:
         return True
 
     def help(self) -> str:
-        """Return what to type when no worker is left."""
         return f"Their logs: {local().line('logs', self.sweep.name)}; to go on: {self.relaunch_command}"
 
 

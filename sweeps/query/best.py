@@ -61,12 +61,7 @@ class Best:
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
-    """Return the best point of a sweep. Only reads.
-
-    Raises:
-        NoResultsYet: no search trial has finished.
-        storage.errors.RecordBroken: what is stored of one is damaged.
-    """
+    """Return the best point of a sweep; NoResultsYet if no search trial has finished."""
     # Of all searches, as the dashboard shows them: its best trial is the incumbent, whichever search it belongs to.
     done = read_finished(
         queries.task_records(engine, sweep.id, stage="search", state="done"), SearchTask, StudentOutcome
@@ -107,10 +102,7 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
     """Return one line of at most 78 columns; "" before the teacher of the source has finished.
 
     First how good that teacher is, then the best point of the search beside it, then the confirmed point against no
-    distillation: on the target as soon as both are known there.
-
-    Args:
-        tasks: those that are done, or all.
+    distillation: on the target as soon as both are known there. tasks: those that are done, or all.
     """
     done = [task for task in tasks if task.state == "done"]
     compared = [task for task in done if task.stage == "transfer"]

@@ -1,6 +1,6 @@
 """Rows of `list` and `trials`; open a sweep by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,14 +20,7 @@ from sweeps.query.status import stage_counts
 from sweeps.spec.stored import check_name
 from sweeps.trainers.protocol import TrainerKind
 
-_FIXED = (
-    "temperature",
-    "alpha",
-    "arm",
-    "dataset",
-    "model",
-    "method",
-)  # parameters with a column, or a meaning, of their own
+_FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a column, or a meaning, of their own
 _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
 
 
@@ -77,12 +70,10 @@ class TrialRow:
 
 
 def sweep_rows(engine: sqlalchemy.Engine) -> list[SweepRow]:
-    """Return one row per sweep of the storage."""
     return [sweep_row(engine, sweep) for sweep in queries.list_sweeps(engine)]
 
 
 def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
-    """Return the row of one sweep."""
     counts = stage_counts(engine, sweep.id).values()
     is_finished = sweep.state == "active" and all(count.ended == count.total for count in counts)
     return SweepRow(
@@ -96,12 +87,7 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
 
 
 def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None = None) -> list[TrialRow]:
-    """Return one row per task, in the order of the plan: what was tried and what came of it.
-
-    Raises:
-        SpecError: there is no such stage.
-        storage.errors.RecordBroken: a payload is damaged.
-    """
+    """Return one row per task, in the order of the plan: what was tried and what came of it."""
     if stage is not None and stage not in STAGES:
         raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(STAGES)}")
     tasks = [
@@ -129,7 +115,8 @@ def _columns(row: TrialRow, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, kind: TrainerKind, *, tested: bool) -> TrialRow:
-    arm, params = payload.arm if isinstance(payload, TransferTask) else None, task.params or {}
+    arm = payload.arm if isinstance(payload, TransferTask) else None
+    params, outcome = task.params or {}, task.outcome or {}
     return TrialRow(
         task=task.key,
         stage=task.stage,
@@ -138,21 +125,17 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, kind: TrainerKi
         trial=task.trial_number,
         dataset=None if payload.role is None else _called(sweep, payload.role),
         arm=payload.method if isinstance(payload, BaselineTask) else arm,
-        temperature=_value(task.params, "temperature"),
-        alpha=_value(task.params, "alpha"),
+        temperature=params.get("temperature"),
+        alpha=params.get("alpha"),
         more=kind.own_values(arm or "", {name: params[name] for name in sorted(params) if name not in _FIXED}),
         score=task.score,
-        test_accuracy=_value(task.outcome, "test_accuracy") if tested else None,
+        test_accuracy=outcome.get("test_accuracy") if tested else None,
         seed=payload.seed,
-        train_s=_value(task.outcome, "train_s"),
-        cpu_s=_value(task.outcome, "cpu_s"),
+        train_s=outcome.get("train_s"),
+        cpu_s=outcome.get("cpu_s"),
         worker=task.worker,
         reason=task.reason and root_reason(task.reason),
     )
-
-
-def _value(values: Mapping[str, Any] | None, name: str) -> Any:
-    return None if values is None else values.get(name)
 
 
 def _called(sweep: SweepRecord, role: str) -> str:
@@ -167,13 +150,9 @@ def open_sweep(
 ) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
     """Open the storage and find the sweep of that name; both are given back at the end of the block.
 
-    Args:
-        storage: a resolved URL, or what the user gave: text, or None for the environment's or the default.
-        write: whether anything may be changed; through the engine of a reader nothing can be written.
-
-    Raises:
-        storage.errors.StorageError: no storage there, or no such sweep in it; nothing is created.
-        sweeps.errors.SpecError: no sweep can have that name.
+    storage: a resolved URL, or what the user gave: text, or None for the environment's or the default. Without `write`
+    nothing can be changed through the engine. StorageError: no storage there, or no such sweep in it; nothing is
+    created.
     """
     check_name(name)
     url = storage if isinstance(storage, sqlalchemy.URL) else resolve(storage)

@@ -1,7 +1,7 @@
 """`Status`: tasks, workers, failures, time left, fingerprints."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy
@@ -51,31 +51,20 @@ class WorkerRow:
 def worker_rows(
     engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, tasks: Sequence[TaskRecord]
 ) -> list[WorkerRow]:
-    """Return every worker that ever worked on a sweep, oldest first.
-
-    Args:
-        tasks: those that are done, or all; of their outcomes "numerics" is read.
-
-    Raises:
-        storage.errors.RecordBroken: a stored value can no longer be read.
-    """
+    """Return every worker that ever worked on a sweep, oldest first. tasks: those that are done, or all."""
     numerics = {task.worker: task.outcome.get("numerics") for task in tasks if task.outcome}
     return [_row(record, spec.lease.seconds, numerics.get(record.name)) for record in workers.records(engine, sweep.id)]
 
 
 def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRow:
     versions = record.provenance.get("versions", {})
+    ended, has_reason, busy = record.ended_at is not None, bool(record.reason), bool(record.task)
+    state = worker_state(ended=ended, has_reason=has_reason, seen_s=record.seen_s, busy=busy, lease_s=lease_s)
     return WorkerRow(
         worker=record.name,
         host=record.host,
         pid=record.pid,
-        state=worker_state(
-            ended=record.ended_at is not None,
-            has_reason=bool(record.reason),
-            seen_s=record.seen_s,
-            busy=bool(record.task),
-            lease_s=lease_s,
-        ),
+        state=state,
         task=record.task,
         attempt=record.attempt,
         done=record.done,
@@ -101,11 +90,7 @@ def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, le
 
 @dataclass(frozen=True)
 class Eta:
-    """How far a sweep is.
-
-    fraction: of the whole work that is done, in [0, 1]. seconds_left: None while nobody works on the rest. shares: of
-    each stage in the whole work; together 1.
-    """
+    """How far a sweep is. seconds_left: None while nobody works. fraction, shares: of the whole work, in [0, 1]."""
 
     fraction: float
     seconds_left: float | None
@@ -113,14 +98,10 @@ class Eta:
 
 
 def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
-    """Return how far a sweep is.
+    """Return how far a sweep is, of all its tasks and so many workers at work.
 
     A task takes as long as its spec lets expect, times how much longer its like took so far: preparations, trainings,
     and all else. The rest is shared among the workers, but one task is never shared.
-
-    Args:
-        spec: of the sweep. tasks: all of its tasks.
-        workers: how many are at work.
     """
     planned = [expected_seconds(spec, task.stage, task.payload.get("role")) for task in tasks]
     took: dict[str, float] = defaultdict(float)
@@ -156,19 +137,15 @@ class Fingerprints:
     numerics: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """Return what the user reads: the hash, and a warning where numerics differ."""
         lines = [f"answer hash {self.answer_hash}"] if self.answer_hash else []
         return lines + ([identity.differing(self.numerics)] if len(self.numerics) > 1 else [])
 
 
 def fingerprints(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Fingerprints:
-    """Return the fingerprints of a sweep. Only reads."""
-    return fingerprints_of(queries.task_records(engine, sweep.id, keep=KEEP))
+    return _fingerprints_of(queries.task_records(engine, sweep.id, keep=KEEP))
 
 
-def fingerprints_of(tasks: Iterable[TaskRecord]) -> Fingerprints:
-    """Return the fingerprints of these tasks, whose outcomes hold KEEP at least."""
-    tasks = list(tasks)
+def _fingerprints_of(tasks: Sequence[TaskRecord]) -> Fingerprints:
     numerics = {str(fingerprint) for task in tasks if (fingerprint := (task.outcome or {}).get("numerics"))}
     return Fingerprints(identity.answer_hash(tasks), tuple(sorted(numerics)))
 
@@ -187,17 +164,14 @@ class StageCount:
 
     @property
     def ended(self) -> int:
-        """Tasks that will not run again."""
         return self.done + self.failed + self.cancelled + self.skipped + self.unavailable
 
     @property
     def total(self) -> int:
-        """All tasks of the stage."""
         return self.ended + self.waiting + self.running
 
 
 def stage_counts(engine: sqlalchemy.Engine, sweep_id: int) -> dict[str, StageCount]:
-    """Return the counts of every stage, in the order of the stages."""
     counts = {stage: Counter[str]() for stage in STAGES}
     for phase in queries.phase_records(engine, sweep_id):
         counts[phase.stage].update(phase.counts)
@@ -256,7 +230,6 @@ class Working:
 
     @property
     def alive(self) -> bool:
-        """Whether its lease is good."""
         return self.lease_left_s >= 0
 
 
@@ -288,30 +261,25 @@ class Status:
 
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
-    """Return where a sweep stands. Only reads.
-
-    Raises:
-        storage.errors.RecordBroken: a stored value of it can no longer be read.
-        sweeps.errors.SpecError: its stored spec is none.
-    """
     tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
     spec = as_it_stands(sweep)
     at_work = queries.running_tasks(engine, sweep.id)
     stages = {attempt.stage for attempt in at_work}
     limits = {stage: spec.limits.of(stage, queries.durations(engine, sweep.id, stage)) for stage in stages}
     workers = tuple(_working(attempt, limits[attempt.stage]) for attempt in at_work)
+    rows = worker_rows(engine, sweep, spec, tasks)
     time = eta(spec, tasks, len({attempt.worker for attempt in workers if attempt.alive}))
     return Status(
         sweep=sweep.name,
         state=sweep.state,
         stages=stage_counts(engine, sweep.id),
         workers=workers,
-        idle_workers=tuple(row for row in worker_rows(engine, sweep, spec, tasks) if _is_idle(row)),
+        idle_workers=tuple(row for row in rows if row.task is None and row.state in ("idle", "vanished")),
         fraction=time.fraction,
         shares={stage: time.shares.get(stage, 0.0) for stage in STAGES},
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
-        fingerprints=fingerprints_of(tasks),
+        fingerprints=_fingerprints_of(tasks),
     )
 
 
@@ -325,8 +293,3 @@ def _working(record: RunningRecord, limit_s: float) -> Working:
         idle_s=record.idle_s,
         limit_s=limit_s,
     )
-
-
-def _is_idle(row: WorkerRow) -> bool:
-    """Return whether a worker has no task and has not said that it ended."""
-    return row.task is None and row.state in ("idle", "vanished")

@@ -34,16 +34,9 @@ log = logging.getLogger(__name__)
 
 Runner = Callable[[AnyJob, dict[str, Any], Steps], Outcome]
 
-MACHINE = "machine"
-"""What this machine lacks: the attempt counts nowhere, and its worker stops, since every task would end so."""
-
-STOPPING = (MACHINE, "memory")
-"""Classes after which a worker stops: only another one may then fail the task."""
-
-INFRASTRUCTURE = ("database",)
-"""Classes that say more about the machine than about the task; several in a row stop a worker."""
-
-_MOST_IN_A_ROW = 3  # infrastructure failures, after which the next one is likely
+MACHINE = "machine"  # lacks something: the attempt counts nowhere, and its worker stops, since every task would end so
+_STOPPING = (MACHINE, "memory")  # after these a worker stops: only another one may then fail the task
+_MOST_IN_A_ROW = 3  # failures by the database, which say little about the task, after which the next one is likely
 
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
@@ -70,7 +63,6 @@ def class_of(error: Exception, stage: str = "") -> str:
 
 
 def lack_of(error: Exception) -> str:
-    """Return what a machine lacks and what to do about it, in one line."""
     if isinstance(error, OSError) and error.errno in _NO_DISK:
         where = tempfile.gettempdir()
         return f"{error}; temporary files go to {where}: free space there, or name another folder: export TMPDIR=DIR"
@@ -94,22 +86,10 @@ def cap_of(kind: str, spec: Spec) -> int | None:
 
 
 class Attempts:
-    """Makes the attempts of one worker.
-
-    Args:
-        run: what runs a task.
-        log_file: that this process logs to; its end is stored with each attempt. None: there is none.
-        stop: set when the task at work shall be given back at its next step.
-    """
+    """Makes the attempts of one worker. log_file: its end is stored with each. stop: the task at work is given back."""
 
     def __init__(
-        self,
-        backend: Backend,
-        worker: str,
-        *,
-        run: Runner,
-        log_file: Path | None,
-        stop: threading.Event,
+        self, backend: Backend, worker: str, *, run: Runner, log_file: Path | None, stop: threading.Event
     ) -> None:
         self.finished = 0
         self._backend, self._worker = backend, worker
@@ -123,12 +103,7 @@ class Attempts:
             log.info("%s given back in the middle of a step", claim.key)
 
     def make(self, claim: TaskRecord) -> None:
-        """Run one task to its end, whatever that is.
-
-        Raises:
-            SweepError: this machine lacks something, or keeps failing.
-            storage.errors.StorageError: the database needs a person.
-        """
+        """Run one task to its end, whatever that is; SweepError if this machine lacks something, or keeps failing."""
         self._log.begin()
         log.info("%s attempt %d", claim.key, claim.attempt)
         deadline_s = self._backend.deadline_s(claim.stage)
@@ -144,9 +119,6 @@ class Attempts:
             if lease.overdue.is_set():
                 raise overdue
 
-        def on_hung() -> None:
-            self._record(claim, overdue)
-
         steps = Steps(check, logged(claim.key))
         lease = Heartbeat(
             self._backend,
@@ -154,7 +126,7 @@ class Attempts:
             steps,
             deadline_s=deadline_s,
             read_log=self._log.read,
-            on_hung=on_hung,
+            on_hung=lambda: self._record(claim, overdue),
         )
         try:
             with lease:
@@ -193,13 +165,13 @@ class Attempts:
         kind = self._record(claim, error)
         if isinstance(error, StorageFull):
             raise error  # it says itself what to do
-        if kind in STOPPING:
+        if kind in _STOPPING:
             lack = redact(lack_of(error), self._backend.url)
             raise SweepError(
                 f"this worker stops: {claim.key} needs what this machine has not: {lack}; nothing is lost."
                 f" Fix that, then type: {local().launch(self._backend.name)}"
             )
-        self._failures_in_a_row = self._failures_in_a_row + 1 if kind in INFRASTRUCTURE else 0
+        self._failures_in_a_row = self._failures_in_a_row + 1 if kind == "database" else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
             last = redact(error_text(error), self._backend.url)
             raise SweepError(
@@ -233,11 +205,7 @@ class Attempts:
 def as_stored(job: AnyJob, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
     """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
     return outcome.values.as_json() | {
-        "trial": {
-            "value": outcome.score,
-            "attrs": outcome.attrs,
-            "epoch_values": list(outcome.epoch_values),
-        },
+        "trial": {"value": outcome.score, "attrs": outcome.attrs, "epoch_values": list(outcome.epoch_values)},
         "seed": job.work.seed,
         "wall_s": wall_s,
         "worker": worker,

@@ -20,7 +20,7 @@ from storage.queue import tasks, workers
 from storage.queue.notify import Listener, listen
 from storage.records import artifacts, queries
 from storage.studies.ownership import owner_of
-from storage.studies.reconcile import mark_reported, reconcile, report_ended
+from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import study_name
 from storage.studies.studies import Studies, open_studies
 from storage.tables import SweepRecord, TaskRecord
@@ -53,13 +53,12 @@ class Results(Protocol):
         """Return the finished tasks, of a stage or all, in the order of the plan."""
 
     def get(self, digest: str) -> bytes:
-        """Return stored bytes. Raises `storage.errors.BlobCorrupt`."""
+        """Raises `storage.errors.BlobCorrupt`."""
 
     def put(self, data: bytes) -> str:
         """Store bytes; return their digest."""
 
-    def selection(self, name: str) -> Mapping[str, Any] | None:
-        """Return what was frozen under a name; None before."""
+    def selection(self, name: str) -> Mapping[str, Any] | None: ...
 
     def freeze(self, name: str, value: dict[str, Any]) -> Mapping[str, Any]:
         """Return what is frozen under a name: this value, if nobody was faster."""
@@ -70,11 +69,9 @@ class Backend(Results, Protocol):
 
     name: str
 
-    def outlook(self) -> queries.Outlook:
-        """Return the state of the sweep, and how many tasks have not ended."""
+    def outlook(self) -> queries.Outlook: ...
 
-    def sign_in(self, worker: str, provenance: Mapping[str, Any]) -> None:
-        """Enter the worker in the table of workers."""
+    def sign_in(self, worker: str, provenance: Mapping[str, Any]) -> None: ...
 
     def sign_out(self, worker: str, reason: str | None) -> None:
         """Note that the worker has ended, and why; None: nothing was left, or it was asked to."""
@@ -118,17 +115,15 @@ class Backend(Results, Protocol):
     def reconcile(self) -> None:
         """Make Optuna's trials agree with the attempts, at the end."""
 
-    def close(self) -> None:
-        """Give the connections back."""
+    def close(self) -> None: ...
 
 
 class DatabaseBackend:
-    """A `Backend` of a storage."""
+    """A `Backend` of a storage; without studies it is no more than `Results`. spec: else the stored one."""
 
     def __init__(
         self, engine: sqlalchemy.Engine, sweep: SweepRecord, *, spec: Spec | None = None, studies: Studies | None = None
     ) -> None:
-        """Take an open sweep. Without studies it is no more than `Results`. spec: else the stored one."""
         self.engine, self.sweep = engine, sweep
         self.name = sweep.name
         self.url: sqlalchemy.URL | None = engine.url
@@ -137,7 +132,6 @@ class DatabaseBackend:
 
     @classmethod
     def open(cls, url: sqlalchemy.URL, name: str) -> "DatabaseBackend":
-        """Open a sweep for work."""
         studies = open_studies(url)
         try:
             return cls(studies.engine, queries.find_sweep(studies.engine, name), studies=studies)
@@ -147,58 +141,45 @@ class DatabaseBackend:
 
     @property
     def studies(self) -> Studies:
-        """Optuna's studies of the storage."""
         assert self._studies is not None, "opened for its results alone"
         return self._studies
 
     def done(self, stage: str | None = None) -> Sequence[TaskRecord]:
-        """Return the finished tasks, of a stage or all, in the order of the plan."""
         return queries.task_records(self.engine, self.sweep.id, stage=stage, state="done")
 
     def get(self, digest: str) -> bytes:
-        """Return stored bytes."""
         return artifacts.get(self.engine, digest)
 
     def put(self, data: bytes) -> str:
-        """Store bytes; return their digest."""
         return artifacts.put(self.engine, data)
 
     def selection(self, name: str) -> Mapping[str, Any] | None:
-        """Return what was frozen under a name; None before."""
         return artifacts.get_selection(self.engine, self.sweep.id, name)
 
     def freeze(self, name: str, value: dict[str, Any]) -> Mapping[str, Any]:
-        """Return what is frozen under a name: this value, if nobody was faster."""
         return artifacts.freeze_selection(self.engine, self.sweep.id, name, value)
 
     def outlook(self) -> queries.Outlook:
-        """Return the state of the sweep, and how many tasks have not ended."""
         return queries.outlook(self.engine, self.sweep.id)
 
     def sign_in(self, worker: str, provenance: Mapping[str, Any]) -> None:
-        """Enter the worker in the table of workers."""
         host, pid = platform.node(), os.getpid()
         workers.sign_in(self.engine, self.sweep.id, worker, host=host, pid=pid, provenance=provenance)
 
     def sign_out(self, worker: str, reason: str | None) -> None:
-        """Note that the worker has ended, and why."""
         workers.sign_out(self.engine, self.sweep.id, worker, reason=reason)
 
     def listen(self, stop: threading.Event) -> AbstractContextManager[Listener]:
-        """Give what wakes a worker that waits for work."""
         return listen(self.engine, self.sweep.id, stop=stop)
 
     def claim(self, worker: str) -> TaskRecord | None:
-        """Claim a task; None: nothing is ready."""
         host, pid, lease_s = platform.node(), os.getpid(), self.spec.lease.seconds
         return tasks.claim(self.engine, self.sweep.id, worker=worker, host=host, pid=pid, lease_s=lease_s)
 
     def deadline_s(self, stage: str) -> float:
-        """Return the seconds without a step after which a task of the stage is overdue."""
         return self.spec.limits.of(stage, queries.durations(self.engine, self.sweep.id, stage))
 
     def start(self, claim: TaskRecord, job: AnyJob, worker: str) -> OpenTrial | None:
-        """Open the trial of an attempt; None: another worker took the task."""
         assert self._owner is not None
         study = study_name(self.name, claim.stage)
         attrs = attributes(
@@ -212,53 +193,47 @@ class DatabaseBackend:
         )
         params = resolve_point(self.engine, self.spec, job)
         space = space_of(self.spec, claim.stage)
-        trial = self.studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
+        number = self.studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
         failpoint("asked")
-        if not tasks.save_trial(self.engine, claim, study=study, number=trial.number, params=trial.params):
+        if not tasks.save_trial(self.engine, claim, study=study, number=number, params=params):
             return None
         failpoint("saved")
-        return OpenTrial(study=study, number=trial.number, params=trial.params, attrs=attrs)
+        return OpenTrial(study=study, number=number, params=params, attrs=attrs)
 
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
-        """Renew the lease; False: another worker took the task."""
         return tasks.renew(self.engine, claim, self.spec.lease.seconds, idle_s=idle_s, log=log)
 
     def release(self, claim: TaskRecord, **details: Any) -> bool:
-        """Give a task back; the attempt counts nowhere."""
         return tasks.release(self.engine, claim, **details)
 
     def fail(self, claim: TaskRecord, *, cap: int | None, **details: Any) -> None:
-        """End an attempt that failed; with `cap` of them the task has failed."""
         tasks.fail(self.engine, claim, cap=cap, **details)
 
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
-        """Store the outcome of an attempt; False: another worker took the task."""
         return tasks.finish(self.engine, claim, outcome=outcome, score=score, log=log)
 
     def report(self, claim: TaskRecord, trial: OpenTrial, told: Mapping[str, Any]) -> None:
-        """Tell the trial of a finished attempt."""
         self.studies.tell(trial.study, trial.number, state="COMPLETE", **told, required=trial.attrs)
         failpoint("reported")
         mark_reported(self.engine, claim.id, claim.attempt)
         failpoint("marked")
 
     def repair(self, worker: str, *, first: bool, cap: int | None) -> None:
-        """Free the tasks of dead workers and report what they left unreported, if no other worker just did."""
         lease = self.spec.lease
         before = workers.take_repair(self.engine, self.sweep.id, worker, every_s=lease.interval_s)
         if before is None:
             return
         lapsed_before = None if first else before
-        for key, attempt, lost in tasks.reap(
-            self.engine, self.sweep.id, cap=cap, lease_s=lease.seconds, lapsed_before=lapsed_before
-        ):
+        reaped = tasks.reap(self.engine, self.sweep.id, cap=cap, lease_s=lease.seconds, lapsed_before=lapsed_before)
+        for key, attempt, lost in reaped:
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, lost)
-        report_ended(self.studies, self.engine, self.sweep.id)
+        # Where no worker died that costs one query. A trial that a living attempt asked for twice is left for the
+        # end of the sweep.
+        if unreported(self.engine, self.sweep.id):
+            self.reconcile()
 
     def reconcile(self) -> None:
-        """Make Optuna's trials agree with the attempts."""
         reconcile(self.studies, self.engine, self.sweep.id)
 
     def close(self) -> None:
-        """Give the connections back."""
         self.studies.close()

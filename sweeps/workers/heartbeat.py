@@ -11,7 +11,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 import sqlalchemy
 
@@ -22,9 +21,7 @@ from sweeps.workers.backend import Backend
 
 log = logging.getLogger(__name__)
 
-HUNG = 86
-"""Exit code of a worker whose task could not be ended in any other way."""
-
+HUNG = 86  # exit code of a worker whose task could not be ended in any other way
 RETRY_S = 1.0  # after a database error
 JOIN_TIMEOUT_S = 1.0
 GRACE_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
@@ -39,16 +36,11 @@ class Heartbeat:
     """Renew one claim's lease while the with-block runs.
 
     `lost` is set once another worker took the task, `overdue` once it has made no step for deadline_s. A task checks
-    both at its steps. A task whose step never ends takes its process with it: nothing else ends a compiled step.
+    both at its steps. A task whose step never ends takes its process with it, after on_hung: nothing else ends a
+    compiled step.
 
     A database error does not end it: the lease may lapse in the meantime, but as long as no other worker took the
     task it is still ours, and the next renewal says so. A database that is gone does: `gone` is then the error.
-
-    Args:
-        steps: of the task.
-        deadline_s: seconds without a step after which the task is overdue.
-        read_log: the end of what was logged so far.
-        on_hung: called before the process is ended because a task is overdue.
     """
 
     def __init__(
@@ -59,7 +51,7 @@ class Heartbeat:
         *,
         deadline_s: float,
         read_log: Callable[[], str | None] = lambda: None,
-        on_hung: Callable[[], None] = lambda: None,
+        on_hung: Callable[[], object] = lambda: None,
     ) -> None:
         self.lost, self.overdue = threading.Event(), threading.Event()
         self.gone: NotAStorage | None = None
@@ -130,12 +122,10 @@ class StopSignals:
     """Within the block the first signal sets `requested`; a second Ctrl-C ends the process at once.
 
     A second SIGTERM is the first one once more: a signal to a whole job, as Slurm sends it, reaches the shell that
-    passes it on, and us.
-
-    If the block does not end in time after the first - a long step, a database that does not answer - then
-    `on_overdue` runs and the process exits. A thread sees to that, woken by the operating system itself:
-    Python's own handlers wait for the main thread, which may be inside a compiled step for a minute.
-    Source: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd. Main thread only.
+    passes it on, and us. If the block does not end in time after the first - a long step, a database that does not
+    answer - then `on_overdue` runs and the process exits. A thread sees to that, woken by the operating system itself:
+    Python's own handlers wait for the main thread, which may be inside a compiled step for a minute. Main thread only.
+    Source: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd.
     """
 
     def __init__(self) -> None:
@@ -157,9 +147,7 @@ class StopSignals:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(self._wakeup)

@@ -33,38 +33,25 @@ LOG_EVERY_S = 10.0
 LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file that its output goes to
 _OURS = ("sweeps", "storage", "kd")
 
-KEPT_LINES, KEPT_BYTES = 200, 64 * 1024
-"""Of a log or a traceback: its end."""
-
-MOST_REASON = 2_000
-"""Characters of a reason: its beginning."""
-
+KEPT_LINES, KEPT_BYTES = 200, 64 * 1024  # of a log or a traceback: its end
+MOST_REASON = 2_000  # characters of a reason: its beginning
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres refuses NUL, and UTF-8 has no half of a character
 
 
 def redact_tail(text: str, url: URL | None) -> str:
-    """Return the last 200 lines and 64 KiB of a text, without passwords, as every database can store it.
-
-    Args:
-        url: of the storage, whose password is left out; None leaves out only those of URLs in the text.
-    """
+    """Return the last 200 lines and 64 KiB of a text without passwords, as every database can store it."""
     # Cut wide before, so that no password is cut in two; then once more.
     lines = _storable(without_passwords(text, url, last=4 * KEPT_BYTES)).splitlines()[-KEPT_LINES:]
     return "\n".join(lines)[-KEPT_BYTES:]
 
 
 def redact(text: str, url: URL | None) -> str:
-    """Return a text as it may be stored, printed and logged as a reason: at most 2,000 characters, none that steers.
-
-    Args:
-        url: as for `redact_tail`.
-    """
+    """Return a text as a reason is stored and printed: redacted, at most 2,000 characters, none that steers."""
     clean = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
     return clean if len(clean) <= MOST_REASON else f"{clean[: MOST_REASON - 3]}..."
 
 
 def traceback_text(error: BaseException, url: URL | None) -> str:
-    """Return the traceback of an error, to be stored."""
     return redact_tail("".join(traceback.format_exception(error)), url)
 
 
@@ -90,49 +77,37 @@ class Line:
 
 
 class _Clean(logging.Formatter):
-    """Leaves passwords out, and the rest of what is too long: messages hold what users' programs say.
-
-    Args:
-        url: of the storage, whose password is left out; None: only those of URLs in a message are.
-    """
+    """Leaves passwords out, that of url too, and what is too long: messages hold what users' programs say."""
 
     def __init__(self, url: URL | None = None, fmt: str | None = None) -> None:
         super().__init__(fmt)
         self._url = url
 
     def formatException(self, ei: Any) -> str:
-        """Return the traceback."""
         return redact_tail(super().formatException(ei), self._url)
 
     def message(self, record: logging.LogRecord) -> str:
-        """Return the message itself."""
         return redact_tail(record.getMessage(), self._url)
 
 
 class TextLines(_Clean):
-    """Writes each message for a terminal."""
+    """Writes each message for a terminal, which nothing in it steers."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the line without its traceback."""
         record.message = self.message(record)
         return super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, in which nothing steers the terminal."""
         return escape_control_chars(super().format(record))
 
 
 class JsonLines(_Clean):
-    """Writes each message as one line of JSON."""
+    """Writes each message as one line of JSON; see this module's description for its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line; see this module's description for its fields."""
         moment = datetime.fromtimestamp(record.created).astimezone()
-        values: dict[str, object] = {
-            "time": moment.isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-        }
+        values: dict[str, object] = {"time": moment.isoformat(timespec="milliseconds"), "level": record.levelname}
+        values["logger"] = record.name
         if _at_work is not None:
             values["task"], values["attempt"] = _at_work
         values["message"] = self.message(record)
@@ -173,21 +148,19 @@ def read_line(line: str) -> Line:
 def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
     """Log to `path` as JSON lines, with everything else this process prints, and to stderr as text.
 
-    TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected.
-    With None (a launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
-
-    Args:
-        url: of the storage, whose password is left out of messages.
+    TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected. With None (a
+    launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
     """
     loggers = [logging.getLogger(name) for name in _OURS]
     with processes.forgiving():  # a full disk below the log ends no task
         out = -1 if path is None else open_log(path)
         terminal = None if path is None else processes.unfailing(os.dup(2), close=True)
         # sys.stderr writes to descriptor 2: into the file, once that is redirected.
-        handlers = [_handler(logging.StreamHandler(sys.stderr), JsonLines(url))]
+        handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+        handlers[0].setFormatter(JsonLines(url))
         if terminal is not None:
-            text = TextLines(url, "%(asctime)s %(levelname).1s %(message)s")
-            handlers.append(_handler(logging.StreamHandler(terminal), text))
+            handlers.append(logging.StreamHandler(terminal))
+            handlers[1].setFormatter(TextLines(url, "%(asctime)s %(levelname).1s %(message)s"))
         for logger in loggers:
             logger.setLevel(logging.INFO)
             for handler in handlers:
@@ -213,12 +186,7 @@ def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
 
 
 class LogTail:
-    """The end of what this process logs and prints during one attempt, to be stored with it.
-
-    Args:
-        path: the file that it logs to; None: there is none.
-        url: of the storage, whose password is left out.
-    """
+    """The end of what this process logs and prints during one attempt, to be stored with it, without passwords."""
 
     def __init__(self, path: Path | None, url: URL | None) -> None:
         self._path, self._url = path, url
@@ -237,7 +205,7 @@ class LogTail:
 
 
 def end_of(path: Path, *, start: int = 0) -> str | None:
-    """Return the last 64 KiB of a log from byte `start` on, however much was printed into it; None: it is not there."""
+    """Return the last 64 KiB of a log from byte `start` on; None: it is not there."""
     try:
         with path.open("rb") as file:
             file.seek(max(start, _size(path) - KEPT_BYTES))
@@ -253,17 +221,8 @@ def _size(path: Path | None) -> int:
         return 0
 
 
-def _handler(handler: logging.Handler, formatter: logging.Formatter) -> logging.Handler:
-    handler.setFormatter(formatter)
-    return handler
-
-
 def open_log(path: Path) -> int:
-    """Return the descriptor of a log, made where it is missing.
-
-    Raises:
-        SweepError: its folder cannot be written.
-    """
+    """Return the descriptor of a log, made where it is missing; SweepError if its folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -274,7 +233,6 @@ def open_log(path: Path) -> int:
 
 
 def log_folder(name: str) -> Path:
-    """Return the folder where the workers of a sweep on this machine write their logs."""
     return Path(platformdirs.user_log_path("kd-sweeps")) / name
 
 

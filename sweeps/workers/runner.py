@@ -23,9 +23,8 @@ _COLUMNS = ("test_accuracy", "parameters", "train_s")  # of the dashboard; what 
 class Outcome:
     """What one attempt found: the score of its task, everything that is stored of it, and what its trial shows.
 
-    score: what the stage is ranked and watched by; a fraction, or milliseconds in measure.
-    values: everything that is stored.
-    attrs: the few of them that the dashboard shows as columns.
+    score: what the stage is ranked and watched by; a fraction, or milliseconds in measure. attrs: the few of the values
+    that the dashboard shows as columns.
     """
 
     score: float
@@ -37,22 +36,16 @@ class Outcome:
 class TaskRunner:
     """Runs tasks of one sweep in this process, and gives its trainer what earlier ones have kept.
 
-    Args:
-        read_only: models and logits are hashed, not stored: for who trains again only to compare.
+    read_only: models and logits are hashed, not stored: for who trains again only to compare.
     """
 
     def __init__(self, results: Results, *, read_only: bool = False) -> None:
-        """Nothing is loaded before it is needed."""
         self.spec, self._results, self._read_only = results.spec, results, read_only
         self.trainer = self.spec.kind.open(self.spec, self)
         self._steps = Steps()
 
     def __call__(self, job: jobs.AnyJob, params: Mapping[str, Any], steps: Steps) -> Outcome:
-        """Run one task with its parameters. What `steps` raises at a step stops the task.
-
-        Raises:
-            kd.errors.NotHere: a file of the user's code is missing here, or another one.
-        """
+        """Run one task with its parameters. What `steps` raises at a step stops the task."""
         self.check()  # a file may have been edited since; what is loaded here already is not read again
         self._steps = steps
         run = _run_of(job, params)
@@ -61,36 +54,28 @@ class TaskRunner:
         return self._outcome(job, run, params, trained, test)
 
     def check(self) -> None:
-        """Check, before anything is claimed, that code and data are those that the spec froze.
-
-        Raises:
-            kd.errors.KdError, sweeps.errors.SweepError: they are not, or are missing; one line.
-        """
+        """Raise KdError or SweepError, before a claim, if code or data are not those that the spec froze."""
         check_code(self.spec)  # first: a dataset may be made by it
         self.trainer.check()
 
     def finished(
         self, kind: RunKind | None = None, *, role: str = "", prepared: str | None = None, method: str = ""
     ) -> Sequence[Finished]:
-        """Return the finished runs that match, in the order of the plan."""
         runs = [
             Finished(run=_run_of(job), facts=job.outcome.as_json(), artifacts=frozenset(job.outcome.blobs))
             for job in self._done(kind)
             if job.outcome is not None
         ]
-        return [
-            entry
-            for entry in runs
-            if (not role or entry.run.role == role)
-            and prepared in (None, entry.run.prepared)
-            and (not method or entry.run.method == method)
-        ]
+
+        def matches(run: Run) -> bool:
+            return role in ("", run.role) and prepared in (None, run.prepared) and method in ("", run.method)
+
+        return [entry for entry in runs if matches(entry.run)]
 
     def get(self, run: Run, name: str) -> bytes:
         """Return what a run kept under that name. Damaged bytes are made again, by the same work with the same seeds.
 
-        Raises:
-            storage.errors.BlobCorrupt: this machine makes other bytes than the one that stored them.
+        BlobCorrupt: this machine makes other bytes than the one that stored them.
         """
         job = next(job for job in self._done(run.kind) if job.key == run.key)
         assert job.outcome is not None
@@ -116,7 +101,6 @@ class TaskRunner:
         return [jobs.read_job(row) for row in rows if row.stage in stages]
 
     def _kept(self, data: bytes) -> str:
-        """Store bytes; return their digest."""
         return hashlib.sha256(data).hexdigest() if self._read_only else self._results.put(data)
 
     def _outcome(

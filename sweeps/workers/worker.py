@@ -36,14 +36,10 @@ def worker_id() -> str:
 
 
 class Worker:
-    """Works on one sweep in this process until nothing is waiting or running.
+    """Works on one sweep in this process until nothing is waiting or running; its backend is closed with it.
 
-    Args:
-        backend: of the sweep; it is closed with the worker.
-        run: what runs a task; None is the real thing (`sweeps.workers.runner.TaskRunner`).
-        worker: its name in the tables of workers and attempts.
-        log_file: that this process logs to; its end is stored with each attempt. None: there is none.
-        stop: set from outside when it shall stop at its next step.
+    run: what runs a task; None is the real thing. worker: its name in the tables. log_file: that this process logs to;
+    its end is stored with each attempt. stop: set from outside when it shall stop at its next step.
     """
 
     def __init__(
@@ -76,25 +72,19 @@ class Worker:
 
     @property
     def finished(self) -> int:
-        """How many tasks it has finished."""
         return self._attempts.finished
-
-    def close(self) -> None:
-        """Give the database connections back."""
-        self.backend.close()
 
     def __enter__(self) -> "Worker":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
+        self.backend.close()
 
     def work(self) -> int:
-        """Run tasks until none is left. Returns 0, or STOPPED.
+        """Run tasks until none is left; return 0, or STOPPED.
 
-        Raises:
-            SweepError: the sweep is cancelled, or this machine lacks something or keeps failing.
-            storage.errors.StorageError: the database needs a person, or has been gone for too long.
+        SweepError: the sweep is cancelled, or this machine lacks something or keeps failing. StorageError: only a
+        person helps.
         """
         refuse_cancelled(self.backend.name, self.backend.outlook().state)
         self.backend.sign_in(self.worker, provenance())
@@ -143,7 +133,6 @@ class Worker:
         return True
 
     def _repair(self) -> None:
-        """Repair what dead workers left behind, once per lease interval."""
         if time.monotonic() < self._repair_at:
             return
         first, spec = self._repair_at < 0, self.backend.spec
@@ -165,13 +154,10 @@ def run_worker(
     worker: str | None = None,
     log_file: Path | None = None,
 ) -> int:
-    """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps. Returns its exit code."""
-    with (
-        StopSignals() as stop,
-        Worker(
-            DatabaseBackend.open(url, name), run=run, worker=worker, log_file=log_file, stop=stop.requested
-        ) as instance,
-    ):
-        stop.on_overdue = instance.give_back
-        code = instance.work()
+    """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
+    with StopSignals() as stop:
+        backend = DatabaseBackend.open(url, name)
+        with Worker(backend, run=run, worker=worker, log_file=log_file, stop=stop.requested) as instance:
+            stop.on_overdue = instance.give_back
+            code = instance.work()
     return stop.exit_code if code == STOPPED else code

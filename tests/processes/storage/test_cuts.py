@@ -115,8 +115,8 @@ def test_wherever_in_optunas_statements_the_connection_is_cut_a_trial_is_asked_f
         told = 0
         for at in itertools.count(1, every):
             cut = CutBefore(at, server, studies.engine)
-            asked = studies.ask("s", space, owner=owner, params={"alpha": 0.5})
-            studies.tell("s", asked.number, state="COMPLETE", value=0.5, attrs={"a": 1}, epoch_values=[0.1, 0.2])
+            number = studies.ask("s", space, owner=owner, params={"alpha": 0.5})
+            studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1}, epoch_values=[0.1, 0.2])
             cut.no_more()
             told += 1
             if not cut.done:

@@ -414,7 +414,7 @@ def test_a_trial_whose_worker_is_about_to_save_its_number_is_no_orphan_before_it
         claim = claimed(opened.engine, sweep.id)
         attrs, owner = {"task": claim.key, "attempt": 1}, owner_of(opened.engine, sweep.id)
         lost, saved = (
-            opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs).number for _ in range(2)
+            opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs) for _ in range(2)
         )  # the connection was cut, so that it asked twice
         assert audit(opened.engine, sweep).warnings == []
         assert save_trial(opened.engine, claim, study="s.teachers", number=saved, params={})

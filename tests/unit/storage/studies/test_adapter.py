@@ -48,10 +48,10 @@ def stock(studies: Studies, name: str = "s") -> optuna.Study:
 def asked(studies: Studies, claim: TaskRecord, *, study: str = "s", saved: bool = True) -> int:
     """A trial asked for and saved, as a worker does."""
     attrs = {"task": claim.key, "attempt": claim.attempt}
-    trial = studies.ask(study, SPACE, owner=OWNER, params=PARAMS, attrs=attrs)
+    number = studies.ask(study, SPACE, owner=OWNER, params=PARAMS, attrs=attrs)
     if saved:
-        assert tasks.save_trial(studies.engine, claim, study=study, number=trial.number, params=trial.params)
-    return trial.number
+        assert tasks.save_trial(studies.engine, claim, study=study, number=number, params=PARAMS)
+    return number
 
 
 def trial_states(studies: Studies, name: str = "s") -> list[str]:
@@ -103,11 +103,10 @@ def test_given_parameters_are_asked_exactly_and_shown_as_such_whatever_is_enqueu
     stock(studies).enqueue_trial({"temperature": 9.0, "alpha": 0.9})
     space: Space = SPACE | {"method": Choice(("autokeras", "pretrained"))}
     params = PARAMS | {"method": "pretrained"}
-    trial = studies.ask("s", space, owner=OWNER, params=params, attrs={"task": "search#0"})
-    assert trial.params == params
+    number = studies.ask("s", space, owner=OWNER, params=params, attrs={"task": "search#0"})
     waiting, ours = stock(studies).trials
     assert [trial.state.name for trial in (waiting, ours)] == ["WAITING", "RUNNING"]
-    assert (ours.number, ours.params) == (trial.number, params)
+    assert (ours.number, ours.params) == (number, params)
     assert ours.user_attrs == {"task": "search#0", "asked_by": "kd-sweeps"}
     assert ours.distributions["temperature"] == optuna.distributions.FloatDistribution(1.0, 20.0, log=True)
     assert ours.datetime_start is not None
@@ -149,7 +148,7 @@ def test_nobody_sees_a_trial_that_is_being_made(studies: Studies, url: URL) -> N
 @both
 def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: Studies) -> None:
     attrs = {f"attribute {n}": n for n in range(10)}
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs=attrs).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs=attrs)
     sent: list[str] = []
     with statements(sent.append):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs | {"b": 1}, epoch_values=[0.1, 0.2])
@@ -167,7 +166,7 @@ def test_a_result_is_written_with_what_the_trial_lacks_and_ended_last(studies: S
 @both
 def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies, url: URL) -> None:
     def ours(n: int) -> int:
-        return studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
+        return studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
 
     def of_another_tool(n: int) -> int:
         return stock(studies).ask().number
@@ -182,7 +181,7 @@ def test_whoever_makes_trials_at_once_each_number_is_given_once(studies: Studies
 
 @both
 def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"}).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"})
     for value in (0.9, 0.1):
         studies.tell("s", number, state="COMPLETE", value=value, attrs={"n": value}, epoch_values=[0.5, value])
     studies.tell("s", number, state="FAIL", value=None, attrs={})
@@ -193,7 +192,7 @@ def test_telling_writes_attributes_and_epochs_and_a_second_time_changes_nothing(
 
 @both
 def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     studies.tell("s", number, state="FAIL", value=None, attrs={}, epoch_values=[math.inf, -math.inf, math.nan, 1])
     (trial,) = stock(studies).trials
     assert repr(trial.intermediate_values) == "{0: inf, 1: -inf, 2: nan, 3: 1.0}"
@@ -201,7 +200,7 @@ def test_epoch_values_that_are_not_finite_come_back_as_they_were(studies: Studie
 
 @pytest.mark.parametrize(("epochs", "value"), [([0.3, 0.4], 0.4), ([0.3, math.nan], None), ([], None)])
 def test_a_pruned_trial_is_worth_what_it_reached(studies: Studies, epochs: list[float], value: float | None) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     studies.tell("s", number, state="PRUNED", value=None, attrs={}, epoch_values=epochs)
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value) == ("PRUNED", value)
@@ -209,7 +208,7 @@ def test_a_pruned_trial_is_worth_what_it_reached(studies: Studies, epochs: list[
 
 @pytest.mark.parametrize("value", [None, math.nan])
 def test_a_complete_trial_without_a_value_is_refused_and_nothing_written(studies: Studies, value: float | None) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     with pytest.raises(ValueError, match="needs a value"):
         studies.tell("s", number, state="COMPLETE", value=value, attrs={"a": 1})
     (trial,) = stock(studies).trials
@@ -218,7 +217,7 @@ def test_a_complete_trial_without_a_value_is_refused_and_nothing_written(studies
 
 @both
 def test_attributes_that_a_crash_left_are_completed_and_stay(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
 
     class Crash(Exception):
         pass
@@ -230,7 +229,7 @@ def test_attributes_that_a_crash_left_are_completed_and_stay(studies: Studies, m
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs=attrs, epoch_values=[epoch])
 
     with monkeypatch.context() as patched:
-        patched.setattr("storage.studies.trials.failpoint", crash)
+        patched.setattr("storage.studies.studies.failpoint", crash)
         with pytest.raises(Crash):
             tell({"a": 1, "b": 1}, 0.5)
     assert trial_states(studies) == ["RUNNING"]
@@ -242,23 +241,23 @@ def test_attributes_that_a_crash_left_are_completed_and_stay(studies: Studies, m
 
 
 def test_a_trial_that_others_end_between_our_writes_stays_so(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
-    monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: stock(studies).tell(number, 0.25))
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
+    monkeypatch.setattr("storage.studies.studies.failpoint", lambda point: stock(studies).tell(number, 0.25))
     studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
     (trial,) = stock(studies).trials
     assert (trial.state.name, trial.value, trial.user_attrs["a"]) == ("COMPLETE", 0.25, 1)
 
 
 def test_a_study_deleted_between_our_writes_is_one_line(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
-    monkeypatch.setattr("storage.studies.trials.failpoint", lambda point: studies.delete("s"))
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
+    monkeypatch.setattr("storage.studies.studies.failpoint", lambda point: studies.delete("s"))
     with pytest.raises(StudyMissing, match="it was deleted"):
         studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1})
 
 
 @both
 def test_a_deleted_study_is_one_clear_line_and_made_again_it_does_not_take_the_old_trials(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     optuna.delete_study(study_name="s", storage=studies.storage)
     for attempt in (
         lambda: studies.ask("s", SPACE, owner=OWNER, params=PARAMS),
@@ -298,7 +297,7 @@ def test_optuna_tables_of_another_version_are_one_line(studies: Studies, url: UR
 
 
 def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS)
     studies.tell("s", number, state="COMPLETE", value=0.9, attrs={})
     storage = optuna.storages.RDBStorage(plain(url))
     frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
@@ -449,7 +448,7 @@ def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_
 
 @both
 def test_a_value_of_optunas_that_is_no_json_any_more_is_one_line_and_blames_no_other_tool(studies: Studies) -> None:
-    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"}).number
+    number = studies.ask("s", SPACE, owner=OWNER, params=PARAMS, attrs={"task": "search#0"})
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE trial_user_attributes SET value_json = substr(value_json, 1, 4)"))
     for attempt in (

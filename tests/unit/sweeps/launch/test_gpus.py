@@ -10,7 +10,7 @@ from storage.url import resolve
 from sweeps.cli.options import devices
 from sweeps.errors import SpecError
 from sweeps.launch.engine import Request
-from sweeps.launch.launcher import default_workers, engine_of, relaunch_command, script_of
+from sweeps.launch.launcher import engine_of, number_of_workers, relaunch_command, script_of
 from sweeps.launch.local import LocalEngine
 from sweeps.workers.environment import GPU_VARIABLE, one_thread
 from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments, launched
@@ -64,7 +64,7 @@ def test_a_worker_with_a_device_is_left_its_threads(given: bool, monkeypatch: py
 
 def test_without_a_number_there_is_one_worker_for_each_device(tmp_path: Path) -> None:
     asked = Request(resolve(f"sqlite:///{tmp_path}/s.db"), "s", gpus=("0", "1", "3"))
-    assert default_workers("local", asked) == 3
+    assert number_of_workers("local", asked, None) == 3
 
 
 @pytest.mark.parametrize(("typed", "found"), [("0", ("0",)), ("0, 1", ("0", "1")), (UUID, (UUID,)), (None, ())])

@@ -103,7 +103,7 @@ def stage(crew: Supervisor) -> Stage:
 
 
 def test_a_worker_that_its_engine_starts_again_is_not_replaced(crew: Supervisor, said: list[str]) -> None:
-    crew.begin(2)
+    crew.start(range(2))
     first, other = stage(crew).puppets
     first.code, first.replacement = 143, Puppet(0, "again")
     crew.tick()
@@ -113,7 +113,7 @@ def test_a_worker_that_its_engine_starts_again_is_not_replaced(crew: Supervisor,
 
 
 def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervisor, said: list[str]) -> None:
-    crew.begin(1)
+    crew.start(range(1))
     lives = [stage(crew).puppets[0]]
     for life in range(MOST_QUICK):
         lives[-1].code, lives[-1].replacement = 143, Puppet(0, f"life-{life}")
@@ -126,7 +126,7 @@ def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervis
 
 
 def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Supervisor, said: list[str]) -> None:
-    crew.begin(2)
+    crew.start(range(2))
     dead, other = stage(crew).puppets
     dead.code = 1
     stage(crew).refuses = True
@@ -139,7 +139,7 @@ def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Su
 
 
 def test_with_nobody_left_a_refusal_is_the_end(crew: Supervisor) -> None:
-    crew.begin(1)
+    crew.start(range(1))
     stage(crew).puppets[0].code = 1
     stage(crew).refuses = True
     with pytest.raises(SweepError, match="the controller is away"):
@@ -149,7 +149,7 @@ def test_with_nobody_left_a_refusal_is_the_end(crew: Supervisor) -> None:
 def test_workers_that_wait_for_a_machine_are_counted_once_and_let_go_at_the_end(
     crew: Supervisor, said: list[str], engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew.begin(3)
+    crew.start(range(3))
     for one in stage(crew).puppets[1:]:
         one.lived_s = 0.0
 
@@ -171,7 +171,7 @@ def test_workers_that_wait_for_a_machine_are_counted_once_and_let_go_at_the_end(
 def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not_is_frozen(
     crew: Supervisor, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crew.begin(2)
+    crew.start(range(2))
     leaving, frozen = stage(crew).puppets
     for puppet in stage(crew).puppets:
         workers.sign_in(engine, crew.sweep.id, puppet.worker, host="h", pid=1, provenance={})
@@ -185,7 +185,7 @@ def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not
 def test_of_a_worker_that_dies_when_all_is_done_nobody_says_that_it_had_a_task(
     crew: Supervisor, engine: sqlalchemy.Engine, said: list[str]
 ) -> None:
-    crew.begin(1)
+    crew.start(range(1))
     with Worker(DatabaseBackend.open(engine.url, "s"), run=quadratic) as worker:
         worker.work()
     stage(crew).puppets[0].code = -9

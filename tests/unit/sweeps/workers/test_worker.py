@@ -41,7 +41,7 @@ def make_worker() -> Iterator[MakeWorker]:
 
     yield make
     for worker in made:
-        worker.close()
+        worker.backend.close()
 
 
 @pytest.fixture
