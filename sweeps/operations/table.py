@@ -12,6 +12,7 @@ from pydantic import Field
 from storage.audit.audit import Audit
 from storage.records import queries
 from sweeps.operations.operation import Args, LocalClient, Operation
+from sweeps.plan.plan import Extended
 from sweeps.query.best import Best, best
 from sweeps.query.listing import SweepRow, TrialRow, sweep_rows, trial_rows
 from sweeps.query.status import KEEP, Status, WorkerRow, fingerprints, stage_counts, status, worker_rows
@@ -33,14 +34,6 @@ class AuditAnswer:
     unavailable: Mapping[str, int]
     answer_hash: str | None
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extended:
-    """What an extension adds. tasks: how many. look: which look at the test images it spends, in words."""
-
-    tasks: int
-    look: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +144,8 @@ def _steering() -> Any:
 
 
 def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
-    more = {"trials": args.trials, "seeds": args.seeds, "searches": args.searches}
-    planned = _steering().extension(client.url, args.name, **more)
-    tasks = planned.tasks if args.dry_run else _steering().extend(client.url, args.name, **more)
-    return Extended(tasks=tasks, look=planned.look)
+    extended: Extended = _steering().extend(client.url, **args.model_dump())
+    return extended
 
 
 SWEEPS: Operation[Args, Sequence[SweepRow]] = Operation(

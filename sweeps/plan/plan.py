@@ -250,6 +250,14 @@ def make_plan(spec: Spec) -> Plan:
     return Plan(tuple(ordered), tuple(tasks))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extended:
+    """What an extension adds. tasks: how many. look: which look at the test images it spends, in words."""
+
+    tasks: int
+    look: str
+
+
 def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> tuple[Spec, Plan]:
     """Return a larger spec, and what it has beyond `spec`: tasks, and the phases of further searches.
 
