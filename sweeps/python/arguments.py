@@ -21,14 +21,10 @@ if TYPE_CHECKING:
 
 
 def name_of(function: Callable[..., Any], what: str) -> str:
-    """Return the "package.module:function" by which another process imports a function.
+    """Return the "package.module:function" by which another process imports a function; `what`: its argument.
 
-    Args:
-        what: the argument that it was given as, for the message.
-
-    Raises:
-        SpecError: no other process can import it: it is a lambda, is defined inside of another function or a class, or
-            at a prompt, in a notebook or in the script that runs.
+    A SpecError if no other process can import it: it is a lambda, is defined inside of another function or a class, or
+    at a prompt, in a notebook or in the script that runs.
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
     if not name or not module:
@@ -69,6 +65,8 @@ def root_of(module: str, origin: Path) -> Path | None:
     return Path(*steps[: -len(words)]) if steps[-len(words) :] == words else None
 
 
+_EXAMPLES = {"spec": "my.toml", "data_dir": "data", "report": "my-report", "student": "mlp-800", "teacher": "cnn-small"}
+
 DatasetName: TypeAlias = str | os.PathLike[str]
 Model: TypeAlias = str | Callable[..., Any]
 
@@ -86,8 +84,7 @@ def spec_request(
 ) -> "SpecRequest":
     """Return what was asked for; arguments as `Sweep.create`.
 
-    Raises:
-        SpecError: an argument has another type than it may have, or two of them exclude each other.
+    A SpecError if an argument has another type than it may have, or two of them exclude each other.
     """
     from sweeps.spec.stored import read
     from sweeps.usecases.create import SpecRequest
@@ -126,7 +123,6 @@ def whole(what: str, value: object, *, least: int, most: int, example: int) -> i
 
 
 def sweep_name(name: object) -> str:
-    """Return the name of a sweep; raise SpecError if no sweep can have it."""
     from sweeps.spec.stored import check_name
 
     if not isinstance(name, str):
@@ -135,14 +131,12 @@ def sweep_name(name: object) -> str:
 
 
 def storage_text(storage: object) -> str | None:
-    """Return the URL of a storage as it was given; raise SpecError if it is no text."""
     if storage is None or isinstance(storage, str):
         return storage
     raise SpecError(f'storage: got {storage!r}; allowed: a URL, for example storage="sqlite:///kd-sweeps.db"')
 
 
 def folder(what: str, value: object) -> Path | None:
-    """Return the path of a folder; raise SpecError if that is no path."""
     text = _text(what, value)
     return None if text is None else Path(text)
 
@@ -152,14 +146,7 @@ def _text(what: str, value: object) -> str | None:
         value = os.fspath(value)
     if value is None or (isinstance(value, str) and value.strip()):
         return value
-    examples = {
-        "spec": "my.toml",
-        "data_dir": "data",
-        "report": "my-report",
-        "student": "mlp-800",
-        "teacher": "cnn-small",
-    }
-    raise SpecError(f'{what}: got {value!r}; allowed: text or a path, for example "{examples.get(what, "digits")}"')
+    raise SpecError(f'{what}: got {value!r}; allowed: text or a path, for example "{_EXAMPLES.get(what, "digits")}"')
 
 
 def _model(what: str, value: object) -> str | None:
@@ -186,9 +173,6 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
 
     By environment, as the command line does it: the workers and their children look in the same folders. A worker does
     not look into the current folder by itself, nor into those that were put on this process' path alone.
-
-    Raises:
-        kd.errors.DataError: a dataset is not here and cannot be fetched.
     """
     from sweeps.spec.stored import stored_spec
 
@@ -212,7 +196,6 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
 
 
 def _homes(spec: "Spec") -> list[str]:
-    """Return the folders of the user's modules that a spec names, each once."""
     from kd.tools.code import file_of
     from sweeps.spec.stored import named_code
 

@@ -203,7 +203,7 @@ def fingerprint(values: Mapping[str, Any]) -> str:
 def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
     """Return the spec in plain values; raise a SpecError of one line that names the first wrong key.
 
-    new: of a sweep to be made, which declares today's rule unless it names another; stored without one, it is the first.
+    new: of a sweep to be made, which declares today's rule unless it names another; stored without one, it is rule 1.
     """
     if new and isinstance(values.get("transfer"), Mapping):
         values = {**values, "transfer": {"rule": RULE, **values["transfer"]}}

@@ -48,11 +48,9 @@ def launch(
     console: Console | None = None,
     stays: bool = False,
 ) -> int:
-    """Run workers until the sweep is finished; exit code and errors as `launcher.launch`.
+    """Run workers until the sweep is finished; exit code, errors and `stays` as `launcher.launch`.
 
-    Args:
-        on: the engine. options, gpus: for it, see `sweeps.launch.engine.Request`.
-        stays: see `launcher.launch`.
+    on: the engine. options, gpus: for it, see `sweeps.launch.engine.Request`.
     """
     launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console, stays=stays)
     if launched.finished:  # by any launch: the one that finished it may have been killed before it published
@@ -61,12 +59,9 @@ def launch(
 
 
 def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int:
-    """Run one worker in this process; returns its exit code.
+    """Run one worker in this process; returns its exit code. A worker of `launch` leaves publishing to it.
 
-    A worker of `launch` leaves the publishing to it, unless that has gone.
-
-    Args:
-        log_file: that the output of this process goes to; None: it does not go to a file.
+    log_file: that the output of this process goes to; None: it does not go to a file.
     """
     from sweeps.workers import heartbeat
     from sweeps.workers.worker import run_worker
@@ -75,7 +70,7 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
     code = run_worker(url, name, worker=launched_as, log_file=log_file)
-    if code == 0 and (alone or os.getppid() != parent):
+    if code == 0 and (alone or os.getppid() != parent):  # the launch has gone, and cannot publish
         publish(url, name)
     return code
 
@@ -85,10 +80,7 @@ def run_sweep(
 ) -> int:
     """Create a sweep if needed, work on it, print its report. Returns the exit code of the launch.
 
-    The first line says what will be downloaded, how much, and the expected minutes.
-
-    Args:
-        verbose: say every setting and task of a new sweep.
+    The first line says what will be downloaded, how much, and the expected minutes; verbose: every setting and task.
     """
     check_name(name)
     known = create.find(url, name)
@@ -136,8 +128,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
     """Return the page of the search study as Markdown.
 
-    Args:
-        ids: of the studies, which are the numbers of their pages; those that were deleted have none.
+    ids: of the studies, which are the numbers of their pages; those that were deleted have none.
     """
     name = findings.name
     linked = {stage: ids[study_name(name, stage)] for stage in STAGES if study_name(name, stage) in ids}

@@ -142,9 +142,9 @@ def _unavailable(engine: sqlalchemy.Engine, sweep: SweepRecord) -> set[str]:
 
 
 def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
-    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended.
+    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended, as workers do.
 
-    Workers do the same by themselves. Returns what was freed, and how many trials were completed.
+    Returns what was freed, and how many trials were completed.
     """
     with _open_studies(url, name) as (studies, sweep):
         spec = stored_spec(sweep)
