@@ -139,7 +139,6 @@ def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
 
 
 def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return every dotted key, a table before what is in it."""
     keys: list[str] = []
     for key, value in values.items():
         keys.append(f"{prefix}{key}")

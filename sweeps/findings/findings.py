@@ -113,7 +113,7 @@ def findings(stored: StoredSweep) -> Findings:
         rows=rows(stored),
         differences=differences(stored),
         controls=controls(stored),
-        outer=outer(stored),
+        outer=tuple(outer(stored, role) for role in stored.spec.targets),
         provenance=provenance,
         answer_hash=answer_hash(stored.rows),
         own=stored.spec.kind.own_findings(stored, provenance),

@@ -42,7 +42,6 @@ Training: TypeAlias = Job[TransferTask, StudentOutcome | None]  # of the compari
 
 
 def of_arm(trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST) -> list[Training]:
-    """Return the trainings of an arm on the dataset of a role, by repeat."""
     wanted = (role, arm, group)
     return [job for job in trainings if (job.work.role, job.work.arm, job.work.group) == wanted]
 
@@ -189,7 +188,6 @@ class StoredSweep:
 
     @cached_property
     def trainings(self) -> tuple[Training, ...]:
-        """Those that compare the arms, of every group."""
         return self._students(TransferTask)
 
     @property

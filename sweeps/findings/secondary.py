@@ -124,7 +124,6 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimat
 
 
 def _mean(findings: Findings, role: str, name: str, other: str) -> Question | None:
-    """Ask for best less another arm."""
     mean = findings.between(role, "best", other)
     if mean is None or mean.n < 2:
         return None
@@ -133,6 +132,6 @@ def _mean(findings: Findings, role: str, name: str, other: str) -> Question | No
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
-    """Return the gain over scratch in points, by repeat."""
+    # Over scratch, in points, by repeat.
     ran, scratch = (accuracies(findings.trainings, role, name) for name in (arm, findings.spec.kind.features.untreated))
     return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

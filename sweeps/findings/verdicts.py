@@ -122,11 +122,7 @@ class RepeatRegrets:
     over_teachers: Estimate | None
 
 
-def outer(stored: StoredSweep) -> tuple[RepeatRegrets, ...]:
-    return tuple(_outer(stored, role) for role in stored.spec.targets)
-
-
-def _outer(stored: StoredSweep, role: str) -> RepeatRegrets:
+def outer(stored: StoredSweep, role: str) -> RepeatRegrets:
     regrets_by_group = [] if is_incomplete(stored.trainings, role) else _groups(stored, role)
     regrets: dict[str, list[float]] = defaultdict(list)
     for group in regrets_by_group:

@@ -54,7 +54,6 @@ class Operation(Generic[A, R]):
 
     @property
     def kind(self) -> Any:
-        """The type of its answer, or of one of its rows."""
         return load(self.answer) if isinstance(self.answer, str) else self.answer
 
 
@@ -69,8 +68,7 @@ class Client(Protocol):
     def label(self) -> str:
         """What it is and where, without a password: "storage sqlite:///kd-sweeps.db"."""
 
-    def ask(self, operation: Operation[A, R], args: A) -> R:
-        """Return the answer of an operation."""
+    def ask(self, operation: Operation[A, R], args: A) -> R: ...
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
         """Return what was logged of a task; see `sweeps.usecases.logs.about_task`."""

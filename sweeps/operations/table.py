@@ -3,10 +3,11 @@
 Slow modules are imported inside the functions: a command answers one question, and pays for that one only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
+import sqlalchemy
 from pydantic import Field
 
 from storage.audit.audit import Audit
@@ -148,6 +149,18 @@ def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
     return extended
 
 
+def _counting(name: str, *, summary: str, order: Callable[[sqlalchemy.URL, str], int]) -> Operation[SweepArgs, Counted]:
+    return Operation(
+        name=name,
+        summary=summary,
+        args=SweepArgs,
+        answer=Counted,
+        changes=True,
+        path=f"sweeps/{{name}}/{name}",
+        run=lambda client, args: Counted(tasks=order(client.url, args.name)),
+    )
+
+
 SWEEPS: Operation[Args, Sequence[SweepRow]] = Operation(
     name="list_sweeps",
     summary="List the sweeps, oldest first.",
@@ -207,32 +220,20 @@ FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
     path="sweeps/{name}/findings",
     run=_findings,
 )
-PAUSE: Operation[SweepArgs, Counted] = Operation(
-    name="pause",
+PAUSE = _counting(
+    "pause",
     summary="Stop starting tasks; running tasks finish. Says how many are running.",
-    args=SweepArgs,
-    answer=Counted,
-    changes=True,
-    path="sweeps/{name}/pause",
-    run=lambda client, args: Counted(tasks=_steering().pause(client.url, args.name)),
+    order=lambda url, name: _steering().pause(url, name),
 )
-RESUME: Operation[SweepArgs, Counted] = Operation(
-    name="resume",
+RESUME = _counting(
+    "resume",
     summary="Go on after a pause or a cancel, from the same point. Says how many tasks are left.",
-    args=SweepArgs,
-    answer=Counted,
-    changes=True,
-    path="sweeps/{name}/resume",
-    run=lambda client, args: Counted(tasks=_steering().resume(client.url, args.name)),
+    order=lambda url, name: _steering().resume(url, name),
 )
-CANCEL: Operation[SweepArgs, Counted] = Operation(
-    name="cancel",
+CANCEL = _counting(
+    "cancel",
     summary="Stop all workers of a sweep, on every machine. Says how many tasks were taken back.",
-    args=SweepArgs,
-    answer=Counted,
-    changes=True,
-    path="sweeps/{name}/cancel",
-    run=lambda client, args: Counted(tasks=_steering().cancel(client.url, args.name)),
+    order=lambda url, name: _steering().cancel(url, name),
 )
 EXTEND: Operation[ExtendArgs, Extended] = Operation(
     name="extend",

@@ -148,7 +148,6 @@ def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
 
 
 def _of_plan(rows: Rows, plan: Plan) -> Iterator[str]:
-    """Find phases that differ from the plan, or have other tasks than it."""
     yield from _first_other("the plan", "phase", [phase.name for phase in plan.phases], list(rows.stages))
     there = {phase.name: phase for phase in rows.phases}
     planned, stored = _by_phase(plan.tasks), _by_phase(rows.tasks)
@@ -175,7 +174,6 @@ def _first_other(of: str, what: str, expected: Sequence[str], stored: Sequence[s
 
 
 def _differing(of: str, expected: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each value that differs, and a line about it."""
     for name in dict.fromkeys([*expected, *stored]):
         if not alike(expected.get(name), stored.get(name)):
             yield name, f"{of}: expected {name} {expected.get(name)} as planned, found {str(stored.get(name))[:_SHOWN]}"

@@ -19,14 +19,11 @@ from sweeps.spec.model import Role
 from sweeps.spec.tables import FIRST, Group
 from sweeps.trainers.protocol import Point
 
-
-def _group(stored: object) -> object:
-    return Group.parse(stored) if isinstance(stored, str) else stored
-
-
-def _ranks(stored: object) -> object:
-    return Phase.of_selection(stored) if isinstance(stored, str) else stored
-
+# As they are stored: by their tag, and by the name of the selection.
+StoredGroup = Annotated[Group, BeforeValidator(lambda tag: Group.parse(tag) if isinstance(tag, str) else tag)]
+StoredRanks = Annotated[
+    Phase, BeforeValidator(lambda name: Phase.of_selection(name) if isinstance(name, str) else name)
+]
 
 _NUMBER = TypeAdapter(float)
 
@@ -47,7 +44,7 @@ class _Payload(BaseModel):
 
     role: Role
     seed: int
-    group: Annotated[Group, BeforeValidator(_group)] = FIRST
+    group: StoredGroup = FIRST
 
     @property
     def tag(self) -> str:
@@ -104,7 +101,7 @@ class SearchTask(_Payload):
 class ConfirmTask(_Payload):
     """Train a student at one of the best points of a search. ranks: the phase that selected them; `rank`: which one."""
 
-    ranks: Annotated[Phase, BeforeValidator(_ranks)]
+    ranks: StoredRanks
     rank: int
     repeat: int
 
@@ -408,7 +405,6 @@ def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
 
 
 def outcome_kind(payload: Payload) -> type[StoredOutcome]:
-    """Return the class of what comes of a task with that payload."""
     if isinstance(payload, TeacherTask):
         return TeacherOutcome
     if isinstance(payload, BaselineTask):

@@ -189,7 +189,6 @@ def plan_phase(phase: Phase, *needs: Phase | Dependency, minimum: int = 0) -> Ph
 
 
 def teacher_phases(spec: Spec) -> list[PhasePlan]:
-    """Return the phases that train the teachers, one for each teacher and dataset."""
     phases = (Phase.teachers(role, group) for group in spec.groups if not group.search for role in spec.roles)
     return [plan_phase(phase, minimum=1) for phase in phases]
 
@@ -212,7 +211,6 @@ def group_phases(spec: Spec, group: Group) -> list[PhasePlan]:
 
 
 def selections_of(spec: Spec, groups: Iterable[Group]) -> list[str]:
-    """Return the names of the phases that choose the points of these groups."""
     return [Phase.confirm(role, group).name for group in groups for role in spec.roles]
 
 

@@ -300,7 +300,6 @@ def expected_seconds(spec: Spec, stage: str, role: str | None) -> float:
 
 
 def expected_core_seconds(spec: Spec) -> float:
-    """Return the same for all tasks of a sweep together."""
     return sum(number * expected_seconds(spec, stage, role) for (stage, role), number in counts(spec).items())
 
 

@@ -339,7 +339,6 @@ def _tried(bounds: Range | Whole | Choice) -> str:
 
 
 def _ranges(spec: Spec) -> str:
-    """Say the same with how each range is drawn from."""
     parts = []
     for name, bounds in spec.kind.space(spec).items():
         scale = "uniform " if isinstance(bounds, Range) and not bounds.log else "log-uniform "
