@@ -217,6 +217,7 @@ class Sweep:
             kd.errors.DataError: a dataset is not here and cannot be fetched.
         """
         with self._translated(), self._working():
+            from sweeps.launch.engine import Request
             from sweeps.operations.table import STATUS
             from sweeps.usecases.run import launch
 
@@ -227,7 +228,7 @@ class Sweep:
                     f"run() works in the main thread, where Ctrl-C comes; call it there, or type:"
                     f" {local().launch(self._name)}"
                 )
-            code = launch(self._url, self._name, workers=workers, stays=True)
+            code = launch(Request(self._url, self._name), workers=workers, stays=True)
             if code == 1:
                 why = "; ".join(self._ask(STATUS).problems)
                 raise SweepError(f"{why}; what is done stays. To try that again: sweep.retry(), then sweep.run()")
@@ -470,9 +471,10 @@ def create_sweep(
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
     """Work on a sweep with local processes until it is finished. Returns the exit code of the command."""
     from storage.url import resolve
+    from sweeps.launch.engine import Request
     from sweeps.usecases.run import launch as start
 
-    return start(resolve(storage), name, workers=workers)
+    return start(Request(resolve(storage), name), workers=workers)
 
 
 def best(name: str, *, storage: str | None = None) -> dict[str, Any]:

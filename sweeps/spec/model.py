@@ -222,7 +222,7 @@ def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
         ) from None
 
 
-def override(spec: SpecT, changes: Mapping[str, Any], *, origin: str = "options") -> SpecT:
+def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
     """Return the spec with some dotted keys changed, for example {"search.trials": 100}."""
     values = spec.as_dict()
     for dotted, value in changes.items():
@@ -233,6 +233,6 @@ def override(spec: SpecT, changes: Mapping[str, Any], *, origin: str = "options"
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"{origin}: unknown key {dotted!r}; see: {local().spec('quick')}")
+                raise SpecError(f"options: unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
-    return cast(SpecT, parse(values, origin=origin))
+    return cast(SpecT, parse(values, origin="options"))

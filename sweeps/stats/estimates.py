@@ -11,6 +11,7 @@ from functools import lru_cache
 from statistics import NormalDist, fmean, stdev
 
 MOST_SEEDS = 10_000
+_POWER = 0.8
 FEWEST_RUNS = 3  # no interval is shown with fewer: with two, t = 12.7, it would say nothing
 
 
@@ -105,23 +106,22 @@ def t_p_value(values: Sequence[float]) -> float | None:
     return max(0.0, 1 - _central_probability(theta, df))
 
 
-def resolvable(sd: float, n: int, *, level: float, power: float = 0.8) -> float:
-    """Return the smallest true difference, in the unit of sd, that a one-sided paired t test detects with this power.
+def resolvable(sd: float, n: int, *, level: float) -> float:
+    """Return the smallest true difference that a one-sided paired t test detects with a power of 80 %.
 
-    (t[1 - level, n - 1] + t[power, n - 1]) * sd / sqrt(n), an approximation with two quantiles of the central t. For a
-    power of 80 % the exact power, from the noncentral t, is 77 to 81 % with 5 seeds or more, at levels from 0.01 to
-    0.05, and at worst 70 %, with 2 seeds.
-    Source: Colas, Sigaud & Oudeyer 2018, "How many random seeds?", arXiv:1806.08295.
+    (t[1 - level, n - 1] + t[power, n - 1]) * sd / sqrt(n), an approximation with two quantiles of the central t. The
+    exact power, from the noncentral t, is 77 to 81 % with 5 seeds or more, at levels from 0.01 to 0.05, and at worst
+    70 %, with 2 seeds. Source: Colas, Sigaud & Oudeyer 2018, "How many random seeds?", arXiv:1806.08295.
 
     Args:
-        sd: standard deviation of the paired differences.
+        sd: standard deviation of the paired differences; the result has its unit.
         n: number of pairs, >= 2.
-        level, power: in (0, 0.5] and in [0.5, 1); a ValueError elsewhere.
+        level: in (0, 0.5]; a ValueError elsewhere.
     """
-    return (t_quantile(1 - level, n - 1) + t_quantile(power, n - 1)) * sd / math.sqrt(n)
+    return (t_quantile(1 - level, n - 1) + t_quantile(_POWER, n - 1)) * sd / math.sqrt(n)
 
 
-def seeds_needed(sd: float, distance: float, *, level: float, power: float = 0.8) -> int | None:
+def seeds_needed(sd: float, distance: float, *, level: float) -> int | None:
     """Return the smallest number of pairs, >= 2, whose `resolvable` difference is at most `distance`.
 
     None if distance <= 0, or if more than MOST_SEEDS pairs would be needed. Arguments and errors as `resolvable`.
@@ -130,11 +130,11 @@ def seeds_needed(sd: float, distance: float, *, level: float, power: float = 0.8
         return None
     normal = NormalDist()
     # The same formula with quantiles of the normal distribution. They are below those of t: a start to count up from.
-    least = ((normal.inv_cdf(1 - level) + normal.inv_cdf(power)) * sd / distance) ** 2
+    least = ((normal.inv_cdf(1 - level) + normal.inv_cdf(_POWER)) * sd / distance) ** 2
     if least > MOST_SEEDS:
         return None
     n = max(2, math.floor(least))
-    while resolvable(sd, n, level=level, power=power) > distance:
+    while resolvable(sd, n, level=level) > distance:
         n += 1
     return n if n <= MOST_SEEDS else None
 

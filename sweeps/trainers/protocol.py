@@ -91,10 +91,10 @@ class Point:
         values = zip(self.values[:most], digits, strict=False)
         return ", ".join(f"{symbols.get(name, name)} {_text(value, count)}" for (name, value), count in values)
 
-    def numbers(self, names: Iterable[str], digits: int = 3) -> str:
+    def numbers(self, names: Iterable[str]) -> str:
         """Return its values alone, as a table has them below the names: "6.8, 0.724, 0.004"; "-" stands for none."""
         known = self.as_dict()
-        return ", ".join(_text(known[name], digits) if name in known else "-" for name in names)
+        return ", ".join(_text(known[name], 3) if name in known else "-" for name in names)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored beside other values."""

@@ -2,11 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import sqlalchemy
-from rich.console import Console
 
 from storage.db.engine import create_lock
 from storage.errors import StorageError
@@ -37,24 +36,11 @@ from sweeps.trainers.protocol import label
 from sweeps.usecases import create
 
 
-def launch(
-    url: sqlalchemy.URL,
-    name: str,
-    *,
-    workers: int | None = None,
-    on: str = "local",
-    options: Sequence[str] = (),
-    gpus: Sequence[str] = (),
-    console: Console | None = None,
-    stays: bool = False,
-) -> int:
-    """Run workers until the sweep is finished; exit code, errors and `stays` as `launcher.launch`.
-
-    on: the engine. options, gpus: for it, see `sweeps.launch.engine.Request`.
-    """
-    launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console, stays=stays)
+def launch(request: Request, on: str = "local", *, workers: int | None = None, stays: bool = False) -> int:
+    """Run workers until the sweep is finished; arguments, exit code and errors as `launcher.launch`."""
+    launched = launcher.launch(request, on, workers=workers, stays=stays)
     if launched.finished:  # by any launch: the one that finished it may have been killed before it published
-        publish(url, name)
+        publish(request.url, request.sweep)
     return launched.code
 
 
@@ -94,7 +80,7 @@ def run_sweep(
             spec = spec.kind.as_created(spec, first)
             create.refuse_another(name, known, create.freeze(spec, data_dir=data_dir))
         say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
-    code = launch(url, name, workers=workers)
+    code = launch(Request(url, name), workers=workers)
     if code in (0, 1):
         _print_report(url, name)
     return code
