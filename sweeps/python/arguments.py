@@ -27,34 +27,25 @@ def name_of(function: Callable[..., Any], what: str) -> str:
     at a prompt, in a notebook or in the script that runs.
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
-    if not name or not module:
-        raise SpecError(f"{what}: got {_described(function)}, which is no function; {_cure(what)}")
-    if module == "__main__":
-        where = "of a notebook, a prompt or the script that runs, where no worker finds it"
-        raise SpecError(f"{what}: got {_described(function)} {where}; {_cure(what)}")
-    if "<lambda>" in name:
-        raise SpecError(f"{what}: got a lambda, which has no name to import it by; {_cure(what)}")
     loaded = sys.modules.get(module)
-    if "." in name or getattr(loaded, name, None) is not function or loaded is None or _folder(loaded) is None:
-        unknown = f"{_described(function)}, which cannot be imported as {module}:{name}"
-        raise SpecError(f"{what}: got {unknown}; {_cure(what)}")
-    return f"{module}:{name}"
-
-
-def _cure(what: str) -> str:
+    described = f"the function {name}" if name else f"a value of type {type(function).__name__}"
+    if not name or not module:
+        problem = f"{described}, which is no function"
+    elif module == "__main__":
+        problem = f"{described} of a notebook, a prompt or the script that runs, where no worker finds it"
+    elif "<lambda>" in name:
+        problem = "a lambda, which has no name to import it by"
+    elif "." in name or loaded is None or getattr(loaded, name, None) is not function or not _is_importable(loaded):
+        problem = f"{described}, which cannot be imported as {module}:{name}"
+    else:
+        return f"{module}:{name}"
     named = f'{what}="./my_models.py:build"' if what.isidentifier() else f'"{what}": "./my_loss.py:loss"'
-    return f"put it into a file of its own and give its name, for example {named}"
+    raise SpecError(f"{what}: got {problem}; put it into a file of its own and give its name, for example {named}")
 
 
-def _described(function: object) -> str:
-    name = getattr(function, "__qualname__", None)
-    return f"the function {name}" if name else f"a value of type {type(function).__name__}"
-
-
-def _folder(module: ModuleType) -> Path | None:
-    """Return the folder from which a module was imported; None where it was loaded by hand under another name."""
-    origin = getattr(module, "__file__", None)
-    return None if origin is None else root_of(module.__name__, Path(origin))
+def _is_importable(module: ModuleType) -> bool:
+    origin = getattr(module, "__file__", None)  # else it was loaded by hand, under another name
+    return origin is not None and root_of(module.__name__, Path(origin)) is not None
 
 
 def root_of(module: str, origin: Path) -> Path | None:
@@ -178,8 +169,7 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
 
     spec = stored_spec(sweep)
     spec.kind.fetch_missing(spec, data_dir)
-    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    known = [folder for folder in path if folder]
+    known = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     changed = {"PYTHONPATH": os.pathsep.join([*(folder for folder in _homes(spec) if folder not in known), *known])}
     if data_dir is not None:
         changed["KD_SWEEPS_DATA"] = str(data_dir.absolute())
@@ -188,11 +178,9 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in changed:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _homes(spec: "Spec") -> list[str]:

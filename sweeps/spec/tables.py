@@ -25,6 +25,7 @@ USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
 Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Cap = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS, strict=True)]
+LeaseSeconds = Annotated[float, Field(gt=0, le=MOST_LEASE_S, strict=True)]
 Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS, strict=True)]
 TableT = TypeVar("TableT", "Confirm", "Repeats")
 
@@ -54,15 +55,9 @@ class SpecModel(BaseModel):
 class Lease(SpecModel):
     """How a dead worker is noticed."""
 
-    interval_s: float = Field(
-        default=10, gt=0, le=MOST_LEASE_S, strict=True, description="a worker renews its lease this often"
-    )
-    grace_s: float = Field(
-        default=50,
-        gt=0,
-        le=MOST_LEASE_S,
-        strict=True,
-        description="without renewal for interval + grace, the task is free again",
+    interval_s: LeaseSeconds = Field(default=10, description="a worker renews its lease this often")
+    grace_s: LeaseSeconds = Field(
+        default=50, description="without renewal for interval + grace, the task is free again"
     )
 
     @property
@@ -286,18 +281,11 @@ class Transfer(SpecModel):
     margin: float = Field(
         default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
     )
-    looks: int = Field(
-        default=3,
-        ge=1,
-        le=3,
-        strict=True,
-        description="times that the test may be read, seeds or searches added",
+    looks: Annotated[int, Field(ge=1, le=3, strict=True)] = Field(
+        default=3, description="times that the test may be read, seeds or searches added"
     )
-    rule: int = Field(
+    rule: Annotated[int, Field(ge=1, le=RULE, strict=True)] = Field(
         default=1,
-        ge=1,
-        le=RULE,
-        strict=True,
         description="version of the verdict's rule, the newest where it is left out; 1 is that of older sweeps",
     )
     source_arms: Annotated[tuple[str, ...], EachOnce] = ()
