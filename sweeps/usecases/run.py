@@ -22,13 +22,10 @@ from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
-from sweeps.report import answer, markdown
-from sweeps.report.brief import brief
+from sweeps.report import answer, brief, markdown, page, sentences
 from sweeps.report.document import Paragraph
 from sweeps.report.figures.data import pictures
 from sweeps.report.figures.plotly_figures import figures
-from sweeps.report.page import accuracies, further, note, report, signature
-from sweeps.report.sentences import regret
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_name
 from sweeps.terminal import columns, say
@@ -91,10 +88,10 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
 
     with open_sweep(url, name) as (engine, sweep):
         findings = load(engine, sweep)
-    page = write(findings, Path(f"{name}-report"))
+    written = write(findings, Path(f"{name}-report"))
     wide = columns()
     if wide is None:
-        print(report(findings))
+        print(page.report(findings))
     say("\nNext:")
     commands = {
         local().best(name): f"{', '.join(map(label, findings.spec.kind.space(findings.spec)))} and how sure they are",
@@ -106,9 +103,9 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     for command, why in commands.items():
         say(f"{command:<{width}} # {why}")
     if wide is not None:
-        print(f"\n{brief(findings, columns=wide, page=str(page))}")
+        print(f"\n{brief.brief(findings, columns=wide, page=str(written))}")
     else:
-        say(f"\n{answer.headline(findings)}\n\nThe whole page, with figures: {page}")
+        say(f"\n{answer.headline(findings)}\n\nThe whole page, with figures: {written}")
 
 
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
@@ -122,11 +119,11 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in findings.spec.kind.report().notes(findings.spec))
     compared = ",".join(str(linked[stage]) for stage in ("search", "native") if stage in linked)
     blocks = [
-        *note(findings),
+        *page.note(findings),
         *answer.blocks(findings),
-        *further(findings),
-        *(Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := regret(verdict))),
-        *(block for role in findings.report_roles for block in accuracies(findings, role)),
+        *page.further(findings),
+        *(Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := sentences.regret(verdict))),
+        *(block for role in findings.report_roles for block in page.accuracies(findings, role)),
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
             f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best.{notes}"
@@ -135,7 +132,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
             f"Studies of this sweep: {siblings};"
             f" [search and native compared](/dashboard/compare-studies?ids={compared})."
         ),
-        *signature(findings),
+        *page.signature(findings),
     ]
     return f"{markdown.text(blocks)}\n"
 

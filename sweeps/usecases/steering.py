@@ -8,8 +8,7 @@ import sqlalchemy
 
 from storage import deletion
 from storage.errors import RevisionRefused
-from storage.queue import plans, workers
-from storage.queue.tasks import Reaped, reap
+from storage.queue import plans, tasks, workers
 from storage.records import queries
 from storage.studies.reconcile import reconcile
 from storage.tables import LOST, SweepRecord
@@ -141,14 +140,14 @@ def _unavailable(engine: sqlalchemy.Engine, sweep: SweepRecord) -> set[str]:
     return {task.key for task in lacking if not kind.has_reference(task.payload.get("method", ""))}
 
 
-def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
+def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
     """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended, as workers do.
 
     Returns what was freed, and how many trials were completed.
     """
     with _open_studies(url, name) as (studies, sweep):
         spec = stored_spec(sweep)
-        freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
+        freed = tasks.reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
         return freed, reconcile(studies, studies.engine, sweep.id)
 
 
