@@ -121,7 +121,7 @@ def findings(stored: StoredSweep) -> Findings:
 
 
 def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
-    """Return the findings of a sweep; a NoResultsYet before its first task is done. Reads only."""
+    """Return the findings of a sweep; raise NoResultsYet before its first task is done. Reads only."""
     stored = stored_sweeps.read(engine, sweep)
     if not stored.done:
         at_work = len(queries.running_tasks(engine, sweep.id))

@@ -128,7 +128,7 @@ def encode(kind: Any, value: Any) -> bytes:
 
 
 def decode(kind: Any, text: bytes) -> Any:
-    """Return the value of a type that `encode` wrote; a SweepError if it is none.
+    """Return the value of a type that `encode` wrote; raise SweepError if it is none.
 
     What else stands beside its fields is passed over.
     """

@@ -116,7 +116,7 @@ def alike(left: Any, right: Any) -> bool:
 
 
 def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
-    """Return the latest spec, and the plan that all revisions together make; a SpecError if they make none."""
+    """Return the latest spec, and the plan that all revisions together make; raise SpecError if they make none."""
     for row in rows.specs:
         if isinstance(row.spec, Unreadable) or fingerprint(row.spec) != row.fingerprint:
             raise SpecError("a spec was changed")  # which one, the audit of the rows says

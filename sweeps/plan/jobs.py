@@ -155,7 +155,7 @@ _KINDS: dict[str, type[Payload]] = {
 
 
 def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Payload:
-    """Return the payload that is stored as `values`; a RecordBroken if a task of that stage has none like it.
+    """Return the payload that is stored as `values`; raise RecordBroken if a task of that stage has none like it.
 
     key: of the task, for the message.
     """
@@ -361,7 +361,7 @@ DoneJob: TypeAlias = Job[Payload, StoredOutcome]
 
 
 def read_job(row: TaskRecord) -> AnyJob:
-    """Return a stored or claimed task; a RecordBroken if its payload, its outcome or its score is damaged."""
+    """Return a stored or claimed task; raise RecordBroken if its payload, its outcome or its score is damaged."""
     work, outcome = read_payload(row.stage, row.payload, key=row.key), None
     if row.state == "done":
         outcome = read_outcome(work, row.outcome, key=row.key)
@@ -384,7 +384,7 @@ def read_finished(rows: Iterable[TaskRecord], task: type[TaskT], outcome: type[O
 
 
 def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str = "") -> StoredOutcome:
-    """Return the outcome that is stored as `values` for a task with that payload; a RecordBroken if it is none."""
+    """Return the outcome that is stored as `values` for a task with that payload; raise RecordBroken if it is none."""
     of = f"outcome of {key or 'a task'}"
     if values is None:
         raise edited(of, "it is missing")
@@ -395,7 +395,7 @@ def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str
 
 
 def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
-    """Return the score of a finished task with that payload; a RecordBroken if it is missing, or out of its range."""
+    """Return the score of a finished task with that payload; raise RecordBroken if it is missing or out of range."""
     of, most = f"outcome of {key}", _LONGEST if isinstance(payload, MeasureTask) else 1
     if score is None:
         raise edited(of, "its score is missing")

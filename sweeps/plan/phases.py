@@ -102,7 +102,7 @@ class Phase:
 
     @property
     def selection(self) -> str:
-        """The stored name of what it selects, such as "native.best@target2.t1s0"; a KeyError if it selects nothing."""
+        """The stored name of what it selects, such as "native.best@target2.t1s0"; KeyError if it selects nothing."""
         return (f"{_RANKS[self.kind]}:{self.round}" if self.round else _SELECTIONS[self.kind]) + self.tag
 
     @property

@@ -222,7 +222,7 @@ class Plan:
 
 
 def make_plan(spec: Spec) -> Plan:
-    """Return every phase and task of a sweep; a SpecError for more tasks than one sweep may have.
+    """Return every phase and task of a sweep; raise SpecError for more tasks than one sweep may have.
 
     The same spec gives the same plan on every machine.
     """
@@ -263,7 +263,7 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
 
     Trials are added to every search, which stays the same search: by its sampler, as if they had been planned at
     once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer. Searches are added to
-    every teacher. A SpecError if the larger spec is out of its bounds, or has more tasks than one sweep may have.
+    every teacher. Raise SpecError if the larger spec is out of its bounds, or has more tasks than one sweep may have.
     """
     transfer, outer = spec.transfer, spec.outer
     changes = {

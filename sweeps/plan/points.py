@@ -70,8 +70,8 @@ def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
 def resolve_point(engine: sqlalchemy.Engine, spec: Spec, job: jobs.Job[jobs.Payload, Any]) -> dict[str, Any]:
     """Return the parameters of a task. They follow from the spec and from what is stored, not from who asks or when.
 
-    A retry keeps the parameters of its predecessor. The first task that needs a selection stores it; a RecordBroken
-    where one is damaged.
+    A retry keeps the parameters of its predecessor. The first task that needs a selection stores it; raise
+    RecordBroken where one is damaged.
     """
     row, task = job.row, job.work
     if row.params is not None:

@@ -89,7 +89,7 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase, *, top
 
 
 def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed:
-    """Return what a confirm selected; the first caller stores it. A SweepError if none of its runs has finished."""
+    """Return what a confirm selected; the first caller stores it. Raise SweepError if none of its runs has finished."""
     stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
         value = best(_confirms(engine, sweep_id, phase)).as_json()
@@ -107,7 +107,7 @@ def preview(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed
 
 
 def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
-    """Return the confirmed best that is stored as `value`; a RecordBroken if it is none."""
+    """Return the confirmed best that is stored as `value`; raise RecordBroken if it is none."""
     try:
         return Confirmed(_candidate(value), tuple(map(_candidate, value["candidates"])))
     except (KeyError, TypeError, ValueError) as error:
@@ -139,7 +139,7 @@ def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
 
 
 def best(done: Sequence[Confirm]) -> Confirmed:
-    """Return the candidate with the best mean over fresh seeds; a SweepError if no confirm run has finished.
+    """Return the candidate with the best mean over fresh seeds; raise SweepError if no confirm run has finished.
 
     A candidate that lost a seed to a failure, or that a round left behind, cannot win by having been tried less: only
     candidates with the most finished seeds compete. Ties go to the better rank of the search.

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def name_of(function: Callable[..., Any], what: str) -> str:
     """Return the "package.module:function" by which another process imports a function; `what`: its argument.
 
-    A SpecError if no other process can import it: it is a lambda, is defined inside of another function or a class, or
-    at a prompt, in a notebook or in the script that runs.
+    Raise SpecError if no other process can import it: it is a lambda, is defined inside of another function or a class,
+    or at a prompt, in a notebook or in the script that runs.
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
     loaded = sys.modules.get(module)
@@ -75,7 +75,7 @@ def spec_request(
 ) -> "SpecRequest":
     """Return what was asked for; arguments as `Sweep.create`.
 
-    A SpecError if an argument has another type than it may have, or two of them exclude each other.
+    Raise SpecError if an argument has another type than it may have, or two of them exclude each other.
     """
     from sweeps.spec.stored import read
     from sweeps.usecases.create import SpecRequest

@@ -116,7 +116,7 @@ def resolvable(sd: float, n: int, *, level: float) -> float:
     Args:
         sd: standard deviation of the paired differences; the result has its unit.
         n: number of pairs, >= 2.
-        level: in (0, 0.5]; a ValueError elsewhere.
+        level: in (0, 0.5]; ValueError elsewhere.
     """
     return (t_quantile(1 - level, n - 1) + t_quantile(_POWER, n - 1)) * sd / math.sqrt(n)
 

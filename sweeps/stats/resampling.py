@@ -19,7 +19,7 @@ _SEED = 1987  # the same values give the same page
 def bca_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the limits of the 95 % bootstrap interval of the mean: bias-corrected and accelerated, 10,000 resamples.
 
-    Meant for BCA_FROM values or more; a ValueError for fewer than two. If all are equal, both limits are that value.
+    Meant for BCA_FROM values or more; raise ValueError for fewer than two. Both limits are the value that all have alike.
     Source: Efron 1987, "Better bootstrap confidence intervals", section 3.
     """
     import numpy as np
@@ -39,7 +39,7 @@ def sign_flip_p(values: Sequence[float]) -> float:
 
     p is the fraction of sign flips whose mean is at least as far from 0 as the observed mean: of all 2^n for n <= 16,
     which is exact, and of 100,000 random ones otherwise. n differences of one sign give 2^(1 - n). Meant for
-    SIGN_FLIP_FROM values or more; a ValueError for fewer than two.
+    SIGN_FLIP_FROM values or more; raise ValueError for fewer than two.
     Source: Fisher 1935, "The Design of Experiments", section 21.
     """
     import numpy as np

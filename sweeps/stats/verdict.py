@@ -173,7 +173,7 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
     Args:
         searches: the arms of each search, at least one.
         margin: the declared one, in points, > 0.
-        level: type I error rate of each one-sided test, in (0, 0.5]; a ValueError elsewhere.
+        level: type I error rate of each one-sided test, in (0, 0.5]; ValueError elsewhere.
         rule: the version that the sweep declared, a key of LEVELS.
     """
     over = sum(bool(_regrets(search)) for search in searches) >= FEWEST_SEARCHES

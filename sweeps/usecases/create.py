@@ -134,7 +134,7 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
 def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> ownership.Owner:
     """Make our tables, and return the identity of a new sweep. Run it inside `create_lock`.
 
-    A SpecConflict if a database without our tables has a study of such a name; nothing was made in it.
+    Raise SpecConflict if a database without our tables has a study of such a name; nothing was made in it.
     """
     new = ownership.Owner(name, uuid4().hex)
     if not exist(studies.engine):
@@ -146,7 +146,7 @@ def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> owne
 def make_studies(studies: "Studies", owner: ownership.Owner, spec: Spec, stages: Sequence[str]) -> None:
     """Make the studies of a sweep, or complete what an interrupted creation left. Run it inside `create_lock`.
 
-    A SpecConflict if another program's study has one of their names; nothing of it was changed.
+    Raise SpecConflict if another program's study has one of their names; nothing of it was changed.
     """
     names = [study_name(owner.sweep, stage) for stage in stages]
     there = ownership.reserve(studies, owner, names)
@@ -205,7 +205,7 @@ class SpecRequest:
         return not any(vars(self).values())
 
     def spec(self) -> Spec:
-        """Return the spec that all this makes; a SpecError if it makes none."""
+        """Return the spec that all this makes; raise SpecError if it makes none."""
         kind = trainer_kind(KD) if self.base is None else self.base.kind
         spec: Spec = kind.requested(self)
         return override(spec, self.changes)
@@ -221,7 +221,7 @@ def preset(name: str) -> Spec:
 
 
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest) -> Spec:
-    """Return the spec that the user asks for; a SpecError if the options make none.
+    """Return the spec that the user asks for; raise SpecError if the options make none.
 
     Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
     """
@@ -246,7 +246,7 @@ def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
 def freeze(spec: Spec, *, data_dir: Path | None = None) -> Spec:
     """Return the spec as it is stored: its data and names checked, and what depends on this machine filled in.
 
-    A SpecError or kd.errors.KdError of one line if it cannot be run.
+    Raise SpecError or kd.errors.KdError of one line if it cannot be run.
     """
     frozen: Spec = spec.kind.freeze(spec, data_dir)
     return override(frozen, frozen_code(frozen))

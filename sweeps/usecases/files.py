@@ -6,7 +6,7 @@ from sweeps.errors import SpecError, SweepError
 
 
 def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
-    """Check that a file may be written there; a SweepError if one is there and force is False, else a SpecError.
+    """Check that a file may be written there; raise SweepError if one is there and force is False, else a SpecError.
 
     suffix: of a student, which Keras loads under this name only; of logits ".npz"; of an archive ".kdsweep".
     """

@@ -17,7 +17,7 @@ POLL_S = 1.0
 
 
 def latest(name: str, lines: int) -> list[str]:
-    """Return the last lines of each worker's log, the latest worker last; a SweepError if none has run here."""
+    """Return the last lines of each worker's log, the latest worker last; raise SweepError if none has run here."""
     folder = log_folder(check_name(name))
     files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
     if not files:
@@ -37,8 +37,8 @@ def about_task(
 ) -> list[str]:
     """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
 
-    attempt: only this one, from 1. lines: the last ones of each attempt; None: all that are stored. A SweepError if the
-    sweep has no such task or attempt, or no worker has had it yet.
+    attempt: only this one, from 1. lines: the last ones of each attempt; None: all that are stored. Raise SweepError if
+    the sweep has no such task or attempt, or no worker has had it yet.
     """
     attempts = _attempts(url, name, key, attempt)
     return [line for record in attempts for line in (_head(key, record), *_last(_lines(record), lines), "")]

@@ -59,8 +59,8 @@ def replay(
 ) -> Iterator[Replay]:
     """Train each of the `chosen` tasks again and yield how it compares. Nothing is written.
 
-    on_step: called between two steps; what it raises stops the replay. A SweepError if the data here are others than
-    those of the sweep.
+    on_step: called between two steps; what it raises stops the replay. Raise SweepError if the data here are others
+    than those of the sweep.
     """
     one_thread()  # as workers do: the number of threads may decide about the last bits
     runner = TaskRunner(DatabaseBackend(engine, sweep), read_only=True)

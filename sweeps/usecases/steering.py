@@ -152,7 +152,7 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
 
 
 def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
-    """Remove a sweep, its studies, and the blobs that no other sweep uses; a SweepInUse while a lease is good."""
+    """Remove a sweep, its studies, and the blobs that no other sweep uses; raise SweepInUse while a lease is good."""
     with _open_studies(url, name) as (studies, sweep):
         return deletion.delete_sweep(studies, studies.engine, sweep)
 
