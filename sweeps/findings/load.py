@@ -217,7 +217,7 @@ class StoredSweep:
         return finished(mine, task, outcome)
 
     def confirmed(self, phase: Phase) -> Confirmed | None:
-        """Return what a confirm selected: as stored, or as it will be; raise SweepError if it closed without a result."""
+        """Return what a confirm selected, or will; raise SweepError if the phase closed without a result."""
         if phase.selection in self.selections:
             return selection.read_confirmed(phase.selection, self.selections[phase.selection])
         if phase.name not in self.closed:
