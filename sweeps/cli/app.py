@@ -192,7 +192,7 @@ def launch(
         for line in launcher.submit(request, on, workers=workers):
             say(line)
         return
-    code = start(url, name, workers=workers, on=on, options=request.options, gpus=request.gpus)
+    code = start(request, on, workers=workers)
     if code == 0:
         say(f"finished. Next: {local().best(name)}; {local().report(name)}")
     raise typer.Exit(code)

@@ -37,22 +37,22 @@ def pairs(sweeps: Sequence[Findings]) -> tuple[Pair, ...]:
     Every pair is one more chance to find something by luck, so their p values are Holm's, over all of them.
     """
     order = list(dict.fromkeys(findings.spec.role(role).dataset for findings in sweeps for role in findings.spec.roles))
-    unadjusted = [pair for first, second in combinations(sweeps, 2) for pair in _of_two(first, second)]
+    unadjusted = [
+        _difference(first, role, second, other)
+        for first, second in combinations(sweeps, 2)
+        for role in first.spec.roles
+        for other in second.spec.roles  # a dataset may be the source of one and a target of the other
+        if _same(first, role, second, other)
+    ]
     unadjusted.sort(key=lambda pair: order.index(pair.dataset))
     adjusted = holm({str(number): pair.p for number, pair in enumerate(unadjusted) if pair.p is not None})
     return tuple(replace(pair, p_holm=adjusted.get(str(number))) for number, pair in enumerate(unadjusted))
 
 
-def _of_two(first: Findings, second: Findings) -> list[Pair]:
-    """Return the pairs of two sweeps; a dataset may be the source of one and a target of the other."""
-    both = [(role, other) for role in first.spec.roles for other in second.spec.roles]
-    return [_difference(first, role, second, other) for role, other in both if _same(first, role, second, other)]
-
-
 def _same(first: Findings, role: str, second: Findings, other: str) -> bool:
-    """Return whether two sweeps mean the same dataset: by its name, or by its content under another path."""
     if first.spec.role(role).dataset == second.spec.role(other).dataset:
         return True
+    # Also by its content: one's own data may lie under another path.
     mine, theirs = first.spec.kind.content(first.spec, role), second.spec.kind.content(second.spec, other)
     return bool(mine) and mine == theirs
 
@@ -91,19 +91,13 @@ def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
 
 
 def _by_seed(findings: Findings, role: str) -> dict[int, float]:
-    """Return the test accuracy in percent of best by the stored seed of its training: what the two have in common.
-
-    The number of a repeat says nothing: in another sweep it has another seed.
-    """
+    # By the stored seed of its training: the number of a repeat says nothing, in another sweep it has another seed.
     seeds = {training.work.repeat: training.work.seed for training in of_arm(findings.trainings, role, "best")}
     return {seeds[repeat]: value for repeat, value in accuracies(findings.trainings, role, "best").items()}
 
 
 def _results(findings: Findings, role: str) -> set[Hashable]:
-    """Return what each training of best is and gave: another sweep that has all of it has trained the same student.
-
-    The specs may differ in what is no part of the point, so the results have to be the same as well.
-    """
+    # What each training is and gave: the specs may differ in what is no part of the point, so the results count, too.
     return {
         (
             identity(findings.spec, training),
@@ -138,23 +132,18 @@ def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
     ordered = dict.fromkeys(key for spec in specs for key in _in_order(spec))
     keys = [key for key in ordered if key in differing_keys and key not in _NO_MATTER]
     whole = tuple(f"{key}." for key in keys)
-    separate = [key for key in keys if not key.startswith(whole) and not _follows(key, differing_keys)]
+    # A content hash differs because its dataset does.
+    follows = {f"{key.removesuffix('dataset')}content_hash" for key in differing_keys if key.endswith(".dataset")}
+    separate = [key for key in keys if not key.startswith(whole) and key not in follows]
     return tuple(Differing(key, tuple(_value(spec, key) for spec in specs)) for key in separate)
 
 
 def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Return every dotted key, a table before what is in it."""
     keys: list[str] = []
     for key, value in values.items():
         keys.append(f"{prefix}{key}")
         keys += _in_order(value, f"{prefix}{key}.") if isinstance(value, Mapping) else []
     return keys
-
-
-def _follows(key: str, differing_keys: set[str]) -> bool:
-    """Return whether a key differs because the dataset does: its hash."""
-    table, _, last = key.rpartition(".")
-    return last == "content_hash" and f"{table}.dataset" in differing_keys
 
 
 def _value(spec: Mapping[str, Any], dotted: str) -> Any:
@@ -212,7 +201,6 @@ class Cost:
 
     @property
     def core_seconds(self) -> bool:
-        """Whether a second of work is a second of one core."""
         return self.threads == ("1",)
 
 
@@ -221,18 +209,10 @@ def standings(sweeps: Sequence[Findings]) -> tuple[Standing, ...]:
     return tuple(_standing(findings, role) for findings in sweeps for role in findings.spec.roles)
 
 
-def costs(sweeps: Sequence[Findings]) -> tuple[Cost, ...]:
-    """Return what each sweep cost."""
-    return tuple(
-        Cost(
-            sweep=findings.name,
-            work_s=findings.provenance.work_s,
-            threads=tuple(sorted({machine.threads for machine in findings.provenance.machines})),
-            done=findings.provenance.done,
-            planned=findings.provenance.planned,
-        )
-        for findings in sweeps
-    )
+def _cost(findings: Findings) -> Cost:
+    made = findings.provenance
+    threads = tuple(sorted({machine.threads for machine in made.machines}))
+    return Cost(sweep=findings.name, work_s=made.work_s, threads=threads, done=made.done, planned=made.planned)
 
 
 def _standing(findings: Findings, role: str) -> Standing:
@@ -286,17 +266,11 @@ class Compared:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The datasets of all of them, those of the first sweep first."""
         return tuple(dict.fromkeys(standing.dataset for standing in self.standings))
 
 
 def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
-    """Compare sweeps.
-
-    Args:
-        names: all that were asked for.
-        sweeps: the findings of those that have some, in the order of `names`.
-    """
+    """Compare sweeps; names: all that were asked for, sweeps: the findings of those that have some, in that order."""
     kinds = {kind for findings in sweeps for kind in findings.provenance.machine_kinds}
     known = {findings.name for findings in sweeps}
     return Compared(
@@ -304,7 +278,7 @@ def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
         sweeps=tuple(sweeps),
         pending=tuple(name for name in names if name not in known),
         standings=standings(sweeps),
-        costs=costs(sweeps),
+        costs=tuple(map(_cost, sweeps)),
         pairs=pairs(sweeps),
         differing=differing(sweeps),
         machine_kinds=tuple(sorted(kinds)),

@@ -15,17 +15,8 @@ from pydantic import PlainSerializer, PlainValidator
 from storage.records import queries
 from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet
-from sweeps.findings.load import (
-    Look,
-    Provenance,
-    StoredSweep,
-    Training,
-    compared,
-    is_incomplete,
-    provenance,
-    read,
-    validations,
-)
+from sweeps.findings import load as stored_sweeps
+from sweeps.findings.load import Look, Provenance, StoredSweep, Training, compared, is_incomplete, validations
 from sweeps.findings.rows import Control, Difference, Row, controls, differences, rows
 from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
 from sweeps.findings.verdicts import RepeatRegrets, TargetVerdict, outer, verdicts
@@ -38,7 +29,7 @@ from sweeps.stats.estimates import Paired
 
 
 def _spec(value: object) -> Spec:
-    """Return a spec that came over a network as one of its trainer's class."""
+    # What came over a network is plain values: its trainer's class is known only once its kind is read.
     return value if isinstance(value, Spec) else parse(cast(Mapping[str, Any], value), origin="findings").as_called()
 
 
@@ -72,7 +63,6 @@ class Findings:
 
     @property
     def finished(self) -> bool:
-        """Whether every row of the comparison is done."""
         return all(row.status == "done" for row in self.rows)
 
     @property
@@ -85,12 +75,8 @@ class Findings:
 
         Chosen by test, it would be the luckier one.
         """
-        scores = {
-            arm: values
-            for arm in self.spec.kind.features.defaults
-            if (values := validations(self.trainings, role, arm))
-        }
-        return max(scores, key=lambda arm: fmean(scores[arm])) if scores else None
+        scores = {arm: validations(self.trainings, role, arm) for arm in self.spec.kind.features.defaults}
+        return max((arm for arm in scores if scores[arm]), key=lambda arm: fmean(scores[arm]), default=None)
 
     def beyond_default(self, role: str, arm: str = "best") -> Paired | None:
         """Return an arm less that default, in points of test accuracy; None where there is none, or not yet."""
@@ -99,7 +85,7 @@ class Findings:
 
     def between(self, role: str, first: str, second: str) -> Paired | None:
         """Return first - second of any two arms on a dataset; None where one is missing, or not yet."""
-        return None if is_incomplete(self.trainings, role) else compared(self, role, first, second)
+        return None if is_incomplete(self.trainings, role) else compared(self.spec, self.trainings, role, first, second)
 
     def gain(self, role: str) -> Paired | None:
         """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
@@ -112,7 +98,7 @@ class Findings:
 
 def findings(stored: StoredSweep) -> Findings:
     """Compute the findings of a sweep of which one task at least is done."""
-    confirmed, made = confirmed_points(stored), provenance(stored)
+    confirmed, provenance = confirmed_points(stored), stored_sweeps.provenance(stored)
     return Findings(
         name=stored.sweep.name,
         fingerprint=stored.sweep.fingerprint,
@@ -127,21 +113,16 @@ def findings(stored: StoredSweep) -> Findings:
         rows=rows(stored),
         differences=differences(stored),
         controls=controls(stored),
-        outer=outer(stored),
-        provenance=made,
+        outer=tuple(outer(stored, role) for role in stored.spec.targets),
+        provenance=provenance,
         answer_hash=answer_hash(stored.rows),
-        own=stored.spec.kind.own_findings(stored, made),
+        own=stored.spec.kind.own_findings(stored, provenance),
     )
 
 
 def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
-    """Return the findings of a sweep of which at least one task has finished. Reads only.
-
-    Raises:
-        NoResultsYet: none has.
-        storage.errors.RecordBroken: a stored payload or outcome is not what such a task has.
-    """
-    stored = read(engine, sweep)
+    """Return the findings of a sweep; raise NoResultsYet before its first task is done. Reads only."""
+    stored = stored_sweeps.read(engine, sweep)
     if not stored.done:
         at_work = len(queries.running_tasks(engine, sweep.id))
         raise NoResultsYet(

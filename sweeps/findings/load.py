@@ -7,7 +7,7 @@ hash and the time before any test image is read, and each is decided at its shar
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import sqlalchemy
 
@@ -19,12 +19,11 @@ from sweeps.plan.jobs import (
     ConfirmTask,
     DoneJob,
     Job,
-    MeasureOutcome,
     OutcomeT,
     SearchTask,
-    StoredOutcome,
     StudentOutcome,
     TaskT,
+    TrainedOutcome,
     TransferTask,
     finished,
     read_job,
@@ -39,17 +38,12 @@ from sweeps.stats.estimates import Paired, paired, percent
 
 DIVERGED = "nan"  # the error class of a training whose loss was no longer finite
 
-
-Training: TypeAlias = Job[TransferTask, StudentOutcome | None]
-"""One training of the comparison, planned or finished."""
+Training: TypeAlias = Job[TransferTask, StudentOutcome | None]  # of the comparison, planned or finished
 
 
 def of_arm(trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST) -> list[Training]:
-    """Return the trainings of an arm on the dataset of a role, by repeat."""
     wanted = (role, arm, group)
-    return [
-        training for training in trainings if (training.work.role, training.work.arm, training.work.group) == wanted
-    ]
+    return [job for job in trainings if (job.work.role, job.work.arm, job.work.group) == wanted]
 
 
 def scores_on_test(trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST) -> dict[int, float]:
@@ -71,26 +65,16 @@ def accuracies(trainings: Iterable[Training], role: str, arm: str, group: Group 
     return {repeat: percent(value) for repeat, value in scores_on_test(trainings, role, arm, group).items()}
 
 
-class WithTrainings(Protocol):
-    """A sweep as it was read, or what it says: `StoredSweep` or `Findings`."""
-
-    @property
-    def spec(self) -> Spec:
-        """Of the sweep."""
-
-    @property
-    def trainings(self) -> tuple[Training, ...]:
-        """Those that compare the arms."""
-
-
-def compared(sweep: WithTrainings, role: str, first: str, second: str, group: Group = FIRST) -> Paired | None:
+def compared(
+    spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group = FIRST
+) -> Paired | None:
     """Return first - second in points, paired by repeat; None without a repeat that both have."""
-    mine = [training for training in sweep.trainings if (training.work.role, training.work.group) == (role, group)]
+    mine = [training for training in trainings if (training.work.role, training.work.group) == (role, group)]
     difference = paired(accuracies(mine, role, first, group), accuracies(mine, role, second, group))
     if difference is None:
         return None
-    ran = [[identity(sweep.spec, training) for training in of_arm(mine, role, arm, group)] for arm in (first, second)]
-    return Paired.of(difference, len(set.intersection(*(set(filter(None, identities)) for identities in ran))))
+    ran = ({identity(spec, training) for training in of_arm(mine, role, arm, group)} for arm in (first, second))
+    return Paired.of(difference, len(set.intersection(*ran) - {None}))
 
 
 def identity(spec: Spec, training: Training) -> tuple[Hashable, ...] | None:
@@ -99,8 +83,7 @@ def identity(spec: Spec, training: Training) -> tuple[Hashable, ...] | None:
     The result of such a training is the same to the last bit, on one kind of processor.
     """
     arm = spec.arm(training.work.arm)
-    trains_otherwise = arm.control or arm.chosen_in  # with other logits, or another network
-    if training.outcome is None or trains_otherwise:
+    if training.outcome is None or arm.control or arm.chosen_in:  # the latter train with other logits, or networks
         return None
     return training.work.seed, training.outcome.point, training.outcome.loss
 
@@ -145,13 +128,10 @@ class Read:
 
 
 def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Look]:
-    """Return the looks of a sweep, planned ones included.
+    """Return the looks of a sweep, planned ones included, from every training that reads the test, as far as it began.
 
     A plan with more seeds or more searches is a new look if the test was read before. What is added before any test
     image was read belongs to the first look.
-
-    Args:
-        reads: every training that reads the test, as far as it began.
     """
     numbered: list[Look] = []
     seen: list[set[tuple[Group, int]]] = []  # groups and repeats of each look and of those before it
@@ -173,25 +153,18 @@ def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Lo
     return numbered
 
 
-def of_sweep(engine: sqlalchemy.Engine, sweep_id: int) -> list[Look]:
-    """Return the looks of a stored sweep, planned ones included."""
-    transfers = queries.task_records(engine, sweep_id, stage="transfer", keep=())
-    return looks(queries.revisions(engine, sweep_id), reads(transfers))
-
-
-def reads(rows: Iterable[TaskRecord]) -> list[Read]:
-    """Return each training that reads the test and has begun."""
-    works = ((row, read_payload(row.stage, row.payload, key=row.key)) for row in rows if row.started_at is not None)
-    return [
-        Read(work.group, work.repeat, row.started_at)
-        for row, work in works
-        if isinstance(work, TransferTask) and row.started_at is not None
-    ]
-
-
 def begun_looks(engine: sqlalchemy.Engine, sweep_id: int) -> int:
     """Return how many looks have begun: the test was read at least once for each of them."""
-    return sum(look.first_read is not None for look in of_sweep(engine, sweep_id))
+    return len(_begun(engine, sweep_id, queries.task_records(engine, sweep_id, stage="transfer", keep=())))
+
+
+def _begun(engine: sqlalchemy.Engine, sweep_id: int, rows: Iterable[TaskRecord]) -> list[Look]:
+    reads = []
+    for row in rows:
+        work = None if row.started_at is None else read_payload(row.stage, row.payload, key=row.key)
+        if isinstance(work, TransferTask) and row.started_at is not None:
+            reads.append(Read(work.group, work.repeat, row.started_at))
+    return [look for look in looks(queries.revisions(engine, sweep_id), reads) if look.first_read is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,17 +184,14 @@ class StoredSweep:
 
     @cached_property
     def done(self) -> tuple[DoneJob, ...]:
-        """The finished ones."""
         return tuple(Job(job.row, job.work, job.outcome) for job in self.jobs if job.outcome is not None)
 
     @cached_property
     def trainings(self) -> tuple[Training, ...]:
-        """Those that compare the arms, of every group."""
         return self._students(TransferTask)
 
     @property
     def searched(self) -> tuple[Job[SearchTask | ConfirmTask, StudentOutcome | None], ...]:
-        """Those that search on a dataset, and confirm what was found."""
         return self._students(SearchTask, ConfirmTask)
 
     def _students(self, *kinds: type[TaskT]) -> tuple[Job[TaskT, StudentOutcome | None], ...]:
@@ -238,22 +208,16 @@ class StoredSweep:
 
     @property
     def rows(self) -> list[TaskRecord]:
-        """All of its tasks as they are stored."""
         return [job.row for job in self.jobs]
 
     def finished(
         self, task: type[TaskT], outcome: type[OutcomeT], *, phase: Phase | None = None
     ) -> list[Job[TaskT, OutcomeT]]:
-        """Return the finished tasks of one kind, all or those of one phase; arguments as `plan.jobs.finished`."""
         mine = self.jobs if phase is None else [job for job in self.jobs if job.row.phase == phase.name]
         return finished(mine, task, outcome)
 
     def confirmed(self, phase: Phase) -> Confirmed | None:
-        """Return what a confirm selected: as stored, or what it will be where the phase is closed.
-
-        Raises:
-            SweepError: the phase is closed without a result.
-        """
+        """Return what a confirm selected, or will; raise SweepError if the phase closed without a result."""
         if phase.selection in self.selections:
             return selection.read_confirmed(phase.selection, self.selections[phase.selection])
         if phase.name not in self.closed:
@@ -262,24 +226,18 @@ class StoredSweep:
 
 
 def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
-    """Read a sweep.
-
-    Raises:
-        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
-    """
     rows = queries.task_records(engine, sweep.id)
-    begun = looks(queries.revisions(engine, sweep.id), reads(rows))
     return StoredSweep(
         sweep=sweep,
         spec=stored_spec(sweep).as_called(),
         jobs=tuple(map(read_job, rows)),
-        looks=tuple(look for look in begun if look.first_read is not None),
+        looks=tuple(_begun(engine, sweep.id, rows)),
         selections=queries.selections(engine, sweep.id),
         closed=frozenset(phase.name for phase in queries.phase_records(engine, sweep.id) if phase.state == "closed"),
     )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Data:
     """A dataset of the sweep. images: for training. content_hash, split_hash: SHA-256."""
 
@@ -290,7 +248,7 @@ class Data:
     split_hash: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Weights:
     """Ready-made weights that a task began with. key: of the task. files: names and SHA-256."""
 
@@ -333,54 +291,33 @@ class Provenance:
 
     @property
     def machine_kinds(self) -> list[tuple[str, str]]:
-        """The kinds of machine that finished tasks ran on, sorted."""
         return sorted({machine.kind for machine in self.machines})
 
 
 def provenance(stored: StoredSweep) -> Provenance:
     """Return where the results of a sweep come from, as far as it has come; one task is done at least."""
     records = [done.row for done in stored.done]
+    trained = [(done.key, done.outcome) for done in stored.done if isinstance(done.outcome, TrainedOutcome)]
     return Provenance(
-        data=_data(stored),
-        weights=_weights(stored),
+        data=_data(stored.spec, [outcome for _, outcome in trained]),
+        weights=tuple(Weights(key, tuple(outcome.weights.values())) for key, outcome in trained if outcome.weights),
         machines=tuple(dict.fromkeys(_machine(done.outcome.provenance) for done in stored.done)),
         done=len(records),
         planned=len(stored.jobs),
         wall_s=max(t.finished_at or 0 for t in records) - min(t.started_at or 0 for t in records),
         work_s=sum((t.finished_at or 0) - (t.started_at or 0) for t in records),
-        numerics=tuple(sorted({numerics for done in stored.done if (numerics := _numerics(done.outcome))})),
+        numerics=tuple(sorted({outcome.numerics for _, outcome in trained if outcome.numerics})),
     )
 
 
-def _data(stored: StoredSweep) -> tuple[Data, ...]:
+def _data(spec: Spec, trained: Sequence[TrainedOutcome]) -> tuple[Data, ...]:
     datasets = []
-    for role in stored.spec.roles:
-        part, images = stored.spec.role(role), stored.spec.kind.examples(stored.spec, role)
-        outcomes = (done.outcome for done in stored.done if not isinstance(done.outcome, MeasureOutcome))
-        data = next((outcome.data for outcome in outcomes if outcome.dataset == part.dataset), None)
+    for role in spec.roles:
+        dataset, images = spec.role(role).dataset, spec.kind.examples(spec, role)
+        data = next((outcome.data for outcome in trained if outcome.dataset == dataset), None)
         if data is not None:
-            hashes = {"content_hash": data.content_hash, "split_hash": data.split_hash}
-            datasets.append(
-                Data(
-                    dataset=part.dataset,
-                    images=images,
-                    origin=data.origin,
-                    **hashes,
-                )
-            )
+            datasets.append(Data(dataset, images, data.origin, data.content_hash, data.split_hash))
     return tuple(datasets)
-
-
-def _weights(stored: StoredSweep) -> tuple[Weights, ...]:
-    return tuple(Weights(key=done.key, files=files) for done in stored.done if (files := _files(done.outcome)))
-
-
-def _numerics(outcome: StoredOutcome) -> str:
-    return "" if isinstance(outcome, MeasureOutcome) else outcome.numerics
-
-
-def _files(outcome: StoredOutcome) -> tuple[str, ...]:
-    return () if isinstance(outcome, MeasureOutcome) else tuple(outcome.weights.values())
 
 
 def _machine(recorded: Mapping[str, Any]) -> Machine:

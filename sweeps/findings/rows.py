@@ -85,15 +85,15 @@ def rows(stored: StoredSweep) -> tuple[Row, ...]:
 
 def differences(stored: StoredSweep) -> tuple[Difference, ...]:
     """Return best minus scratch, each default and each control; on the targets also regret = native minus best."""
-    spec, contrasts = stored.spec, []
-    for role in spec.roles:
-        arms = spec.arms(role)
-        for arm in arms:
-            if "best" in arms and arm not in ("best", "native", "random"):
-                contrasts.append(_difference(stored, f"best - {arm}", role, "best", arm))
-    for role in spec.targets:
-        if {"native", "best"} <= set(spec.transfer.target_arms):
-            contrasts.append(_difference(stored, "regret = native - best", role, "native", "best"))
+    spec = stored.spec
+    contrasts = [
+        _difference(stored, f"best - {arm}", role, "best", arm)
+        for role in spec.roles
+        for arm in spec.arms(role)
+        if "best" in spec.arms(role) and arm not in ("best", "native", "random")
+    ]
+    if {"native", "best"} <= set(spec.transfer.target_arms):
+        contrasts += [_difference(stored, "regret = native - best", role, "native", "best") for role in spec.targets]
     return tuple(contrasts)
 
 
@@ -102,32 +102,28 @@ def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
     row = stored.spec.arm(arm)
     if not row.prepared:
         return None
-    used, chosen = {Phase.teachers(role)}, None
-    if row.selects == "source":
-        used |= {Phase.search("source"), Phase.teachers("source")}
-        chosen = Phase.confirm("source")
-    elif row.selects == "own":
-        used |= {Phase.search(role)}
-        chosen = Phase.confirm(role)
+    searched = {"source": "source", "own": role}.get(row.selects)
+    used = {Phase.teachers(role)} | ({Phase.search(searched), Phase.teachers(searched)} if searched else set())
     spent: list[jobs.TeacherOutcome | jobs.StudentOutcome] = [
         done.outcome
         for done in stored.done
         if done.phase in used and isinstance(done.outcome, jobs.TeacherOutcome | jobs.StudentOutcome)
     ]
-    if chosen is not None:
-        confirms = confirmed_for(chosen, stored.finished(jobs.ConfirmTask, jobs.StudentOutcome))
-        spent += [done.outcome for done in confirms]
+    if searched:
+        confirms = stored.finished(jobs.ConfirmTask, jobs.StudentOutcome)
+        spent += [done.outcome for done in confirmed_for(Phase.confirm(searched), confirms)]
     return SharedCost(math.fsum(outcome.train_s for outcome in spent), math.fsum(outcome.cpu_s for outcome in spent))
 
 
 def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
-    """Return what was measured, by the key of the model's task; a retry may have measured again: the latest."""
     done = stored.finished(jobs.MeasureTask, jobs.MeasureOutcome)
-    return dict(done[-1].outcome.models) if done else {}
+    return dict(done[-1].outcome.models) if done else {}  # the latest: after a retry everything is measured once more
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = None if is_incomplete(stored.trainings, role) else compared(stored, role, first, second)
+    points = (
+        None if is_incomplete(stored.trainings, role) else compared(stored.spec, stored.trainings, role, first, second)
+    )
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
@@ -177,7 +173,6 @@ def _single(
     outcome: jobs.TeacherOutcome | jobs.BaselineOutcome | None,
     measured: jobs.Measured | None,
 ) -> Row:
-    """Return the row of a model that is trained once."""
     tested = None if measured is None else measured.test_accuracy
     return Row(
         kind=kind,
@@ -201,15 +196,14 @@ def _status(tasks: Sequence[TaskRecord]) -> str:
     states = [task.state for task in tasks]
     if all(state == "done" for state in states):
         return "done"
-    for state in ("failed", "skipped", "cancelled"):
-        if state in states:
-            task = tasks[states.index(state)]
-            word = display_state(task.stage, state, task.error_class)
-            text = f"{word}: {root_reason(task.reason)}" if task.reason else word
-            return text if len(tasks) == 1 else f"{states.count('done')} of {len(tasks)} done; {text}"
-    if len(tasks) == 1:
-        return states[0]
-    return f"{states.count('done')} of {len(tasks)} done"
+    text, count = states[0], f"{states.count('done')} of {len(tasks)} done"
+    lost = next((state for state in ("failed", "skipped", "cancelled") if state in states), None)
+    if lost is not None:
+        task = tasks[states.index(lost)]
+        word = display_state(task.stage, lost, task.error_class)
+        text = f"{word}: {root_reason(task.reason)}" if task.reason else word
+        count += f"; {text}"
+    return text if len(tasks) == 1 else count
 
 
 @dataclass(frozen=True, kw_only=True)

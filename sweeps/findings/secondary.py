@@ -11,7 +11,7 @@ from statistics import fmean
 from typing import TypeAlias
 
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies, compared, is_incomplete
+from sweeps.findings.load import accuracies, is_incomplete
 from sweeps.stats.estimates import Estimate, differences, holm, percent, t_p_value, t_quantile
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
@@ -95,7 +95,7 @@ def _retained(findings: Findings, role: str) -> Question | None:
     gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
     name = f"retained share of native's gain; p: against {percent(RETAINED):.0f} %"
     dataset = findings.spec.role(role).dataset
-    regret = compared(findings, role, "native", "best")
+    regret = findings.between(role, "native", "best")
     if regret is not None and regret.is_same_point:
         return _question(name, dataset, regret, ())
     return _question(name, dataset, Share(share if gained else None), beyond)
@@ -124,8 +124,7 @@ def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimat
 
 
 def _mean(findings: Findings, role: str, name: str, other: str) -> Question | None:
-    """Ask for best less another arm."""
-    mean = compared(findings, role, "best", other)
+    mean = findings.between(role, "best", other)
     if mean is None or mean.n < 2:
         return None
     values = differences(*(accuracies(findings.trainings, role, arm) for arm in ("best", other)))
@@ -133,6 +132,6 @@ def _mean(findings: Findings, role: str, name: str, other: str) -> Question | No
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
-    """Return the gain over scratch in points, by repeat."""
+    # Over scratch, in points, by repeat.
     ran, scratch = (accuracies(findings.trainings, role, name) for name in (arm, findings.spec.kind.features.untreated))
     return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

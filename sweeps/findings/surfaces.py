@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from storage.studies.space import Range
 from sweeps.findings.load import StoredSweep
@@ -11,15 +12,14 @@ from sweeps.plan.phases import Phase
 from sweeps.plan.selection import Confirm, Confirmed, Search
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import FIRST, Group
-from sweeps.stats import resampling
 from sweeps.stats.estimates import percent
+from sweeps.stats.resampling import is_tied
 from sweeps.stats.response import Run, Top, top
 from sweeps.stats.verdict import FEWEST_SEARCHES
 from sweeps.trainers.protocol import Point
 
 PLANE = 2  # parameters that a surface is fitted over
-FEWEST_TRIALS = 10
-"""With fewer trials of a search, its parameters have no importances."""
+FEWEST_TRIALS = 10  # with fewer trials of a search, its parameters have no importances
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Surface:
 
 
 def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Surface, ...]:
-    """Return the search of the source, then the native ones of the targets; `confirmed` as `confirmed_points` gives."""
+    """Return the search of the source, then the native ones of the targets."""
     return tuple(_surface(stored, role, confirmed.get(role)) for role in stored.spec.roles)
 
 
@@ -71,43 +71,39 @@ def confirmed_points(stored: StoredSweep) -> dict[str, Confirmed]:
 
 def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Surface:
     search = _trials(stored, role, FIRST)
-    confirm = _by_rank(selection.confirmed_for(Phase.confirm(role), stored.finished(ConfirmTask, StudentOutcome)))
-    accuracies = {rank: {task.work.repeat: percent(task.score) for task in tasks} for rank, tasks in confirm.items()}
-    tied: list[str] = []
-    if confirmed is not None and confirmed.best.rank in accuracies:
-        best = confirmed.best.rank
-        others = {str(rank): values for rank, values in accuracies.items() if rank != best}
-        tied = resampling.tied(accuracies[best], others)
-    optimism = None
-    if search and accuracies.get(0):
-        incumbent = max(search, key=lambda task: (task.score, -task.row.id))
-        optimism = resampling.optimism(percent(incumbent.score), list(accuracies[0].values()))
+    confirms = selection.confirmed_for(Phase.confirm(role), stored.finished(ConfirmTask, StudentOutcome))
+    by_rank = {tasks[0].work.rank: (point, tasks) for point, tasks in selection.by_point(confirms).items()}
+    accuracies = {rank: {t.work.repeat: percent(t.score) for t in tasks} for rank, (_, tasks) in by_rank.items()}
+    tied: tuple[Point, ...] = ()
+    if confirmed is not None and (winner := accuracies.get(confirmed.best.rank)) is not None:
+        others = {rank: values for rank, values in accuracies.items() if rank != confirmed.best.rank}
+        tied = tuple(by_rank[rank][0] for rank, values in others.items() if is_tied(winner, values))
+    optimism = None  # above 0 on average: the best of many noisy scores is partly the luckiest (winner's curse)
+    if search and 0 in accuracies:
+        optimism = percent(max(task.score for task in search)) - fmean(accuracies[0].values())
     return Surface(
         role=role,
         dataset=stored.spec.role(role).dataset,
         trials=_shown(search),
         best=None if confirmed is None else confirmed.best.point,
-        tied=tuple(confirm[int(rank)][0].outcome.point for rank in tied),
+        tied=tied,
         optimism=optimism,
         others=tuple(trial for group in stored.spec.searches[1:] for trial in _shown(_trials(stored, role, group))),
         top=_top(stored, role),
         parameters=tuple(stored.spec.kind.space(stored.spec)),
         importances=_importances(stored, role),
-        further=_has_more(stored),
+        further=_has_more(stored.spec),
     )
 
 
 def _importances(stored: StoredSweep, role: str) -> tuple[tuple[str, float], ...]:
-    space = stored.spec.kind.space(stored.spec)
-    if not _has_more(stored):
-        return ()
     trials = [task for group in stored.spec.searches for task in _trials(stored, role, group)]
-    if len(trials) < FEWEST_TRIALS:
+    if not _has_more(stored.spec) or len(trials) < FEWEST_TRIALS:
         return ()
     from storage.studies.sampler import Past, importances  # here: Optuna and its forest take seconds
 
     history = [Past(task.outcome.point.as_dict(), task.score) for task in trials]
-    return tuple(importances(space, history).items())
+    return tuple(importances(stored.spec.kind.space(stored.spec), history).items())
 
 
 def _trials(stored: StoredSweep, role: str, group: Group) -> list[Search]:
@@ -125,25 +121,16 @@ def _top(stored: StoredSweep, role: str) -> Top | None:
     """Fit all searches of the first teacher, with their confirms; None until enough of them are through."""
     closed = [group for group in stored.spec.searches if Phase.confirm(role, group).name in stored.closed]
     axes = list(ranges(stored.spec).values())
-    # over two of more parameters the others would be noise
-    if len(closed) < FEWEST_SEARCHES or len(axes) != PLANE or _has_more(stored):
+    # Over two of more parameters the others would be noise.
+    if len(closed) < FEWEST_SEARCHES or len(axes) != PLANE or _has_more(stored.spec):
         return None
     runs: list[Search | Confirm] = []
     confirms = stored.finished(ConfirmTask, StudentOutcome)
     for group in closed:
         runs += [*_trials(stored, role, group), *selection.confirmed_for(Phase.confirm(role, group), confirms)]
-    places = [[bounds.fraction(value) for bounds, value in zip(axes, _numbers(task), strict=True)] for task in runs]
-    return top(
-        [
-            Run(
-                x=place[0],
-                y=place[1],
-                score=percent(task.score),
-                seed=task.work.seed,
-            )
-            for task, place in zip(runs, places, strict=True)
-        ]
-    )
+    points = [[float(value) for _, value in task.outcome.point.values] for task in runs]
+    places = [[bounds.fraction(value) for bounds, value in zip(axes, point, strict=True)] for point in points]
+    return top([Run(x, y, score=percent(t.score), seed=t.work.seed) for t, (x, y) in zip(runs, places, strict=True)])
 
 
 def ranges(spec: Spec) -> dict[str, Range]:
@@ -151,13 +138,5 @@ def ranges(spec: Spec) -> dict[str, Range]:
     return {name: bounds for name, bounds in spec.kind.space(spec).items() if isinstance(bounds, Range)}
 
 
-def _has_more(stored: StoredSweep) -> bool:
-    return len(stored.spec.kind.space(stored.spec)) != PLANE
-
-
-def _numbers(task: Search | Confirm) -> list[float]:
-    return [float(value) for _, value in task.outcome.point.values]
-
-
-def _by_rank(confirm: Sequence[Confirm]) -> dict[int, list[Confirm]]:
-    return {tasks[0].work.rank: tasks for tasks in selection.by_point(confirm).values()}
+def _has_more(spec: Spec) -> bool:
+    return len(spec.kind.space(spec)) != PLANE

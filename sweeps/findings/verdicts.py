@@ -48,7 +48,6 @@ class TargetVerdict:
 
     @property
     def units(self) -> str:
-        """The same, of several."""
         return "searches" if self.unit == "search" else "seeds"
 
 
@@ -58,8 +57,7 @@ def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
 
 
 def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
-    transfer = stored.spec.transfer
-    mine = stored.spec.searches
+    transfer, mine = stored.spec.transfer, stored.spec.searches
     trainings = (job for job in stored.trainings if job.work.role == role and job.work.group in mine)
     states = [job.row.state for job in trainings]
     left = sum(state in TASK_AWAITED for state in states)
@@ -69,7 +67,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         arms = [_arms(stored, role, group) for group in mine]
         regrets = [differences(arm_scores.get("native", {}), arm_scores.get("best", {})) for arm_scores in arms]
         regret, by_search = nested(regrets, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, regrets)))
-        pairs = [compared(stored, role, "native", "best", group) for group in mine]
+        pairs = [compared(stored.spec, stored.trainings, role, "native", "best", group) for group in mine]
         alike = [pair.same for pair in pairs if pair is not None]
         if regret is not None:
             same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
@@ -97,7 +95,7 @@ def _arms(stored: StoredSweep, role: str, group: Group) -> dict[str, dict[int, f
     return {name: accuracies(stored.trainings, role, arm, group) for arm, name in names.items()}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class GroupRegret:
     """The regret on a target with one teacher and one search, points, over the seeds of that search.
 
@@ -124,12 +122,7 @@ class RepeatRegrets:
     over_teachers: Estimate | None
 
 
-def outer(stored: StoredSweep) -> tuple[RepeatRegrets, ...]:
-    """Return the regrets of each target."""
-    return tuple(_outer(stored, role) for role in stored.spec.targets)
-
-
-def _outer(stored: StoredSweep, role: str) -> RepeatRegrets:
+def outer(stored: StoredSweep, role: str) -> RepeatRegrets:
     regrets_by_group = [] if is_incomplete(stored.trainings, role) else _groups(stored, role)
     regrets: dict[str, list[float]] = defaultdict(list)
     for group in regrets_by_group:
@@ -145,16 +138,9 @@ def _outer(stored: StoredSweep, role: str) -> RepeatRegrets:
 def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
     regrets = []
     for group in stored.spec.groups:
-        regret = compared(stored, role, "native", "best", group)
+        regret = compared(stored.spec, stored.trainings, role, "native", "best", group)
         source, target = (stored.confirmed(Phase.confirm(part, group)) for part in ("source", role))
         if regret is not None and source is not None and target is not None:
-            regrets.append(
-                GroupRegret(
-                    group=group.tag or "t0s0",
-                    teacher=group.preparation or "t0",
-                    best=source.best.point,
-                    native=target.best.point,
-                    regret=regret,
-                )
-            )
+            names = group.tag or "t0s0", group.preparation or "t0"
+            regrets.append(GroupRegret(*names, best=source.best.point, native=target.best.point, regret=regret))
     return regrets

@@ -54,7 +54,6 @@ class Operation(Generic[A, R]):
 
     @property
     def kind(self) -> Any:
-        """The type of its answer, or of one of its rows."""
         return load(self.answer) if isinstance(self.answer, str) else self.answer
 
 
@@ -69,8 +68,7 @@ class Client(Protocol):
     def label(self) -> str:
         """What it is and where, without a password: "storage sqlite:///kd-sweeps.db"."""
 
-    def ask(self, operation: Operation[A, R], args: A) -> R:
-        """Return the answer of an operation."""
+    def ask(self, operation: Operation[A, R], args: A) -> R: ...
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
         """Return what was logged of a task; see `sweeps.usecases.logs.about_task`."""
@@ -88,16 +86,13 @@ class LocalClient:
 
     @property
     def label(self) -> str:
-        """What it is and where."""
         return f"storage {masked(self.url)}"
 
     def open(self, name: str) -> AbstractContextManager[tuple[sqlalchemy.Engine, SweepRecord]]:
-        """Open a sweep for reading."""
         return open_sweep(self.url, name)
 
     @contextmanager
     def engine(self) -> Iterator[sqlalchemy.Engine]:
-        """Give an engine for reading."""
         engine = open_engine(self.url, read_only=True)
         try:
             yield engine
@@ -105,17 +100,14 @@ class LocalClient:
             engine.dispose()
 
     def ask(self, operation: Operation[A, R], args: A) -> R:
-        """Return the answer of an operation."""
         return operation.run(self, args)
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
-        """Return what was logged of a task."""
         from sweeps.usecases import logs
 
         return logs.about_task(self.url, name, key, attempt=attempt, lines=lines)
 
     def follow(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> Iterator[str]:
-        """Yield the log of one attempt until it has ended."""
         from sweeps.usecases import logs
 
         return logs.follow(self.url, name, key, attempt=attempt, lines=lines)
@@ -124,8 +116,7 @@ class LocalClient:
 def plain(kind: Any, value: Any) -> Any:
     """Return a value of a type as what JSON has: the one form of an answer, in `-f json`, over HTTP and in Python.
 
-    Args:
-        kind: dataclass, pydantic model, or a list of them.
+    kind: dataclass, pydantic model, or a list of them.
     """
     # What was not set is not written: a model that comes back writes the same again.
     return _sendable(_adapter(kind).dump_python(value, mode="json", exclude_unset=True))
@@ -137,10 +128,9 @@ def encode(kind: Any, value: Any) -> bytes:
 
 
 def decode(kind: Any, text: bytes) -> Any:
-    """Return the value of a type that `encode` wrote; what else stands beside its fields is passed over.
+    """Return the value of a type that `encode` wrote; raise SweepError if it is none.
 
-    Raises:
-        SweepError: it is no such value.
+    What else stands beside its fields is passed over.
     """
     try:
         return _adapter(kind).validate_python(json_text.parse(text))

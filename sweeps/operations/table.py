@@ -3,15 +3,17 @@
 Slow modules are imported inside the functions: a command answers one question, and pays for that one only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
+import sqlalchemy
 from pydantic import Field
 
 from storage.audit.audit import Audit
 from storage.records import queries
 from sweeps.operations.operation import Args, LocalClient, Operation
+from sweeps.plan.plan import Extended
 from sweeps.query.best import Best, best
 from sweeps.query.listing import SweepRow, TrialRow, sweep_rows, trial_rows
 from sweeps.query.status import KEEP, Status, WorkerRow, fingerprints, stage_counts, status, worker_rows
@@ -33,14 +35,6 @@ class AuditAnswer:
     unavailable: Mapping[str, int]
     answer_hash: str | None
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Extended:
-    """What an extension adds. tasks: how many. look: which look at the test images it spends, in words."""
-
-    tasks: int
-    look: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,10 +145,20 @@ def _steering() -> Any:
 
 
 def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
-    more = {"trials": args.trials, "seeds": args.seeds, "searches": args.searches}
-    planned = _steering().extension(client.url, args.name, **more)
-    tasks = planned.tasks if args.dry_run else _steering().extend(client.url, args.name, **more)
-    return Extended(tasks=tasks, look=planned.look)
+    extended: Extended = _steering().extend(client.url, **args.model_dump())
+    return extended
+
+
+def _counting(name: str, *, summary: str, order: Callable[[sqlalchemy.URL, str], int]) -> Operation[SweepArgs, Counted]:
+    return Operation(
+        name=name,
+        summary=summary,
+        args=SweepArgs,
+        answer=Counted,
+        changes=True,
+        path=f"sweeps/{{name}}/{name}",
+        run=lambda client, args: Counted(tasks=order(client.url, args.name)),
+    )
 
 
 SWEEPS: Operation[Args, Sequence[SweepRow]] = Operation(
@@ -216,32 +220,20 @@ FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
     path="sweeps/{name}/findings",
     run=_findings,
 )
-PAUSE: Operation[SweepArgs, Counted] = Operation(
-    name="pause",
+PAUSE = _counting(
+    "pause",
     summary="Stop starting tasks; running tasks finish. Says how many are running.",
-    args=SweepArgs,
-    answer=Counted,
-    changes=True,
-    path="sweeps/{name}/pause",
-    run=lambda client, args: Counted(tasks=_steering().pause(client.url, args.name)),
+    order=lambda url, name: _steering().pause(url, name),
 )
-RESUME: Operation[SweepArgs, Counted] = Operation(
-    name="resume",
+RESUME = _counting(
+    "resume",
     summary="Go on after a pause or a cancel, from the same point. Says how many tasks are left.",
-    args=SweepArgs,
-    answer=Counted,
-    changes=True,
-    path="sweeps/{name}/resume",
-    run=lambda client, args: Counted(tasks=_steering().resume(client.url, args.name)),
+    order=lambda url, name: _steering().resume(url, name),
 )
-CANCEL: Operation[SweepArgs, Counted] = Operation(
-    name="cancel",
+CANCEL = _counting(
+    "cancel",
     summary="Stop all workers of a sweep, on every machine. Says how many tasks were taken back.",
-    args=SweepArgs,
-    answer=Counted,
-    changes=True,
-    path="sweeps/{name}/cancel",
-    run=lambda client, args: Counted(tasks=_steering().cancel(client.url, args.name)),
+    order=lambda url, name: _steering().cancel(url, name),
 )
 EXTEND: Operation[ExtendArgs, Extended] = Operation(
     name="extend",

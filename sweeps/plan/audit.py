@@ -33,16 +33,11 @@ from sweeps.spec.tables import FIRST
 from sweeps.terminal import number_of
 
 _CLOSE = 1e-12  # another machine may round the last digits otherwise
-
 _SHOWN = 80  # characters of a value in a line
 
 
 def as_then(plan: Plan, spec: Spec, stored: Mapping[str, Any]) -> Plan:
-    """Return a plan of today as the version made it that stored its spec.
-
-    Args:
-        stored: the plain values of the spec, as they stand in the database.
-    """
+    """Return a plan of today as the version made it that stored its spec; stored: the plain values of that spec."""
     if "trials" not in stored.get("outer", {}) and len(spec.groups) > 1:
         plan = Plan(_phases_of_groups(plan, spec), _on_shared_seeds(plan, spec))
     if "lag" not in stored["search"]:
@@ -91,12 +86,7 @@ def _on_shared_seeds(plan: Plan, spec: Spec) -> tuple[TaskPlan, ...]:
 
 
 def audit(engine: sqlalchemy.Engine, sweep: SweepRecord) -> of_rows.Audit:
-    """Count and compare everything that is stored of the sweep. Workers may be at it meanwhile.
-
-    Raises:
-        SweepNotFound: it was deleted meanwhile.
-        NotAStorage: a table of ours or of Optuna is missing.
-    """
+    """Count and compare everything that is stored of the sweep. Workers may be at it meanwhile."""
     return judge(read_rows(engine, sweep.id))
 
 
@@ -105,11 +95,10 @@ def judge(rows: Rows) -> of_rows.Audit:
     try:
         spec, plan = _planned_again(rows)
     except SpecError as error:
-        return of_rows.judge(rows, edited=_edits(rows, None, {}), replanned=[Finding(str(error), (jobs.PUT_BACK,))])
-    edited = _edits(rows, spec, {task.key: task for task in plan.tasks})
-    return of_rows.judge(
-        rows, edited=edited, replanned=[Finding(text, (jobs.PUT_BACK,)) for text in _of_plan(rows, plan)]
-    )
+        edited, texts = _edits(rows, None, {}), [str(error)]
+    else:
+        edited, texts = _edits(rows, spec, {task.key: task for task in plan.tasks}), list(_of_plan(rows, plan))
+    return of_rows.judge(rows, edited=edited, replanned=[Finding(text, (jobs.PUT_BACK,)) for text in texts])
 
 
 def alike(left: Any, right: Any) -> bool:
@@ -127,11 +116,7 @@ def alike(left: Any, right: Any) -> bool:
 
 
 def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
-    """Return the latest spec, and the plan that all revisions together make.
-
-    Raises:
-        SpecError: a stored spec is none, or is not a larger one than the one before it.
-    """
+    """Return the latest spec, and the plan that all revisions together make; raise SpecError if they make none."""
     for row in rows.specs:
         if isinstance(row.spec, Unreadable) or fingerprint(row.spec) != row.fingerprint:
             raise SpecError("a spec was changed")  # which one, the audit of the rows says
@@ -163,7 +148,6 @@ def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
 
 
 def _of_plan(rows: Rows, plan: Plan) -> Iterator[str]:
-    """Find phases that differ from the plan, or have other tasks than it."""
     yield from _first_other("the plan", "phase", [phase.name for phase in plan.phases], list(rows.stages))
     there = {phase.name: phase for phase in rows.phases}
     planned, stored = _by_phase(plan.tasks), _by_phase(rows.tasks)
@@ -190,7 +174,6 @@ def _first_other(of: str, what: str, expected: Sequence[str], stored: Sequence[s
 
 
 def _differing(of: str, expected: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the name of each value that differs, and a line about it."""
     for name in dict.fromkeys([*expected, *stored]):
         if not alike(expected.get(name), stored.get(name)):
             yield name, f"{of}: expected {name} {expected.get(name)} as planned, found {str(stored.get(name))[:_SHOWN]}"
@@ -205,9 +188,8 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
         if isinstance(task.payload, Unreadable):
             continue  # which the audit of the rows says
         if not isinstance(task.payload, dict):
-            findings[task.key] = Finding(
-                f"{task.key}: expected a payload as planned, found {str(task.payload)[:_SHOWN]}"
-            )
+            text = f"{task.key}: expected a payload as planned, found {str(task.payload)[:_SHOWN]}"
+            findings[task.key] = Finding(text)
             continue
         try:
             payload = jobs.read_payload(task.stage, task.payload, key=task.key)
@@ -253,13 +235,9 @@ def _held(
     curve_of_trial = trial.get("epoch_values") if isinstance(trial, dict) else None
     if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve, as its trial shows it
         expected["accuracies after epochs"], stored["accuracies after epochs"] = len(curve_of_trial), len(curve)
-    if (
-        isinstance(payload, jobs.TransferTask)
-        and isinstance(outcome, jobs.StudentOutcome)
-        and outcome.test_accuracy is None
-    ):
-        expected["test_accuracy"] = "a number"  # which the verdict rests on
     if isinstance(outcome, jobs.StudentOutcome):
+        if isinstance(payload, jobs.TransferTask) and outcome.test_accuracy is None:
+            expected["test_accuracy"] = "a number"  # which the verdict rests on
         if isinstance(params, dict):
             expected |= {name: value for name, value in params.items() if name not in ("arm", "dataset")}
         if (point := planned_point(spec, payload)) is not None:

@@ -17,8 +17,7 @@ def derive(seed: int, *path: str | int) -> int:
 
 
 DIGITS = 12
-KEEP = ("test_accuracy", "capped")
-"""What is read of an outcome: `storage.records.queries.task_records(keep=...)`."""
+KEEP = ("test_accuracy", "capped")  # of an outcome: `storage.records.queries.task_records(keep=...)`
 
 
 def answer_hash(tasks: Iterable[TaskRecord]) -> str | None:

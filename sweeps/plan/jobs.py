@@ -19,20 +19,16 @@ from sweeps.spec.model import Role
 from sweeps.spec.tables import FIRST, Group
 from sweeps.trainers.protocol import Point
 
-
-def _group(stored: object) -> object:
-    return Group.parse(stored) if isinstance(stored, str) else stored
-
-
-def _ranks(stored: object) -> object:
-    return Phase.of_selection(stored) if isinstance(stored, str) else stored
-
+# As they are stored: by their tag, and by the name of the selection.
+StoredGroup = Annotated[Group, BeforeValidator(lambda tag: Group.parse(tag) if isinstance(tag, str) else tag)]
+StoredRanks = Annotated[
+    Phase, BeforeValidator(lambda name: Phase.of_selection(name) if isinstance(name, str) else name)
+]
 
 _NUMBER = TypeAdapter(float)
 
 
 def _check_number(stored: Mapping[str, Any], name: str) -> None:
-    """Refuse a value of a stored point that is missing, or no number, by its name."""
     if name not in stored:
         raise ValueError(f"sobol.{name} is missing")
     try:
@@ -48,11 +44,10 @@ class _Payload(BaseModel):
 
     role: Role
     seed: int
-    group: Annotated[Group, BeforeValidator(_group)] = FIRST
+    group: StoredGroup = FIRST
 
     @property
     def tag(self) -> str:
-        """Its group as it is stored and shown."""
         return self.group.tag
 
     def as_json(self) -> dict[str, Any]:
@@ -61,7 +56,6 @@ class _Payload(BaseModel):
         return {"role": self.role, "seed": self.seed} | self._own() | group
 
     def _own(self) -> dict[str, Any]:
-        """Return what this kind of task has beside role, seed and group."""
         return {name: getattr(self, name) for name in type(self).model_fields if name not in _Payload.model_fields}
 
 
@@ -70,7 +64,6 @@ class TeacherTask(_Payload):
 
     @property
     def tag(self) -> str:
-        """As of all, without the search."""
         return self.group.preparation
 
 
@@ -86,14 +79,14 @@ class SearchTask(_Payload):
     @model_validator(mode="before")
     @classmethod
     def _nest(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and {"temperature", "alpha", "more"} & set(values):
-            own = ("temperature", "alpha", "more")
-            if not values.get("more") or set(own[:2]) & set(values):
-                for name in own[:2]:
-                    _check_number(values, name)
-            point = Point.read(values)
-            return {name: value for name, value in values.items() if name not in own} | {"sobol": point}
-        return values
+        own = ("temperature", "alpha", "more")
+        if not isinstance(values, Mapping) or not set(own) & set(values):
+            return values
+        if not values.get("more") or set(own[:2]) & set(values):
+            for name in own[:2]:
+                _check_number(values, name)
+        point = Point.read(values)
+        return {name: value for name, value in values.items() if name not in own} | {"sobol": point}
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "SearchTask":
@@ -108,7 +101,7 @@ class SearchTask(_Payload):
 class ConfirmTask(_Payload):
     """Train a student at one of the best points of a search. ranks: the phase that selected them; `rank`: which one."""
 
-    ranks: Annotated[Phase, BeforeValidator(_ranks)]
+    ranks: StoredRanks
     rank: int
     repeat: int
 
@@ -129,7 +122,6 @@ class BaselineTask(_Payload):
     method: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that the database stores."""
         return {"role": self.role, "method": self.method, "seed": self.seed}
 
 
@@ -143,15 +135,13 @@ class MeasureTask(BaseModel):
     tag: ClassVar[str] = ""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that the database stores."""
         return {}
 
 
 StudentTask: TypeAlias = SearchTask | ConfirmTask | TransferTask
 Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | MeasureTask
 
-PUT_BACK = NextStep("put it back, or make another sweep", "create")
-"""What may be done about something stored that somebody edited."""
+PUT_BACK = NextStep("put it back, or make another sweep", "create")  # of something stored that somebody edited
 
 _KINDS: dict[str, type[Payload]] = {
     "teachers": TeacherTask,
@@ -165,14 +155,9 @@ _KINDS: dict[str, type[Payload]] = {
 
 
 def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Payload:
-    """Return the payload that is stored as `values`.
+    """Return the payload that is stored as `values`; raise RecordBroken if a task of that stage has none like it.
 
-    Args:
-        stage: of the task.
-        key: of the task, for the message.
-
-    Raises:
-        RecordBroken: it is not what a task of that stage has.
+    key: of the task, for the message.
     """
     of = key or f"a task of stage {stage}"
     if stage not in _KINDS:
@@ -223,7 +208,6 @@ class _Stored(BaseModel):
     blobs: Mapping[str, str] = {}
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that the database stores."""
         return self.model_dump(mode="json", exclude_unset=True)
 
 
@@ -286,7 +270,6 @@ class StudentOutcome(_Trained):
 
     @property
     def point(self) -> Point:
-        """The point that it was trained at."""
         apart = {"temperature": self.temperature, "alpha": self.alpha}
         return Point.of({name: value for name, value in apart.items() if value is not None} | dict(self.more))
 
@@ -356,17 +339,14 @@ class Job(Generic[TaskT, ResultT]):
 
     @property
     def key(self) -> str:
-        """Its key, such as "search#3"."""
         return self.row.key
 
     @cached_property
     def phase(self) -> Phase:
-        """The phase that it belongs to."""
         return Phase.parse(self.row.phase)
 
     @property
     def done(self) -> bool:
-        """Whether it has an outcome."""
         return self.outcome is not None
 
     @property
@@ -381,11 +361,7 @@ DoneJob: TypeAlias = Job[Payload, StoredOutcome]
 
 
 def read_job(row: TaskRecord) -> AnyJob:
-    """Return a stored or claimed task; a finished one must have its whole outcome.
-
-    Raises:
-        RecordBroken: its payload, its outcome or its score is not what such a task has.
-    """
+    """Return a stored or claimed task; raise RecordBroken if its payload, its outcome or its score is damaged."""
     work, outcome = read_payload(row.stage, row.payload, key=row.key), None
     if row.state == "done":
         outcome = read_outcome(work, row.outcome, key=row.key)
@@ -394,12 +370,7 @@ def read_job(row: TaskRecord) -> AnyJob:
 
 
 def finished(jobs: Iterable[AnyJob], task: type[TaskT], outcome: type[OutcomeT]) -> list[Job[TaskT, OutcomeT]]:
-    """Return the finished jobs of one kind, in their order.
-
-    Args:
-        task: the kind of payload, such as TransferTask.
-        outcome: the kind of outcome that such tasks have, such as StudentOutcome.
-    """
+    """Return the finished jobs with payloads and outcomes of these kinds, in their order."""
     return [
         Job(job.row, job.work, job.outcome)
         for job in jobs
@@ -413,31 +384,18 @@ def read_finished(rows: Iterable[TaskRecord], task: type[TaskT], outcome: type[O
 
 
 def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str = "") -> StoredOutcome:
-    """Return the outcome that is stored as `values` for a task with that payload.
-
-    Raises:
-        RecordBroken: it is not what such a task has.
-    """
+    """Return the outcome that is stored as `values` for a task with that payload; raise RecordBroken if it is none."""
     of = f"outcome of {key or 'a task'}"
     if values is None:
         raise edited(of, "it is missing")
     try:
-        return _kind_of(payload).model_validate(values)
+        return outcome_kind(payload).model_validate(values)
     except ValidationError as error:
         raise edited(of, first_problem(error)) from None
 
 
-def make_outcome(work: Payload, values: Mapping[str, Any]) -> StoredOutcome:
-    """Return what came of a task from the values that its trainer gave; raise a ValueError where one is none."""
-    return _kind_of(work).model_validate(values)
-
-
 def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
-    """Return the score of a finished task with that payload.
-
-    Raises:
-        RecordBroken: it is missing, or out of its range.
-    """
+    """Return the score of a finished task with that payload; raise RecordBroken if it is missing or out of range."""
     of, most = f"outcome of {key}", _LONGEST if isinstance(payload, MeasureTask) else 1
     if score is None:
         raise edited(of, "its score is missing")
@@ -446,7 +404,7 @@ def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
     return score
 
 
-def _kind_of(payload: Payload) -> type[StoredOutcome]:
+def outcome_kind(payload: Payload) -> type[StoredOutcome]:
     if isinstance(payload, TeacherTask):
         return TeacherOutcome
     if isinstance(payload, BaselineTask):

@@ -31,6 +31,7 @@ class Stage:
     keeps: bool = False
 
 
+# By name, in the order in which people see them. A stage is what its phases' kinds begin with.
 STAGES: Mapping[str, Stage] = MappingProxyType(
     {
         "teachers": Stage(kind="prepare", keeps=True),
@@ -42,7 +43,6 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         "measure": Stage(kind="measure"),
     }
 )
-"""By name, in the order in which people see them. A stage is what its phases' kinds begin with."""
 
 
 def run_kind(stage: str) -> RunKind:
@@ -79,7 +79,6 @@ class Phase:
 
     @property
     def stage(self) -> str:
-        """Its stage, a name of STAGES."""
         return self.kind.partition(":")[0]
 
     @property
@@ -103,17 +102,8 @@ class Phase:
 
     @property
     def selection(self) -> str:
-        """The stored name of what it selects, such as "native.best@target2.t1s0".
-
-        Raises:
-            KeyError: it selects nothing.
-        """
+        """The stored name of what it selects, such as "native.best@target2.t1s0"; KeyError if it selects nothing."""
         return (f"{_RANKS[self.kind]}:{self.round}" if self.round else _SELECTIONS[self.kind]) + self.tag
-
-    @property
-    def is_native(self) -> bool:
-        """Whether it searches, or confirms, on a target itself."""
-        return self.stage == "native"
 
     @property
     def is_search(self) -> bool:
@@ -145,7 +135,6 @@ class Phase:
 
     @classmethod
     def search(cls, role: str, group: Group = FIRST) -> "Phase":
-        """Return the phase that searches on the dataset of a role."""
         return cls("search" if role == "source" else "native:search", role, group)
 
     @classmethod
@@ -155,12 +144,10 @@ class Phase:
 
     @classmethod
     def teachers(cls, role: str, group: Group = FIRST) -> "Phase":
-        """Return the phase that trains the teacher of a role; all searches of one teacher share it."""
-        return cls("teachers", role, replace(group, search=0))
+        return cls("teachers", role, replace(group, search=0))  # all searches of one teacher share it
 
     @classmethod
     def transfer(cls, role: str, group: Group = FIRST) -> "Phase":
-        """Return the phase that compares the arms on the dataset of a role."""
         return cls("transfer", role, group)
 
 
@@ -171,12 +158,10 @@ def tag_of(role: str, tag: str) -> str:
 
 
 def teacher_key(role: str, group: Group = FIRST) -> str:
-    """Return the key of the task that trains the teacher of a role."""
     return f"teachers#{role}{Phase.teachers(role, group).tag}"
 
 
 def transfer_key(role: str, arm: str, repeat: int, group: Group = FIRST) -> str:
-    """Return the key of the task that trains one arm with one seed."""
     return f"{Phase.transfer(role, group).prefix}#{role}.{arm}.{repeat}"
 
 
@@ -186,7 +171,6 @@ def kept_student_key(role: str) -> str:
 
 
 def baseline_key(role: str, method: str) -> str:
-    """Return the key of the task that fits a comparison method on the dataset of a role."""
     return f"baselines#{method}" if role == "target" else f"baselines#{role}.{method}"
 
 
@@ -205,9 +189,6 @@ def plan_phase(phase: Phase, *needs: Phase | Dependency, minimum: int = 0) -> Ph
 
 
 def teacher_phases(spec: Spec) -> list[PhasePlan]:
-    """Return the phases that train the teachers, one for each teacher and dataset; none where nothing is prepared."""
-    if not spec.kind.features.prepares:
-        return []
     phases = (Phase.teachers(role, group) for group in spec.groups if not group.search for role in spec.roles)
     return [plan_phase(phase, minimum=1) for phase in phases]
 
@@ -230,15 +211,13 @@ def group_phases(spec: Spec, group: Group) -> list[PhasePlan]:
 
 
 def selections_of(spec: Spec, groups: Iterable[Group]) -> list[str]:
-    """Return the names of the phases that choose the points of these groups."""
     return [Phase.confirm(role, group).name for group in groups for role in spec.roles]
 
 
 def transfer_phases(spec: Spec, group: Group, selections: Sequence[str]) -> list[PhasePlan]:
     """Return the phases of a group that read the test: not before every selection of the plan is frozen.
 
-    Args:
-        selections: of all groups that are planned at the same time.
+    selections: of all groups that are planned at the same time.
     """
     phases = []
     for role in spec.roles:
@@ -257,8 +236,7 @@ def measure_phase(others: Sequence[PhasePlan]) -> PhasePlan:
     return plan_phase(Phase("measure"), *(Dependency(other.name, after_any_end=True) for other in others), minimum=1)
 
 
-UNAVAILABLE = "unavailable"
-"""The error class of what this machine does not have, such as weights; and the state that is shown for it."""
+UNAVAILABLE = "unavailable"  # the error class of what a machine lacks, such as weights, and the state shown for it
 
 
 def display_state(stage: str, state: str, error_class: str | None) -> str:
@@ -270,9 +248,5 @@ def display_state(stage: str, state: str, error_class: str | None) -> str:
 
 
 def display_stage(stage: str, stages: Collection[str]) -> str:
-    """Return what a stage is called: without a native search nothing is transferred, the arms are only compared.
-
-    Args:
-        stages: those of the sweep that have tasks.
-    """
+    """Return what a stage is called: without a native search nothing is transferred, the arms are only compared."""
     return "compare" if stage == "transfer" and "native" not in stages else stage

@@ -15,8 +15,7 @@ from sweeps.spec.tables import FIRST, Group
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Point
 
-MOST_TASKS = 100_000
-"""Of one sweep. Preset full has about 3,000; a plan of 100,000 is made in seconds."""
+MOST_TASKS = 100_000  # of one sweep; preset full has about 3,000, and a plan of 100,000 is made in seconds
 
 # Claim order: whatever unblocks most first, then the longest. Baselines come before the searches because the
 # longest single task of a sweep (AutoKeras) would otherwise run alone at the end.
@@ -55,9 +54,6 @@ def _task(key: str, phase: Phase, payload: Payload, *, seen_first: bool = False)
 
 
 def teacher_tasks(spec: Spec) -> list[TaskPlan]:
-    """Return the teachers of every dataset, one for each group that has its own; none where nothing is prepared."""
-    if not spec.kind.features.prepares:
-        return []
     return [
         _task(
             teacher_key(role, group),
@@ -108,11 +104,9 @@ def search_tasks(spec: Spec, role: Role, group: Group, numbers: range, *, first:
     seed, points = derive(spec.seed, "student", "search", *_path(group.tag)), sobol_points(spec, first, group)
     tasks = []
     for i in numbers:
-        if i < first:
-            payload = SearchTask(role=role, seed=seed, sobol=points[i], group=group)
-        else:
-            sampler_seed = derive(spec.seed, "sampler", phase.prefix, i)
-            payload = SearchTask(role=role, seed=seed, sampler_seed=sampler_seed, group=group)
+        sobol = points[i] if i < first else None
+        sampler_seed = derive(spec.seed, "sampler", phase.prefix, i) if sobol is None else None
+        payload = SearchTask(role=role, seed=seed, sobol=sobol, sampler_seed=sampler_seed, group=group)
         # Not on a target: two searches at once would keep the baselines waiting.
         tasks.append(_task(f"{phase.prefix}#{i}", phase, payload, seen_first=role == "source" and i < _FIRST_TRIALS))
     return tasks
@@ -171,7 +165,6 @@ def transfer_tasks(spec: Spec, role: Role, group: Group, *, before: Spec | None 
 
 
 def baseline_tasks(spec: Spec) -> list[TaskPlan]:
-    """Return the comparison methods of every dataset."""
     return [
         _task(
             baseline_key(role, method),
@@ -203,11 +196,6 @@ def counts(spec: Spec) -> Counter[tuple[str, Role | None]]:
 
 
 def refuse_too_many(spec: Spec) -> None:
-    """Check that a plan stays within MOST_TASKS.
-
-    Raises:
-        SpecError: it would not; says what multiplies.
-    """
     count = counts(spec).total()
     if count > MOST_TASKS:
         raise SpecError(
@@ -220,31 +208,30 @@ def refuse_too_many(spec: Spec) -> None:
 
 @dataclass(frozen=True)
 class Plan:
-    """The phases of a sweep in order, and its tasks."""
-
     phases: tuple[PhasePlan, ...]
     tasks: tuple[TaskPlan, ...]
 
     @property
     def stages(self) -> list[str]:
-        """Return the stages that have a phase, in order: a sweep of one dataset has no "native"."""
+        """The stages that have a phase, in order: a sweep of one dataset has no "native"."""
         return [stage for stage in STAGES if any(phase.stage == stage for phase in self.phases)]
 
     def count(self, stage: str) -> int:
-        """Return how many tasks a stage has."""
         inside = {phase.name for phase in self.phases if phase.stage == stage}
         return sum(task.phase in inside for task in self.tasks)
 
 
 def make_plan(spec: Spec) -> Plan:
-    """Return every phase and task of a sweep. The same spec gives the same plan on every machine.
+    """Return every phase and task of a sweep; raise SpecError for more tasks than one sweep may have.
 
-    Raises:
-        SpecError: more tasks than one sweep may have.
+    The same spec gives the same plan on every machine.
     """
     refuse_too_many(spec)
     features = spec.kind.features
-    ordered, tasks = phases.teacher_phases(spec), teacher_tasks(spec)
+    ordered: list[PhasePlan] = []
+    tasks: list[TaskPlan] = []
+    if features.prepares:
+        ordered, tasks = phases.teacher_phases(spec), teacher_tasks(spec)
     if features.references:
         ordered.append(phases.plan_phase(Phase("baselines")))
         tasks += baseline_tasks(spec)
@@ -263,15 +250,20 @@ def make_plan(spec: Spec) -> Plan:
     return Plan(tuple(ordered), tuple(tasks))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Extended:
+    """What an extension adds. tasks: how many. look: which look at the test images it spends, in words."""
+
+    tasks: int
+    look: str
+
+
 def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> tuple[Spec, Plan]:
     """Return a larger spec, and what it has beyond `spec`: tasks, and the phases of further searches.
 
     Trials are added to every search, which stays the same search: by its sampler, as if they had been planned at
     once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer. Searches are added to
-    every teacher.
-
-    Raises:
-        SpecError: the larger spec is out of its bounds, or has more tasks than one sweep may have.
+    every teacher. Raise SpecError if the larger spec is out of its bounds, or has more tasks than one sweep may have.
     """
     transfer, outer = spec.transfer, spec.outer
     changes = {
@@ -303,16 +295,11 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
 
 
 def expected_seconds(spec: Spec, stage: str, role: str | None) -> float:
-    """Return the seconds that a task of a stage on the dataset of a role is expected to take on one core.
-
-    Args:
-        role: None for the stage measure.
-    """
+    """Return the seconds that a task is expected to take on one core; role: None for the stage measure."""
     return spec.kind.seconds(spec, run_kind(stage), role or "")
 
 
 def expected_core_seconds(spec: Spec) -> float:
-    """Return the same for all tasks of a sweep together."""
     return sum(number * expected_seconds(spec, stage, role) for (stage, role), number in counts(spec).items())
 
 

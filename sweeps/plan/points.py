@@ -42,11 +42,7 @@ def space_of(spec: Spec, stage: str) -> Space:
 def attributes(
     spec: Spec, task: jobs.Payload, *, key: str, stage: str, attempt: int, worker: str, retry_of: int | None
 ) -> dict[str, Any]:
-    """Return what a trial has from its first moment on: everything that is known before its task runs.
-
-    Args:
-        key, stage: of the task. attempt, worker, retry_of: of the attempt whose trial it is.
-    """
+    """Return what a trial has from its first moment on: everything that is known before its task runs."""
     attrs: dict[str, Any] = {"task": key, "attempt": attempt, "worker": worker}
     attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
     if isinstance(task, jobs.StudentTask):
@@ -74,10 +70,8 @@ def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
 def resolve_point(engine: sqlalchemy.Engine, spec: Spec, job: jobs.Job[jobs.Payload, Any]) -> dict[str, Any]:
     """Return the parameters of a task. They follow from the spec and from what is stored, not from who asks or when.
 
-    A retry keeps the parameters of its predecessor. The first task that needs a selection stores it.
-
-    Raises:
-        storage.errors.RecordBroken: the selection is damaged.
+    A retry keeps the parameters of its predecessor. The first task that needs a selection stores it; raise
+    RecordBroken where one is damaged.
     """
     row, task = job.row, job.work
     if row.params is not None:
@@ -102,7 +96,6 @@ def planned_point(spec: Spec, task: jobs.Payload) -> Point | None:
 
 
 def planned_arm(spec: Spec, role: str, arm: str, *, repeat: int = 0) -> Point:
-    """Return the point of an arm that selects nothing."""
     return spec.arm(arm).point(_context(spec, role, repeat, best_of=_nothing, fact=_nothing))
 
 

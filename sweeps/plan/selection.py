@@ -35,7 +35,6 @@ class Ranked:
     task: str
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that the database stores."""
         return self.point.as_json() | {"score": self.score, "task": self.task}
 
 
@@ -48,7 +47,6 @@ class Candidate:
     accuracy: Estimate
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that the database stores."""
         return self.point.as_json() | {"rank": self.rank} | asdict(self.accuracy)
 
 
@@ -60,7 +58,6 @@ class Confirmed:
     candidates: tuple[Candidate, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that the database stores."""
         return self.best.as_json() | {"candidates": [candidate.as_json() for candidate in self.candidates]}
 
 
@@ -75,11 +72,7 @@ def confirmed_for(phase: Phase, done: Iterable[Confirm]) -> list[Confirm]:
 
 
 def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase, *, top: int) -> tuple[Ranked, ...]:
-    """Return the ranks that a search, or an earlier round of confirm, leaves; the first caller stores them.
-
-    Raises:
-        RecordBroken: what is stored is not ranks.
-    """
+    """Return the ranks that a search, or an earlier round of confirm, leaves; the first caller stores them."""
     stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
         if phase.is_search:
@@ -96,12 +89,7 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase, *, top
 
 
 def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed:
-    """Return what a confirm selected; the first caller computes and stores it.
-
-    Raises:
-        SweepError: no confirm run has finished.
-        RecordBroken: what is stored is no confirmed best.
-    """
+    """Return what a confirm selected; the first caller stores it. Raise SweepError if none of its runs has finished."""
     stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
         value = best(_confirms(engine, sweep_id, phase)).as_json()
@@ -119,11 +107,7 @@ def preview(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed
 
 
 def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
-    """Return the confirmed best that is stored as `value`.
-
-    Raises:
-        RecordBroken: it is none.
-    """
+    """Return the confirmed best that is stored as `value`; raise RecordBroken if it is none."""
     try:
         return Confirmed(_candidate(value), tuple(map(_candidate, value["candidates"])))
     except (KeyError, TypeError, ValueError) as error:
@@ -155,13 +139,10 @@ def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
 
 
 def best(done: Sequence[Confirm]) -> Confirmed:
-    """Return the candidate with the best mean over fresh seeds.
+    """Return the candidate with the best mean over fresh seeds; raise SweepError if no confirm run has finished.
 
     A candidate that lost a seed to a failure, or that a round left behind, cannot win by having been tried less: only
     candidates with the most finished seeds compete. Ties go to the better rank of the search.
-
-    Raises:
-        SweepError: no confirm run has finished.
     """
     candidates = _candidates(done)
     if not candidates:
@@ -192,7 +173,6 @@ def _candidates(done: Sequence[Confirm]) -> list[Candidate]:
 
 
 def _full(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """Return those with the most finished seeds."""
     most = max((candidate.accuracy.n for candidate in candidates), default=0)
     return [candidate for candidate in candidates if candidate.accuracy.n == most]
 

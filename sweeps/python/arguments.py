@@ -21,44 +21,31 @@ if TYPE_CHECKING:
 
 
 def name_of(function: Callable[..., Any], what: str) -> str:
-    """Return the "package.module:function" by which another process imports a function.
+    """Return the "package.module:function" by which another process imports a function; `what`: its argument.
 
-    Args:
-        what: the argument that it was given as, for the message.
-
-    Raises:
-        SpecError: no other process can import it: it is a lambda, is defined inside of another function or a class, or
-            at a prompt, in a notebook or in the script that runs.
+    Raise SpecError if no other process can import it: it is a lambda, is defined inside of another function or a class,
+    or at a prompt, in a notebook or in the script that runs.
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
-    if not name or not module:
-        raise SpecError(f"{what}: got {_described(function)}, which is no function; {_cure(what)}")
-    if module == "__main__":
-        where = "of a notebook, a prompt or the script that runs, where no worker finds it"
-        raise SpecError(f"{what}: got {_described(function)} {where}; {_cure(what)}")
-    if "<lambda>" in name:
-        raise SpecError(f"{what}: got a lambda, which has no name to import it by; {_cure(what)}")
     loaded = sys.modules.get(module)
-    if "." in name or getattr(loaded, name, None) is not function or loaded is None or _folder(loaded) is None:
-        unknown = f"{_described(function)}, which cannot be imported as {module}:{name}"
-        raise SpecError(f"{what}: got {unknown}; {_cure(what)}")
-    return f"{module}:{name}"
-
-
-def _cure(what: str) -> str:
+    described = f"the function {name}" if name else f"a value of type {type(function).__name__}"
+    if not name or not module:
+        problem = f"{described}, which is no function"
+    elif module == "__main__":
+        problem = f"{described} of a notebook, a prompt or the script that runs, where no worker finds it"
+    elif "<lambda>" in name:
+        problem = "a lambda, which has no name to import it by"
+    elif "." in name or loaded is None or getattr(loaded, name, None) is not function or not _is_importable(loaded):
+        problem = f"{described}, which cannot be imported as {module}:{name}"
+    else:
+        return f"{module}:{name}"
     named = f'{what}="./my_models.py:build"' if what.isidentifier() else f'"{what}": "./my_loss.py:loss"'
-    return f"put it into a file of its own and give its name, for example {named}"
+    raise SpecError(f"{what}: got {problem}; put it into a file of its own and give its name, for example {named}")
 
 
-def _described(function: object) -> str:
-    name = getattr(function, "__qualname__", None)
-    return f"the function {name}" if name else f"a value of type {type(function).__name__}"
-
-
-def _folder(module: ModuleType) -> Path | None:
-    """Return the folder from which a module was imported; None where it was loaded by hand under another name."""
-    origin = getattr(module, "__file__", None)
-    return None if origin is None else root_of(module.__name__, Path(origin))
+def _is_importable(module: ModuleType) -> bool:
+    origin = getattr(module, "__file__", None)  # else it was loaded by hand, under another name
+    return origin is not None and root_of(module.__name__, Path(origin)) is not None
 
 
 def root_of(module: str, origin: Path) -> Path | None:
@@ -68,6 +55,8 @@ def root_of(module: str, origin: Path) -> Path | None:
     words = module.split(".")
     return Path(*steps[: -len(words)]) if steps[-len(words) :] == words else None
 
+
+_EXAMPLES = {"spec": "my.toml", "data_dir": "data", "report": "my-report", "student": "mlp-800", "teacher": "cnn-small"}
 
 DatasetName: TypeAlias = str | os.PathLike[str]
 Model: TypeAlias = str | Callable[..., Any]
@@ -86,8 +75,7 @@ def spec_request(
 ) -> "SpecRequest":
     """Return what was asked for; arguments as `Sweep.create`.
 
-    Raises:
-        SpecError: an argument has another type than it may have, or two of them exclude each other.
+    Raise SpecError if an argument has another type than it may have, or two of them exclude each other.
     """
     from sweeps.spec.stored import read
     from sweeps.usecases.create import SpecRequest
@@ -126,7 +114,6 @@ def whole(what: str, value: object, *, least: int, most: int, example: int) -> i
 
 
 def sweep_name(name: object) -> str:
-    """Return the name of a sweep; raise SpecError if no sweep can have it."""
     from sweeps.spec.stored import check_name
 
     if not isinstance(name, str):
@@ -135,14 +122,12 @@ def sweep_name(name: object) -> str:
 
 
 def storage_text(storage: object) -> str | None:
-    """Return the URL of a storage as it was given; raise SpecError if it is no text."""
     if storage is None or isinstance(storage, str):
         return storage
     raise SpecError(f'storage: got {storage!r}; allowed: a URL, for example storage="sqlite:///kd-sweeps.db"')
 
 
 def folder(what: str, value: object) -> Path | None:
-    """Return the path of a folder; raise SpecError if that is no path."""
     text = _text(what, value)
     return None if text is None else Path(text)
 
@@ -152,14 +137,7 @@ def _text(what: str, value: object) -> str | None:
         value = os.fspath(value)
     if value is None or (isinstance(value, str) and value.strip()):
         return value
-    examples = {
-        "spec": "my.toml",
-        "data_dir": "data",
-        "report": "my-report",
-        "student": "mlp-800",
-        "teacher": "cnn-small",
-    }
-    raise SpecError(f'{what}: got {value!r}; allowed: text or a path, for example "{examples.get(what, "digits")}"')
+    raise SpecError(f'{what}: got {value!r}; allowed: text or a path, for example "{_EXAMPLES.get(what, "digits")}"')
 
 
 def _model(what: str, value: object) -> str | None:
@@ -186,16 +164,12 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
 
     By environment, as the command line does it: the workers and their children look in the same folders. A worker does
     not look into the current folder by itself, nor into those that were put on this process' path alone.
-
-    Raises:
-        kd.errors.DataError: a dataset is not here and cannot be fetched.
     """
     from sweeps.spec.stored import stored_spec
 
     spec = stored_spec(sweep)
     spec.kind.fetch_missing(spec, data_dir)
-    path = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    known = [folder for folder in path if folder]
+    known = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
     changed = {"PYTHONPATH": os.pathsep.join([*(folder for folder in _homes(spec) if folder not in known), *known])}
     if data_dir is not None:
         changed["KD_SWEEPS_DATA"] = str(data_dir.absolute())
@@ -204,15 +178,12 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for name in changed:
+            os.environ.pop(name, None)
+        os.environ.update({name: value for name, value in before.items() if value is not None})
 
 
 def _homes(spec: "Spec") -> list[str]:
-    """Return the folders of the user's modules that a spec names, each once."""
     from kd.tools.code import file_of
     from sweeps.spec.stored import named_code
 

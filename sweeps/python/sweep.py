@@ -76,7 +76,6 @@ class BestPoint:
         return {name: value for name, value in self.point.values if name not in ("temperature", "alpha")}
 
     def __getattr__(self, name: str) -> Any:
-        """Return a searched value by its name."""
         values = {} if name == "point" else self.point.as_dict()  # a copy in the making has no point yet
         if name not in values:
             raise AttributeError(f"{name}: searched were {', '.join(values)}")
@@ -99,7 +98,6 @@ class Verdict:
     text: str
 
     def __str__(self) -> str:
-        """Return the text."""
         return self.text
 
 
@@ -111,8 +109,7 @@ class Svg(str):
     def _repr_svg_(self) -> str:
         return str(self)
 
-    def __repr__(self) -> str:
-        """Return how much it is, not the text: a dictionary of figures fits on a line."""
+    def __repr__(self) -> str:  # not the text: a dictionary of figures fits on a line
         return f"<SVG, {len(self) / 1000:.0f} kB>"
 
 
@@ -174,7 +171,7 @@ class Sweep:
         with sweep._translated():
             from sweeps.usecases.create import create_sweep, requested
 
-            wanted = arguments.spec_request(
+            request = arguments.spec_request(
                 dataset=dataset,
                 source=source,
                 target=target,
@@ -185,9 +182,8 @@ class Sweep:
                 teacher=teacher,
             )
             with arguments.without_script_folder():
-                create_sweep(
-                    sweep._url, sweep._name, requested(sweep._url, sweep._name, wanted), data_dir=sweep._data_dir
-                )
+                made = requested(sweep._url, sweep._name, request)
+                create_sweep(sweep._url, sweep._name, made, data_dir=sweep._data_dir)
         return sweep
 
     @classmethod
@@ -221,6 +217,7 @@ class Sweep:
             kd.errors.DataError: a dataset is not here and cannot be fetched.
         """
         with self._translated(), self._working():
+            from sweeps.launch.engine import Request
             from sweeps.operations.table import STATUS
             from sweeps.usecases.run import launch
 
@@ -231,7 +228,7 @@ class Sweep:
                     f"run() works in the main thread, where Ctrl-C comes; call it there, or type:"
                     f" {local().launch(self._name)}"
                 )
-            code = launch(self._url, self._name, workers=workers, stays=True)
+            code = launch(Request(self._url, self._name), workers=workers, stays=True)
             if code == 1:
                 why = "; ".join(self._ask(STATUS).problems)
                 raise SweepError(f"{why}; what is done stays. To try that again: sweep.retry(), then sweep.run()")
@@ -244,25 +241,19 @@ class Sweep:
     @property
     def status(self) -> "Status":
         """Where it stands: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
-        with self._translated():
-            from sweeps.operations.table import STATUS
+        from sweeps.operations.table import STATUS
 
-            return self._ask(STATUS)
+        return self._ask(STATUS)
 
     @property
     def best(self) -> BestPoint:
         """The best point: `temperature`, `alpha`, or `point`. Raises `sweeps.errors.NoResultsYet` before any trial."""
-        with self._translated():
-            from sweeps.operations.table import BEST
+        from sweeps.operations.table import BEST
 
-            best = self._ask(BEST)
-            return BestPoint(
-                point=best.point,
-                accuracy=best.accuracy,
-                confirmed=best.confirmed,
-                loss=best.loss,
-                code=best.paste,
-            )
+        best = self._ask(BEST)
+        return BestPoint(
+            point=best.point, accuracy=best.accuracy, confirmed=best.confirmed, loss=best.loss, code=best.paste
+        )
 
     @property
     def verdict(self) -> Verdict:
@@ -329,24 +320,21 @@ class Sweep:
 
     def pause(self) -> int:
         """Stop starting tasks; return how many are running. They will be finished."""
-        with self._translated():
-            from sweeps.operations.table import PAUSE
+        from sweeps.operations.table import PAUSE
 
-            return self._ask(PAUSE).tasks
+        return self._ask(PAUSE).tasks
 
     def resume(self) -> int:
         """Go on after `pause` or `cancel`; return how many tasks are left. `run` works on them."""
-        with self._translated():
-            from sweeps.operations.table import RESUME
+        from sweeps.operations.table import RESUME
 
-            return self._ask(RESUME).tasks
+        return self._ask(RESUME).tasks
 
     def cancel(self) -> int:
         """Take back every task that has not ended, on every machine; return how many. What is done stays."""
-        with self._translated():
-            from sweeps.operations.table import CANCEL
+        from sweeps.operations.table import CANCEL
 
-            return self._ask(CANCEL).tasks
+        return self._ask(CANCEL).tasks
 
     def extend(self, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
         """Add trials to every search, seeds to every arm, or searches; return how many tasks that adds.
@@ -369,18 +357,17 @@ class Sweep:
 
     def retry(self) -> list[str]:
         """Let failed tasks, and those skipped because of them, wait again; return their keys. `run` works on them."""
-        with self._translated():
-            from sweeps.operations.table import RETRY
+        from sweeps.operations.table import RETRY
 
-            return list(self._ask(RETRY).tasks)
+        return list(self._ask(RETRY).tasks)
 
     def _ask(self, operation: "Operation[SweepArgs, R]") -> "R":
         from sweeps.operations.table import SweepArgs
 
-        return self._client.ask(operation, SweepArgs(name=self._name))
+        with self._translated():
+            return self._client.ask(operation, SweepArgs(name=self._name))
 
     def __repr__(self) -> str:
-        """Return how it is opened; a password reads ***."""
         return f"Sweep.open({self._name!r}{f', storage={self._typed!r}' if self._typed else ''})"
 
     def _repr_html_(self) -> str:
@@ -396,13 +383,10 @@ class Sweep:
 
         return LocalClient(self._url)
 
-    @contextmanager
-    def _working(self) -> Iterator[None]:
-        """Let workers find the data and the user's modules where this process does."""
+    def _working(self) -> AbstractContextManager[None]:
         with self._client.open(self._name) as (_, sweep):
             pass  # a connection that waits while workers write would only be in their way
-        with arguments.worker_environment(sweep, self._data_dir):
-            yield
+        return arguments.worker_environment(sweep, self._data_dir)
 
 
 def page_of(client: "LocalClient", name: str) -> str:
@@ -487,9 +471,10 @@ def create_sweep(
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
     """Work on a sweep with local processes until it is finished. Returns the exit code of the command."""
     from storage.url import resolve
+    from sweeps.launch.engine import Request
     from sweeps.usecases.run import launch as start
 
-    return start(resolve(storage), name, workers=workers)
+    return start(Request(resolve(storage), name), workers=workers)
 
 
 def best(name: str, *, storage: str | None = None) -> dict[str, Any]:

@@ -38,10 +38,9 @@ class TrainerTable(tables.SpecModel):
 class Spec(tables.SpecModel):
     """The whole sweep, as far as it is the same for every trainer; a trainer's own class adds its tables."""
 
+    # (table, key) of what specs of the first versions lack: stored only where it is used, else their hash would change.
     LATER: ClassVar[tuple[tuple[str, str], ...]] = (("transfer", "rule"), *((role, "name") for role in ROLES))
-    """(table, key) of what specs of the first versions do not have: stored only where it is used."""
-    UNUSED: ClassVar[tuple[Any, ...]] = (1,)
-    """Their values that count as not used, beside what is empty."""
+    UNUSED: ClassVar[tuple[Any, ...]] = (1,)  # their values that count as not used, beside what is empty
 
     preset: str = Field(default="", description="where this spec started from")
     seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
@@ -59,8 +58,7 @@ class Spec(tables.SpecModel):
     limits: tables.Limits = tables.Limits()
     retry: tables.Retry = tables.Retry()
     code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
-        default_factory=dict,
-        description="sha256 of each file of one's own code; filled in and checked likewise",
+        default_factory=dict, description="sha256 of each file of one's own code; filled in and checked likewise"
     )
 
     _stored: dict[str, Any] | None = PrivateAttr(default=None)
@@ -90,7 +88,6 @@ class Spec(tables.SpecModel):
 
     @property
     def kind(self) -> TrainerKind:
-        """The trainer that it names."""
         return trainer_kind(self.trainer.kind)
 
     def for_group(self, group: Group) -> Self:
@@ -111,10 +108,8 @@ class Spec(tables.SpecModel):
 
     @property
     def groups(self) -> tuple[Group, ...]:
-        """Every group of the sweep, the first one first."""
-        return tuple(
-            Group(prepared, search) for prepared in range(self.outer.teachers) for search in range(self.outer.searches)
-        )
+        teachers, searches = range(self.outer.teachers), range(self.outer.searches)
+        return tuple(Group(teacher, search) for teacher in teachers for search in searches)
 
     @property
     def searches(self) -> tuple[Group, ...]:
@@ -132,7 +127,6 @@ class Spec(tables.SpecModel):
         return self.roles[1:]
 
     def role(self, name: str) -> tables.RoleSpec:
-        """The dataset of a role of `roles`."""
         part: tables.RoleSpec = getattr(self, name)
         return part
 
@@ -149,7 +143,6 @@ class Spec(tables.SpecModel):
         return (*arms, *(arm.key for arm in table.values() if arm.added is not None and arm.added(self)))
 
     def arm(self, key: str) -> Arm:
-        """Return the row of an arm."""
         return self.kind.arms[key]
 
     def untreated_arm(self, role: str) -> str:
@@ -157,7 +150,7 @@ class Spec(tables.SpecModel):
         return self.kind.untreated(self, role)
 
     def controls(self, role: str) -> tuple[str, ...]:
-        """Return the scientific controls on the dataset of a role: arms that stand for other explanations of a gain."""
+        """Return the arms that stand for other explanations of a gain."""
         return tuple(arm for arm in self.arms(role) if self.arm(arm).control)
 
     def seeds_of(self, role: str, arm: str) -> int:
@@ -209,9 +202,7 @@ def fingerprint(values: Mapping[str, Any]) -> str:
 def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
     """Return the spec in plain values; raise a SpecError of one line that names the first wrong key.
 
-    Args:
-        new: of a sweep to be made, which declares today's rule unless it names another; what was stored without one
-            declared the first.
+    new: of a sweep to be made, which declares today's rule unless it names another; stored without one, it is rule 1.
     """
     if new and isinstance(values.get("transfer"), Mapping):
         values = {**values, "transfer": {"rule": RULE, **values["transfer"]}}
@@ -230,7 +221,7 @@ def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
         ) from None
 
 
-def override(spec: SpecT, changes: Mapping[str, Any], *, origin: str = "options") -> SpecT:
+def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
     """Return the spec with some dotted keys changed, for example {"search.trials": 100}."""
     values = spec.as_dict()
     for dotted, value in changes.items():
@@ -241,6 +232,6 @@ def override(spec: SpecT, changes: Mapping[str, Any], *, origin: str = "options"
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"{origin}: unknown key {dotted!r}; see: {local().spec('quick')}")
+                raise SpecError(f"options: unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
-    return cast(SpecT, parse(values, origin=origin))
+    return cast(SpecT, parse(values, origin="options"))

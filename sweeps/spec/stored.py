@@ -17,11 +17,7 @@ from sweeps.spec.tables import SpecModel
 
 
 def stored_spec(sweep: SweepRecord) -> Spec:
-    """Return the spec of a sweep in the database.
-
-    Raises:
-        SweepError: it was edited since it was stored.
-    """
+    """Return the spec of a sweep in the database; raise SweepError if it was edited since it was stored."""
     digest = fingerprint(sweep.spec)
     if digest != sweep.fingerprint:
         raise SweepError(
@@ -68,8 +64,7 @@ def named_code(spec: Spec) -> Iterator[tuple[str, str]]:
 def frozen_code(spec: Spec) -> dict[str, Any]:
     """Return what a spec keeps of the files of its code, as changes of it: absolute paths, and the sha256 of each file.
 
-    Raises:
-        SpecError: a file is missing, or is another one than the spec says already.
+    Raise SpecError if a file is missing, or is another one than the spec says already.
     """
     changes: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -94,8 +89,7 @@ def frozen_code(spec: Spec) -> dict[str, Any]:
 def check_code(spec: Spec) -> None:
     """Check that this machine has the files that a sweep was created with.
 
-    Raises:
-        kd.errors.NotHere: one is missing here or is another one; one line. No attempt is counted for that.
+    Raise kd.errors.NotHere if one is missing or another one: no attempt is counted for that.
     """
     by_path = {_path(name): name for _, name in named_code(spec) if code.file_of(name) is not None}
     for path, wanted in spec.code.items():
@@ -121,7 +115,6 @@ def _path(name: str) -> str:
 
 
 def read(path: Path) -> Spec:
-    """Read the spec in a TOML file."""
     try:
         values = values_of(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -134,11 +127,7 @@ def read(path: Path) -> Spec:
 
 
 def values_of(text: str) -> dict[str, Any]:
-    """Return the values of a TOML text.
-
-    Raises:
-        ValueError: it is none, or is nested too deeply.
-    """
+    """Return the values of a TOML text; raise ValueError if it is none, or is nested too deeply."""
     try:
         values = tomllib.loads(text)
     except RecursionError:

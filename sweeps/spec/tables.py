@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from statistics import median
-from typing import Annotated, Any, ClassVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -25,7 +25,9 @@ USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
 Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
 Cap = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 Seconds = Annotated[int, Field(ge=1, le=MOST_SECONDS, strict=True)]
+LeaseSeconds = Annotated[float, Field(gt=0, le=MOST_LEASE_S, strict=True)]
 Silence = Annotated[float, Field(ge=0, le=MOST_SECONDS, strict=True)]
+TableT = TypeVar("TableT", "Confirm", "Repeats")
 
 
 def _each_once(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -43,32 +45,23 @@ class SpecModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    ORDER: ClassVar[tuple[str, ...]] = ()
-    """Of the keys, where it is another one than that of the fields: those of a base class come first."""
+    ORDER: ClassVar[tuple[str, ...]] = ()  # of the keys, where it is not that of the fields: a base class's come first
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """Return its keys in their order."""
         return cls.ORDER or tuple(cls.model_fields)
 
 
 class Lease(SpecModel):
     """How a dead worker is noticed."""
 
-    interval_s: float = Field(
-        default=10, gt=0, le=MOST_LEASE_S, strict=True, description="a worker renews its lease this often"
-    )
-    grace_s: float = Field(
-        default=50,
-        gt=0,
-        le=MOST_LEASE_S,
-        strict=True,
-        description="without renewal for interval + grace, the task is free again",
+    interval_s: LeaseSeconds = Field(default=10, description="a worker renews its lease this often")
+    grace_s: LeaseSeconds = Field(
+        default=50, description="without renewal for interval + grace, the task is free again"
     )
 
     @property
     def seconds(self) -> float:
-        """How long a lease lasts."""
         return self.interval_s + self.grace_s
 
 
@@ -88,8 +81,7 @@ class Limits(SpecModel):
     def of(self, stage: str, finished_s: Sequence[float]) -> float:
         """Return the seconds without a step after which a task of a stage is ended.
 
-        Args:
-            finished_s: how long tasks of the stage took that are done.
+        finished_s: how long tasks of the stage took that are done.
         """
         given = float(getattr(self, stage))
         return given or max(_LEAST_S, _MEDIANS * median(finished_s or (0.0,)))
@@ -109,13 +101,10 @@ class Retry(SpecModel):
 def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
     """Return the first thing that is wrong, as one line; an unknown key before all else.
 
-    Args:
-        error: what pydantic found.
-        model: of the table that was checked; its keys are what is allowed.
+    model: of the table that was checked; its keys are what is allowed.
     """
     # An unknown key is usually a misspelt one: say that before what is then missing.
-    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
-    problem = problems[0]
+    problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"unknown key {key!r}; {_allowed(problem['loc'], model)}"
@@ -151,9 +140,8 @@ def _keys(model: type[SpecModel], prefix: str = "") -> Iterator[str]:
 
 def _tables(annotation: Any) -> list[type[SpecModel]]:
     """Return the table that a key with this annotation holds: none for a plain value."""
-    return [
-        kind for kind in (annotation, *get_args(annotation)) if isinstance(kind, type) and issubclass(kind, SpecModel)
-    ]
+    kinds = (annotation, *get_args(annotation))
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, SpecModel)]
 
 
 _A_NAME = re.compile(r"[^\W_][\w ()+.-]{0,63}")
@@ -166,7 +154,6 @@ def meant(name: str, allowed: Iterable[str]) -> str:
 
 
 def free_name(name: str) -> str:
-    """Check a name that a user gives freely."""
     if name and not _A_NAME.fullmatch(name):
         raise ValueError("1 to 64 letters, digits, spaces and ()+-._, the first one a letter or a digit")
     return name
@@ -202,10 +189,11 @@ class Search(SpecModel):
         return SAMPLERS[self.sampler].method if self.sampler in SAMPLERS else f"`{self.sampler}`"
 
 
-def _fewer_each_time(rounds: tuple[tuple[int, int], ...]) -> None:
-    points = [top for top, _ in rounds]
+def _fewer_each_time(table: TableT) -> TableT:
+    points = [top for top, _ in table.rounds]
     if any(later > earlier for earlier, later in itertools.pairwise(points)):
         raise ValueError(f"no round has more points than the one before; got {points}")
+    return table
 
 
 class Confirm(SpecModel):
@@ -230,10 +218,7 @@ class Confirm(SpecModel):
             raise ValueError("give top and seeds, or rounds")
         return rest | {"rounds": ((top, seeds),)}
 
-    @model_validator(mode="after")
-    def _halving(self) -> "Confirm":
-        _fewer_each_time(self.rounds)
-        return self
+    _halving = model_validator(mode="after")(_fewer_each_time)
 
     @property
     def top(self) -> int:
@@ -242,7 +227,6 @@ class Confirm(SpecModel):
 
     @property
     def trainings(self) -> int:
-        """How many trainings a confirm has."""
         return sum(points * seeds for points, seeds in self.rounds)
 
 
@@ -256,7 +240,7 @@ class RoleSpec(SpecModel):
 
     @property
     def shown(self) -> str:
-        """What the dataset is called wherever it is shown: its name, or what stands for it."""
+        """What the dataset is called wherever it is shown."""
         return self.name or self.dataset
 
 
@@ -269,12 +253,12 @@ class Group:
 
     @property
     def tag(self) -> str:
-        """Return "t1s2" for the third search of the second teacher, "" for the first of the first."""
+        """ "t1s2" for the third search of the second teacher, "" for the first of the first."""
         return "" if self == FIRST else f"t{self.prepared}s{self.search}"
 
     @property
     def preparation(self) -> str:
-        """Return the tag of its teacher, which all its searches share: "t1", or ""."""
+        """The tag of its teacher, which all its searches share: "t1", or ""."""
         return f"t{self.prepared}" if self.prepared else ""
 
     @classmethod
@@ -297,18 +281,11 @@ class Transfer(SpecModel):
     margin: float = Field(
         default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
     )
-    looks: int = Field(
-        default=3,
-        ge=1,
-        le=3,
-        strict=True,
-        description="times that the test may be read, seeds or searches added",
+    looks: Annotated[int, Field(ge=1, le=3, strict=True)] = Field(
+        default=3, description="times that the test may be read, seeds or searches added"
     )
-    rule: int = Field(
+    rule: Annotated[int, Field(ge=1, le=RULE, strict=True)] = Field(
         default=1,
-        ge=1,
-        le=RULE,
-        strict=True,
         description="version of the verdict's rule, the newest where it is left out; 1 is that of older sweeps",
     )
     source_arms: Annotated[tuple[str, ...], EachOnce] = ()
@@ -336,7 +313,4 @@ class Repeats(SpecModel):
     )
     seeds: Cap = Field(default=0, description="of native, best and scratch for each further search; 0 = as the first")
 
-    @model_validator(mode="after")
-    def _halving(self) -> "Repeats":
-        _fewer_each_time(self.rounds)
-        return self
+    _halving = model_validator(mode="after")(_fewer_each_time)

@@ -11,9 +11,8 @@ from functools import lru_cache
 from statistics import NormalDist, fmean, stdev
 
 MOST_SEEDS = 10_000
-
-FEWEST_RUNS = 3
-"""Runs without which no interval is shown."""
+_POWER = 0.8
+FEWEST_RUNS = 3  # no interval is shown with fewer: with two, t = 12.7, it would say nothing
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,14 @@ class Paired(Estimate):
 
     @classmethod
     def of(cls, value: Estimate, same: int) -> "Paired":
-        """Return the estimate with the number of differences that are of one training."""
         return cls(value.mean, value.low, value.high, value.n, same)
 
 
 def limits(value: Estimate) -> tuple[float, float] | None:
-    """Return the limits of the interval; None where none is shown.
-
-    With two runs, t = 12.7, it would say nothing. With runs that are all alike it has no width, which is not precision.
-    """
+    """Return the limits of the interval; None where none is shown."""
     if value.low is None or value.high is None or value.n < FEWEST_RUNS:
         return None
+    # Runs that are all alike give an interval without width, which is not precision.
     return None if math.isclose(value.low, value.high, abs_tol=1e-9) else (value.low, value.high)
 
 
@@ -65,11 +61,7 @@ def display_fraction(value: Estimate) -> Estimate:
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:
-    """Return the mean and its two-sided 95 % t interval, mean ± t[0.975, n - 1] * s / sqrt(n); None without values.
-
-    Args:
-        values: one per seed, independent of each other.
-    """
+    """Return the mean and its two-sided 95 % t interval, mean ± t[0.975, n - 1] * s / sqrt(n); None without values."""
     if not values:
         return None
     mean, n = fmean(values), len(values)
@@ -89,9 +81,6 @@ def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate 
 
     Both arms of a repeat share their seed (common random numbers), so what the seed adds to both cancels in the
     difference. Source: Student 1908, "The probable error of a mean", Biometrika 6.
-
-    Args:
-        first, second: a score by number of the repeat.
     """
     return estimate(differences(first, second))
 
@@ -104,9 +93,8 @@ def differences(first: Mapping[int, float], second: Mapping[int, float]) -> list
 def t_p_value(values: Sequence[float]) -> float | None:
     """Return the two-sided p value of the one-sample t test of a mean of 0; None for fewer than two values.
 
-    If all values are equal, the standard deviation is 0 and the statistic undefined: p is then 1 if they are 0, and 0
-    otherwise, the limits for a standard deviation that goes to 0. The absolute error is below 1e-12, so a smaller p may
-    be returned as 0.
+    If all values are equal, the statistic is undefined: p is then 1 if they are 0, and 0 otherwise, the limits for a
+    standard deviation that goes to 0. The absolute error is below 1e-12, so a smaller p may be returned as 0.
     """
     if len(values) < 2:
         return None
@@ -118,79 +106,44 @@ def t_p_value(values: Sequence[float]) -> float | None:
     return max(0.0, 1 - _central_probability(theta, df))
 
 
-def one_sided_bounds(values: Sequence[float], level: float) -> tuple[float, float] | None:
-    """Return the lower and the upper one-sided confidence bound of the mean; None for fewer than two values.
+def resolvable(sd: float, n: int, *, level: float) -> float:
+    """Return the smallest true difference that a one-sided paired t test detects with a power of 80 %.
 
-    mean ± t[1 - level, n - 1] * s / sqrt(n): each bound alone has the confidence 1 - level, and both together are the
-    two-sided interval with the confidence 1 - 2 * level. If all values are equal, both bounds are the mean.
-
-    Args:
-        values: one per seed, independent of each other.
-        level: in (0, 0.5].
-
-    Raises:
-        ValueError: for another level.
-    """
-    if len(values) < 2:
-        return None
-    mean, n = fmean(values), len(values)
-    half = t_quantile(1 - level, n - 1) * stdev(values) / math.sqrt(n)
-    return mean - half, mean + half
-
-
-def resolvable(sd: float, n: int, *, level: float, power: float = 0.8) -> float:
-    """Return the smallest true difference that a one-sided paired t test detects with the given power.
-
-    (t[1 - level, n - 1] + t[power, n - 1]) * sd / sqrt(n), an approximation with two quantiles of the central t. For a
-    power of 80 % the exact power, from the noncentral t, is 77 to 81 % with 5 seeds or more, at levels from 0.01 to
-    0.05, and at worst 70 %, with 2 seeds.
-    Source: Colas, Sigaud & Oudeyer 2018, "How many random seeds?", arXiv:1806.08295.
+    (t[1 - level, n - 1] + t[power, n - 1]) * sd / sqrt(n), an approximation with two quantiles of the central t. The
+    exact power, from the noncentral t, is 77 to 81 % with 5 seeds or more, at levels from 0.01 to 0.05, and at worst
+    70 %, with 2 seeds. Source: Colas, Sigaud & Oudeyer 2018, "How many random seeds?", arXiv:1806.08295.
 
     Args:
         sd: standard deviation of the paired differences; the result has its unit.
         n: number of pairs, >= 2.
-        level: in (0, 0.5].
-        power: in [0.5, 1).
-
-    Raises:
-        ValueError: an argument is outside its range.
+        level: in (0, 0.5]; ValueError elsewhere.
     """
-    return (t_quantile(1 - level, n - 1) + t_quantile(power, n - 1)) * sd / math.sqrt(n)
+    return (t_quantile(1 - level, n - 1) + t_quantile(_POWER, n - 1)) * sd / math.sqrt(n)
 
 
-def seeds_needed(sd: float, distance: float, *, level: float, power: float = 0.8) -> int | None:
+def seeds_needed(sd: float, distance: float, *, level: float) -> int | None:
     """Return the smallest number of pairs, >= 2, whose `resolvable` difference is at most `distance`.
 
-    Args:
-        sd: standard deviation of the paired differences.
-        distance: the true difference to detect, in the unit of sd.
-        level, power: as for `resolvable`.
-
-    Returns:
-        None if distance <= 0, or if more than MOST_SEEDS pairs would be needed.
-
-    Raises:
-        ValueError: level or power is outside its range.
+    None if distance <= 0, or if more than MOST_SEEDS pairs would be needed. Arguments and errors as `resolvable`.
     """
     if not distance > 0:
         return None
     normal = NormalDist()
     # The same formula with quantiles of the normal distribution. They are below those of t: a start to count up from.
-    least = ((normal.inv_cdf(1 - level) + normal.inv_cdf(power)) * sd / distance) ** 2
+    least = ((normal.inv_cdf(1 - level) + normal.inv_cdf(_POWER)) * sd / distance) ** 2
     if least > MOST_SEEDS:
         return None
     n = max(2, math.floor(least))
-    while resolvable(sd, n, level=level, power=power) > distance:
+    while resolvable(sd, n, level=level) > distance:
         n += 1
     return n if n <= MOST_SEEDS else None
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
-    """Return Holm's adjusted p values, in the order given.
+    """Return Holm's adjusted p values, in the order given: the least family-wise error rates at which the tests reject.
 
-    An adjusted p is the smallest family-wise error rate at which its test rejects. The smallest of m p values is
-    multiplied by m, the next by m - 1, and so on; each is at least as large as the one before it and at most 1.
-    Source: Holm 1979, "A simple sequentially rejective multiple test procedure", section 2.
+    The smallest of m p values is multiplied by m, the next by m - 1, and so on; each is at least as large as the one
+    before it and at most 1. Source: Holm 1979, "A simple sequentially rejective multiple test procedure", section 2.
     """
     adjusted, floor = dict(p_values), 0.0
     for rank, name in enumerate(sorted(p_values, key=lambda name: p_values[name])):
@@ -201,17 +154,10 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 @lru_cache(maxsize=4096)  # few levels and few numbers of seeds are asked for again and again
 def t_quantile(p: float, df: int) -> float:
-    """Return the p-quantile of Student's t distribution with df degrees of freedom.
+    """Return the p-quantile of Student's t distribution with df degrees of freedom; p in [0.5, 1), df >= 1.
 
     Inverts the finite trigonometric sums of Abramowitz & Stegun 26.7.3 and 26.7.4 by Newton's method; a test compares
-    it with scipy.stats.t.ppf to a relative error of 1e-9.
-
-    Args:
-        p: in [0.5, 1).
-        df: a whole number >= 1.
-
-    Raises:
-        ValueError: an argument is outside its range.
+    it with scipy.stats.t.ppf to a relative error of 1e-9. Raises a ValueError outside these ranges.
     """
     if df < 1 or not 0.5 <= p < 1:
         raise ValueError(f"t_quantile needs df >= 1 and 0.5 <= p < 1, got df={df}, p={p}")
@@ -243,9 +189,9 @@ def _central_probability(theta: float, df: int) -> float:
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[int]:
     """Return the indices of the points (cost, value) that no other point dominates, cheapest first.
 
-    A point dominates another if its cost is not higher, its value is not lower, and the two differ. Equal points are
-    therefore on the front together or not at all.
+    A point dominates another if its cost is not higher, its value is not lower, and the two differ.
     """
+    # Equal points are on the front together or not at all.
     front: list[int] = []
     for index in sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1])):
         if not front or points[index][1] > points[front[-1]][1] or points[index] == points[front[-1]]:

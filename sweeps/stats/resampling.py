@@ -1,12 +1,9 @@
-"""Bootstrap, sign flip, ties and optimism of candidates.
+"""Bootstrap, sign flip, ties of candidates.
 
 SciPy and NumPy are imported where they are needed: commands that print a short answer do not wait for them.
-
-Scores are validation accuracies, fractions in [0, 1] or percentage points.
 """
 
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 
 from sweeps.stats.estimates import paired
 
@@ -22,11 +19,8 @@ _SEED = 1987  # the same values give the same page
 def bca_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the limits of the 95 % bootstrap interval of the mean: bias-corrected and accelerated, 10,000 resamples.
 
-    Meant for BCA_FROM values or more. If all values are equal, both limits are that value.
+    Meant for BCA_FROM values or more; raise ValueError for fewer than two. If all are equal, both limits are that value.
     Source: Efron 1987, "Better bootstrap confidence intervals", section 3.
-
-    Raises:
-        ValueError: fewer than two values.
     """
     import numpy as np
     from scipy import stats
@@ -45,10 +39,8 @@ def sign_flip_p(values: Sequence[float]) -> float:
 
     p is the fraction of sign flips whose mean is at least as far from 0 as the observed mean: of all 2^n for n <= 16,
     which is exact, and of 100,000 random ones otherwise. n differences of one sign give 2^(1 - n). Meant for
-    SIGN_FLIP_FROM values or more. Source: Fisher 1935, "The Design of Experiments", section 21.
-
-    Raises:
-        ValueError: fewer than two values.
+    SIGN_FLIP_FROM values or more; raise ValueError for fewer than two.
+    Source: Fisher 1935, "The Design of Experiments", section 21.
     """
     import numpy as np
     from scipy import stats
@@ -65,34 +57,14 @@ def sign_flip_p(values: Sequence[float]) -> float:
     return float(result.pvalue)
 
 
-def optimism(search_score: float, confirm_scores: Sequence[float]) -> float:
-    """Return by how much a candidate's score in the search exceeds its mean on fresh seeds, in the unit of the scores.
+def is_tied(best: Mapping[int, float], other: Mapping[int, float]) -> bool:
+    """Return whether the difference of two candidates is not significant: its paired 95 % t interval includes 0.
 
-    The best of many noisy scores is partly the luckiest, so the expected value is above 0 (winner's curse).
-
-    Args:
-        search_score: of the candidate that the search selected.
-        confirm_scores: of the same candidate, retrained with fresh seeds.
-
-    Raises:
-        statistics.StatisticsError: no confirm scores.
-    """
-    return search_score - fmean(confirm_scores)
-
-
-def tied(best: Mapping[int, float], others: Mapping[str, Mapping[int, float]]) -> list[str]:
-    """Return the names of the candidates whose difference from the best is not significant, in the order given.
-
-    The paired two-sided 95 % t interval of best - other includes 0, or fewer than two seeds are shared. The interval is
-    not corrected for having selected the best, which makes `best` look better than it is.
+    So also if they share fewer than two seeds. The interval is not corrected for having selected the best, which makes
+    `best` look better than it is.
 
     Args:
-        best: scores of the best candidate, by seed.
-        others: scores of the other candidates, by name and seed.
+        best, other: scores by seed.
     """
-    names = []
-    for name, scores in others.items():
-        lead = paired(best, scores)
-        if lead is None or lead.low is None or lead.high is None or lead.low <= 0 <= lead.high:
-            names.append(name)
-    return names
+    lead = paired(best, other)
+    return lead is None or lead.low is None or lead.high is None or lead.low <= 0 <= lead.high

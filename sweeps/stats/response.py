@@ -96,13 +96,11 @@ def _top(data: "_Data") -> Top:
 
 
 class _Data:
-    """The runs as arrays, and the distances that every fit needs."""
-
     def __init__(self, runs: Sequence[Run]) -> None:
         scores = np.array([run.score for run in runs])
         seeds = np.array([run.seed for run in runs])
         points = np.array([(run.x, run.y) for run in runs])
-        side = (np.arange(SIDE) + 0.5) / SIDE
+        side = (np.arange(SIDE) + 0.5) / SIDE  # the centres of the cells
         box = np.array(list(product(side, side)))
         self.scores: Array = scores - scores.mean()
         self.same_seed: Array = (seeds[:, None] == seeds[None]).astype(float)
@@ -153,11 +151,11 @@ def _covariance(data: _Data, kernel: Array, surface: float, seed: float) -> Arra
 
 
 def _draws(posteriors: Sequence[tuple[Array, Array]], weights: Array) -> Array:
-    """Return surfaces drawn from the posteriors, each as often as it weighs."""
     rng = np.random.default_rng(_RANDOM_SEED)
     draws = []
     for (mean, covariance), count in zip(posteriors, rng.multinomial(_DRAWS, weights), strict=True):
         if count:
+            # By eigenvalues: rounding makes some of a smooth kernel's negative, which Cholesky refuses.
             values, vectors = np.linalg.eigh(covariance)
             normal = rng.standard_normal((count, len(mean)))
             draws.append(mean + (normal * np.sqrt(np.maximum(values, 0.0))) @ vectors.T)

@@ -31,8 +31,8 @@ LEVELS = {
 # is the convention for non-inferiority margins: FDA 2016, "Non-Inferiority Clinical Trials", section IV.
 KEPT = 0.5
 
+# Test accuracy in points, by arm ("native", "best", "scratch", "random") and repeat.
 Arms: TypeAlias = Mapping[str, Mapping[int, float]]
-"""Test accuracy in points, by arm ("native", "best", "scratch", "random") and repeat."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,12 @@ def nested(searches: Sequence[Sequence[float]], *, clipped: bool = False) -> Nes
     The interval is Student's t over the means of the searches: their variance holds that of the seeds. What the seeds
     alone contribute is known from the spread within each search; the rest is the search. Source: Snedecor & Cochran
     1989, "Statistical Methods", section 13.9 (nested sampling, the first stage as the unit). Where a few means lie
-    nearer to each other than their seeds allow, that is luck: the larger of both variances counts.
+    nearer to each other than their seeds allow, that is luck: the larger of both variances counts. None without values,
+    also if there are fewer than FEWEST_SEARCHES searches, and the first one has none.
 
     Args:
-        searches: values of each search, independent of each other; one per seed. A search without values counts for
-            nothing.
+        searches: values of each search, one per seed, independent of each other; one without values counts for nothing.
         clipped: as the first rule of the verdict did, the variance of the means counts even where it is the smaller.
-
-    Returns:
-        None without values; also if there are fewer than FEWEST_SEARCHES searches, and the first one has none.
     """
     known = [list(values) for values in searches if len(values)]
     if len(known) < FEWEST_SEARCHES:
@@ -136,14 +133,12 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Contrast:
-    """The mean of n differences, and the standard deviation of one of them."""
-
     mean: float
     sd: float
     n: int
 
     def bounds(self, level: float) -> tuple[float, float]:
-        """Return the one-sided t bounds, as `sweeps.stats.estimates.one_sided_bounds`."""
+        """Return the one-sided t bounds: each has the confidence 1 - level."""
         half = t_quantile(1 - level, self.n - 1) * self.sd / math.sqrt(self.n)
         return self.mean - half, self.mean + half
 
@@ -178,11 +173,8 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
     Args:
         searches: the arms of each search, at least one.
         margin: the declared one, in points, > 0.
-        level: type I error rate of each one-sided test, in (0, 0.5].
+        level: type I error rate of each one-sided test, in (0, 0.5]; ValueError elsewhere.
         rule: the version that the sweep declared, a key of LEVELS.
-
-    Raises:
-        ValueError: for another level.
     """
     over = sum(bool(_regrets(search)) for search in searches) >= FEWEST_SEARCHES
     arms = _means(searches) if over else searches[0]

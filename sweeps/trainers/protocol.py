@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from sweeps.trainers.arms import Arm
 
 Number: TypeAlias = int | float
-
-
 Value: TypeAlias = int | float | str | bool
 
 # Both stand beside the others, which are in a table of their own, since before there were any; nothing else knows them.
@@ -93,10 +91,10 @@ class Point:
         values = zip(self.values[:most], digits, strict=False)
         return ", ".join(f"{symbols.get(name, name)} {_text(value, count)}" for (name, value), count in values)
 
-    def numbers(self, names: Iterable[str], digits: int = 3) -> str:
+    def numbers(self, names: Iterable[str]) -> str:
         """Return its values alone, as a table has them below the names: "6.8, 0.724, 0.004"; "-" stands for none."""
         known = self.as_dict()
-        return ", ".join(_text(known[name], digits) if name in known else "-" for name in names)
+        return ", ".join(_text(known[name], 3) if name in known else "-" for name in names)
 
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored beside other values."""
@@ -453,10 +451,8 @@ class Steps:
     """The steps of one task: the engine's `Progress`.
 
     Watched is what trains, in the block of `watched`: a result that waits ten minutes for its database hangs nowhere.
-
-    Args:
-        check: raises an exception where the task shall end.
-        on_report: takes how far the run is, a fraction in [0, 1], and a text.
+    check raises an exception where the task shall end; on_report takes how far the run is, a fraction in [0, 1], and a
+    text.
     """
 
     def __init__(
@@ -475,14 +471,12 @@ class Steps:
             self._made_at = math.inf
 
     def __call__(self, fraction: float | None = None, text: str = "") -> None:
-        """Note a step, and end the task if it shall end."""
         self._made_at = max(self._made_at, time.monotonic())  # inf stays: a report that comes late is no step
         self._check()
         if fraction is not None:
             self._on_report(fraction, text)
 
     def check(self) -> None:
-        """End the task if it shall end."""
         self._check()
 
     @property

@@ -4,7 +4,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,7 +18,6 @@ from storage.failpoints import failpoint
 from storage.queue import plans
 from storage.records import queries
 from storage.studies import ownership
-from storage.studies.ownership import IDENTITY_ATTR, Owner, owner_of
 from storage.studies.space import SAMPLERS, Choice, Range, Whole, study_name
 from storage.tables import RevisionRecord
 from storage.url import masked
@@ -30,6 +28,7 @@ from sweeps.plan.phases import STAGES
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
 from sweeps.spec.model import Spec, override, parse
 from sweeps.spec.stored import check_name, difference, frozen_code
+from sweeps.spec.tables import meant
 from sweeps.stats.estimates import percent, resolvable
 from sweeps.stats.verdict import FEWEST_SEARCHES
 from sweeps.terminal import number_of
@@ -62,7 +61,6 @@ def create_sweep(
     the next one completes it. A study that was deleted in the dashboard is made again, empty.
 
     Args:
-        data_dir: folder that may hold mnist.npz and other files.
         dry_run: resolve and plan only; nothing is written, and `new` is False.
 
     Raises:
@@ -105,9 +103,7 @@ def _check_sampler(name: str) -> None:
 
 
 def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
-    from storage.studies.studies import (
-        open_studies,  # Optuna takes a second: a spec that is refused does not pay for it
-    )
+    from storage.studies.studies import open_studies  # Optuna takes a second: a spec that is refused does not pay
 
     with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
         failpoint("create-locked")
@@ -118,7 +114,7 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
             sweep = queries.find_sweep(studies.engine, name)
             # Perhaps made since we looked: its studies are not completed by our spec then.
             refuse_another(name, queries.revisions(studies.engine, sweep.id), spec)
-            owner = owner_of(studies.engine, sweep.id)
+            owner = ownership.owner_of(studies.engine, sweep.id)
         make_studies(studies, owner, spec, plan.stages)
         if not there:
             plans.insert_sweep(
@@ -135,24 +131,22 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
         return not there
 
 
-def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> Owner:
+def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> ownership.Owner:
     """Make our tables, and return the identity of a new sweep. Run it inside `create_lock`.
 
-    Raises:
-        SpecConflict: a database without our tables has a study of such a name; nothing was made in it.
+    Raise SpecConflict if a database without our tables has a study of such a name; nothing was made in it.
     """
-    new = Owner(name, uuid4().hex)
+    new = ownership.Owner(name, uuid4().hex)
     if not exist(studies.engine):
         ownership.refuse_foreign(studies, new, [study_name(name, stage) for stage in stages], new=True)
     create_tables(studies.engine)
     return new
 
 
-def make_studies(studies: "Studies", owner: Owner, spec: Spec, stages: Sequence[str]) -> None:
+def make_studies(studies: "Studies", owner: ownership.Owner, spec: Spec, stages: Sequence[str]) -> None:
     """Make the studies of a sweep, or complete what an interrupted creation left. Run it inside `create_lock`.
 
-    Raises:
-        SpecConflict: another program's study has one of their names; nothing of it was changed.
+    Raise SpecConflict if another program's study has one of their names; nothing of it was changed.
     """
     names = [study_name(owner.sweep, stage) for stage in stages]
     there = ownership.reserve(studies, owner, names)
@@ -168,14 +162,16 @@ def make_studies(studies: "Studies", owner: Owner, spec: Spec, stages: Sequence[
     failpoint("studies-made")
 
 
-def _make_study(studies: "Studies", name: str, stage: str, owner: Owner, spec: Spec, *, complete: bool) -> None:
+def _make_study(
+    studies: "Studies", name: str, stage: str, owner: ownership.Owner, spec: Spec, *, complete: bool
+) -> None:
     measure, formula = stage == "measure", spec.kind.formula(spec)
     studies.create(
         name,
         direction="minimize" if measure else "maximize",
         metric="latency_ms_p50" if measure else "val_accuracy",
         attrs={
-            IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
+            ownership.IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
             "sweep": owner.sweep,
             "stage": stage,
             **({"loss": formula} if formula else {}),
@@ -209,34 +205,25 @@ class SpecRequest:
         return not any(vars(self).values())
 
     def spec(self) -> Spec:
-        """Return the spec that all this makes.
-
-        Raises:
-            SpecError: it makes none.
-        """
+        """Return the spec that all this makes; raise SpecError if it makes none."""
         kind = trainer_kind(KD) if self.base is None else self.base.kind
         spec: Spec = kind.requested(self)
         return override(spec, self.changes)
 
 
 def preset(name: str) -> Spec:
-    """Return the preset of that name; SpecError lists those that exist."""
     presets = trainer_kind(KD).presets
     if name in presets:
         spec: Spec = presets[name]
         return spec
-    near = get_close_matches(name, presets, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise SpecError(f"no preset {name!r}; presets: {', '.join(presets)}{hint}")
+    hint = meant(name, presets).strip()
+    raise SpecError(f"no preset {name!r}; presets: {', '.join(presets)}{f'; {hint}' if hint else ''}")
 
 
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest) -> Spec:
-    """Return the spec that the user asks for.
+    """Return the spec that the user asks for; raise SpecError if the options make none.
 
     Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
-
-    Raises:
-        SpecError: they do not make a spec.
     """
     known = find(url, check_name(name)) if request.is_empty else []
     return parse(known[-1].spec, origin=f"sweep {name}") if known else request.spec()
@@ -259,8 +246,7 @@ def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
 def freeze(spec: Spec, *, data_dir: Path | None = None) -> Spec:
     """Return the spec as it is stored: its data and names checked, and what depends on this machine filled in.
 
-    Raises:
-        SpecError, kd.errors.KdError: it cannot be run; one line.
+    Raise SpecError or kd.errors.KdError of one line if it cannot be run.
     """
     frozen: Spec = spec.kind.freeze(spec, data_dir)
     return override(frozen, frozen_code(frozen))
@@ -287,23 +273,20 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
 
 def _note(name: str, stage: str, spec: Spec) -> str:
     described = [spec.kind.describe(spec, role) for role in spec.roles]
-    placed = f"Dataset: {described[0]}"
-    if spec.targets:
-        placed = f"Source: {described[0]}. Target: {'; '.join(described[1:])}"
-    text = (
-        f"# {name}: stage {stage}\n\n"
-        f"{''.join(f'{note[0].upper()}{note[1:]}.' + chr(10) * 2 for note in spec.kind.report().notes(spec))}"
-        f"{placed}.\n\n"
-        f"`{PORTABLE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n"
-    )
-    return f"**{spec.note}**\n\n{text}" if spec.note else text
+    paragraphs = [
+        *([f"**{spec.note}**"] if spec.note else []),
+        f"# {name}: stage {stage}",
+        *(f"{note[0].upper()}{note[1:]}." for note in spec.kind.report().notes(spec)),
+        f"Source: {described[0]}. Target: {'; '.join(described[1:])}." if spec.targets else f"Dataset: {described[0]}.",
+        f"`{PORTABLE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n",
+    ]
+    return "\n\n".join(paragraphs)
 
 
 def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Sequence[str] = ()) -> list[str]:
     """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored.
 
-    Args:
-        data_lines: about the user's own datasets, to stand below that of the data.
+    data_lines: about the user's own datasets, to stand below that of the data.
     """
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
@@ -339,7 +322,6 @@ def describe_details(spec: Spec, plan: Plan) -> list[str]:
 
 
 def needed_elsewhere(spec: Spec) -> list[str]:
-    """Return one line for each thing that a worker on another machine needs beside the storage."""
     return [f"a worker elsewhere needs {need.what} {need.how}" for need in spec.kind.needs(spec)]
 
 
@@ -357,7 +339,6 @@ def _tried(bounds: Range | Whole | Choice) -> str:
 
 
 def _ranges(spec: Spec) -> str:
-    """Say the same with how each range is drawn from."""
     parts = []
     for name, bounds in spec.kind.space(spec).items():
         scale = "uniform " if isinstance(bounds, Range) and not bounds.log else "log-uniform "
@@ -366,7 +347,6 @@ def _ranges(spec: Spec) -> str:
 
 
 def _repeats(spec: Spec) -> str:
-    """Say what is repeated, and how much cheaper a further search is."""
     outer, further = spec.outer, spec.further
     teachers = f"{outer.teachers} teachers on each dataset, " if outer.teachers > 1 else ""
     if outer.searches == 1:
@@ -398,7 +378,6 @@ def _resolution(spec: Spec) -> str:
 
 
 def _power(spec: Spec) -> str:
-    """Say what the resolution rests on."""
     _, unit, sds = _counted(spec)
     first = f"look 1 of {spec.transfer.looks}, decided at {percent(spec.transfer.level(1)):g} %"
     if sds is None:

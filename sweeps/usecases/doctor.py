@@ -87,7 +87,6 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
 
 
 def _needed(sweep: SweepRecord) -> list[Check]:
-    """Say what a worker on this machine needs for a sweep, and whether it is here."""
     try:
         spec = as_it_stands(sweep)
     except SpecError as error:

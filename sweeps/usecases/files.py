@@ -6,14 +6,9 @@ from sweeps.errors import SpecError, SweepError
 
 
 def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
-    """Check that a file may be written there.
+    """Check that a file may be written there; raise SweepError if one is there and force is False, else a SpecError.
 
-    Args:
-        suffix: of a student, which Keras loads under this name only; of logits ".npz"; of an archive ".kdsweep".
-
-    Raises:
-        SpecError: no file of that name can be written, or its suffix is another one.
-        SweepError: a file is there and force is False.
+    suffix: of a student, which Keras loads under this name only; of logits ".npz"; of an archive ".kdsweep".
     """
     example = {".keras": "student.keras", ".npz": "source-logits.npz", ".kdsweep": "mnist-kd.kdsweep"}[suffix]
     if path.is_dir():

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import sqlalchemy
 
@@ -18,13 +17,16 @@ POLL_S = 1.0
 
 
 def latest(name: str, lines: int) -> list[str]:
-    """Return the last lines of each worker's log, the latest worker last; each under the name of its file.
-
-    Raises:
-        SweepError: no worker of that sweep has run here.
-    """
+    """Return the last lines of each worker's log, the latest worker last; raise SweepError if none has run here."""
+    folder = log_folder(check_name(name))
+    files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    if not files:
+        raise SweepError(
+            f"no worker of {name} has run on this machine: no log in {folder}. One task's log from any machine:"
+            f" {local().line('logs', name, '--task KEY')}"
+        )
     output = []
-    for path in _files(name):
+    for path in files:
         texts = [read_line(line).text for line in path.read_text(errors="replace").splitlines()]
         output += [f"==> {path}", *_last(texts, lines), ""]
     return output
@@ -35,12 +37,8 @@ def about_task(
 ) -> list[str]:
     """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
 
-    Args:
-        attempt: only this one, from 1.
-        lines: the last ones of each attempt; None: all that are stored.
-
-    Raises:
-        SweepError: the sweep has no such task, no worker has had it yet, or there is no such attempt.
+    attempt: only this one, from 1. lines: the last ones of each attempt; None: all that are stored. Raise SweepError if
+    the sweep has no such task or attempt, or no worker has had it yet.
     """
     attempts = _attempts(url, name, key, attempt)
     return [line for record in attempts for line in (_head(key, record), *_last(_lines(record), lines), "")]
@@ -51,10 +49,7 @@ def follow(
 ) -> Iterator[str]:
     """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
 
-    A worker stores what it logged with each renewal of its lease, so lines come as often as that.
-
-    Raises:
-        SweepError: as about_task.
+    A worker stores what it logged with each renewal of its lease, so lines come as often as that. Errors as about_task.
     """
     followed = Followed(url, name, key, attempt=attempt, lines=lines)
     yield from followed.more()
@@ -69,18 +64,13 @@ class Followed:
     def __init__(
         self, url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
     ) -> None:
-        """See `follow`; nothing is read yet."""
         self._place = url, name, key
         self._number, self._count = attempt, lines
         self._shown: list[str] | None = None
         self.ended = False
 
     def more(self) -> list[str]:
-        """Return what was added since the last time; the first time its head and its last lines.
-
-        Raises:
-            SweepError: as about_task.
-        """
+        """Return what was added since the last time; at first the head and the last lines. Errors as about_task."""
         record = _attempts(*self._place, self._number)[-1]
         before, self._shown = self._shown, _lines(record)
         self._number, self.ended = record.number, record.state != "running"
@@ -119,7 +109,7 @@ def _lines(record: AttemptRecord) -> list[str]:
 
 
 def _last(lines: list[str], count: int | None) -> list[str]:
-    return lines if count is None else lines[len(lines) - min(count, len(lines)) :]
+    return lines if count is None else lines[max(0, len(lines) - count) :]
 
 
 def _added(before: list[str], now: list[str]) -> list[str]:
@@ -128,14 +118,3 @@ def _added(before: list[str], now: list[str]) -> list[str]:
         if now[: len(before) - start] == before[start:]:
             return now[len(before) - start :]
     return now
-
-
-def _files(name: str) -> list[Path]:
-    folder = log_folder(check_name(name))
-    files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
-    if not files:
-        raise SweepError(
-            f"no worker of {name} has run on this machine: no log in {folder}. One task's log from any machine:"
-            f" {local().line('logs', name, '--task KEY')}"
-        )
-    return files

@@ -20,8 +20,8 @@ from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.environment import one_thread
 from sweeps.workers.runner import Outcome, TaskRunner
 
+# Those that are decided by seeds alone: baselines have a time limit, and measure measures time.
 REPLAYABLE_STAGES = tuple(name for name, stage in STAGES.items() if stage.kind in ("prepare", "train"))
-"""The stages that are decided by seeds alone. Baselines have a time limit, and measure measures time."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,7 @@ class Replay:
 
 
 def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[AnyJob]:
-    """Return the task of that key, or so many finished ones drawn at random, in plan order.
-
-    Raises:
-        SweepError: no such task, or it is not finished, or nothing is.
-    """
+    """Return the task of that key, or so many finished ones drawn at random, in plan order; else a SweepError."""
     tasks = task_records(engine, sweep.id)
     done = [task for task in tasks if task.state == "done" and task.stage in REPLAYABLE_STAGES]
     if key is not None:
@@ -49,9 +45,8 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
             raise SweepError(f"--task: got {key!r}; {sweep.name} has no such task; list them: {listed}")
         if named[0] not in done:
             why = f"is {named[0].state}" if named[0].state != "done" else f"is of stage {named[0].stage}"
-            raise SweepError(
-                f"--task: {key} {why}; only finished tasks of {', '.join(REPLAYABLE_STAGES)} can be replayed"
-            )
+            only = f"only finished tasks of {', '.join(REPLAYABLE_STAGES)} can be replayed"
+            raise SweepError(f"--task: {key} {why}; {only}")
         return [read_job(named[0])]
     if not done:
         raise SweepError(f"no training of {sweep.name} has finished; go on with: {local().launch(sweep.name)}")
@@ -62,14 +57,10 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
 def replay(
     engine: sqlalchemy.Engine, sweep: SweepRecord, jobs: Sequence[AnyJob], *, on_step: Callable[[], None]
 ) -> Iterator[Replay]:
-    """Train each task again and yield how it compares. Nothing is written.
+    """Train each of the `chosen` tasks again and yield how it compares. Nothing is written.
 
-    Args:
-        jobs: finished ones, of `chosen`.
-        on_step: called between two steps; what it raises stops the replay.
-
-    Raises:
-        SweepError: the data here are others than those of the sweep.
+    on_step: called between two steps; what it raises stops the replay. Raise SweepError if the data here are others
+    than those of the sweep.
     """
     one_thread()  # as workers do: the number of threads may decide about the last bits
     runner = TaskRunner(DatabaseBackend(engine, sweep), read_only=True)
@@ -81,8 +72,7 @@ def replay(
 
 @contextlib.contextmanager
 def _without_noise() -> Iterator[None]:
-    """Silence standard error: TensorFlow writes pages to the file descriptor, whatever it is told."""
-    sys.stderr.flush()
+    sys.stderr.flush()  # TensorFlow writes pages to the file descriptor, whatever it is told
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:

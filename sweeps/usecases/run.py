@@ -2,11 +2,10 @@
 
 import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import sqlalchemy
-from rich.console import Console
 
 from storage.db.engine import create_lock
 from storage.errors import StorageError
@@ -23,13 +22,10 @@ from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
-from sweeps.report import answer, markdown
-from sweeps.report.brief import brief
+from sweeps.report import answer, brief, markdown, page, sentences
 from sweeps.report.document import Paragraph
 from sweeps.report.figures.data import pictures
 from sweeps.report.figures.plotly_figures import figures
-from sweeps.report.page import accuracies, further, note, report, signature
-from sweeps.report.sentences import regret
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_name
 from sweeps.terminal import columns, say
@@ -37,36 +33,18 @@ from sweeps.trainers.protocol import label
 from sweeps.usecases import create
 
 
-def launch(
-    url: sqlalchemy.URL,
-    name: str,
-    *,
-    workers: int | None = None,
-    on: str = "local",
-    options: Sequence[str] = (),
-    gpus: Sequence[str] = (),
-    console: Console | None = None,
-    stays: bool = False,
-) -> int:
-    """Run workers until the sweep is finished; exit code and errors as `launcher.launch`.
-
-    Args:
-        on: the engine. options, gpus: for it, see `sweeps.launch.engine.Request`.
-        stays: see `launcher.launch`.
-    """
-    launched = launcher.launch(Request(url, name, options, gpus), on, workers=workers, console=console, stays=stays)
+def launch(request: Request, on: str = "local", *, workers: int | None = None, stays: bool = False) -> int:
+    """Run workers until the sweep is finished; arguments, exit code and errors as `launcher.launch`."""
+    launched = launcher.launch(request, on, workers=workers, stays=stays)
     if launched.finished:  # by any launch: the one that finished it may have been killed before it published
-        publish(url, name)
+        publish(request.url, request.sweep)
     return launched.code
 
 
 def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int:
-    """Run one worker in this process; returns its exit code.
+    """Run one worker in this process; returns its exit code. A worker of `launch` leaves publishing to it.
 
-    A worker of `launch` leaves the publishing to it, unless that has gone.
-
-    Args:
-        log_file: that the output of this process goes to; None: it does not go to a file.
+    log_file: that the output of this process goes to; None: it does not go to a file.
     """
     from sweeps.workers import heartbeat
     from sweeps.workers.worker import run_worker
@@ -75,7 +53,7 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
     code = run_worker(url, name, worker=launched_as, log_file=log_file)
-    if code == 0 and (alone or os.getppid() != parent):
+    if code == 0 and (alone or os.getppid() != parent):  # the launch has gone, and cannot publish
         publish(url, name)
     return code
 
@@ -85,10 +63,7 @@ def run_sweep(
 ) -> int:
     """Create a sweep if needed, work on it, print its report. Returns the exit code of the launch.
 
-    The first line says what will be downloaded, how much, and the expected minutes.
-
-    Args:
-        verbose: say every setting and task of a new sweep.
+    The first line says what will be downloaded, how much, and the expected minutes; verbose: every setting and task.
     """
     check_name(name)
     known = create.find(url, name)
@@ -102,7 +77,7 @@ def run_sweep(
             spec = spec.kind.as_created(spec, first)
             create.refuse_another(name, known, create.freeze(spec, data_dir=data_dir))
         say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
-    code = launch(url, name, workers=workers)
+    code = launch(Request(url, name), workers=workers)
     if code in (0, 1):
         _print_report(url, name)
     return code
@@ -113,10 +88,10 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
 
     with open_sweep(url, name) as (engine, sweep):
         findings = load(engine, sweep)
-    page = write(findings, Path(f"{name}-report"))
+    written = write(findings, Path(f"{name}-report"))
     wide = columns()
     if wide is None:
-        print(report(findings))
+        print(page.report(findings))
     say("\nNext:")
     commands = {
         local().best(name): f"{', '.join(map(label, findings.spec.kind.space(findings.spec)))} and how sure they are",
@@ -128,16 +103,15 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     for command, why in commands.items():
         say(f"{command:<{width}} # {why}")
     if wide is not None:
-        print(f"\n{brief(findings, columns=wide, page=str(page))}")
+        print(f"\n{brief.brief(findings, columns=wide, page=str(written))}")
     else:
-        say(f"\n{answer.headline(findings)}\n\nThe whole page, with figures: {page}")
+        say(f"\n{answer.headline(findings)}\n\nThe whole page, with figures: {written}")
 
 
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
     """Return the page of the search study as Markdown.
 
-    Args:
-        ids: of the studies, which are the numbers of their pages; those that were deleted have none.
+    ids: of the studies, which are the numbers of their pages; those that were deleted have none.
     """
     name = findings.name
     linked = {stage: ids[study_name(name, stage)] for stage in STAGES if study_name(name, stage) in ids}
@@ -145,11 +119,11 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in findings.spec.kind.report().notes(findings.spec))
     compared = ",".join(str(linked[stage]) for stage in ("search", "native") if stage in linked)
     blocks = [
-        *note(findings),
+        *page.note(findings),
         *answer.blocks(findings),
-        *further(findings),
-        *(Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := regret(verdict))),
-        *(block for role in findings.report_roles for block in accuracies(findings, role)),
+        *page.further(findings),
+        *(Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := sentences.regret(verdict))),
+        *(block for role in findings.report_roles for block in page.accuracies(findings, role)),
         Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
             f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best.{notes}"
@@ -158,7 +132,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
             f"Studies of this sweep: {siblings};"
             f" [search and native compared](/dashboard/compare-studies?ids={compared})."
         ),
-        *signature(findings),
+        *page.signature(findings),
     ]
     return f"{markdown.text(blocks)}\n"
 

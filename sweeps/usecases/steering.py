@@ -2,15 +2,13 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sqlalchemy
 
 from storage import deletion
 from storage.errors import RevisionRefused
-from storage.queue import plans, workers
-from storage.queue.tasks import Reaped, reap
+from storage.queue import plans, tasks, workers
 from storage.records import queries
 from storage.studies.reconcile import reconcile
 from storage.tables import LOST, SweepRecord
@@ -54,32 +52,22 @@ def cancel(url: sqlalchemy.URL, name: str) -> int:
         return workers.cancel(engine, sweep.id)
 
 
-@dataclass(frozen=True)
-class Extension:
-    """What more of a sweep is. tasks: how many that adds. look: which look at the test images it spends, in words."""
-
-    tasks: int
-    look: str
-
-
-def extension(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> Extension:
-    """Return what `extend` would do. Only reads; errors as `extend`, as far as they are known beforehand."""
-    with open_sweep(url, name) as (engine, sweep):
-        spec = stored_spec(sweep)
-        _, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
-        return Extension(len(added.tasks), _look(engine, sweep, spec) if seeds or searches else "this spends no look")
-
-
-def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
-    """Add trials to every search, seeds to the comparison, or further searches. Returns how many tasks that adds.
+def extend(
+    url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0, dry_run: bool = False
+) -> plan.Extended:
+    """Add trials to every search, seeds to the comparison, or further searches; with dry_run only say what that adds.
 
     Raises:
         SpecError: nothing to add.
         storage.errors.RevisionRefused: a search has closed, or the sweep is cancelled.
     """
-    with open_sweep(url, name, write=True) as (engine, sweep):
+    with open_sweep(url, name, write=not dry_run) as (engine, sweep):
         spec = stored_spec(sweep)
         larger, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
+        look = _look(engine, sweep, spec) if seeds or searches else "this spends no look"
+        extended = plan.Extended(tasks=len(added.tasks), look=look)
+        if dry_run:
+            return extended
         plans.extend(
             engine,
             sweep.id,
@@ -91,13 +79,12 @@ def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, s
             phases=added.phases,
             while_open={phase.name for phase in plan.make_plan(spec).phases if Phase.parse(phase.name).is_search},
         )
-        return len(added.tasks)
+        return extended
 
 
 def _more(
     engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, trials: int, seeds: int, searches: int
 ) -> tuple[Spec, plan.Plan]:
-    """Return the larger spec and what it adds, unless that is refused."""
     if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
         raise SpecError(
             f"got --trials {trials} --seeds {seeds} --searches {searches};"
@@ -108,8 +95,14 @@ def _more(
             f"a search of {sweep.name} has closed, and what came out of it is already used; add a search of its own"
             f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
         )
-    if seeds or searches:
-        _refuse_another_look(engine, sweep, spec)
+    if (seeds or searches) and (looks := load.begun_looks(engine, sweep.id)) >= spec.transfer.looks:
+        by_search = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
+        larger = {"search": 2 * spec.outer.searches} if by_search else {"seed": 2 * spec.transfer.seeds}
+        raise RevisionRefused(
+            f"the test was read at {looks} of {spec.transfer.looks} declared looks;"
+            f" {'searches' if by_search else 'seeds'} added after the last one would make the verdict worthless; for"
+            f" more, make another sweep: {another_sweep(sweep.name, spec, **larger)}"
+        )
     return plan.more(spec, trials=trials, seeds=seeds, searches=searches)
 
 
@@ -122,19 +115,6 @@ def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     if not looks:
         return f"no look was taken yet: this belongs to {which}"
     return f"this spends {which}" + ("; no look is left after it" if looks + 1 == declared else "")
-
-
-def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
-    """Raise RevisionRefused, unless the sweep may be read on test images once more: a declared look is left."""
-    looks = load.begun_looks(engine, sweep.id)
-    if looks >= spec.transfer.looks:
-        searches = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
-        larger = {"search": 2 * spec.outer.searches} if searches else {"seed": 2 * spec.transfer.seeds}
-        raise RevisionRefused(
-            f"the test was read at {looks} of {spec.transfer.looks} declared looks;"
-            f" {'searches' if searches else 'seeds'} added after the last one would make the verdict worthless; for"
-            f" more, make another sweep: {another_sweep(sweep.name, spec, **larger)}"
-        )
 
 
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:
@@ -160,30 +140,25 @@ def _unavailable(engine: sqlalchemy.Engine, sweep: SweepRecord) -> set[str]:
     return {task.key for task in lacking if not kind.has_reference(task.payload.get("method", ""))}
 
 
-def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
-    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended.
+def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
+    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended, as workers do.
 
-    Workers do the same by themselves. Returns what was freed, and how many trials were completed.
+    Returns what was freed, and how many trials were completed.
     """
     with _open_studies(url, name) as (studies, sweep):
         spec = stored_spec(sweep)
-        freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
+        freed = tasks.reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
         return freed, reconcile(studies, studies.engine, sweep.id)
 
 
 def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
-    """Remove a sweep, its studies, and the blobs that no other sweep uses.
-
-    Raises:
-        storage.errors.SweepInUse: a lease on one of its tasks is good.
-    """
+    """Remove a sweep, its studies, and the blobs that no other sweep uses; raise SweepInUse while a lease is good."""
     with _open_studies(url, name) as (studies, sweep):
         return deletion.delete_sweep(studies, studies.engine, sweep)
 
 
 @contextlib.contextmanager
 def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
-    """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
     from storage.studies.studies import open_studies  # Optuna takes a second
 
     check_name(name)

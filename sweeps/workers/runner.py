@@ -120,7 +120,7 @@ class TaskRunner:
             values |= run.point.as_json()
         if test is not None:
             values |= {"arm": run.arm, "test_accuracy": test}
-        stored = jobs.make_outcome(job.work, values)
+        stored = jobs.outcome_kind(job.work).model_validate(values)
         columns = stored.model_dump(include=set(_COLUMNS) & stored.model_fields_set - set(params))
         attrs = {name: columns[name] for name in _COLUMNS if name in columns}
         if run.kind in ("prepare", "reference"):

@@ -172,7 +172,7 @@ def test_tasks_can_be_added_to_a_sweep_of_an_older_version_and_work_goes_on(tmp_
     (sweep,) = queries.list_sweeps(engine)
     before = len(queries.task_records(engine, sweep.id))
     if version == 1:
-        added = extend(url, "old", seeds=1)
+        added = extend(url, "old", seeds=1).tasks
     else:  # its one look is taken, so `extend` would refuse: the plan is changed as it does it
         larger, further = more(stored_spec(sweep), seeds=1)
         added = len(further.tasks)

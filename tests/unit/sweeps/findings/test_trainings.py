@@ -1,6 +1,6 @@
 """When two arms share a training: the same point, loss and seed; then their difference says nothing."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 
@@ -8,19 +8,10 @@ from sweeps.distill.presets import preset
 from sweeps.findings.load import Training, compared
 from sweeps.plan.jobs import Job, StudentOutcome, TransferTask
 from sweeps.plan.phases import transfer_key
-from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Paired
 from tests.support.sweeps.task_records import task_record
 
 TINY = preset("tiny")
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """As much of one as is compared."""
-
-    trainings: tuple[Training, ...]
-    spec: Spec = TINY
 
 
 def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **made: object) -> Training:
@@ -34,7 +25,7 @@ def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0
 def of(*others: Training) -> Paired:
     """What best on two seeds is above the others."""
     arm = others[0].work.arm
-    found = compared(Sweep((trained("best", 0), trained("best", 1), *others)), "target", "best", arm)
+    found = compared(TINY, [trained("best", 0), trained("best", 1), *others], "target", "best", arm)
     assert found is not None
     return found
 
@@ -61,4 +52,4 @@ def test_what_has_not_finished_is_no_training() -> None:
     done = trained("native", 1)
     waiting = replace(done, row=replace(done.row, state="waiting", score=None), outcome=None)
     assert (of(trained("native", 0), waiting).n, of(trained("native", 0), waiting).same) == (1, 1)
-    assert compared(Sweep((trained("best", 0),)), "target", "best", "native") is None
+    assert compared(TINY, [trained("best", 0)], "target", "best", "native") is None

@@ -27,7 +27,6 @@ def test_one_value_has_neither_interval_nor_p_value_and_none_no_estimate() -> No
     assert estimates.estimate([]) is None
     for values in ([], [3.0]):
         assert estimates.t_p_value(values) is None
-        assert estimates.one_sided_bounds(values, 0.05) is None
 
 
 def test_a_paired_difference_uses_only_the_seeds_that_both_have() -> None:
@@ -39,7 +38,7 @@ def test_a_paired_difference_uses_only_the_seeds_that_both_have() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=20))
-def test_intervals_bounds_and_p_values_are_those_of_scipys_t_tests(pairs: list[tuple[float, float]]) -> None:
+def test_intervals_and_p_values_are_those_of_scipys_t_tests(pairs: list[tuple[float, float]]) -> None:
     first, second = map(list, zip(*pairs, strict=True))
     apart = [one - other for one, other in pairs]
     if np.ptp(apart) < 1e-6:
@@ -49,22 +48,12 @@ def test_intervals_bounds_and_p_values_are_those_of_scipys_t_tests(pairs: list[t
     assert (both.low, both.high) == pytest.approx(tuple(test.confidence_interval(0.95)), rel=1e-6, abs=1e-6)
     assert both.mean == pytest.approx(np.mean(apart), abs=1e-9)
     assert estimates.t_p_value(apart) == pytest.approx(test.pvalue, rel=1e-6, abs=1e-9)
-    assert estimates.one_sided_bounds(apart, 0.01) == pytest.approx(
-        tuple(test.confidence_interval(0.98)), rel=1e-6, abs=1e-6
-    )
 
 
 def test_without_spread_the_p_value_is_the_limit_of_a_small_one() -> None:
     assert estimates.t_p_value([0.0, 0.0, 0.0]) == 1.0
     assert estimates.t_p_value([0.5, 0.5, 0.5]) == 0.0
     assert estimates.t_p_value([0.5, 0.5 + 1e-9, 0.5 - 1e-9]) == pytest.approx(0.0, abs=1e-12)
-
-
-def test_bounds_without_spread_or_at_a_half_are_the_mean_and_a_level_above_is_refused() -> None:
-    assert estimates.one_sided_bounds([1.5, 1.5], 0.05) == (1.5, 1.5)
-    assert estimates.one_sided_bounds([97.1, 97.4, 97.8], 0.5) == pytest.approx((97.43333, 97.43333))
-    with pytest.raises(ValueError, match="t_quantile"):
-        estimates.one_sided_bounds([1.0, 2.0], 0.6)
 
 
 def real_power(distance: float, n: int, level: float) -> float:

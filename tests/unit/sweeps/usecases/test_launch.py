@@ -15,6 +15,7 @@ from sweeps.distill.fetch import with_data
 from sweeps.distill.presets import preset
 from sweeps.errors import SpecError, SweepError
 from sweeps.launch import launcher
+from sweeps.launch.engine import Request
 from sweeps.launch.launcher import Launched
 from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.report.page import report
@@ -52,7 +53,7 @@ def test_a_launch_publishes_what_it_finished(
     launched: Launched, expected: list[str], published: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "launch", lambda *arguments, **options: launched)
-    assert run.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == launched.code
+    assert run.launch(Request(resolve(f"sqlite:///{tmp_path}/a.db"), "s")) == launched.code
     assert published == expected
 
 
@@ -83,7 +84,7 @@ def test_a_worker_publishes_unless_a_launch_will(
 @pytest.mark.parametrize("workers", [0, 1_001])
 def test_a_number_of_workers_that_no_machine_has_is_refused_from_python_too(workers: int, tmp_path: Path) -> None:
     with pytest.raises(SweepError, match=f"--workers: got {workers}; allowed: 1 to 1000"):
-        run.launch(resolve(f"sqlite:///{tmp_path}/a.db"), "s", workers=workers)
+        run.launch(Request(resolve(f"sqlite:///{tmp_path}/a.db"), "s"), workers=workers)
 
 
 @pytest.fixture

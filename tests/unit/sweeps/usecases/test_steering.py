@@ -113,7 +113,7 @@ def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_goes_on_where_
 def test_more_trials_and_further_searches_can_be_added_while_the_sweep_is_worked_on(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
-    assert steering.extend(url, "s", trials=3, seeds=0) == 6
+    assert steering.extend(url, "s", trials=3, seeds=0).tasks == 6
     steering.extend(url, "s", searches=1)
     steering.extend(url, "s", trials=1, searches=1)
     assert [revision.number for revision in queries.revisions(engine, 1)] == [1, 2, 3, 4]
