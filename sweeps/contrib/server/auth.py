@@ -9,9 +9,7 @@ import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Annotated, Literal, get_args
 from urllib.parse import quote
 
@@ -20,6 +18,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sweeps.contrib.server.middleware import cookie, header, is_local_name, is_of_this_page, is_safe
+from sweeps.contrib.server.pages import render
 from sweeps.contrib.server.problems import problem
 from sweeps.errors import SpecError
 
@@ -203,32 +202,6 @@ def _login_needed(scope: Scope) -> Response:
 
 login_router = APIRouter(include_in_schema=False)
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>kd-sweeps: log in</title>
-<style>
-body { font: 100%/1.5 system-ui, sans-serif; max-width: 24rem; margin: 15vh auto 0; padding: 0 1rem; }
-label, input, button { display: block; width: 100%; box-sizing: border-box; font: inherit; }
-input, button { margin-top: .5rem; padding: .5rem; }
-</style>
-</head>
-<body>
-<h1>kd-sweeps</h1>
-<p role="alert">$message</p>
-<form method="post" action="/login">
-<label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<input name="next" type="hidden" value="$next">
-<button>Log in</button>
-</form>
-</body>
-</html>
-""")
-
 
 @login_router.get("/login")
 async def form(request: Request, next: str = "/") -> Response:
@@ -271,7 +244,8 @@ async def logout() -> Response:
 
 
 def _form(message: str, wanted: str, status: int) -> Response:
-    return HTMLResponse(_PAGE.substitute(message=escape(message), next=escape(_within(wanted))), status, POLICY)
+    page = render("login.html", title="kd-sweeps: log in", message=message, next=_within(wanted))
+    return HTMLResponse(page, status, POLICY)
 
 
 def _within(wanted: str) -> str:
