@@ -12,7 +12,7 @@ from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standi
 from sweeps.findings.findings import Findings
 from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
-from sweeps.report import html_page, markdown
+from sweeps.report import markdown
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
 from sweeps.report.folder import replace_files
 from sweeps.report.words import accuracy, between, compared_with, display_name, interval, number, points
@@ -263,6 +263,7 @@ def write(comparison: Compared, trainings: str, directory: Path) -> Path:
 
 def files(comparison: Compared, trainings: str) -> dict[str, str]:
     """Return every file by its path in the folder, the page last."""
+    from sweeps.report import html_page  # here, with Jinja2: only a page needs it
     from sweeps.report.figures import forest
 
     drawn = forest.draw(comparison)

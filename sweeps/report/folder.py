@@ -19,7 +19,7 @@ from sweeps.findings.verdicts import GroupRegret
 from sweeps.plan.jobs import AnyJob, StudentOutcome
 from sweeps.plan.phases import display_state
 from sweeps.plan.selection import Confirmed
-from sweeps.report import html_page, markdown, methods
+from sweeps.report import markdown, methods
 from sweeps.report.answer import badge, headline
 from sweeps.report.document import Column, columns
 from sweeps.report.figures.data import pictures
@@ -201,6 +201,7 @@ def replace_files(
 
 def files(findings: Findings) -> dict[str, str]:
     """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
+    from sweeps.report import html_page  # here, with Jinja2: only a page needs it
     from sweeps.report.figures import svg
 
     plotted = pictures(findings)

@@ -25,7 +25,7 @@ from tests.support.sweeps.quadratic_worker import changed, quadratic
 
 HEAVY = {
     *("tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"),
-    *("matplotlib", "plotly", "markdown_it"),
+    *("matplotlib", "plotly", "markdown_it", "jinja2"),
 }
 
 READING = {
@@ -34,6 +34,7 @@ READING = {
     "best": ["best", "s"],
     "trials": ["trials", "s"],
     "report": ["report", "s"],
+    "report as JSON": ["report", "s", "-f", "json"],
     "list": ["list"],
     "data list": ["data", "list"],
     "spec": ["spec", "full"],

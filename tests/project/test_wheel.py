@@ -77,14 +77,16 @@ def test_the_wheel_passes_twine_and_check_wheel_contents(wheel: Path) -> None:
     )
 
 
-def test_the_wheel_holds_every_module_the_types_and_the_licence_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_every_module_and_template_the_types_and_the_licence_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
         found = Parser().parsestr(archive.read(metadata).decode())
     ours = {name for name in names if ".dist-info/" not in name}
-    files = {str(path.relative_to(REPOSITORY)) for name in PACKAGES for path in (REPOSITORY / name).rglob("*.py")}
-    assert ours == files | {f"{name}/py.typed" for name in PACKAGES}
+    kinds = ("*.py", "templates/*", "py.typed")
+    paths = {path for name in PACKAGES for kind in kinds for path in (REPOSITORY / name).rglob(kind)}
+    assert ours == {str(path.relative_to(REPOSITORY)) for path in paths}
+    assert {"sweeps/report/templates/page.html", "sweeps/contrib/server/templates/live.js"} <= ours
     assert any(name.endswith("licenses/LICENSE") for name in names)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = [line for line in found.get_all("Requires-Dist", []) if "extra ==" not in line]

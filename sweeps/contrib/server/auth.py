@@ -1,6 +1,5 @@
 """Who may do what: bearer tokens and their roles, the login page, and its signed cookie."""
 
-import base64
 import hashlib
 import hmac
 import re
@@ -9,17 +8,17 @@ import stat
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
-from string import Template
 from typing import Annotated, Literal, get_args
 from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from itsdangerous import BadSignature, Signer
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sweeps.contrib.server.middleware import cookie, header, is_local_name, is_of_this_page, is_safe
+from sweeps.contrib.server.pages import render
 from sweeps.contrib.server.problems import problem
 from sweeps.errors import SpecError
 
@@ -31,6 +30,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
 _EXAMPLE = "lines such as: operator TOKEN; make a token with: openssl rand -hex 24"
 COOKIE = "kd_sweeps_session"
 LASTS_S = 12 * 3600
+MOST_SESSIONS = 10_000  # at once; a program that logs in for every request may not fill the memory
 OPEN = frozenset({"/healthz", "/readyz", "/login", "/logout"})
 """Paths that need no token."""
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="kd-sweeps"'}
@@ -107,28 +107,43 @@ def _hashed(token: str) -> bytes:
 
 
 class Sessions:
-    """Issue and read cookies. The key is made at each start: a restart ends every session, and no file holds it."""
+    """The logins of browsers. A cookie is a signed random id; its role and its end stay here, so that a logout counts.
+
+    The key is made at each start: a restart ends every session, and no file holds it.
+    """
+
+    # Not Starlette's SessionMiddleware, which signs in the same way: whether its cookie is `secure` is fixed when the
+    # app is made, and behind a proxy with TLS only a request tells.
 
     def __init__(self) -> None:
         """Make a key."""
-        self._key = secrets.token_bytes(32)
+        self._signer = Signer(secrets.token_bytes(32))
+        self._sessions: dict[str, tuple[Role, float]] = {}  # role and end, by id; the oldest first
 
     def issue(self, role: Role) -> str:
-        """Return the value of a cookie for a role."""
-        text = f"{role}.{int(time.time()) + LASTS_S}.{secrets.token_urlsafe(9)}"
-        return f"{text}.{self._signature(text)}"
+        """Begin a session; return the value of its cookie. Where there are too many, the oldest one ends."""
+        now = time.time()
+        self._sessions = {session: kept for session, kept in self._sessions.items() if kept[1] > now}
+        if len(self._sessions) >= MOST_SESSIONS:
+            del self._sessions[next(iter(self._sessions))]
+        session = secrets.token_urlsafe(24)
+        self._sessions[session] = role, now + LASTS_S
+        return self._signer.sign(session).decode()
 
     def role(self, cookie: str) -> Role | None:
-        """Return the role that a cookie gives; None if this process did not issue it, or it has expired."""
-        text, _, signature = cookie.rpartition(".")
-        if not hmac.compare_digest(self._signature(text).encode(), signature.encode("utf-8", "surrogateescape")):
-            return None
-        role, until, _ = text.split(".", 2)
-        return next((known for known in ROLES if known == role), None) if int(until) > time.time() else None
+        """Return the role that a cookie gives; None if its session has ended, or this process did not issue it."""
+        role, end = self._sessions.get(self._id(cookie), (None, 0.0))
+        return role if end > time.time() else None
 
-    def _signature(self, text: str) -> str:
-        made = hmac.new(self._key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).digest()
-        return base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+    def end(self, cookie: str) -> None:
+        """End the session of a cookie, wherever the cookie was copied to."""
+        self._sessions.pop(self._id(cookie), None)
+
+    def _id(self, cookie: str) -> str:
+        try:
+            return self._signer.unsign(cookie).decode()
+        except BadSignature:
+            return ""
 
 
 @dataclass(frozen=True)
@@ -203,32 +218,6 @@ def _login_needed(scope: Scope) -> Response:
 
 login_router = APIRouter(include_in_schema=False)
 
-_PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>kd-sweeps: log in</title>
-<style>
-body { font: 100%/1.5 system-ui, sans-serif; max-width: 24rem; margin: 15vh auto 0; padding: 0 1rem; }
-label, input, button { display: block; width: 100%; box-sizing: border-box; font: inherit; }
-input, button { margin-top: .5rem; padding: .5rem; }
-</style>
-</head>
-<body>
-<h1>kd-sweeps</h1>
-<p role="alert">$message</p>
-<form method="post" action="/login">
-<label for="token">Token</label>
-<input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
-<input name="next" type="hidden" value="$next">
-<button>Log in</button>
-</form>
-</body>
-</html>
-""")
-
 
 @login_router.get("/login")
 async def form(request: Request, next: str = "/") -> Response:
@@ -263,15 +252,18 @@ async def login(
 
 
 @login_router.post("/logout")
-async def logout() -> Response:
-    """Forget the cookie."""
+async def logout(request: Request) -> Response:
+    """End the session, and let the browser forget its cookie."""
+    sessions: Sessions = request.app.state.sessions
+    sessions.end(cookie(request.scope, COOKIE))
     response = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response
 
 
 def _form(message: str, wanted: str, status: int) -> Response:
-    return HTMLResponse(_PAGE.substitute(message=escape(message), next=escape(_within(wanted))), status, POLICY)
+    page = render("login.html", title="kd-sweeps: log in", message=message, next=_within(wanted))
+    return HTMLResponse(page, status, POLICY)
 
 
 def _within(wanted: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated
+from urllib.parse import quote
 
 import sqlalchemy
 from fastapi import Depends, Path, Request
@@ -22,7 +23,7 @@ from sweeps.query.best import Best, best, insight
 from sweeps.query.listing import SweepRow, sweep_row
 from sweeps.query.status import Status, status
 from sweeps.report.answer import badge, headline
-from sweeps.report.document import Badge
+from sweeps.report.document import Badge, Tone
 from sweeps.report.words import display_name
 from sweeps.spec.model import Name as Pattern
 from sweeps.spec.stored import as_it_stands, check_name
@@ -146,6 +147,25 @@ class View:
     def at_work(self) -> int:
         """How many workers have a task and a good lease."""
         return len({worker.worker for worker in self.status.workers if worker.alive})
+
+    @property
+    def path(self) -> str:
+        """Of its page, and of its answers under /api/v1."""
+        return f"/sweeps/{quote(self.name, safe='')}"
+
+    @property
+    def needs_workers(self) -> bool:
+        """Whether work is left that nothing keeps back, and that nobody does."""
+        return self.status.state == "active" and not self.finished and not self.at_work
+
+    @property
+    def activity(self) -> tuple[str, Tone]:
+        """What is going on in a word or two, and its tone."""
+        if self.status.state != "active":
+            return self.status.state, "open"
+        if self.finished:
+            return ("finished, with failures", "bad") if self.status.problems else ("finished", "good")
+        return ("no worker is running", "open") if self.needs_workers else ("running", "good")
 
 
 @dataclass

@@ -191,8 +191,10 @@ def test_a_cookie_gives_a_role_and_only_pages_of_the_service_use_it_to_change(se
 
 def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(service: Service) -> None:
     _, _, value = Browser(service, VIEWER).cookie.partition("=")
+    _, _, operators = Browser(service, OPERATOR).cookie.partition("=")
     for forged in (
-        value.replace("viewer", "operator"),
+        f"{operators.partition('.')[0]}.{value.rpartition('.')[2]}",
+        operators.partition(".")[0],
         value[:-1],
         f"{value}x",
         "",
@@ -202,6 +204,26 @@ def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(service: Serv
         value.rpartition(".")[2],
     ):
         assert service.ask("/api/v1/sweeps", headers={"Cookie": f"kd_sweeps_session={forged}"}).status == 401, forged
+
+
+def test_after_a_logout_a_copy_of_the_cookie_opens_nothing(service: Service) -> None:
+    browser, other = Browser(service, OPERATOR), Browser(service, OPERATOR)
+    assert "operator" not in browser.cookie, "the role stays on the server"
+    elsewhere = browser.headers(Origin="https://evil.example")
+    assert service.ask("/logout", method="POST", headers=elsewhere).status == 403
+    assert service.ask("/api/v1/sweeps", headers=browser.headers()).status == 200
+    out = service.ask("/logout", method="POST", headers=browser.headers(Sec_Fetch_Site="same-origin"))
+    assert (out.status, out.headers["location"]) == (303, "/login")
+    assert "Max-Age=0" in out.headers["set-cookie"]
+    assert service.ask("/api/v1/sweeps", headers=browser.headers()).status == 401
+    assert service.ask("/api/v1/sweeps", headers=other.headers()).status == 200, "another login goes on"
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_behind_a_proxy_with_tls_the_cookie_is_secure(service: Service, scheme: str) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "X-Forwarded-Proto": scheme}
+    reply = service.ask("/login", method="POST", body=f"token={VIEWER}".encode(), headers=headers)
+    assert ("Secure" in reply.headers["set-cookie"]) == (scheme == "https")
 
 
 def test_no_token_and_no_cookie_is_ever_written_down(service: Service) -> None:

@@ -1,4 +1,4 @@
-"""The file of tokens: what is taken, and that no message repeats one."""
+"""The file of tokens: what is taken, and that no message repeats one. Sessions: when they end."""
 
 from pathlib import Path
 
@@ -81,3 +81,19 @@ def test_a_session_ends_and_belongs_to_one_start_of_the_service(monkeypatch: pyt
     now = time.time()
     monkeypatch.setattr("time.time", lambda: now + LASTS_S + 2)
     assert sessions.role(cookie) is None
+
+
+def test_a_session_that_was_ended_is_over_for_every_copy_of_its_cookie_and_for_no_other() -> None:
+    sessions = Sessions()
+    ended, other = sessions.issue("operator"), sessions.issue("viewer")
+    sessions.end(ended)
+    sessions.end(f"{other}x")
+    sessions.end("")
+    assert (sessions.role(ended), sessions.role(other)) == (None, "viewer")
+
+
+def test_of_too_many_sessions_the_oldest_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.contrib.server.auth.MOST_SESSIONS", 3)
+    sessions = Sessions()
+    cookies = [sessions.issue("viewer") for _ in range(5)]
+    assert [sessions.role(cookie) for cookie in cookies] == [None, None, "viewer", "viewer", "viewer"]

@@ -3,11 +3,13 @@
 import re
 from html import unescape
 from itertools import accumulate
+from typing import get_args
 
 import pytest
+from jinja2 import UndefinedError
 
 from sweeps.report import document
-from sweeps.report.html_page import html
+from sweeps.report.html_page import environment, html
 
 SVG = (
     '<?xml version="1.0"?>\n'
@@ -115,3 +117,13 @@ def test_dark_mode_changes_every_colour_and_paper_is_white() -> None:
     assert used == colours
     page = html([], title="t", figures={})
     assert '<meta name="color-scheme" content="light dark">' in page
+
+
+def test_every_type_of_block_has_its_macro() -> None:
+    module = environment().get_template("blocks.html").module
+    assert set(module.macros) == {kind.__name__ for kind in get_args(document.Block)}
+
+
+def test_a_template_that_misses_a_value_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'title' is undefined"):
+        environment().get_template("page.html").render(blocks=[], figures={})
