@@ -210,7 +210,7 @@ def test_a_full_disk_is_one_line_at_once_for_a_person_and_waited_for_by_who_has_
         assert not is_transient(caught.value)
         result = pool.submit(tasks.finish, engine, claim, outcome=outcome, score=0.5)
         with pytest.raises(TimeoutError):
-            result.result(timeout=1)
+            result.result(timeout=0.3)
         room[0] = 1000
         engine.dispose()
         assert result.result(timeout=60)
