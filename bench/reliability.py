@@ -54,11 +54,11 @@ class Freezes:
 
     def __call__(self, living: list[int]) -> float:
         chosen = self._random.sample(living, min(2, len(living)))
-        for pid in chosen:
-            os.kill(pid, signal.SIGSTOP)
-        time.sleep(2.5)
-        for pid in chosen:
-            os.kill(pid, signal.SIGCONT)
+        for number, pause_s in ((signal.SIGSTOP, 2.5), (signal.SIGCONT, 0.0)):
+            for pid in chosen:
+                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                    os.kill(pid, number)
+            time.sleep(pause_s)
         self.injected += len(chosen)
         return 2.0
 

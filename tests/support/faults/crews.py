@@ -1,13 +1,16 @@
 """Crews: ways to start real workers, and to learn which of them have ended. Imports no pytest."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import IO, Any, Protocol
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import IO, Protocol
 
 from tests.support.paths import REPOSITORY, SUPPORT
+from tests.support.present import present
+from tests.support.sweeps.small_sweeps import start_worker
 
 NAME = "storm"
 TASK_S = 0.05  # what one task takes beside the service's own work
@@ -65,37 +68,27 @@ class Nursery:
     """
 
     def __init__(self, url: str, *, name: str = NAME, task_s: float = TASK_S, log: IO[bytes] | None = None) -> None:
-        command = [*program(url, name=name, task_s=task_s), "--nursery"]
-        self._process = subprocess.Popen(
-            command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True
-        )
-        self.ended()  # answered once everything is imported
+        self._start = partial(start_worker, url, name=name, seconds=task_s, log=log.name if log else "")
+        self._living: list[BaseProcess] = []
 
     def start(self) -> int:
         """See `Crew`."""
-        return int(self._ask("start"))
+        self._living.append(self._start())
+        return present(self._living[-1].pid)
 
     def ended(self) -> dict[int, int]:
         """See `Crew`."""
-        return {int(pid): code for pid, code in self._ask("ended").items()}
+        codes = {process: code for process in self._living if (code := process.exitcode) is not None}
+        self._living = [process for process in self._living if process not in codes]
+        return {present(process.pid): code for process, code in codes.items()}
 
     def close(self) -> None:
-        """Leave nobody behind: the nursery kills its workers when its input ends."""
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.close()
-        self._process.wait()
-        self._process.stdout.close()
-
-    def _ask(self, word: str) -> Any:
-        assert self._process.stdin
-        assert self._process.stdout
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        """Leave nobody behind."""
+        for process in self._living:
+            process.kill()
+            process.join()
 
 
 def environment() -> dict[str, str]:
     """The environment of a worker: it finds our packages wherever it is started."""
-    # One thread per worker: numpy's own would also make a fork unsafe.
     return os.environ | {"PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"}

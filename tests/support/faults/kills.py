@@ -1,5 +1,6 @@
 """Kill -9, at random, and what the database says of where it struck. Imports no pytest."""
 
+import contextlib
 import json
 import os
 import random
@@ -45,7 +46,8 @@ class Kills:
 
     def kill(self, pid: int) -> None:
         """Nothing of it can be caught, delayed or cleaned up."""
-        os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+            os.kill(pid, signal.SIGKILL)
 
     def note(self, pid: int, code: int) -> None:
         """For `on_end`: what was this worker doing?"""

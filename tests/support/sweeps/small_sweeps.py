@@ -4,9 +4,9 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy
 
@@ -18,7 +18,7 @@ from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
-from tests.support.sweeps.quadratic_worker import LATE_IMPORTS, quadratic
+from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import made_once
 
 SMALL = override(
@@ -38,7 +38,10 @@ SMALL = override(
 # A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
 # matters for tests that start dozens. It is a process of its own all the same.
 FORK = multiprocessing.get_context("forkserver")
-PRELOADED = [__name__, "storage.studies.studies", "optuna.storages._rdb.models", *LATE_IMPORTS]
+PRELOADED = [  # with what a worker imports only once it needs it
+    __name__, "alembic.command", "numpy.random", "optuna.samplers", "optuna.storages._rdb.models", "psycopg",
+    "sqlalchemy.dialects.sqlite", "storage.studies.studies",
+]  # fmt: skip
 FORK.set_forkserver_preload(PRELOADED)
 
 
@@ -62,21 +65,19 @@ def tasks_of(engine: sqlalchemy.Engine, name: str = "s") -> list[TaskRecord]:
     return queries.task_records(engine, queries.find_sweep(engine, name).id)
 
 
-def start_worker(url: str, *, crash_at: str = "", seconds: float = 0.0, name: str = "s") -> BaseProcess:
-    """A worker process on the sweep, with a runner that takes `seconds` per task."""
-    process = FORK.Process(target=_work, args=(url, name, crash_at, seconds), daemon=True)
+def start_worker(url: str, *, crash_at: str = "", seconds: float = 0.0, name: str = "s", log: str = "") -> BaseProcess:
+    """A worker process on the sweep, with a runner that takes `seconds` per task; log: a file for its stderr."""
+    process = FORK.Process(target=_work, args=(url, name, crash_at, seconds, log), daemon=True)
     process.start()
     return process
 
 
-def _work(url: str, name: str, crash_at: str, seconds: float) -> None:
+def _work(url: str, name: str, crash_at: str, seconds: float, log: str) -> None:
+    if log:
+        os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     if crash_at:
         os.environ[VARIABLE] = crash_at
-
-    def run(claim: Any, params: Any, on_step: Any) -> Any:
-        return quadratic(claim, params, on_step, seconds=seconds)
-
-    raise SystemExit(run_worker(resolve(url), name, run=run))
+    raise SystemExit(run_worker(resolve(url), name, run=partial(quadratic, seconds=seconds)))
 
 
 def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:

@@ -148,9 +148,8 @@ def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engin
 
 HOLDER = """
     import sqlite3, sys, time
-    from storage.url import resolve
 
-    connection = sqlite3.connect(resolve().database, isolation_level=None, timeout=30)
+    connection = sqlite3.connect(sys.argv[3], isolation_level=None, timeout=30)
     if sys.argv[1] == "everything":
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     connection.execute("BEGIN EXCLUSIVE")
@@ -182,7 +181,7 @@ def test_a_file_that_another_process_keeps_locked_is_waited_for(
         claim = claimed(engine, sweep)
         if what == "everything":
             engine.dispose()  # nobody can lock out readers while anybody is connected
-        with running(HOLDER, engine, what, str(seconds)) as holder:
+        with running(HOLDER, engine, what, str(seconds), str(engine.url.database)) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "locked\n"
             started = time.monotonic()
@@ -210,7 +209,7 @@ def test_a_full_disk_is_one_line_at_once_for_a_person_and_waited_for_by_who_has_
         assert not is_transient(caught.value)
         result = pool.submit(tasks.finish, engine, claim, outcome=outcome, score=0.5)
         with pytest.raises(TimeoutError):
-            result.result(timeout=1)
+            result.result(timeout=0.3)
         room[0] = 1000
         engine.dispose()
         assert result.result(timeout=60)

@@ -56,10 +56,11 @@ def test_findings_take_four_statements_and_those_of_rows_in_memory_are_the_same(
 
 
 def lapse_all(url: sqlalchemy.URL) -> None:
-    """Let whoever worked on the sweep be gone."""
+    """Let whoever worked on the sweep be gone, and the next worker see it at once."""
     engine = open_engine(url)
     with engine.begin() as connection:
         connection.exec_driver_sql("UPDATE attempts SET lease_until = 0")
+        connection.exec_driver_sql("UPDATE sweeps SET repaired_at = NULL")
     engine.dispose()
 
 

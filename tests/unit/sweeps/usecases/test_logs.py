@@ -1,8 +1,6 @@
 """Logs: the ends of the files that workers left here, and what was stored of a task's attempts, from any machine."""
 
 import json
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.storage_sweeps import claimed
 
 pytestmark = pytest.mark.usefixtures("in_memory")
 
@@ -89,30 +88,19 @@ def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
     ]
 
 
-def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path) -> None:
+def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.usecases.logs.POLL_S", 0.01)
     url = created(f"sqlite:///{tmp_path}/a.db")
     engine = open_engine(url)
-    sweep = queries.find_sweep(engine, "s").id
-    claim = tasks.claim(engine, sweep, worker="w", host="far", pid=1, lease_s=600)
-    assert claim is not None
-    lines: list[str] = []
-
-    def read() -> None:
-        for line in follow(url, "s", claim.key):
-            lines.append(line)
-
-    reader = threading.Thread(target=read)
+    claim = claimed(engine, queries.find_sweep(engine, "s").id)
     assert tasks.renew(engine, claim, 600, log="one\ntwo")
-    reader.start()
-    time.sleep(1.2)
-    assert lines[1:] == ["one", "two"]
+    lines = follow(url, "s", claim.key)
+    assert [next(lines) for _ in range(3)] == [f"==> {claim.key} attempt 1: running, worker w on h", "one", "two"]
     assert tasks.renew(engine, claim, 600, log="two\nthree")  # its first line was dropped
-    time.sleep(1.2)
+    assert next(lines) == "three"
     assert tasks.fail(engine, claim, error_class="error", reason="boom", cap=1, trace=None, log="three\nfour")
-    reader.join(10)
     engine.dispose()
-    assert lines[0] == f"==> {claim.key} attempt 1: running, worker w on far"
-    assert lines[1:] == ["one", "two", "three", "four", "reason: boom"]
+    assert list(lines) == ["four", "reason: boom"]
 
 
 @pytest.mark.parametrize(

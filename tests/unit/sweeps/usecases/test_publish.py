@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import optuna_dashboard
 import pytest
-from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
 
 from storage.records import queries
 from storage.studies.ownership import Owner, owner_of
@@ -45,8 +43,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) -> None:
-    study = optuna.load_study(study_name="s", storage=url)
-    note = optuna_dashboard.get_note(study)
+    from optuna_dashboard import get_note  # here: it takes a second
+
+    note = get_note(optuna.load_study(study_name="s", storage=url))
     found = analysed(resolve(url))
     assert headline(found) in note
     ids = _ids(url)
@@ -55,6 +54,8 @@ def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) ->
 
 
 def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
+    from optuna_dashboard._custom_plot_data import get_plotly_graph_objects
+
     plotly_io = pytest.importorskip("plotly.io")
     plots = get_plotly_graph_objects(_published(url))
     assert list(plots) == ["answer-0"], "the key figure alone"

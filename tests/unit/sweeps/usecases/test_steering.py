@@ -30,7 +30,8 @@ from sweeps.workers.runner import Outcome
 from tests.support.sweeps.archived_sweeps import lived, records
 from tests.support.sweeps.planted_sweeps import violations, work, worked
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.storage_sweeps import lapse
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 OnStep = Callable[[], None]
@@ -249,9 +250,10 @@ def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here
 
 def test_reap_frees_the_task_of_a_dead_worker_and_completes_its_trial(tmp_path: Path) -> None:
     url = lived(f"sqlite:///{tmp_path}/s.db", stop_at="search#2")
-    lapsed: list[Any] = []
-    wait_until(lambda: bool(lapsed.extend(steering.reap_now(url, "s")[0]) or lapsed), "the lease lapses")
-    assert [(key, attempt) for key, attempt, _ in lapsed] == [("search#2", 1)]
+    engine = open_engine(url)
+    lapse(engine, records(url)["search#2"])
+    engine.dispose()
+    assert [(key, attempt) for key, attempt, _ in steering.reap_now(url, "s")[0]] == [("search#2", 1)]
     assert {task.state for task in records(url).values()} == {"done", "waiting"}
     assert violations(url) == []
     study = optuna.load_study(study_name="s", storage=plain(url))

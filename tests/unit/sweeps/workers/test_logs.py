@@ -35,35 +35,30 @@ from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created, tasks_of
 
 TEXT = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} I ")
-
-
 SCRIPT = """
 import logging, os, sys
 from pathlib import Path
 from sweeps.workers.logs import about, worker_log
 
 log = logging.getLogger("sweeps.workers.test_logs")
-with worker_log(Path(sys.argv[1]) if len(sys.argv) > 1 else None):
-    log.info("before")
-    with about("search#3", 2):
-        log.info("two\\nlines of %s", "text")
-        try:
-            raise ValueError("no luck")
-        except ValueError as error:
-            log.error("search#3 attempt 2 failed", exc_info=error)
-    os.write(2, b"noise of a library\\n")
+for path in (Path(sys.argv[1]), None):
+    with worker_log(path):
+        log.info("before")
+        with about("search#3", 2):
+            log.info("two\\nlines of %s", "text")
+            try:
+                raise ValueError("no luck")
+            except ValueError as error:
+                log.error("search#3 attempt 2 failed", exc_info=error)
+        os.write(2, b"noise of a library\\n")
 """
 
 
-def _logged(*arguments: str) -> str:
-    """What a process that logs shows on its stderr."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, check=True)
-    return done.stderr
-
-
-def test_the_file_holds_one_object_per_message_and_the_terminal_shows_text(tmp_path: Path) -> None:
+def test_the_file_holds_one_object_per_message_and_the_terminal_shows_text_or_without_a_file_the_same_objects(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "logs" / "w.log"
-    shown = _logged(str(path))
+    done = subprocess.run([sys.executable, "-c", SCRIPT, str(path)], stderr=subprocess.PIPE, text=True, check=True)
     first, second, third, noise = path.read_text().splitlines()
     assert "task" not in json.loads(first)
     values = json.loads(second)
@@ -75,12 +70,9 @@ def test_the_file_holds_one_object_per_message_and_the_terminal_shows_text(tmp_p
     assert all(line.ours for line in read)
     assert TEXT.match(read[1].text)
     assert read[2].text.splitlines()[-1] == "ValueError: no luck"
-    texts = [line.text for line in read]
-    assert shown == "\n".join(texts) + "\n", "what the terminal shows is what `logs` makes of the file"
-
-
-def test_a_launched_worker_writes_the_same_objects_to_its_output() -> None:
-    *lines, noise = _logged().splitlines()
+    shown = "".join(f"{line.text}\n" for line in read)
+    assert done.stderr.startswith(shown), "what the terminal shows is what `logs` makes of the file"
+    *lines, noise = done.stderr.removeprefix(shown).splitlines()
     messages = [json.loads(line)["message"] for line in lines]
     assert messages == ["before", "two\nlines of text", "search#3 attempt 2 failed"]
     assert noise == "noise of a library"
