@@ -56,15 +56,12 @@ class Run:
 
 @dataclass(frozen=True)
 class Exported:
-    """How many runs were written, how many were there already, and what to type to see them."""
-
     written: int
     there: int
     see: str
 
 
 def check_tracker(name: str) -> None:
-    """Raise SpecError for a tracker that we do not know."""
     if name not in TRACKERS:
         raise SpecError(f"--to: got {name!r}; allowed: {', '.join(TRACKERS)}")
 
@@ -73,9 +70,6 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     """Return the finished trainings in the order of the plan.
 
     The test accuracies of a dataset are left out until its look at the test is complete, as everywhere.
-
-    Raises:
-        NoResultsYet: none has finished.
     """
     hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
     # Of the whole sweep: None before every task has ended.
@@ -137,7 +131,6 @@ def _tags(done: DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
 
 
 def load_mlflow() -> Any:
-    """Return the library; raise SweepError where it is not installed, with what to type."""
     os.environ.update(_QUIET_MLFLOW)
     try:
         return importlib.import_module("mlflow")
@@ -149,13 +142,6 @@ def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], 
     """Write the runs into the experiment of that name; a run that is there gets what it lacks, and nothing twice.
 
     So a sweep is exported again when more of it has finished, and an export that was interrupted is completed.
-
-    Args:
-        mlflow: the library.
-        folder: is there; may hold other experiments.
-
-    Raises:
-        SweepError: MLflow cannot use the file, or the experiment there is of another spec.
     """
     uri = f"sqlite:///{(folder / FILE).absolute()}"
     try:
@@ -170,7 +156,6 @@ def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], 
 
 
 def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
-    """Return the id of the experiment, which is made if it is missing."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         place = (folder.absolute() / "artifacts" / name).as_uri()  # else under the folder where this was typed
@@ -187,7 +172,6 @@ def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
 
 
 def _there(client: Any, experiment: str) -> Mapping[str, Any]:
-    """Return the runs of an experiment by the task that they are of."""
     by_task: dict[str, Any] = {}
     token = None
     while True:
@@ -226,7 +210,6 @@ def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
 
 
 def load_wandb() -> Any:
-    """Return the library; raise SweepError where it is not installed, with what to type."""
     os.environ.update(_QUIET_WANDB)
     try:
         return importlib.import_module("wandb")
@@ -238,13 +221,6 @@ def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exp
     """Write the runs as folders of the project of that name. A run whose folder is there is left as it is.
 
     Each is made beside the others first: an export that is killed leaves whole runs only.
-
-    Args:
-        wandb: the library.
-        folder: is there; the runs are in its folder "wandb".
-
-    Raises:
-        SweepError: wandb cannot write there.
     """
     kept = folder / FOLDER
     kept.mkdir(exist_ok=True)
@@ -279,7 +255,6 @@ def run_id(run: Run) -> str:
 
 
 def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
-    """Write a run; return its folder."""
     settings = wandb.Settings(
         mode="offline",
         console="off",
@@ -310,17 +285,9 @@ def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
 
 
 def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, folder: Path) -> Exported:
-    """Write every finished training of a sweep as a run. Reads the database only.
+    """Write every finished training of a sweep as a run. Reads the database only; what is in the folder stays.
 
-    Args:
-        tracker: "mlflow" or "wandb".
-        folder: made if it is missing; what is in it stays.
-
-    Raises:
-        SpecError: another tracker, or a folder that cannot be.
-        SweepError: its library is not installed here, or cannot write there.
-        NoResultsYet: nothing has finished.
-        storage.errors.RecordBroken: what is stored is damaged.
+    Raises NoResultsYet before one has finished, SweepError where the library is missing or cannot write there.
     """
     check_tracker(tracker)
     finished = runs(read(engine, sweep))

@@ -31,7 +31,7 @@ _PLAIN = {"loss": "kd"}  # trained with the loss kd in any case: parameters of a
 
 
 def _fixed(key: str, label: str, method: str = "", *, settings: Mapping[str, str] = {}, **more: object) -> Arm:
-    """Return an arm at one point of FIXED_POINTS, with the spec's own values of whatever else is searched."""
+    """An arm at one point of FIXED_POINTS, with the spec's own values of whatever else is searched."""
 
     def point(context: Context) -> Point:
         return Point.of(FIXED_POINTS[key].as_dict() | untuned(context.spec, context.role))
@@ -53,7 +53,6 @@ def _scaled(context: Context) -> Point:
 
 
 def _as_best(context: Context) -> Point:
-    """Return labels alone, trained as best is."""
     return Point.of(LABELS_ONLY.as_dict() | untuned(context.spec, context.role) | of_training(_best(context)))
 
 
@@ -163,10 +162,7 @@ TARGET_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("target"))
 def trained_with(values: Mapping[str, Any], arm: str | None) -> dict[str, Any]:
     """Return those values of a point that a student was trained with: an arm with plain kd has none of another loss.
 
-    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`.
-
-    Args:
-        arm: of transfer; None in the searches.
+    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`. arm: None in the searches.
     """
     if arm is None or "loss" not in ARMS[arm].settings:
         return dict(values)

@@ -13,12 +13,10 @@ SEARCH_SD = {("cifar10", "keras-student"): (0.1, 0.69, "bench/results/answer.md"
 
 
 def summary(spec: KdSpec) -> dict[str, str]:
-    """Return the data and the models, a line each."""
     return {"data": " -> ".join(_images(spec.role(role)) for role in spec.roles), "models": _models(spec)}
 
 
 def details(spec: KdSpec) -> list[str]:
-    """Return every dataset with what is trained on it, and how."""
     return [
         *(_described(name, spec.role(name)) for name in spec.roles),
         f"training Adam {spec.training.learning_rate:g} ({spec.training.schedule}), batch {spec.training.batch_size}",
@@ -27,7 +25,6 @@ def details(spec: KdSpec) -> list[str]:
 
 
 def seed_sd(spec: KdSpec, *, searches: bool) -> tuple[float, float, str] | None:
-    """Return the sd between seeds, or searches, as far as it was measured."""
     known, part = SEARCH_SD if searches else PAIRED_SD, spec.role("target")
     return known.get((part.dataset, part.student))
 

@@ -18,7 +18,6 @@ from sweeps.plan.plan import expected_core_seconds, on_two_cores
 
 
 def locations(data_dir: Path | None) -> list[dict[str, Any]]:
-    """Return one row per dataset that has a name."""
     here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
     return [
         {"dataset": name, "available": "yes" if location.available else "no", "where": describe(location)}
@@ -27,7 +26,6 @@ def locations(data_dir: Path | None) -> list[dict[str, Any]]:
 
 
 def describe(location: sources.Location) -> str:
-    """Return where a dataset is, or where it would come from and how large that is."""
     if location.available:
         if location.path is None:
             return f"made from {location.source}'s samples, no download"
@@ -38,7 +36,7 @@ def describe(location: sources.Location) -> str:
 
 
 def fetch(name: str, *, data_dir: Path | None) -> Path:
-    """Fetch a dataset if it is not on this machine, with a bar on stderr. Returns its file."""
+    """Fetch a dataset if it is not on this machine, with a bar on stderr; return its file."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
@@ -51,7 +49,7 @@ def fetch(name: str, *, data_dir: Path | None) -> Path:
 
 
 def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -> KdSpec:
-    """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
+    """Fetch the data of a spec; return it, or the same on digits -> digits-rgb where the data is unavailable."""
     names = [spec.role(role).dataset for role in spec.roles]
     public = [name for name in names if not is_own(name)]
     missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
@@ -89,7 +87,6 @@ def _first_line(missing: list[sources.Location]) -> str:
 
 
 def without_download(spec: KdSpec, note: str) -> KdSpec:
-    """Return the spec on the digits, with a note that says why."""
     return spec.model_copy(update={**WITHOUT_DOWNLOAD, "note": note})
 
 

@@ -20,7 +20,6 @@ def evens(pictures: Pictures) -> tuple[BreakEven, ...]:
 
 
 def draw(evens: Sequence[BreakEven]) -> Figure:
-    """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
     figure, grid = panels([display_name(even.dataset) for even in evens], height=3.8)
     for axes, even in zip(grid, evens, strict=True):
         seconds, accuracies = zip(*even.curve, strict=True)

@@ -39,8 +39,7 @@ _RETURNED: dict[tuple[str, str], datasets.Contents] = {}
 def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
     """Return what is in a dataset; a user's function is called once, in a child process: it may do anything.
 
-    Raises:
-        kd.errors.DataError: it is missing or no dataset.
+    Raises kd.errors.DataError where it is missing or no dataset.
     """
     if not datasets.is_own(part.dataset) or kind_of(part.dataset) != "function":
         return datasets.contents(part.dataset, data_dir, part.size)
@@ -69,22 +68,13 @@ def _returned(part: DatasetSpec) -> datasets.Contents:
 
 
 def with_images(spec: KdSpec, data_dir: Path | None) -> KdSpec:
-    """Return the spec with the number of training images filled in where it says all of them.
-
-    Raises:
-        SpecError: fewer than a batch.
-        kd.errors.DataError: a dataset is missing or no dataset.
-    """
+    """Return the spec with the number of training images filled in where it says all of them."""
     left_out = [role for role in spec.roles if not spec.role(role).images]
     return override(spec, {f"{role}.images": contents(spec.role(role), data_dir).training_images for role in left_out})
 
 
 def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[str, Any]:
-    """Return what a spec keeps of a dataset, as changes of it.
-
-    Raises:
-        SpecError: the dataset is too small, or other than the spec says.
-    """
+    """Return what a spec keeps of a dataset, as changes of it."""
     if part.images > data.training_images:
         raise SpecError(
             f"{role}.images: got {part.images}; {part.dataset} has {data.training_images} training images "
@@ -108,11 +98,7 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
 def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
     """Return the spec with its datasets and models checked, and the hash of each dataset and file of code filled in.
 
-    Each dataset that has no published hash is read once.
-
-    Raises:
-        SpecError: a dataset is too small or other than the spec says, or a model has no such name.
-        kd.errors.DataError: a dataset cannot be read.
+    Raises SpecError with the key that is wrong, kd.errors.DataError where a dataset cannot be read.
     """
     spec = with_images(spec, data_dir)
     changes: dict[str, Any] = {}
@@ -128,7 +114,7 @@ def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
 
 
 def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[str, str]:
-    """Return what is frozen of a teacher: where its logits are, and their hash, if they are a file."""
+    """Return what is frozen of a teacher that is a file: where its logits are, and their hash."""
     name = role.teacher
     if not name.startswith(("pretrained:", "baseline:", PREFIX)):
         _check_model(f"{key}.teacher", name)
@@ -173,9 +159,6 @@ def check_names(spec: KdSpec) -> None:
     """Check that no two datasets are called the same, nor one like a public one, and that no two hold the same images.
 
     A report could not tell the former apart, and between the latter nothing is transferred.
-
-    Raises:
-        SpecError: they are.
     """
     called: dict[str, str] = {}
     for role in spec.roles:
@@ -198,7 +181,6 @@ def check_names(spec: KdSpec) -> None:
 
 
 def data_lines(spec: KdSpec, data_dir: Path | None) -> list[str]:
-    """Return what was found in each own dataset of a spec: images, shape and classes, and what was changed."""
     lines = []
     for role in spec.roles:
         part = spec.role(role)
@@ -223,13 +205,6 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
     """Return what a spec keeps of its loss, as changes of it: the parameters of a user's own, and that T is not used.
 
     A loss without T is searched over alpha alone: the range of T becomes [1, 1] where the spec asks for none.
-
-    Args:
-        classes: of the source.
-
-    Raises:
-        SpecError: a user's own loss cannot be imported, called or trained with, or lacks a parameter; or a range of T
-            is asked for that the loss does not use; one line.
     """
     name = spec.training.distillation
     for parameter in spec.search.space:
@@ -280,13 +255,6 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
     """Build each model of a spec that is its user's own code once, in a child process: it may do anything.
 
     Only a spec that names one takes this time, some seconds each. Names that cannot be one are left to `create`.
-
-    Args:
-        data_dir: folder that may hold mnist.npz and other files.
-
-    Raises:
-        SpecError: one line with the key, the name, and what is wrong with the model.
-        kd.errors.DataError: the dataset, whose images it is built for, cannot be read.
     """
     jobs: dict[tuple[str, tuple[int, int, int], int], str] = {}
     for key, name, part in _users(spec):
@@ -348,7 +316,6 @@ def _code(name: str) -> Need:
 
 
 def _networks(spec: KdSpec) -> list[str]:
-    """Return the pretrained networks among the comparison methods and the teachers."""
     methods = [method for role in spec.roles for method in spec.baselines_on(role)]
     for role in spec.roles:
         try:
@@ -359,6 +326,5 @@ def _networks(spec: KdSpec) -> list[str]:
 
 
 def has_weights(method: str) -> bool:
-    """Return whether a comparison method is a pretrained network whose weights are on this machine."""
     network = APPLICATIONS.get(method.removesuffix(TUNED))
     return network is not None and find_weights(network.weights_file, network.weights_package) is not None

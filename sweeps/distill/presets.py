@@ -106,7 +106,6 @@ WITHOUT_DOWNLOAD = {
 
 
 def preset(name: str) -> KdSpec:
-    """Return the preset of that name; SpecError lists those that exist."""
     if name in PRESETS:
         return PRESETS[name]
     near = get_close_matches(name, PRESETS, n=1)
@@ -118,13 +117,7 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
     """Put a spec on other datasets. Datasets that it or a preset knows bring their settings along.
 
     So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
-    the settings of the role that it takes over, a further target those of the first.
-
-    Args:
-        alone: without a target; `targets` are not read.
-
-    Raises:
-        SpecError: a dataset twice, or more targets than there are roles for.
+    the settings of the role that it takes over, a further target those of the first. alone: without a target.
     """
     from kd.data.datasets import is_own  # here: NumPy takes a while to import, and most commands need none
 
@@ -148,11 +141,7 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
 
 
 def requested(request: "SpecRequest") -> KdSpec:
-    """Return the spec that the options of `run` and `create` make, its changes aside.
-
-    Raises:
-        SpecError: they make none.
-    """
+    """Return the spec that the options of `run` and `create` make, its changes aside."""
     dataset, changes = request.dataset, request.changes
     if dataset and (request.source or request.targets):
         other = "--source" if request.source else "--target"

@@ -35,7 +35,6 @@ _COLUMNS = columns(
 
 
 def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
-    """Return a cost table for each dataset and the advice; nothing before the models were measured."""
     measured = [(row, row.measured) for row in findings.rows if row.measured is not None]
     if not measured:
         return []
@@ -77,12 +76,10 @@ def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
 
 
 def read_evens(own: Mapping[str, Any]) -> tuple[BreakEven, ...]:
-    """Return AutoKeras against the sweep, as `sweeps.distill.cost.break_evens` found it; own: of the findings."""
     return _EVENS.validate_python(own.get("break_evens", ()))
 
 
 def break_even_sentence(even: BreakEven) -> str:
-    """Return the break-even of AutoKeras with the sweep in one sentence."""
     first, last = even.curve[0][0], even.curve[-1][0]
     parts = []
     for multiple, value in zip(MULTIPLES, even.at, strict=True):
@@ -245,7 +242,6 @@ def _references(spec: KdSpec) -> str:
 
 
 def _listed(spec: KdSpec, describe: Callable[[DatasetSpec], str]) -> str:
-    """Return what each dataset has, once where it is the same for all."""
     parts = [spec.role(role) for role in spec.roles]
     if len({describe(part) for part in parts}) == 1:
         return describe(parts[0])
@@ -257,27 +253,20 @@ def _role(role: str, spec: KdSpec) -> str:
 
 
 class KdReport(ReportParts):
-    """See `sweeps.trainers.protocol.ReportParts`."""
-
     @property
     def figures(self) -> Sequence[Any]:  # type: ignore[override]
-        """The break-even with AutoKeras."""
         from sweeps.distill.figures import FIGURES
 
         return FIGURES
 
     def methods(self, spec: KdSpec) -> Sequence[str]:
-        """Data and training."""
         return _data(spec), _training(spec)
 
     def references(self, spec: KdSpec) -> str:
-        """The comparison methods, with the limits of AutoKeras."""
         return _references(spec)
 
     def notes(self, spec: KdSpec) -> Sequence[str]:
-        """The loss."""
         return (f"loss: `{formula(spec.training.distillation)}`; alpha weighs the labels",)
 
     def cost(self, findings: Findings, figures: Iterable[Block]) -> Sequence[Block]:
-        """A table for each dataset and the advice."""
         return section(findings, figures)

@@ -58,11 +58,6 @@ class KdTrainer:
     _latest: "StudentTrainer | None" = None
 
     def check(self) -> None:
-        """Check that data here are those that the spec froze.
-
-        Raises:
-            SweepError, kd.errors.KdError: they are not, or are missing; one line.
-        """
         for role in self.spec.roles:
             part = self.spec.role(role)
             wanted, actual = part.content_hash, self.dataset(role).content_hash
@@ -73,7 +68,6 @@ class KdTrainer:
                 )
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        """Train a teacher or a student, fit a comparison method, or measure every model that was kept."""
         if run.kind == "prepare":
             return self._teach(run, progress)
         if run.kind == "reference":
@@ -83,7 +77,6 @@ class KdTrainer:
         return self._refit(run, progress) if run.arm == AUTOKERAS else self._distill(run, progress)
 
     def test(self, run: Run, progress: Progress) -> float:
-        """Return the accuracy on the test images of the student that was trained last."""
         assert self._latest is not None
         return self._latest.accuracy(self._test_images(run.role))
 
@@ -170,11 +163,7 @@ class KdTrainer:
         return int(self.artifacts.once(f"same-cost.{role}", make)["epochs"])
 
     def _refit(self, run: Run, progress: Progress) -> Trained:
-        """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
-
-        Raises:
-            Unavailable: AutoKeras found none.
-        """
+        """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search."""
         assert run.point is not None
         fits = self.artifacts.finished("reference", role=run.role, method=AUTOKERAS)
         if not fits:
@@ -244,7 +233,6 @@ class KdTrainer:
         return self._teachers[role, prepared]
 
     def dataset(self, role: str) -> Dataset:
-        """Return the training and validation images of a role."""
         if role not in self._datasets:
             part = self.spec.role(role)
             loaded = load(part.dataset, train_images=part.images, size=part.size)
@@ -252,7 +240,6 @@ class KdTrainer:
         return self._datasets[role]
 
     def _test_images(self, role: str) -> Split:
-        """Return the test images of a role."""
         if role not in self._tests:
             part = self.spec.role(role)
             self._tests[role] = load_test(part.dataset, size=part.size)
@@ -269,11 +256,7 @@ class KdTrainer:
         return self._trainers[name]
 
     def found_network(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
-        """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once.
-
-        Args:
-            model: gives the bytes of the file.
-        """
+        """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once."""
         name = f"{role}.found"
         if name not in self._trainers:
             folder = tempfile.mkdtemp(prefix="kd-sweeps-")
@@ -315,10 +298,7 @@ class KdTrainer:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSettings:
-    """How one student is trained, as its point and its arm say.
-
-    loss: its name. epochs, learning_rate: None where they are those of the spec.
-    """
+    """How one student is trained. loss: its name. epochs, learning_rate: None where they are those of the spec."""
 
     loss: str
     distill: DistillConfig
@@ -328,11 +308,7 @@ class StudentSettings:
 
 
 def settings_of(training: Training, point: Point, arm: str | None) -> StudentSettings:
-    """Return the settings of the student at a point.
-
-    Args:
-        arm: of transfer; None in the searches. Some arms are trained with the loss kd in any case.
-    """
+    """Return the settings of the student at a point. arm: None in the searches; some have the loss kd in any case."""
     more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
     plain = arm is not None and "loss" in ARMS[arm].settings
     own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINING_PARAMS}
@@ -353,11 +329,7 @@ def views_of(role: DatasetSpec) -> int:
 def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
     """Return the logits that an arm learns from: the teacher's, or what a control puts in their place.
 
-    Args:
-        arm: None outside transfer.
-        logits: of the teacher, (images, classes) or (views, images, classes).
-        labels: (images,).
-        seed: of the shuffle.
+    logits: (images, classes) or (views, images, classes). labels: (images,). seed: of the shuffle.
     """
     if arm == "class-mean":
         return logits_file.class_mean(logits, labels)
@@ -367,11 +339,7 @@ def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *,
 
 
 def builder_of(run: Run, role: DatasetSpec) -> str:
-    """Return the user's function that built the model that a run kept; "" if none did.
-
-    Args:
-        role: what the spec says of the dataset that it was trained on.
-    """
+    """Return the user's function that built the model that a run kept; "" if none did."""
     if run.kind == "prepare":
         return parse_teacher(role.teacher).builder
     return role.student if run.kind == "train" and is_code(role.student) else ""

@@ -47,7 +47,6 @@ def known(name: str) -> Loss | None:
 
 
 def defaults(loss: str) -> dict[str, float]:
-    """Return the default of each own parameter of a loss of this package; empty for a user's own."""
     description = known(loss)
     return {} if description is None else {parameter.name: parameter.default for parameter in description.parameters}
 
@@ -61,7 +60,6 @@ class Bounds:
     whole: bool = False
 
     def __str__(self) -> str:
-        """Format it as an error message shows it."""
         kind = "whole numbers" if self.whole else "numbers"
         return f"two {kind} [low, high] with {self.low:g} < low <= high <= {self.high:g}"
 
@@ -139,8 +137,6 @@ ExtraSpace = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidat
 
 
 def ends_within(low: float, high: float, above: bool) -> AfterValidator:
-    """Check a range [low, high]."""
-
     def check(value: tuple[float, float]) -> tuple[float, float]:
         ok = all(map(math.isfinite, value)) and value[0] <= value[1] <= high
         if not ok or value[0] < low or (above and value[0] == low):
@@ -174,7 +170,6 @@ def untuned(spec: "KdSpec", role: str) -> dict[str, Number]:
 
 
 def of_paper(spec: "KdSpec", role: str) -> Point:
-    """Return the point of the paper of the spec's loss, which is one of this package."""
     loss = known(spec.training.distillation)
     assert loss is not None
     own = {name: value for name, value in defaults(loss.name).items() if name in spec.search.space}

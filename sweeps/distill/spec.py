@@ -105,12 +105,10 @@ class Baselines(tables.SpecModel):
     )
 
     def on(self, role: str) -> tuple[str, ...]:
-        """Return the methods that run on the dataset of a role."""
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
 
 
 def of_distillation(spec: Spec) -> "KdSpec":
-    """Return the spec as one of a distillation; raise a SpecError where it is of another trainer."""
     if not isinstance(spec, KdSpec):
         raise SpecError(f"this is for sweeps of the trainer kd; this one has {spec.trainer.kind}")
     return spec
@@ -123,7 +121,6 @@ def formula(name: str) -> str:
 
 
 def check_loss(name: str) -> str:
-    """Return the name of a loss; raise ValueError if there is none of that name."""
     if not is_users(name) and name not in LOSSES:
         hint = tables.meant(name, LOSSES)
         raise ValueError(f"{hint}{', '.join(LOSSES)}, or your own as package.module:function or ./file.py:function")
@@ -131,11 +128,7 @@ def check_loss(name: str) -> str:
 
 
 def check_parameters(loss: str, key: str, names: list[str]) -> None:
-    """Check that a loss of this package has the parameters of those names; of a user's own, `create` checks them.
-
-    Raises:
-        ValueError: it has not.
-    """
+    """Check that a loss of this package has the parameters of those names; of a user's own, `create` checks them."""
     description = known(loss)
     if description is None:
         return
@@ -167,7 +160,6 @@ class Training(tables.SpecModel):
     teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
 
     def rate(self) -> str:
-        """Return the students' learning rate and its schedule in words."""
         if self.schedule == "cosine":
             return f"learning rate {self.learning_rate:g} with cosine decay to 0"
         constant = f"constant learning rate {self.learning_rate:g}"
@@ -250,7 +242,6 @@ class KdSpec(Spec):
         return self
 
     def role(self, name: str) -> DatasetSpec:
-        """The dataset of a role of `roles`, and what is trained on it."""
         part: DatasetSpec = getattr(self, name)
         return part
 

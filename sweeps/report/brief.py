@@ -18,12 +18,7 @@ _PROGRAM = re.compile(rf"(?<![\w./-]){re.escape(PORTABLE.program)}(?= [a-z]+ )")
 
 
 def brief(findings: Findings, *, columns: int, page: str = "") -> str:
-    """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break.
-
-    Args:
-        columns: of the terminal.
-        page: path of the written report; empty: says how to write one.
-    """
+    """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break."""
     width = max(_NARROWEST, min(columns, WIDTH))
     advice = answer.advice(findings)
     lines = [*_wrapped(answer.question(findings), width), ""]
@@ -75,11 +70,6 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def compared_brief(comparison: Compared, *, columns: int) -> str:
-    """Return the lines; none is longer than the terminal or than WIDTH, but for a name that cannot break.
-
-    Args:
-        columns: of the terminal.
-    """
     width = max(_NARROWEST, min(columns, WIDTH))
     texts = [*_sweeps(comparison), ""]
     words = compared_with(comparison.sweeps)

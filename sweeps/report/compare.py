@@ -28,17 +28,14 @@ _NOT_TRAINED = "measure"  # the one stage whose tasks train nothing
 
 
 def text(comparison: Compared) -> str:
-    """Return the comparison without its figure, as Markdown."""
     return markdown.text(page(comparison))
 
 
 def title(comparison: Compared) -> str:
-    """Return the title of the page."""
     return f"{', '.join(comparison.names)} compared"
 
 
 def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
-    """Return the whole page."""
     return [
         Paragraph(f"Sweeps beside each other: {', '.join(comparison.names)}.", small=True),
         Heading(headline(comparison), level=1),
@@ -52,7 +49,6 @@ def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
 
 
 def overview(comparison: Compared) -> Table:
-    """Return what each sweep is and what it cost; those without a result are there, too."""
     heads = (*columns("sweep", "direction", "best point", "tasks done", "cost", text=3), Column("status"))
     known = {cost.sweep: (findings, cost) for findings, cost in zip(comparison.sweeps, comparison.costs, strict=True)}
     return table(heads, [_overview(name, known.get(name)) for name in comparison.names])
@@ -82,7 +78,6 @@ def work(cost: Cost) -> str:
 
 
 def by_dataset(comparison: Compared) -> list[Block]:
-    """Return a table for each dataset, with a line for each sweep that has it."""
     blocks: list[Block] = []
     without, default = compared_with(comparison.sweeps)
     heads = columns(
@@ -103,7 +98,6 @@ def _cells(standing: Standing) -> list[str]:
 
 
 def points_text(value: Number) -> str:
-    """Return accuracy points with their interval, or why there are none."""
     return value.value if isinstance(value, Absent) else interval(value)
 
 
@@ -113,14 +107,12 @@ def _pair(pair: Pair) -> list[str]:
 
 
 def p_value(value: float | None) -> str:
-    """Return a p value with two digits; nothing where there is none."""
     if value is None:
         return ""
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def differing(comparison: Compared) -> Table:
-    """Return the keys in which the specs differ, with a column for each sweep."""
     heads: Sequence[Column] = [Column(title) for title in ("key", *(findings.name for findings in comparison.sweeps))]
     return table(heads, [(f"`{item.key}`", *map(_value, item.values)) for item in comparison.differing])
 
@@ -134,7 +126,6 @@ def _value(value: Any) -> str:
 
 
 def headline(comparison: Compared) -> str:
-    """Return which students are told apart; or why none can be, or none is."""
     if not comparison.pairs:
         if comparison.pending:
             return f"Not yet: nothing of {' and '.join(comparison.pending)} has finished."
@@ -165,7 +156,6 @@ def _reasons(pairs: Sequence[Pair]) -> str:
 
 
 def _untested(pair: Pair) -> str:
-    """Return why there is no test of a difference that is shown."""
     if pair.difference is not None and pair.difference.is_same_point:
         return "their trainings are the same"
     return "one shared seed is no test"
@@ -196,7 +186,6 @@ def _differing(comparison: Compared) -> list[Block]:
 
 
 def remarks(comparison: Compared) -> Iterable[str]:
-    """Return how the numbers are made, and which of them cannot be set side by side."""
     yield (
         "Differences are accuracy points of the test set with their 95 % t interval; none is shown before a look"
         " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
@@ -213,9 +202,6 @@ def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
     Accuracies are fractions in [0, 1], times seconds. What is searched beyond T and alpha has a column each, between
     alpha and val_accuracy. repeat: of confirm and transfer. A cell is empty where there is no such thing, and
     test_accuracy until the look at that dataset is complete.
-
-    Args:
-        sweeps: name, spec and tasks of each.
     """
     rows = [_line(name, spec, row) for name, spec, its_rows in sweeps for row in its_rows if _is_training(row)]
     more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))
@@ -243,17 +229,7 @@ def _line(name: str, spec: Spec, row: TrialRow) -> Mapping[str, Any]:
 
 
 def write(comparison: Compared, trainings: str, directory: Path) -> Path:
-    """Write the comparison into a folder; return the path of its compare.html.
-
-    The folder is made if it is missing. Other files in it stay; an earlier comparison is replaced, file by file and
-    only once all of the new one has been written beside it.
-
-    Args:
-        trainings: every training as CSV.
-
-    Raises:
-        SpecError: the folder cannot be written.
-    """
+    """Write the comparison into a folder, as `sweeps.report.folder.write` does; return the path of its compare.html."""
     from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
 
     figures = (f"figures/{forest.NAME}.svg",)
@@ -262,7 +238,6 @@ def write(comparison: Compared, trainings: str, directory: Path) -> Path:
 
 
 def files(comparison: Compared, trainings: str) -> dict[str, str]:
-    """Return every file by its path in the folder, the page last."""
     from sweeps.report.figures import forest
 
     drawn = forest.draw(comparison)

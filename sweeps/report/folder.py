@@ -71,7 +71,6 @@ _LATEX = str.maketrans(
 
 
 def cells(row: Row) -> list[str]:
-    """Return a row of the comparison as text, one cell under each of COMPARISON."""
     measured = row.measured
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
@@ -150,18 +149,13 @@ def table_tex(findings: Findings) -> str:
 
 
 def latex(text: str) -> str:
-    """Return text as LaTeX shows it, whatever signs are in it."""
     return text.translate(_LATEX)
 
 
 def write(findings: Findings, directory: Path) -> Path:
-    """Write the report of a sweep into a folder; return the path of its report.html.
+    """Write the report of a sweep into a folder, made if it is missing; return the path of its report.html.
 
-    The folder is made if it is missing. Other files in it stay; an earlier report is replaced, file by file and only
-    once all of the new one has been written beside it.
-
-    Raises:
-        SpecError: the folder cannot be written.
+    Other files in it stay; an earlier report is replaced, file by file and only once all of the new one is beside it.
     """
     from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
 
@@ -175,13 +169,8 @@ def replace_files(
 ) -> None:
     """Write files into a folder: all of them beside it first, then each in its place.
 
-    Args:
-        made: makes the files, by their path in the folder; called once the folder is there.
-        what: "report", for the message and its example.
-        stale: files of an earlier one, which are removed unless this one has them.
-
-    Raises:
-        SpecError: the folder cannot be written.
+    made: is called once the folder is there. what: "report", for the message. stale: files of an earlier one, which are
+    removed unless this one has them.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is reported at once
@@ -227,7 +216,6 @@ def _new(path: Path) -> Path:
 
 
 def json_data(findings: Findings) -> dict[str, Any]:
-    """Return the findings as values that JSON has, with the names and the units of `sweeps.findings.findings`."""
     return {
         "sweep": findings.name,
         "headline": headline(findings),

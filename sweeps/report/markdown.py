@@ -6,7 +6,6 @@ from sweeps.report import document
 
 
 def text(blocks: Iterable[document.Block]) -> str:
-    """Return the page as Markdown, without a newline at its end."""
     return "\n\n".join(map(_block, blocks))
 
 

@@ -15,7 +15,6 @@ from sweeps.trainers.protocol import label
 
 
 def section(findings: Findings) -> Fold:
-    """Return the section "Methods": a few paragraphs, and the commands that run the sweep again."""
     name, spec = findings.name, findings.spec
     blocks: tuple[Block, ...] = (
         *(Paragraph(text) for text in spec.kind.report().methods(spec)),
@@ -72,7 +71,6 @@ def _confirm(rounds: Sequence[tuple[int, int]]) -> str:
 
 
 def _further(spec: Spec) -> str:
-    """Return how the search is repeated."""
     if spec.outer.searches == 1:
         return ""
     cheap, features = spec.further, spec.kind.features

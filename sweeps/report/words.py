@@ -24,7 +24,6 @@ _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIF
 
 
 def number(value: float | None, form: str, scale: float = 1) -> str:
-    """Return `scale` times the value in that format; nothing where there is no value."""
     return "" if value is None else f"{scale * value:{form}}"
 
 
@@ -34,7 +33,6 @@ def shortened(status: str) -> str:
 
 
 def percentage(fraction: float | None, form: str = ".2f") -> str:
-    """Return a fraction in percent, without the sign; nothing where there is no value."""
     return "" if fraction is None else f"{percent(fraction):{form}}"
 
 
@@ -86,11 +84,7 @@ def is_same_point(value: Estimate) -> bool:
 
 
 def points(value: float, sign: str = "+", digits: int = 1) -> str:
-    """Return accuracy points as a headline has them: "+3.4", "−0.3", and "0.0" without a sign.
-
-    Args:
-        sign: of positive ones; "" where they are a loss.
-    """
+    """Return accuracy points as a headline has them: "+3.4", "−0.3", "0.0"; sign: of positive ones, "" of a loss."""
     text = f"{abs(value):.{digits}f}"
     return f"{'−' if value < 0 else sign}{text}" if float(text) else text
 
@@ -163,7 +157,6 @@ def effect_direction(value: Estimate | None) -> str:
 
 
 def gained(findings: Findings, gain: Estimate, dataset: str) -> str:
-    """Return what distilling gains on a dataset, as a sentence."""
     direction, treatment = effect_direction(gain), findings.spec.kind.features.treatment
     if direction == "above":
         return f"{treatment} gains {gain.mean:.1f} points on {dataset}."
@@ -173,12 +166,7 @@ def gained(findings: Findings, gain: Estimate, dataset: str) -> str:
 
 
 def card(question: str, value: Estimate | None, *, nothing: str, negative: str) -> Card:
-    """Return the card of a question that a difference answers.
-
-    Args:
-        nothing: what the card says where there is no number.
-        negative: the answer where the difference is below 0.
-    """
+    """Return the card of a question that a difference answers. negative: the answer where the difference is below 0."""
     if value is None:
         return Card(question, nothing, "", "Open", "open")
     limits = between(value)
@@ -195,7 +183,6 @@ def card(question: str, value: Estimate | None, *, nothing: str, negative: str) 
 
 
 def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
-    """Return the card of whether tuning beats the better untuned default; nothing: as of `card`."""
     question = f"Is tuning better than {owner(findings.spec, findings.better_default(role))} default?"
     return card(question, findings.beyond_default(role), nothing=nothing, negative="No, the default is better")
 
@@ -253,7 +240,6 @@ def _ends_near(spec: Spec, point: Point) -> Iterator[tuple[str, float]]:
 
 
 def identified(surface: Surface, spec: Spec) -> str:
-    """Return whether its values matter on a dataset, and what its search found; one line, empty if that is nothing."""
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
     parts = [effect] if (effect := parameter_effect(surface)) else []
@@ -288,8 +274,7 @@ def parameter_effect_brief(surface: Surface) -> str:
 def parameter_effect(surface: Surface) -> str:
     """Return whether two parameters matter, with the share of the box that is as good as its best point.
 
-    Where more is searched: how much each parameter mattered, or nothing while there are too few trials to say so.
-    Of a surface over two of them the other parameters would be the noise, so that is not asked then.
+    Where more is searched: how much each mattered; of a surface over two of them the others would be the noise.
     """
     top = surface.top
     if surface.importances:
@@ -307,7 +292,6 @@ def parameter_effect(surface: Surface) -> str:
 
 
 def explained(findings: Findings) -> list[str]:
-    """Return what explains the gain of best, as far as the controls tell; one line for each dataset that has some."""
     lines = []
     for dataset, group in groupby(findings.controls, key=lambda control: control.dataset):
         ran, row, without = list(group), findings.spec.arm, findings.spec.kind.features.without
@@ -326,7 +310,6 @@ def explained(findings: Findings) -> list[str]:
 
 
 def looked(findings: Findings) -> str:
-    """Return how often the test set was read, by which plan, and when that plan was stored."""
     looks, transfer = findings.looks, findings.spec.transfer
     levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
     spent = f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}"

@@ -59,8 +59,6 @@ class _Line(BaseModel):
 
 
 class SweepLine(_Line):
-    """The sweep itself."""
-
     name: Annotated[Text, Field(max_length=64)]
     revision: Whole
     spec: dict[str, Any]
@@ -71,8 +69,6 @@ class SweepLine(_Line):
 
 
 class RevisionLine(_Line):
-    """One plan of the sweep."""
-
     number: Whole
     created_at: Time
     fingerprint: Sha256
@@ -82,8 +78,6 @@ class RevisionLine(_Line):
 
 
 class PhaseLine(_Line):
-    """A phase."""
-
     name: Name
     stage: Annotated[Text, Field(max_length=32)]
     needs: list[str]
@@ -95,8 +89,6 @@ class PhaseLine(_Line):
 
 
 class TaskLine(_Line):
-    """A task. phase: its name."""
-
     key: Name
     phase: Name
     stage: Annotated[Text, Field(max_length=32)]
@@ -117,14 +109,12 @@ class TaskLine(_Line):
 
     @property
     def blobs(self) -> Mapping[str, str]:
-        """The digests that its outcome names, by what they are."""
+        """Digests by what they are."""
         named = (self.outcome or {}).get("blobs")
         return {what: str(digest) for what, digest in named.items()} if isinstance(named, dict) else {}
 
 
 class AttemptLine(_Line):
-    """An attempt. task: the key of its task."""
-
     task: Name
     number: Whole
     worker: Name
@@ -146,16 +136,12 @@ class AttemptLine(_Line):
 
 
 class SelectionLine(_Line):
-    """A frozen selection."""
-
     name: Name
     value: dict[str, Any]
     created_at: Time
 
 
 class WorkerLine(_Line):
-    """A worker that worked on the sweep."""
-
     name: Name
     host: Name
     pid: Whole
@@ -216,7 +202,6 @@ class SweepLines:
     workers: Sequence[WorkerLine]
 
     def of(self, kind: str) -> Sequence[_Line]:
-        """Return the lines of one kind of LINES."""
         lines: Any = getattr(self, kind)
         return [lines] if kind == "sweep" else lines
 
@@ -227,11 +212,7 @@ class SweepLines:
         return dict(sorted(named.items()))
 
     def check(self) -> None:
-        """Check that the lines fit each other, as the keys of the tables do.
-
-        Raises:
-            ArchiveBroken: one stands there twice, or refers to one that is missing.
-        """
+        """Check that the lines fit each other, as the keys of the tables do."""
         unique: dict[str, Iterable[Any]] = {
             "revisions": (line.number for line in self.revisions),
             "phases": (line.name for line in self.phases),
@@ -291,11 +272,9 @@ def _released(attempt: AttemptLine) -> AttemptLine:
 
 @retry_transient()
 def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
-    """Return everything of a sweep but its blobs, of one moment. Workers may be at it meanwhile.
+    """Return everything of a sweep but its blobs, of one moment, while workers may be at it.
 
-    Raises:
-        SweepNotFound: it was deleted meanwhile.
-        RecordBroken: a stored value cannot be read.
+    Raises SweepNotFound if it was deleted meanwhile, RecordBroken where a stored value cannot be read.
     """
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         if engine.dialect.name == "postgresql":  # on SQLite what a transaction reads is of one moment
@@ -357,7 +336,6 @@ def _clean(value: Any) -> Any:
 
 
 def name_conflict(url: URL, name: str) -> SpecConflict:
-    """Return the error that a sweep of that name is there."""
     return SpecConflict(
         f"a sweep {name!r} exists in {masked(url)}; import it under another name: add --as NAME",
         NextStep("or remove the one that is there", "delete", name),
@@ -368,15 +346,10 @@ def name_conflict(url: URL, name: str) -> SpecConflict:
 def write_lines(
     engine: Engine, lines: SweepLines, *, name: str, identity: str, blobs: Mapping[str, Callable[[], bytes]]
 ) -> int:
-    """Write a sweep under that name with its blobs, in one transaction. Returns its number in the database.
+    """Write a sweep under that name with its blobs, in one transaction; return its number in the database.
 
-    Its trials are taken to be reported. Run it inside `storage.db.engine.create_lock`, after they were made.
-
-    Args:
-        blobs: to be stored, each as what gives its bytes: they need not fit into memory together.
-
-    Raises:
-        SpecConflict: the name is taken.
+    Its trials are taken to be reported. Run it inside `storage.db.engine.create_lock`, after they were made. blobs:
+    each as what gives its bytes, since all need not fit into memory. Raises SpecConflict where the name is taken.
     """
     with write(engine) as connection:
         if connection.scalar(select(tables.sweeps.c.id).where(tables.sweeps.c.name == name)) is not None:

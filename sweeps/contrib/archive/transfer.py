@@ -42,16 +42,7 @@ class Archived:
 
 
 def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = False) -> Archived:
-    """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes.
-
-    Args:
-        path: ends in .kdsweep; force: replace a file that is there.
-
-    Raises:
-        SpecError: no file of that name can be written.
-        SweepError: a file is there, or the system does not let us write.
-        storage.errors.StorageError: no such sweep, or something of it is damaged.
-    """
+    """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes."""
     check_target(path, force=force, suffix=".kdsweep")
     with open_sweep(url, name) as (engine, sweep):
         lines = read_lines(engine, sweep.id)
@@ -67,13 +58,8 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
     """Put an archived sweep into a storage, under its own name or another one. Its studies are made again.
 
     Its row is the commit point, as of `create`: an import that is killed before leaves nothing that counts, and the
-    next one replaces the studies that it left. What was running waits.
-
-    Raises:
-        SpecError: no sweep can have that name, or its spec is none that this version knows.
-        storage.errors.ArchiveBroken: the file is none, or `verify` finds something in it.
-        storage.errors.SpecConflict: a sweep, or a study of another tool, has that name.
-        storage.errors.StorageError: the storage cannot be written.
+    next one replaces the studies that it left. What was running waits. Raises ArchiveBroken where `verify` finds
+    anything, SpecConflict where a sweep, or a study of another tool, has the name.
     """
     with open_archive(path) as archive:
         refuse_changed(archive, path)
@@ -122,11 +108,7 @@ def _write(
 
 
 def refuse_changed(archive: Archive, path: Path) -> None:
-    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims.
-
-    Raises:
-        storage.errors.ArchiveBroken: with the first thing that differs.
-    """
+    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims."""
     text = next(_changed(archive), None)
     if text is not None:
         raise ArchiveBroken(_refusal(path, text))

@@ -52,23 +52,14 @@ class Check:
 
 
 def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
-    """Return the answer hash, and the verdict of each target, as far as the sweep has come.
-
-    Raises:
-        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
-    """
+    """Return the answer hash, and the verdict of each target, as far as the sweep has come."""
     with opened(lines) as (engine, sweep):
         stored = read_stored(engine, sweep)
     return answer_hash(stored.rows), list(map(_claim, verdicts(stored)))
 
 
 def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
-    """Read a sweep that a file holds.
-
-    Raises:
-        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
-        SweepError: its spec is not the one of its fingerprint.
-    """
+    """Read a sweep that a file holds; raise RecordBroken where a payload is not what such a task has."""
     roles = (None, *stored_spec(sweep).roles)
     for row in queries.task_records(engine, sweep.id, keep=()):
         if (role := jobs.read_payload(row.stage, row.payload, key=row.key).role) not in roles:
@@ -86,11 +77,7 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
 
 
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
-    """Yield what differs; one check that all is well, where nothing does.
-
-    Args:
-        sizes: of the blobs that are there, in bytes, by digest.
-    """
+    """Yield what differs; one check that all is well, where nothing does. sizes: of the blobs, in bytes, by digest."""
     wrong = [
         *_other_networks(stored),
         *(check for models in _latest(stored) for check in _measured(stored, models, sizes)),
@@ -176,7 +163,7 @@ def _own_selections(stored: StoredSweep) -> set[str]:
 
 
 def _needed(spec: Spec, payload: jobs.Payload) -> str:
-    """Return the selection that a task with that payload reads; "": none."""
+    """Return the selection that a task reads; "": none."""
     if isinstance(payload, jobs.ConfirmTask):
         return payload.ranks.selection
     if not isinstance(payload, jobs.TransferTask):
@@ -228,8 +215,6 @@ def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str
 
 
 def _done_by(lines: SweepLines, moment: float) -> set[str]:
-    """Return the keys of the tasks that had a result at that moment."""
-
     def counted(attempt: AttemptLine) -> bool:
         ended = attempt.finished_at is not None and attempt.finished_at <= moment
         return ended and (attempt.state == "done" or attempt.error_class == UNREADABLE)
@@ -249,7 +234,6 @@ _BESIDE = ("more", "task", "rank", "low", "high", "n", "candidates")  # what sta
 
 
 def _short(value: dict[str, Any]) -> str:
-    """Return the first point of a selection, and how many it has."""
     ranks = value.get("ranks", [value])
     if not (isinstance(ranks, list) and ranks and isinstance(ranks[0], dict)):
         return repr(value)[:60]
@@ -275,8 +259,6 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
 
     A number that no attempt has was a trial of another tool, or of a worker that died before it saved the number: a
     failed one stands in its place. Of two attempts with one number the later began in a study that was made again.
-
-    Arguments and errors as `trials`.
     """
     tasks = {task.key: task for task in lines.tasks}
     numbered: dict[int, AttemptLine] = {}
@@ -337,30 +319,16 @@ def _result(task: TaskLine) -> _Result:
 
 
 def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
-    """Return the trials of each stage's study.
-
-    Args:
-        lines: without a running attempt.
-
-    Raises:
-        storage.errors.ArchiveBroken: their numbers are not those of a study.
-        storage.errors.RecordBroken: an outcome does not say how its trial ended.
-    """
+    """Return the trials of each stage's study. lines: without a running attempt."""
     return {stage: _trials_of(lines, study_name(lines.sweep.name, stage), spec) for stage in STAGES}
 
 
 def verify(path: Path) -> list[Check]:
-    """Return everything that a file claims, and whether it is so.
-
-    Raises:
-        storage.errors.ArchiveBroken: the file cannot be read, or is none.
-    """
     with open_archive(path) as archive:
         return list(consistency_checks(archive))
 
 
 def consistency_checks(archive: Archive) -> Iterator[Check]:
-    """Yield the same of an open archive, one by one."""
     for name, sha256 in archive.manifest.files.items():
         actual = archive.sha256(name)
         differs = "" if actual == sha256 else f"it was changed: its SHA-256 is {actual[:12]}"

@@ -38,7 +38,6 @@ _CONNECT_S = 10
 
 
 def is_wildcard(host: str) -> bool:
-    """Return whether it stands for every address of this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_unspecified
     except ValueError:  # a name
@@ -46,12 +45,6 @@ def is_wildcard(host: str) -> bool:
 
 
 def check_free(host: str, port: int) -> None:
-    """Do nothing if a server can listen there now.
-
-    Raises:
-        SpecError: it is no address of this machine.
-        SweepError: the port is taken, or only root may have it.
-    """
     try:
         _try(host, port)
     except socket.gaierror:
@@ -65,11 +58,6 @@ def check_free(host: str, port: int) -> None:
 
 
 def first_free(host: str) -> int:
-    """Return the first free port from 5432 on.
-
-    Raises:
-        SpecError, SweepError: as `check_free`, of the last one that was tried.
-    """
     for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS):
         try:
             check_free(host, port)
@@ -116,13 +104,7 @@ class Database:
 def start(folder: Path, *, host: str | None = None, port: int | None = None) -> Database:
     """Start the database of a folder, made where it is missing; one that runs is left as it is.
 
-    Args:
-        host: the address that it listens on; None: the one of before, at first 127.0.0.1.
-        port: None: the one of before, at first the next that is free from 5432 on.
-
-    Raises:
-        SpecError: the folder holds something else, or there is no such address.
-        SweepError: the wheel is missing, the port is taken, the server does not come up, or runs elsewhere.
+    host, port: None: those of before, at first 127.0.0.1 and the next that is free from 5432 on.
     """
     folder = folder.absolute()
     _refuse_others(folder)
@@ -154,12 +136,7 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
 
 
 def stop(folder: Path) -> bool:
-    """Stop the database of a folder; False: it did not run. Workers that use it wait for its return.
-
-    Raises:
-        SpecError: there is none.
-        SweepError: it runs on another machine, or does not stop.
-    """
+    """Stop the database of a folder; False: it did not run. Workers that use it wait for its return."""
     folder = folder.absolute()
     before = _required(folder)
     with _locked(folder):
@@ -172,12 +149,6 @@ def stop(folder: Path) -> bool:
 
 
 def status(folder: Path) -> Database:
-    """Say whether the database of a folder runs, and where.
-
-    Raises:
-        SpecError: there is none.
-        SweepError: it runs on another machine.
-    """
     folder = folder.absolute()
     before = _required(folder)
     running = _runs(folder, before, Programs.of(folder / "data"))
@@ -185,7 +156,7 @@ def status(folder: Path) -> Database:
 
 
 def _refuse_others(folder: Path) -> None:
-    """Raise SpecError unless `start` made the folder, or it is empty or not there."""
+    """Check that `start` made the folder, or that it is empty or not there."""
     if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
         raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
     try:

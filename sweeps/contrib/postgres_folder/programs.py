@@ -20,18 +20,12 @@ _ORPHANS_S = 10.0
 
 @dataclass(frozen=True)
 class Account:
-    """Who runs Postgres: numbers of a user and a group."""
-
     user: int
     group: int
 
 
 def account_of(folder: Path) -> Account | None:
-    """Return who runs Postgres if this process is root's, which Postgres refuses: the owner of the folder; else None.
-
-    Raises:
-        SpecError: the folder is root's, or not there.
-    """
+    """Return who runs Postgres where this process is root's, which Postgres refuses: the owner of the folder."""
     if os.geteuid() != 0:
         return None
     info = folder.stat() if folder.is_dir() else None
@@ -53,12 +47,7 @@ class Programs:
 
     @classmethod
     def of(cls, data: Path) -> "Programs":
-        """Find the programs of the version that made the data, or of the newest one for new data.
-
-        Raises:
-            SpecError: this is root.
-            SweepError: the wheel is not installed, or holds other versions only.
-        """
+        """Find the programs of the version that made the data, or of the newest one for new data."""
         account = account_of(data.parent)
         newest, versions = _binaries()
         made_by = data / "PG_VERSION"
@@ -77,9 +66,6 @@ class Programs:
         """Make the files of a new server, to which no one can log in, and run statements in it, one line each.
 
         What a statement makes may be there already.
-
-        Raises:
-            SweepError: what Postgres said.
         """
         if self.data.exists() and not (self.data / "PG_VERSION").exists():
             raise SweepError(f"{self.data} is no folder of Postgres; remove it, then type this again")
@@ -95,11 +81,6 @@ class Programs:
             raise SweepError(f"Postgres could not make the database: {_last_line(wrong[0])}")
 
     def start(self, log: Path) -> None:
-        """Come up; returns when connections are taken.
-
-        Raises:
-            SweepError: what the log says.
-        """
         self._forget_dead_server()
         begin = log.stat().st_size if log.exists() else 0
         try:
@@ -120,15 +101,9 @@ class Programs:
             raise SweepError(f"Postgres does not come up: {_last_line(text)}; see {log}") from None
 
     def stop(self) -> None:
-        """Go down at once and in order: those who are connected are told.
-
-        Raises:
-            SweepError: what Postgres said.
-        """
         self._run("pg_ctl", f"--pgdata={self.data.name}", "--mode=fast", "--wait", f"--timeout={_START_S}", "stop")
 
     def is_running(self) -> bool:
-        """Return whether there is a server process on this machine."""
         return self._pid() in self._processes()
 
     def _forget_dead_server(self) -> None:
@@ -166,7 +141,7 @@ class Programs:
         return pids
 
     def _run(self, program: str, *arguments: str, text: str = "") -> str:
-        """Return what a program printed. It runs in the folder around the data, and is told paths from there only.
+        """Run a program in the folder around the data, with paths from there only; return what it printed.
 
         pg_ctl puts them into a line for a shell, which would take a quote or a `$` in them for its own.
         """
@@ -192,7 +167,6 @@ class Programs:
 
 
 def _binaries() -> tuple[int, Mapping[int, Path]]:
-    """Return the newest version of Postgres that the wheel brings, and the folder of each."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a runtime folder that we do not use
@@ -209,7 +183,6 @@ def _environment() -> dict[str, str]:
 
 
 def _last_line(text: str) -> str:
-    """Return the last line of a log that says what was wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
     return (errors or lines or ["it printed nothing"])[-1].rpartition("FATAL:")[2].strip()[:300]

@@ -62,7 +62,6 @@ class WorkerActor:
     """Keeps one worker: a process of its own on this node, which stops when this one is gone."""
 
     def start(self, order: StartWorker) -> WorkerStarted:
-        """Start the worker."""
         self._log_file = log_folder(order.sweep) / f"{order.worker}.log"
         try:
             out = open_log(self._log_file)
@@ -102,7 +101,6 @@ class WorkerActor:
         self._process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
     def kill(self) -> None:
-        """End the worker at once, with what it started."""
         self._process.kill()
         self._process.wait()
         self._clear()
@@ -126,11 +124,9 @@ EXAMPLE = "--address=auto --num-cpus=1 --num-gpus=0 --resources='{\"NAME\": 1}'"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Which Ray cluster works, and what it sets aside for each worker.
+    """Which Ray cluster works, and what it sets aside for each worker. resources: of the user's own, by name.
 
-    Args:
-        address: HOST:PORT; "auto": the one of this machine, or of RAY_ADDRESS; "local": a new one, which ends with us.
-        resources: of the user's own, by name.
+    address: HOST:PORT; "auto": the one of this machine, or of RAY_ADDRESS; "local": a new one, which ends with us.
     """
 
     address: str = "auto"
@@ -147,11 +143,6 @@ class Cluster:
 
 
 def parse(options: Sequence[str]) -> Cluster:
-    """Return what was typed after --.
-
-    Raises:
-        SpecError: an option that there is not, one without its value, or a value that Ray could not use.
-    """
     given: dict[str, str] = {}
     words = list(options)
     while words:
@@ -226,8 +217,6 @@ class Ready:
 
 @dataclass(frozen=True)
 class Refused:
-    """There is no such cluster, or it takes no work from us."""
-
     why: str
 
 
@@ -241,8 +230,6 @@ class Signal:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker runs."""
-
     worker: str
     place: WorkerStarted
 
@@ -270,9 +257,7 @@ class _Kept:
 def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
     """Connect to a cluster, and do there what comes through the pipe, until its other end has gone.
 
-    Args:
-        pipe: takes a StartWorker or a Signal, gives Ready or Refused, then Started and Ended.
-        log_file: for what Ray prints.
+    pipe: takes a StartWorker or a Signal, gives Ready or Refused, then Started and Ended. log_file: of what Ray prints.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launch, which passes it on
     os.setsid()
@@ -333,7 +318,6 @@ class _Driver:
         pipe.send(Ready(most))
 
     def run(self) -> None:
-        """Serve until the pipe ends."""
         while True:
             if self._pipe.poll(_POLL_S):
                 self._serve(self._pipe.recv())

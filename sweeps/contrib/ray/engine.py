@@ -47,7 +47,6 @@ class RayWorker:
 
     @property
     def log_place(self) -> str:
-        """The node and the file that its output goes to."""
         if self.place is None:
             return "none, it never had a node"
         return self.place.log_file if self._is_here else f"{self.place.log_file} on {self.place.host}"
@@ -60,16 +59,13 @@ class RayWorker:
 
     @property
     def lived_s(self) -> float:
-        """Seconds since it was started; 0 while it waits for a node."""
         return time.monotonic() - self.began if self.place else 0.0
 
     def send(self, number: int) -> None:
-        """Send it a signal; one that has ended gets none."""
         if self.exit is None:
             self.engine.tell(driver.Signal(self.worker, number))
 
     def kill(self) -> None:
-        """End it at once, and its actor."""
         self.send(signal.SIGKILL)
         self.exit = self.exit or driver.Exit(-signal.SIGKILL, None)
 
@@ -77,7 +73,6 @@ class RayWorker:
         """Do nothing: its actor ends what it left behind, and what has lost its actor ends itself."""
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, and what Ray says if its actor died."""
         lines = log_tail(self._log() or self._log_in_storage(), self.code, count)
         return [*lines, f"Ray: {self.why}"] if self.why else lines
 
@@ -117,11 +112,6 @@ class RayEngine:
     _log_file: Path = Path()
 
     def connect(self) -> None:
-        """Reach the cluster.
-
-        Raises:
-            SweepError: there is none, or it takes no work from us.
-        """
         self._log_file = log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
         os.close(open_log(self._log_file))  # says in one line if it cannot be written
         context = multiprocessing.get_context("spawn")
@@ -144,11 +134,7 @@ class RayEngine:
                 )
 
     def start(self, slots: Sequence[int], first: int) -> list[RayWorker]:
-        """Ask for a worker for each slot; Ray starts it as soon as a node has room.
-
-        Raises:
-            SweepError: the cluster has gone.
-        """
+        """Ask for a worker for each slot; Ray starts it as soon as a node has room."""
         if self._pipe is None:
             self.connect()
         variables = {name: value for name, value in os.environ.items() if name.startswith("KD_SWEEPS_")}
@@ -172,7 +158,6 @@ class RayEngine:
                 self._pipe.send(message)
 
     def read_news(self) -> None:
-        """Note what became of the workers."""
         try:
             while self._pipe is not None and self._pipe.poll():
                 self._note(self._pipe.recv())
@@ -206,12 +191,6 @@ class RayEngine:
 
 
 def ray_engine(request: Request) -> RayEngine:
-    """Return the engine, connected to its cluster.
-
-    Raises:
-        SpecError: an option after -- that it does not take.
-        SweepError: Ray is not installed, or there is no such cluster.
-    """
     cluster = driver.parse(request.options)
     if importlib.util.find_spec("ray") is None:
         raise SweepError("--on ray: Ray is not installed here; type: pip install ray")

@@ -121,15 +121,8 @@ def make_app(
 ) -> FastAPI:
     """Return the service of a database.
 
-    Args:
-        sweeps: the names that it serves; None: all of them.
-        tokens: None: it answers to programs on this machine only, and lets them do everything.
-        allow_code: whether a spec that is sent may name Python code.
-        with_dashboard: False leaves optuna-dashboard out.
-        bounds: of what a request may cost.
-
-    Raises:
-        storage.errors.StorageError: the dashboard cannot open the database.
+    sweeps: the names that it serves; None: all of them. tokens: None: it answers to programs on this machine only, and
+    lets them do everything. allow_code: whether a spec that is sent may name Python code.
     """
     studies = open_studies(url) if with_dashboard else None
     served = Served(CachedClient(url), None if sweeps is None else frozenset(sweeps), allow_code)
@@ -190,17 +183,8 @@ def serve(
 ) -> None:
     """Serve the sweeps of a database until SIGINT or SIGTERM.
 
-    Args:
-        names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made.
-        port: 0 takes any that is free.
-        tokens: None: only for an address of this machine.
-        path: of the page that the first message names.
-        listening: is told where, once it does.
-
-    Raises:
-        SpecError: the address is one that others reach, and there are no tokens.
-        storage.errors.StorageError: no database, or no such sweep in it.
-        SweepError: it cannot listen there.
+    names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made. port: 0 takes
+    any that is free. path: of the page that the first message names. listening: is told where, once it does.
     """
     check_address(host, tokens)
     _check_sweeps(url, names)
@@ -229,7 +213,7 @@ def serve(
 
 
 def check_address(host: str, tokens: Tokens | None) -> None:
-    """Raise SpecError for what is no address, and for one that others reach without a token."""
+    """Check that it is an address, and that one that others reach has tokens."""
     check_host(host)
     if tokens is None and not is_loopback(host):
         raise SpecError(
@@ -274,7 +258,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _log_to_stderr() -> None:
-    """Let our lines and the server's warnings go to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     for name, level in (("kd-sweeps", logging.INFO), ("uvicorn.error", logging.WARNING)):

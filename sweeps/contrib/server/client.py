@@ -25,11 +25,7 @@ _PAGE = 10_000  # rows at once, the most that the service gives
 
 
 def checked(text: str) -> str:
-    """Return the address without a slash at its end.
-
-    Raises:
-        SpecError: it is no such address, or holds a password: a token has a variable of its own.
-    """
+    """Return the address without a slash at its end. It holds no password: a token has a variable of its own."""
     text = text.strip()
     try:
         parts = urlsplit(text)
@@ -58,14 +54,9 @@ class _Stays(urllib.request.HTTPRedirectHandler):
 
 
 class Connection:
-    """A service at an address.
-
-    Args:
-        address: as typed. token: "" sends none.
-    """
+    """A service at an address, as typed. token: "" sends none."""
 
     def __init__(self, address: str, token: str) -> None:
-        """Check the address; nothing is sent yet."""
         self.address = checked(address)
         # What it words for us names our program and the address as we reach it.
         self._headers = {"User-Agent": "kd-sweeps", "KD-Sweeps-Program": local().program}
@@ -80,16 +71,11 @@ class Connection:
         self._opener = urllib.request.build_opener(*handlers)
 
     def get(self, *path: str, accept: str = "application/json", **query: Any) -> bytes:
-        """Return the body of an answer to GET.
-
-        Raises:
-            SweepError: the service is not there, or refuses; of the kind that the same command had on a database.
-        """
+        """Return the body of an answer to GET; raise the SweepError that the same command had on a database."""
         with self._sent("GET", path, query=query, accept=accept) as answer:
             return _read(answer, self.address)
 
     def post(self, *path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """Return the body of an answer to POST; errors as `get`."""
         with self._sent("POST", path, body=json.dumps(body or {}).encode()) as answer:
             return _read(answer, self.address)
 
@@ -188,23 +174,16 @@ def events(lines: Iterable[str]) -> Iterator[Event]:
 
 
 class HttpClient:
-    """A `Client` of a service, over HTTP.
-
-    Args:
-        address: as typed; SpecError if it is none. token: "" sends none.
-    """
+    """A `Client` of a service, over HTTP."""
 
     def __init__(self, address: str, token: str = "") -> None:
-        """See the class; nothing is sent yet."""
         self._connection = Connection(address, token)
 
     @property
     def label(self) -> str:
-        """What it is and where."""
         return f"service {self._connection.address}"
 
     def ask(self, operation: Operation[A, R], args: A) -> R:
-        """Return the answer of an operation."""
         values = args.model_dump()
         name = values.pop("name", None)
         parts = [check_name(name) if part == "{name}" else part for part in operation.path.split("/")]
@@ -217,14 +196,12 @@ class HttpClient:
         return answer
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
-        """Return what was logged of a task."""
         text = self._connection.get(
             "sweeps", check_name(name), "tasks", key, "log", accept="text/plain", attempt=attempt, lines=lines
         )
         return text.decode("utf-8", "replace").split("\n")
 
     def follow(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> Iterator[str]:
-        """Yield the log of one attempt until it has ended."""
         path = "sweeps", check_name(name), "tasks", key, "log"
         stream = self._connection.lines(*path, follow="true", attempt=attempt, lines=lines)
         for event in events(stream):
@@ -236,7 +213,6 @@ class HttpClient:
         raise SweepError("the service ended the log before the attempt has ended; type the command again")
 
     def _rows(self, kind: Any, *path: str, **query: Any) -> Any:
-        """Return the rows of every page."""
         rows: list[Any] = []
         while True:
             body = self._connection.get(*path, limit=_PAGE, offset=len(rows) or None, **query)

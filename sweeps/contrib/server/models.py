@@ -64,12 +64,10 @@ def answer(kind: Any, value: Any, status: int = 200, headers: dict[str, str] | N
 
 
 def page_of(kind: Any) -> Any:
-    """Return the type of a page of such rows."""
     return Page[kind]
 
 
 def page(kind: Any, rows: list[Any], *, total: int, offset: int) -> Response:
-    """Return one page of rows."""
     after = offset + len(rows)
     body = Page[kind](items=rows, total=total, next_offset=after if rows and after < total else None)
     return answer(Page[kind], body)

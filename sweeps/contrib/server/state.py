@@ -35,7 +35,6 @@ class CachedClient(LocalClient):
     """A database whose engine is opened once: a request does not pay for a connection and a look at the schema."""
 
     def __init__(self, url: sqlalchemy.URL) -> None:
-        """Take a URL; nothing is opened yet."""
         super().__init__(url)
         self._engine: sqlalchemy.Engine | None = None
         self._opening = threading.Lock()
@@ -50,7 +49,6 @@ class CachedClient(LocalClient):
 
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
-        """Find a sweep, for reading."""
         with self.engine() as engine:
             yield engine, queries.find_sweep(engine, check_name(name))
 
@@ -71,7 +69,6 @@ class Served:
     allow_code: bool
 
     def shows(self, name: str) -> bool:
-        """Return whether a sweep of the database is shown."""
         return self.names is None or name in self.names
 
     def check(self, name: str) -> str:
@@ -81,7 +78,6 @@ class Served:
         return name
 
     def rows(self, *, limit: int, offset: int) -> tuple[list[SweepRow], int]:
-        """Return a page of the sweeps, oldest first, and how many there are."""
         with self.database.engine() as engine:
             served = [sweep for sweep in queries.list_sweeps(engine) if self.shows(sweep.name)]
             return [sweep_row(engine, sweep) for sweep in served[offset : offset + limit]], len(served)
@@ -134,27 +130,20 @@ class View:
 
     @property
     def name(self) -> str:
-        """Of the sweep."""
         return self.status.sweep
 
     @property
     def finished(self) -> bool:
-        """Whether every task has ended."""
         return self.status.seconds_left == 0
 
     @property
     def at_work(self) -> int:
-        """How many workers have a task and a good lease."""
         return len({worker.worker for worker in self.status.workers if worker.alive})
 
 
 @dataclass
 class Views:
-    """Looks at sweeps, at most once in FRESH_S for all who ask; one that has ended is looked at again when it changes.
-
-    Args:
-        study_ids: tells the numbers of all studies by name.
-    """
+    """Looks at sweeps, at most one in CACHE_TTL_S for all who ask; one that has ended is kept until it changes."""
 
     served: Served
     study_ids: Callable[[], Mapping[str, int]]
@@ -164,12 +153,6 @@ class Views:
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, name: str) -> View:
-        """Return one sweep.
-
-        Raises:
-            storage.errors.StorageError: there is no such sweep, or the database cannot be read.
-            SweepError: this service does not serve it.
-        """
         with self._looking:
             kept = self._kept.get(name)
             if kept is None or time.monotonic() - kept[0] > CACHE_TTL_S:

@@ -100,13 +100,12 @@ class Pictures:
 
     @property
     def parameters(self) -> str:
-        """What is drawn over, in words: "T and α"."""
+        """Such as "T and α"."""
         symbols = self.kind.features.symbols
         return " and ".join(symbols.get(axis.name, axis.name) for axis in self.axes) or "values"
 
 
 def pictures(findings: Findings) -> Pictures:
-    """Return the pictures of a sweep, as far as it has come."""
     spec, kind = findings.spec, findings.spec.kind
     axes = [Axis(name, bounds.low, bounds.high, bounds.log) for name, bounds in ranges(spec).items()][:PLANE]
     planned = [spec.arm(key) for key in kind.features.defaults]
@@ -123,7 +122,6 @@ def pictures(findings: Findings) -> Pictures:
 
 
 def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
-    """Return the marks by their dataset, in their order."""
     groups: dict[str, list[Mark]] = {}
     for mark in marks:
         groups.setdefault(mark.dataset, []).append(mark)
@@ -131,7 +129,6 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 
 
 def title(search: Surface) -> str:
-    """Return what the searches on a dataset are called in a figure."""
     return f"{'Searches' if search.others else 'Search'} on {display_name(search.dataset)}"
 
 
@@ -167,10 +164,7 @@ def _regrets(findings: Findings) -> list[RegretMark]:
 
 
 def _methods(findings: Findings) -> list[MethodMark]:
-    """Return the student, distilled and not, its teacher and the baselines, the least accurate first.
-
-    Of each target; of the source where there is none.
-    """
+    """Return the student, distilled and not, its teacher and the baselines of each target, the least accurate first."""
     marks = []
     for role in findings.spec.targets or findings.spec.roles:
         dataset = findings.spec.role(role).dataset

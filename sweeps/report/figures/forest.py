@@ -29,8 +29,6 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows that answer one question."""
-
     title: str
     marks: tuple[Mark, ...]
 
@@ -80,7 +78,6 @@ def draw(comparison: Compared) -> str | None:
 
 
 def caption(comparison: Compared) -> str:
-    """Return what the figure shows."""
     lines = any(limits(mark.value) for panel in panels(comparison) for mark in panel.marks)
     what = (
         "Dot and line: mean and 95 % interval over training seeds, or searches for a regret over several."
@@ -105,7 +102,6 @@ def _draw(axes: Axes, panel: Panel) -> None:
 
 
 def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
-    """Return a frame that holds 0 and every interval."""
     ends = [0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]
     room = 0.06 * (max(ends) - min(ends)) or 0.5
     return min(ends) - room, max(ends) + room

@@ -82,7 +82,6 @@ def regret(marks: Sequence[data.RegretMark]) -> Figure:
 
 
 def methods(marks: Sequence[data.MethodMark]) -> Figure:
-    """Draw the test accuracy of the student, its teacher and the baselines, with their size and speed beside it."""
     datasets = data.by_dataset(marks)
     figure, grid = column([len(group) for group in datasets.values()], below=0.5, above=0.05)
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
@@ -109,7 +108,6 @@ def methods(marks: Sequence[data.MethodMark]) -> Figure:
 
 
 def outside(marks: Sequence[data.GainMark]) -> tuple[int, int]:
-    """Return how many single seeds and how many means lie outside the frames of the figure."""
     seeds = means = 0
     for group in data.by_dataset(marks).values():
         low, high = _frame(group)
@@ -137,7 +135,6 @@ def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
 
 
 def gains_caption(marks: Sequence[data.GainMark]) -> str:
-    """Return what a line, a dot and an arrow of the gains are."""
     counts = sorted({mark.mean.n for mark in marks})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     left_out, beyond = outside(marks)
@@ -150,7 +147,6 @@ def gains_caption(marks: Sequence[data.GainMark]) -> str:
 
 
 def regret_caption(marks: Sequence[data.RegretMark]) -> str:
-    """Return the same of the regret."""
     several = len(marks[0].searches) > 1
     over = "searches and their seeds" if several else "training seeds"
     dots = " Small dots: one search on each dataset." if several else ""
@@ -159,7 +155,6 @@ def regret_caption(marks: Sequence[data.RegretMark]) -> str:
 
 
 def surface_caption(pictures: data.Pictures) -> str:
-    """Return what the shading is, and the highest run of each dataset."""
     how = (
         "Shading: the surface fitted to all runs of all searches."
         if any(surface.top is not None for surface in pictures.surfaces)

@@ -67,7 +67,6 @@ def _regret(mark: RegretMark) -> list[go.Scatter]:
 
 
 def _half(value: Estimate) -> float:
-    """Return half of the interval; 0 where none is shown."""
     ends = limits(value)
     return ends[1] - value.mean if ends else 0.0
 

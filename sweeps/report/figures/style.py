@@ -94,7 +94,6 @@ def column(rows: Sequence[int], *, below: float, above: float, line: float = _LI
 
 
 def set_rows(axes: Axes, count: int) -> None:
-    """Give a panel so many rows, from above, without an axis beside them."""
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -102,12 +101,10 @@ def set_rows(axes: Axes, count: int) -> None:
 
 
 def name_row(axes: Axes, row: int, label: str, detail: str) -> None:
-    """Write what a row is, left of it."""
     _two_lines(axes, row, (label, detail), at=0.0, side="left")
 
 
 def value_row(axes: Axes, row: int, value: str, beside: str) -> None:
-    """Write the numbers of a row, right of it."""
     _two_lines(axes, row, (value, beside), at=1.0, side="right")
 
 

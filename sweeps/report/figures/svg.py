@@ -82,7 +82,6 @@ def _values(points: Sequence[tuple[str, Point]], name: str) -> list[float]:
 
 
 def _scale(axes: Axes, axis: Axis, values: Sequence[float]) -> None:
-    """Let the horizontal axis hold these values with some room."""
     if axis.log:
         logarithmic(axes, min(values) / 1.12, max(values) * 1.12)
     else:
@@ -91,7 +90,6 @@ def _scale(axes: Axes, axis: Axis, values: Sequence[float]) -> None:
 
 
 def _trials(axes: Axes, search: Surface, x: str, y: str) -> list[_Look]:
-    """Draw the trials of a dataset; return the kinds that there were."""
     kinds = []
     for look, chosen in (
         (_OTHER, list(search.others)),
@@ -165,7 +163,6 @@ FIGURES = (
 
 
 def figures_of(kind: TrainerKind) -> tuple[Drawing, ...]:
-    """Return the figures of every sweep, then those of its trainer."""
     return (*FIGURES, *kind.report().figures)
 
 
@@ -177,7 +174,6 @@ def draw(pictures: Pictures) -> dict[str, str]:
 
 
 def blocks(pictures: Pictures) -> list[document.Figure]:
-    """Return the same figures as parts of the page."""
     names = {"parameters": pictures.parameters, "without": pictures.kind.features.without}
     return [
         document.Figure(
