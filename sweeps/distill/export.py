@@ -18,7 +18,7 @@ from kd.teachers import logits_file
 from storage.errors import BlobCorrupt
 from storage.records import artifacts, queries
 from storage.tables import SweepRecord
-from sweeps.distill.spec import KdSpec, of_distillation
+from sweeps.distill.spec import of_distillation
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
 from sweeps.plan.jobs import StudentOutcome, TeacherOutcome, TeacherTask, TransferTask, read_finished
@@ -48,8 +48,11 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     Raises NoResultsYet before it is trained, SweepError where its task failed, BlobCorrupt, RecordBroken.
     """
     spec = of_distillation(stored_spec(sweep))
-    role = _role(spec, dataset)
-    dataset = spec.role(role).shown
+    roles = {part.shown: role for role, part in zip(spec.roles, spec.parts, strict=True)}
+    dataset = spec.source.shown if dataset is None else dataset
+    if dataset not in roles:
+        raise SpecError(f"--dataset: got {dataset!r}; this sweep has {', '.join(roles)}")
+    role = roles[dataset]
     key = kept_student_key(role)
     records = queries.task_records(engine, sweep.id, phase=Phase.transfer(role).name)
     task = next((record for record in records if record.key == key), None)
@@ -72,22 +75,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
         model = artifacts.get(engine, digest)
     except BlobCorrupt as error:
         raise BlobCorrupt(f"the student of {dataset} cannot be exported: {error}; {again}") from None
-    return Student(
-        dataset=dataset,
-        point=outcome.point,
-        test_accuracy=tested,
-        sha256=digest,
-        model=model,
-    )
-
-
-def _role(spec: KdSpec, dataset: str | None) -> str:
-    roles = {spec.role(role).shown: role for role in spec.roles}
-    if dataset is None:
-        return "source"
-    if dataset not in roles:
-        raise SpecError(f"--dataset: got {dataset!r}; this sweep has {', '.join(roles)}")
-    return roles[dataset]
+    return Student(dataset=dataset, point=outcome.point, test_accuracy=tested, sha256=digest, model=model)
 
 
 def write_student(student: Student, path: Path) -> None:
@@ -152,14 +140,8 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
 
 
 def write_logits(teacher: TeacherLogits, path: Path) -> None:
+    origin = {"dataset": teacher.dataset, "provenance": teacher.provenance}
     try:
-        logits_file.write(
-            path,
-            teacher.logits,
-            teacher.places.train,
-            dataset=teacher.dataset,
-            provenance=teacher.provenance,
-            val_accuracy=teacher.val_accuracy,
-        )
+        logits_file.write(path, teacher.logits, teacher.places.train, **origin, val_accuracy=teacher.val_accuracy)
     except OSError as error:
         raise SweepError(f"cannot write {path}: {error.strerror}") from error

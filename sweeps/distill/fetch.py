@@ -1,6 +1,7 @@
 """Where the datasets are; fetch those that are not here, or run on others."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from kd.data import datasets, sources
 from kd.data.datasets import is_own
 from kd.errors import DataError
 from sweeps.distill.freeze import with_images
-from sweeps.distill.presets import WITHOUT_DOWNLOAD
+from sweeps.distill.presets import PRESETS
 from sweeps.distill.spec import KdSpec
 from sweeps.hints import local
 from sweeps.plan.plan import expected_core_seconds, on_two_cores
@@ -41,16 +42,13 @@ def fetch(name: str, *, data_dir: Path | None) -> Path:
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=None)
-        return sources.fetch(
-            name,
-            data_dir=data_dir,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+        update = partial(progress.update, bar)
+        return sources.fetch(name, data_dir=data_dir, progress=lambda done, all_: update(completed=done, total=all_))
 
 
 def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -> KdSpec:
     """Fetch the data of a spec; return it, or the same on digits -> digits-rgb where the data is unavailable."""
-    names = [spec.role(role).dataset for role in spec.roles]
+    names = [part.dataset for part in spec.parts]
     public = [name for name in names if not is_own(name)]
     missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
     try:
@@ -69,12 +67,9 @@ def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -
 
 
 def _expected(spec: KdSpec) -> str:
-    known = all(spec.role(role).images for role in spec.roles)
-    return (
-        f"about {on_two_cores(expected_core_seconds(spec))} on 2 cores"
-        if known
-        else "how long it takes is known when the data are here"
-    )
+    if all(part.images for part in spec.parts):
+        return f"about {on_two_cores(expected_core_seconds(spec))} on 2 cores"
+    return "how long it takes is known when the data are here"
 
 
 def _first_line(missing: list[sources.Location]) -> str:
@@ -87,12 +82,15 @@ def _first_line(missing: list[sources.Location]) -> str:
 
 
 def without_download(spec: KdSpec, note: str) -> KdSpec:
-    return spec.model_copy(update={**WITHOUT_DOWNLOAD, "note": note})
+    """Return the spec on datasets that are made on this machine; note: says why."""
+    tiny = PRESETS["tiny"]
+    update = {"source": tiny.source, "target": tiny.target, "training": tiny.training, "note": note}
+    return spec.model_copy(update=update)
 
 
 def fetch_missing(spec: KdSpec, data_dir: Path | None) -> None:
     """Fetch the datasets that are not here, with a bar: a worker would do it without a word."""
-    for name in (spec.role(role).dataset for role in spec.roles):
-        source = sources.where(name, data_dir)
+    for part in spec.parts:
+        source = sources.where(part.dataset, data_dir)
         if not source.available and source.to_fetch:
-            fetch(name, data_dir=data_dir)
+            fetch(part.dataset, data_dir=data_dir)

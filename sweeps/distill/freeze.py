@@ -1,6 +1,7 @@
 """What a spec needs of a machine: datasets, models, losses and weights, as they are checked and frozen."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ from kd.data import datasets
 from kd.data.arrays import memory_bytes, said_bytes
 from kd.data.custom import frozen_name, kind_of
 from kd.errors import CodeError, DataError, ModelError, NotHere, SubprocessFailed
+from kd.losses.builtin import LOSSES
 from kd.losses.loss import Loss, is_users
 from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from kd.tools import code
 from kd.tools.processes import run_in_subprocess
 from sweeps.distill import jobs as child_jobs
-from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS, known
+from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS
 from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
 from sweeps.errors import SpecError
 from sweeps.hints import local
@@ -47,14 +49,10 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
         key = part.dataset, code.hash_of(part.dataset)
     except CodeError as error:
         raise DataError(f"cannot import dataset {part.dataset!r} here: {error}") from None
-    if key not in _RETURNED:
-        _RETURNED[key] = _returned(part)
-    return _RETURNED[key]
-
-
-def _returned(part: DatasetSpec) -> datasets.Contents:
+    if key in _RETURNED:
+        return _RETURNED[key]
     try:
-        data: datasets.Contents = run_in_subprocess(
+        _RETURNED[key] = run_in_subprocess(
             child_jobs.read_users_data, part.dataset, part.size, on_step=lambda: None, seconds=FUNCTION_S
         )
     except SubprocessFailed as error:
@@ -64,7 +62,7 @@ def _returned(part: DatasetSpec) -> datasets.Contents:
             f"dataset {part.dataset!r} needs more memory than this machine has ({said_bytes(memory_bytes())}); give"
             " fewer or smaller images"
         ) from None
-    return data
+    return _RETURNED[key]
 
 
 def with_images(spec: KdSpec, data_dir: Path | None) -> KdSpec:
@@ -182,8 +180,7 @@ def check_names(spec: KdSpec) -> None:
 
 def data_lines(spec: KdSpec, data_dir: Path | None) -> list[str]:
     lines = []
-    for role in spec.roles:
-        part = spec.role(role)
+    for role, part in zip(spec.roles, spec.parts, strict=True):
         if datasets.is_own(part.dataset):
             data = contents(part, data_dir)
             lines += [f"{role:<8} {text}" for text in (_summary(part, data), *data.notes)]
@@ -213,7 +210,7 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
                 f"search.space: got {parameter!r}, which the records of a sweep have as a column; call this parameter"
                 f" of {name} otherwise, such as {parameter}_weight"
             )
-    loss = known(name) or _tried(name, classes)
+    loss = LOSSES.get(name) or _tried(name, classes)
     if loss.name == "kd":
         return {}
     if not loss.uses_temperature and spec.search.temperature not in _DEFAULT_T:
@@ -224,26 +221,22 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
     changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _NO_T}
     if not is_users(name):
         return changes
-    own = {parameter.name: parameter.default for parameter in loss.parameters}
-    named: dict[str, Iterable[str]] = {
-        "search.space": spec.search.space,
-        "training.loss_parameters": spec.training.loss_parameters,
-    }
-    for key, names in named.items():
-        for parameter in names:
-            if parameter not in own and parameter not in TRAINING_PARAMS:
-                has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
-                raise SpecError(f"{key}: got {parameter!r}, which loss {name} does not take; {has}")
-    return changes | {"training.loss_parameters": own | spec.training.loss_parameters}
+    own, fixed = loss.values({}), spec.training.loss_parameters
+    named = [("search.space", parameter) for parameter in spec.search.space]
+    named += [("training.loss_parameters", parameter) for parameter in fixed]
+    for key, parameter in named:
+        if parameter not in own and parameter not in TRAINING_PARAMS:
+            has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
+            raise SpecError(f"{key}: got {parameter!r}, which loss {name} does not take; {has}")
+    return changes | {"training.loss_parameters": own | fixed}
 
 
 def _tried(name: str, classes: int) -> Loss:
     if not code.is_there(name):
         raise SpecError(f"{_LOSS_KEY}: got {name!r}; {missing(name)}")
+    check = child_jobs.check_users_loss
     try:
-        tried: Loss = run_in_subprocess(
-            child_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=LOSS_S
-        )
+        tried: Loss = run_in_subprocess(check, name, classes, on_step=lambda: None, seconds=LOSS_S)
         return tried
     except (ModelError, NotHere) as error:
         raise SpecError(f"{_LOSS_KEY}: {error}") from None
@@ -280,26 +273,19 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
 
 def _users(spec: KdSpec) -> Iterator[tuple[str, str, DatasetSpec]]:
     """Yield (key of the spec, name of the model, its role) of everything that a user's module is to build."""
-    for role in spec.roles:
-        part = spec.role(role)
+    for role, part in zip(spec.roles, spec.parts, strict=True):
         for key, name in ((f"{role}.teacher", part.teacher), (f"{role}.student", part.student)):
-            if ":" in name and _is_trained(name) and code.is_there(name):
-                yield key, name, part
-
-
-def _is_trained(name: str) -> bool:
-    try:
-        return parse_teacher(name).is_trained
-    except ModelError:
-        return False
+            with contextlib.suppress(ModelError):  # `create` says what is wrong with the name
+                if ":" in name and parse_teacher(name).is_trained and code.is_there(name):
+                    yield key, name, part
 
 
 def requirements(spec: KdSpec) -> list[Need]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
-    parts = [spec.role(role) for role in spec.roles]
     needed = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
-    files = [part.dataset for part in parts if datasets.is_own(part.dataset) and kind_of(part.dataset) != "function"]
-    files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
+    own = [part.dataset for part in spec.parts if datasets.is_own(part.dataset)]
+    files = [name for name in own if kind_of(name) != "function"]
+    files += [file for part in spec.parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
     needed += [Need(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):
         missing = [name for name in networks if not has_weights(name)]
@@ -317,11 +303,9 @@ def _code(name: str) -> Need:
 
 def _networks(spec: KdSpec) -> list[str]:
     methods = [method for role in spec.roles for method in spec.baselines_on(role)]
-    for role in spec.roles:
-        try:
-            methods.append(parse_teacher(spec.role(role).teacher).method or "")
-        except ModelError:
-            continue  # of another version: its training says so
+    for part in spec.parts:
+        with contextlib.suppress(ModelError):  # of another version: its training says so
+            methods.append(parse_teacher(part.teacher).method or "")
     return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))
 
 

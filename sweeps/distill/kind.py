@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from storage.studies.space import Space
-from sweeps.distill import describe, space
+from sweeps.distill import space
 from sweeps.distill.arms import ARMS, FOUND_NETWORK, SAME_COST, SCRATCH, SCRATCH_TUNED, UNTUNED, trained_with
 from sweeps.distill.snippets import snippets
-from sweeps.distill.spec import KdSpec, formula
+from sweeps.distill.spec import DatasetSpec, KdSpec, formula
 from sweeps.plan.phases import run_kind
 from sweeps.plan.plan import counts
 from sweeps.spec.model import ROLES
@@ -27,6 +27,13 @@ _TEACHER = 6
 _METHOD = 20
 _CORES = 2  # of MINUTES
 SAME_COST_SELECTION = "same-cost."
+
+# Lowest and highest sd between seeds of the paired difference of two points, test accuracy points, and where it was
+# measured: it depends on how near the points lie. What `create` says a plan can resolve. By target and student.
+PAIRED_SD = {("cifar10", "keras-student"): (0.25, 0.48, "bench/results/recipe.md, preset quick")}
+
+# The same between searches, of the mean regret of each: what a search of preset quick finds is partly luck.
+SEARCH_SD = {("cifar10", "keras-student"): (0.1, 0.69, "bench/results/answer.md")}
 
 
 class Distillation(TrainerKind):
@@ -138,7 +145,7 @@ class Distillation(TrainerKind):
         from sweeps.distill.fetch import without_download
 
         datasets = [stored[role]["dataset"] for role in ROLES if stored.get(role)]
-        changed = stored["note"] and [spec.role(role).dataset for role in spec.roles] != datasets
+        changed = stored["note"] and [part.dataset for part in spec.parts] != datasets
         return without_download(spec, stored["note"]) if changed else spec
 
     def freeze(self, spec: KdSpec, data: Path | None) -> KdSpec:
@@ -184,17 +191,33 @@ class Distillation(TrainerKind):
         return has_weights(method)
 
     def summary(self, spec: KdSpec) -> Mapping[str, str]:
-        return describe.summary(spec)
+        parts = spec.parts
+        data = " -> ".join(f"{part.name or Path(part.dataset).name} ({part.images:,} images)" for part in parts)
+        teachers, students = {part.teacher for part in parts}, {part.student for part in parts}
+        if len(students) > 1:
+            models = "; ".join(f"{part.teacher} teaches {part.student} on {_short(part)}" for part in parts)
+        elif len(teachers) == 1:
+            models = f"{parts[0].teacher} teaches {parts[0].student}"
+        else:
+            taught = ", ".join(f"{part.teacher} on {_short(part)}" for part in parts)
+            models = f"{taught} teach {parts[0].student}"
+        return {"data": data, "models": models}
 
     def details(self, spec: KdSpec) -> Sequence[str]:
-        return describe.details(spec)
+        training = spec.training
+        return [
+            *(_described(role, spec.role(role)) for role in spec.roles),
+            f"training Adam {training.learning_rate:g} ({training.schedule}), batch {training.batch_size}",
+            f"loss     {formula(training.distillation)}",
+        ]
 
     def describe(self, spec: KdSpec, role: str) -> str:
         part = spec.role(role)
         return f"{part.shown} ({part.images} images, teacher {part.teacher}, student {part.student})"
 
     def seed_sd(self, spec: KdSpec, *, searches: bool) -> tuple[float, float, str] | None:
-        return describe.seed_sd(spec, searches=searches)
+        measured, part = SEARCH_SD if searches else PAIRED_SD, spec.role("target")
+        return measured.get((part.dataset, part.student))
 
     def own_selection(self, role: str, arm: str) -> str:
         return f"{SAME_COST_SELECTION}{role}" if arm == SAME_COST else ""
@@ -231,6 +254,16 @@ class Distillation(TrainerKind):
         from sweeps.distill.session import KdTrainer  # numpy and the data: not before a worker needs them
 
         return KdTrainer(spec, artifacts)
+
+
+def _short(part: DatasetSpec) -> str:
+    return part.name or Path(part.dataset).stem
+
+
+def _described(role: str, part: DatasetSpec) -> str:
+    views = f", {part.views} views of each image" if part.augment != "none" else ""
+    models = f"teacher {part.teacher}, student {part.student}, {part.epochs} epochs"
+    return f"{role:<8} {part.shown}: {part.images} images{views}, {models}"
 
 
 def _work(spec: KdSpec, kind: RunKind, role: str) -> float:

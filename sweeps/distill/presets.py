@@ -97,13 +97,6 @@ PRESETS = {
 # Wall minutes on 2 cores, as measured: what any sweep and each of its tasks are expected to take is reckoned from them.
 MINUTES = {"tiny": 1, "quick": 10, "compare": 16}
 
-# What `run` takes instead when neither MNIST nor CIFAR-10 can be had: nothing to download.
-WITHOUT_DOWNLOAD = {
-    "source": PRESETS["tiny"].source,
-    "target": PRESETS["tiny"].target,
-    "training": PRESETS["tiny"].training,
-}
-
 
 def preset(name: str) -> KdSpec:
     if name in PRESETS:

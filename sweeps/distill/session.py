@@ -93,18 +93,11 @@ class KdTrainer:
             taught = logits_file.teach(Path(file), dataset, places)
         else:
             log.info("%s: training the teacher %s", run.role, role.teacher)
+            limits = self.spec.baselines.model_dump()
             with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+                given = dataset, role.teacher, training, run.seed, views_of(role), limits, folder
                 taught, numerics = run_in_subprocess(
-                    child_jobs.teach,
-                    dataset,
-                    role.teacher,
-                    training,
-                    run.seed,
-                    views_of(role),
-                    self.spec.baselines.model_dump(),
-                    folder,
-                    on_step=progress.check,
-                    on_report=progress,
+                    child_jobs.teach, *given, on_step=progress.check, on_report=progress
                 )
         logits = np.ascontiguousarray(taught.logits).tobytes()
         actual = hashlib.sha256(logits).hexdigest()
@@ -179,17 +172,11 @@ class KdTrainer:
 
     def _fit(self, run: Run, progress: Progress) -> Trained:
         limits, dataset = self.spec.baselines, self.dataset(run.role)
+        seconds = _GRACE_S + (limits.autokeras_seconds if run.method == "autokeras" else limits.seconds)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+            given = run.method, dataset, limits.model_dump(), run.seed, folder
             result: BaselineResult = run_in_subprocess(
-                child_jobs.fit_baseline,
-                run.method,
-                dataset,
-                limits.model_dump(),
-                run.seed,
-                folder,
-                on_step=progress.check,
-                on_report=progress,
-                seconds=_GRACE_S + (limits.autokeras_seconds if run.method == "autokeras" else limits.seconds),
+                child_jobs.fit_baseline, *given, on_step=progress.check, on_report=progress, seconds=seconds
             )
         return trained(
             result,
@@ -245,7 +232,7 @@ class KdTrainer:
             self._tests[role] = load_test(part.dataset, size=part.size)
         return self._tests[role]
 
-    def trainer(self, role: str, logits: npt.NDArray[np.float32], settings: "StudentSettings") -> "StudentTrainer":
+    def trainer(self, role: str, logits: Logits, settings: "StudentSettings") -> "StudentTrainer":
         """Return the students of a role, compiled once for all points and seeds of a loss and a size of batches."""
         part = self.spec.role(role)
         if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
@@ -268,12 +255,7 @@ class KdTrainer:
         return self._trainers[name]
 
     def _compiled(
-        self,
-        role: str,
-        student: str,
-        logits: npt.NDArray[np.float32] | None,
-        epochs: int,
-        settings: "StudentSettings",
+        self, role: str, student: str, logits: Logits | None, epochs: int, settings: "StudentSettings"
     ) -> "StudentTrainer":
         # Here: TensorFlow takes seconds, and a teacher task never needs it.
         from kd.training.student import StudentTrainer
@@ -285,14 +267,9 @@ class KdTrainer:
             schedule=self.spec.training.schedule,
             average_steps=self.spec.training.average_steps,
         )
-        views = views_of(self.spec.role(role))
+        views, dataset = views_of(self.spec.role(role)), self.dataset(role)
         return StudentTrainer(
-            self.dataset(role),
-            student=student,
-            teacher_logits=logits,
-            training=training,
-            views=views,
-            loss=settings.loss,
+            dataset, student=student, teacher_logits=logits, training=training, views=views, loss=settings.loss
         )
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from kd.losses.builtin import LOSSES
-from kd.losses.loss import Loss
 from storage.studies.space import Choice, Range, Space, Whole
 from sweeps.spec.tables import MOST
 from sweeps.trainers.protocol import Number, Point, Value
@@ -41,16 +40,6 @@ FIXED_POINTS = {
 }
 
 
-def known(name: str) -> Loss | None:
-    """Return the description of a loss of this package; None for a user's own."""
-    return LOSSES.get(name)
-
-
-def defaults(loss: str) -> dict[str, float]:
-    description = known(loss)
-    return {} if description is None else {parameter.name: parameter.default for parameter in description.parameters}
-
-
 @dataclass(frozen=True)
 class Bounds:
     """What the range of a setting may hold: low < value <= high; whole: whole numbers only."""
@@ -74,21 +63,9 @@ TRAINING_PARAMS = {
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 # What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
 # was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
-RESERVED = (
-    "arm",
-    "dataset",
-    "model",
-    "method",
-    "role",
-    "seed",
-    "group",
-    "rank",
-    "ranks",
-    "repeat",
-    "score",
-    "more",
-    "n",
-)
+RESERVED = {
+    *("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n"),
+}
 
 _COLUMNS = (
     # tables of tasks and trainings
@@ -159,8 +136,9 @@ def search_space(spec: "KdSpec") -> Space:
 def untuned(spec: "KdSpec", role: str) -> dict[str, Number]:
     """Return the further parameters as they are where nothing is searched: what the spec says of a dataset."""
     part, training = spec.role(role), spec.training
+    loss = LOSSES.get(training.distillation)  # None: a user's own, whose parameters `create` has written into the spec
     values: dict[str, Number] = {
-        **defaults(training.distillation),
+        **(loss.values({}) if loss else {}),
         **training.loss_parameters,
         "learning_rate": training.learning_rate,
         "epochs": part.epochs,
@@ -170,9 +148,8 @@ def untuned(spec: "KdSpec", role: str) -> dict[str, Number]:
 
 
 def of_paper(spec: "KdSpec", role: str) -> Point:
-    loss = known(spec.training.distillation)
-    assert loss is not None
-    own = {name: value for name, value in defaults(loss.name).items() if name in spec.search.space}
+    loss = LOSSES[spec.training.distillation]
+    own = {name: value for name, value in loss.values({}).items() if name in spec.search.space}
     point = {"temperature": loss.default_temperature, "alpha": loss.default_alpha}
     return Point.of(point | untuned(spec, role) | own)
 

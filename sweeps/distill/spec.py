@@ -9,7 +9,7 @@ from kd.config import Schedule
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import is_users
 from sweeps.distill.arms import AUTOKERAS, CONTROLS, SAME_COST, SOURCE_ARMS, TARGET_ARMS
-from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within, known
+from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within
 from sweeps.errors import SpecError
 from sweeps.spec import tables
 from sweeps.spec.model import ROLES, Spec
@@ -116,7 +116,7 @@ def of_distillation(spec: Spec) -> "KdSpec":
 
 def formula(name: str) -> str:
     """Return the formula of a loss; of a user's own, with its name in the place of its term."""
-    loss = known(name)
+    loss = LOSSES.get(name)
     return loss.formula if loss else f"alpha*CE(labels) + (1-alpha)*term, term: {name}"
 
 
@@ -129,7 +129,7 @@ def check_loss(name: str) -> str:
 
 def check_parameters(loss: str, key: str, names: list[str]) -> None:
     """Check that a loss of this package has the parameters of those names; of a user's own, `create` checks them."""
-    description = known(loss)
+    description = LOSSES.get(loss)
     if description is None:
         return
     own = [parameter.name for parameter in description.parameters]
@@ -220,8 +220,7 @@ class KdSpec(Spec):
 
     @model_validator(mode="after")
     def _of_distillation(self) -> "KdSpec":
-        parts = [self.role(role) for role in self.roles]
-        for part in parts:
+        for part in self.parts:
             if part.augment == "flip-crop" and part.dataset in _WRITTEN:
                 raise ValueError(
                     f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
@@ -235,7 +234,7 @@ class KdSpec(Spec):
             raise ValueError(
                 f"search.space has epochs, so the arms cannot have {SAME_COST}: what a search costs varies"
             )
-        for part in parts:
+        for part in self.parts:
             largest = max(self.training.batch_size, *space.get("batch_size", (1,)))
             if 0 < part.images < largest:
                 raise ValueError(f"{part.dataset}: images ({part.images}) is less than one batch ({largest})")
@@ -244,6 +243,11 @@ class KdSpec(Spec):
     def role(self, name: str) -> DatasetSpec:
         part: DatasetSpec = getattr(self, name)
         return part
+
+    @property
+    def parts(self) -> list[DatasetSpec]:
+        """The datasets in the order of `roles`."""
+        return [self.role(role) for role in self.roles]
 
     def baselines_on(self, role: str) -> tuple[str, ...]:
         """Return the comparison methods on the dataset of a role; without a target, those of both run on the one."""
