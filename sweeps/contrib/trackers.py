@@ -25,14 +25,18 @@ from sweeps.plan.identity import answer_hash
 from sweeps.plan.jobs import BaselineOutcome, DoneJob, MeasureOutcome, StudentOutcome, TeacherOutcome
 
 Value: TypeAlias = str | int | float
-TRACKERS = ("mlflow", "wandb")
 FILE = "mlflow.db"
 STEPS = "epoch_val_accuracy"
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
-_QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}  # both read when it is imported
 FOLDER = "wandb"
 _LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
-_QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}  # its reports of its own errors would need the network
+
+# The name in sentences, what pip installs, and variables that the library reads when it is imported: no telemetry, and
+# no reports of its own errors, which would need the network.
+_LIBRARIES = {
+    "mlflow": ("MLflow", "mlflow-skinny", {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}),
+    "wandb": ("wandb", "wandb", {"WANDB_ERROR_REPORTING": "false"}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +66,8 @@ class Exported:
 
 
 def check_tracker(name: str) -> None:
-    if name not in TRACKERS:
-        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(TRACKERS)}")
+    if name not in _LIBRARIES:
+        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(_LIBRARIES)}")
 
 
 def runs(stored: StoredSweep) -> tuple[Run, ...]:
@@ -88,7 +92,7 @@ def _run(done: DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | No
         return None
     parameters: dict[str, Value] = {}
     metrics = {"val_accuracy": outcome.val_accuracy, "train_s": outcome.train_s, "cpu_s": outcome.cpu_s}
-    metrics |= {"parameters": float(outcome.parameters)}
+    metrics["parameters"] = float(outcome.parameters)
     if isinstance(outcome, StudentOutcome):
         parameters |= {**outcome.point.as_dict(), "loss": outcome.loss}
         if outcome.test_accuracy is not None and done.work.role not in hidden:
@@ -128,14 +132,6 @@ def _tags(done: DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
         **shared,
     }
     return {name: str(value) for name, value in tags.items() if value not in (None, "")}
-
-
-def load_mlflow() -> Any:
-    os.environ.update(_QUIET_MLFLOW)
-    try:
-        return importlib.import_module("mlflow")
-    except ImportError:
-        raise SweepError("--to mlflow: MLflow is not installed here; type: pip install mlflow-skinny") from None
 
 
 def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], folder: Path) -> Exported:
@@ -209,12 +205,13 @@ def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
     return True
 
 
-def load_wandb() -> Any:
-    os.environ.update(_QUIET_WANDB)
+def load_tracker(name: str) -> Any:
+    label, package, quiet = _LIBRARIES[name]
+    os.environ.update(quiet)
     try:
-        return importlib.import_module("wandb")
+        return importlib.import_module(name)
     except ImportError:
-        raise SweepError("--to wandb: wandb is not installed here; type: pip install wandb") from None
+        raise SweepError(f"--to {name}: {label} is not installed here; type: pip install {package}") from None
 
 
 def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exported:
@@ -291,7 +288,7 @@ def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, fol
     """
     check_tracker(tracker)
     finished = runs(read(engine, sweep))
-    library = load_mlflow() if tracker == "mlflow" else load_wandb()
+    library = load_tracker(tracker)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -8,7 +8,7 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, compare
 from sweeps.report.compare import points_text
-from sweeps.report.words import accuracy, compared_with, display_name, interval, parameter_effect_brief
+from sweeps.report.words import accuracy, compared_with, display_name, effects, interval
 from sweeps.terminal import wrapped
 
 WIDTH = 100  # columns at most
@@ -29,16 +29,15 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     for command in advice.commands:
         lines += _command(_typed_here(command), width)
     lines.append("")
-    for surface in findings.surfaces:
-        if effect := parameter_effect_brief(surface):
-            lines += _wrapped(f"{display_name(surface.dataset)}: {effect}", width)
-    lines += _beside("The page:", [f"  {page}"], width) if page else _as_a_page(findings.name, width)
+    for effect in effects(findings):
+        lines += _wrapped(effect, width)
+    if page:
+        lines += _beside("The page:", [f"  {page}"], width)
+    else:
+        command = local().line("report", findings.name, "-o", f"{findings.name}-report")
+        lines += _beside("As a page:", _command(command, width), width)
     lines += [f"answer hash {findings.answer_hash}"] if findings.answer_hash else []
     return "\n".join([*lines, "", *_wrapped(f"{answer.badge(findings).text}. {answer.headline(findings)}", width)])
-
-
-def _as_a_page(name: str, width: int) -> list[str]:
-    return _beside("As a page:", _command(local().line("report", name, "-o", f"{name}-report"), width), width)
 
 
 def _beside(label: str, lines: list[str], width: int) -> list[str]:
@@ -54,6 +53,8 @@ def _typed_here(text: str) -> str:
 
 def _command(command: str, width: int) -> list[str]:
     r"""Return a command as lines that can be pasted: one that is too long goes on after a \."""
+    if len(command) + 2 <= width:
+        return [f"  {command}"]
     lines = textwrap.wrap(
         command,
         width - 2,
@@ -62,7 +63,7 @@ def _command(command: str, width: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [f"  {command}"] if len(command) + 2 <= width else [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

@@ -15,7 +15,7 @@ from sweeps.findings.load import is_incomplete
 from sweeps.findings.rows import Row
 from sweeps.findings.secondary import questions
 from sweeps.findings.surfaces import Surface
-from sweeps.findings.verdicts import GroupRegret
+from sweeps.findings.verdicts import GroupRegret, TargetVerdict
 from sweeps.plan.jobs import AnyJob, StudentOutcome
 from sweeps.plan.phases import display_state
 from sweeps.plan.selection import Confirmed
@@ -27,7 +27,6 @@ from sweeps.report.page import page, secondary_blocks, title
 from sweeps.report.words import accuracy, number, shortened
 from sweeps.spec import stored
 from sweeps.spec.model import Spec
-from sweeps.stats.response import Top
 from sweeps.trainers.protocol import Point, Value
 
 PAGE = "report.html"
@@ -48,25 +47,13 @@ COMPARISON = (
 )
 
 _OF_OUTCOME = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
+_OF_TOP = ("share", "low", "high", "tolerance", "word")  # not the whole fitted surface
 COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_OF_OUTCOME, "stage")
 
 _LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "|": r"\textbar{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "±": r"$\pm$",
-    }
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$"}
 )
 
 
@@ -95,12 +82,9 @@ def results_csv(findings: Findings) -> str:
     teacher and search of an outer level, "" the first. The test accuracies of a dataset are left out until its look at
     the test is complete.
     """
-    out = io.StringIO()
-    more, place = (
-        sorted(set(findings.spec.kind.space(findings.spec)) - {"temperature", "alpha"}),
-        COLUMNS.index("alpha") + 1,
-    )
-    left_out = {"temperature", "alpha"} - set(findings.spec.kind.space(findings.spec))
+    out, space, place = io.StringIO(), findings.spec.kind.space(findings.spec), COLUMNS.index("alpha") + 1
+    more = sorted(space.keys() - {"temperature", "alpha"})
+    left_out = {"temperature", "alpha"} - space.keys()
     names = [name for name in (*COLUMNS[:place], *more, *COLUMNS[place:]) if name not in left_out]
     writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
@@ -220,8 +204,7 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "sweep": findings.name,
         "headline": headline(findings),
         "verdict": badge(findings).text,
-        # What its trainer prepares is a word for sentences, not a result.
-        "verdicts": [_without(asdict(verdict), "prepares") for verdict in findings.verdicts],
+        "verdicts": [_verdict(verdict) for verdict in findings.verdicts],
         "spec": findings.spec.as_dict(),
         "fingerprint": findings.fingerprint,
         "answer_hash": findings.answer_hash,
@@ -230,7 +213,7 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "native": _confirmed(findings.confirmed, "target"),
         "surfaces": [_surface(surface) for surface in findings.surfaces],
         "controls": [asdict(control) | {"explains": control.explains} for control in findings.controls],
-        "outer": {target.role: [_repeat(group) for group in target.groups] for target in findings.outer},
+        "outer": {target.role: list(map(_repeat, target.groups)) for target in findings.outer},
         "rows": [_row(row) for row in findings.rows],
         "differences": [asdict(item) for item in findings.differences],
     }
@@ -240,11 +223,14 @@ def _confirmed(confirmed: Mapping[str, Confirmed], role: str) -> dict[str, Any] 
     return confirmed[role].as_json() if role in confirmed else None
 
 
-def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != name}
+def _verdict(verdict: TargetVerdict) -> dict[str, Any]:
+    values = asdict(verdict)
+    del values["prepares"]  # a word for sentences, not a result
+    return values
 
 
 def _surface(surface: Surface) -> dict[str, Any]:
+    top = surface.top
     return {
         "role": surface.role,
         "dataset": surface.dataset,
@@ -254,14 +240,10 @@ def _surface(surface: Surface) -> dict[str, Any]:
         ],
         "best": None if surface.best is None else _pair(surface.best),
         "tied": [_pair(point) for point in surface.tied],
-        "top": None if surface.top is None else _top(surface.top),
+        "top": None if top is None else {name: getattr(top, name) for name in _OF_TOP},
         "optimism": surface.optimism,
         "importances": dict(surface.importances),
     }
-
-
-def _top(top: Top) -> dict[str, Any]:
-    return {name: getattr(top, name) for name in ("share", "low", "high", "tolerance", "word")}
 
 
 def _pair(point: Point) -> list[Value]:

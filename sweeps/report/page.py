@@ -74,23 +74,18 @@ def further(findings: Findings) -> list[Block]:
 
 
 def _lost(findings: Findings, figures: Iterable[Block]) -> list[Block]:
-    text = regret(findings.verdicts[0]) if findings.verdicts else ""
-    if not text:
-        return []
-    heading = f"What is lost by not tuning on {words.display_name(findings.verdicts[0].dataset)}"
-    return [Heading(heading), *figures, Paragraph(text)]
+    for target in findings.verdicts[:1]:
+        if text := regret(target):
+            heading = f"What is lost by not tuning on {words.display_name(target.dataset)}"
+            return [Heading(heading), *figures, Paragraph(text)]
+    return []
 
 
 def searches(findings: Findings, figures: Iterable[Block]) -> Fold:
     blocks: list[Block] = [*figures, Bullets(tuple(_selected(findings)))]
     if findings.spec.outer.teachers * findings.spec.outer.searches > 1:
         blocks += _outer(findings)
-    summary = "; ".join(
-        f"{words.display_name(surface.dataset)}: {effect}"
-        for surface in findings.surfaces
-        if (effect := words.parameter_effect_brief(surface))
-    )
-    return Fold("Where the searches looked", summary, tuple(blocks), printed=True)
+    return Fold("Where the searches looked", "; ".join(words.effects(findings)), tuple(blocks), printed=True)
 
 
 def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
@@ -135,13 +130,11 @@ def _method(findings: Findings, row: Row) -> str:
 def _selected(findings: Findings) -> list[str]:
     items = []
     for role in findings.spec.roles:
-        arm = "best" if role == "source" else "native"
-        tuned = f"`{arm}`, tuned on {findings.spec.role(role).dataset}"
-        chosen = findings.confirmed.get(role)
-        if chosen is None:
-            items.append(f"{tuned}: not confirmed yet")
-            continue
-        items.append(f"{tuned}: {chosen.best.point.text()}; validation {words.accuracy(chosen.best.accuracy)}")
+        arm, chosen = "best" if role == "source" else "native", findings.confirmed.get(role)
+        text = "not confirmed yet"
+        if chosen is not None:
+            text = f"{chosen.best.point.text()}; validation {words.accuracy(chosen.best.accuracy)}"
+        items.append(f"`{arm}`, tuned on {findings.spec.role(role).dataset}: {text}")
     items += [line for surface in findings.surfaces if (line := words.identified(surface, findings.spec))]
     return [*items, *findings.spec.kind.report().notes(findings.spec)]
 
@@ -169,14 +162,9 @@ def _names(findings: Findings) -> str:
 def _controls(findings: Findings) -> list[Block]:
     if not findings.controls:
         return []
-    rows = (
-        (control.arm, control.dataset, words.interval(control.gain), words.interval(control.beyond))
-        for control in findings.controls
-    )
-    return [
-        Heading("Controls", level=3),
-        table(columns("control", "dataset", "control - scratch", "best - control", text=2), rows),
-    ]
+    heads = columns("control", "dataset", "control - scratch", "best - control", text=2)
+    rows = [(row.arm, row.dataset, words.interval(row.gain), words.interval(row.beyond)) for row in findings.controls]
+    return [Heading("Controls", level=3), table(heads, rows)]
 
 
 def provenance(findings: Findings) -> Fold:

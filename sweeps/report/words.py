@@ -271,6 +271,12 @@ def parameter_effect_brief(surface: Surface) -> str:
     }[WORDS[2] if surface.top is None else surface.top.word]
 
 
+def effects(findings: Findings) -> list[str]:
+    """Return the same of each dataset, by its name; those of which there is nothing to say are left out."""
+    brief = [(surface.dataset, parameter_effect_brief(surface)) for surface in findings.surfaces]
+    return [f"{display_name(dataset)}: {effect}" for dataset, effect in brief if effect]
+
+
 def parameter_effect(surface: Surface) -> str:
     """Return whether two parameters matter, with the share of the box that is as good as its best point.
 

@@ -279,32 +279,23 @@ def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         if engine.dialect.name == "postgresql":  # on SQLite what a transaction reads is of one moment
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        (sweep,) = _read(
-            connection, SweepLine, tables.sweeps, select(tables.sweeps).where(tables.sweeps.c.id == sweep_id)
-        ) or [None]
-        if sweep is None:
-            raise SweepNotFound("the sweep was deleted a moment ago")
 
         def own(model: type[Any], table: Table, *order: Any) -> list[Any]:
             return _read(connection, model, table, select(table).where(table.c.sweep_id == sweep_id).order_by(*order))
 
-        of_phase = select(*tasks.c, phases.c.name.label("phase")).join_from(
-            tasks, phases, phases.c.id == tasks.c.phase_id
-        )
-        of_task = select(*attempts.c, tasks.c.key.label("task")).join_from(
-            attempts, tasks, tasks.c.id == attempts.c.task_id
-        )
+        of_id = select(tables.sweeps).where(tables.sweeps.c.id == sweep_id)
+        if not (sweep := _read(connection, SweepLine, tables.sweeps, of_id)):
+            raise SweepNotFound("the sweep was deleted a moment ago")
+        task_rows = select(tasks, phases.c.name.label("phase")).join(phases, phases.c.id == tasks.c.phase_id)
+        task_rows = task_rows.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id)
+        attempt_rows = select(attempts, tasks.c.key.label("task")).join(tasks, tasks.c.id == attempts.c.task_id)
+        attempt_rows = attempt_rows.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id, attempts.c.number)
         return SweepLines(
-            sweep=sweep,
+            sweep=sweep[0],
             revisions=own(RevisionLine, revisions, revisions.c.number),
             phases=own(PhaseLine, phases, phases.c.id),
-            tasks=_read(connection, TaskLine, tasks, of_phase.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id)),
-            attempts=_read(
-                connection,
-                AttemptLine,
-                attempts,
-                of_task.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id, attempts.c.number),
-            ),
+            tasks=_read(connection, TaskLine, tasks, task_rows),
+            attempts=_read(connection, AttemptLine, attempts, attempt_rows),
             selections=own(SelectionLine, selections, selections.c.name),
             workers=own(WorkerLine, workers, workers.c.name),
         )
@@ -314,13 +305,11 @@ def _read(connection: Connection, model: type[Any], table: Table, query: Select[
     # By the keys of the columns, which are our names of them, not by those in the database.
     keys = [name for name in model.model_fields if name not in ("phase", "task") or name in table.c]
     more = [name for name in model.model_fields if name not in keys]
+    rows = connection.execute(query).mappings()
     try:
         return [
-            model(
-                **{name: _clean(row._mapping[table.c[name]]) for name in keys},
-                **{name: row._mapping[name] for name in more},
-            )
-            for row in connection.execute(query)
+            model(**{name: _clean(row[table.c[name]]) for name in keys}, **{name: row[name] for name in more})
+            for row in rows
         ]
     except ValidationError as error:
         problem = error.errors()[0]
@@ -363,32 +352,28 @@ def write_lines(
             (workers, lines.workers),
         ):
             _insert(connection, table, [line.model_dump() | {"sweep_id": sweep_id} for line in own])
-        of_sweep = select(phases.c.name, phases.c.id).where(phases.c.sweep_id == sweep_id)
-        numbers = {row.name: row.id for row in connection.execute(of_sweep)}
-        _insert(
-            connection,
-            tasks,
-            [
-                task.model_dump(exclude={"phase"}) | {"sweep_id": sweep_id, "phase_id": numbers[task.phase]}
-                for task in lines.tasks
-            ],
-        )
-        of_sweep = select(tasks.c.key, tasks.c.id).where(tasks.c.sweep_id == sweep_id)
-        numbers = {row.key: row.id for row in connection.execute(of_sweep)}
-        _insert(
-            connection,
-            attempts,
-            [
-                attempt.model_dump(exclude={"task"})
-                | {"task_id": numbers[attempt.task], "reported": attempt.trial_number is not None}
-                for attempt in lines.attempts
-            ],
-        )
+        numbers = _numbers(connection, phases, phases.c.name, sweep_id)
+        task_rows = [
+            task.model_dump(exclude={"phase"}) | {"sweep_id": sweep_id, "phase_id": numbers[task.phase]}
+            for task in lines.tasks
+        ]
+        _insert(connection, tasks, task_rows)
+        numbers = _numbers(connection, tasks, tasks.c.key, sweep_id)
+        attempt_rows = [
+            attempt.model_dump(exclude={"task"})
+            | {"task_id": numbers[attempt.task], "reported": attempt.trial_number is not None}
+            for attempt in lines.attempts
+        ]
+        _insert(connection, attempts, attempt_rows)
         for digest, load in blobs.items():
             _store(connection, digest, load())
         if blobs:  # not in the storage in memory that verifies the file first
             failpoint("import-rows")
     return int(sweep_id)
+
+
+def _numbers(connection: Connection, table: Table, name: Any, sweep_id: int) -> dict[str, int]:
+    return dict(connection.execute(select(name, table.c.id).where(table.c.sweep_id == sweep_id)).all())
 
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

@@ -87,9 +87,7 @@ def _write(
     lines: SweepLines,
     archive: Archive,
 ) -> None:
-    from storage.studies.studies import (
-        open_studies,  # Optuna takes a second: a file that is refused does not pay for it
-    )
+    from storage.studies.studies import open_studies  # Optuna takes a second: a file that is refused does not pay it
 
     with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
         stages = make_plan(spec).stages
@@ -109,16 +107,15 @@ def _write(
 
 def refuse_changed(archive: Archive, path: Path) -> None:
     """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims."""
-    text = next(_changed(archive), None)
-    if text is not None:
+    if text := next(_changed(archive), ""):
         raise ArchiveBroken(_refusal(path, text))
 
 
 def _refuse_differing(archive: Archive, path: Path) -> None:
     """Check everything that `verify` checks: else it would come up later, when the sweep is read."""
-    wrong = next((check for check in consistency_checks(archive) if check.differs), None)
-    if wrong is not None:
-        raise ArchiveBroken(_refusal(path, f"{wrong.what}: {wrong.differs}"))
+    for check in consistency_checks(archive):
+        if check.differs:
+            raise ArchiveBroken(_refusal(path, f"{check.what}: {check.differs}"))
 
 
 def _refusal(path: Path, text: str) -> str:

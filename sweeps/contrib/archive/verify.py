@@ -78,10 +78,7 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
 
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
     """Yield what differs; one check that all is well, where nothing does. sizes: of the blobs, in bytes, by digest."""
-    wrong = [
-        *_other_networks(stored),
-        *(check for models in _latest(stored) for check in _measured(stored, models, sizes)),
-    ]
+    wrong = [*_other_networks(stored), *_measured(stored, sizes)]
     yield from wrong or [Check("facts: sizes, parameters and test accuracies agree")]
 
 
@@ -100,16 +97,12 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
             yield Check(f"outcome of {done.key}", text)
 
 
-def _latest(stored: StoredSweep) -> list[tuple[jobs.DoneJob, Mapping[str, jobs.Measured]]]:
-    """Return what was measured last, which is what a report shows: models that were tried again are in it."""
-    done = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)][-1:]
-    return [(entry, entry.outcome.models) for entry in done if isinstance(entry.outcome, jobs.MeasureOutcome)]
-
-
-def _measured(
-    stored: StoredSweep, latest: tuple[jobs.DoneJob, Mapping[str, jobs.Measured]], sizes: Mapping[str, int]
-) -> Iterator[Check]:
-    task, models = latest
+def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
+    """Check what was measured last, which is what a report shows: models that were tried again are in it."""
+    measured = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)]
+    if not measured or not isinstance(measured[-1].outcome, jobs.MeasureOutcome):
+        return
+    task, models = measured[-1], measured[-1].outcome.models
     if models and task.score not in [model.latency_ms_p50 for model in models.values()]:
         yield Check(f"outcome of {task.key}", f"its score is {task.score}, and no latency is")
     trainings = {done.key: done.outcome for done in stored.done}
@@ -215,11 +208,8 @@ def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str
 
 
 def _done_by(lines: SweepLines, moment: float) -> set[str]:
-    def counted(attempt: AttemptLine) -> bool:
-        ended = attempt.finished_at is not None and attempt.finished_at <= moment
-        return ended and (attempt.state == "done" or attempt.error_class == UNREADABLE)
-
-    return {attempt.task for attempt in lines.attempts if counted(attempt)}
+    ended = [line for line in lines.attempts if line.finished_at is not None and line.finished_at <= moment]
+    return {line.task for line in ended if line.state == "done" or line.error_class == UNREADABLE}
 
 
 def _top(stored: StoredSweep, phase: Phase) -> int:
@@ -271,18 +261,13 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
             f"{len(numbered)} attempts name trials of study {study}, with numbers up to {count - 1:,}; allowed: numbers"
             f" up to {most - 1:,}, the trials of other tools included"
         )
-    trials = []
-    for number in range(count):
-        if number in numbered:
-            trials.append(_trial(spec, numbered[number], tasks[numbered[number].task]))
-        else:
-            trials.append(_placeholder(lines.sweep.created_at))
-    return trials
-
-
-def _placeholder(at: float) -> EndedTrial:
-    attrs = {"reason": "no task of the sweep has this trial, so the archive did not hold it"}
-    return EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
+    at, attrs = (
+        lines.sweep.created_at,
+        {"reason": "no task of the sweep has this trial, so the archive did not hold it"},
+    )
+    foreign = EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
+    known = {number: _trial(spec, attempt, tasks[attempt.task]) for number, attempt in numbered.items()}
+    return [known.get(number, foreign) for number in range(count)]
 
 
 def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> EndedTrial:

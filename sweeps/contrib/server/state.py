@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -195,15 +195,13 @@ class Views:
 
 
 def _best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best | None:
-    try:
+    with suppress(NoResultsYet):
         return best(engine, sweep)
-    except NoResultsYet:
-        return None
+    return None
 
 
 def _answer(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Answer | None:
-    try:
+    with suppress(NoResultsYet):
         findings = load(engine, sweep)
-    except NoResultsYet:
-        return None
-    return Answer(badge(findings), headline(findings))
+        return Answer(badge(findings), headline(findings))
+    return None

@@ -23,6 +23,8 @@ from sweeps.trainers.protocol import Point, TrainerKind
 BLACK, GREY = "#000000", "#767676"
 ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#cc79a7"
 
+ARM_COLOURS = {"best": VERMILLION, "native": BLUE}  # any other arm is grey
+
 # From low to high: light enough for marks in any colour, and darker is more in black and white, too.
 SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
 

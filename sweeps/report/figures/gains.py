@@ -16,7 +16,6 @@ from sweeps.report.figures.style import SMALL, column, name_row, set_rows, value
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
-_COLOURS = {"best": data.VERMILLION, "native": data.BLUE}
 _FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and for the vermillion of the regret
 _BESIDE = 0.75  # how far beyond the means and intervals the frame reaches for single seeds, in their span
 _TOO_LONG = 8  # median lengths: a longer interval has a training in it that diverged, and does not set the frame
@@ -32,7 +31,7 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
         axes.axvline(0, color=data.BLACK, lw=1.1, zorder=1)
         axes.grid(visible=True, axis="x")
         for row, mark in enumerate(group):
-            colour = _COLOURS.get(mark.arm, data.GREY)
+            colour = data.ARM_COLOURS.get(mark.arm, data.GREY)
             inside = [value for value in mark.seeds if low <= value <= high]
             axes.plot(inside, [row + 0.27] * len(inside), "o", color=data.GREY, ms=2.6, mew=0, alpha=0.65)
             if ends := limits(mark.mean):

@@ -11,11 +11,10 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, Pictures, RegretMark, by_dataset
+from sweeps.report.figures.data import ARM_COLOURS, BLACK, GREY, VERMILLION, GainMark, Pictures, RegretMark, by_dataset
 from sweeps.report.words import display_name
 from sweeps.stats.estimates import Estimate, limits
 
-_COLOURS = {"best": VERMILLION, "native": BLUE}
 _HEIGHT = 450  # pixels: what the dashboard's cards show of a figure
 
 
@@ -51,7 +50,7 @@ def _gains(marks: Sequence[GainMark]) -> list[go.Scatter]:
         seeds = {"symbol": "line-ns-open", "color": GREY, "opacity": 0.6}
         traces.append(_dots([(value, label) for value in mark.seeds], "one seed", seeds))
         half = _half(mark.mean)
-        colour = _COLOURS.get(mark.arm, GREY)
+        colour = ARM_COLOURS.get(mark.arm, GREY)
         mean = _dots([(mark.mean.mean, label)], "mean, 95 % interval", {"size": 11, "color": colour})
         traces.append(mean.update(error_x={"array": [half], "color": colour}))
     return traces
