@@ -9,10 +9,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from kd.data import datasets, sources
-from kd.data.datasets import is_own
 from kd.errors import DataError
-from sweeps.distill.freeze import with_images
-from sweeps.distill.presets import PRESETS
+from sweeps.distill import freeze, presets
 from sweeps.distill.spec import KdSpec
 from sweeps.hints import local
 from sweeps.plan.plan import expected_core_seconds, on_two_cores
@@ -49,11 +47,11 @@ def fetch(name: str, *, data_dir: Path | None) -> Path:
 def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -> KdSpec:
     """Fetch the data of a spec; return it, or the same on digits -> digits-rgb where the data is unavailable."""
     names = [part.dataset for part in spec.parts]
-    public = [name for name in names if not is_own(name)]
+    public = [name for name in names if not datasets.is_own(name)]
     missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
     try:
         if not missing:
-            spec = with_images(spec, data_dir)
+            spec = freeze.with_images(spec, data_dir)
         say(f"{_first_line(missing)}; {_expected(spec)}")
         for location in missing:
             fetch(location.name, data_dir=data_dir)
@@ -83,7 +81,7 @@ def _first_line(missing: list[sources.Location]) -> str:
 
 def without_download(spec: KdSpec, note: str) -> KdSpec:
     """Return the spec on datasets that are made on this machine; note: says why."""
-    tiny = PRESETS["tiny"]
+    tiny = presets.PRESETS["tiny"]
     update = {"source": tiny.source, "target": tiny.target, "training": tiny.training, "note": note}
     return spec.model_copy(update=update)
 

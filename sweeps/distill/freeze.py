@@ -8,9 +8,7 @@ from typing import Any
 
 from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
 from kd.config import MODEL_NAMES
-from kd.data import datasets
-from kd.data.arrays import memory_bytes, said_bytes
-from kd.data.custom import frozen_name, kind_of
+from kd.data import arrays, custom, datasets
 from kd.errors import CodeError, DataError, ModelError, NotHere, SubprocessFailed
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import Loss, is_users
@@ -43,7 +41,7 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
 
     Raises kd.errors.DataError where it is missing or no dataset.
     """
-    if not datasets.is_own(part.dataset) or kind_of(part.dataset) != "function":
+    if not datasets.is_own(part.dataset) or custom.kind_of(part.dataset) != "function":
         return datasets.contents(part.dataset, data_dir, part.size)
     try:
         key = part.dataset, code.hash_of(part.dataset)
@@ -58,9 +56,9 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
     except SubprocessFailed as error:
         raise DataError(f"dataset {part.dataset!r} cannot be made: {error}") from None
     except MemoryError:  # the arrays fit, and what is made of them beside them does not
+        memory = arrays.said_bytes(arrays.memory_bytes())
         raise DataError(
-            f"dataset {part.dataset!r} needs more memory than this machine has ({said_bytes(memory_bytes())}); give"
-            " fewer or smaller images"
+            f"dataset {part.dataset!r} needs more memory than this machine has ({memory}); give fewer or smaller images"
         ) from None
     return _RETURNED[key]
 
@@ -85,7 +83,7 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
         )
     changes: dict[str, Any] = {f"{role}.content_hash": data.content_hash}
     if datasets.is_own(part.dataset):
-        return changes | {f"{role}.dataset": frozen_name(part.dataset)}
+        return changes | {f"{role}.dataset": custom.frozen_name(part.dataset)}
     if part.size:
         raise SpecError(f"{role}.size: got {list(part.size)}; {part.dataset} has a size of its own: remove the line")
     if part.name:
@@ -284,7 +282,7 @@ def requirements(spec: KdSpec) -> list[Need]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
     needed = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
     own = [part.dataset for part in spec.parts if datasets.is_own(part.dataset)]
-    files = [name for name in own if kind_of(name) != "function"]
+    files = [name for name in own if custom.kind_of(name) != "function"]
     files += [file for part in spec.parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
     needed += [Need(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):

@@ -11,8 +11,7 @@ from sweeps.distill import space
 from sweeps.distill.arms import ARMS, FOUND_NETWORK, SAME_COST, SCRATCH, SCRATCH_TUNED, UNTUNED, trained_with
 from sweeps.distill.snippets import snippets
 from sweeps.distill.spec import DatasetSpec, KdSpec, formula
-from sweeps.plan.phases import run_kind
-from sweeps.plan.plan import counts
+from sweeps.plan import phases, plan
 from sweeps.spec.model import ROLES
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Artifacts, Check, Features, Need, Point, ReportParts, RunKind, Trainer, TrainerKind
@@ -280,7 +279,9 @@ def _seconds_of_work(preset: str) -> float:
 
     measured = preset if preset in MINUTES else "quick"
     spec = PRESETS[measured]
-    whole = sum(number * _work(spec, run_kind(stage), role or "") for (stage, role), number in counts(spec).items())
+    whole = sum(
+        number * _work(spec, phases.run_kind(stage), role or "") for (stage, role), number in plan.counts(spec).items()
+    )
     return MINUTES[measured] * 60 * _CORES / whole
 
 

@@ -21,10 +21,9 @@ from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
 from kd.tools.code import is_code
 from kd.tools.processes import run_in_subprocess
+from sweeps.distill import cost, space
 from sweeps.distill import jobs as child_jobs
 from sweeps.distill.arms import ARMS, AUTOKERAS, FOUND_NETWORK, SAME_COST
-from sweeps.distill.cost import count, equal_cost_epochs
-from sweeps.distill.space import LABELS_ONLY, TRAINING_PARAMS
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.errors import SweepError
 from sweeps.plan.identity import derive
@@ -149,8 +148,8 @@ class KdTrainer:
                 if "model" not in teacher.artifacts:
                     raise Unavailable(f"scratch-same-cost: what {part.teacher} cost is not known")
                 model = self.artifacts.get(teacher.run, "model")
-                macs[key] = count(part.student, part.teacher, self.dataset(key), model=model)
-            epochs = {"epochs": equal_cost_epochs(self.spec, macs, role)}
+                macs[key] = cost.count(part.student, part.teacher, self.dataset(key), model=model)
+            epochs = {"epochs": cost.equal_cost_epochs(self.spec, macs, role)}
             return epochs | {key: asdict(counted) for key, counted in macs.items()}
 
         return int(self.artifacts.once(f"same-cost.{role}", make)["epochs"])
@@ -250,7 +249,7 @@ class KdTrainer:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # every new seed reads the file again
             path = Path(folder) / "found.keras"
             path.write_bytes(model())
-            settings = settings_of(self.spec.training, LABELS_ONLY, AUTOKERAS)
+            settings = settings_of(self.spec.training, space.LABELS_ONLY, AUTOKERAS)
             self._trainers[name] = self._compiled(role, str(path), None, epochs, settings)
         return self._trainers[name]
 
@@ -288,7 +287,11 @@ def settings_of(training: Training, point: Point, arm: str | None) -> StudentSet
     """Return the settings of the student at a point. arm: None in the searches; some have the loss kd in any case."""
     more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
     plain = arm is not None and "loss" in ARMS[arm].settings
-    own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINING_PARAMS}
+    own = (
+        {}
+        if plain
+        else training.loss_parameters | {name: more[name] for name in more if name not in space.TRAINING_PARAMS}
+    )
     return StudentSettings(
         loss="kd" if plain else training.distillation,
         distill=DistillConfig(temperature=point["temperature"], alpha=point["alpha"], own=tuple(own.items())),

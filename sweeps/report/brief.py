@@ -7,7 +7,6 @@ from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, compare
-from sweeps.report.compare import points_text
 from sweeps.report.words import accuracy, compared_with, display_name, effects, interval
 from sweeps.terminal import wrapped
 
@@ -98,9 +97,9 @@ def _sweeps(comparison: Compared) -> list[str]:
 
 def _standing(standing: Standing, without: str, default: str) -> str:
     test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
-    gain, tuning = points_text(standing.gain), points_text(standing.tuning)
+    gain, tuning = compare.points_text(standing.gain), compare.points_text(standing.tuning)
     parts = [f"test % {test}", f"over {without} {gain}", f"over {default} {tuning}"]
-    parts += [f"regret {points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
+    parts += [f"regret {compare.points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
     return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"
 
 

@@ -12,9 +12,8 @@ from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standi
 from sweeps.findings.findings import Findings
 from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
-from sweeps.report import html_page, markdown
+from sweeps.report import folder, html_page, markdown
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.folder import replace_files
 from sweeps.report.words import accuracy, between, compared_with, display_name, interval, number, points
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
@@ -233,7 +232,7 @@ def write(comparison: Compared, trainings: str, directory: Path) -> Path:
     from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
 
     figures = (f"figures/{forest.NAME}.svg",)
-    replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
+    folder.replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
     return directory / PAGE
 
 

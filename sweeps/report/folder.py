@@ -10,28 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SpecError
+from sweeps.findings import load, secondary, surfaces, verdicts
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import is_incomplete
 from sweeps.findings.rows import Row
-from sweeps.findings.secondary import questions
-from sweeps.findings.surfaces import Surface
-from sweeps.findings.verdicts import GroupRegret, TargetVerdict
-from sweeps.plan.jobs import AnyJob, StudentOutcome
-from sweeps.plan.phases import display_state
-from sweeps.plan.selection import Confirmed
-from sweeps.report import html_page, markdown, methods
+from sweeps.plan import jobs, phases, selection
+from sweeps.report import document, html_page, markdown, methods, words
 from sweeps.report.answer import badge, headline
-from sweeps.report.document import Column, columns
 from sweeps.report.figures.data import pictures
 from sweeps.report.page import page, secondary_blocks, title
-from sweeps.report.words import accuracy, number, shortened
-from sweeps.spec import stored
-from sweeps.spec.model import Spec
+from sweeps.spec import model, stored
 from sweeps.trainers.protocol import Point, Value
 
 PAGE = "report.html"
 COMPARISON = (
-    *columns(
+    *document.columns(
         "method",
         "dataset",
         "validation %",
@@ -43,7 +35,7 @@ COMPARISON = (
         "+ {prepared}search s",
         text=2,
     ),
-    Column("status"),
+    document.Column("status"),
 )
 
 _OF_OUTCOME = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
@@ -62,14 +54,14 @@ def cells(row: Row) -> list[str]:
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
         row.dataset,
-        accuracy(row.validation),
-        accuracy(row.test),
-        number(row.parameters, ",.0f"),
-        number(None if measured is None else measured.bytes, ",.0f", 1e-3),
-        number(None if measured is None else measured.latency_ms_p50, ".2f"),
-        number(row.train_s, ".1f"),
-        number(row.shared_s, ".0f"),
-        shortened(row.status),
+        words.accuracy(row.validation),
+        words.accuracy(row.test),
+        words.number(row.parameters, ",.0f"),
+        words.number(None if measured is None else measured.bytes, ",.0f", 1e-3),
+        words.number(None if measured is None else measured.latency_ms_p50, ".2f"),
+        words.number(row.train_s, ".1f"),
+        words.number(row.shared_s, ".0f"),
+        words.shortened(row.status),
     ]
 
 
@@ -89,20 +81,20 @@ def results_csv(findings: Findings) -> str:
     writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for role in findings.spec.roles:
-        hidden = {"test_accuracy": None} if is_incomplete(findings.trainings, role) else {}
+        hidden = {"test_accuracy": None} if load.is_incomplete(findings.trainings, role) else {}
         dataset = {"dataset": findings.spec.role(role).dataset}
-        runs: list[AnyJob] = [*findings.searched, *findings.trainings]
+        runs: list[jobs.AnyJob] = [*findings.searched, *findings.trainings]
         writer.writerows(dataset | _line(findings.spec, run, more) | hidden for run in runs if run.work.role == role)
     return out.getvalue()
 
 
-def _line(spec: Spec, training: AnyJob, more: Sequence[str]) -> dict[str, Any]:
+def _line(spec: model.Spec, training: jobs.AnyJob, more: Sequence[str]) -> dict[str, Any]:
     row, work, outcome = training.row, training.work, training.outcome
     stage = "transfer" if row.stage == "transfer" else training.phase.kind.removeprefix("native:")
     arm, repeat = getattr(work, "arm", None), getattr(work, "repeat", None)
     planned = {"role": work.role, "arm": arm, "group": work.tag, "repeat": repeat, "seed": work.seed, "stage": stage}
-    planned["state"] = display_state(row.stage, row.state, row.error_class)
-    searched = spec.kind.own_values(arm or "", outcome.more) if isinstance(outcome, StudentOutcome) else {}
+    planned["state"] = phases.display_state(row.stage, row.state, row.error_class)
+    searched = spec.kind.own_values(arm or "", outcome.more) if isinstance(outcome, jobs.StudentOutcome) else {}
     return (
         planned
         | {name: getattr(outcome, name, None) for name in _OF_OUTCOME}
@@ -181,7 +173,7 @@ def files(findings: Findings) -> dict[str, str]:
     blocks = page(
         findings,
         figures=svg.blocks(plotted),
-        secondary=secondary_blocks(questions(findings)),
+        secondary=secondary_blocks(secondary.questions(findings)),
         methods=[methods.section(findings)],
     )
     return {
@@ -219,17 +211,17 @@ def json_data(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _confirmed(confirmed: Mapping[str, Confirmed], role: str) -> dict[str, Any] | None:
+def _confirmed(confirmed: Mapping[str, selection.Confirmed], role: str) -> dict[str, Any] | None:
     return confirmed[role].as_json() if role in confirmed else None
 
 
-def _verdict(verdict: TargetVerdict) -> dict[str, Any]:
+def _verdict(verdict: verdicts.TargetVerdict) -> dict[str, Any]:
     values = asdict(verdict)
     del values["prepares"]  # a word for sentences, not a result
     return values
 
 
-def _surface(surface: Surface) -> dict[str, Any]:
+def _surface(surface: surfaces.Surface) -> dict[str, Any]:
     top = surface.top
     return {
         "role": surface.role,
@@ -256,7 +248,7 @@ def _row(row: Row) -> dict[str, Any]:
     return asdict(row) | {"point": point, "measured": measured}
 
 
-def _repeat(group: GroupRegret) -> dict[str, Any]:
+def _repeat(group: verdicts.GroupRegret) -> dict[str, Any]:
     return asdict(group) | {"best": _in_parts(group.best), "native": _in_parts(group.native)}
 
 

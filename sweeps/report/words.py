@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from itertools import groupby
 
+from sweeps.findings import load, surfaces
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import Look
-from sweeps.findings.surfaces import Surface, ranges
 from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
+from sweeps.stats import response, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
-from sweeps.stats.response import WORDS
-from sweeps.stats.verdict import FEWEST_SEARCHES, RULE
 from sweeps.trainers.protocol import Point, label
 
 _LONGEST_STATUS = 110  # characters of a status with its reason
@@ -232,14 +230,14 @@ def at_edge(point: Point, spec: Spec) -> str:
 
 
 def _ends_near(spec: Spec, point: Point) -> Iterator[tuple[str, float]]:
-    for name, bounds in ranges(spec).items():
+    for name, bounds in surfaces.ranges(spec).items():
         if bounds.high > bounds.low:
             place = bounds.fraction(point[name])
             if min(place, 1 - place) <= EDGE:
                 yield name, bounds.low if place <= EDGE else bounds.high
 
 
-def identified(surface: Surface, spec: Spec) -> str:
+def identified(surface: surfaces.Surface, spec: Spec) -> str:
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
     parts = [effect] if (effect := parameter_effect(surface)) else []
@@ -256,7 +254,7 @@ def identified(surface: Surface, spec: Spec) -> str:
     return f"{surface.dataset}: {'; '.join(parts)}" if parts else ""
 
 
-def parameter_effect_brief(surface: Surface) -> str:
+def parameter_effect_brief(surface: surfaces.Surface) -> str:
     """Return `parameter_effect` in a few words: whether T and alpha, say, matter, or which parameter matters most."""
     if surface.importances:
         name, share = surface.importances[0]
@@ -265,10 +263,10 @@ def parameter_effect_brief(surface: Surface) -> str:
         return ""
     both = " and ".join(map(label, surface.parameters))
     return {
-        WORDS[0]: f"{both} matter",
-        WORDS[1]: f"{both} do not matter",
-        WORDS[2]: f"whether {both} matter cannot be told",
-    }[WORDS[2] if surface.top is None else surface.top.word]
+        response.WORDS[0]: f"{both} matter",
+        response.WORDS[1]: f"{both} do not matter",
+        response.WORDS[2]: f"whether {both} matter cannot be told",
+    }[response.WORDS[2] if surface.top is None else surface.top.word]
 
 
 def effects(findings: Findings) -> list[str]:
@@ -277,7 +275,7 @@ def effects(findings: Findings) -> list[str]:
     return [f"{display_name(dataset)}: {effect}" for dataset, effect in brief if effect]
 
 
-def parameter_effect(surface: Surface) -> str:
+def parameter_effect(surface: surfaces.Surface) -> str:
     """Return whether two parameters matter, with the share of the box that is as good as its best point.
 
     Where more is searched: how much each mattered; of a surface over two of them the others would be the noise.
@@ -290,7 +288,7 @@ def parameter_effect(surface: Surface) -> str:
     if surface.further:
         return ""
     if top is None:
-        return f"{parameter_effect_brief(surface)} (that takes {FEWEST_SEARCHES} searches)"
+        return f"{parameter_effect_brief(surface)} (that takes {verdict.FEWEST_SEARCHES} searches)"
     return (
         f"{parameter_effect_brief(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
         f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
@@ -324,12 +322,16 @@ def looked(findings: Findings) -> str:
         return "; ".join(map(_look, looks)) or "the test set has not been read"
     if not looks:
         return f"the test set has not been read; looks declared: {transfer.looks}, {spent}"
-    rule = "" if transfer.rule == RULE else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
+    rule = (
+        ""
+        if transfer.rule == verdict.RULE
+        else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
+    )
     read = "; ".join(map(_look, looks))
     return f"looks at the test set: {len(looks)} of {transfer.looks} declared, {spent}. {read}{rule}"
 
 
-def _look(look: Look) -> str:
+def _look(look: load.Look) -> str:
     assert look.first_read is not None  # findings have only those that were begun
     plan = f"spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
     searches = f", {look.searches} searches" if look.searches > 1 else ""

@@ -20,15 +20,12 @@ from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict,
 from sweeps.contrib.archive.verify import answers, consistency_checks, trials
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.plan.phases import STAGES
-from sweeps.plan.plan import make_plan
-from sweeps.plan.points import space_of
+from sweeps.plan import phases, plan, points
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, fingerprint, parse
 from sweeps.spec.stored import check_name
 from sweeps.terminal import number_of
-from sweeps.usecases.create import make_studies, prepare_tables
-from sweeps.usecases.files import check_target
+from sweeps.usecases import create, files
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,7 @@ class Archived:
 
 def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = False) -> Archived:
     """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes."""
-    check_target(path, force=force, suffix=".kdsweep")
+    files.check_target(path, force=force, suffix=".kdsweep")
     with open_sweep(url, name) as (engine, sweep):
         lines = read_lines(engine, sweep.id)
         answer_hash, claims = answers(lines)
@@ -90,14 +87,14 @@ def _write(
     from storage.studies.studies import open_studies  # Optuna takes a second: a file that is refused does not pay it
 
     with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
-        stages = make_plan(spec).stages
-        owner = prepare_tables(studies, name, stages)
+        stages = plan.make_plan(spec).stages
+        owner = create.prepare_tables(studies, name, stages)
         if queries.is_sweep(studies.engine, name):
             raise name_conflict(url, name)
-        make_studies(studies, owner, spec, stages)
+        create.make_studies(studies, owner, spec, stages)
         for stage in stages:
             if trials[stage]:
-                studies.add(study_name(name, stage), space_of(spec, stage), trials[stage])
+                studies.add(study_name(name, stage), points.space_of(spec, stage), trials[stage])
         failpoint("import-studies")
         stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
         write_lines(studies.engine, lines, name=name, identity=owner.identity, blobs=stored)
@@ -142,7 +139,7 @@ def _changed(archive: Archive) -> Iterator[str]:
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:
     """Return the lines with the trials of the studies that a sweep of that name has."""
-    studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in STAGES}
+    studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in phases.STAGES}
 
     def moved(attempt: AttemptLine) -> AttemptLine:
         study = attempt.study

@@ -25,11 +25,8 @@ from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines,
 from sweeps.errors import SweepError
 from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
-from sweeps.plan import jobs, selection
-from sweeps.plan.audit import alike, judge
-from sweeps.plan.identity import answer_hash
+from sweeps.plan import audit, identity, jobs, points, selection
 from sweeps.plan.phases import STAGES, Phase
-from sweeps.plan.points import attributes, points_of
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 
@@ -55,7 +52,7 @@ def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
     """Return the answer hash, and the verdict of each target, as far as the sweep has come."""
     with opened(lines) as (engine, sweep):
         stored = read_stored(engine, sweep)
-    return answer_hash(stored.rows), list(map(_claim, verdicts(stored)))
+    return identity.answer_hash(stored.rows), list(map(_claim, verdicts(stored)))
 
 
 def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
@@ -187,7 +184,7 @@ def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> C
             expected = _selected(stored, line.name, there)
         except (KeyError, ValueError, SweepError, StorageError) as error:
             return Check(what, f"it cannot be made from the scores: {error}")
-        if alike(expected, line.value):
+        if audit.alike(expected, line.value):
             return Check(what)
     return Check(what, f"the scores give {_short(expected)}, it says {_short(line.value)}")
 
@@ -216,7 +213,7 @@ def _top(stored: StoredSweep, phase: Phase) -> int:
     """Return how many ranks that phase leaves at most: as many as the trainings that read them need."""
     for task in stored.jobs:
         if isinstance(task.work, jobs.ConfirmTask) and task.work.ranks == phase:
-            return points_of(stored.spec, task.work) or 0
+            return points.points_of(stored.spec, task.work) or 0
     raise SweepError("no task reads it")
 
 
@@ -273,7 +270,7 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
 def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> EndedTrial:
     """Return the trial of an ended attempt, as `storage.studies.reconcile` ends it."""
     why = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
-    attrs = attributes(
+    attrs = points.attributes(
         spec,
         jobs.read_payload(task.stage, task.payload, key=task.key),
         key=task.key,
@@ -325,7 +322,7 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
     try:
         with opened(archive.lines) as (engine, sweep):
             rows = read_rows(engine, sweep.id, with_trials=False)
-            violations = judge(replace(rows, blobs=there)).violations
+            violations = audit.judge(replace(rows, blobs=there)).violations
             yield from (Check("audit", finding.text) for finding in violations)
             stored = read_stored(engine, sweep)
     except (StorageError, SweepError) as error:  # edited: everything else is computed from it
@@ -385,7 +382,7 @@ def _answers(archive: Archive) -> Iterator[Check]:
 
 def _same(claim: VerdictClaim, actual: VerdictClaim) -> bool:
     pairs = ((claim.regret, actual.regret), (claim.low, actual.low), (claim.high, actual.high))
-    return claim.word == actual.word and all(alike(claimed, computed) for claimed, computed in pairs)
+    return claim.word == actual.word and all(audit.alike(claimed, computed) for claimed, computed in pairs)
 
 
 def _worded(claim: VerdictClaim | None) -> str:

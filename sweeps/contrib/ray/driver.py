@@ -24,9 +24,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps.errors import SpecError, SweepError
-from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.heartbeat import PARENT_PIPE_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, end_of, log_folder, open_log
+from sweeps.workers import environment, heartbeat, logs
 
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -62,15 +60,15 @@ class WorkerActor:
     """Keeps one worker: a process of its own on this node, which stops when this one is gone."""
 
     def start(self, order: StartWorker) -> WorkerStarted:
-        self._log_file = log_folder(order.sweep) / f"{order.worker}.log"
+        self._log_file = logs.log_folder(order.sweep) / f"{order.worker}.log"
         try:
-            out = open_log(self._log_file)
+            out = logs.open_log(self._log_file)
         except SweepError as error:
             return WorkerStarted(platform.node(), str(self._log_file), str(error))
         variables = {
             **order.variables,
-            LOG_VARIABLE: str(self._log_file),
-            PARENT_PIPE_VARIABLE: "stdin",
+            logs.LOG_VARIABLE: str(self._log_file),
+            heartbeat.PARENT_PIPE_VARIABLE: "stdin",
             **_device(order),
         }
         try:
@@ -93,7 +91,7 @@ class WorkerActor:
         except subprocess.TimeoutExpired:
             return None
         self._clear()
-        return Exit(code, end_of(Path(self._log_file)))
+        return Exit(code, logs.end_of(Path(self._log_file)))
 
     def send(self, number: int) -> None:
         """Send the worker a signal; one that has ended gets none."""
@@ -116,7 +114,7 @@ class WorkerActor:
 def _device(order: StartWorker) -> dict[str, str]:
     """Return the variables that give a worker the device that Ray gave us, or hide all of them."""
     given = os.environ.get(_DEVICES, "") if order.gpu else ""
-    return {_DEVICES: given, GPU_VARIABLE: given} if given else {_DEVICES: ""}
+    return {_DEVICES: given, environment.GPU_VARIABLE: given} if given else {_DEVICES: ""}
 
 
 EXAMPLE = "--address=auto --num-cpus=1 --num-gpus=0 --resources='{\"NAME\": 1}'"

@@ -23,13 +23,12 @@ from sweeps.errors import SweepError
 from sweeps.launch.engine import Request
 from sweeps.launch.local import WORKER_VARIABLE, log_tail
 from sweeps.terminal import say
-from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, end_of, log_folder, open_log, redact_tail
+from sweeps.workers import environment, logs
 from sweeps.workers.worker import worker_id
 
 _CONNECT_S = 120.0  # Ray takes seconds; a cluster of our own on a busy machine half a minute
 
-_NOT_PASSED = (WORKER_VARIABLE, LOG_VARIABLE, GPU_VARIABLE)  # they are about this process
+_NOT_PASSED = (WORKER_VARIABLE, logs.LOG_VARIABLE, environment.GPU_VARIABLE)  # they are about this process
 
 
 @dataclass
@@ -79,7 +78,7 @@ class RayWorker:
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log; None if only the storage has it, as its heartbeat left it there."""
         log = self._log()
-        return None if log is None else redact_tail(log, url)
+        return None if log is None else logs.redact_tail(log, url)
 
     @property
     def _is_here(self) -> bool:
@@ -88,7 +87,7 @@ class RayWorker:
     def _log(self) -> str | None:
         if self.exit and self.exit.log is not None:
             return self.exit.log
-        return end_of(Path(self.place.log_file)) if self.place and self._is_here else None
+        return logs.end_of(Path(self.place.log_file)) if self.place and self._is_here else None
 
     def _log_in_storage(self) -> str | None:
         with contextlib.suppress(StorageError):
@@ -112,8 +111,8 @@ class RayEngine:
     _log_file: Path = Path()
 
     def connect(self) -> None:
-        self._log_file = log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
-        os.close(open_log(self._log_file))  # says in one line if it cannot be written
+        self._log_file = logs.log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
+        os.close(logs.open_log(self._log_file))  # says in one line if it cannot be written
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         process = context.Process(target=driver.drive, args=(theirs, self.cluster, str(self._log_file)), daemon=True)

@@ -27,11 +27,8 @@ from storage.records import queries
 from storage.studies.studies import Studies, open_studies
 from storage.url import is_loopback
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.server import auth, middleware, pages, routes
+from sweeps.contrib.server import auth, metrics, middleware, pages, problems, routes, state
 from sweeps.contrib.server.auth import VARIABLE, AuthMiddleware, Sessions, Tokens
-from sweeps.contrib.server.metrics import Metrics
-from sweeps.contrib.server.problems import add_handlers
-from sweeps.contrib.server.state import CachedClient, Served, Views
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
@@ -125,7 +122,7 @@ def make_app(
     lets them do everything. allow_code: whether a spec that is sent may name Python code.
     """
     studies = open_studies(url) if with_dashboard else None
-    served = Served(CachedClient(url), None if sweeps is None else frozenset(sweeps), allow_code)
+    served = state.Served(state.CachedClient(url), None if sweeps is None else frozenset(sweeps), allow_code)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -144,11 +141,11 @@ def make_app(
         redoc_url=None,
         lifespan=life,
     )
-    app.state.served, app.state.metrics = served, Metrics(served)
+    app.state.served, app.state.metrics = served, metrics.Metrics(served)
     app.state.tokens, app.state.sessions, app.state.followers = tokens, Sessions(), 0
-    app.state.views = Views(served, studies.ids if studies is not None else dict)
+    app.state.views = state.Views(served, studies.ids if studies is not None else dict)
     describe(app)
-    add_handlers(app)
+    problems.add_handlers(app)
     for router in _ROUTERS:
         app.include_router(router)
     for path in _OURS:

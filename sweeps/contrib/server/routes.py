@@ -28,9 +28,9 @@ from sweeps.findings.load import is_incomplete
 from sweeps.operations.operation import Operation, encode
 from sweeps.operations.table import FINDINGS, OPERATIONS, SWEEPS, SweepArgs
 from sweeps.query.listing import SweepRow
+from sweeps.spec import stored
 from sweeps.spec.model import Name as Pattern
 from sweeps.spec.model import parse
-from sweeps.spec.stored import check_name
 from sweeps.spec.tables import MOST
 from sweeps.usecases.logs import POLL_S, Followed
 
@@ -273,7 +273,7 @@ def create(served: Serving, body: CreateRequest) -> Response:
     """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
     from sweeps.usecases.create import SpecRequest, create_sweep, preset
 
-    name = served.check(check_name(body.name))
+    name = served.check(stored.check_name(body.name))
     if (body.preset is None) == (body.spec is None):
         raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
     base = preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
