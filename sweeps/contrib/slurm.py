@@ -99,7 +99,7 @@ def check_options(options: Sequence[str]) -> None:
 
 
 def _ours(word: str) -> str:
-    """Return the option's name if we set it ourselves. sbatch takes every beginning that means one option alone."""
+    # sbatch takes every beginning that means one option alone.
     if not word.startswith("--"):
         return _SHORT.get(word[1:2], "")
     typed = word[2:].partition("=")[0]
@@ -151,7 +151,6 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def _lines(options: Sequence[str]) -> list[str]:
-    """Return the options, each with its value in one line."""
     lines: list[str] = []
     for word in options:
         if word.startswith("-"):
@@ -162,7 +161,7 @@ def _lines(options: Sequence[str]) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """Return a word as sbatch reads it in a script: it knows quotes and backslashes, and # begins a comment."""
+    # sbatch knows quotes and backslashes, and # begins a comment.
     plain = all(letter.isalnum() or letter in "-_=:,./%@+[]*&()" for letter in word)
     return word if plain else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -204,8 +203,6 @@ class Job:
 
 @dataclass
 class SlurmQueue:
-    """The members that one launch has submitted, as Slurm knew them a moment ago."""
-
     _jobs: dict[Member, Job] = field(default_factory=dict)
     _arrays: list[int] = field(default_factory=list)
     _looked_at: float = float("-inf")
@@ -230,7 +227,6 @@ class SlurmQueue:
         return array
 
     def look(self, member: Member) -> Job | None:
-        """Return what Slurm says of a member; None: it has forgotten it."""
         self._cancel()
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self._look()
@@ -384,7 +380,6 @@ class SlurmMember:
         self.queue.cancel((self.array, self.slot))
 
     def kill(self) -> None:
-        """End it at once; its lease lapses, or its parent gives its task back."""
         self.queue.kill((self.array, self.slot))
 
     def end_children(self) -> None:

@@ -179,7 +179,6 @@ def _there(client: Any, experiment: str) -> Mapping[str, Any]:
 
 
 def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
-    """Write what MLflow does not have of a run; return whether that was anything."""
     entities = importlib.import_module("mlflow.entities")
     known = {} if old is None else old.data.metrics
     start, end = (round(1000 * at) for at in (run.started_at, run.finished_at))
@@ -236,7 +235,7 @@ def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exp
 
 @contextmanager
 def _unseen_arguments() -> Iterator[None]:
-    """Hide what was typed, since wandb writes it into every run: a storage's URL may hold a password."""
+    # wandb writes what was typed into every run, and a storage's URL may hold a password.
     typed = sys.argv
     sys.argv = typed[:1]
     try:
@@ -246,7 +245,7 @@ def _unseen_arguments() -> Iterator[None]:
 
 
 def run_id(run: Run) -> str:
-    """Return the id of a run: the same for the same task of the same sweep, so that nothing is uploaded twice."""
+    # The same for the same task of the same sweep, so that nothing is uploaded twice.
     parts = (run.tags["sweep"], run.tags["fingerprint"], run.key)
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 

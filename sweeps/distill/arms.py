@@ -18,8 +18,6 @@ _PLAIN = {"loss": "kd"}  # trained with the loss kd in any case: parameters of a
 
 
 def _fixed(key: str, label: str, method: str = "", *, settings: Mapping[str, str] = {}, **more: object) -> Arm:
-    """An arm at one point of FIXED_POINTS, with the spec's own values of whatever else is searched."""
-
     def point(context: Context) -> Point:
         return Point.of(FIXED_POINTS[key].as_dict() | untuned(context.spec, context.role))
 

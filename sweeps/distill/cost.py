@@ -24,7 +24,7 @@ MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-accumulates of one image in the student and in the teacher of a dataset, forward."""
+    """Multiply-accumulates of one image, forward."""
 
     student: int
     teacher: int

@@ -80,14 +80,13 @@ def _first_line(missing: list[sources.Location]) -> str:
 
 
 def without_download(spec: KdSpec, note: str) -> KdSpec:
-    """Return the spec on datasets that are made on this machine; note: says why."""
     tiny = presets.PRESETS["tiny"]
     update = {"source": tiny.source, "target": tiny.target, "training": tiny.training, "note": note}
     return spec.model_copy(update=update)
 
 
 def fetch_missing(spec: KdSpec, data_dir: Path | None) -> None:
-    """Fetch the datasets that are not here, with a bar: a worker would do it without a word."""
+    # With a bar: a worker would do it without a word.
     for part in spec.parts:
         source = sources.where(part.dataset, data_dir)
         if not source.available and source.to_fetch:

@@ -64,13 +64,11 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
 
 
 def with_images(spec: KdSpec, data_dir: Path | None) -> KdSpec:
-    """Return the spec with the number of training images filled in where it says all of them."""
     left_out = [role for role in spec.roles if not spec.role(role).images]
     return override(spec, {f"{role}.images": contents(spec.role(role), data_dir).training_images for role in left_out})
 
 
 def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[str, Any]:
-    """Return what a spec keeps of a dataset, as changes of it."""
     if part.images > data.training_images:
         raise SpecError(
             f"{role}.images: got {part.images}; {part.dataset} has {data.training_images} training images "
@@ -110,7 +108,6 @@ def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
 
 
 def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[str, str]:
-    """Return what is frozen of a teacher that is a file: where its logits are, and their hash."""
     name = role.teacher
     if not name.startswith(("pretrained:", "baseline:", PREFIX)):
         _check_model(f"{key}.teacher", name)

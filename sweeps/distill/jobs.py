@@ -31,13 +31,13 @@ def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, in
 
 
 def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Contents:
-    """Return what is in the dataset that a user's function returns, without what it prints."""
+    # Without what it prints: the user who types `create` sees one line.
     _silence()
     return contents(name, size=size)
 
 
 def check_users_loss(report: Report, name: str, classes: int) -> Loss:
-    """Try a loss as `kd.losses.trial.check_users_loss` does, silently; return its description."""
+    # As above.
     _silence()
     from kd.losses.trial import check_users_loss
 

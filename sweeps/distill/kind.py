@@ -36,8 +36,7 @@ SEARCH_SD = {("cifar10", "keras-student"): (0.1, 0.69, "bench/results/answer.md"
 
 
 class Distillation(TrainerKind):
-    """`sweeps.trainers.protocol.TrainerKind` says what each method is for."""
-
+    # `sweeps.trainers.protocol:TrainerKind` says what each method is for.
     spec = KdSpec
     features = Features(
         trained="student",

@@ -134,7 +134,6 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
 
 
 def requested(request: "SpecRequest") -> KdSpec:
-    """Return the spec that the options of `run` and `create` make, its changes aside."""
     dataset, changes = request.dataset, request.changes
     if dataset and (request.source or request.targets):
         other = "--source" if request.source else "--target"
@@ -153,7 +152,7 @@ def requested(request: "SpecRequest") -> KdSpec:
 
 
 def _taught_by(spec: KdSpec, teacher: str) -> Sequence[str]:
-    """Return the roles that a teacher is meant for: all of them, or the one whose dataset its file names."""
+    # All of them, or the one whose dataset its file names.
     from kd.teachers.logits_file import PREFIX, read  # here: NumPy takes a while to import, and most commands need none
 
     if not teacher.startswith(PREFIX):

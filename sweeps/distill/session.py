@@ -46,8 +46,7 @@ _CURES = {
 
 @dataclass
 class KdTrainer:
-    """See `sweeps.trainers.protocol.Trainer`. Keeps datasets, logits and compiled students between its runs."""
-
+    # Keeps datasets, logits and compiled students between its runs.
     spec: KdSpec
     artifacts: Artifacts
     _datasets: dict[str, Dataset] = field(default_factory=dict)
@@ -138,8 +137,7 @@ class KdTrainer:
         )
 
     def _same_cost(self, role: str) -> int:
-        """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
-
+        # Stored by the first, since seeds may be added later.
         def make() -> dict[str, Any]:
             macs = {}
             for key in dict.fromkeys(("source", role)):
@@ -155,7 +153,7 @@ class KdTrainer:
         return int(self.artifacts.once(f"same-cost.{role}", make)["epochs"])
 
     def _refit(self, run: Run, progress: Progress) -> Trained:
-        """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search."""
+        # Trained anew with this seed: the found network was the luckiest of its search.
         assert run.point is not None
         fits = self.artifacts.finished("reference", role=run.role, method=AUTOKERAS)
         if not fits:
@@ -326,7 +324,6 @@ def builder_of(run: Run, role: DatasetSpec) -> str:
 
 
 def trained(result: TrainResult | BaselineResult, dataset: Dataset, **more: Any) -> Trained:
-    """Return what a training gives, with where its data came from; more: fields of `Trained`."""
     origin = {"origin": dataset.origin, "content_hash": dataset.content_hash, "split_hash": dataset.split_hash}
     facts = {"dataset": dataset.name, "data": origin, "train_images": result.train_images, **more.pop("facts", {})}
     return Trained(

@@ -155,12 +155,11 @@ def of_paper(spec: "KdSpec", role: str) -> Point:
 
 
 def of_training(point: Point) -> dict[str, Value]:
-    """Return those values of a point that are settings of the training, not of the loss."""
     return {name: value for name, value in point.values if name in TRAINING_PARAMS}
 
 
 def transfer_space(spec: "KdSpec") -> Space:
-    """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
+    # A default such as T=10 may lie outside the range that was searched.
     named = any(PAPER in spec.arms(role) for role in spec.roles)
     papers = [of_paper(spec, role) for role in spec.roles] if named else []
     fixed_points = [*FIXED_POINTS.values(), *papers]

@@ -246,7 +246,6 @@ class KdSpec(Spec):
 
     @property
     def parts(self) -> list[DatasetSpec]:
-        """The datasets in the order of `roles`."""
         return [self.role(role) for role in self.roles]
 
     def baselines_on(self, role: str) -> tuple[str, ...]:

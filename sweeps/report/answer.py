@@ -196,7 +196,7 @@ def _loss(mean: float) -> str:
 
 
 def _missing(first: TargetVerdict) -> str:
-    """Return what a verdict lacks that no waiting training will bring."""
+    # What no waiting training will bring.
     return "trainings are missing" if first.done < first.planned else "it takes native and best on two seeds or more"
 
 
@@ -248,7 +248,6 @@ def _transfer_advice(findings: Findings) -> Advice:
 
 
 def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]]:
-    """Return which (T, alpha) to use on the target, and the command that gives it as code."""
     verdict, role = first.verdict, first.role
     assert verdict is not None
     tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)

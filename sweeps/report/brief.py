@@ -40,13 +40,11 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
 
 
 def _beside(label: str, lines: list[str], width: int) -> list[str]:
-    """Return a label and what it names on one line if that fits, else below each other."""
     line = f"{label} {lines[0].strip()}"
     return [line] if len(lines) == 1 and len(line) <= width else [label, *lines]
 
 
 def _typed_here(text: str) -> str:
-    """Return text with its commands as the reader of this terminal can type them."""
     return _PROGRAM.sub(lambda _: local().program, text)
 
 

@@ -70,7 +70,6 @@ def direction(findings: Findings) -> str:
 
 
 def work(cost: Cost) -> str:
-    """Return what a sweep cost so far, with the threads of its workers where those have not one each."""
     if cost.core_seconds:
         return f"{cost.work_s:,.0f} core-s"
     return f"{cost.work_s:,.0f} s of workers with {' or '.join(cost.threads)} threads"
@@ -117,7 +116,7 @@ def differing(comparison: Compared) -> Table:
 
 
 def _value(value: Any) -> str:
-    """Return a value of a spec as TOML has it; one that is too long, such as a hash, by its beginning."""
+    # As TOML has it; one that is too long, such as a hash, by its beginning.
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -138,7 +137,7 @@ def headline(comparison: Compared) -> str:
 
 
 def _better(pair: Pair) -> str:
-    """Return the sentence about two sweeps that are told apart; the better one stands first."""
+    # The better one stands first.
     assert pair.difference is not None
     difference: Estimate = pair.difference
     better, worse = pair.first, pair.second
@@ -252,10 +251,7 @@ def files(comparison: Compared, trainings: str) -> dict[str, str]:
 
 
 def json_data(comparison: Compared) -> dict[str, Any]:
-    """Return the comparison with the names and the units of `sweeps.findings.compare`.
-
-    A number that is not there is null; `absent` beside the numbers of a standing says why, by name.
-    """
+    """A number that is not there is null; `absent` beside the numbers of a standing says why, by name."""
     names = [findings.name for findings in comparison.sweeps]
     return {
         "sweeps": list(comparison.names),

@@ -103,7 +103,6 @@ def _line(spec: model.Spec, training: jobs.AnyJob, more: Sequence[str]) -> dict[
 
 
 def table_tex(findings: Findings) -> str:
-    """Return the comparison table as a LaTeX tabular that needs the package booktabs; all text is escaped."""
     prepares = findings.spec.kind.features.prepares
     head = [column.title.format(prepared=f"{prepares} and " if prepares else "") for column in COMPARISON]
     width = len(head) - findings.finished  # without the status, which comes last and says nothing where all are done
@@ -165,7 +164,7 @@ def replace_files(
 
 
 def files(findings: Findings) -> dict[str, str]:
-    """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
+    # The page last: once it is there, so is what it speaks of.
     from sweeps.report.figures import svg
 
     plotted = pictures(findings)
@@ -253,6 +252,6 @@ def _repeat(group: verdicts.GroupRegret) -> dict[str, Any]:
 
 
 def _in_parts(point: Point) -> dict[str, Any]:
-    """Return a point as reports have had it from the first: what is searched beyond T and alpha as pairs."""
+    # As reports have had it from the first: what is searched beyond T and alpha as pairs.
     stored = point.as_json()
     return stored | {"more": [[name, value] for name, value in stored.get("more", {}).items()]}

@@ -41,7 +41,7 @@ def _card(card: document.Card) -> str:
 
 
 def _table(table: document.Table) -> str:
-    """Return a table. A bar inside a cell, as the path of a dataset may have, becomes a slash."""
+    # A bar inside a cell, as the path of a dataset may have, becomes a slash.
     head = [column.title for column in table.columns]
     rows = [[cell.replace("|", "/") for cell in row] for row in table.rows]
     return "\n".join([_row(head), "|" + " --- |" * len(head), *map(_row, rows)])

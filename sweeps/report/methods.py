@@ -51,7 +51,7 @@ def _search(spec: Spec) -> str:
 
 
 def _ranges(spec: Spec) -> str:
-    """Return the ranges of what is searched; those with a symbol come first, with how each is drawn from."""
+    # Those with a symbol come first, with how each is drawn from.
     space, symbols = spec.kind.space(spec), spec.kind.features.symbols
     first = [
         f"{label(name)} in [{bounds.low:g}, {bounds.high:g}] ({'log-uniform' if bounds.log else 'uniform'})"
@@ -139,7 +139,6 @@ def _statistics(spec: Spec) -> str:
 
 
 def _intervals(spec: Spec, *, other: bool = False) -> str:
-    """Say what intervals and p values are of. other: those beside a verdict."""
     beside, plane = " other" if other else "", len(spec.kind.space(spec)) == PLANE
     both = " and ".join(map(label, spec.kind.space(spec)))
     matter = (

@@ -60,7 +60,7 @@ def title(findings: Findings) -> str:
 
 
 def signature(findings: Findings) -> list[Block]:
-    """Return the answer hash, once every task has ended: another run of the same spec ends in the same one."""
+    # Another run of the same spec ends in the same one.
     return [Paragraph(f"answer hash {findings.answer_hash}")] if findings.answer_hash else []
 
 
@@ -121,7 +121,7 @@ def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
 
 
 def _method(findings: Findings, row: Row) -> str:
-    """Return what a row is called, with the key under which `trials` and the CSV have it."""
+    # With the key under which `trials` and the CSV have it.
     if row.kind != "arm":
         return f"{row.method} ({row.detail})" if row.detail else row.method
     return f"{words.arm(findings.spec, row.method, row.dataset)} (`{row.method}`)"

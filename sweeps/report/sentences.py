@@ -54,7 +54,7 @@ def chosen_alike(target: TargetVerdict) -> str:
 
 
 def _parts(nested: Nested) -> str:
-    """Return what seeds and searches add to the interval; a part that was cut to 0 is not told from the other."""
+    # A part that was cut to 0 is not told from the other.
     if nested.by_seeds is None or nested.by_search is None:
         return ""
     seeds, search = f"±{nested.by_seeds:.2f} by seeds", f"±{nested.by_search:.2f} by search"

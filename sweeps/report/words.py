@@ -26,7 +26,7 @@ def number(value: float | None, form: str, scale: float = 1) -> str:
 
 
 def shortened(status: str) -> str:
-    """Return the status of a row as a table shows it; `trials` has all of it."""
+    # `trials` has all of it.
     return textwrap.shorten(status, _LONGEST_STATUS, placeholder=" ...")
 
 
@@ -77,7 +77,7 @@ def interval(value: Estimate | None) -> str:
 
 
 def is_same_point(value: Estimate) -> bool:
-    """Return whether a difference is of trainings with themselves, which says nothing about what they are worth."""
+    # Such a difference says nothing about what they are worth.
     return isinstance(value, Paired) and value.is_same_point
 
 

@@ -108,7 +108,6 @@ class Archive:
         return [name.removeprefix(_BLOBS) for name in self._file.namelist() if name.startswith(_BLOBS)]
 
     def blob(self, digest: str) -> bytes:
-        """Return the bytes of that name, whatever their hash is."""
         try:
             return self._read(_BLOBS + digest)
         except ArchiveBroken as error:
@@ -149,7 +148,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def _check_file(path: Path) -> None:
-    """Check that a path is a file that ends: a pipe or a device would be waited for, or read, for ever."""
+    # A pipe or a device would be waited for, or read, for ever.
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -161,7 +160,7 @@ def _check_file(path: Path) -> None:
 
 
 def _check_members(file: zipfile.ZipFile, size: int) -> None:
-    """Check names and sizes before a byte of a member is read."""
+    # All of it before a byte of a member is read.
     known = {_MANIFEST, *_FILES.values()}
     seen, total = set(), 0
     for member in file.infolist():

@@ -53,8 +53,6 @@ Sha256 = Annotated[str, Field(pattern=f"^{SHA256}$")]
 
 
 class _Line(BaseModel):
-    """A row of a table, under the names of its columns."""
-
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
@@ -109,7 +107,6 @@ class TaskLine(_Line):
 
     @property
     def blobs(self) -> Mapping[str, str]:
-        """Digests by what they are."""
         named = (self.outcome or {}).get("blobs")
         return {what: str(digest) for what, digest in named.items()} if isinstance(named, dict) else {}
 
@@ -212,7 +209,6 @@ class SweepLines:
         return dict(sorted(named.items()))
 
     def check(self) -> None:
-        """Check that the lines fit each other, as the keys of the tables do."""
         unique: dict[str, Iterable[Any]] = {
             "revisions": (line.number for line in self.revisions),
             "phases": (line.name for line in self.phases),
@@ -243,7 +239,6 @@ class SweepLines:
         return replace(self, tasks=list(map(_waiting, self.tasks)), attempts=list(map(_released, self.attempts)))
 
     def counts(self) -> Iterator[str]:
-        """Yield how many there are of what people ask for, such as "57 tasks"."""
         for kind in ("tasks", "attempts", "selections", "workers"):
             number = len(self.of(kind))
             yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
@@ -320,7 +315,7 @@ def _read(connection: Connection, model: type[Any], table: Table, query: Select[
 
 
 def _clean(value: Any) -> Any:
-    """Return text as both databases take it: what a library printed may hold a NUL."""
+    # What a library printed may hold a NUL, which Postgres does not take.
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 

@@ -109,7 +109,7 @@ def refuse_changed(archive: Archive, path: Path) -> None:
 
 
 def _refuse_differing(archive: Archive, path: Path) -> None:
-    """Check everything that `verify` checks: else it would come up later, when the sweep is read."""
+    # Else what `verify` finds would come up later, when the sweep is read.
     for check in consistency_checks(archive):
         if check.differs:
             raise ArchiveBroken(_refusal(path, f"{check.what}: {check.differs}"))
@@ -138,7 +138,7 @@ def _changed(archive: Archive) -> Iterator[str]:
 
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:
-    """Return the lines with the trials of the studies that a sweep of that name has."""
+    # The trials stand in studies that have the name of the sweep in theirs.
     studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in phases.STAGES}
 
     def moved(attempt: AttemptLine) -> AttemptLine:

@@ -49,7 +49,6 @@ class Check:
 
 
 def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
-    """Return the answer hash, and the verdict of each target, as far as the sweep has come."""
     with opened(lines) as (engine, sweep):
         stored = read_stored(engine, sweep)
     return identity.answer_hash(stored.rows), list(map(_claim, verdicts(stored)))
@@ -80,7 +79,7 @@ def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check
 
 
 def _other_networks(stored: StoredSweep) -> Iterator[Check]:
-    """Find students that are not of the size of the others on their dataset: they share one network."""
+    # Students of a dataset share one network, so they have one size.
     first: dict[str, tuple[str, int]] = {}
     for done in stored.done:
         payload, outcome = done.work, done.outcome
@@ -95,7 +94,7 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
 
 
 def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
-    """Check what was measured last, which is what a report shows: models that were tried again are in it."""
+    # What was measured last is what a report shows: models that were tried again are in it.
     measured = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)]
     if not measured or not isinstance(measured[-1].outcome, jobs.MeasureOutcome):
         return
@@ -147,7 +146,6 @@ def _read_by(stored: StoredSweep, lines: SweepLines) -> Mapping[str, str]:
 
 
 def _own_selections(stored: StoredSweep) -> set[str]:
-    """Return the names of what arms read beside their points."""
     spec = stored.spec
     return {name for role in spec.roles for arm in spec.arms(role) if (name := spec.kind.own_selection(role, arm))}
 
@@ -210,7 +208,7 @@ def _done_by(lines: SweepLines, moment: float) -> set[str]:
 
 
 def _top(stored: StoredSweep, phase: Phase) -> int:
-    """Return how many ranks that phase leaves at most: as many as the trainings that read them need."""
+    # As many ranks as the trainings that read them need.
     for task in stored.jobs:
         if isinstance(task.work, jobs.ConfirmTask) and task.work.ranks == phase:
             return points.points_of(stored.spec, task.work) or 0

@@ -38,7 +38,6 @@ _CONNECT_S = 10
 
 
 def command(order: str, folder: Path) -> str:
-    """Return what to type to start or stop the database of a folder."""
     return local().line("database", f"{order} {shlex.quote(str(folder))}")
 
 
@@ -161,7 +160,6 @@ def status(folder: Path) -> Database:
 
 
 def _refuse_others(folder: Path) -> None:
-    """Check that `start` made the folder, or that it is empty or not there."""
     if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
         raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
     try:
@@ -182,7 +180,6 @@ def _required(folder: Path) -> _Stored:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time start or stop it."""
     try:
         owner_of(folder)  # root makes no folder here
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -235,7 +232,6 @@ def _make(folder: Path, programs: Programs) -> str:
 
 
 def _configure(folder: Path, now: _Stored) -> None:
-    """Let it listen where it was told, and let in who has the password: the role, into its database."""
     settings = {
         "listen_addresses": "*" if is_wildcard(now.host) else now.host.strip("[]"),
         "port": str(now.port),
@@ -280,7 +276,7 @@ def _write_stored(folder: Path, stored: _Stored) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file for its owner only, who is that of its folder; whole or not at all."""
+    """Write a file for the owner of its folder only; whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     # Made anew, never opened: where root writes into another user's folder, no link leads it elsewhere.
@@ -291,6 +287,5 @@ def _write(path: Path, text: str) -> None:
 
 
 def _give(file: int | Path, folder: Path) -> None:
-    """Let a file that root has made belong to the owner of the folder."""
     if (owner := owner_of(folder)) is not None:
         os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(file, int))

@@ -115,14 +115,13 @@ class Programs:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _pid(self) -> int | None:
-        """Return the number of the server that runs, or was killed."""
+        # Of a server that runs, or that was killed.
         try:
             return int((self.data / "postmaster.pid").read_text().split()[0])
         except (FileNotFoundError, ValueError, IndexError):
             return None
 
     def _processes(self) -> set[int]:
-        """Return the processes of Postgres that live in the data."""
         psutil: Any = importlib.import_module("psutil")  # the wheel needs it, too
         pids = set()
         for process in psutil.process_iter():
@@ -167,7 +166,7 @@ def _binaries() -> tuple[int, Mapping[int, Path]]:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process' own without what steers Postgres' programs, and with messages in English."""
+    # What steers Postgres' programs from outside stays out; their messages are read, so they are in English.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C"}
 

@@ -50,7 +50,7 @@ class WorkerStarted:
 
 @dataclass(frozen=True)
 class Exit:
-    """How the process of a worker ended, and the end of its log; None: it cannot be read."""
+    """log: its end; None: it cannot be read."""
 
     code: int
     log: str | None
@@ -94,7 +94,6 @@ class WorkerActor:
         return Exit(code, logs.end_of(Path(self._log_file)))
 
     def send(self, number: int) -> None:
-        """Send the worker a signal; one that has ended gets none."""
         # Ray blocks Ctrl-C in everything that it starts, and what that starts in turn never sees it.
         self._process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
@@ -112,7 +111,7 @@ class WorkerActor:
 
 
 def _device(order: StartWorker) -> dict[str, str]:
-    """Return the variables that give a worker the device that Ray gave us, or hide all of them."""
+    # The device that Ray gave this actor; without one all are hidden.
     given = os.environ.get(_DEVICES, "") if order.gpu else ""
     return {_DEVICES: given, environment.GPU_VARIABLE: given} if given else {_DEVICES: ""}
 
@@ -134,7 +133,6 @@ class Cluster:
 
     @property
     def wanted(self) -> dict[str, float]:
-        """What a node must have for one worker, as Ray names it."""
         return {
             name: size for name, size in {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.resources}.items() if size
         }
@@ -281,7 +279,7 @@ def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """End as when the launch has gone: it is about to."""
+    # As when the launch has gone, which is about to.
     raise EOFError
 
 
@@ -323,7 +321,7 @@ class _Driver:
                 self._pipe.send(news)
 
     def dismiss(self) -> None:
-        """Let the workers give their tasks back: the launch has gone, and Ray ends what is left when we go."""
+        # The launch has gone, and Ray ends what is left when we go: until then the workers give their tasks back.
         for kept in self._kept.values():
             kept.actor.send.remote(signal.SIGTERM)
         deadline = time.monotonic() + _LEAVE_S

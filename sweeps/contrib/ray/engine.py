@@ -101,8 +101,6 @@ class RayWorker:
 
 @dataclass
 class RayEngine:
-    """Starts actors on a Ray cluster, through a process that talks to it."""
-
     request: Request
     cluster: driver.Cluster
     stop_s: float = 15.0
@@ -133,7 +131,6 @@ class RayEngine:
                 )
 
     def start(self, slots: Sequence[int], first: int) -> list[RayWorker]:
-        """Ask for a worker for each slot; Ray starts it as soon as a node has room."""
         if self._pipe is None:
             self.connect()
         variables = {name: value for name, value in os.environ.items() if name.startswith("KD_SWEEPS_")}

@@ -48,7 +48,7 @@ _STOP_S = 5
 
 
 def mount(app: FastAPI, studies: Studies) -> None:
-    """Mount optuna-dashboard at "/", after every other route: its pages ask for /static and /api/studies."""
+    # Behind every other route: its pages ask for /static and /api/studies.
     from optuna_dashboard import wsgi
 
     dashboard: Any = wsgi(studies.storage)
@@ -59,8 +59,7 @@ def mount(app: FastAPI, studies: Studies) -> None:
 
 @dataclass(frozen=True)
 class _Answering:
-    """Answers as every other route does where the database is away: optuna-dashboard says 500."""
-
+    # Where the database is away optuna-dashboard says 500; every other route says so in a problem.
     app: ASGIApp
     engine: sqlalchemy.Engine
 
@@ -160,7 +159,7 @@ def make_app(
 
 
 async def _nothing(request: Request) -> Response:
-    """Keep what is not there from optuna-dashboard, which would answer with a page."""
+    # Else optuna-dashboard would answer with a page.
     ours = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
     allowed = [sorted(route.methods or ()) for route in ours if route.matches(request.scope)[0] is Match.PARTIAL]
     headers = {"Allow": ", ".join(dict.fromkeys(method for methods in allowed for method in methods))}
@@ -210,7 +209,6 @@ def serve(
 
 
 def check_address(host: str, tokens: Tokens | None) -> None:
-    """Check that it is an address, and that one that others reach has tokens."""
     check_host(host)
     if tokens is None and not is_loopback(host):
         raise SpecError(

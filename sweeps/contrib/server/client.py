@@ -47,8 +47,7 @@ def checked(text: str) -> str:
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
-    """Follow no redirection: the token is for this address only."""
-
+    # The token is for this address only.
     def redirect_request(self, *_: Any) -> None:
         return None
 
@@ -81,14 +80,12 @@ def _unreachable(address: str, error: Exception) -> SweepError:
 
 @dataclass(frozen=True)
 class Event:
-    """An event. kind: "message" where none was sent."""
-
     kind: str
     data: str
 
 
 def events(lines: Iterable[str]) -> Iterator[Event]:
-    """Yield the events that stand in the lines of a stream; comments, which keep it alive, are passed over."""
+    """Yield the events of a stream; comments, which keep it alive, are passed over."""
     kind, data = "", list[str]()
     for line in lines:
         if not line:
@@ -170,7 +167,6 @@ class HttpClient:
     def _sent(
         self, path: Iterable[str], *, accept: str, query: Mapping[str, Any] = {}, body: bytes | None = None
     ) -> IO[bytes]:
-        """Return the answer to GET, or to POST where there is a body."""
         address = "/".join([f"{self.address}/api/v1", *(quote(part, safe="") for part in path)])
         if given := {name: value for name, value in query.items() if value is not None}:
             address += f"?{urlencode(given)}"

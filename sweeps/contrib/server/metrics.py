@@ -22,8 +22,7 @@ CACHE_TTL_S = 3.0
 
 
 class Metrics:
-    """The text of /metrics; it is kept for a moment, so that many scrapers cost what one does."""
-
+    # The text is kept for a moment, so that many scrapers cost what one does.
     def __init__(self, served: Served) -> None:
         self._served = served
         self._asking = threading.Lock()

@@ -32,8 +32,7 @@ CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
 
 
 class CachedClient(LocalClient):
-    """A database whose engine is opened once: a request does not pay for a connection and a look at the schema."""
-
+    # A request does not pay for a connection and a look at the schema: the engine is opened once.
     def __init__(self, url: sqlalchemy.URL) -> None:
         super().__init__(url)
         self._engine: sqlalchemy.Engine | None = None
@@ -53,7 +52,6 @@ class CachedClient(LocalClient):
             yield engine, queries.find_sweep(engine, check_name(name))
 
     def close(self) -> None:
-        """Give every connection back; the next question opens new ones."""
         with self._opening:
             if self._engine is not None:
                 self._engine.dispose()
@@ -72,7 +70,6 @@ class Served:
         return self.names is None or name in self.names
 
     def check(self, name: str) -> str:
-        """Return the name; raise NotThere where this service does not serve it, SpecError where none can have it."""
         if self.names is not None and check_name(name) not in self.names:
             raise NotThere(f"this service does not serve {name!r}; those it does: {local().line('list')}")
         return name

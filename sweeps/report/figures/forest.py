@@ -20,8 +20,6 @@ _MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
 
 @dataclass(frozen=True)
 class Mark:
-    """A row: its name, what stands below the name, and the difference in accuracy points."""
-
     label: str
     detail: str
     value: Estimate
@@ -66,7 +64,6 @@ def panels(comparison: Compared) -> list[Panel]:
 
 
 def draw(comparison: Compared) -> str | None:
-    """Return the figure as SVG; None where no difference is known."""
     drawn = panels(comparison)
     if not drawn:
         return None

@@ -51,7 +51,6 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
 
 
 def regret(marks: Sequence[data.RegretMark]) -> Figure:
-    """Draw the regret of each target with its interval beside the margin; single searches as dots below."""
     figure, grid = column([1] * len(marks), below=0.5, above=0.25)
     for axes, mark in zip(grid, marks, strict=True):
         axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))

@@ -38,7 +38,7 @@ _WIDTH, _COLUMNS = 10.0, 2  # inches of a figure; at 96 pixels an inch a page sh
 
 
 def style() -> AbstractContextManager[None]:
-    """Return the context to make and write figures in: they look the same whatever the user's matplotlibrc says."""
+    # They look the same whatever the user's matplotlibrc says.
     context: AbstractContextManager[None] = matplotlib.style.context(["default", _STYLE])
     return context
 
@@ -67,7 +67,7 @@ def logarithmic(axes: Axes, low: float, high: float) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Return the figure as SVG without a date: the same figure gives the same text."""
+    # Without a date: the same figure gives the same text.
     out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(out, format="svg", metadata=nothing)
@@ -109,7 +109,6 @@ def value_row(axes: Axes, row: int, value: str, beside: str) -> None:
 
 
 def _two_lines(axes: Axes, row: int, texts: tuple[str, str], *, at: float, side: str) -> None:
-    """Write a text, and a smaller one below it; at: fraction of the width of the figure."""
     place: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "annotation_clip": False, "ha": side}
     first, second = texts
     axes.annotate(

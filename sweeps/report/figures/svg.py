@@ -167,7 +167,6 @@ def figures_of(kind: TrainerKind) -> tuple[Drawing, ...]:
 
 
 def draw(pictures: Pictures) -> dict[str, str]:
-    """Return every figure whose data is there, as SVG by its name, in the order of the page."""
     figures = figures_of(pictures.kind)
     with style():
         return {figure.name: as_svg(figure.draw(data)) for figure in figures if (data := figure.data(pictures))}
