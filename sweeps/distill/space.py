@@ -63,9 +63,9 @@ TRAINING_PARAMS = {
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 # What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
 # was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
-RESERVED = {
-    *("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n"),
-}
+RESERVED = frozenset(
+    ("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n")
+)
 
 _COLUMNS = (
     # tables of tasks and trainings

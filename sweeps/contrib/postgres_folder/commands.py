@@ -23,8 +23,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the datab
 def database_start(
     folder: Folder,
     host: Annotated[
-        str | None,
-        typer.Option(help="Address to listen on; 127.0.0.1, or the one of before, when not given."),
+        str | None, typer.Option(help="Address to listen on; 127.0.0.1, or the one of before, when not given.")
     ] = None,
     port: Annotated[
         str | None, typer.Option(metavar="N", help="Port; the next free one from 5432 on, or the one of before.")
