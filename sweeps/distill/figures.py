@@ -7,14 +7,15 @@ from matplotlib.lines import Line2D
 
 from sweeps.distill.cost import MULTIPLES, BreakEven
 from sweeps.distill.report import read_evens
+from sweeps.findings.findings import Findings
 from sweeps.report.figures import data, style
 from sweeps.report.figures.svg import Drawing
 from sweeps.report.words import display_name
 
 
-def evens(pictures: data.Pictures) -> tuple[BreakEven, ...]:
+def evens(findings: Findings) -> tuple[BreakEven, ...]:
     """Return those of datasets on which AutoKeras ran two trials or more."""
-    return tuple(even for even in read_evens(pictures.own) if len(even.curve) > 1)
+    return tuple(even for even in read_evens(findings.own) if len(even.curve) > 1)
 
 
 def draw(evens: Sequence[BreakEven]) -> Figure:

@@ -15,7 +15,7 @@ from sweeps.findings.findings import Findings
 from sweeps.findings.rows import Row
 from sweeps.plan.jobs import Measured
 from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
-from sweeps.report.words import display_name, number, percentage
+from sweeps.report.words import display_name, number, percentage, seconds_not_compared
 from sweeps.stats.estimates import Estimate, pareto_front
 from sweeps.trainers.protocol import ReportParts
 
@@ -239,13 +239,8 @@ class KdReport(ReportParts):
                 small=True,
             )
         )
-        if len(kinds) > 1:
-            blocks.append(
-                Paragraph(
-                    f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine"
-                    f" ({'; '.join(f'{cpu}, {threads} thread(s)' for cpu, threads in kinds)})."
-                )
-            )
+        if apart := seconds_not_compared(kinds):
+            blocks.append(Paragraph(apart))
         return [
             Fold("Cost, and when to use what", "size, speed, seconds of training", (*blocks, *figures), printed=True)
         ]

@@ -12,9 +12,17 @@ from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standi
 from sweeps.findings.findings import Findings
 from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
-from sweeps.report import folder, html_page, markdown
+from sweeps.report import folder, html_page, markdown, words
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.words import accuracy, between, compared_with, display_name, interval, number, points
+from sweeps.report.words import (
+    accuracy,
+    between,
+    compared_with,
+    display_name,
+    interval,
+    number,
+    points,
+)
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
 
@@ -189,9 +197,8 @@ def remarks(comparison: Compared) -> Iterable[str]:
         " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
         " thread each in core-seconds (core-s)."
     )
-    if len(kinds := comparison.machine_kinds) > 1:
-        names = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in kinds)
-        yield f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine ({names})."
+    if apart := words.seconds_not_compared(comparison.machine_kinds):
+        yield apart
 
 
 def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:

@@ -16,7 +16,6 @@ from sweeps.findings.rows import Row
 from sweeps.plan import jobs, phases, selection
 from sweeps.report import document, html_page, markdown, methods, words
 from sweeps.report.answer import badge, headline
-from sweeps.report.figures.data import pictures
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.spec import model, stored
 from sweeps.trainers.protocol import Point, Value
@@ -167,11 +166,11 @@ def files(findings: Findings) -> dict[str, str]:
     # The page last: once it is there, so is what it speaks of.
     from sweeps.report.figures import svg
 
-    plotted = pictures(findings)
-    drawn = svg.draw(plotted)
+    figures = svg.with_data(findings)
+    drawn = svg.draw(figures)
     blocks = page(
         findings,
-        figures=svg.blocks(plotted),
+        figures=svg.blocks(findings.spec, figures),
         secondary=secondary_blocks(secondary.questions(findings)),
         methods=[methods.section(findings)],
     )

@@ -2,7 +2,7 @@
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -110,6 +110,13 @@ def counted(value: float) -> str:
     """Return an amount of accuracy points with its unit: "1 point", "0.5 points"."""
     text = f"{value:.2g}" if value < 10 else f"{value:.3g}"
     return f"{text} point" if text == "1" else f"{text} points"
+
+
+def seconds_not_compared(kinds: Sequence[tuple[str, str]]) -> str:
+    """Return why seconds are not set side by side; "" on one kind of machine, its processor and its threads."""
+    named = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in kinds)
+    text = f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine ({named})."
+    return text if len(kinds) > 1 else ""
 
 
 def display_name(dataset: str) -> str:

@@ -26,7 +26,7 @@ from sweeps.query.listing import open_sweep
 from sweeps.report import answer, markdown
 from sweeps.report.brief import brief
 from sweeps.report.document import Paragraph
-from sweeps.report.figures.data import pictures
+from sweeps.report.figures import data
 from sweeps.report.figures.plotly_figures import figures
 from sweeps.report.page import accuracies, further, note, report, signature
 from sweeps.report.sentences import regret
@@ -165,7 +165,8 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
 
 def plots(findings: Findings) -> dict[str, str]:
     """Return the figures of the page: plotly figures as JSON, by name."""
-    return {key: str(figure.to_json()) for key, figure in figures(pictures(findings)).items()}
+    drawn = figures(data.gains(findings), data.regrets(findings), data.parameters(findings.spec))
+    return {key: str(figure.to_json()) for key, figure in drawn.items()}
 
 
 def publish(url: sqlalchemy.URL, name: str) -> None:

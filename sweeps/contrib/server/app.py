@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -232,12 +232,8 @@ def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
 
 
 def _make_storage(url: sqlalchemy.URL) -> None:
-    with create_lock(url):
-        studies = open_studies(url, create=True)
-        try:
-            create_tables(studies.engine)
-        finally:
-            studies.close()
+    with create_lock(url), closing(open_studies(url, create=True)) as studies:
+        create_tables(studies.engine)
 
 
 def _listen(host: str, port: int) -> socket.socket:

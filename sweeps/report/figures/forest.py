@@ -1,13 +1,12 @@
 """The forest plot of a comparison of sweeps."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
 from sweeps.findings.compare import Absent, Compared
 from sweeps.report.figures.data import BLACK, VERMILLION
-from sweeps.report.figures.style import SMALL, as_svg, column, name_row, set_rows, style, value_row
+from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
 
@@ -85,7 +84,8 @@ def caption(comparison: Compared) -> str:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    axes.set_xlim(*_frame([mark.value for mark in panel.marks]))
+    values = [mark.value for mark in panel.marks]
+    axes.set_xlim(*frame([0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]))
     axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
     axes.grid(visible=True, axis="x")
     for row, mark in enumerate(panel.marks):
@@ -96,12 +96,6 @@ def _draw(axes: Axes, panel: Panel) -> None:
         value_row(axes, row, SAME if is_same_point(mark.value) else points(mark.value.mean), between(mark.value))
     set_rows(axes, len(panel.marks))
     axes.set_xlabel(panel.title, fontsize=SMALL)
-
-
-def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
-    ends = [0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]
-    room = 0.06 * (max(ends) - min(ends)) or 0.5
-    return min(ends) - room, max(ends) + room
 
 
 def _short(name: str) -> str:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from sweeps.findings.surfaces import Surface
 from sweeps.report.figures import data
-from sweeps.report.figures.style import SMALL, column, name_row, set_rows, value_row
+from sweeps.report.figures.style import SMALL, column, frame, name_row, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
@@ -128,8 +128,7 @@ def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
     reach = _BESIDE * (max(ends) - min(ends))
     low, high = min(ends) - reach, max(ends) + reach
     ends += [value for mark in marks for value in mark.seeds if low <= value <= high]
-    room = 0.06 * (max(ends) - min(ends)) or 0.5
-    return min(ends) - room, max(ends) + room
+    return frame(ends)
 
 
 def gains_caption(marks: Sequence[data.GainMark]) -> str:
@@ -152,13 +151,13 @@ def regret_caption(marks: Sequence[data.RegretMark]) -> str:
     return f"{what} over {over}.{dots} The line may not cross the margin."
 
 
-def surface_caption(pictures: data.Pictures) -> str:
+def surface_caption(plane: data.Plane) -> str:
     how = (
         "Shading: the surface fitted to all runs of all searches."
-        if any(surface.top is not None for surface in pictures.surfaces)
+        if any(surface.top is not None for surface in plane.surfaces)
         else "Every trial is a single run; too few searches for a fitted surface."
     )
-    return f"{how} {'; '.join(map(_highest, pictures.surfaces))}."
+    return f"{how} {'; '.join(map(_highest, plane.surfaces))}."
 
 
 def _highest(surface: Surface) -> str:

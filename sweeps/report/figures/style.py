@@ -80,9 +80,9 @@ _LINE = 0.38  # inches of a row
 _TEXT, SMALL = 8.3, 7.3  # points
 
 
-def column(rows: Sequence[int], *, below: float, above: float, line: float = _LINE) -> tuple[Figure, list[Axes]]:
+def column(rows: Sequence[int], *, below: float, above: float) -> tuple[Figure, list[Axes]]:
     """Return a figure of panels one below the other, with so many rows each; below, above: inches beside a panel."""
-    heights = [count * line for count in rows]
+    heights = [count * _LINE for count in rows]
     whole = sum(heights) + (below + above) * len(rows)
     figure = Figure(figsize=(_COLUMN_WIDTH, whole))
     grid, top = [], whole
@@ -91,6 +91,12 @@ def column(rows: Sequence[int], *, below: float, above: float, line: float = _LI
         grid.append(figure.add_axes((_LEFT, top / whole, _RIGHT - _LEFT, height / whole)))
         top -= below
     return figure, grid
+
+
+def frame(ends: Sequence[float]) -> tuple[float, float]:
+    """Return the limits of an axis that holds all of these, with some room."""
+    room = 0.06 * (max(ends) - min(ends)) or 0.5
+    return min(ends) - room, max(ends) + room
 
 
 def set_rows(axes: Axes, count: int) -> None:
