@@ -81,11 +81,6 @@ FOREIGN = (
 
 
 def check_options(options: Sequence[str]) -> None:
-    """Check what was typed after "--" for sbatch.
-
-    Raises:
-        SpecError: an option is one that a launch sets itself, or a word is none.
-    """
     before = ""
     for word in options:
         if len(word.splitlines()) > 1:  # in the script the rest would be commands
@@ -104,7 +99,7 @@ def check_options(options: Sequence[str]) -> None:
 
 
 def _ours(word: str) -> str:
-    """Return the option's name if we set it ourselves. sbatch takes every beginning that means one option alone."""
+    # sbatch takes every beginning that means one option alone.
     if not word.startswith("--"):
         return _SHORT.get(word[1:2], "")
     typed = word[2:].partition("=")[0]
@@ -116,12 +111,8 @@ def script(
 ) -> str:
     """Return the script of an array job with a worker for each slot.
 
-    Args:
-        name: of the sweep.
-        options: of sbatch; they stand in the script, so that it can be submitted by hand.
-        logs: folder that every node sees.
-        token: tells its workers from those of another cluster that works on the same storage.
-        detached: no launch waits for them.
+    options: of sbatch; they stand in the script, so that it can be submitted by hand. logs: folder that every node
+    sees. token: tells its workers from those of another cluster on the same storage. detached: no launch waits.
     """
     directives = [
         f"--job-name=kd-sweeps-{name}",
@@ -160,7 +151,6 @@ def ranges(numbers: Sequence[int]) -> str:
 
 
 def _lines(options: Sequence[str]) -> list[str]:
-    """Return the options, each with its value in one line."""
     lines: list[str] = []
     for word in options:
         if word.startswith("-"):
@@ -171,7 +161,7 @@ def _lines(options: Sequence[str]) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    """Return a word as sbatch reads it in a script: it knows quotes and backslashes, and # begins a comment."""
+    # sbatch knows quotes and backslashes, and # begins a comment.
     plain = all(letter.isalnum() or letter in "-_=:,./%@+[]*&()" for letter in word)
     return word if plain else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -204,34 +194,24 @@ class Job:
 
     @property
     def ended(self) -> bool:
-        """Whether it does not run again by itself."""
         return self.state in _ENDED
 
     @property
     def waiting(self) -> bool:
-        """Whether it has no machine yet."""
         return self.state in _WAITING
 
 
 @dataclass
 class SlurmQueue:
-    """The members that one launch has submitted, as Slurm knew them a moment ago."""
-
     _jobs: dict[Member, Job] = field(default_factory=dict)
     _arrays: list[int] = field(default_factory=list)
     _looked_at: float = float("-inf")
     _to_cancel: set[Member] = field(default_factory=set)
 
     def submit(self, script: str, slots: Sequence[int], options: Sequence[str], variables: Mapping[str, str]) -> int:
-        """Submit an array and return its number.
+        """Submit an array and return its number. slots: its indices, as they stand in the script.
 
-        Args:
-            slots: its indices, as they stand in the script.
-            options: of sbatch; typed, they count more than what the environment says.
-            variables: for the environment of the jobs.
-
-        Raises:
-            SweepError: there is no Slurm here, or it refuses.
+        options: of sbatch; typed, they count more than what the environment says.
         """
         check_programs()
         environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | dict(variables)
@@ -247,7 +227,6 @@ class SlurmQueue:
         return array
 
     def look(self, member: Member) -> Job | None:
-        """Return what Slurm says of a member; None: it has forgotten it."""
         self._cancel()
         if time.monotonic() - self._looked_at >= LOOK_EVERY_S:
             self._look()
@@ -259,7 +238,6 @@ class SlurmQueue:
         self._to_cancel.add(member)
 
     def kill(self, member: Member) -> None:
-        """End a member at once."""
         job = self._jobs.get(member)
         at_once = [] if job is None or job.waiting else ["--signal=KILL", "--full"]
         _scancel(*at_once, f"{member[0]}_{member[1]}")
@@ -289,7 +267,6 @@ class SlurmQueue:
 
 
 def check_programs() -> None:
-    """Raise SweepError if Slurm's programs are not here."""
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         raise SweepError(
             f"--on slurm needs {' and '.join(missing)}, not found in PATH; type it on a machine that submits Slurm jobs"
@@ -337,7 +314,6 @@ def _run(
 
 
 def _one_line(text: str) -> str:
-    """Return what one of Slurm's programs printed, in one line."""
     lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in text.splitlines()]
     return "; ".join(line for line in lines if line) or "it said nothing"
 
@@ -349,8 +325,7 @@ _REQUEUED = 128 + signal.SIGTERM  # what a member that makes room for its own re
 class SlurmMember:
     """One life of one member: a member that was requeued is another worker.
 
-    slot: which of the workers that are kept alive it is, and its index in the array. restarts: how often it was
-    requeued before.
+    slot: its index in the array. restarts: how often it was requeued before.
     """
 
     slot: int
@@ -367,12 +342,10 @@ class SlurmMember:
 
     @property
     def worker(self) -> str:
-        """Its name, as the script makes it up."""
         return f"slurm-{self.array}_{self.slot}.{self.restarts}-{self.token}"
 
     @property
     def log_place(self) -> str:
-        """The file that its output goes to."""
         return str(self._log_file)
 
     @property
@@ -388,7 +361,6 @@ class SlurmMember:
 
     @property
     def lived_s(self) -> float:
-        """Seconds since it was seen to run first; 0 while it waits for its machine."""
         return 0.0 if self._started is None else time.monotonic() - self._started
 
     def _see(self, job: Job | None) -> None:
@@ -408,7 +380,6 @@ class SlurmMember:
         self.queue.cancel((self.array, self.slot))
 
     def kill(self) -> None:
-        """End it at once; its lease lapses, or its parent gives its task back."""
         self.queue.kill((self.array, self.slot))
 
     def end_children(self) -> None:
@@ -421,18 +392,11 @@ class SlurmMember:
         return [*lines, *own][-count:]
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
-        """Return the end of its log as it is stored with an attempt."""
         return LogTail(self._log_file, url).read()
 
 
 @dataclass(frozen=True)
 class SlurmEngine:
-    """Submits arrays of workers.
-
-    Raises:
-        SpecError: an option is none that can be passed on.
-    """
-
     request: Request
     stop_s: float = 30.0  # as long as Slurm waits by default before it kills
     _queue: SlurmQueue = field(default_factory=SlurmQueue)
@@ -442,21 +406,14 @@ class SlurmEngine:
         check_options(self.request.options)
 
     def start(self, slots: Sequence[int], first: int) -> list[SlurmMember]:
-        """Submit one array with a member for each slot.
-
-        Raises:
-            SweepError: there is no Slurm here, it refuses, or the folder of the logs cannot be made.
-        """
         array = self._submit(slots, detached=False)
         say(f"submitted as Slurm job {array}: {number_of(len(slots), 'worker')}")
         return [SlurmMember(slot, array, 0, self._token, self._logs, self._queue) for slot in slots]
 
     def detach(self, slots: Sequence[int]) -> int:
-        """Submit an array that no launch watches; return its number. Raises as `start`."""
         return self._submit(slots, detached=True)
 
     def script(self, slots: Sequence[int], *, detached: bool) -> str:
-        """Return the script that would be submitted."""
         return script(
             self.request.sweep, slots, self.request.options, logs=self._logs, token=self._token, detached=detached
         )

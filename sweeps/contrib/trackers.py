@@ -25,14 +25,18 @@ from sweeps.plan.identity import answer_hash
 from sweeps.plan.jobs import BaselineOutcome, DoneJob, MeasureOutcome, StudentOutcome, TeacherOutcome
 
 Value: TypeAlias = str | int | float
-TRACKERS = ("mlflow", "wandb")
 FILE = "mlflow.db"
 STEPS = "epoch_val_accuracy"
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
-_QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}  # both read when it is imported
 FOLDER = "wandb"
 _LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
-_QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}  # its reports of its own errors would need the network
+
+# The name in sentences, what pip installs, and variables that the library reads when it is imported: no telemetry, and
+# no reports of its own errors, which would need the network.
+_LIBRARIES = {
+    "mlflow": ("MLflow", "mlflow-skinny", {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}),
+    "wandb": ("wandb", "wandb", {"WANDB_ERROR_REPORTING": "false"}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,26 +60,20 @@ class Run:
 
 @dataclass(frozen=True)
 class Exported:
-    """How many runs were written, how many were there already, and what to type to see them."""
-
     written: int
     there: int
     see: str
 
 
 def check_tracker(name: str) -> None:
-    """Raise SpecError for a tracker that we do not know."""
-    if name not in TRACKERS:
-        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(TRACKERS)}")
+    if name not in _LIBRARIES:
+        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(_LIBRARIES)}")
 
 
 def runs(stored: StoredSweep) -> tuple[Run, ...]:
     """Return the finished trainings in the order of the plan.
 
     The test accuracies of a dataset are left out until its look at the test is complete, as everywhere.
-
-    Raises:
-        NoResultsYet: none has finished.
     """
     hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
     # Of the whole sweep: None before every task has ended.
@@ -94,7 +92,7 @@ def _run(done: DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | No
         return None
     parameters: dict[str, Value] = {}
     metrics = {"val_accuracy": outcome.val_accuracy, "train_s": outcome.train_s, "cpu_s": outcome.cpu_s}
-    metrics |= {"parameters": float(outcome.parameters)}
+    metrics["parameters"] = float(outcome.parameters)
     if isinstance(outcome, StudentOutcome):
         parameters |= {**outcome.point.as_dict(), "loss": outcome.loss}
         if outcome.test_accuracy is not None and done.work.role not in hidden:
@@ -136,26 +134,10 @@ def _tags(done: DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
     return {name: str(value) for name, value in tags.items() if value not in (None, "")}
 
 
-def load_mlflow() -> Any:
-    """Return the library; raise SweepError where it is not installed, with what to type."""
-    os.environ.update(_QUIET_MLFLOW)
-    try:
-        return importlib.import_module("mlflow")
-    except ImportError:
-        raise SweepError("--to mlflow: MLflow is not installed here; type: pip install mlflow-skinny") from None
-
-
 def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], folder: Path) -> Exported:
     """Write the runs into the experiment of that name; a run that is there gets what it lacks, and nothing twice.
 
     So a sweep is exported again when more of it has finished, and an export that was interrupted is completed.
-
-    Args:
-        mlflow: the library.
-        folder: is there; may hold other experiments.
-
-    Raises:
-        SweepError: MLflow cannot use the file, or the experiment there is of another spec.
     """
     uri = f"sqlite:///{(folder / FILE).absolute()}"
     try:
@@ -170,7 +152,6 @@ def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], 
 
 
 def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
-    """Return the id of the experiment, which is made if it is missing."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         place = (folder.absolute() / "artifacts" / name).as_uri()  # else under the folder where this was typed
@@ -187,7 +168,6 @@ def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
 
 
 def _there(client: Any, experiment: str) -> Mapping[str, Any]:
-    """Return the runs of an experiment by the task that they are of."""
     by_task: dict[str, Any] = {}
     token = None
     while True:
@@ -199,7 +179,6 @@ def _there(client: Any, experiment: str) -> Mapping[str, Any]:
 
 
 def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
-    """Write what MLflow does not have of a run; return whether that was anything."""
     entities = importlib.import_module("mlflow.entities")
     known = {} if old is None else old.data.metrics
     start, end = (round(1000 * at) for at in (run.started_at, run.finished_at))
@@ -225,26 +204,19 @@ def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
     return True
 
 
-def load_wandb() -> Any:
-    """Return the library; raise SweepError where it is not installed, with what to type."""
-    os.environ.update(_QUIET_WANDB)
+def load_tracker(name: str) -> Any:
+    label, package, quiet = _LIBRARIES[name]
+    os.environ.update(quiet)
     try:
-        return importlib.import_module("wandb")
+        return importlib.import_module(name)
     except ImportError:
-        raise SweepError("--to wandb: wandb is not installed here; type: pip install wandb") from None
+        raise SweepError(f"--to {name}: {label} is not installed here; type: pip install {package}") from None
 
 
 def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exported:
     """Write the runs as folders of the project of that name. A run whose folder is there is left as it is.
 
     Each is made beside the others first: an export that is killed leaves whole runs only.
-
-    Args:
-        wandb: the library.
-        folder: is there; the runs are in its folder "wandb".
-
-    Raises:
-        SweepError: wandb cannot write there.
     """
     kept = folder / FOLDER
     kept.mkdir(exist_ok=True)
@@ -263,7 +235,7 @@ def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exp
 
 @contextmanager
 def _unseen_arguments() -> Iterator[None]:
-    """Hide what was typed, since wandb writes it into every run: a storage's URL may hold a password."""
+    # wandb writes what was typed into every run, and a storage's URL may hold a password.
     typed = sys.argv
     sys.argv = typed[:1]
     try:
@@ -273,13 +245,12 @@ def _unseen_arguments() -> Iterator[None]:
 
 
 def run_id(run: Run) -> str:
-    """Return the id of a run: the same for the same task of the same sweep, so that nothing is uploaded twice."""
+    # The same for the same task of the same sweep, so that nothing is uploaded twice.
     parts = (run.tags["sweep"], run.tags["fingerprint"], run.key)
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
 def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
-    """Write a run; return its folder."""
     settings = wandb.Settings(
         mode="offline",
         console="off",
@@ -310,21 +281,13 @@ def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
 
 
 def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, folder: Path) -> Exported:
-    """Write every finished training of a sweep as a run. Reads the database only.
+    """Write every finished training of a sweep as a run. Reads the database only; what is in the folder stays.
 
-    Args:
-        tracker: "mlflow" or "wandb".
-        folder: made if it is missing; what is in it stays.
-
-    Raises:
-        SpecError: another tracker, or a folder that cannot be.
-        SweepError: its library is not installed here, or cannot write there.
-        NoResultsYet: nothing has finished.
-        storage.errors.RecordBroken: what is stored is damaged.
+    Raises NoResultsYet before one has finished, SweepError where the library is missing or cannot write there.
     """
     check_tracker(tracker)
     finished = runs(read(engine, sweep))
-    library = load_mlflow() if tracker == "mlflow" else load_wandb()
+    library = load_tracker(tracker)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

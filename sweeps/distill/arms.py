@@ -1,27 +1,14 @@
 """ARMS: every arm of a distillation in one row; the order is that of a page."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from kd.losses.builtin import LOSSES
 from storage.studies.space import Range
-from sweeps.distill.space import (
-    DEFAULTS,
-    FIXED_POINTS,
-    LABELS_ONLY,
-    PAPER,
-    SCALED,
-    TRAINING_PARAMS,
-    known,
-    of_paper,
-    of_training,
-    transfer_space,
-    untuned,
-)
+from sweeps.distill import space
+from sweeps.distill.space import DEFAULTS, FIXED_POINTS, PAPER, SCALED, TRAINING_PARAMS, untuned
 from sweeps.trainers.arms import BEST, NATIVE, RANDOM, TARGETS, Arm, Context
 from sweeps.trainers.protocol import Point
-
-if TYPE_CHECKING:
-    from sweeps.distill.spec import KdSpec
 
 SCRATCH, SCRATCH_TUNED, SAME_COST, AUTOKERAS = "scratch", "scratch-tuned", "scratch-same-cost", "autokeras"
 # The student of that arm; every other one has the student of the spec.
@@ -31,8 +18,6 @@ _PLAIN = {"loss": "kd"}  # trained with the loss kd in any case: parameters of a
 
 
 def _fixed(key: str, label: str, method: str = "", *, settings: Mapping[str, str] = {}, **more: object) -> Arm:
-    """Return an arm at one point of FIXED_POINTS, with the spec's own values of whatever else is searched."""
-
     def point(context: Context) -> Point:
         return Point.of(FIXED_POINTS[key].as_dict() | untuned(context.spec, context.role))
 
@@ -45,7 +30,7 @@ def _best(context: Context) -> Point:
 
 def _scaled(context: Context) -> Point:
     """Return best, its T times the ratio of the teachers' logit spreads."""
-    best, bounds = _best(context), transfer_space(context.spec)["temperature"]
+    best, bounds = _best(context), space.transfer_space(context.spec)["temperature"]
     assert isinstance(bounds, Range)
     spreads = [context.fact(role, "logit_spread") for role in ("source", context.role)]
     temperature = best["temperature"] * spreads[1] / spreads[0]
@@ -53,16 +38,8 @@ def _scaled(context: Context) -> Point:
 
 
 def _as_best(context: Context) -> Point:
-    """Return labels alone, trained as best is."""
-    return Point.of(LABELS_ONLY.as_dict() | untuned(context.spec, context.role) | of_training(_best(context)))
-
-
-def _has_paper(spec: "KdSpec") -> bool:
-    return spec.training.distillation != "kd" and known(spec.training.distillation) is not None
-
-
-def _tunes_training(spec: "KdSpec") -> bool:
-    return any(name in TRAINING_PARAMS for name in spec.search.space)
+    tuned = space.of_training(_best(context))
+    return Point.of(space.LABELS_ONLY.as_dict() | untuned(context.spec, context.role) | tuned)
 
 
 _ROWS = (
@@ -82,8 +59,8 @@ _ROWS = (
         key=PAPER,
         label="The loss's paper, untuned",
         method="T, alpha and the loss's own parameters as in its paper",
-        point=lambda context: of_paper(context.spec, context.role),
-        added=_has_paper,
+        point=lambda context: space.of_paper(context.spec, context.role),
+        added=lambda spec: spec.training.distillation in LOSSES.keys() - {"kd"},
     ),
     _fixed("default-keras-io", "keras.io example, untuned", standard=3, settings=_PLAIN, owner="keras.io's"),
     _fixed(
@@ -101,7 +78,7 @@ _ROWS = (
         label="No distillation, trained as best",
         method="labels only, with the learning rate, epochs and batch size of `best` as far as these were tuned",
         point=_as_best,
-        added=_tunes_training,
+        added=lambda spec: not TRAINING_PARAMS.keys().isdisjoint(spec.search.space),
         selects="source",
         prepared=False,
         fixed_point=False,
@@ -163,10 +140,7 @@ TARGET_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("target"))
 def trained_with(values: Mapping[str, Any], arm: str | None) -> dict[str, Any]:
     """Return those values of a point that a student was trained with: an arm with plain kd has none of another loss.
 
-    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`.
-
-    Args:
-        arm: of transfer; None in the searches.
+    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`. arm: None in the searches.
     """
     if arm is None or "loss" not in ARMS[arm].settings:
         return dict(values)

@@ -24,7 +24,7 @@ MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
 
 @dataclass(frozen=True)
 class Macs:
-    """Multiply-accumulates of one image in the student and in the teacher of a dataset, forward."""
+    """Multiply-accumulates of one image, forward."""
 
     student: int
     teacher: int
@@ -37,10 +37,6 @@ def equal_cost_epochs(spec: KdSpec, macs: Mapping[str, Macs], role: str) -> int:
     source and of the dataset. Its transfer.seeds students share that equally. Operations are counted, not timed, so
     every machine gives the same: a training step costs three times a forward pass in every network (the pass, and the
     gradients of inputs and of weights), so the factor cancels. A ready-made teacher costs one forward pass alone.
-
-    Args:
-        macs: by role, of the source and of `role`.
-        role: of the dataset that scratch trains on.
     """
     part, source = spec.role(role), spec.source
     trainings = spec.search.trials + spec.confirm.trainings
@@ -53,15 +49,7 @@ def equal_cost_epochs(spec: KdSpec, macs: Mapping[str, Macs], role: str) -> int:
 
 
 def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs:
-    """Count the operations of a student and of a teacher on the images of a dataset.
-
-    Args:
-        student, teacher: their names in the spec.
-        model: the teacher as the bytes of a .keras file.
-
-    Raises:
-        Unavailable: those of one of them cannot be counted.
-    """
+    """Count the operations of both networks on the images of a dataset. model: the teacher as a .keras file."""
     from kd.models.custom import load_users
     from kd.models.measure import count_macs  # as TensorFlow: only where it is needed
     from kd.models.named import build
@@ -75,11 +63,7 @@ def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs
 
 
 def same_cost_problem(stored: StoredSweep, role: str, value: Mapping[str, Any], specs: Sequence[KdSpec]) -> str:
-    """Return why the stored epochs of scratch-same-cost are wrong: they follow from the operations beside them.
-
-    Args:
-        specs: of all revisions: they were frozen with the seeds that were planned then.
-    """
+    """Return why the stored epochs are wrong: they follow from the operations beside them. specs: of all revisions."""
     try:
         macs = {
             name: Macs(student=int(counts["student"]), teacher=int(counts["teacher"]))

@@ -14,7 +14,6 @@ from sweeps.workers.logs import error_text
 
 
 def checks(data_dir: Path | None) -> list[Check]:
-    """Return a line for each of them."""
     return [_gpus(), _tensorboard(), *_data(data_dir), _weights()]
 
 

@@ -18,7 +18,7 @@ from kd.teachers import logits_file
 from storage.errors import BlobCorrupt
 from storage.records import artifacts, queries
 from storage.tables import SweepRecord
-from sweeps.distill.spec import KdSpec, of_distillation
+from sweeps.distill.spec import of_distillation
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
 from sweeps.plan.jobs import StudentOutcome, TeacherOutcome, TeacherTask, TransferTask, read_finished
@@ -31,12 +31,8 @@ from sweeps.trainers.protocol import Point
 class Student:
     """A student as it was recorded.
 
-    Attributes:
-        dataset: trained and tested on.
-        point: trained with.
-        test_accuracy: on the dataset's test images, a fraction in [0, 1].
-        sha256: of `model`, 64 hex digits.
-        model: bytes of a .keras file, without the optimizer: uint8 images (batch, h, w, c) in, logits out.
+    test_accuracy: a fraction in [0, 1]. sha256: of `model`, 64 hex digits. model: bytes of a .keras file, without the
+    optimizer: uint8 images (batch, h, w, c) in, logits out.
     """
 
     dataset: str
@@ -49,16 +45,14 @@ class Student:
 def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | None = None) -> Student:
     """Return the student that was trained at the best (T, alpha) on a dataset of the sweep; None: the source.
 
-    Raises:
-        NoResultsYet: it is not trained yet.
-        SpecError: no such dataset in the sweep.
-        SweepError: its task failed, or the sweep trains none there.
-        storage.errors.RecordBroken: what is stored of it is damaged.
-        storage.errors.BlobCorrupt: the stored bytes are damaged; says what to type.
+    Raises NoResultsYet before it is trained, SweepError where its task failed, BlobCorrupt, RecordBroken.
     """
     spec = of_distillation(stored_spec(sweep))
-    role = _role(spec, dataset)
-    dataset = spec.role(role).shown
+    roles = {part.shown: role for role, part in zip(spec.roles, spec.parts, strict=True)}
+    dataset = spec.source.shown if dataset is None else dataset
+    if dataset not in roles:
+        raise SpecError(f"--dataset: got {dataset!r}; this sweep has {', '.join(roles)}")
+    role = roles[dataset]
     key = kept_student_key(role)
     records = queries.task_records(engine, sweep.id, phase=Phase.transfer(role).name)
     task = next((record for record in records if record.key == key), None)
@@ -81,30 +75,11 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
         model = artifacts.get(engine, digest)
     except BlobCorrupt as error:
         raise BlobCorrupt(f"the student of {dataset} cannot be exported: {error}; {again}") from None
-    return Student(
-        dataset=dataset,
-        point=outcome.point,
-        test_accuracy=tested,
-        sha256=digest,
-        model=model,
-    )
-
-
-def _role(spec: KdSpec, dataset: str | None) -> str:
-    roles = {spec.role(role).shown: role for role in spec.roles}
-    if dataset is None:
-        return "source"
-    if dataset not in roles:
-        raise SpecError(f"--dataset: got {dataset!r}; this sweep has {', '.join(roles)}")
-    return roles[dataset]
+    return Student(dataset=dataset, point=outcome.point, test_accuracy=tested, sha256=digest, model=model)
 
 
 def write_student(student: Student, path: Path) -> None:
-    """Write the .keras file: whole or, whatever happens, not at all. A file that is there is replaced.
-
-    Raises:
-        SweepError: the system does not let us write there.
-    """
+    """Write the .keras file: whole or, whatever happens, not at all. A file that is there is replaced."""
     try:
         # In a neighbouring folder of its own: a file made by tempfile could be read by its owner alone.
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
@@ -128,16 +103,9 @@ class TeacherLogits:
 
 
 def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> TeacherLogits:
-    """Return the logits of the teacher of a role.
+    """Return the logits of the teacher of a role, such as "source".
 
-    Args:
-        role: such as "source".
-
-    Raises:
-        NoResultsYet: it is not trained yet.
-        SpecError: no such role, or its students see augmented images, which have logits of their own.
-        SweepError: the dataset here is another one.
-        storage.errors.BlobCorrupt: the stored bytes are damaged.
+    Raises NoResultsYet before it is trained, SweepError where the dataset here is another one, BlobCorrupt.
     """
     spec = of_distillation(stored_spec(sweep))
     if role not in spec.roles:
@@ -172,19 +140,8 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
 
 
 def write_logits(teacher: TeacherLogits, path: Path) -> None:
-    """Write the file.
-
-    Raises:
-        SweepError: the system does not let us write there.
-    """
+    origin = {"dataset": teacher.dataset, "provenance": teacher.provenance}
     try:
-        logits_file.write(
-            path,
-            teacher.logits,
-            teacher.places.train,
-            dataset=teacher.dataset,
-            provenance=teacher.provenance,
-            val_accuracy=teacher.val_accuracy,
-        )
+        logits_file.write(path, teacher.logits, teacher.places.train, **origin, val_accuracy=teacher.val_accuracy)
     except OSError as error:
         raise SweepError(f"cannot write {path}: {error.strerror}") from error

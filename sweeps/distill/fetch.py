@@ -1,6 +1,7 @@
 """Where the datasets are; fetch those that are not here, or run on others."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,17 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from kd.data import datasets, sources
-from kd.data.datasets import is_own
 from kd.errors import DataError
-from sweeps.distill.freeze import with_images
-from sweeps.distill.presets import WITHOUT_DOWNLOAD
+from sweeps.distill import freeze, presets
 from sweeps.distill.spec import KdSpec
 from sweeps.hints import local
 from sweeps.plan.plan import expected_core_seconds, on_two_cores
 
 
 def locations(data_dir: Path | None) -> list[dict[str, Any]]:
-    """Return one row per dataset that has a name."""
     here = {name: sources.where(name, data_dir) for name in datasets.NAMES}
     return [
         {"dataset": name, "available": "yes" if location.available else "no", "where": describe(location)}
@@ -27,7 +25,6 @@ def locations(data_dir: Path | None) -> list[dict[str, Any]]:
 
 
 def describe(location: sources.Location) -> str:
-    """Return where a dataset is, or where it would come from and how large that is."""
     if location.available:
         if location.path is None:
             return f"made from {location.source}'s samples, no download"
@@ -38,26 +35,23 @@ def describe(location: sources.Location) -> str:
 
 
 def fetch(name: str, *, data_dir: Path | None) -> Path:
-    """Fetch a dataset if it is not on this machine, with a bar on stderr. Returns its file."""
+    """Fetch a dataset if it is not on this machine, with a bar on stderr; return its file."""
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=None)
-        return sources.fetch(
-            name,
-            data_dir=data_dir,
-            progress=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+        update = partial(progress.update, bar)
+        return sources.fetch(name, data_dir=data_dir, progress=lambda done, all_: update(completed=done, total=all_))
 
 
 def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -> KdSpec:
-    """Fetch the data of a spec. Returns the spec, or the same on digits -> digits-rgb where the data is unavailable."""
-    names = [spec.role(role).dataset for role in spec.roles]
-    public = [name for name in names if not is_own(name)]
+    """Fetch the data of a spec; return it, or the same on digits -> digits-rgb where the data is unavailable."""
+    names = [part.dataset for part in spec.parts]
+    public = [name for name in names if not datasets.is_own(name)]
     missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
     try:
         if not missing:
-            spec = with_images(spec, data_dir)
+            spec = freeze.with_images(spec, data_dir)
         say(f"{_first_line(missing)}; {_expected(spec)}")
         for location in missing:
             fetch(location.name, data_dir=data_dir)
@@ -71,12 +65,9 @@ def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -
 
 
 def _expected(spec: KdSpec) -> str:
-    known = all(spec.role(role).images for role in spec.roles)
-    return (
-        f"about {on_two_cores(expected_core_seconds(spec))} on 2 cores"
-        if known
-        else "how long it takes is known when the data are here"
-    )
+    if all(part.images for part in spec.parts):
+        return f"about {on_two_cores(expected_core_seconds(spec))} on 2 cores"
+    return "how long it takes is known when the data are here"
 
 
 def _first_line(missing: list[sources.Location]) -> str:
@@ -89,13 +80,14 @@ def _first_line(missing: list[sources.Location]) -> str:
 
 
 def without_download(spec: KdSpec, note: str) -> KdSpec:
-    """Return the spec on the digits, with a note that says why."""
-    return spec.model_copy(update={**WITHOUT_DOWNLOAD, "note": note})
+    tiny = presets.PRESETS["tiny"]
+    update = {"source": tiny.source, "target": tiny.target, "training": tiny.training, "note": note}
+    return spec.model_copy(update=update)
 
 
 def fetch_missing(spec: KdSpec, data_dir: Path | None) -> None:
-    """Fetch the datasets that are not here, with a bar: a worker would do it without a word."""
-    for name in (spec.role(role).dataset for role in spec.roles):
-        source = sources.where(name, data_dir)
+    # With a bar: a worker would do it without a word.
+    for part in spec.parts:
+        source = sources.where(part.dataset, data_dir)
         if not source.available and source.to_fetch:
-            fetch(name, data_dir=data_dir)
+            fetch(part.dataset, data_dir=data_dir)

@@ -7,25 +7,23 @@ from matplotlib.lines import Line2D
 
 from sweeps.distill.cost import MULTIPLES, BreakEven
 from sweeps.distill.report import read_evens
-from sweeps.report.figures import data
-from sweeps.report.figures.data import Pictures
-from sweeps.report.figures.style import logarithmic, panels
+from sweeps.findings.findings import Findings
+from sweeps.report.figures import data, style
 from sweeps.report.figures.svg import Drawing
 from sweeps.report.words import display_name
 
 
-def evens(pictures: Pictures) -> tuple[BreakEven, ...]:
+def evens(findings: Findings) -> tuple[BreakEven, ...]:
     """Return those of datasets on which AutoKeras ran two trials or more."""
-    return tuple(even for even in read_evens(pictures.own) if len(even.curve) > 1)
+    return tuple(even for even in read_evens(findings.own) if len(even.curve) > 1)
 
 
 def draw(evens: Sequence[BreakEven]) -> Figure:
-    """Draw AutoKeras' best accuracy so far against CPU seconds, beside the student and what its sweep cost."""
-    figure, grid = panels([display_name(even.dataset) for even in evens], height=3.8)
+    figure, grid = style.panels([display_name(even.dataset) for even in evens], height=3.8)
     for axes, even in zip(grid, evens, strict=True):
         seconds, accuracies = zip(*even.curve, strict=True)
         marks = [multiple * even.sweep_cpu_s for multiple in MULTIPLES]
-        logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
+        style.logarithmic(axes, min(seconds[0], *marks) / 1.5, max(seconds[-1], *marks) * 1.5)
         axes.plot(seconds, accuracies, color=data.PURPLE, marker="^", mec="white", ms=8, drawstyle="steps-post")
         axes.margins(y=0.2)
         axes.axhline(even.student, color=data.BLUE, ls="--", lw=1.2)

@@ -1,23 +1,23 @@
 """What a spec needs of a machine: datasets, models, losses and weights, as they are checked and frozen."""
 
-from collections.abc import Iterable, Iterator
+import contextlib
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
 from kd.config import MODEL_NAMES
-from kd.data import datasets
-from kd.data.arrays import memory_bytes, said_bytes
-from kd.data.custom import frozen_name, kind_of
+from kd.data import arrays, custom, datasets
 from kd.errors import CodeError, DataError, ModelError, NotHere, SubprocessFailed
+from kd.losses.builtin import LOSSES
 from kd.losses.loss import Loss, is_users
 from kd.teachers.logits_file import PREFIX, aligned, digest, read
 from kd.teachers.names import parse_teacher
 from kd.tools import code
 from kd.tools.processes import run_in_subprocess
 from sweeps.distill import jobs as child_jobs
-from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS, known
+from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS
 from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
 from sweeps.errors import SpecError
 from sweeps.hints import local
@@ -39,52 +39,36 @@ _RETURNED: dict[tuple[str, str], datasets.Contents] = {}
 def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
     """Return what is in a dataset; a user's function is called once, in a child process: it may do anything.
 
-    Raises:
-        kd.errors.DataError: it is missing or no dataset.
+    Raises kd.errors.DataError where it is missing or no dataset.
     """
-    if not datasets.is_own(part.dataset) or kind_of(part.dataset) != "function":
+    if not datasets.is_own(part.dataset) or custom.kind_of(part.dataset) != "function":
         return datasets.contents(part.dataset, data_dir, part.size)
     try:
         key = part.dataset, code.hash_of(part.dataset)
     except CodeError as error:
         raise DataError(f"cannot import dataset {part.dataset!r} here: {error}") from None
-    if key not in _RETURNED:
-        _RETURNED[key] = _returned(part)
-    return _RETURNED[key]
-
-
-def _returned(part: DatasetSpec) -> datasets.Contents:
+    if key in _RETURNED:
+        return _RETURNED[key]
     try:
-        data: datasets.Contents = run_in_subprocess(
+        _RETURNED[key] = run_in_subprocess(
             child_jobs.read_users_data, part.dataset, part.size, on_step=lambda: None, seconds=FUNCTION_S
         )
     except SubprocessFailed as error:
         raise DataError(f"dataset {part.dataset!r} cannot be made: {error}") from None
     except MemoryError:  # the arrays fit, and what is made of them beside them does not
+        memory = arrays.said_bytes(arrays.memory_bytes())
         raise DataError(
-            f"dataset {part.dataset!r} needs more memory than this machine has ({said_bytes(memory_bytes())}); give"
-            " fewer or smaller images"
+            f"dataset {part.dataset!r} needs more memory than this machine has ({memory}); give fewer or smaller images"
         ) from None
-    return data
+    return _RETURNED[key]
 
 
 def with_images(spec: KdSpec, data_dir: Path | None) -> KdSpec:
-    """Return the spec with the number of training images filled in where it says all of them.
-
-    Raises:
-        SpecError: fewer than a batch.
-        kd.errors.DataError: a dataset is missing or no dataset.
-    """
     left_out = [role for role in spec.roles if not spec.role(role).images]
     return override(spec, {f"{role}.images": contents(spec.role(role), data_dir).training_images for role in left_out})
 
 
 def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[str, Any]:
-    """Return what a spec keeps of a dataset, as changes of it.
-
-    Raises:
-        SpecError: the dataset is too small, or other than the spec says.
-    """
     if part.images > data.training_images:
         raise SpecError(
             f"{role}.images: got {part.images}; {part.dataset} has {data.training_images} training images "
@@ -97,7 +81,7 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
         )
     changes: dict[str, Any] = {f"{role}.content_hash": data.content_hash}
     if datasets.is_own(part.dataset):
-        return changes | {f"{role}.dataset": frozen_name(part.dataset)}
+        return changes | {f"{role}.dataset": custom.frozen_name(part.dataset)}
     if part.size:
         raise SpecError(f"{role}.size: got {list(part.size)}; {part.dataset} has a size of its own: remove the line")
     if part.name:
@@ -108,11 +92,7 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
 def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
     """Return the spec with its datasets and models checked, and the hash of each dataset and file of code filled in.
 
-    Each dataset that has no published hash is read once.
-
-    Raises:
-        SpecError: a dataset is too small or other than the spec says, or a model has no such name.
-        kd.errors.DataError: a dataset cannot be read.
+    Raises SpecError with the key that is wrong, kd.errors.DataError where a dataset cannot be read.
     """
     spec = with_images(spec, data_dir)
     changes: dict[str, Any] = {}
@@ -128,7 +108,6 @@ def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
 
 
 def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[str, str]:
-    """Return what is frozen of a teacher: where its logits are, and their hash, if they are a file."""
     name = role.teacher
     if not name.startswith(("pretrained:", "baseline:", PREFIX)):
         _check_model(f"{key}.teacher", name)
@@ -173,9 +152,6 @@ def check_names(spec: KdSpec) -> None:
     """Check that no two datasets are called the same, nor one like a public one, and that no two hold the same images.
 
     A report could not tell the former apart, and between the latter nothing is transferred.
-
-    Raises:
-        SpecError: they are.
     """
     called: dict[str, str] = {}
     for role in spec.roles:
@@ -198,10 +174,8 @@ def check_names(spec: KdSpec) -> None:
 
 
 def data_lines(spec: KdSpec, data_dir: Path | None) -> list[str]:
-    """Return what was found in each own dataset of a spec: images, shape and classes, and what was changed."""
     lines = []
-    for role in spec.roles:
-        part = spec.role(role)
+    for role, part in zip(spec.roles, spec.parts, strict=True):
         if datasets.is_own(part.dataset):
             data = contents(part, data_dir)
             lines += [f"{role:<8} {text}" for text in (_summary(part, data), *data.notes)]
@@ -223,13 +197,6 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
     """Return what a spec keeps of its loss, as changes of it: the parameters of a user's own, and that T is not used.
 
     A loss without T is searched over alpha alone: the range of T becomes [1, 1] where the spec asks for none.
-
-    Args:
-        classes: of the source.
-
-    Raises:
-        SpecError: a user's own loss cannot be imported, called or trained with, or lacks a parameter; or a range of T
-            is asked for that the loss does not use; one line.
     """
     name = spec.training.distillation
     for parameter in spec.search.space:
@@ -238,7 +205,7 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
                 f"search.space: got {parameter!r}, which the records of a sweep have as a column; call this parameter"
                 f" of {name} otherwise, such as {parameter}_weight"
             )
-    loss = known(name) or _tried(name, classes)
+    loss = LOSSES.get(name) or _tried(name, classes)
     if loss.name == "kd":
         return {}
     if not loss.uses_temperature and spec.search.temperature not in _DEFAULT_T:
@@ -249,26 +216,22 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
     changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _NO_T}
     if not is_users(name):
         return changes
-    own = {parameter.name: parameter.default for parameter in loss.parameters}
-    named: dict[str, Iterable[str]] = {
-        "search.space": spec.search.space,
-        "training.loss_parameters": spec.training.loss_parameters,
-    }
-    for key, names in named.items():
-        for parameter in names:
-            if parameter not in own and parameter not in TRAINING_PARAMS:
-                has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
-                raise SpecError(f"{key}: got {parameter!r}, which loss {name} does not take; {has}")
-    return changes | {"training.loss_parameters": own | spec.training.loss_parameters}
+    own, fixed = loss.values({}), spec.training.loss_parameters
+    named = [("search.space", parameter) for parameter in spec.search.space]
+    named += [("training.loss_parameters", parameter) for parameter in fixed]
+    for key, parameter in named:
+        if parameter not in own and parameter not in TRAINING_PARAMS:
+            has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
+            raise SpecError(f"{key}: got {parameter!r}, which loss {name} does not take; {has}")
+    return changes | {"training.loss_parameters": own | fixed}
 
 
 def _tried(name: str, classes: int) -> Loss:
     if not code.is_there(name):
         raise SpecError(f"{_LOSS_KEY}: got {name!r}; {missing(name)}")
+    check = child_jobs.check_users_loss
     try:
-        tried: Loss = run_in_subprocess(
-            child_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=LOSS_S
-        )
+        tried: Loss = run_in_subprocess(check, name, classes, on_step=lambda: None, seconds=LOSS_S)
         return tried
     except (ModelError, NotHere) as error:
         raise SpecError(f"{_LOSS_KEY}: {error}") from None
@@ -280,13 +243,6 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
     """Build each model of a spec that is its user's own code once, in a child process: it may do anything.
 
     Only a spec that names one takes this time, some seconds each. Names that cannot be one are left to `create`.
-
-    Args:
-        data_dir: folder that may hold mnist.npz and other files.
-
-    Raises:
-        SpecError: one line with the key, the name, and what is wrong with the model.
-        kd.errors.DataError: the dataset, whose images it is built for, cannot be read.
     """
     jobs: dict[tuple[str, tuple[int, int, int], int], str] = {}
     for key, name, part in _users(spec):
@@ -312,26 +268,19 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
 
 def _users(spec: KdSpec) -> Iterator[tuple[str, str, DatasetSpec]]:
     """Yield (key of the spec, name of the model, its role) of everything that a user's module is to build."""
-    for role in spec.roles:
-        part = spec.role(role)
+    for role, part in zip(spec.roles, spec.parts, strict=True):
         for key, name in ((f"{role}.teacher", part.teacher), (f"{role}.student", part.student)):
-            if ":" in name and _is_trained(name) and code.is_there(name):
-                yield key, name, part
-
-
-def _is_trained(name: str) -> bool:
-    try:
-        return parse_teacher(name).is_trained
-    except ModelError:
-        return False
+            with contextlib.suppress(ModelError):  # `create` says what is wrong with the name
+                if ":" in name and parse_teacher(name).is_trained and code.is_there(name):
+                    yield key, name, part
 
 
 def requirements(spec: KdSpec) -> list[Need]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
-    parts = [spec.role(role) for role in spec.roles]
     needed = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
-    files = [part.dataset for part in parts if datasets.is_own(part.dataset) and kind_of(part.dataset) != "function"]
-    files += [file for part in parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
+    own = [part.dataset for part in spec.parts if datasets.is_own(part.dataset)]
+    files = [name for name in own if custom.kind_of(name) != "function"]
+    files += [file for part in spec.parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
     needed += [Need(name, "at the same path", Path(name).exists()) for name in dict.fromkeys(files)]
     if networks := _networks(spec):
         missing = [name for name in networks if not has_weights(name)]
@@ -348,17 +297,13 @@ def _code(name: str) -> Need:
 
 
 def _networks(spec: KdSpec) -> list[str]:
-    """Return the pretrained networks among the comparison methods and the teachers."""
     methods = [method for role in spec.roles for method in spec.baselines_on(role)]
-    for role in spec.roles:
-        try:
-            methods.append(parse_teacher(spec.role(role).teacher).method or "")
-        except ModelError:
-            continue  # of another version: its training says so
+    for part in spec.parts:
+        with contextlib.suppress(ModelError):  # of another version: its training says so
+            methods.append(parse_teacher(part.teacher).method or "")
     return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))
 
 
 def has_weights(method: str) -> bool:
-    """Return whether a comparison method is a pretrained network whose weights are on this machine."""
     network = APPLICATIONS.get(method.removesuffix(TUNED))
     return network is not None and find_weights(network.weights_file, network.weights_package) is not None

@@ -18,15 +18,9 @@ from kd.tools.processes import Report
 
 
 def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
-    """Check models as `kd.models.custom.check_users` does, without a word: the user who types `create` sees one line.
+    """Run `kd.models.custom.check_users` with each of these arguments, silently: `create` prints one line.
 
     Reports the place of each model before it is built.
-
-    Args:
-        models: the arguments of `check_users`, for each of them.
-
-    Raises:
-        ModelError: see there; of the model that was reported last.
     """
     _silence()
     from kd.models.custom import check_users
@@ -37,21 +31,13 @@ def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, in
 
 
 def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Contents:
-    """Return what is in the dataset that a user's function returns, without a word of what it prints.
-
-    Raises:
-        DataError: see `kd.data.custom`.
-    """
+    # Without what it prints: the user who types `create` sees one line.
     _silence()
     return contents(name, size=size)
 
 
 def check_users_loss(report: Report, name: str, classes: int) -> Loss:
-    """Try a loss as `kd.losses.trial.check_users_loss` does, without a word; returns what it says of itself.
-
-    Raises:
-        ModelError: see there.
-    """
+    # As above.
     _silence()
     from kd.losses.trial import check_users_loss
 
@@ -74,11 +60,7 @@ def teach(
     limits: dict[str, Any],
     folder: str,
 ) -> tuple[TeacherResult, str]:
-    """Train a teacher, or fit one by a comparison method within the limits of the table `baselines`.
-
-    Returns:
-        The teacher, and the numerics fingerprint of this process.
-    """
+    """Train a teacher, or fit one by a comparison method; return it with the numerics fingerprint of this process."""
     from kd.training.student import fingerprint
 
     method = parse_teacher(model).method
@@ -108,7 +90,6 @@ def teach(
 def fit_baseline(
     report: Report, method: str, dataset: Dataset, limits: dict[str, Any], seed: int, folder: str
 ) -> BaselineResult:
-    """Fit a comparison method within the limits of the spec's table `baselines`."""
     return methods.fit(
         method, dataset, budget=_budget(method, limits), seed=seed, work_dir=Path(folder), on_progress=report
     )
@@ -132,10 +113,8 @@ def measure_models(
 ) -> dict[str, Any]:
     """Measure all models by turns in one process.
 
-    Args:
-        files: (bytes of a .keras file, role of its dataset, the user's function that built it or ""), by name.
-        tests: what a model is timed on and scored on, by role.
-        calibrations: images (n, h, w, c) for its int8 conversion, by role.
+    files: (bytes of a .keras file, role of its dataset, the user's function that built it or ""), by name. tests: what
+    a model is timed and scored on; calibrations: images (n, h, w, c) for its int8 conversion; both by role.
     """
     from kd.models.measure import ModelFile, measure
 

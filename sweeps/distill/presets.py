@@ -97,16 +97,8 @@ PRESETS = {
 # Wall minutes on 2 cores, as measured: what any sweep and each of its tasks are expected to take is reckoned from them.
 MINUTES = {"tiny": 1, "quick": 10, "compare": 16}
 
-# What `run` takes instead when neither MNIST nor CIFAR-10 can be had: nothing to download.
-WITHOUT_DOWNLOAD = {
-    "source": PRESETS["tiny"].source,
-    "target": PRESETS["tiny"].target,
-    "training": PRESETS["tiny"].training,
-}
-
 
 def preset(name: str) -> KdSpec:
-    """Return the preset of that name; SpecError lists those that exist."""
     if name in PRESETS:
         return PRESETS[name]
     near = get_close_matches(name, PRESETS, n=1)
@@ -118,13 +110,7 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
     """Put a spec on other datasets. Datasets that it or a preset knows bring their settings along.
 
     So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
-    the settings of the role that it takes over, a further target those of the first.
-
-    Args:
-        alone: without a target; `targets` are not read.
-
-    Raises:
-        SpecError: a dataset twice, or more targets than there are roles for.
+    the settings of the role that it takes over, a further target those of the first. alone: without a target.
     """
     from kd.data.datasets import is_own  # here: NumPy takes a while to import, and most commands need none
 
@@ -148,11 +134,6 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
 
 
 def requested(request: "SpecRequest") -> KdSpec:
-    """Return the spec that the options of `run` and `create` make, its changes aside.
-
-    Raises:
-        SpecError: they make none.
-    """
     dataset, changes = request.dataset, request.changes
     if dataset and (request.source or request.targets):
         other = "--source" if request.source else "--target"
@@ -171,7 +152,7 @@ def requested(request: "SpecRequest") -> KdSpec:
 
 
 def _taught_by(spec: KdSpec, teacher: str) -> Sequence[str]:
-    """Return the roles that a teacher is meant for: all of them, or the one whose dataset its file names."""
+    # All of them, or the one whose dataset its file names.
     from kd.teachers.logits_file import PREFIX, read  # here: NumPy takes a while to import, and most commands need none
 
     if not teacher.startswith(PREFIX):

@@ -7,16 +7,16 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from kd.losses.builtin import LOSSES
 from sweeps.distill.arms import AUTOKERAS
 from sweeps.distill.cost import MULTIPLES, BreakEven
-from sweeps.distill.space import known
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.findings.findings import Findings
 from sweeps.findings.rows import Row
 from sweeps.plan.jobs import Measured
 from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
-from sweeps.report.words import display_name, number, percentage
-from sweeps.stats.estimates import pareto_front
+from sweeps.report.words import display_name, number, percentage, seconds_not_compared
+from sweeps.stats.estimates import Estimate, pareto_front
 from sweeps.trainers.protocol import ReportParts
 
 _EVENS = TypeAdapter(tuple[BreakEven, ...])
@@ -34,61 +34,18 @@ _COLUMNS = columns(
 )
 
 
-def section(findings: Findings, figures: Iterable[Block]) -> list[Block]:
-    """Return a cost table for each dataset and the advice; nothing before the models were measured."""
-    measured = [(row, row.measured) for row in findings.rows if row.measured is not None]
-    if not measured:
-        return []
-    blocks: list[Block] = []
-    kinds = findings.provenance.machine_kinds
-    evens = {even.dataset: even for even in read_evens(findings.own)}
-    for role in findings.report_roles:
-        dataset = findings.spec.role(role).dataset
-        rows = [
-            _cells(row, model)
-            for row, model in measured  # of the students, which are one network, the one that was measured
-            if row.dataset == dataset and (row.kind != "arm" or row.method in ("best", AUTOKERAS))
-        ]
-        if rows:
-            blocks += [Heading(f"On {display_name(dataset)}", level=3), table(_COLUMNS, rows)]
-        choices = _choices(findings.rows, dataset)
-        if choices:
-            advice = _advice(choices, same_machine=len(kinds) == 1)
-            advice += [break_even_sentence(evens[dataset])] if dataset in evens else []
-            blocks.append(Bullets(tuple(advice)))
-    reasons = "".join(f" int8 of {row.method}: {model.int8_reason}." for row, model in measured if model.int8_reason)
-    blocks.append(
-        Paragraph(
-            "MACs and latency are those of one image on one thread, from the stored image to the logits, resizing"
-            " included. Throughput (images/s) is measured in batches of 256. All students of a dataset share one"
-            " network: the distilled one was measured and speaks for all. int8 test accuracy is that of this one"
-            f" student; large networks are tested on fewer, evenly spaced images.{reasons}",
-            small=True,
-        )
-    )
-    if len(kinds) > 1:
-        blocks.append(
-            Paragraph(
-                f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine"
-                f" ({'; '.join(f'{cpu}, {threads} thread(s)' for cpu, threads in kinds)})."
-            )
-        )
-    return [Fold("Cost, and when to use what", "size, speed, seconds of training", (*blocks, *figures), printed=True)]
-
-
 def read_evens(own: Mapping[str, Any]) -> tuple[BreakEven, ...]:
-    """Return AutoKeras against the sweep, as `sweeps.distill.cost.break_evens` found it; own: of the findings."""
     return _EVENS.validate_python(own.get("break_evens", ()))
 
 
 def break_even_sentence(even: BreakEven) -> str:
-    """Return the break-even of AutoKeras with the sweep in one sentence."""
     first, last = even.curve[0][0], even.curve[-1][0]
     parts = []
     for multiple, value in zip(MULTIPLES, even.at, strict=True):
         early = multiple * even.sweep_cpu_s < first
         nothing = "no trial finished yet" if early else f"beyond its {last:.0f} CPU s"
-        parts.append(f"{_multiple(multiple)} {nothing if value is None else f'{value:.2f} %'}")
+        times = f"{multiple:g}x" if multiple >= 1 else f"1/{math.floor(1 / multiple)}x"
+        parts.append(f"{times} {nothing if value is None else f'{value:.2f} %'}")
     reached = (
         f"AutoKeras reached it after {even.even_at:.0f} CPU s"
         if even.even_at is not None
@@ -103,27 +60,22 @@ def break_even_sentence(even: BreakEven) -> str:
     )
 
 
-def _multiple(value: float) -> str:
-    return f"{value:g}x" if value >= 1 else f"1/{math.floor(1 / value)}x"
-
-
 def _name(row: Row) -> str:
     return {"best": "student, distilled", "scratch": "student, labels only"}.get(row.method, row.method)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Choice:
-    """A model that a person would deploy. accuracy: of the test, a fraction; kilobytes: of its file; latency: ms."""
+    """A model that a person would deploy. test: a fraction; kilobytes: of its file; latency: ms."""
 
     row: Row
-    accuracy: float
-    seeds: int
+    test: Estimate
     kilobytes: float
     latency: float
     cpu_s: float
 
     def __str__(self) -> str:
-        return f"{_name(self.row)}, {percentage(self.accuracy)} % (n={self.seeds})"
+        return f"{_name(self.row)}, {percentage(self.test.mean)} % (n={self.test.n})"
 
 
 def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
@@ -136,16 +88,8 @@ def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
         if row.kind == "arm" and row.method not in ("best", "scratch", AUTOKERAS):
             continue  # the other arms are the same network, and only say why
         if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
-            choices.append(
-                _Choice(
-                    row=row,
-                    accuracy=row.test.mean,
-                    seeds=row.test.n,
-                    kilobytes=measured.bytes / 1000,
-                    latency=measured.latency_ms_p50,
-                    cpu_s=row.train_cpu_s + (row.shared_cpu_s or 0.0),
-                )
-            )
+            cpu_s = row.train_cpu_s + (row.shared_cpu_s or 0.0)
+            choices.append(_Choice(row, row.test, measured.bytes / 1000, measured.latency_ms_p50, cpu_s))
     return choices
 
 
@@ -153,7 +97,7 @@ def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
     smallest = min(choices, key=lambda choice: choice.kilobytes)
     fastest = min(choices, key=lambda choice: choice.latency)
     advice = [
-        f"most accurate: {max(choices, key=lambda choice: choice.accuracy)}",
+        f"most accurate: {max(choices, key=lambda choice: choice.test.mean)}",
         f"smallest file: {smallest}, {smallest.kilobytes:,.0f} KB",
         f"fastest: {fastest}, {fastest.latency:.2f} ms",
         f"Pareto front of latency and accuracy: {_front(choices, [choice.latency for choice in choices])}",
@@ -168,8 +112,10 @@ def _advice(choices: Sequence[_Choice], *, same_machine: bool) -> list[str]:
 
 
 def _front(choices: Sequence[_Choice], costs: Sequence[float]) -> str:
-    front = pareto_front([(cost, choice.accuracy) for cost, choice in zip(costs, choices, strict=True)])
-    return ", ".join(f"{_name(choices[index].row)} ({percentage(choices[index].accuracy, '.1f')} %)" for index in front)
+    front = pareto_front([(cost, choice.test.mean) for cost, choice in zip(costs, choices, strict=True)])
+    return ", ".join(
+        f"{_name(choices[index].row)} ({percentage(choices[index].test.mean, '.1f')} %)" for index in front
+    )
 
 
 def _cells(row: Row, model: Measured) -> list[str]:
@@ -187,14 +133,15 @@ def _cells(row: Row, model: Measured) -> list[str]:
 
 
 def _data(spec: KdSpec) -> str:
-    roles = [(role, spec.role(role)) for role in spec.roles]
-    data = "; ".join(f"{_role(role, spec)} {part.dataset}, {part.images:,} training images" for role, part in roles)
+    names = ["source", *("target" for _ in spec.targets)] if spec.targets else ["dataset"]
+    described = zip(names, spec.parts, strict=True)
+    data = "; ".join(f"{name} {part.dataset}, {part.images:,} training images" for name, part in described)
     text = (
         f"**Data.** {data[0].upper()}{data[1:]}. Training subsets are stratified by class. Selection uses validation"
         " images that are held out from the training data. Only the trainings on fresh seeds that compare the arms, and"
         " the final measurement, read the test images, after every selection is frozen."
     )
-    crops = [f"{part.dataset} ({part.views} views)" for _, part in roles if part.augment != "none"]
+    crops = [f"{part.dataset} ({part.views} views)" for part in spec.parts if part.augment != "none"]
     if crops:
         text += (
             f" Augmentation: random crops and flips on {', '.join(crops)}; the views of each image are fixed, and the"
@@ -207,18 +154,15 @@ def _training(spec: KdSpec) -> str:
     training = spec.training
     teachers = _listed(spec, lambda part: f"{part.teacher}, {part.teacher_epochs} epochs")
     students = _listed(spec, lambda part: f"{part.student}, {part.epochs} epochs")
+    loss = LOSSES.get(training.distillation)
+    source = f" ({loss.source.partition(',')[0]})" if loss else ""
     several = "" if spec.outer.teachers == 1 else f" On each dataset {spec.outer.teachers} teachers are trained."
     return (
         f"**Training.** Teachers learn from labels alone ({teachers}; Adam, learning rate"
         f" {training.teacher_learning_rate:g} with cosine decay to 0); their logits are computed once.{several}"
-        f" Students ({students}; Adam, {_rate(training)}) minimise `{formula(training.distillation)}`"
-        f"{_source(training.distillation)}; alpha weighs the labels. Batches of {training.batch_size}."
+        f" Students ({students}; Adam, {_rate(training)}) minimise `{formula(training.distillation)}`{source};"
+        f" alpha weighs the labels. Batches of {training.batch_size}."
     )
-
-
-def _source(loss: str) -> str:
-    builtin = known(loss)
-    return f" ({builtin.source.partition(',')[0]})" if builtin else ""
 
 
 def _rate(training: Training) -> str:
@@ -230,54 +174,73 @@ def _rate(training: Training) -> str:
     return training.rate() + (" (Loshchilov & Hutter 2017)" if training.schedule == "cosine" else "")
 
 
-def _references(spec: KdSpec) -> str:
-    budget = spec.baselines
-    limits = {
-        "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs and"
-        f" {budget.autokeras_parameters:,} parameters)"
-    }
-    return "".join(
-        f" Baselines, trained once on {spec.role(role).dataset}:"
-        f" {', '.join(method + limits.get(method, '') for method in spec.baselines_on(role))}."
-        for role in spec.roles
-        if spec.baselines_on(role)
-    )
-
-
 def _listed(spec: KdSpec, describe: Callable[[DatasetSpec], str]) -> str:
-    """Return what each dataset has, once where it is the same for all."""
-    parts = [spec.role(role) for role in spec.roles]
-    if len({describe(part) for part in parts}) == 1:
-        return describe(parts[0])
-    return "; ".join(f"{part.dataset}: {describe(part)}" for part in parts)
-
-
-def _role(role: str, spec: KdSpec) -> str:
-    return "dataset" if not spec.targets else "source" if role == "source" else "target"
+    if len(alike := {describe(part) for part in spec.parts}) == 1:
+        return alike.pop()
+    return "; ".join(f"{part.dataset}: {describe(part)}" for part in spec.parts)
 
 
 class KdReport(ReportParts):
-    """See `sweeps.trainers.protocol.ReportParts`."""
-
     @property
     def figures(self) -> Sequence[Any]:  # type: ignore[override]
-        """The break-even with AutoKeras."""
         from sweeps.distill.figures import FIGURES
 
         return FIGURES
 
     def methods(self, spec: KdSpec) -> Sequence[str]:
-        """Data and training."""
         return _data(spec), _training(spec)
 
     def references(self, spec: KdSpec) -> str:
-        """The comparison methods, with the limits of AutoKeras."""
-        return _references(spec)
+        budget = spec.baselines
+        limits = {
+            "autokeras": f" (at most {budget.autokeras_trials} trials of {budget.autokeras_epochs} epochs and"
+            f" {budget.autokeras_parameters:,} parameters)"
+        }
+        return "".join(
+            f" Baselines, trained once on {spec.role(role).dataset}:"
+            f" {', '.join(method + limits.get(method, '') for method in spec.baselines_on(role))}."
+            for role in spec.roles
+            if spec.baselines_on(role)
+        )
 
     def notes(self, spec: KdSpec) -> Sequence[str]:
-        """The loss."""
         return (f"loss: `{formula(spec.training.distillation)}`; alpha weighs the labels",)
 
     def cost(self, findings: Findings, figures: Iterable[Block]) -> Sequence[Block]:
-        """A table for each dataset and the advice."""
-        return section(findings, figures)
+        measured = [(row, row.measured) for row in findings.rows if row.measured is not None]
+        if not measured:
+            return []
+        blocks: list[Block] = []
+        kinds = findings.provenance.machine_kinds
+        evens = {even.dataset: even for even in read_evens(findings.own)}
+        for role in findings.report_roles:
+            dataset = findings.spec.role(role).dataset
+            rows = [
+                _cells(row, model)
+                for row, model in measured  # of the students, which are one network, the one that was measured
+                if row.dataset == dataset and (row.kind != "arm" or row.method in ("best", AUTOKERAS))
+            ]
+            if rows:
+                blocks += [Heading(f"On {display_name(dataset)}", level=3), table(_COLUMNS, rows)]
+            choices = _choices(findings.rows, dataset)
+            if choices:
+                advice = _advice(choices, same_machine=len(kinds) == 1)
+                advice += [break_even_sentence(evens[dataset])] if dataset in evens else []
+                blocks.append(Bullets(tuple(advice)))
+        reasons = "".join(
+            f" int8 of {row.method}: {model.int8_reason}." for row, model in measured if model.int8_reason
+        )
+        blocks.append(
+            Paragraph(
+                "MACs and latency are those of one image on one thread, from the stored image to the logits, resizing"
+                " included. Throughput (images/s) is measured in batches of 256. All students of a dataset share one"
+                " network: the distilled one was measured and speaks for all. int8 test accuracy is that of this one"
+                f" student; large networks are tested on fewer, evenly spaced images.{reasons}",
+                small=True,
+            )
+        )
+        if apart := seconds_not_compared(kinds):
+            blocks.append(Paragraph(apart))
+        return [
+            Fold("Cost, and when to use what", "size, speed, seconds of training", (*blocks, *figures), printed=True)
+        ]

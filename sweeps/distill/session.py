@@ -21,10 +21,9 @@ from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
 from kd.tools.code import is_code
 from kd.tools.processes import run_in_subprocess
+from sweeps.distill import cost, space
 from sweeps.distill import jobs as child_jobs
 from sweeps.distill.arms import ARMS, AUTOKERAS, FOUND_NETWORK, SAME_COST
-from sweeps.distill.cost import count, equal_cost_epochs
-from sweeps.distill.space import LABELS_ONLY, TRAINING_PARAMS
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.errors import SweepError
 from sweeps.plan.identity import derive
@@ -47,8 +46,7 @@ _CURES = {
 
 @dataclass
 class KdTrainer:
-    """See `sweeps.trainers.protocol.Trainer`. Keeps datasets, logits and compiled students between its runs."""
-
+    # Keeps datasets, logits and compiled students between its runs.
     spec: KdSpec
     artifacts: Artifacts
     _datasets: dict[str, Dataset] = field(default_factory=dict)
@@ -58,11 +56,6 @@ class KdTrainer:
     _latest: "StudentTrainer | None" = None
 
     def check(self) -> None:
-        """Check that data here are those that the spec froze.
-
-        Raises:
-            SweepError, kd.errors.KdError: they are not, or are missing; one line.
-        """
         for role in self.spec.roles:
             part = self.spec.role(role)
             wanted, actual = part.content_hash, self.dataset(role).content_hash
@@ -73,7 +66,6 @@ class KdTrainer:
                 )
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        """Train a teacher or a student, fit a comparison method, or measure every model that was kept."""
         if run.kind == "prepare":
             return self._teach(run, progress)
         if run.kind == "reference":
@@ -83,7 +75,6 @@ class KdTrainer:
         return self._refit(run, progress) if run.arm == AUTOKERAS else self._distill(run, progress)
 
     def test(self, run: Run, progress: Progress) -> float:
-        """Return the accuracy on the test images of the student that was trained last."""
         assert self._latest is not None
         return self._latest.accuracy(self._test_images(run.role))
 
@@ -100,18 +91,11 @@ class KdTrainer:
             taught = logits_file.teach(Path(file), dataset, places)
         else:
             log.info("%s: training the teacher %s", run.role, role.teacher)
+            limits = self.spec.baselines.model_dump()
             with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+                given = dataset, role.teacher, training, run.seed, views_of(role), limits, folder
                 taught, numerics = run_in_subprocess(
-                    child_jobs.teach,
-                    dataset,
-                    role.teacher,
-                    training,
-                    run.seed,
-                    views_of(role),
-                    self.spec.baselines.model_dump(),
-                    folder,
-                    on_step=progress.check,
-                    on_report=progress,
+                    child_jobs.teach, *given, on_step=progress.check, on_report=progress
                 )
         logits = np.ascontiguousarray(taught.logits).tobytes()
         actual = hashlib.sha256(logits).hexdigest()
@@ -153,8 +137,7 @@ class KdTrainer:
         )
 
     def _same_cost(self, role: str) -> int:
-        """Return the epochs of scratch-same-cost; stored by the first, since seeds may be added later."""
-
+        # Stored by the first, since seeds may be added later.
         def make() -> dict[str, Any]:
             macs = {}
             for key in dict.fromkeys(("source", role)):
@@ -163,18 +146,14 @@ class KdTrainer:
                 if "model" not in teacher.artifacts:
                     raise Unavailable(f"scratch-same-cost: what {part.teacher} cost is not known")
                 model = self.artifacts.get(teacher.run, "model")
-                macs[key] = count(part.student, part.teacher, self.dataset(key), model=model)
-            epochs = {"epochs": equal_cost_epochs(self.spec, macs, role)}
+                macs[key] = cost.count(part.student, part.teacher, self.dataset(key), model=model)
+            epochs = {"epochs": cost.equal_cost_epochs(self.spec, macs, role)}
             return epochs | {key: asdict(counted) for key, counted in macs.items()}
 
         return int(self.artifacts.once(f"same-cost.{role}", make)["epochs"])
 
     def _refit(self, run: Run, progress: Progress) -> Trained:
-        """Train the network that AutoKeras found anew with this seed: the found one was the luckiest of its search.
-
-        Raises:
-            Unavailable: AutoKeras found none.
-        """
+        # Trained anew with this seed: the found network was the luckiest of its search.
         assert run.point is not None
         fits = self.artifacts.finished("reference", role=run.role, method=AUTOKERAS)
         if not fits:
@@ -190,17 +169,11 @@ class KdTrainer:
 
     def _fit(self, run: Run, progress: Progress) -> Trained:
         limits, dataset = self.spec.baselines, self.dataset(run.role)
+        seconds = _GRACE_S + (limits.autokeras_seconds if run.method == "autokeras" else limits.seconds)
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+            given = run.method, dataset, limits.model_dump(), run.seed, folder
             result: BaselineResult = run_in_subprocess(
-                child_jobs.fit_baseline,
-                run.method,
-                dataset,
-                limits.model_dump(),
-                run.seed,
-                folder,
-                on_step=progress.check,
-                on_report=progress,
-                seconds=_GRACE_S + (limits.autokeras_seconds if run.method == "autokeras" else limits.seconds),
+                child_jobs.fit_baseline, *given, on_step=progress.check, on_report=progress, seconds=seconds
             )
         return trained(
             result,
@@ -244,7 +217,6 @@ class KdTrainer:
         return self._teachers[role, prepared]
 
     def dataset(self, role: str) -> Dataset:
-        """Return the training and validation images of a role."""
         if role not in self._datasets:
             part = self.spec.role(role)
             loaded = load(part.dataset, train_images=part.images, size=part.size)
@@ -252,13 +224,12 @@ class KdTrainer:
         return self._datasets[role]
 
     def _test_images(self, role: str) -> Split:
-        """Return the test images of a role."""
         if role not in self._tests:
             part = self.spec.role(role)
             self._tests[role] = load_test(part.dataset, size=part.size)
         return self._tests[role]
 
-    def trainer(self, role: str, logits: npt.NDArray[np.float32], settings: "StudentSettings") -> "StudentTrainer":
+    def trainer(self, role: str, logits: Logits, settings: "StudentSettings") -> "StudentTrainer":
         """Return the students of a role, compiled once for all points and seeds of a loss and a size of batches."""
         part = self.spec.role(role)
         if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
@@ -269,28 +240,19 @@ class KdTrainer:
         return self._trainers[name]
 
     def found_network(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
-        """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once.
-
-        Args:
-            model: gives the bytes of the file.
-        """
+        """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once."""
         name = f"{role}.found"
         if name not in self._trainers:
             folder = tempfile.mkdtemp(prefix="kd-sweeps-")
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # every new seed reads the file again
             path = Path(folder) / "found.keras"
             path.write_bytes(model())
-            settings = settings_of(self.spec.training, LABELS_ONLY, AUTOKERAS)
+            settings = settings_of(self.spec.training, space.LABELS_ONLY, AUTOKERAS)
             self._trainers[name] = self._compiled(role, str(path), None, epochs, settings)
         return self._trainers[name]
 
     def _compiled(
-        self,
-        role: str,
-        student: str,
-        logits: npt.NDArray[np.float32] | None,
-        epochs: int,
-        settings: "StudentSettings",
+        self, role: str, student: str, logits: Logits | None, epochs: int, settings: "StudentSettings"
     ) -> "StudentTrainer":
         # Here: TensorFlow takes seconds, and a teacher task never needs it.
         from kd.training.student import StudentTrainer
@@ -302,23 +264,15 @@ class KdTrainer:
             schedule=self.spec.training.schedule,
             average_steps=self.spec.training.average_steps,
         )
-        views = views_of(self.spec.role(role))
+        views, dataset = views_of(self.spec.role(role)), self.dataset(role)
         return StudentTrainer(
-            self.dataset(role),
-            student=student,
-            teacher_logits=logits,
-            training=training,
-            views=views,
-            loss=settings.loss,
+            dataset, student=student, teacher_logits=logits, training=training, views=views, loss=settings.loss
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSettings:
-    """How one student is trained, as its point and its arm say.
-
-    loss: its name. epochs, learning_rate: None where they are those of the spec.
-    """
+    """How one student is trained. loss: its name. epochs, learning_rate: None where they are those of the spec."""
 
     loss: str
     distill: DistillConfig
@@ -328,14 +282,14 @@ class StudentSettings:
 
 
 def settings_of(training: Training, point: Point, arm: str | None) -> StudentSettings:
-    """Return the settings of the student at a point.
-
-    Args:
-        arm: of transfer; None in the searches. Some arms are trained with the loss kd in any case.
-    """
+    """Return the settings of the student at a point. arm: None in the searches; some have the loss kd in any case."""
     more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
     plain = arm is not None and "loss" in ARMS[arm].settings
-    own = {} if plain else training.loss_parameters | {name: more[name] for name in more if name not in TRAINING_PARAMS}
+    own = (
+        {}
+        if plain
+        else training.loss_parameters | {name: more[name] for name in more if name not in space.TRAINING_PARAMS}
+    )
     return StudentSettings(
         loss="kd" if plain else training.distillation,
         distill=DistillConfig(temperature=point["temperature"], alpha=point["alpha"], own=tuple(own.items())),
@@ -353,11 +307,7 @@ def views_of(role: DatasetSpec) -> int:
 def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
     """Return the logits that an arm learns from: the teacher's, or what a control puts in their place.
 
-    Args:
-        arm: None outside transfer.
-        logits: of the teacher, (images, classes) or (views, images, classes).
-        labels: (images,).
-        seed: of the shuffle.
+    logits: (images, classes) or (views, images, classes). labels: (images,). seed: of the shuffle.
     """
     if arm == "class-mean":
         return logits_file.class_mean(logits, labels)
@@ -367,18 +317,13 @@ def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *,
 
 
 def builder_of(run: Run, role: DatasetSpec) -> str:
-    """Return the user's function that built the model that a run kept; "" if none did.
-
-    Args:
-        role: what the spec says of the dataset that it was trained on.
-    """
+    """Return the user's function that built the model that a run kept; "" if none did."""
     if run.kind == "prepare":
         return parse_teacher(role.teacher).builder
     return role.student if run.kind == "train" and is_code(role.student) else ""
 
 
 def trained(result: TrainResult | BaselineResult, dataset: Dataset, **more: Any) -> Trained:
-    """Return what a training gives, with where its data came from; more: fields of `Trained`."""
     origin = {"origin": dataset.origin, "content_hash": dataset.content_hash, "split_hash": dataset.split_hash}
     facts = {"dataset": dataset.name, "data": origin, "train_images": result.train_images, **more.pop("facts", {})}
     return Trained(

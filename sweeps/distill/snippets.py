@@ -60,11 +60,6 @@ def snippets(point: Point, *, loss: str, own: Mapping[str, float]) -> dict[str, 
     `student` and `teacher` are Keras models that give logits; `student_logits` and `teacher_logits` are float
     tensors of shape (batch, classes), `labels` integers of shape (batch,). Where epochs or batch_size were tuned,
     `images` and `labels` are the arrays to train on, in PyTorch a `dataset` of them. There, `student` is a module.
-
-    Args:
-        point: T, alpha, and what else was searched.
-        loss: its name in the spec.
-        own: the loss's own parameters that are fixed.
     """
     temperature, alpha = point["temperature"], point["alpha"]
     more = {name: value for name, value in point.values if name not in ("temperature", "alpha")}

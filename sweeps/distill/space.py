@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AfterValidator, BeforeValidator
 
 from kd.losses.builtin import LOSSES
-from kd.losses.loss import Loss
 from storage.studies.space import Choice, Range, Space, Whole
 from sweeps.spec.tables import MOST
 from sweeps.trainers.protocol import Number, Point, Value
@@ -41,17 +40,6 @@ FIXED_POINTS = {
 }
 
 
-def known(name: str) -> Loss | None:
-    """Return the description of a loss of this package; None for a user's own."""
-    return LOSSES.get(name)
-
-
-def defaults(loss: str) -> dict[str, float]:
-    """Return the default of each own parameter of a loss of this package; empty for a user's own."""
-    description = known(loss)
-    return {} if description is None else {parameter.name: parameter.default for parameter in description.parameters}
-
-
 @dataclass(frozen=True)
 class Bounds:
     """What the range of a setting may hold: low < value <= high; whole: whole numbers only."""
@@ -61,7 +49,6 @@ class Bounds:
     whole: bool = False
 
     def __str__(self) -> str:
-        """Format it as an error message shows it."""
         kind = "whole numbers" if self.whole else "numbers"
         return f"two {kind} [low, high] with {self.low:g} < low <= high <= {self.high:g}"
 
@@ -76,20 +63,8 @@ TRAINING_PARAMS = {
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 # What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
 # was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
-RESERVED = (
-    "arm",
-    "dataset",
-    "model",
-    "method",
-    "role",
-    "seed",
-    "group",
-    "rank",
-    "ranks",
-    "repeat",
-    "score",
-    "more",
-    "n",
+RESERVED = frozenset(
+    ("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n")
 )
 
 _COLUMNS = (
@@ -139,8 +114,6 @@ ExtraSpace = Annotated[dict[str, tuple[int | float, int | float]], BeforeValidat
 
 
 def ends_within(low: float, high: float, above: bool) -> AfterValidator:
-    """Check a range [low, high]."""
-
     def check(value: tuple[float, float]) -> tuple[float, float]:
         ok = all(map(math.isfinite, value)) and value[0] <= value[1] <= high
         if not ok or value[0] < low or (above and value[0] == low):
@@ -163,8 +136,9 @@ def search_space(spec: "KdSpec") -> Space:
 def untuned(spec: "KdSpec", role: str) -> dict[str, Number]:
     """Return the further parameters as they are where nothing is searched: what the spec says of a dataset."""
     part, training = spec.role(role), spec.training
+    loss = LOSSES.get(training.distillation)  # None: a user's own, whose parameters `create` has written into the spec
     values: dict[str, Number] = {
-        **defaults(training.distillation),
+        **(loss.values({}) if loss else {}),
         **training.loss_parameters,
         "learning_rate": training.learning_rate,
         "epochs": part.epochs,
@@ -174,21 +148,18 @@ def untuned(spec: "KdSpec", role: str) -> dict[str, Number]:
 
 
 def of_paper(spec: "KdSpec", role: str) -> Point:
-    """Return the point of the paper of the spec's loss, which is one of this package."""
-    loss = known(spec.training.distillation)
-    assert loss is not None
-    own = {name: value for name, value in defaults(loss.name).items() if name in spec.search.space}
+    loss = LOSSES[spec.training.distillation]
+    own = {name: value for name, value in loss.values({}).items() if name in spec.search.space}
     point = {"temperature": loss.default_temperature, "alpha": loss.default_alpha}
     return Point.of(point | untuned(spec, role) | own)
 
 
 def of_training(point: Point) -> dict[str, Value]:
-    """Return those values of a point that are settings of the training, not of the loss."""
     return {name: value for name, value in point.values if name in TRAINING_PARAMS}
 
 
 def transfer_space(spec: "KdSpec") -> Space:
-    """Return a space that holds every arm: a default such as T=10 may lie outside the range that was searched."""
+    # A default such as T=10 may lie outside the range that was searched.
     named = any(PAPER in spec.arms(role) for role in spec.roles)
     papers = [of_paper(spec, role) for role in spec.roles] if named else []
     fixed_points = [*FIXED_POINTS.values(), *papers]

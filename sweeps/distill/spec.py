@@ -9,7 +9,7 @@ from kd.config import Schedule
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import is_users
 from sweeps.distill.arms import AUTOKERAS, CONTROLS, SAME_COST, SOURCE_ARMS, TARGET_ARMS
-from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within, known
+from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within
 from sweeps.errors import SpecError
 from sweeps.spec import tables
 from sweeps.spec.model import ROLES, Spec
@@ -105,12 +105,10 @@ class Baselines(tables.SpecModel):
     )
 
     def on(self, role: str) -> tuple[str, ...]:
-        """Return the methods that run on the dataset of a role."""
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
 
 
 def of_distillation(spec: Spec) -> "KdSpec":
-    """Return the spec as one of a distillation; raise a SpecError where it is of another trainer."""
     if not isinstance(spec, KdSpec):
         raise SpecError(f"this is for sweeps of the trainer kd; this one has {spec.trainer.kind}")
     return spec
@@ -118,12 +116,11 @@ def of_distillation(spec: Spec) -> "KdSpec":
 
 def formula(name: str) -> str:
     """Return the formula of a loss; of a user's own, with its name in the place of its term."""
-    loss = known(name)
+    loss = LOSSES.get(name)
     return loss.formula if loss else f"alpha*CE(labels) + (1-alpha)*term, term: {name}"
 
 
 def check_loss(name: str) -> str:
-    """Return the name of a loss; raise ValueError if there is none of that name."""
     if not is_users(name) and name not in LOSSES:
         hint = tables.meant(name, LOSSES)
         raise ValueError(f"{hint}{', '.join(LOSSES)}, or your own as package.module:function or ./file.py:function")
@@ -131,12 +128,8 @@ def check_loss(name: str) -> str:
 
 
 def check_parameters(loss: str, key: str, names: list[str]) -> None:
-    """Check that a loss of this package has the parameters of those names; of a user's own, `create` checks them.
-
-    Raises:
-        ValueError: it has not.
-    """
-    description = known(loss)
+    """Check that a loss of this package has the parameters of those names; of a user's own, `create` checks them."""
+    description = LOSSES.get(loss)
     if description is None:
         return
     own = [parameter.name for parameter in description.parameters]
@@ -167,7 +160,6 @@ class Training(tables.SpecModel):
     teacher_learning_rate: float = Field(default=3e-3, gt=0, le=1, description="of teachers: Adam, falling to 0")
 
     def rate(self) -> str:
-        """Return the students' learning rate and its schedule in words."""
         if self.schedule == "cosine":
             return f"learning rate {self.learning_rate:g} with cosine decay to 0"
         constant = f"constant learning rate {self.learning_rate:g}"
@@ -228,8 +220,7 @@ class KdSpec(Spec):
 
     @model_validator(mode="after")
     def _of_distillation(self) -> "KdSpec":
-        parts = [self.role(role) for role in self.roles]
-        for part in parts:
+        for part in self.parts:
             if part.augment == "flip-crop" and part.dataset in _WRITTEN:
                 raise ValueError(
                     f"{part.dataset}: augment flip-crop mirrors the images, and a mirrored digit is no digit"
@@ -243,16 +234,19 @@ class KdSpec(Spec):
             raise ValueError(
                 f"search.space has epochs, so the arms cannot have {SAME_COST}: what a search costs varies"
             )
-        for part in parts:
+        for part in self.parts:
             largest = max(self.training.batch_size, *space.get("batch_size", (1,)))
             if 0 < part.images < largest:
                 raise ValueError(f"{part.dataset}: images ({part.images}) is less than one batch ({largest})")
         return self
 
     def role(self, name: str) -> DatasetSpec:
-        """The dataset of a role of `roles`, and what is trained on it."""
         part: DatasetSpec = getattr(self, name)
         return part
+
+    @property
+    def parts(self) -> list[DatasetSpec]:
+        return [self.role(role) for role in self.roles]
 
     def baselines_on(self, role: str) -> tuple[str, ...]:
         """Return the comparison methods on the dataset of a role; without a target, those of both run on the one."""

@@ -300,9 +300,8 @@ class Sweep:
         with self._translated():
             from sweeps.operations.table import FINDINGS
             from sweeps.report.figures import svg
-            from sweeps.report.figures.data import pictures
 
-            return {name: Svg(text) for name, text in svg.draw(pictures(self._ask(FINDINGS))).items()}
+            return {name: Svg(text) for name, text in svg.draw(svg.with_data(self._ask(FINDINGS))).items()}
 
     def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write the whole report into a folder, NAME-report if none is given; return the path of its report.html.

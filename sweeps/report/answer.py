@@ -15,7 +15,6 @@ from sweeps.stats.estimates import FEWEST_RUNS
 
 
 def blocks(findings: Findings) -> list[Block]:
-    """Return what every page opens with."""
     return [
         Paragraph(question(findings), small=True),
         Heading(headline(findings), level=1),
@@ -26,7 +25,6 @@ def blocks(findings: Findings) -> list[Block]:
 
 
 def question(findings: Findings) -> str:
-    """Return what the sweep was made to find out."""
     source, tuned, features = _source(findings), searched(findings.spec), findings.spec.kind.features
     if findings.verdicts:
         return f"Do {features.settings} {tuned} that were tuned on {source} still work on {_target(findings)}?"
@@ -34,17 +32,15 @@ def question(findings: Findings) -> str:
 
 
 def headline(findings: Findings) -> str:
-    """Return the answer with its numbers, in words that need no explanation; one to four short sentences."""
+    """Return the answer with its numbers, in one to four short sentences."""
     return _transfer_headline(findings) if findings.verdicts else _gain_headline(findings)
 
 
 def badge(findings: Findings) -> Badge:
-    """Return the verdict as a word, with what it means."""
     return _transfer_badge(findings.verdicts[0]) if findings.verdicts else _gain_badge(findings)
 
 
 def cards(findings: Findings) -> tuple[Card, ...]:
-    """Return the numbers side by side: what distilling gains, what tuning gains, what is lost on a target."""
     role = findings.verdicts[0].role if findings.verdicts else "source"
     nothing = "not yet" if _progress(findings)[0] else "no result"  # an arm may also not be part of the sweep
     return (
@@ -60,7 +56,6 @@ def cards(findings: Findings) -> tuple[Card, ...]:
 
 
 def advice(findings: Findings) -> Advice:
-    """Return what to do, and the commands for it."""
     return _transfer_advice(findings) if findings.verdicts else _gain_advice(findings)
 
 
@@ -82,7 +77,6 @@ def _progress(findings: Findings) -> tuple[bool, int, int]:
 
 
 def _finish(findings: Findings) -> Advice:
-    """Return what to do before there is an answer."""
     name, transfer = findings.name, findings.spec.transfer
     incomplete, done, planned = _progress(findings)
     if incomplete:
@@ -202,7 +196,7 @@ def _loss(mean: float) -> str:
 
 
 def _missing(first: TargetVerdict) -> str:
-    """Return what a verdict lacks that no waiting training will bring."""
+    # What no waiting training will bring.
     return "trainings are missing" if first.done < first.planned else "it takes native and best on two seeds or more"
 
 
@@ -254,7 +248,6 @@ def _transfer_advice(findings: Findings) -> Advice:
 
 
 def _use(findings: Findings, first: TargetVerdict) -> tuple[str, tuple[str, ...]]:
-    """Return which (T, alpha) to use on the target, and the command that gives it as code."""
     verdict, role = first.verdict, first.role
     assert verdict is not None
     tuned, native = findings.confirmed.get("source"), findings.confirmed.get(role)

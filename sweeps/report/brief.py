@@ -7,8 +7,7 @@ from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, compare
-from sweeps.report.compare import points_text
-from sweeps.report.words import accuracy, compared_with, display_name, interval, parameter_effect_brief
+from sweeps.report.words import accuracy, compared_with, display_name, effects, interval
 from sweeps.terminal import wrapped
 
 WIDTH = 100  # columns at most
@@ -18,12 +17,7 @@ _PROGRAM = re.compile(rf"(?<![\w./-]){re.escape(PORTABLE.program)}(?= [a-z]+ )")
 
 
 def brief(findings: Findings, *, columns: int, page: str = "") -> str:
-    """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break.
-
-    Args:
-        columns: of the terminal.
-        page: path of the written report; empty: says how to write one.
-    """
+    """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break."""
     width = max(_NARROWEST, min(columns, WIDTH))
     advice = answer.advice(findings)
     lines = [*_wrapped(answer.question(findings), width), ""]
@@ -34,31 +28,30 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     for command in advice.commands:
         lines += _command(_typed_here(command), width)
     lines.append("")
-    for surface in findings.surfaces:
-        if effect := parameter_effect_brief(surface):
-            lines += _wrapped(f"{display_name(surface.dataset)}: {effect}", width)
-    lines += _beside("The page:", [f"  {page}"], width) if page else _as_a_page(findings.name, width)
+    for effect in effects(findings):
+        lines += _wrapped(effect, width)
+    if page:
+        lines += _beside("The page:", [f"  {page}"], width)
+    else:
+        command = local().line("report", findings.name, "-o", f"{findings.name}-report")
+        lines += _beside("As a page:", _command(command, width), width)
     lines += [f"answer hash {findings.answer_hash}"] if findings.answer_hash else []
     return "\n".join([*lines, "", *_wrapped(f"{answer.badge(findings).text}. {answer.headline(findings)}", width)])
 
 
-def _as_a_page(name: str, width: int) -> list[str]:
-    return _beside("As a page:", _command(local().line("report", name, "-o", f"{name}-report"), width), width)
-
-
 def _beside(label: str, lines: list[str], width: int) -> list[str]:
-    """Return a label and what it names on one line if that fits, else below each other."""
     line = f"{label} {lines[0].strip()}"
     return [line] if len(lines) == 1 and len(line) <= width else [label, *lines]
 
 
 def _typed_here(text: str) -> str:
-    """Return text with its commands as the reader of this terminal can type them."""
     return _PROGRAM.sub(lambda _: local().program, text)
 
 
 def _command(command: str, width: int) -> list[str]:
     r"""Return a command as lines that can be pasted: one that is too long goes on after a \."""
+    if len(command) + 2 <= width:
+        return [f"  {command}"]
     lines = textwrap.wrap(
         command,
         width - 2,
@@ -67,7 +60,7 @@ def _command(command: str, width: int) -> list[str]:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [f"  {command}"] if len(command) + 2 <= width else [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -75,11 +68,6 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def compared_brief(comparison: Compared, *, columns: int) -> str:
-    """Return the lines; none is longer than the terminal or than WIDTH, but for a name that cannot break.
-
-    Args:
-        columns: of the terminal.
-    """
     width = max(_NARROWEST, min(columns, WIDTH))
     texts = [*_sweeps(comparison), ""]
     words = compared_with(comparison.sweeps)
@@ -107,9 +95,9 @@ def _sweeps(comparison: Compared) -> list[str]:
 
 def _standing(standing: Standing, without: str, default: str) -> str:
     test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
-    gain, tuning = points_text(standing.gain), points_text(standing.tuning)
+    gain, tuning = compare.points_text(standing.gain), compare.points_text(standing.tuning)
     parts = [f"test % {test}", f"over {without} {gain}", f"over {default} {tuning}"]
-    parts += [f"regret {points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
+    parts += [f"regret {compare.points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
     return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"
 
 

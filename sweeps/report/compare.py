@@ -12,10 +12,17 @@ from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standi
 from sweeps.findings.findings import Findings
 from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
-from sweeps.report import markdown
+from sweeps.report import folder, markdown, words
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.folder import replace_files
-from sweeps.report.words import accuracy, between, compared_with, display_name, interval, number, points
+from sweeps.report.words import (
+    accuracy,
+    between,
+    compared_with,
+    display_name,
+    interval,
+    number,
+    points,
+)
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
 
@@ -28,17 +35,14 @@ _NOT_TRAINED = "measure"  # the one stage whose tasks train nothing
 
 
 def text(comparison: Compared) -> str:
-    """Return the comparison without its figure, as Markdown."""
     return markdown.text(page(comparison))
 
 
 def title(comparison: Compared) -> str:
-    """Return the title of the page."""
     return f"{', '.join(comparison.names)} compared"
 
 
 def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
-    """Return the whole page."""
     return [
         Paragraph(f"Sweeps beside each other: {', '.join(comparison.names)}.", small=True),
         Heading(headline(comparison), level=1),
@@ -52,7 +56,6 @@ def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
 
 
 def overview(comparison: Compared) -> Table:
-    """Return what each sweep is and what it cost; those without a result are there, too."""
     heads = (*columns("sweep", "direction", "best point", "tasks done", "cost", text=3), Column("status"))
     known = {cost.sweep: (findings, cost) for findings, cost in zip(comparison.sweeps, comparison.costs, strict=True)}
     return table(heads, [_overview(name, known.get(name)) for name in comparison.names])
@@ -75,14 +78,12 @@ def direction(findings: Findings) -> str:
 
 
 def work(cost: Cost) -> str:
-    """Return what a sweep cost so far, with the threads of its workers where those have not one each."""
     if cost.core_seconds:
         return f"{cost.work_s:,.0f} core-s"
     return f"{cost.work_s:,.0f} s of workers with {' or '.join(cost.threads)} threads"
 
 
 def by_dataset(comparison: Compared) -> list[Block]:
-    """Return a table for each dataset, with a line for each sweep that has it."""
     blocks: list[Block] = []
     without, default = compared_with(comparison.sweeps)
     heads = columns(
@@ -103,7 +104,6 @@ def _cells(standing: Standing) -> list[str]:
 
 
 def points_text(value: Number) -> str:
-    """Return accuracy points with their interval, or why there are none."""
     return value.value if isinstance(value, Absent) else interval(value)
 
 
@@ -113,20 +113,18 @@ def _pair(pair: Pair) -> list[str]:
 
 
 def p_value(value: float | None) -> str:
-    """Return a p value with two digits; nothing where there is none."""
     if value is None:
         return ""
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def differing(comparison: Compared) -> Table:
-    """Return the keys in which the specs differ, with a column for each sweep."""
     heads: Sequence[Column] = [Column(title) for title in ("key", *(findings.name for findings in comparison.sweeps))]
     return table(heads, [(f"`{item.key}`", *map(_value, item.values)) for item in comparison.differing])
 
 
 def _value(value: Any) -> str:
-    """Return a value of a spec as TOML has it; one that is too long, such as a hash, by its beginning."""
+    # As TOML has it; one that is too long, such as a hash, by its beginning.
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -134,7 +132,6 @@ def _value(value: Any) -> str:
 
 
 def headline(comparison: Compared) -> str:
-    """Return which students are told apart; or why none can be, or none is."""
     if not comparison.pairs:
         if comparison.pending:
             return f"Not yet: nothing of {' and '.join(comparison.pending)} has finished."
@@ -148,7 +145,7 @@ def headline(comparison: Compared) -> str:
 
 
 def _better(pair: Pair) -> str:
-    """Return the sentence about two sweeps that are told apart; the better one stands first."""
+    # The better one stands first.
     assert pair.difference is not None
     difference: Estimate = pair.difference
     better, worse = pair.first, pair.second
@@ -165,7 +162,6 @@ def _reasons(pairs: Sequence[Pair]) -> str:
 
 
 def _untested(pair: Pair) -> str:
-    """Return why there is no test of a difference that is shown."""
     if pair.difference is not None and pair.difference.is_same_point:
         return "their trainings are the same"
     return "one shared seed is no test"
@@ -196,15 +192,13 @@ def _differing(comparison: Compared) -> list[Block]:
 
 
 def remarks(comparison: Compared) -> Iterable[str]:
-    """Return how the numbers are made, and which of them cannot be set side by side."""
     yield (
         "Differences are accuracy points of the test set with their 95 % t interval; none is shown before a look"
         " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
         " thread each in core-seconds (core-s)."
     )
-    if len(kinds := comparison.machine_kinds) > 1:
-        names = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in kinds)
-        yield f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine ({names})."
+    if apart := words.seconds_not_compared(comparison.machine_kinds):
+        yield apart
 
 
 def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
@@ -213,9 +207,6 @@ def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
     Accuracies are fractions in [0, 1], times seconds. What is searched beyond T and alpha has a column each, between
     alpha and val_accuracy. repeat: of confirm and transfer. A cell is empty where there is no such thing, and
     test_accuracy until the look at that dataset is complete.
-
-    Args:
-        sweeps: name, spec and tasks of each.
     """
     rows = [_line(name, spec, row) for name, spec, its_rows in sweeps for row in its_rows if _is_training(row)]
     more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))
@@ -243,26 +234,15 @@ def _line(name: str, spec: Spec, row: TrialRow) -> Mapping[str, Any]:
 
 
 def write(comparison: Compared, trainings: str, directory: Path) -> Path:
-    """Write the comparison into a folder; return the path of its compare.html.
-
-    The folder is made if it is missing. Other files in it stay; an earlier comparison is replaced, file by file and
-    only once all of the new one has been written beside it.
-
-    Args:
-        trainings: every training as CSV.
-
-    Raises:
-        SpecError: the folder cannot be written.
-    """
+    """Write the comparison into a folder, as `sweeps.report.folder.write` does; return the path of its compare.html."""
     from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
 
     figures = (f"figures/{forest.NAME}.svg",)
-    replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
+    folder.replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
     return directory / PAGE
 
 
 def files(comparison: Compared, trainings: str) -> dict[str, str]:
-    """Return every file by its path in the folder, the page last."""
     from sweeps.report import html_page  # here, with Jinja2: only a page needs it
     from sweeps.report.figures import forest
 
@@ -279,10 +259,7 @@ def files(comparison: Compared, trainings: str) -> dict[str, str]:
 
 
 def json_data(comparison: Compared) -> dict[str, Any]:
-    """Return the comparison with the names and the units of `sweeps.findings.compare`.
-
-    A number that is not there is null; `absent` beside the numbers of a standing says why, by name.
-    """
+    """A number that is not there is null; `absent` beside the numbers of a standing says why, by name."""
     names = [findings.name for findings in comparison.sweeps]
     return {
         "sweeps": list(comparison.names),

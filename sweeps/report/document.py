@@ -28,8 +28,6 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Badge:
-    """The verdict in a few words."""
-
     text: str
     tone: Tone
 
@@ -47,23 +45,17 @@ class Card:
 
 @dataclass(frozen=True)
 class Cards:
-    """Numbers that stand side by side."""
-
     cards: tuple[Card, ...]
 
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do, with the commands to type."""
-
     text: str
     commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Bullets:
-    """A list of short statements."""
-
     items: tuple[str, ...]
 
 
@@ -85,11 +77,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its caption.
-
-    alt: what it is, for who cannot see it. wide: it needs the whole width. heading: that stands above it, if any. slot:
-    the part of the page that it stands in.
-    """
+    """A figure. alt: what it is, for who cannot see it. wide: it needs the whole width. slot: its part of the page."""
 
     name: str
     alt: str
@@ -101,8 +89,6 @@ class Figure:
 
 @dataclass(frozen=True)
 class Code:
-    """Lines to type, as they stand."""
-
     lines: tuple[str, ...]
 
 
@@ -120,7 +106,6 @@ Block: TypeAlias = Heading | Paragraph | Badge | Cards | Advice | Bullets | Tabl
 
 
 def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
-    """Return a table of those rows."""
     return Table(tuple(columns), tuple(map(tuple, rows)))
 
 

@@ -10,29 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SpecError
+from sweeps.findings import load, secondary, surfaces, verdicts
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import is_incomplete
 from sweeps.findings.rows import Row
-from sweeps.findings.secondary import questions
-from sweeps.findings.surfaces import Surface
-from sweeps.findings.verdicts import GroupRegret
-from sweeps.plan.jobs import AnyJob, StudentOutcome
-from sweeps.plan.phases import display_state
-from sweeps.plan.selection import Confirmed
-from sweeps.report import markdown, methods
+from sweeps.plan import jobs, phases, selection
+from sweeps.report import document, markdown, methods, words
 from sweeps.report.answer import badge, headline
-from sweeps.report.document import Column, columns
-from sweeps.report.figures.data import pictures
 from sweeps.report.page import page, secondary_blocks, title
-from sweeps.report.words import accuracy, number, shortened
-from sweeps.spec import stored
-from sweeps.spec.model import Spec
-from sweeps.stats.response import Top
+from sweeps.spec import model, stored
 from sweeps.trainers.protocol import Point, Value
 
 PAGE = "report.html"
 COMPARISON = (
-    *columns(
+    *document.columns(
         "method",
         "dataset",
         "validation %",
@@ -44,46 +34,33 @@ COMPARISON = (
         "+ {prepared}search s",
         text=2,
     ),
-    Column("status"),
+    document.Column("status"),
 )
 
 _OF_OUTCOME = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
+_OF_TOP = ("share", "low", "high", "tolerance", "word")  # not the whole fitted surface
 COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_OF_OUTCOME, "stage")
 
 _LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "&": r"\&",
-        "%": r"\%",
-        "$": r"\$",
-        "#": r"\#",
-        "_": r"\_",
-        "{": r"\{",
-        "}": r"\}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "|": r"\textbar{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "±": r"$\pm$",
-    }
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "|": r"\textbar{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$"}
 )
 
 
 def cells(row: Row) -> list[str]:
-    """Return a row of the comparison as text, one cell under each of COMPARISON."""
     measured = row.measured
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
         row.dataset,
-        accuracy(row.validation),
-        accuracy(row.test),
-        number(row.parameters, ",.0f"),
-        number(None if measured is None else measured.bytes, ",.0f", 1e-3),
-        number(None if measured is None else measured.latency_ms_p50, ".2f"),
-        number(row.train_s, ".1f"),
-        number(row.shared_s, ".0f"),
-        shortened(row.status),
+        words.accuracy(row.validation),
+        words.accuracy(row.test),
+        words.number(row.parameters, ",.0f"),
+        words.number(None if measured is None else measured.bytes, ",.0f", 1e-3),
+        words.number(None if measured is None else measured.latency_ms_p50, ".2f"),
+        words.number(row.train_s, ".1f"),
+        words.number(row.shared_s, ".0f"),
+        words.shortened(row.status),
     ]
 
 
@@ -96,30 +73,27 @@ def results_csv(findings: Findings) -> str:
     teacher and search of an outer level, "" the first. The test accuracies of a dataset are left out until its look at
     the test is complete.
     """
-    out = io.StringIO()
-    more, place = (
-        sorted(set(findings.spec.kind.space(findings.spec)) - {"temperature", "alpha"}),
-        COLUMNS.index("alpha") + 1,
-    )
-    left_out = {"temperature", "alpha"} - set(findings.spec.kind.space(findings.spec))
+    out, space, place = io.StringIO(), findings.spec.kind.space(findings.spec), COLUMNS.index("alpha") + 1
+    more = sorted(space.keys() - {"temperature", "alpha"})
+    left_out = {"temperature", "alpha"} - space.keys()
     names = [name for name in (*COLUMNS[:place], *more, *COLUMNS[place:]) if name not in left_out]
     writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for role in findings.spec.roles:
-        hidden = {"test_accuracy": None} if is_incomplete(findings.trainings, role) else {}
+        hidden = {"test_accuracy": None} if load.is_incomplete(findings.trainings, role) else {}
         dataset = {"dataset": findings.spec.role(role).dataset}
-        runs: list[AnyJob] = [*findings.searched, *findings.trainings]
+        runs: list[jobs.AnyJob] = [*findings.searched, *findings.trainings]
         writer.writerows(dataset | _line(findings.spec, run, more) | hidden for run in runs if run.work.role == role)
     return out.getvalue()
 
 
-def _line(spec: Spec, training: AnyJob, more: Sequence[str]) -> dict[str, Any]:
+def _line(spec: model.Spec, training: jobs.AnyJob, more: Sequence[str]) -> dict[str, Any]:
     row, work, outcome = training.row, training.work, training.outcome
     stage = "transfer" if row.stage == "transfer" else training.phase.kind.removeprefix("native:")
     arm, repeat = getattr(work, "arm", None), getattr(work, "repeat", None)
     planned = {"role": work.role, "arm": arm, "group": work.tag, "repeat": repeat, "seed": work.seed, "stage": stage}
-    planned["state"] = display_state(row.stage, row.state, row.error_class)
-    searched = spec.kind.own_values(arm or "", outcome.more) if isinstance(outcome, StudentOutcome) else {}
+    planned["state"] = phases.display_state(row.stage, row.state, row.error_class)
+    searched = spec.kind.own_values(arm or "", outcome.more) if isinstance(outcome, jobs.StudentOutcome) else {}
     return (
         planned
         | {name: getattr(outcome, name, None) for name in _OF_OUTCOME}
@@ -128,7 +102,6 @@ def _line(spec: Spec, training: AnyJob, more: Sequence[str]) -> dict[str, Any]:
 
 
 def table_tex(findings: Findings) -> str:
-    """Return the comparison table as a LaTeX tabular that needs the package booktabs; all text is escaped."""
     prepares = findings.spec.kind.features.prepares
     head = [column.title.format(prepared=f"{prepares} and " if prepares else "") for column in COMPARISON]
     width = len(head) - findings.finished  # without the status, which comes last and says nothing where all are done
@@ -150,18 +123,13 @@ def table_tex(findings: Findings) -> str:
 
 
 def latex(text: str) -> str:
-    """Return text as LaTeX shows it, whatever signs are in it."""
     return text.translate(_LATEX)
 
 
 def write(findings: Findings, directory: Path) -> Path:
-    """Write the report of a sweep into a folder; return the path of its report.html.
+    """Write the report of a sweep into a folder, made if it is missing; return the path of its report.html.
 
-    The folder is made if it is missing. Other files in it stay; an earlier report is replaced, file by file and only
-    once all of the new one has been written beside it.
-
-    Raises:
-        SpecError: the folder cannot be written.
+    Other files in it stay; an earlier report is replaced, file by file and only once all of the new one is beside it.
     """
     from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
 
@@ -175,13 +143,8 @@ def replace_files(
 ) -> None:
     """Write files into a folder: all of them beside it first, then each in its place.
 
-    Args:
-        made: makes the files, by their path in the folder; called once the folder is there.
-        what: "report", for the message and its example.
-        stale: files of an earlier one, which are removed unless this one has them.
-
-    Raises:
-        SpecError: the folder cannot be written.
+    made: is called once the folder is there. what: "report", for the message. stale: files of an earlier one, which are
+    removed unless this one has them.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is reported at once
@@ -200,16 +163,16 @@ def replace_files(
 
 
 def files(findings: Findings) -> dict[str, str]:
-    """Return every file by its path in the folder, the page last: once it is there, so is what it speaks of."""
+    # The page last: once it is there, so is what it speaks of.
     from sweeps.report import html_page  # here, with Jinja2: only a page needs it
     from sweeps.report.figures import svg
 
-    plotted = pictures(findings)
-    drawn = svg.draw(plotted)
+    figures = svg.with_data(findings)
+    drawn = svg.draw(figures)
     blocks = page(
         findings,
-        figures=svg.blocks(plotted),
-        secondary=secondary_blocks(questions(findings)),
+        figures=svg.blocks(findings.spec, figures),
+        secondary=secondary_blocks(secondary.questions(findings)),
         methods=[methods.section(findings)],
     )
     return {
@@ -228,13 +191,11 @@ def _new(path: Path) -> Path:
 
 
 def json_data(findings: Findings) -> dict[str, Any]:
-    """Return the findings as values that JSON has, with the names and the units of `sweeps.findings.findings`."""
     return {
         "sweep": findings.name,
         "headline": headline(findings),
         "verdict": badge(findings).text,
-        # What its trainer prepares is a word for sentences, not a result.
-        "verdicts": [_without(asdict(verdict), "prepares") for verdict in findings.verdicts],
+        "verdicts": [_verdict(verdict) for verdict in findings.verdicts],
         "spec": findings.spec.as_dict(),
         "fingerprint": findings.fingerprint,
         "answer_hash": findings.answer_hash,
@@ -243,21 +204,24 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "native": _confirmed(findings.confirmed, "target"),
         "surfaces": [_surface(surface) for surface in findings.surfaces],
         "controls": [asdict(control) | {"explains": control.explains} for control in findings.controls],
-        "outer": {target.role: [_repeat(group) for group in target.groups] for target in findings.outer},
+        "outer": {target.role: list(map(_repeat, target.groups)) for target in findings.outer},
         "rows": [_row(row) for row in findings.rows],
         "differences": [asdict(item) for item in findings.differences],
     }
 
 
-def _confirmed(confirmed: Mapping[str, Confirmed], role: str) -> dict[str, Any] | None:
+def _confirmed(confirmed: Mapping[str, selection.Confirmed], role: str) -> dict[str, Any] | None:
     return confirmed[role].as_json() if role in confirmed else None
 
 
-def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key != name}
+def _verdict(verdict: verdicts.TargetVerdict) -> dict[str, Any]:
+    values = asdict(verdict)
+    del values["prepares"]  # a word for sentences, not a result
+    return values
 
 
-def _surface(surface: Surface) -> dict[str, Any]:
+def _surface(surface: surfaces.Surface) -> dict[str, Any]:
+    top = surface.top
     return {
         "role": surface.role,
         "dataset": surface.dataset,
@@ -267,14 +231,10 @@ def _surface(surface: Surface) -> dict[str, Any]:
         ],
         "best": None if surface.best is None else _pair(surface.best),
         "tied": [_pair(point) for point in surface.tied],
-        "top": None if surface.top is None else _top(surface.top),
+        "top": None if top is None else {name: getattr(top, name) for name in _OF_TOP},
         "optimism": surface.optimism,
         "importances": dict(surface.importances),
     }
-
-
-def _top(top: Top) -> dict[str, Any]:
-    return {name: getattr(top, name) for name in ("share", "low", "high", "tolerance", "word")}
 
 
 def _pair(point: Point) -> list[Value]:
@@ -287,11 +247,11 @@ def _row(row: Row) -> dict[str, Any]:
     return asdict(row) | {"point": point, "measured": measured}
 
 
-def _repeat(group: GroupRegret) -> dict[str, Any]:
+def _repeat(group: verdicts.GroupRegret) -> dict[str, Any]:
     return asdict(group) | {"best": _in_parts(group.best), "native": _in_parts(group.native)}
 
 
 def _in_parts(point: Point) -> dict[str, Any]:
-    """Return a point as reports have had it from the first: what is searched beyond T and alpha as pairs."""
+    # As reports have had it from the first: what is searched beyond T and alpha as pairs.
     stored = point.as_json()
     return stored | {"more": [[name, value] for name, value in stored.get("more", {}).items()]}

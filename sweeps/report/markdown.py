@@ -6,7 +6,6 @@ from sweeps.report import document
 
 
 def text(blocks: Iterable[document.Block]) -> str:
-    """Return the page as Markdown, without a newline at its end."""
     return "\n\n".join(map(_block, blocks))
 
 
@@ -42,7 +41,7 @@ def _card(card: document.Card) -> str:
 
 
 def _table(table: document.Table) -> str:
-    """Return a table. A bar inside a cell, as the path of a dataset may have, becomes a slash."""
+    # A bar inside a cell, as the path of a dataset may have, becomes a slash.
     head = [column.title for column in table.columns]
     rows = [[cell.replace("|", "/") for cell in row] for row in table.rows]
     return "\n".join([_row(head), "|" + " --- |" * len(head), *map(_row, rows)])

@@ -15,7 +15,6 @@ from sweeps.trainers.protocol import label
 
 
 def section(findings: Findings) -> Fold:
-    """Return the section "Methods": a few paragraphs, and the commands that run the sweep again."""
     name, spec = findings.name, findings.spec
     blocks: tuple[Block, ...] = (
         *(Paragraph(text) for text in spec.kind.report().methods(spec)),
@@ -52,7 +51,7 @@ def _search(spec: Spec) -> str:
 
 
 def _ranges(spec: Spec) -> str:
-    """Return the ranges of what is searched; those with a symbol come first, with how each is drawn from."""
+    # Those with a symbol come first, with how each is drawn from.
     space, symbols = spec.kind.space(spec), spec.kind.features.symbols
     first = [
         f"{label(name)} in [{bounds.low:g}, {bounds.high:g}] ({'log-uniform' if bounds.log else 'uniform'})"
@@ -72,7 +71,6 @@ def _confirm(rounds: Sequence[tuple[int, int]]) -> str:
 
 
 def _further(spec: Spec) -> str:
-    """Return how the search is repeated."""
     if spec.outer.searches == 1:
         return ""
     cheap, features = spec.further, spec.kind.features
@@ -141,7 +139,6 @@ def _statistics(spec: Spec) -> str:
 
 
 def _intervals(spec: Spec, *, other: bool = False) -> str:
-    """Say what intervals and p values are of. other: those beside a verdict."""
     beside, plane = " other" if other else "", len(spec.kind.space(spec)) == PLANE
     both = " and ".join(map(label, spec.kind.space(spec)))
     matter = (

@@ -19,7 +19,6 @@ _COLUMNS = columns("question", "dataset", "answer", "p", "p (Holm)", "95 % BCa i
 
 
 def report(findings: Findings) -> str:
-    """Return the report without figures, as Markdown; unfinished parts say so."""
     return markdown.text(page(findings))
 
 
@@ -32,10 +31,8 @@ def page(
 ) -> list[Block]:
     """Return the whole page.
 
-    Args:
-        figures: those that are there; a report on the terminal has none. Each stands in its slot: "answer" is above
-            what is lost by not tuning ("regret"), "others" below it; "searches", "cost".
-        secondary, methods: what a written report has, and `report` on the terminal has no time for.
+    figures: each stands in its slot: "answer" is above what is lost by not tuning ("regret"), "others" below it;
+    "searches", "cost". secondary, methods: what `report` on the terminal has no time for.
     """
     slots: dict[str, list[Block]] = defaultdict(list)
     for figure in figures:
@@ -57,56 +54,41 @@ def page(
 
 
 def title(findings: Findings) -> str:
-    """Return the title of the page: the sweep and its datasets."""
     spec = findings.spec
     targets = ", ".join(words.display_name(spec.role(role).dataset) for role in spec.targets)
     return f"{findings.name}: {words.display_name(spec.source.dataset)}{f' -> {targets}' if targets else ''}"
 
 
 def signature(findings: Findings) -> list[Block]:
-    """Return the answer hash, once every task has ended: another run of the same spec ends in the same one."""
+    # Another run of the same spec ends in the same one.
     return [Paragraph(f"answer hash {findings.answer_hash}")] if findings.answer_hash else []
 
 
 def note(findings: Findings) -> list[Block]:
-    """Return the note of the spec, if it has one, on one line."""
     text = " ".join(findings.spec.note.split())
     return [Paragraph(f"Note: {text}")] if text else []
 
 
 def further(findings: Findings) -> list[Block]:
-    """Return the verdicts on targets that the headline is not about."""
     return [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts[1:]]
 
 
 def _lost(findings: Findings, figures: Iterable[Block]) -> list[Block]:
-    """Return the regret, with what its interval covers."""
-    text = regret(findings.verdicts[0]) if findings.verdicts else ""
-    if not text:
-        return []
-    heading = f"What is lost by not tuning on {words.display_name(findings.verdicts[0].dataset)}"
-    return [Heading(heading), *figures, Paragraph(text)]
+    for target in findings.verdicts[:1]:
+        if text := regret(target):
+            heading = f"What is lost by not tuning on {words.display_name(target.dataset)}"
+            return [Heading(heading), *figures, Paragraph(text)]
+    return []
 
 
 def searches(findings: Findings, figures: Iterable[Block]) -> Fold:
-    """Return where the searches looked, what they found, and whether T and alpha matter."""
     blocks: list[Block] = [*figures, Bullets(tuple(_selected(findings)))]
     if findings.spec.outer.teachers * findings.spec.outer.searches > 1:
         blocks += _outer(findings)
-    summary = "; ".join(
-        f"{words.display_name(surface.dataset)}: {effect}"
-        for surface in findings.surfaces
-        if (effect := words.parameter_effect_brief(surface))
-    )
-    return Fold("Where the searches looked", summary, tuple(blocks), printed=True)
+    return Fold("Where the searches looked", "; ".join(words.effects(findings)), tuple(blocks), printed=True)
 
 
 def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
-    """Return the verdict in full, the accuracy of every method, and what differs from what.
-
-    Args:
-        more: what a written report alone has, the secondary questions.
-    """
     blocks: list[Block] = [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts]
     blocks.append(Bullets((*words.as_good(findings), *words.explained(findings), words.looked(findings))))
     for role in findings.report_roles:
@@ -116,7 +98,6 @@ def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
 
 
 def accuracies(findings: Findings, role: str) -> list[Block]:
-    """Return the table of one dataset: validation and test accuracy, and what best is above each arm."""
     dataset = findings.spec.role(role).dataset
     rows = [row for row in findings.rows if row.dataset == dataset]
     strange = any(row.status != "done" for row in rows)
@@ -140,7 +121,7 @@ def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
 
 
 def _method(findings: Findings, row: Row) -> str:
-    """Return what a row is called, with the key under which `trials` and the CSV have it."""
+    # With the key under which `trials` and the CSV have it.
     if row.kind != "arm":
         return f"{row.method} ({row.detail})" if row.detail else row.method
     return f"{words.arm(findings.spec, row.method, row.dataset)} (`{row.method}`)"
@@ -149,19 +130,16 @@ def _method(findings: Findings, row: Row) -> str:
 def _selected(findings: Findings) -> list[str]:
     items = []
     for role in findings.spec.roles:
-        arm = "best" if role == "source" else "native"
-        tuned = f"`{arm}`, tuned on {findings.spec.role(role).dataset}"
-        chosen = findings.confirmed.get(role)
-        if chosen is None:
-            items.append(f"{tuned}: not confirmed yet")
-            continue
-        items.append(f"{tuned}: {chosen.best.point.text()}; validation {words.accuracy(chosen.best.accuracy)}")
+        arm, chosen = "best" if role == "source" else "native", findings.confirmed.get(role)
+        text = "not confirmed yet"
+        if chosen is not None:
+            text = f"{chosen.best.point.text()}; validation {words.accuracy(chosen.best.accuracy)}"
+        items.append(f"`{arm}`, tuned on {findings.spec.role(role).dataset}: {text}")
     items += [line for surface in findings.surfaces if (line := words.identified(surface, findings.spec))]
     return [*items, *findings.spec.kind.report().notes(findings.spec)]
 
 
 def _outer(findings: Findings) -> list[Block]:
-    """Return the regret of every teacher and search."""
     blocks: list[Block] = []
     for target in findings.outer:
         names, space = _names(findings), findings.spec.kind.space(findings.spec)
@@ -178,26 +156,18 @@ def _outer(findings: Findings) -> list[Block]:
 
 
 def _names(findings: Findings) -> str:
-    """Return what the numbers of a point are, in their order."""
     return ", ".join(label(name) for name in findings.spec.kind.space(findings.spec))
 
 
 def _controls(findings: Findings) -> list[Block]:
-    """Return what else was tried in the teacher's place; nothing where no control ran."""
     if not findings.controls:
         return []
-    rows = (
-        (control.arm, control.dataset, words.interval(control.gain), words.interval(control.beyond))
-        for control in findings.controls
-    )
-    return [
-        Heading("Controls", level=3),
-        table(columns("control", "dataset", "control - scratch", "best - control", text=2), rows),
-    ]
+    heads = columns("control", "dataset", "control - scratch", "best - control", text=2)
+    rows = [(row.arm, row.dataset, words.interval(row.gain), words.interval(row.beyond)) for row in findings.controls]
+    return [Heading("Controls", level=3), table(heads, rows)]
 
 
 def provenance(findings: Findings) -> Fold:
-    """Return the section."""
     origin = findings.provenance
     numerics = [f"numerics fingerprint {fingerprint}" for fingerprint in origin.numerics]
     items = (
@@ -224,7 +194,6 @@ def _machine(machine: Machine) -> str:
 
 
 def secondary_blocks(questions: Sequence[Question]) -> list[Block]:
-    """Return the questions and their answers; nothing where no question can be answered."""
     if not questions:
         return []
     tests = sum(question.p is not None for question in questions)
@@ -242,7 +211,6 @@ def secondary_blocks(questions: Sequence[Question]) -> list[Block]:
 
 
 def answer_text(answer: Answer) -> str:
-    """Return an answer in words, with its unit."""
     if not isinstance(answer, Share):
         return words.interval(answer)
     share = answer.share

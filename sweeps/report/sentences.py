@@ -11,7 +11,6 @@ from sweeps.trainers.protocol import label
 
 
 def sentence(findings: Findings, target: TargetVerdict) -> str:
-    """Return one verdict with its scope, and what to type where it is missing or undecided."""
     spec, verdict = findings.spec, target.verdict
     datasets = f"{spec.source.dataset} -> {target.dataset}"
     if verdict is None:
@@ -29,7 +28,7 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
 
 
 def regret(target: TargetVerdict) -> str:
-    """Return the regret with its interval and what the interval covers, a sentence; empty where there is none."""
+    """Return the regret with its interval and what the interval covers; empty where there is none."""
     nested, lost = target.regret, target.lost
     if nested is None or lost is None:
         return ""
@@ -55,7 +54,7 @@ def chosen_alike(target: TargetVerdict) -> str:
 
 
 def _parts(nested: Nested) -> str:
-    """Return what seeds and searches add to the interval; a part that was cut to 0 is not told from the other."""
+    # A part that was cut to 0 is not told from the other.
     if nested.by_seeds is None or nested.by_search is None:
         return ""
     seeds, search = f"±{nested.by_seeds:.2f} by seeds", f"±{nested.by_search:.2f} by search"
@@ -79,7 +78,6 @@ def _no_verdict(name: str, datasets: str, target: TargetVerdict) -> str:
 
 
 def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
-    """Return what the verdict says, as a sentence without its end."""
     bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", target.dataset
     confirmed, source = findings.confirmed.get("source"), findings.spec.source.dataset
     kind = findings.spec.kind  # of a longer list of parameters, those with a symbol stand for all
@@ -114,7 +112,6 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
 
 
 def _margin(findings: Findings, verdict: Verdict) -> str:
-    """Return the margin that applied, in words."""
     if not verdict.halved:
         return f"the {verdict.margin:g}-point margin"
     assert verdict.gain is not None
@@ -131,7 +128,6 @@ def _why_undecided(verdict: Verdict, margin: str) -> str:
 
 
 def undecided(findings: Findings, target: TargetVerdict) -> str:
-    """Return what to type when the verdict is UNDECIDED; empty otherwise."""
     verdict, name = target.verdict, findings.name
     if verdict is None or verdict.word != "UNDECIDED":
         return ""
@@ -155,11 +151,7 @@ def extension(name: str, target: TargetVerdict) -> str:
 
 
 def another_sweep(name: str, spec: Spec, *, seed: int = 0, search: int = 0) -> str:
-    """Return what to type where no look is left. With another seed: the same one would train, and read, the same.
-
-    Args:
-        seed, search: how many seeds or searches the other sweep is to have.
-    """
+    """Return what to type where no look is left. With another seed: the same one would train, and read, the same."""
     report = PORTABLE.line("report", name, "-o", f"{name}-report")
     larger = f"outer.searches={search}" if search else f"transfer.seeds={seed}"
     changes = ("--seed", str(spec.seed + 1), "--set", larger)

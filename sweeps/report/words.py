@@ -2,18 +2,16 @@
 
 import re
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 
+from sweeps.findings import load, surfaces
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import Look
-from sweeps.findings.surfaces import Surface, ranges
 from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
+from sweeps.stats import response, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
-from sweeps.stats.response import WORDS
-from sweeps.stats.verdict import FEWEST_SEARCHES, RULE
 from sweeps.trainers.protocol import Point, label
 
 _LONGEST_STATUS = 110  # characters of a status with its reason
@@ -24,17 +22,15 @@ _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIF
 
 
 def number(value: float | None, form: str, scale: float = 1) -> str:
-    """Return `scale` times the value in that format; nothing where there is no value."""
     return "" if value is None else f"{scale * value:{form}}"
 
 
 def shortened(status: str) -> str:
-    """Return the status of a row as a table shows it; `trials` has all of it."""
+    # `trials` has all of it.
     return textwrap.shorten(status, _LONGEST_STATUS, placeholder=" ...")
 
 
 def percentage(fraction: float | None, form: str = ".2f") -> str:
-    """Return a fraction in percent, without the sign; nothing where there is no value."""
     return "" if fraction is None else f"{percent(fraction):{form}}"
 
 
@@ -81,16 +77,12 @@ def interval(value: Estimate | None) -> str:
 
 
 def is_same_point(value: Estimate) -> bool:
-    """Return whether a difference is of trainings with themselves, which says nothing about what they are worth."""
+    # Such a difference says nothing about what they are worth.
     return isinstance(value, Paired) and value.is_same_point
 
 
 def points(value: float, sign: str = "+", digits: int = 1) -> str:
-    """Return accuracy points as a headline has them: "+3.4", "−0.3", and "0.0" without a sign.
-
-    Args:
-        sign: of positive ones; "" where they are a loss.
-    """
+    """Return accuracy points as a headline has them: "+3.4", "−0.3", "0.0"; sign: of positive ones, "" of a loss."""
     text = f"{abs(value):.{digits}f}"
     return f"{'−' if value < 0 else sign}{text}" if float(text) else text
 
@@ -118,6 +110,13 @@ def counted(value: float) -> str:
     """Return an amount of accuracy points with its unit: "1 point", "0.5 points"."""
     text = f"{value:.2g}" if value < 10 else f"{value:.3g}"
     return f"{text} point" if text == "1" else f"{text} points"
+
+
+def seconds_not_compared(kinds: Sequence[tuple[str, str]]) -> str:
+    """Return why seconds are not set side by side; "" on one kind of machine, its processor and its threads."""
+    named = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in kinds)
+    text = f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine ({named})."
+    return text if len(kinds) > 1 else ""
 
 
 def display_name(dataset: str) -> str:
@@ -163,7 +162,6 @@ def effect_direction(value: Estimate | None) -> str:
 
 
 def gained(findings: Findings, gain: Estimate, dataset: str) -> str:
-    """Return what distilling gains on a dataset, as a sentence."""
     direction, treatment = effect_direction(gain), findings.spec.kind.features.treatment
     if direction == "above":
         return f"{treatment} gains {gain.mean:.1f} points on {dataset}."
@@ -173,12 +171,7 @@ def gained(findings: Findings, gain: Estimate, dataset: str) -> str:
 
 
 def card(question: str, value: Estimate | None, *, nothing: str, negative: str) -> Card:
-    """Return the card of a question that a difference answers.
-
-    Args:
-        nothing: what the card says where there is no number.
-        negative: the answer where the difference is below 0.
-    """
+    """Return the card of a question that a difference answers. negative: the answer where the difference is below 0."""
     if value is None:
         return Card(question, nothing, "", "Open", "open")
     limits = between(value)
@@ -195,7 +188,6 @@ def card(question: str, value: Estimate | None, *, nothing: str, negative: str) 
 
 
 def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
-    """Return the card of whether tuning beats the better untuned default; nothing: as of `card`."""
     question = f"Is tuning better than {owner(findings.spec, findings.better_default(role))} default?"
     return card(question, findings.beyond_default(role), nothing=nothing, negative="No, the default is better")
 
@@ -245,15 +237,14 @@ def at_edge(point: Point, spec: Spec) -> str:
 
 
 def _ends_near(spec: Spec, point: Point) -> Iterator[tuple[str, float]]:
-    for name, bounds in ranges(spec).items():
+    for name, bounds in surfaces.ranges(spec).items():
         if bounds.high > bounds.low:
             place = bounds.fraction(point[name])
             if min(place, 1 - place) <= EDGE:
                 yield name, bounds.low if place <= EDGE else bounds.high
 
 
-def identified(surface: Surface, spec: Spec) -> str:
-    """Return whether its values matter on a dataset, and what its search found; one line, empty if that is nothing."""
+def identified(surface: surfaces.Surface, spec: Spec) -> str:
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
     parts = [effect] if (effect := parameter_effect(surface)) else []
@@ -270,7 +261,7 @@ def identified(surface: Surface, spec: Spec) -> str:
     return f"{surface.dataset}: {'; '.join(parts)}" if parts else ""
 
 
-def parameter_effect_brief(surface: Surface) -> str:
+def parameter_effect_brief(surface: surfaces.Surface) -> str:
     """Return `parameter_effect` in a few words: whether T and alpha, say, matter, or which parameter matters most."""
     if surface.importances:
         name, share = surface.importances[0]
@@ -279,17 +270,22 @@ def parameter_effect_brief(surface: Surface) -> str:
         return ""
     both = " and ".join(map(label, surface.parameters))
     return {
-        WORDS[0]: f"{both} matter",
-        WORDS[1]: f"{both} do not matter",
-        WORDS[2]: f"whether {both} matter cannot be told",
-    }[WORDS[2] if surface.top is None else surface.top.word]
+        response.WORDS[0]: f"{both} matter",
+        response.WORDS[1]: f"{both} do not matter",
+        response.WORDS[2]: f"whether {both} matter cannot be told",
+    }[response.WORDS[2] if surface.top is None else surface.top.word]
 
 
-def parameter_effect(surface: Surface) -> str:
+def effects(findings: Findings) -> list[str]:
+    """Return the same of each dataset, by its name; those of which there is nothing to say are left out."""
+    brief = [(surface.dataset, parameter_effect_brief(surface)) for surface in findings.surfaces]
+    return [f"{display_name(dataset)}: {effect}" for dataset, effect in brief if effect]
+
+
+def parameter_effect(surface: surfaces.Surface) -> str:
     """Return whether two parameters matter, with the share of the box that is as good as its best point.
 
-    Where more is searched: how much each parameter mattered, or nothing while there are too few trials to say so.
-    Of a surface over two of them the other parameters would be the noise, so that is not asked then.
+    Where more is searched: how much each mattered; of a surface over two of them the others would be the noise.
     """
     top = surface.top
     if surface.importances:
@@ -299,7 +295,7 @@ def parameter_effect(surface: Surface) -> str:
     if surface.further:
         return ""
     if top is None:
-        return f"{parameter_effect_brief(surface)} (that takes {FEWEST_SEARCHES} searches)"
+        return f"{parameter_effect_brief(surface)} (that takes {verdict.FEWEST_SEARCHES} searches)"
     return (
         f"{parameter_effect_brief(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
         f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
@@ -307,7 +303,6 @@ def parameter_effect(surface: Surface) -> str:
 
 
 def explained(findings: Findings) -> list[str]:
-    """Return what explains the gain of best, as far as the controls tell; one line for each dataset that has some."""
     lines = []
     for dataset, group in groupby(findings.controls, key=lambda control: control.dataset):
         ran, row, without = list(group), findings.spec.arm, findings.spec.kind.features.without
@@ -326,7 +321,6 @@ def explained(findings: Findings) -> list[str]:
 
 
 def looked(findings: Findings) -> str:
-    """Return how often the test set was read, by which plan, and when that plan was stored."""
     looks, transfer = findings.looks, findings.spec.transfer
     levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
     spent = f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}"
@@ -335,12 +329,16 @@ def looked(findings: Findings) -> str:
         return "; ".join(map(_look, looks)) or "the test set has not been read"
     if not looks:
         return f"the test set has not been read; looks declared: {transfer.looks}, {spent}"
-    rule = "" if transfer.rule == RULE else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
+    rule = (
+        ""
+        if transfer.rule == verdict.RULE
+        else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
+    )
     read = "; ".join(map(_look, looks))
     return f"looks at the test set: {len(looks)} of {transfer.looks} declared, {spent}. {read}{rule}"
 
 
-def _look(look: Look) -> str:
+def _look(look: load.Look) -> str:
     assert look.first_read is not None  # findings have only those that were begun
     plan = f"spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
     searches = f", {look.searches} searches" if look.searches > 1 else ""

@@ -24,7 +24,7 @@ from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
 from sweeps.report import answer, brief, markdown, page, sentences
 from sweeps.report.document import Paragraph
-from sweeps.report.figures.data import pictures
+from sweeps.report.figures import data
 from sweeps.report.figures.plotly_figures import figures
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_name
@@ -139,7 +139,8 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
 
 def plots(findings: Findings) -> dict[str, str]:
     """Return the figures of the page: plotly figures as JSON, by name."""
-    return {key: str(figure.to_json()) for key, figure in figures(pictures(findings)).items()}
+    drawn = figures(data.gains(findings), data.regrets(findings), data.parameters(findings.spec))
+    return {key: str(figure.to_json()) for key, figure in drawn.items()}
 
 
 def publish(url: sqlalchemy.URL, name: str) -> None:

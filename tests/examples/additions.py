@@ -80,7 +80,7 @@ TRIALS_MADE = Drawing(
     name="trials-made",
     alt="Trials of each search",
     slot="others",
-    data=lambda pictures: [(surface.dataset, len(surface.trials)) for surface in pictures.surfaces],
+    data=lambda findings: [(surface.dataset, len(surface.trials)) for surface in findings.surfaces],
     draw=_draw,
     caption=lambda counts: f"How many trials each of {len(counts)} searches made.",
 )

@@ -42,16 +42,7 @@ def write(
     answer_hash: str | None,
     verdicts: Sequence[VerdictClaim],
 ) -> None:
-    """Write an archive. Until it is whole it has another name beside its own.
-
-    Args:
-        path: a file that is there is replaced.
-        blob: gives the bytes of a digest.
-
-    Raises:
-        ArchiveBroken: a blob is larger than an archive may hold.
-        OSError: the system does not let us write there.
-    """
+    """Write an archive. Until it is whole it has another name beside its own; a file that is there is replaced."""
     texts = {name: _text(lines.of(kind)) for kind, name in _FILES.items()}
     manifest = Manifest(
         version=FORMAT_VERSION,
@@ -96,7 +87,6 @@ class Archive:
     """An open archive whose structure is checked. manifest: what it claims. lines: what it holds."""
 
     def __init__(self, file: zipfile.ZipFile, path: Path) -> None:
-        """See `open_archive`."""
         self._file = file
         self._path = path
         self.manifest = _manifest(self._read(_MANIFEST))
@@ -115,15 +105,9 @@ class Archive:
 
     @property
     def digests(self) -> list[str]:
-        """The names of the blobs that are there."""
         return [name.removeprefix(_BLOBS) for name in self._file.namelist() if name.startswith(_BLOBS)]
 
     def blob(self, digest: str) -> bytes:
-        """Return the bytes of that name, whatever their hash is.
-
-        Raises:
-            ArchiveBroken: they are missing, or the file is damaged there.
-        """
         try:
             return self._read(_BLOBS + digest)
         except ArchiveBroken as error:
@@ -142,10 +126,8 @@ class Archive:
 def open_archive(path: Path) -> Iterator[Archive]:
     """Open an archive and check its structure: names, sizes, versions, and that each line is one.
 
-    Whether it is what was written says `Archive.sha256` beside `Archive.manifest`.
-
-    Raises:
-        ArchiveBroken: it cannot be read, or is none; one line that names the file.
+    Whether it is what was written says `Archive.sha256` beside `Archive.manifest`. Raises ArchiveBroken, one line that
+    names the file.
     """
     _check_file(path)
     try:
@@ -166,7 +148,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def _check_file(path: Path) -> None:
-    """Check that a path is a file that ends: a pipe or a device would be waited for, or read, for ever."""
+    # A pipe or a device would be waited for, or read, for ever.
     try:
         mode = path.stat().st_mode
     except OSError:
@@ -178,7 +160,7 @@ def _check_file(path: Path) -> None:
 
 
 def _check_members(file: zipfile.ZipFile, size: int) -> None:
-    """Check names and sizes before a byte of a member is read."""
+    # All of it before a byte of a member is read.
     known = {_MANIFEST, *_FILES.values()}
     seen, total = set(), 0
     for member in file.infolist():

@@ -53,14 +53,10 @@ Sha256 = Annotated[str, Field(pattern=f"^{SHA256}$")]
 
 
 class _Line(BaseModel):
-    """A row of a table, under the names of its columns."""
-
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class SweepLine(_Line):
-    """The sweep itself."""
-
     name: Annotated[Text, Field(max_length=64)]
     revision: Whole
     spec: dict[str, Any]
@@ -71,8 +67,6 @@ class SweepLine(_Line):
 
 
 class RevisionLine(_Line):
-    """One plan of the sweep."""
-
     number: Whole
     created_at: Time
     fingerprint: Sha256
@@ -82,8 +76,6 @@ class RevisionLine(_Line):
 
 
 class PhaseLine(_Line):
-    """A phase."""
-
     name: Name
     stage: Annotated[Text, Field(max_length=32)]
     needs: list[str]
@@ -95,8 +87,6 @@ class PhaseLine(_Line):
 
 
 class TaskLine(_Line):
-    """A task. phase: its name."""
-
     key: Name
     phase: Name
     stage: Annotated[Text, Field(max_length=32)]
@@ -117,14 +107,11 @@ class TaskLine(_Line):
 
     @property
     def blobs(self) -> Mapping[str, str]:
-        """The digests that its outcome names, by what they are."""
         named = (self.outcome or {}).get("blobs")
         return {what: str(digest) for what, digest in named.items()} if isinstance(named, dict) else {}
 
 
 class AttemptLine(_Line):
-    """An attempt. task: the key of its task."""
-
     task: Name
     number: Whole
     worker: Name
@@ -146,16 +133,12 @@ class AttemptLine(_Line):
 
 
 class SelectionLine(_Line):
-    """A frozen selection."""
-
     name: Name
     value: dict[str, Any]
     created_at: Time
 
 
 class WorkerLine(_Line):
-    """A worker that worked on the sweep."""
-
     name: Name
     host: Name
     pid: Whole
@@ -216,7 +199,6 @@ class SweepLines:
     workers: Sequence[WorkerLine]
 
     def of(self, kind: str) -> Sequence[_Line]:
-        """Return the lines of one kind of LINES."""
         lines: Any = getattr(self, kind)
         return [lines] if kind == "sweep" else lines
 
@@ -227,11 +209,6 @@ class SweepLines:
         return dict(sorted(named.items()))
 
     def check(self) -> None:
-        """Check that the lines fit each other, as the keys of the tables do.
-
-        Raises:
-            ArchiveBroken: one stands there twice, or refers to one that is missing.
-        """
         unique: dict[str, Iterable[Any]] = {
             "revisions": (line.number for line in self.revisions),
             "phases": (line.name for line in self.phases),
@@ -262,7 +239,6 @@ class SweepLines:
         return replace(self, tasks=list(map(_waiting, self.tasks)), attempts=list(map(_released, self.attempts)))
 
     def counts(self) -> Iterator[str]:
-        """Yield how many there are of what people ask for, such as "57 tasks"."""
         for kind in ("tasks", "attempts", "selections", "workers"):
             number = len(self.of(kind))
             yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
@@ -291,41 +267,30 @@ def _released(attempt: AttemptLine) -> AttemptLine:
 
 @retry_transient()
 def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
-    """Return everything of a sweep but its blobs, of one moment. Workers may be at it meanwhile.
+    """Return everything of a sweep but its blobs, of one moment, while workers may be at it.
 
-    Raises:
-        SweepNotFound: it was deleted meanwhile.
-        RecordBroken: a stored value cannot be read.
+    Raises SweepNotFound if it was deleted meanwhile, RecordBroken where a stored value cannot be read.
     """
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         if engine.dialect.name == "postgresql":  # on SQLite what a transaction reads is of one moment
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        (sweep,) = _read(
-            connection, SweepLine, tables.sweeps, select(tables.sweeps).where(tables.sweeps.c.id == sweep_id)
-        ) or [None]
-        if sweep is None:
-            raise SweepNotFound("the sweep was deleted a moment ago")
 
         def own(model: type[Any], table: Table, *order: Any) -> list[Any]:
             return _read(connection, model, table, select(table).where(table.c.sweep_id == sweep_id).order_by(*order))
 
-        of_phase = select(*tasks.c, phases.c.name.label("phase")).join_from(
-            tasks, phases, phases.c.id == tasks.c.phase_id
-        )
-        of_task = select(*attempts.c, tasks.c.key.label("task")).join_from(
-            attempts, tasks, tasks.c.id == attempts.c.task_id
-        )
+        of_id = select(tables.sweeps).where(tables.sweeps.c.id == sweep_id)
+        if not (sweep := _read(connection, SweepLine, tables.sweeps, of_id)):
+            raise SweepNotFound("the sweep was deleted a moment ago")
+        task_rows = select(tasks, phases.c.name.label("phase")).join(phases, phases.c.id == tasks.c.phase_id)
+        task_rows = task_rows.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id)
+        attempt_rows = select(attempts, tasks.c.key.label("task")).join(tasks, tasks.c.id == attempts.c.task_id)
+        attempt_rows = attempt_rows.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id, attempts.c.number)
         return SweepLines(
-            sweep=sweep,
+            sweep=sweep[0],
             revisions=own(RevisionLine, revisions, revisions.c.number),
             phases=own(PhaseLine, phases, phases.c.id),
-            tasks=_read(connection, TaskLine, tasks, of_phase.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id)),
-            attempts=_read(
-                connection,
-                AttemptLine,
-                attempts,
-                of_task.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id, attempts.c.number),
-            ),
+            tasks=_read(connection, TaskLine, tasks, task_rows),
+            attempts=_read(connection, AttemptLine, attempts, attempt_rows),
             selections=own(SelectionLine, selections, selections.c.name),
             workers=own(WorkerLine, workers, workers.c.name),
         )
@@ -335,13 +300,11 @@ def _read(connection: Connection, model: type[Any], table: Table, query: Select[
     # By the keys of the columns, which are our names of them, not by those in the database.
     keys = [name for name in model.model_fields if name not in ("phase", "task") or name in table.c]
     more = [name for name in model.model_fields if name not in keys]
+    rows = connection.execute(query).mappings()
     try:
         return [
-            model(
-                **{name: _clean(row._mapping[table.c[name]]) for name in keys},
-                **{name: row._mapping[name] for name in more},
-            )
-            for row in connection.execute(query)
+            model(**{name: _clean(row[table.c[name]]) for name in keys}, **{name: row[name] for name in more})
+            for row in rows
         ]
     except ValidationError as error:
         problem = error.errors()[0]
@@ -352,12 +315,11 @@ def _read(connection: Connection, model: type[Any], table: Table, query: Select[
 
 
 def _clean(value: Any) -> Any:
-    """Return text as both databases take it: what a library printed may hold a NUL."""
+    # What a library printed may hold a NUL, which Postgres does not take.
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def name_conflict(url: URL, name: str) -> SpecConflict:
-    """Return the error that a sweep of that name is there."""
     return SpecConflict(
         f"a sweep {name!r} exists in {masked(url)}; import it under another name: add --as NAME",
         NextStep("or remove the one that is there", "delete", name),
@@ -368,15 +330,10 @@ def name_conflict(url: URL, name: str) -> SpecConflict:
 def write_lines(
     engine: Engine, lines: SweepLines, *, name: str, identity: str, blobs: Mapping[str, Callable[[], bytes]]
 ) -> int:
-    """Write a sweep under that name with its blobs, in one transaction. Returns its number in the database.
+    """Write a sweep under that name with its blobs, in one transaction; return its number in the database.
 
-    Its trials are taken to be reported. Run it inside `storage.db.engine.create_lock`, after they were made.
-
-    Args:
-        blobs: to be stored, each as what gives its bytes: they need not fit into memory together.
-
-    Raises:
-        SpecConflict: the name is taken.
+    Its trials are taken to be reported. Run it inside `storage.db.engine.create_lock`, after they were made. blobs:
+    each as what gives its bytes, since all need not fit into memory. Raises SpecConflict where the name is taken.
     """
     with write(engine) as connection:
         if connection.scalar(select(tables.sweeps.c.id).where(tables.sweeps.c.name == name)) is not None:
@@ -390,32 +347,28 @@ def write_lines(
             (workers, lines.workers),
         ):
             _insert(connection, table, [line.model_dump() | {"sweep_id": sweep_id} for line in own])
-        of_sweep = select(phases.c.name, phases.c.id).where(phases.c.sweep_id == sweep_id)
-        numbers = {row.name: row.id for row in connection.execute(of_sweep)}
-        _insert(
-            connection,
-            tasks,
-            [
-                task.model_dump(exclude={"phase"}) | {"sweep_id": sweep_id, "phase_id": numbers[task.phase]}
-                for task in lines.tasks
-            ],
-        )
-        of_sweep = select(tasks.c.key, tasks.c.id).where(tasks.c.sweep_id == sweep_id)
-        numbers = {row.key: row.id for row in connection.execute(of_sweep)}
-        _insert(
-            connection,
-            attempts,
-            [
-                attempt.model_dump(exclude={"task"})
-                | {"task_id": numbers[attempt.task], "reported": attempt.trial_number is not None}
-                for attempt in lines.attempts
-            ],
-        )
+        numbers = _numbers(connection, phases, phases.c.name, sweep_id)
+        task_rows = [
+            task.model_dump(exclude={"phase"}) | {"sweep_id": sweep_id, "phase_id": numbers[task.phase]}
+            for task in lines.tasks
+        ]
+        _insert(connection, tasks, task_rows)
+        numbers = _numbers(connection, tasks, tasks.c.key, sweep_id)
+        attempt_rows = [
+            attempt.model_dump(exclude={"task"})
+            | {"task_id": numbers[attempt.task], "reported": attempt.trial_number is not None}
+            for attempt in lines.attempts
+        ]
+        _insert(connection, attempts, attempt_rows)
         for digest, load in blobs.items():
             _store(connection, digest, load())
         if blobs:  # not in the storage in memory that verifies the file first
             failpoint("import-rows")
     return int(sweep_id)
+
+
+def _numbers(connection: Connection, table: Table, name: Any, sweep_id: int) -> dict[str, int]:
+    return dict(connection.execute(select(name, table.c.id).where(table.c.sweep_id == sweep_id)).all())
 
 
 def _insert(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:

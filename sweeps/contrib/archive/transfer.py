@@ -20,15 +20,12 @@ from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict,
 from sweeps.contrib.archive.verify import answers, consistency_checks, trials
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.plan.phases import STAGES
-from sweeps.plan.plan import make_plan
-from sweeps.plan.points import space_of
+from sweeps.plan import phases, plan, points
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, fingerprint, parse
 from sweeps.spec.stored import check_name
 from sweeps.terminal import number_of
-from sweeps.usecases.create import make_studies, prepare_tables
-from sweeps.usecases.files import check_target
+from sweeps.usecases import create, files
 
 
 @dataclass(frozen=True)
@@ -42,17 +39,8 @@ class Archived:
 
 
 def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = False) -> Archived:
-    """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes.
-
-    Args:
-        path: ends in .kdsweep; force: replace a file that is there.
-
-    Raises:
-        SpecError: no file of that name can be written.
-        SweepError: a file is there, or the system does not let us write.
-        storage.errors.StorageError: no such sweep, or something of it is damaged.
-    """
-    check_target(path, force=force, suffix=".kdsweep")
+    """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes."""
+    files.check_target(path, force=force, suffix=".kdsweep")
     with open_sweep(url, name) as (engine, sweep):
         lines = read_lines(engine, sweep.id)
         answer_hash, claims = answers(lines)
@@ -67,13 +55,8 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
     """Put an archived sweep into a storage, under its own name or another one. Its studies are made again.
 
     Its row is the commit point, as of `create`: an import that is killed before leaves nothing that counts, and the
-    next one replaces the studies that it left. What was running waits.
-
-    Raises:
-        SpecError: no sweep can have that name, or its spec is none that this version knows.
-        storage.errors.ArchiveBroken: the file is none, or `verify` finds something in it.
-        storage.errors.SpecConflict: a sweep, or a study of another tool, has that name.
-        storage.errors.StorageError: the storage cannot be written.
+    next one replaces the studies that it left. What was running waits. Raises ArchiveBroken where `verify` finds
+    anything, SpecConflict where a sweep, or a study of another tool, has the name.
     """
     with open_archive(path) as archive:
         refuse_changed(archive, path)
@@ -101,19 +84,17 @@ def _write(
     lines: SweepLines,
     archive: Archive,
 ) -> None:
-    from storage.studies.studies import (
-        open_studies,  # Optuna takes a second: a file that is refused does not pay for it
-    )
+    from storage.studies.studies import open_studies  # Optuna takes a second: a file that is refused does not pay it
 
     with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
-        stages = make_plan(spec).stages
-        owner = prepare_tables(studies, name, stages)
+        stages = plan.make_plan(spec).stages
+        owner = create.prepare_tables(studies, name, stages)
         if queries.is_sweep(studies.engine, name):
             raise name_conflict(url, name)
-        make_studies(studies, owner, spec, stages)
+        create.make_studies(studies, owner, spec, stages)
         for stage in stages:
             if trials[stage]:
-                studies.add(study_name(name, stage), space_of(spec, stage), trials[stage])
+                studies.add(study_name(name, stage), points.space_of(spec, stage), trials[stage])
         failpoint("import-studies")
         stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
         write_lines(studies.engine, lines, name=name, identity=owner.identity, blobs=stored)
@@ -122,21 +103,16 @@ def _write(
 
 
 def refuse_changed(archive: Archive, path: Path) -> None:
-    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims.
-
-    Raises:
-        storage.errors.ArchiveBroken: with the first thing that differs.
-    """
-    text = next(_changed(archive), None)
-    if text is not None:
+    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims."""
+    if text := next(_changed(archive), ""):
         raise ArchiveBroken(_refusal(path, text))
 
 
 def _refuse_differing(archive: Archive, path: Path) -> None:
-    """Check everything that `verify` checks: else it would come up later, when the sweep is read."""
-    wrong = next((check for check in consistency_checks(archive) if check.differs), None)
-    if wrong is not None:
-        raise ArchiveBroken(_refusal(path, f"{wrong.what}: {wrong.differs}"))
+    # Else what `verify` finds would come up later, when the sweep is read.
+    for check in consistency_checks(archive):
+        if check.differs:
+            raise ArchiveBroken(_refusal(path, f"{check.what}: {check.differs}"))
 
 
 def _refusal(path: Path, text: str) -> str:
@@ -162,8 +138,8 @@ def _changed(archive: Archive) -> Iterator[str]:
 
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:
-    """Return the lines with the trials of the studies that a sweep of that name has."""
-    studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in STAGES}
+    # The trials stand in studies that have the name of the sweep in theirs.
+    studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in phases.STAGES}
 
     def moved(attempt: AttemptLine) -> AttemptLine:
         study = attempt.study

@@ -25,11 +25,8 @@ from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines,
 from sweeps.errors import SweepError
 from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
-from sweeps.plan import jobs, selection
-from sweeps.plan.audit import alike, judge
-from sweeps.plan.identity import answer_hash
+from sweeps.plan import audit, identity, jobs, points, selection
 from sweeps.plan.phases import STAGES, Phase
-from sweeps.plan.points import attributes, points_of
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 
@@ -52,23 +49,13 @@ class Check:
 
 
 def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
-    """Return the answer hash, and the verdict of each target, as far as the sweep has come.
-
-    Raises:
-        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
-    """
     with opened(lines) as (engine, sweep):
         stored = read_stored(engine, sweep)
-    return answer_hash(stored.rows), list(map(_claim, verdicts(stored)))
+    return identity.answer_hash(stored.rows), list(map(_claim, verdicts(stored)))
 
 
 def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
-    """Read a sweep that a file holds.
-
-    Raises:
-        storage.errors.RecordBroken: a payload or an outcome is not what such a task has.
-        SweepError: its spec is not the one of its fingerprint.
-    """
+    """Read a sweep that a file holds; raise RecordBroken where a payload is not what such a task has."""
     roles = (None, *stored_spec(sweep).roles)
     for row in queries.task_records(engine, sweep.id, keep=()):
         if (role := jobs.read_payload(row.stage, row.payload, key=row.key).role) not in roles:
@@ -86,20 +73,13 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
 
 
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
-    """Yield what differs; one check that all is well, where nothing does.
-
-    Args:
-        sizes: of the blobs that are there, in bytes, by digest.
-    """
-    wrong = [
-        *_other_networks(stored),
-        *(check for models in _latest(stored) for check in _measured(stored, models, sizes)),
-    ]
+    """Yield what differs; one check that all is well, where nothing does. sizes: of the blobs, in bytes, by digest."""
+    wrong = [*_other_networks(stored), *_measured(stored, sizes)]
     yield from wrong or [Check("facts: sizes, parameters and test accuracies agree")]
 
 
 def _other_networks(stored: StoredSweep) -> Iterator[Check]:
-    """Find students that are not of the size of the others on their dataset: they share one network."""
+    # Students of a dataset share one network, so they have one size.
     first: dict[str, tuple[str, int]] = {}
     for done in stored.done:
         payload, outcome = done.work, done.outcome
@@ -113,16 +93,12 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
             yield Check(f"outcome of {done.key}", text)
 
 
-def _latest(stored: StoredSweep) -> list[tuple[jobs.DoneJob, Mapping[str, jobs.Measured]]]:
-    """Return what was measured last, which is what a report shows: models that were tried again are in it."""
-    done = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)][-1:]
-    return [(entry, entry.outcome.models) for entry in done if isinstance(entry.outcome, jobs.MeasureOutcome)]
-
-
-def _measured(
-    stored: StoredSweep, latest: tuple[jobs.DoneJob, Mapping[str, jobs.Measured]], sizes: Mapping[str, int]
-) -> Iterator[Check]:
-    task, models = latest
+def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
+    # What was measured last is what a report shows: models that were tried again are in it.
+    measured = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)]
+    if not measured or not isinstance(measured[-1].outcome, jobs.MeasureOutcome):
+        return
+    task, models = measured[-1], measured[-1].outcome.models
     if models and task.score not in [model.latency_ms_p50 for model in models.values()]:
         yield Check(f"outcome of {task.key}", f"its score is {task.score}, and no latency is")
     trainings = {done.key: done.outcome for done in stored.done}
@@ -170,13 +146,12 @@ def _read_by(stored: StoredSweep, lines: SweepLines) -> Mapping[str, str]:
 
 
 def _own_selections(stored: StoredSweep) -> set[str]:
-    """Return the names of what arms read beside their points."""
     spec = stored.spec
     return {name for role in spec.roles for arm in spec.arms(role) if (name := spec.kind.own_selection(role, arm))}
 
 
 def _needed(spec: Spec, payload: jobs.Payload) -> str:
-    """Return the selection that a task with that payload reads; "": none."""
+    """Return the selection that a task reads; "": none."""
     if isinstance(payload, jobs.ConfirmTask):
         return payload.ranks.selection
     if not isinstance(payload, jobs.TransferTask):
@@ -207,7 +182,7 @@ def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> C
             expected = _selected(stored, line.name, there)
         except (KeyError, ValueError, SweepError, StorageError) as error:
             return Check(what, f"it cannot be made from the scores: {error}")
-        if alike(expected, line.value):
+        if audit.alike(expected, line.value):
             return Check(what)
     return Check(what, f"the scores give {_short(expected)}, it says {_short(line.value)}")
 
@@ -228,20 +203,15 @@ def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str
 
 
 def _done_by(lines: SweepLines, moment: float) -> set[str]:
-    """Return the keys of the tasks that had a result at that moment."""
-
-    def counted(attempt: AttemptLine) -> bool:
-        ended = attempt.finished_at is not None and attempt.finished_at <= moment
-        return ended and (attempt.state == "done" or attempt.error_class == UNREADABLE)
-
-    return {attempt.task for attempt in lines.attempts if counted(attempt)}
+    ended = [line for line in lines.attempts if line.finished_at is not None and line.finished_at <= moment]
+    return {line.task for line in ended if line.state == "done" or line.error_class == UNREADABLE}
 
 
 def _top(stored: StoredSweep, phase: Phase) -> int:
-    """Return how many ranks that phase leaves at most: as many as the trainings that read them need."""
+    # As many ranks as the trainings that read them need.
     for task in stored.jobs:
         if isinstance(task.work, jobs.ConfirmTask) and task.work.ranks == phase:
-            return points_of(stored.spec, task.work) or 0
+            return points.points_of(stored.spec, task.work) or 0
     raise SweepError("no task reads it")
 
 
@@ -249,7 +219,6 @@ _BESIDE = ("more", "task", "rank", "low", "high", "n", "candidates")  # what sta
 
 
 def _short(value: dict[str, Any]) -> str:
-    """Return the first point of a selection, and how many it has."""
     ranks = value.get("ranks", [value])
     if not (isinstance(ranks, list) and ranks and isinstance(ranks[0], dict)):
         return repr(value)[:60]
@@ -275,8 +244,6 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
 
     A number that no attempt has was a trial of another tool, or of a worker that died before it saved the number: a
     failed one stands in its place. Of two attempts with one number the later began in a study that was made again.
-
-    Arguments and errors as `trials`.
     """
     tasks = {task.key: task for task in lines.tasks}
     numbered: dict[int, AttemptLine] = {}
@@ -289,24 +256,19 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
             f"{len(numbered)} attempts name trials of study {study}, with numbers up to {count - 1:,}; allowed: numbers"
             f" up to {most - 1:,}, the trials of other tools included"
         )
-    trials = []
-    for number in range(count):
-        if number in numbered:
-            trials.append(_trial(spec, numbered[number], tasks[numbered[number].task]))
-        else:
-            trials.append(_placeholder(lines.sweep.created_at))
-    return trials
-
-
-def _placeholder(at: float) -> EndedTrial:
-    attrs = {"reason": "no task of the sweep has this trial, so the archive did not hold it"}
-    return EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
+    at, attrs = (
+        lines.sweep.created_at,
+        {"reason": "no task of the sweep has this trial, so the archive did not hold it"},
+    )
+    foreign = EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
+    known = {number: _trial(spec, attempt, tasks[attempt.task]) for number, attempt in numbered.items()}
+    return [known.get(number, foreign) for number in range(count)]
 
 
 def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> EndedTrial:
     """Return the trial of an ended attempt, as `storage.studies.reconcile` ends it."""
     why = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
-    attrs = attributes(
+    attrs = points.attributes(
         spec,
         jobs.read_payload(task.stage, task.payload, key=task.key),
         key=task.key,
@@ -337,30 +299,16 @@ def _result(task: TaskLine) -> _Result:
 
 
 def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
-    """Return the trials of each stage's study.
-
-    Args:
-        lines: without a running attempt.
-
-    Raises:
-        storage.errors.ArchiveBroken: their numbers are not those of a study.
-        storage.errors.RecordBroken: an outcome does not say how its trial ended.
-    """
+    """Return the trials of each stage's study. lines: without a running attempt."""
     return {stage: _trials_of(lines, study_name(lines.sweep.name, stage), spec) for stage in STAGES}
 
 
 def verify(path: Path) -> list[Check]:
-    """Return everything that a file claims, and whether it is so.
-
-    Raises:
-        storage.errors.ArchiveBroken: the file cannot be read, or is none.
-    """
     with open_archive(path) as archive:
         return list(consistency_checks(archive))
 
 
 def consistency_checks(archive: Archive) -> Iterator[Check]:
-    """Yield the same of an open archive, one by one."""
     for name, sha256 in archive.manifest.files.items():
         actual = archive.sha256(name)
         differs = "" if actual == sha256 else f"it was changed: its SHA-256 is {actual[:12]}"
@@ -372,7 +320,7 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
     try:
         with opened(archive.lines) as (engine, sweep):
             rows = read_rows(engine, sweep.id, with_trials=False)
-            violations = judge(replace(rows, blobs=there)).violations
+            violations = audit.judge(replace(rows, blobs=there)).violations
             yield from (Check("audit", finding.text) for finding in violations)
             stored = read_stored(engine, sweep)
     except (StorageError, SweepError) as error:  # edited: everything else is computed from it
@@ -432,7 +380,7 @@ def _answers(archive: Archive) -> Iterator[Check]:
 
 def _same(claim: VerdictClaim, actual: VerdictClaim) -> bool:
     pairs = ((claim.regret, actual.regret), (claim.low, actual.low), (claim.high, actual.high))
-    return claim.word == actual.word and all(alike(claimed, computed) for claimed, computed in pairs)
+    return claim.word == actual.word and all(audit.alike(claimed, computed) for claimed, computed in pairs)
 
 
 def _worded(claim: VerdictClaim | None) -> str:

@@ -1,13 +1,11 @@
 """The commands database start, stop and status."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweeps.cli.options import whole_number
-from sweeps.hints import local
 from sweeps.terminal import say
 
 if TYPE_CHECKING:
@@ -25,8 +23,7 @@ Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the datab
 def database_start(
     folder: Folder,
     host: Annotated[
-        str | None,
-        typer.Option(help="Address to listen on; 127.0.0.1, or the one of before, when not given."),
+        str | None, typer.Option(help="Address to listen on; 127.0.0.1, or the one of before, when not given.")
     ] = None,
     port: Annotated[
         str | None, typer.Option(metavar="N", help="Port; the next free one from 5432 on, or the one of before.")
@@ -57,7 +54,7 @@ def database_stop(folder: Folder) -> None:
     from sweeps.contrib.postgres_folder import folder as databases
 
     ran = databases.stop(folder)
-    again = _start(folder)
+    again = databases.command("start", folder)
     say(f"stopped. To go on: {again}" if ran else f"it did not run. To start it: {again}")
 
 
@@ -68,7 +65,7 @@ def database_status(folder: Folder) -> None:
 
     database = databases.status(folder)
     if not database.running:
-        say(f"the database in {database.folder} does not run. To start it: {_start(folder)}")
+        say(f"the database in {database.folder} does not run. To start it: {databases.command('start', folder)}")
         raise typer.Exit(1)
     _describe(database, "runs")
     print(database.export)
@@ -78,7 +75,3 @@ def _describe(database: "Database", how: str) -> None:
     from storage.url import masked
 
     say(f"database {masked(database.url)} {how}; its log: {database.folder / 'server.log'}")
-
-
-def _start(folder: Path) -> str:
-    return local().line("database", f"start {shlex.quote(str(folder))}")

@@ -23,7 +23,7 @@ import sqlalchemy
 
 from storage.url import is_loopback, masked, plain
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.postgres_folder.programs import Programs, account_of
+from sweeps.contrib.postgres_folder.programs import Programs, owner_of
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import local
 
@@ -37,8 +37,11 @@ _OURS = "kd-sweeps.conf"
 _CONNECT_S = 10
 
 
+def command(order: str, folder: Path) -> str:
+    return local().line("database", f"{order} {shlex.quote(str(folder))}")
+
+
 def is_wildcard(host: str) -> bool:
-    """Return whether it stands for every address of this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_unspecified
     except ValueError:  # a name
@@ -46,12 +49,6 @@ def is_wildcard(host: str) -> bool:
 
 
 def check_free(host: str, port: int) -> None:
-    """Do nothing if a server can listen there now.
-
-    Raises:
-        SpecError: it is no address of this machine.
-        SweepError: the port is taken, or only root may have it.
-    """
     try:
         _try(host, port)
     except socket.gaierror:
@@ -65,11 +62,6 @@ def check_free(host: str, port: int) -> None:
 
 
 def first_free(host: str) -> int:
-    """Return the first free port from 5432 on.
-
-    Raises:
-        SpecError, SweepError: as `check_free`, of the last one that was tried.
-    """
     for port in range(_FIRST_PORT, _FIRST_PORT + _PORTS):
         try:
             check_free(host, port)
@@ -116,13 +108,7 @@ class Database:
 def start(folder: Path, *, host: str | None = None, port: int | None = None) -> Database:
     """Start the database of a folder, made where it is missing; one that runs is left as it is.
 
-    Args:
-        host: the address that it listens on; None: the one of before, at first 127.0.0.1.
-        port: None: the one of before, at first the next that is free from 5432 on.
-
-    Raises:
-        SpecError: the folder holds something else, or there is no such address.
-        SweepError: the wheel is missing, the port is taken, the server does not come up, or runs elsewhere.
+    host, port: None: those of before, at first 127.0.0.1 and the next that is free from 5432 on.
     """
     folder = folder.absolute()
     _refuse_others(folder)
@@ -135,7 +121,7 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
             if (host or before.host, port or before.port) != (before.host, before.port):
                 raise SweepError(
                     f"the database in {folder} runs on {before.host} port {before.port}; to move it, stop it first:"
-                    f" {local().line('database', f'stop {shlex.quote(str(folder))}')}"
+                    f" {command('stop', folder)}"
                 )
             return _answering(folder, before, programs, started=False)
         host = host or (before.host if before else "127.0.0.1")
@@ -154,12 +140,7 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
 
 
 def stop(folder: Path) -> bool:
-    """Stop the database of a folder; False: it did not run. Workers that use it wait for its return.
-
-    Raises:
-        SpecError: there is none.
-        SweepError: it runs on another machine, or does not stop.
-    """
+    """Stop the database of a folder; False: it did not run. Workers that use it wait for its return."""
     folder = folder.absolute()
     before = _required(folder)
     with _locked(folder):
@@ -172,12 +153,6 @@ def stop(folder: Path) -> bool:
 
 
 def status(folder: Path) -> Database:
-    """Say whether the database of a folder runs, and where.
-
-    Raises:
-        SpecError: there is none.
-        SweepError: it runs on another machine.
-    """
     folder = folder.absolute()
     before = _required(folder)
     running = _runs(folder, before, Programs.of(folder / "data"))
@@ -185,7 +160,6 @@ def status(folder: Path) -> Database:
 
 
 def _refuse_others(folder: Path) -> None:
-    """Raise SpecError unless `start` made the folder, or it is empty or not there."""
     if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
         raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
     try:
@@ -200,17 +174,14 @@ def _refuse_others(folder: Path) -> None:
 
 def _required(folder: Path) -> _Stored:
     if (stored := _stored(folder)) is None:
-        raise SpecError(
-            f"no database is in {folder}; to make one: {local().line('database', f'start {shlex.quote(str(folder))}')}"
-        )
+        raise SpecError(f"no database is in {folder}; to make one: {command('start', folder)}")
     return stored
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Let one process at a time start or stop it."""
     try:
-        account_of(folder)  # root makes no folder here
+        owner_of(folder)  # root makes no folder here
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         with filelock.FileLock(folder / ".lock", timeout=120):
@@ -237,8 +208,7 @@ def _answering(folder: Path, now: _Stored, programs: Programs, *, started: bool)
     """Return the database once it lets us in by its own URL."""
     url = _url(folder)
     try:
-        with psycopg.connect(plain(url.set(drivername="postgresql")), connect_timeout=_CONNECT_S):
-            pass
+        psycopg.connect(plain(url.set(drivername="postgresql")), connect_timeout=_CONNECT_S).close()
     except psycopg.Error as error:
         why = " ".join(str(error).split())
         raise SweepError(
@@ -255,17 +225,13 @@ def _make(folder: Path, programs: Programs) -> str:
     password = secrets.token_urlsafe(24)  # letters, digits, - and _: as it is in a URL
     alter = f"ALTER ROLE {NAME} PASSWORD '{password}'"
     programs.make([f"CREATE ROLE {NAME} LOGIN", alter, f"CREATE DATABASE {NAME} OWNER {NAME}"])
-    settings, line = (
-        folder / "data" / "postgresql.conf",
-        f"include_if_exists '{_OURS}'  # by kd-sweeps database start\n",
-    )
+    settings, line = folder / "data/postgresql.conf", f"include_if_exists '{_OURS}'  # by kd-sweeps database start\n"
     if line not in (before := settings.read_text()):
         _write(settings, before + line)
     return password
 
 
 def _configure(folder: Path, now: _Stored) -> None:
-    """Let it listen where it was told, and let in who has the password: the role, into its database."""
     settings = {
         "listen_addresses": "*" if is_wildcard(now.host) else now.host.strip("[]"),
         "port": str(now.port),
@@ -290,7 +256,7 @@ def _url(folder: Path) -> sqlalchemy.URL:
     except (OSError, ValueError, sqlalchemy.exc.ArgumentError):
         raise SweepError(
             f"cannot read {folder / 'url'}, which holds the URL of the database; for a new one, with a new password,"
-            f" remove it, then stop and start: {local().line('database', f'stop {shlex.quote(str(folder))}')}"
+            f" remove it, then stop and start: {command('stop', folder)}"
         ) from None
 
 
@@ -310,7 +276,7 @@ def _write_stored(folder: Path, stored: _Stored) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file for its owner only, who is that of its folder; whole or not at all."""
+    """Write a file for the owner of its folder only; whole or not at all."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
     # Made anew, never opened: where root writes into another user's folder, no link leads it elsewhere.
@@ -321,6 +287,5 @@ def _write(path: Path, text: str) -> None:
 
 
 def _give(file: int | Path, folder: Path) -> None:
-    """Let a file that root has made belong to the owner of the folder."""
-    if (account := account_of(folder)) is not None:
-        os.chown(file, account.user, account.group, follow_symlinks=isinstance(file, int))
+    if (owner := owner_of(folder)) is not None:
+        os.chown(file, owner.st_uid, owner.st_gid, follow_symlinks=isinstance(file, int))

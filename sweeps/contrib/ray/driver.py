@@ -24,9 +24,7 @@ from types import FrameType
 from typing import Any
 
 from sweeps.errors import SpecError, SweepError
-from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.heartbeat import PARENT_PIPE_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, end_of, log_folder, open_log
+from sweeps.workers import environment, heartbeat, logs
 
 _DEVICES = "CUDA_VISIBLE_DEVICES"
 
@@ -52,7 +50,7 @@ class WorkerStarted:
 
 @dataclass(frozen=True)
 class Exit:
-    """How the process of a worker ended, and the end of its log; None: it cannot be read."""
+    """log: its end; None: it cannot be read."""
 
     code: int
     log: str | None
@@ -62,16 +60,15 @@ class WorkerActor:
     """Keeps one worker: a process of its own on this node, which stops when this one is gone."""
 
     def start(self, order: StartWorker) -> WorkerStarted:
-        """Start the worker."""
-        self._log_file = log_folder(order.sweep) / f"{order.worker}.log"
+        self._log_file = logs.log_folder(order.sweep) / f"{order.worker}.log"
         try:
-            out = open_log(self._log_file)
+            out = logs.open_log(self._log_file)
         except SweepError as error:
             return WorkerStarted(platform.node(), str(self._log_file), str(error))
         variables = {
             **order.variables,
-            LOG_VARIABLE: str(self._log_file),
-            PARENT_PIPE_VARIABLE: "stdin",
+            logs.LOG_VARIABLE: str(self._log_file),
+            heartbeat.PARENT_PIPE_VARIABLE: "stdin",
             **_device(order),
         }
         try:
@@ -94,15 +91,13 @@ class WorkerActor:
         except subprocess.TimeoutExpired:
             return None
         self._clear()
-        return Exit(code, end_of(Path(self._log_file)))
+        return Exit(code, logs.end_of(Path(self._log_file)))
 
     def send(self, number: int) -> None:
-        """Send the worker a signal; one that has ended gets none."""
         # Ray blocks Ctrl-C in everything that it starts, and what that starts in turn never sees it.
         self._process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
     def kill(self) -> None:
-        """End the worker at once, with what it started."""
         self._process.kill()
         self._process.wait()
         self._clear()
@@ -116,9 +111,9 @@ class WorkerActor:
 
 
 def _device(order: StartWorker) -> dict[str, str]:
-    """Return the variables that give a worker the device that Ray gave us, or hide all of them."""
+    # The device that Ray gave this actor; without one all are hidden.
     given = os.environ.get(_DEVICES, "") if order.gpu else ""
-    return {_DEVICES: given, GPU_VARIABLE: given} if given else {_DEVICES: ""}
+    return {_DEVICES: given, environment.GPU_VARIABLE: given} if given else {_DEVICES: ""}
 
 
 EXAMPLE = "--address=auto --num-cpus=1 --num-gpus=0 --resources='{\"NAME\": 1}'"
@@ -126,11 +121,9 @@ EXAMPLE = "--address=auto --num-cpus=1 --num-gpus=0 --resources='{\"NAME\": 1}'"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Which Ray cluster works, and what it sets aside for each worker.
+    """Which Ray cluster works, and what it sets aside for each worker. resources: of the user's own, by name.
 
-    Args:
-        address: HOST:PORT; "auto": the one of this machine, or of RAY_ADDRESS; "local": a new one, which ends with us.
-        resources: of the user's own, by name.
+    address: HOST:PORT; "auto": the one of this machine, or of RAY_ADDRESS; "local": a new one, which ends with us.
     """
 
     address: str = "auto"
@@ -140,18 +133,12 @@ class Cluster:
 
     @property
     def wanted(self) -> dict[str, float]:
-        """What a node must have for one worker, as Ray names it."""
         return {
             name: size for name, size in {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.resources}.items() if size
         }
 
 
 def parse(options: Sequence[str]) -> Cluster:
-    """Return what was typed after --.
-
-    Raises:
-        SpecError: an option that there is not, one without its value, or a value that Ray could not use.
-    """
     given: dict[str, str] = {}
     words = list(options)
     while words:
@@ -226,8 +213,6 @@ class Ready:
 
 @dataclass(frozen=True)
 class Refused:
-    """There is no such cluster, or it takes no work from us."""
-
     why: str
 
 
@@ -241,8 +226,6 @@ class Signal:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker runs."""
-
     worker: str
     place: WorkerStarted
 
@@ -270,9 +253,7 @@ class _Kept:
 def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
     """Connect to a cluster, and do there what comes through the pipe, until its other end has gone.
 
-    Args:
-        pipe: takes a StartWorker or a Signal, gives Ready or Refused, then Started and Ended.
-        log_file: for what Ray prints.
+    pipe: takes a StartWorker or a Signal, gives Ready or Refused, then Started and Ended. log_file: of what Ray prints.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launch, which passes it on
     os.setsid()
@@ -298,7 +279,7 @@ def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """End as when the launch has gone: it is about to."""
+    # As when the launch has gone, which is about to.
     raise EOFError
 
 
@@ -333,7 +314,6 @@ class _Driver:
         pipe.send(Ready(most))
 
     def run(self) -> None:
-        """Serve until the pipe ends."""
         while True:
             if self._pipe.poll(_POLL_S):
                 self._serve(self._pipe.recv())
@@ -341,7 +321,7 @@ class _Driver:
                 self._pipe.send(news)
 
     def dismiss(self) -> None:
-        """Let the workers give their tasks back: the launch has gone, and Ray ends what is left when we go."""
+        # The launch has gone, and Ray ends what is left when we go: until then the workers give their tasks back.
         for kept in self._kept.values():
             kept.actor.send.remote(signal.SIGTERM)
         deadline = time.monotonic() + _LEAVE_S

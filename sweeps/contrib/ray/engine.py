@@ -23,13 +23,12 @@ from sweeps.errors import SweepError
 from sweeps.launch.engine import Request
 from sweeps.launch.local import WORKER_VARIABLE, log_tail
 from sweeps.terminal import say
-from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, end_of, log_folder, open_log, redact_tail
+from sweeps.workers import environment, logs
 from sweeps.workers.worker import worker_id
 
 _CONNECT_S = 120.0  # Ray takes seconds; a cluster of our own on a busy machine half a minute
 
-_NOT_PASSED = (WORKER_VARIABLE, LOG_VARIABLE, GPU_VARIABLE)  # they are about this process
+_NOT_PASSED = (WORKER_VARIABLE, logs.LOG_VARIABLE, environment.GPU_VARIABLE)  # they are about this process
 
 
 @dataclass
@@ -47,7 +46,6 @@ class RayWorker:
 
     @property
     def log_place(self) -> str:
-        """The node and the file that its output goes to."""
         if self.place is None:
             return "none, it never had a node"
         return self.place.log_file if self._is_here else f"{self.place.log_file} on {self.place.host}"
@@ -60,16 +58,13 @@ class RayWorker:
 
     @property
     def lived_s(self) -> float:
-        """Seconds since it was started; 0 while it waits for a node."""
         return time.monotonic() - self.began if self.place else 0.0
 
     def send(self, number: int) -> None:
-        """Send it a signal; one that has ended gets none."""
         if self.exit is None:
             self.engine.tell(driver.Signal(self.worker, number))
 
     def kill(self) -> None:
-        """End it at once, and its actor."""
         self.send(signal.SIGKILL)
         self.exit = self.exit or driver.Exit(-signal.SIGKILL, None)
 
@@ -77,14 +72,13 @@ class RayWorker:
         """Do nothing: its actor ends what it left behind, and what has lost its actor ends itself."""
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, and what Ray says if its actor died."""
         lines = log_tail(self._log() or self._log_in_storage(), self.code, count)
         return [*lines, f"Ray: {self.why}"] if self.why else lines
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
         """Return the end of its log; None if only the storage has it, as its heartbeat left it there."""
         log = self._log()
-        return None if log is None else redact_tail(log, url)
+        return None if log is None else logs.redact_tail(log, url)
 
     @property
     def _is_here(self) -> bool:
@@ -93,7 +87,7 @@ class RayWorker:
     def _log(self) -> str | None:
         if self.exit and self.exit.log is not None:
             return self.exit.log
-        return end_of(Path(self.place.log_file)) if self.place and self._is_here else None
+        return logs.end_of(Path(self.place.log_file)) if self.place and self._is_here else None
 
     def _log_in_storage(self) -> str | None:
         with contextlib.suppress(StorageError):
@@ -107,8 +101,6 @@ class RayWorker:
 
 @dataclass
 class RayEngine:
-    """Starts actors on a Ray cluster, through a process that talks to it."""
-
     request: Request
     cluster: driver.Cluster
     stop_s: float = 15.0
@@ -117,13 +109,8 @@ class RayEngine:
     _log_file: Path = Path()
 
     def connect(self) -> None:
-        """Reach the cluster.
-
-        Raises:
-            SweepError: there is none, or it takes no work from us.
-        """
-        self._log_file = log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
-        os.close(open_log(self._log_file))  # says in one line if it cannot be written
+        self._log_file = logs.log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
+        os.close(logs.open_log(self._log_file))  # says in one line if it cannot be written
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         process = context.Process(target=driver.drive, args=(theirs, self.cluster, str(self._log_file)), daemon=True)
@@ -144,11 +131,6 @@ class RayEngine:
                 )
 
     def start(self, slots: Sequence[int], first: int) -> list[RayWorker]:
-        """Ask for a worker for each slot; Ray starts it as soon as a node has room.
-
-        Raises:
-            SweepError: the cluster has gone.
-        """
         if self._pipe is None:
             self.connect()
         variables = {name: value for name, value in os.environ.items() if name.startswith("KD_SWEEPS_")}
@@ -172,7 +154,6 @@ class RayEngine:
                 self._pipe.send(message)
 
     def read_news(self) -> None:
-        """Note what became of the workers."""
         try:
             while self._pipe is not None and self._pipe.poll():
                 self._note(self._pipe.recv())
@@ -206,12 +187,6 @@ class RayEngine:
 
 
 def ray_engine(request: Request) -> RayEngine:
-    """Return the engine, connected to its cluster.
-
-    Raises:
-        SpecError: an option after -- that it does not take.
-        SweepError: Ray is not installed, or there is no such cluster.
-    """
     cluster = driver.parse(request.options)
     if importlib.util.find_spec("ray") is None:
         raise SweepError("--on ray: Ray is not installed here; type: pip install ray")

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,8 @@ from storage.records import queries
 from storage.studies.studies import Studies, open_studies
 from storage.url import is_loopback
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.server import auth, middleware, pages, routes
+from sweeps.contrib.server import auth, metrics, middleware, pages, problems, routes, state
 from sweeps.contrib.server.auth import VARIABLE, AuthMiddleware, Sessions, Tokens
-from sweeps.contrib.server.metrics import Metrics
-from sweeps.contrib.server.problems import add_handlers
-from sweeps.contrib.server.state import CachedClient, Served, Views
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
@@ -51,7 +48,7 @@ _STOP_S = 5
 
 
 def mount(app: FastAPI, studies: Studies) -> None:
-    """Mount optuna-dashboard at "/", after every other route: its pages ask for /static and /api/studies."""
+    # Behind every other route: its pages ask for /static and /api/studies.
     from optuna_dashboard import wsgi
 
     dashboard: Any = wsgi(studies.storage)
@@ -62,8 +59,7 @@ def mount(app: FastAPI, studies: Studies) -> None:
 
 @dataclass(frozen=True)
 class _Answering:
-    """Answers as every other route does where the database is away: optuna-dashboard says 500."""
-
+    # Where the database is away optuna-dashboard says 500; every other route says so in a problem.
     app: ASGIApp
     engine: sqlalchemy.Engine
 
@@ -121,18 +117,11 @@ def make_app(
 ) -> FastAPI:
     """Return the service of a database.
 
-    Args:
-        sweeps: the names that it serves; None: all of them.
-        tokens: None: it answers to programs on this machine only, and lets them do everything.
-        allow_code: whether a spec that is sent may name Python code.
-        with_dashboard: False leaves optuna-dashboard out.
-        bounds: of what a request may cost.
-
-    Raises:
-        storage.errors.StorageError: the dashboard cannot open the database.
+    sweeps: the names that it serves; None: all of them. tokens: None: it answers to programs on this machine only, and
+    lets them do everything. allow_code: whether a spec that is sent may name Python code.
     """
     studies = open_studies(url) if with_dashboard else None
-    served = Served(CachedClient(url), None if sweeps is None else frozenset(sweeps), allow_code)
+    served = state.Served(state.CachedClient(url), None if sweeps is None else frozenset(sweeps), allow_code)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
@@ -151,11 +140,11 @@ def make_app(
         redoc_url=None,
         lifespan=life,
     )
-    app.state.served, app.state.metrics = served, Metrics(served)
+    app.state.served, app.state.metrics = served, metrics.Metrics(served)
     app.state.tokens, app.state.sessions, app.state.followers = tokens, Sessions(), 0
-    app.state.views = Views(served, studies.ids if studies is not None else dict)
+    app.state.views = state.Views(served, studies.ids if studies is not None else dict)
     describe(app)
-    add_handlers(app)
+    problems.add_handlers(app)
     for router in _ROUTERS:
         app.include_router(router)
     for path in _OURS:
@@ -170,7 +159,7 @@ def make_app(
 
 
 async def _nothing(request: Request) -> Response:
-    """Keep what is not there from optuna-dashboard, which would answer with a page."""
+    # Else optuna-dashboard would answer with a page.
     ours = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
     allowed = [sorted(route.methods or ()) for route in ours if route.matches(request.scope)[0] is Match.PARTIAL]
     headers = {"Allow": ", ".join(dict.fromkeys(method for methods in allowed for method in methods))}
@@ -190,17 +179,8 @@ def serve(
 ) -> None:
     """Serve the sweeps of a database until SIGINT or SIGTERM.
 
-    Args:
-        names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made.
-        port: 0 takes any that is free.
-        tokens: None: only for an address of this machine.
-        path: of the page that the first message names.
-        listening: is told where, once it does.
-
-    Raises:
-        SpecError: the address is one that others reach, and there are no tokens.
-        storage.errors.StorageError: no database, or no such sweep in it.
-        SweepError: it cannot listen there.
+    names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made. port: 0 takes
+    any that is free. path: of the page that the first message names. listening: is told where, once it does.
     """
     check_address(host, tokens)
     _check_sweeps(url, names)
@@ -229,7 +209,6 @@ def serve(
 
 
 def check_address(host: str, tokens: Tokens | None) -> None:
-    """Raise SpecError for what is no address, and for one that others reach without a token."""
     check_host(host)
     if tokens is None and not is_loopback(host):
         raise SpecError(
@@ -253,12 +232,8 @@ def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
 
 
 def _make_storage(url: sqlalchemy.URL) -> None:
-    with create_lock(url):
-        studies = open_studies(url, create=True)
-        try:
-            create_tables(studies.engine)
-        finally:
-            studies.close()
+    with create_lock(url), closing(open_studies(url, create=True)) as studies:
+        create_tables(studies.engine)
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -274,7 +249,6 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _log_to_stderr() -> None:
-    """Let our lines and the server's warnings go to stderr."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     for name, level in (("kd-sweeps", logging.INFO), ("uvicorn.error", logging.WARNING)):

@@ -25,11 +25,7 @@ _PAGE = 10_000  # rows at once, the most that the service gives
 
 
 def checked(text: str) -> str:
-    """Return the address without a slash at its end.
-
-    Raises:
-        SpecError: it is no such address, or holds a password: a token has a variable of its own.
-    """
+    """Return the address without a slash at its end. It holds no password: a token has a variable of its own."""
     text = text.strip()
     try:
         parts = urlsplit(text)
@@ -51,89 +47,9 @@ def checked(text: str) -> str:
 
 
 class _Stays(urllib.request.HTTPRedirectHandler):
-    """Follow no redirection: the token is for this address only."""
-
+    # The token is for this address only.
     def redirect_request(self, *_: Any) -> None:
         return None
-
-
-class Connection:
-    """A service at an address.
-
-    Args:
-        address: as typed. token: "" sends none.
-    """
-
-    def __init__(self, address: str, token: str) -> None:
-        """Check the address; nothing is sent yet."""
-        self.address = checked(address)
-        # What it words for us names our program and the address as we reach it.
-        self._headers = {"User-Agent": "kd-sweeps", "KD-Sweeps-Program": local().program}
-        self._headers["KD-Sweeps-Url"] = local().service or "-"
-        if token:
-            if not token.isascii() or not token.isprintable():
-                raise SpecError("KD_SWEEPS_TOKEN holds what no token has: a line break or a character beyond ASCII")
-            self._headers["Authorization"] = f"Bearer {token}"
-        handlers: list[Any] = [_Stays()]
-        if is_loopback(urlsplit(self.address).hostname or ""):  # no proxy stands between
-            handlers.append(urllib.request.ProxyHandler({}))
-        self._opener = urllib.request.build_opener(*handlers)
-
-    def get(self, *path: str, accept: str = "application/json", **query: Any) -> bytes:
-        """Return the body of an answer to GET.
-
-        Raises:
-            SweepError: the service is not there, or refuses; of the kind that the same command had on a database.
-        """
-        with self._sent("GET", path, query=query, accept=accept) as answer:
-            return _read(answer, self.address)
-
-    def post(self, *path: str, body: Mapping[str, Any] | None = None) -> bytes:
-        """Return the body of an answer to POST; errors as `get`."""
-        with self._sent("POST", path, body=json.dumps(body or {}).encode()) as answer:
-            return _read(answer, self.address)
-
-    def lines(self, *path: str, **query: Any) -> Iterator[str]:
-        """Yield the lines of a stream of events as they come; errors as `get`."""
-        with self._sent("GET", path, query=query, accept="text/event-stream") as answer:
-            try:
-                for line in answer:
-                    yield line.decode("utf-8", "replace").rstrip("\r\n")
-            except (OSError, http.client.HTTPException) as error:
-                raise _unreachable(self.address, error) from None
-
-    def _sent(
-        self,
-        method: str,
-        path: tuple[str, ...],
-        *,
-        query: Mapping[str, Any] | None = None,
-        body: bytes | None = None,
-        accept: str = "application/json",
-    ) -> IO[bytes]:
-        address = "/".join([f"{self.address}/api/v1", *(quote(part, safe="") for part in path)])
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        if given:
-            address += f"?{urlencode(given)}"
-        headers = self._headers | {"Accept": accept}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        request = urllib.request.Request(address, data=body, headers=headers, method=method)
-        try:
-            answer: IO[bytes] = self._opener.open(request, timeout=TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _refused(self.address, error) from None
-        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that no host can have
-            raise _unreachable(self.address, error) from None
-        return answer
-
-
-def _read(answer: IO[bytes], address: str) -> bytes:
-    try:
-        return answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise _unreachable(address, error) from None
 
 
 def _refused(address: str, error: urllib.error.HTTPError) -> SweepError:
@@ -164,14 +80,12 @@ def _unreachable(address: str, error: Exception) -> SweepError:
 
 @dataclass(frozen=True)
 class Event:
-    """An event. kind: "message" where none was sent."""
-
     kind: str
     data: str
 
 
 def events(lines: Iterable[str]) -> Iterator[Event]:
-    """Yield the events that stand in the lines of a stream; comments, which keep it alive, are passed over."""
+    """Yield the events of a stream; comments, which keep it alive, are passed over."""
     kind, data = "", list[str]()
     for line in lines:
         if not line:
@@ -188,45 +102,47 @@ def events(lines: Iterable[str]) -> Iterator[Event]:
 
 
 class HttpClient:
-    """A `Client` of a service, over HTTP.
-
-    Args:
-        address: as typed; SpecError if it is none. token: "" sends none.
-    """
+    """A `Client` of a service, over HTTP."""
 
     def __init__(self, address: str, token: str = "") -> None:
-        """See the class; nothing is sent yet."""
-        self._connection = Connection(address, token)
+        self.address = checked(address)
+        # What it words for us names our program and the address as we reach it.
+        self._headers = {"User-Agent": "kd-sweeps", "KD-Sweeps-Program": local().program}
+        self._headers["KD-Sweeps-Url"] = local().service or "-"
+        if token:
+            if not token.isascii() or not token.isprintable():
+                raise SpecError("KD_SWEEPS_TOKEN holds what no token has: a line break or a character beyond ASCII")
+            self._headers["Authorization"] = f"Bearer {token}"
+        handlers: list[Any] = [_Stays()]
+        if is_loopback(urlsplit(self.address).hostname or ""):  # no proxy stands between
+            handlers.append(urllib.request.ProxyHandler({}))
+        self._opener = urllib.request.build_opener(*handlers)
 
     @property
     def label(self) -> str:
-        """What it is and where."""
-        return f"service {self._connection.address}"
+        return f"service {self.address}"
 
     def ask(self, operation: Operation[A, R], args: A) -> R:
-        """Return the answer of an operation."""
         values = args.model_dump()
         name = values.pop("name", None)
         parts = [check_name(name) if part == "{name}" else part for part in operation.path.split("/")]
         if operation.changes:
-            answer: R = self._decoded(operation.kind, self._connection.post(*parts, body=values))
+            body = self._read(self._sent(parts, accept="application/json", body=json.dumps(values).encode()))
+            answer: R = self._decoded(operation.kind, body)
         elif operation.rows:
             answer = self._rows(operation.kind, *parts, **values)
         else:
-            answer = self._decoded(operation.kind, self._connection.get(*parts, **values))
+            answer = self._decoded(operation.kind, self._get(*parts, **values))
         return answer
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
-        """Return what was logged of a task."""
-        text = self._connection.get(
-            "sweeps", check_name(name), "tasks", key, "log", accept="text/plain", attempt=attempt, lines=lines
-        )
+        path = "sweeps", check_name(name), "tasks", key, "log"
+        text = self._get(*path, accept="text/plain", attempt=attempt, lines=lines)
         return text.decode("utf-8", "replace").split("\n")
 
     def follow(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> Iterator[str]:
-        """Yield the log of one attempt until it has ended."""
         path = "sweeps", check_name(name), "tasks", key, "log"
-        stream = self._connection.lines(*path, follow="true", attempt=attempt, lines=lines)
+        stream = self._lines(*path, follow="true", attempt=attempt, lines=lines)
         for event in events(stream):
             if event.kind == "end":
                 return
@@ -235,11 +151,49 @@ class HttpClient:
             yield event.data
         raise SweepError("the service ended the log before the attempt has ended; type the command again")
 
+    def _get(self, *path: str, accept: str = "application/json", **query: Any) -> bytes:
+        """Return the body of an answer to GET; raise the SweepError that the same command had on a database."""
+        return self._read(self._sent(path, query=query, accept=accept))
+
+    def _lines(self, *path: str, **query: Any) -> Iterator[str]:
+        """Yield the lines of a stream of events as they come; errors as `_get`."""
+        with self._sent(path, query=query, accept="text/event-stream") as answer:
+            try:
+                for line in answer:
+                    yield line.decode("utf-8", "replace").rstrip("\r\n")
+            except (OSError, http.client.HTTPException) as error:
+                raise _unreachable(self.address, error) from None
+
+    def _sent(
+        self, path: Iterable[str], *, accept: str, query: Mapping[str, Any] = {}, body: bytes | None = None
+    ) -> IO[bytes]:
+        address = "/".join([f"{self.address}/api/v1", *(quote(part, safe="") for part in path)])
+        if given := {name: value for name, value in query.items() if value is not None}:
+            address += f"?{urlencode(given)}"
+        headers = self._headers | {"Accept": accept}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        request = urllib.request.Request(address, data=body, headers=headers)
+        try:
+            answer: IO[bytes] = self._opener.open(request, timeout=TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refused(self.address, error) from None
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that no host can have
+            raise _unreachable(self.address, error) from None
+        return answer
+
+    def _read(self, answer: IO[bytes]) -> bytes:
+        try:
+            with answer:
+                return answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise _unreachable(self.address, error) from None
+
     def _rows(self, kind: Any, *path: str, **query: Any) -> Any:
-        """Return the rows of every page."""
         rows: list[Any] = []
         while True:
-            body = self._connection.get(*path, limit=_PAGE, offset=len(rows) or None, **query)
+            body = self._get(*path, limit=_PAGE, offset=len(rows) or None, **query)
             try:
                 page = json.loads(body)
                 text, more = json.dumps(page["items"]).encode(), page["next_offset"] is not None
@@ -252,14 +206,13 @@ class HttpClient:
 
     def _decoded(self, kind: Any, text: bytes) -> Any:
         try:
-            value = decode(kind, text)
+            return decode(kind, text)
         except SweepError as error:
             raise self._another_version(str(error)) from None
-        return value
 
     def _another_version(self, why: str) -> SweepError:
         return SweepError(
-            f"what {self._connection.address} answers cannot be read here ({why}): is it a kd-sweeps serve of this"
+            f"what {self.address} answers cannot be read here ({why}): is it a kd-sweeps serve of this"
             " version? kd-sweeps doctor says which one this is, and its /healthz which one that is"
         )
 

@@ -48,11 +48,7 @@ def serve(
     server.serve(url, None if every else names, host=host, port=number, tokens=known, allow_code=allow_code)
 
 
-def dashboard(
-    name: SweepName,
-    port: Port = "8080",
-    storage: Storage = None,
-) -> None:
+def dashboard(name: SweepName, port: Port = "8080", storage: Storage = None) -> None:
     """Show a sweep while it runs, in a browser on this machine, until Ctrl-C. For a team: kd-sweeps serve.
 
     optuna-dashboard on the same storage is a click away.

@@ -22,16 +22,13 @@ CACHE_TTL_S = 3.0
 
 
 class Metrics:
-    """The text of /metrics; it is kept for a moment, so that many scrapers cost what one does."""
-
+    # The text is kept for a moment, so that many scrapers cost what one does.
     def __init__(self, served: Served) -> None:
-        """Read nothing yet."""
         self._served = served
         self._asking = threading.Lock()
         self._text, self._until = b"", 0.0
 
     def text(self) -> bytes:
-        """Return what Prometheus reads; storage.errors.StorageError where the database does not answer."""
         with self._asking:
             if time.monotonic() >= self._until:
                 self._text = self._read()
@@ -57,11 +54,7 @@ class _Collected(Collector):
 
 
 def families(totals: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
-    """Yield the metrics of some sweeps.
-
-    Args:
-        totals: of all sweeps. leases: seconds after which a worker of a sweep has vanished, by the sweeps to show.
-    """
+    """Yield the metrics of some sweeps. leases: seconds after which a worker has vanished, by the sweeps to show."""
     yield from _tasks(totals, leases)
     yield _workers(totals, leases)
     yield _seconds([tally for tally in totals.seconds if tally.sweep in leases])

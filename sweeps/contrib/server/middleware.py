@@ -39,7 +39,6 @@ def header(scope: Scope, name: bytes) -> str:
 
 
 def cookie(scope: Scope, name: str) -> str:
-    """Return a cookie; "" if there is none."""
     try:
         morsel = SimpleCookie(header(scope, b"cookie")).get(name)
     except CookieError:
@@ -48,17 +47,14 @@ def cookie(scope: Scope, name: str) -> str:
 
 
 def is_safe(scope: Scope) -> bool:
-    """Return whether the method changes nothing."""
     return scope["method"] in SAFE
 
 
 def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
     """Return whether a request comes from a page of this service, or from no page at all.
 
-    Browsers say where a page comes from in Sec-Fetch-Site and Origin, and no page can change these.
-
-    Args:
-        must_say: refuse who says neither, as no browser of these years does.
+    Browsers say where a page comes from in Sec-Fetch-Site and Origin, and no page can change these. must_say: refuse
+    who says neither, as no browser of these years does.
     """
     site = header(scope, b"sec-fetch-site")
     if site:
@@ -79,7 +75,6 @@ class AccessLogMiddleware:
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -140,7 +135,6 @@ class LimitsMiddleware:
     bounds: RequestLimits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -227,7 +221,6 @@ class ETagMiddleware:
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
         if scope["type"] != "http" or not is_safe(scope) or not scope["path"].startswith(PREFIX):
             await self.app(scope, receive, send)
             return

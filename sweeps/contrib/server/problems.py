@@ -59,7 +59,6 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 
 
 def problem(status: int, detail: str, *, exit_code: int = 1, headers: dict[str, str] | None = None) -> Response:
-    """Return a problem document as a response."""
     text = escape_control_chars(" ".join(detail.split()))
     document = Problem(title=HTTPStatus(status).phrase, status=status, detail=text, exit_code=exit_code)
     # What half a character became cannot be encoded: JSON has an escape for it.
@@ -68,7 +67,6 @@ def problem(status: int, detail: str, *, exit_code: int = 1, headers: dict[str, 
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Let an app answer every error with a problem document."""
     for kind in (SweepError, StorageError, KdError):
         app.add_exception_handler(kind, _expected)
     app.add_exception_handler(HTTPException, _http)
@@ -119,14 +117,7 @@ def _bug(request: Request, error: Exception) -> Response:
 
 
 def check_allowed(spec: Spec, *, allow_code: bool) -> None:
-    """Let a spec pass that names datasets and models by the names we gave them.
-
-    Args:
-        allow_code: whether package.module:build may stand for a model or a sampler.
-
-    Raises:
-        NotAllowed: it names a file, or code where that is not allowed.
-    """
+    """Let a spec pass that names datasets and models by the names we gave them. allow_code: those of code, too."""
     if spec.code:
         raise _refused("code", next(iter(spec.code)), "no request names a file on the server; one that does")
     for key, name, why in spec.kind.files(spec):

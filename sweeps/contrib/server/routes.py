@@ -8,27 +8,29 @@ from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from inspect import Parameter, Signature
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from kd.errors import KdError
 from storage.errors import StorageError
 from storage.records import queries
-from sweeps.contrib.server import models
 from sweeps.contrib.server.metrics import Metrics
 from sweeps.contrib.server.problems import LOG, RESPONSES, check_allowed, problem
 from sweeps.contrib.server.state import PING_S, Name, Served, Serving
 from sweeps.errors import SpecError, SweepError
+from sweeps.extensions import KD, trainer_kind
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete
-from sweeps.operations.operation import Operation
+from sweeps.operations.operation import Operation, encode
 from sweeps.operations.table import FINDINGS, OPERATIONS, SWEEPS, SweepArgs
 from sweeps.query.listing import SweepRow
-from sweeps.spec.model import Spec, parse
-from sweeps.spec.stored import check_name
+from sweeps.spec import stored
+from sweeps.spec.model import Name as Pattern
+from sweeps.spec.model import parse
 from sweeps.spec.tables import MOST
 from sweeps.usecases.logs import POLL_S, Followed
 
@@ -46,6 +48,67 @@ _EVENTS: dict[int | str, dict[str, Any]] = {
     }
 }
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
+Row = TypeVar("Row")
+MOST_ROWS = 10_000
+_NAME = f"^{Pattern.pattern}$"
+_NAMES = list(trainer_kind(KD).presets)
+_PRESETS: list[Any] = [*_NAMES, None]
+
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most.")]
+Offset = Annotated[int, Query(ge=0, le=MOST * 1000, description="Rows to pass over.")]
+
+
+class Page(BaseModel, Generic[Row]):
+    """Rows from an offset on. total: of all pages. next_offset: where the next page begins; null on the last one."""
+
+    items: list[Row]
+    total: int
+    next_offset: int | None
+
+
+class CreateRequest(BaseModel):
+    """A sweep to be made, as `kd-sweeps create` makes it: of a preset or of a spec, with changes."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    # Described and not checked here: our own lines say what to type instead.
+    name: str = Field(max_length=200, examples=["mnist-kd"], json_schema_extra={"pattern": _NAME})
+    preset: str | None = Field(default=None, max_length=100, examples=_NAMES, json_schema_extra={"enum": _PRESETS})
+    spec: dict[str, Any] | None = Field(default=None, description="A whole spec, as `kd-sweeps report -f json` has it.")
+    changes: dict[str, Any] = Field(
+        default_factory=dict, description="Dotted keys of the spec.", examples=[{"search.trials": 50}]
+    )
+
+
+class CreatedSweep(BaseModel):
+    """A sweep that is there now. new: whether this request made it. tasks: how many it has."""
+
+    name: str
+    new: bool
+    fingerprint: str
+    tasks: int
+
+
+class Health(BaseModel):
+    """That the service is there. version: of kd-sweeps."""
+
+    status: str
+    version: str
+
+
+def answer(kind: Any, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Return a value of a type as a JSON response: FastAPI's own would write NaN as null."""
+    return Response(encode(kind, value), status, headers, "application/json")
+
+
+def page_of(kind: Any) -> Any:
+    return Page[kind]
+
+
+def page(kind: Any, rows: list[Any], *, total: int, offset: int) -> Response:
+    after = offset + len(rows)
+    body = Page[kind](items=rows, total=total, next_offset=after if rows and after < total else None)
+    return answer(Page[kind], body)
 
 
 def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
@@ -54,10 +117,10 @@ def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
 
     def endpoint(served: Served, name: str, limit: int = 100, offset: int = 0, **given: Any) -> Response:
         values = given.pop("body").model_dump() if operation.body else given
-        answer = served.database.ask(operation, operation.args(name=name, **values))
+        value = served.database.ask(operation, operation.args(name=name, **values))
         if operation.rows:
-            return models.page(kind, answer[offset : offset + limit], total=len(answer), offset=offset)
-        return models.answer(kind, answer)
+            return page(kind, value[offset : offset + limit], total=len(value), offset=offset)
+        return answer(kind, value)
 
     def parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
         return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
@@ -72,22 +135,22 @@ def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
                 annotation = Annotated[field.annotation, *field.metadata, query]  # type: ignore[name-defined]
                 parameters.append(parameter(name, annotation, field.default))
     if operation.rows:
-        parameters += [parameter("limit", models.Limit, 100), parameter("offset", models.Offset, 0)]
+        parameters += [parameter("limit", Limit, 100), parameter("offset", Offset, 0)]
     endpoint.__name__, endpoint.__doc__ = operation.name, operation.summary
     endpoint.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     to.add_api_route(
         f"/{operation.path}",
         endpoint,
         methods=["POST" if operation.changes else "GET"],
-        response_model=models.page_of(kind) if operation.rows else kind,
+        response_model=page_of(kind) if operation.rows else kind,
     )
 
 
-@router.get("/sweeps", response_model=models.Page[SweepRow])
-def list_sweeps(served: Serving, limit: models.Limit = 100, offset: models.Offset = 0) -> Response:
+@router.get("/sweeps", response_model=Page[SweepRow])
+def list_sweeps(served: Serving, limit: Limit = 100, offset: Offset = 0) -> Response:
     """List the sweeps, oldest first."""
     rows, total = served.rows(limit=limit, offset=offset)
-    return models.page(SweepRow, rows, total=total, offset=offset)
+    return page(SweepRow, rows, total=total, offset=offset)
 
 
 for question in OPERATIONS:
@@ -98,7 +161,7 @@ for question in OPERATIONS:
 @router.get("/sweeps/{name}/findings", response_model=Findings)
 def findings(served: Serving, name: Name) -> Response:
     """Return everything that a report is made of, for `kd-sweeps report --url` of the same version."""
-    return models.answer(Findings, _without_half_looks(served.database.ask(FINDINGS, SweepArgs(name=name))))
+    return answer(Findings, _without_half_looks(served.database.ask(FINDINGS, SweepArgs(name=name))))
 
 
 @router.get(
@@ -123,7 +186,7 @@ def report(
             return Response(_utf8(files(results)[PAGE]), media_type="text/html; charset=utf-8", headers=_LOCKED)
     if wanted == "markdown":
         return Response(_utf8(f"{markdown(results)}\n"), media_type="text/markdown; charset=utf-8")
-    return models.answer(dict[str, Any], json_data(results))
+    return answer(dict[str, Any], json_data(results))
 
 
 def _accepted(accept: str) -> Form:
@@ -202,31 +265,25 @@ steering_router = APIRouter(prefix="/api/v1", tags=["steering"], responses=RESPO
 
 @steering_router.post(
     "/sweeps",
-    response_model=models.CreatedSweep,
+    response_model=CreatedSweep,
     status_code=201,
-    responses={200: {"model": models.CreatedSweep, "description": "It was there already, with this spec."}},
+    responses={200: {"model": CreatedSweep, "description": "It was there already, with this spec."}},
 )
-def create(served: Serving, body: models.CreateRequest) -> Response:
+def create(served: Serving, body: CreateRequest) -> Response:
     """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
-    from sweeps.usecases.create import SpecRequest, create_sweep
+    from sweeps.usecases.create import SpecRequest, create_sweep, preset
 
-    name = served.check(check_name(body.name))
-    spec = _base(body)
-    spec = SpecRequest(spec, body.changes).spec()
+    name = served.check(stored.check_name(body.name))
+    if (body.preset is None) == (body.spec is None):
+        raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
+    base = preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
+    spec = SpecRequest(base, body.changes).spec()
     check_allowed(spec, allow_code=served.allow_code)
     made = create_sweep(served.database.url, name, spec)
     fingerprint, tasks = made.spec.fingerprint, len(made.plan.tasks)
-    created = models.CreatedSweep(name=name, new=made.new, fingerprint=fingerprint, tasks=tasks)
+    created = CreatedSweep(name=name, new=made.new, fingerprint=fingerprint, tasks=tasks)
     headers = {"Location": f"/api/v1/sweeps/{name}"}
-    return models.answer(models.CreatedSweep, created, 201 if made.new else 200, headers)
-
-
-def _base(body: models.CreateRequest) -> Spec:
-    if (body.preset is None) == (body.spec is None):
-        raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
-    from sweeps.usecases.create import preset
-
-    return preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
+    return answer(CreatedSweep, created, 201 if made.new else 200, headers)
 
 
 for order in OPERATIONS:
@@ -237,18 +294,18 @@ for order in OPERATIONS:
 probes_router = APIRouter(tags=["probes"], responses=RESPONSES)
 
 
-@probes_router.get("/healthz", response_model=models.Health)
+@probes_router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
     """Say that the process answers; it asks no database."""
-    return models.answer(models.Health, models.Health(status="ok", version=_version()))
+    return answer(Health, Health(status="ok", version=_version()))
 
 
-@probes_router.get("/readyz", response_model=models.Health)
+@probes_router.get("/readyz", response_model=Health)
 def readyz(served: Serving) -> Response:
     """Say whether the database answers, too; 503 if it does not."""
     with served.database.engine() as engine:
         queries.is_sweep(engine, "")
-    return models.answer(models.Health, models.Health(status="ready", version=_version()))
+    return answer(Health, Health(status="ready", version=_version()))
 
 
 @probes_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

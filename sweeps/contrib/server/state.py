@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import quote
@@ -33,10 +33,8 @@ CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
 
 
 class CachedClient(LocalClient):
-    """A database whose engine is opened once: a request does not pay for a connection and a look at the schema."""
-
+    # A request does not pay for a connection and a look at the schema: the engine is opened once.
     def __init__(self, url: sqlalchemy.URL) -> None:
-        """Take a URL; nothing is opened yet."""
         super().__init__(url)
         self._engine: sqlalchemy.Engine | None = None
         self._opening = threading.Lock()
@@ -51,12 +49,10 @@ class CachedClient(LocalClient):
 
     @contextmanager
     def open(self, name: str) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
-        """Find a sweep, for reading."""
         with self.engine() as engine:
             yield engine, queries.find_sweep(engine, check_name(name))
 
     def close(self) -> None:
-        """Give every connection back; the next question opens new ones."""
         with self._opening:
             if self._engine is not None:
                 self._engine.dispose()
@@ -72,17 +68,14 @@ class Served:
     allow_code: bool
 
     def shows(self, name: str) -> bool:
-        """Return whether a sweep of the database is shown."""
         return self.names is None or name in self.names
 
     def check(self, name: str) -> str:
-        """Return the name; raise NotThere where this service does not serve it, SpecError where none can have it."""
         if self.names is not None and check_name(name) not in self.names:
             raise NotThere(f"this service does not serve {name!r}; those it does: {local().line('list')}")
         return name
 
     def rows(self, *, limit: int, offset: int) -> tuple[list[SweepRow], int]:
-        """Return a page of the sweeps, oldest first, and how many there are."""
         with self.database.engine() as engine:
             served = [sweep for sweep in queries.list_sweeps(engine) if self.shows(sweep.name)]
             return [sweep_row(engine, sweep) for sweep in served[offset : offset + limit]], len(served)
@@ -135,17 +128,14 @@ class View:
 
     @property
     def name(self) -> str:
-        """Of the sweep."""
         return self.status.sweep
 
     @property
     def finished(self) -> bool:
-        """Whether every task has ended."""
         return self.status.seconds_left == 0
 
     @property
     def at_work(self) -> int:
-        """How many workers have a task and a good lease."""
         return len({worker.worker for worker in self.status.workers if worker.alive})
 
     @property
@@ -170,11 +160,7 @@ class View:
 
 @dataclass
 class Views:
-    """Looks at sweeps, at most once in FRESH_S for all who ask; one that has ended is looked at again when it changes.
-
-    Args:
-        study_ids: tells the numbers of all studies by name.
-    """
+    """Looks at sweeps, at most one in CACHE_TTL_S for all who ask; one that has ended is kept until it changes."""
 
     served: Served
     study_ids: Callable[[], Mapping[str, int]]
@@ -184,12 +170,6 @@ class Views:
     _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, name: str) -> View:
-        """Return one sweep.
-
-        Raises:
-            storage.errors.StorageError: there is no such sweep, or the database cannot be read.
-            SweepError: this service does not serve it.
-        """
         with self._looking:
             kept = self._kept.get(name)
             if kept is None or time.monotonic() - kept[0] > CACHE_TTL_S:
@@ -232,15 +212,13 @@ class Views:
 
 
 def _best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best | None:
-    try:
+    with suppress(NoResultsYet):
         return best(engine, sweep)
-    except NoResultsYet:
-        return None
+    return None
 
 
 def _answer(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Answer | None:
-    try:
+    with suppress(NoResultsYet):
         findings = load(engine, sweep)
-    except NoResultsYet:
-        return None
-    return Answer(badge(findings), headline(findings))
+        return Answer(badge(findings), headline(findings))
+    return None

@@ -3,10 +3,10 @@
 Accuracies are in percent. A part is empty where its data is not there yet, and is then not drawn.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import accuracies, is_incomplete
@@ -15,13 +15,16 @@ from sweeps.findings.surfaces import PLANE, Surface, ranges
 from sweeps.plan.points import planned_arm
 from sweeps.report.words import arm as arm_name
 from sweeps.report.words import display_name
+from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate, differences, estimate, percent
-from sweeps.trainers.protocol import Point, TrainerKind
+from sweeps.trainers.protocol import Point
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
 # Source: https://jfly.uni-koeln.de/color/
 BLACK, GREY = "#000000", "#767676"
 ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#cc79a7"
+
+ARM_COLOURS = {"best": VERMILLION, "native": BLUE}  # any other arm is grey
 
 # From low to high: light enough for marks in any colour, and darker is more in black and white, too.
 SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
@@ -81,49 +84,34 @@ class Axis:
     log: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """Everything that is drawn.
+@dataclass(frozen=True)
+class Plane:
+    """The searches over two parameters. defaults: label and point of what nobody tuned."""
 
-    kind: the trainer, which may have figures of its own. axes: the first two parameters that were searched; empty where
-    there is one alone. defaults: label and point of what nobody tuned. gains: the targets first. own: as of findings.
-    """
-
-    kind: TrainerKind
     axes: tuple[Axis, ...]
     defaults: tuple[tuple[str, Point], ...]
-    gains: tuple[GainMark, ...]
-    regrets: tuple[RegretMark, ...]
-    methods: tuple[MethodMark, ...]
     surfaces: tuple[Surface, ...]
-    own: Mapping[str, Any]
-
-    @property
-    def parameters(self) -> str:
-        """What is drawn over, in words: "T and α"."""
-        symbols = self.kind.features.symbols
-        return " and ".join(symbols.get(axis.name, axis.name) for axis in self.axes) or "values"
 
 
-def pictures(findings: Findings) -> Pictures:
-    """Return the pictures of a sweep, as far as it has come."""
-    spec, kind = findings.spec, findings.spec.kind
+def plane(findings: Findings) -> Plane | None:
+    """Return the first two parameters; None before a trial has ended, and where one alone is searched."""
+    spec = findings.spec
     axes = [Axis(name, bounds.low, bounds.high, bounds.log) for name, bounds in ranges(spec).items()][:PLANE]
-    planned = [spec.arm(key) for key in kind.features.defaults]
-    return Pictures(
-        kind=kind,
-        axes=tuple(axes) if len(axes) == PLANE else (),
-        defaults=tuple((arm.label.removesuffix(", untuned"), planned_arm(spec, "source", arm.key)) for arm in planned),
-        gains=tuple(_gains(findings)),
-        regrets=tuple(_regrets(findings)),
-        methods=tuple(_methods(findings)),
-        surfaces=tuple(surface for surface in findings.surfaces if surface.trials),
-        own=findings.own,
-    )
+    surfaces = tuple(surface for surface in findings.surfaces if surface.trials)
+    if len(axes) < PLANE or not surfaces:
+        return None
+    planned = [spec.arm(key) for key in spec.kind.features.defaults]
+    defaults = [(arm.label.removesuffix(", untuned"), planned_arm(spec, "source", arm.key)) for arm in planned]
+    return Plane(tuple(axes), tuple(defaults), surfaces)
+
+
+def parameters(spec: Spec) -> str:
+    """Return what the plane is over, in words: "T and α"."""
+    names, symbols = [*ranges(spec)][:PLANE], spec.kind.features.symbols
+    return " and ".join(symbols.get(name, name) for name in names) if len(names) == PLANE else "values"
 
 
 def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
-    """Return the marks by their dataset, in their order."""
     groups: dict[str, list[Mark]] = {}
     for mark in marks:
         groups.setdefault(mark.dataset, []).append(mark)
@@ -131,11 +119,11 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 
 
 def title(search: Surface) -> str:
-    """Return what the searches on a dataset are called in a figure."""
     return f"{'Searches' if search.others else 'Search'} on {display_name(search.dataset)}"
 
 
-def _gains(findings: Findings) -> list[GainMark]:
+def gains(findings: Findings) -> list[GainMark]:
+    """Return the gain of each arm over no distillation, the targets first."""
     spec, features, marks = findings.spec, findings.spec.kind.features, []
     untreated, words = features.untreated, (features.without, features.untreated_network)
     details = {(row.dataset, row.method): row.point for row in findings.rows}
@@ -158,7 +146,7 @@ def _gains(findings: Findings) -> list[GainMark]:
     return marks
 
 
-def _regrets(findings: Findings) -> list[RegretMark]:
+def regrets(findings: Findings) -> list[RegretMark]:
     return [
         RegretMark(target.dataset, target.regret.estimate, target.verdict.margin, target.by_search)
         for target in findings.verdicts
@@ -166,11 +154,8 @@ def _regrets(findings: Findings) -> list[RegretMark]:
     ]
 
 
-def _methods(findings: Findings) -> list[MethodMark]:
-    """Return the student, distilled and not, its teacher and the baselines, the least accurate first.
-
-    Of each target; of the source where there is none.
-    """
+def methods(findings: Findings) -> list[MethodMark]:
+    """Return the student, distilled and not, its teacher and the baselines of each target, the least accurate first."""
     marks = []
     for role in findings.spec.targets or findings.spec.roles:
         dataset = findings.spec.role(role).dataset

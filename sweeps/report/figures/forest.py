@@ -1,13 +1,12 @@
 """The forest plot of a comparison of sweeps."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
 from sweeps.findings.compare import Absent, Compared
 from sweeps.report.figures.data import BLACK, VERMILLION
-from sweeps.report.figures.style import SMALL, as_svg, column, name_row, set_rows, style, value_row
+from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
 
@@ -20,8 +19,6 @@ _MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
 
 @dataclass(frozen=True)
 class Mark:
-    """A row: its name, what stands below the name, and the difference in accuracy points."""
-
     label: str
     detail: str
     value: Estimate
@@ -29,8 +26,6 @@ class Mark:
 
 @dataclass(frozen=True)
 class Panel:
-    """Rows that answer one question."""
-
     title: str
     marks: tuple[Mark, ...]
 
@@ -68,7 +63,6 @@ def panels(comparison: Compared) -> list[Panel]:
 
 
 def draw(comparison: Compared) -> str | None:
-    """Return the figure as SVG; None where no difference is known."""
     drawn = panels(comparison)
     if not drawn:
         return None
@@ -80,7 +74,6 @@ def draw(comparison: Compared) -> str | None:
 
 
 def caption(comparison: Compared) -> str:
-    """Return what the figure shows."""
     lines = any(limits(mark.value) for panel in panels(comparison) for mark in panel.marks)
     what = (
         "Dot and line: mean and 95 % interval over training seeds, or searches for a regret over several."
@@ -91,7 +84,8 @@ def caption(comparison: Compared) -> str:
 
 
 def _draw(axes: Axes, panel: Panel) -> None:
-    axes.set_xlim(*_frame([mark.value for mark in panel.marks]))
+    values = [mark.value for mark in panel.marks]
+    axes.set_xlim(*frame([0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]))
     axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
     axes.grid(visible=True, axis="x")
     for row, mark in enumerate(panel.marks):
@@ -102,13 +96,6 @@ def _draw(axes: Axes, panel: Panel) -> None:
         value_row(axes, row, SAME if is_same_point(mark.value) else points(mark.value.mean), between(mark.value))
     set_rows(axes, len(panel.marks))
     axes.set_xlabel(panel.title, fontsize=SMALL)
-
-
-def _frame(values: Sequence[Estimate]) -> tuple[float, float]:
-    """Return a frame that holds 0 and every interval."""
-    ends = [0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]
-    room = 0.06 * (max(ends) - min(ends)) or 0.5
-    return min(ends) - room, max(ends) + room
 
 
 def _short(name: str) -> str:

@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 
 from sweeps.findings.surfaces import Surface
 from sweeps.report.figures import data
-from sweeps.report.figures.style import SMALL, column, name_row, set_rows, value_row
+from sweeps.report.figures.style import SMALL, column, frame, name_row, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
-_COLOURS = {"best": data.VERMILLION, "native": data.BLUE}
 _FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and for the vermillion of the regret
 _BESIDE = 0.75  # how far beyond the means and intervals the frame reaches for single seeds, in their span
 _TOO_LONG = 8  # median lengths: a longer interval has a training in it that diverged, and does not set the frame
@@ -32,7 +31,7 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
         axes.axvline(0, color=data.BLACK, lw=1.1, zorder=1)
         axes.grid(visible=True, axis="x")
         for row, mark in enumerate(group):
-            colour = _COLOURS.get(mark.arm, data.GREY)
+            colour = data.ARM_COLOURS.get(mark.arm, data.GREY)
             inside = [value for value in mark.seeds if low <= value <= high]
             axes.plot(inside, [row + 0.27] * len(inside), "o", color=data.GREY, ms=2.6, mew=0, alpha=0.65)
             if ends := limits(mark.mean):
@@ -52,7 +51,6 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
 
 
 def regret(marks: Sequence[data.RegretMark]) -> Figure:
-    """Draw the regret of each target with its interval beside the margin; single searches as dots below."""
     figure, grid = column([1] * len(marks), below=0.5, above=0.25)
     for axes, mark in zip(grid, marks, strict=True):
         axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))
@@ -82,7 +80,6 @@ def regret(marks: Sequence[data.RegretMark]) -> Figure:
 
 
 def methods(marks: Sequence[data.MethodMark]) -> Figure:
-    """Draw the test accuracy of the student, its teacher and the baselines, with their size and speed beside it."""
     datasets = data.by_dataset(marks)
     figure, grid = column([len(group) for group in datasets.values()], below=0.5, above=0.05)
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
@@ -109,7 +106,6 @@ def methods(marks: Sequence[data.MethodMark]) -> Figure:
 
 
 def outside(marks: Sequence[data.GainMark]) -> tuple[int, int]:
-    """Return how many single seeds and how many means lie outside the frames of the figure."""
     seeds = means = 0
     for group in data.by_dataset(marks).values():
         low, high = _frame(group)
@@ -132,12 +128,10 @@ def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
     reach = _BESIDE * (max(ends) - min(ends))
     low, high = min(ends) - reach, max(ends) + reach
     ends += [value for mark in marks for value in mark.seeds if low <= value <= high]
-    room = 0.06 * (max(ends) - min(ends)) or 0.5
-    return min(ends) - room, max(ends) + room
+    return frame(ends)
 
 
 def gains_caption(marks: Sequence[data.GainMark]) -> str:
-    """Return what a line, a dot and an arrow of the gains are."""
     counts = sorted({mark.mean.n for mark in marks})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     left_out, beyond = outside(marks)
@@ -150,7 +144,6 @@ def gains_caption(marks: Sequence[data.GainMark]) -> str:
 
 
 def regret_caption(marks: Sequence[data.RegretMark]) -> str:
-    """Return the same of the regret."""
     several = len(marks[0].searches) > 1
     over = "searches and their seeds" if several else "training seeds"
     dots = " Small dots: one search on each dataset." if several else ""
@@ -158,14 +151,13 @@ def regret_caption(marks: Sequence[data.RegretMark]) -> str:
     return f"{what} over {over}.{dots} The line may not cross the margin."
 
 
-def surface_caption(pictures: data.Pictures) -> str:
-    """Return what the shading is, and the highest run of each dataset."""
+def surface_caption(plane: data.Plane) -> str:
     how = (
         "Shading: the surface fitted to all runs of all searches."
-        if any(surface.top is not None for surface in pictures.surfaces)
+        if any(surface.top is not None for surface in plane.surfaces)
         else "Every trial is a single run; too few searches for a fitted surface."
     )
-    return f"{how} {'; '.join(map(_highest, pictures.surfaces))}."
+    return f"{how} {'; '.join(map(_highest, plane.surfaces))}."
 
 
 def _highest(surface: Surface) -> str:

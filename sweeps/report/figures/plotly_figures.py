@@ -11,20 +11,18 @@ from typing import Any
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from sweeps.report.figures.data import BLACK, BLUE, GREY, VERMILLION, GainMark, Pictures, RegretMark, by_dataset
+from sweeps.report.figures.data import ARM_COLOURS, BLACK, GREY, VERMILLION, GainMark, RegretMark, by_dataset
 from sweeps.report.words import display_name
 from sweeps.stats.estimates import Estimate, limits
 
-_COLOURS = {"best": VERMILLION, "native": BLUE}
 _HEIGHT = 450  # pixels: what the dashboard's cards show of a figure
 
 
-def figures(pictures: Pictures) -> dict[str, go.Figure]:
+def figures(gains: Sequence[GainMark], regrets: Sequence[RegretMark], parameters: str) -> dict[str, go.Figure]:
     """Return a figure for each target whose arms are trained, by name: "answer-0" is of the first target."""
-    marks = by_dataset(pictures.gains)
-    panels = [(regret, marks[regret.dataset]) for regret in pictures.regrets if regret.dataset in marks]
-    words = pictures.parameters
-    return {f"answer-{number}": _answer(regret, gains, words) for number, (regret, gains) in enumerate(panels)}
+    marks = by_dataset(gains)
+    panels = [(regret, marks[regret.dataset]) for regret in regrets if regret.dataset in marks]
+    return {f"answer-{number}": _answer(regret, group, parameters) for number, (regret, group) in enumerate(panels)}
 
 
 def _answer(regret: RegretMark, gains: Sequence[GainMark], parameters: str) -> go.Figure:
@@ -51,7 +49,7 @@ def _gains(marks: Sequence[GainMark]) -> list[go.Scatter]:
         seeds = {"symbol": "line-ns-open", "color": GREY, "opacity": 0.6}
         traces.append(_dots([(value, label) for value in mark.seeds], "one seed", seeds))
         half = _half(mark.mean)
-        colour = _COLOURS.get(mark.arm, GREY)
+        colour = ARM_COLOURS.get(mark.arm, GREY)
         mean = _dots([(mark.mean.mean, label)], "mean, 95 % interval", {"size": 11, "color": colour})
         traces.append(mean.update(error_x={"array": [half], "color": colour}))
     return traces
@@ -67,7 +65,6 @@ def _regret(mark: RegretMark) -> list[go.Scatter]:
 
 
 def _half(value: Estimate) -> float:
-    """Return half of the interval; 0 where none is shown."""
     ends = limits(value)
     return ends[1] - value.mean if ends else 0.0
 

@@ -38,7 +38,7 @@ _WIDTH, _COLUMNS = 10.0, 2  # inches of a figure; at 96 pixels an inch a page sh
 
 
 def style() -> AbstractContextManager[None]:
-    """Return the context to make and write figures in: they look the same whatever the user's matplotlibrc says."""
+    # They look the same whatever the user's matplotlibrc says.
     context: AbstractContextManager[None] = matplotlib.style.context(["default", _STYLE])
     return context
 
@@ -67,7 +67,7 @@ def logarithmic(axes: Axes, low: float, high: float) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    """Return the figure as SVG without a date: the same figure gives the same text."""
+    # Without a date: the same figure gives the same text.
     out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(out, format="svg", metadata=nothing)
@@ -80,9 +80,9 @@ _LINE = 0.38  # inches of a row
 _TEXT, SMALL = 8.3, 7.3  # points
 
 
-def column(rows: Sequence[int], *, below: float, above: float, line: float = _LINE) -> tuple[Figure, list[Axes]]:
+def column(rows: Sequence[int], *, below: float, above: float) -> tuple[Figure, list[Axes]]:
     """Return a figure of panels one below the other, with so many rows each; below, above: inches beside a panel."""
-    heights = [count * line for count in rows]
+    heights = [count * _LINE for count in rows]
     whole = sum(heights) + (below + above) * len(rows)
     figure = Figure(figsize=(_COLUMN_WIDTH, whole))
     grid, top = [], whole
@@ -93,8 +93,13 @@ def column(rows: Sequence[int], *, below: float, above: float, line: float = _LI
     return figure, grid
 
 
+def frame(ends: Sequence[float]) -> tuple[float, float]:
+    """Return the limits of an axis that holds all of these, with some room."""
+    room = 0.06 * (max(ends) - min(ends)) or 0.5
+    return min(ends) - room, max(ends) + room
+
+
 def set_rows(axes: Axes, count: int) -> None:
-    """Give a panel so many rows, from above, without an axis beside them."""
     axes.set_ylim(count - 0.5, -0.5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
@@ -102,17 +107,14 @@ def set_rows(axes: Axes, count: int) -> None:
 
 
 def name_row(axes: Axes, row: int, label: str, detail: str) -> None:
-    """Write what a row is, left of it."""
     _two_lines(axes, row, (label, detail), at=0.0, side="left")
 
 
 def value_row(axes: Axes, row: int, value: str, beside: str) -> None:
-    """Write the numbers of a row, right of it."""
     _two_lines(axes, row, (value, beside), at=1.0, side="right")
 
 
 def _two_lines(axes: Axes, row: int, texts: tuple[str, str], *, at: float, side: str) -> None:
-    """Write a text, and a smaller one below it; at: fraction of the width of the figure."""
     place: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "annotation_clip": False, "ha": side}
     first, second = texts
     axes.annotate(

@@ -1,6 +1,6 @@
 """Draw the figures of a written report as SVG. No two things differ by colour alone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,11 +10,13 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from sweeps.findings.findings import Findings
 from sweeps.findings.surfaces import Surface
 from sweeps.report import document
-from sweeps.report.figures import gains
-from sweeps.report.figures.data import BLACK, GREY, ORANGE, SCALE, SKY, VERMILLION, Axis, Pictures, title
+from sweeps.report.figures import data, gains
+from sweeps.report.figures.data import BLACK, GREY, ORANGE, SCALE, SKY, VERMILLION, Axis, Plane, title
 from sweeps.report.figures.style import as_svg, logarithmic, panels, style
+from sweeps.spec.model import Spec
 from sweeps.stats.response import SIDE
 from sweeps.trainers.protocol import Point, TrainerKind
 
@@ -35,22 +37,22 @@ _TIED = _dot("tied with best", "*", 13, "white", VERMILLION, 1.4)
 _UNTUNED = (("s", 9, ORANGE, BLACK), ("D", 9, SKY, BLACK))  # by turns
 
 
-def surface(pictures: Pictures) -> Figure:
+def surface(plane: Plane) -> Figure:
     """Draw where the searches looked, and the surface that was fitted to all of them; a panel for each dataset.
 
     Without enough searches for a fit there are points alone: contours through single runs would show their luck.
     """
-    figure, grid = panels([title(search) for search in pictures.surfaces], height=4.6)
-    x, y = pictures.axes
-    across, along = ([axis.low, axis.high, *_values(pictures.defaults, axis.name)] for axis in pictures.axes)
-    untuned = [(_dot(label, *_UNTUNED[i % 2]), point) for i, (label, point) in enumerate(pictures.defaults)]
+    figure, grid = panels([title(search) for search in plane.surfaces], height=4.6)
+    x, y = plane.axes
+    across, along = ([axis.low, axis.high, *_values(plane.defaults, axis.name)] for axis in plane.axes)
+    untuned = [(_dot(label, *_UNTUNED[i % 2]), point) for i, (label, point) in enumerate(plane.defaults)]
     kinds: list[_Look] = []
-    for axes, search in zip(grid, pictures.surfaces, strict=True):
+    for axes, search in zip(grid, plane.surfaces, strict=True):
         _scale(axes, x, across)
         axes.set_ylim(min(along) - 0.04 * (y.high - y.low or 1), max(along) + 0.04 * (y.high - y.low or 1))
         if search.top is not None:
             label = "points above the mean of all runs"
-            figure.colorbar(_contours(axes, search, pictures), ax=axes, label=label, format="%.2g")
+            figure.colorbar(_contours(axes, search, plane), ax=axes, label=label, format="%.2g")
         kinds += _trials(axes, search, x.name, y.name)
         for look, default in untuned:
             axes.plot(default[x.name], default[y.name], **look, zorder=5)
@@ -60,19 +62,19 @@ def surface(pictures: Pictures) -> Figure:
             axes.plot(search.best[x.name], search.best[y.name], **_BEST, zorder=7)
         axes.set_xlabel(_AXES.get(x.name, x.name))
         axes.set_ylabel(_AXES.get(y.name, y.name))
-    tied_kind = [_TIED] if any(search.tied for search in pictures.surfaces) else []
+    tied_kind = [_TIED] if any(search.tied for search in plane.surfaces) else []
     unique = {kind["label"]: kind for kind in [*kinds, _BEST, *tied_kind, *(look for look, _ in untuned)]}
     handles = [Line2D([], [], **kind) for kind in unique.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)))
     return figure
 
 
-def _contours(axes: Axes, search: Surface, pictures: Pictures) -> Any:
+def _contours(axes: Axes, search: Surface, plane: Plane) -> Any:
     assert search.top is not None
     place = (np.arange(SIDE) + 0.5) / SIDE
     x, y = (
         axis.low * (axis.high / axis.low) ** place if axis.log else axis.low + (axis.high - axis.low) * place
-        for axis in pictures.axes
+        for axis in plane.axes
     )
     return axes.contourf(x, y, np.array(search.top.mean).T, levels=10, cmap=_MAP)
 
@@ -82,7 +84,6 @@ def _values(points: Sequence[tuple[str, Point]], name: str) -> list[float]:
 
 
 def _scale(axes: Axes, axis: Axis, values: Sequence[float]) -> None:
-    """Let the horizontal axis hold these values with some room."""
     if axis.log:
         logarithmic(axes, min(values) / 1.12, max(values) * 1.12)
     else:
@@ -91,7 +92,6 @@ def _scale(axes: Axes, axis: Axis, values: Sequence[float]) -> None:
 
 
 def _trials(axes: Axes, search: Surface, x: str, y: str) -> list[_Look]:
-    """Draw the trials of a dataset; return the kinds that there were."""
     kinds = []
     for look, chosen in (
         (_OTHER, list(search.others)),
@@ -110,14 +110,13 @@ class Drawing:
     """A figure of the page, whole: what it shows, how it is drawn, what stands above and below it.
 
     data: of it; where that is empty the figure is left out. alt: what it is, for a reader who cannot see it; there and
-    in heading {parameters} and {without} are filled in. slot: the
-    part of the page that it stands in, see `sweeps.report.page.page`.
+    in heading {parameters} and {without} are filled in. slot: its part of the page, see `sweeps.report.page.page`.
     """
 
     name: str
     alt: str
     slot: str
-    data: Callable[[Pictures], Any]
+    data: Callable[[Findings], Any]
     draw: Callable[[Any], Figure]
     caption: Callable[[Any], str]
     heading: str = ""
@@ -130,7 +129,7 @@ FIGURES = (
         heading="What each choice of {parameters} gains",
         alt="Gain of each arm over {without}",
         slot="answer",
-        data=lambda pictures: pictures.gains,
+        data=data.gains,
         draw=gains.gains,
         caption=gains.gains_caption,
     ),
@@ -138,7 +137,7 @@ FIGURES = (
         name="regret",
         alt="The regret beside its margin",
         slot="regret",
-        data=lambda pictures: pictures.regrets,
+        data=data.regrets,
         draw=gains.regret,
         caption=gains.regret_caption,
     ),
@@ -147,7 +146,7 @@ FIGURES = (
         heading="What other methods reach",
         alt="Test accuracy of the student and of other methods",
         slot="others",
-        data=lambda pictures: pictures.methods if pictures.kind.features.references else (),
+        data=lambda findings: data.methods(findings) if findings.spec.kind.features.references else [],
         draw=gains.methods,
         caption=lambda _: "The students are means over seeds, every other model is one run. Size: of its file.",
     ),
@@ -155,7 +154,7 @@ FIGURES = (
         name="surface",
         alt="Where the searches looked",
         slot="searches",
-        data=lambda pictures: pictures if pictures.surfaces and pictures.axes else (),
+        data=data.plane,
         draw=surface,
         caption=gains.surface_caption,
         wide=True,
@@ -165,29 +164,32 @@ FIGURES = (
 
 
 def figures_of(kind: TrainerKind) -> tuple[Drawing, ...]:
-    """Return the figures of every sweep, then those of its trainer."""
     return (*FIGURES, *kind.report().figures)
 
 
-def draw(pictures: Pictures) -> dict[str, str]:
-    """Return every figure whose data is there, as SVG by its name, in the order of the page."""
-    figures = figures_of(pictures.kind)
+def with_data(findings: Findings) -> list[tuple[Drawing, Any]]:
+    """Return every figure whose data is there, with it, in the order of the page."""
+    figures = [(figure, figure.data(findings)) for figure in figures_of(findings.spec.kind)]
+    return [(figure, values) for figure, values in figures if values]
+
+
+def draw(figures: Iterable[tuple[Drawing, Any]]) -> dict[str, str]:
+    """Return figures as SVG by their names."""
     with style():
-        return {figure.name: as_svg(figure.draw(data)) for figure in figures if (data := figure.data(pictures))}
+        return {figure.name: as_svg(figure.draw(values)) for figure, values in figures}
 
 
-def blocks(pictures: Pictures) -> list[document.Figure]:
+def blocks(spec: Spec, figures: Iterable[tuple[Drawing, Any]]) -> list[document.Figure]:
     """Return the same figures as parts of the page."""
-    names = {"parameters": pictures.parameters, "without": pictures.kind.features.without}
+    names = {"parameters": data.parameters(spec), "without": spec.kind.features.without}
     return [
         document.Figure(
             name=figure.name,
             alt=figure.alt.format(**names),
-            caption=figure.caption(data),
+            caption=figure.caption(values),
             wide=figure.wide,
             heading=figure.heading.format(**names),
             slot=figure.slot,
         )
-        for figure in figures_of(pictures.kind)
-        if (data := figure.data(pictures))
+        for figure, values in figures
     ]

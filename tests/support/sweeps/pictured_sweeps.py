@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 from xml.etree import ElementTree
 
 from sweeps.distill.cost import BreakEven
 from sweeps.distill.kind import KIND
 from sweeps.findings.surfaces import SearchTrial, Surface
-from sweeps.report.figures.data import Axis, GainMark, MethodMark, Pictures, RegretMark
+from sweeps.report.figures.data import Axis, GainMark, MethodMark, Plane, RegretMark
+from sweeps.report.figures.svg import Drawing, figures_of
 from sweeps.stats.estimates import Estimate, estimate
 from sweeps.stats.response import SIDE, Top
 from tests.support.points import at
@@ -40,16 +42,17 @@ EVEN = BreakEven(
     dataset="digits", curve=((3, 60), (40, 72)), student=70, sweep_cpu_s=16, at=(60, 60, 72, None), even_at=40
 )
 WITH_EVEN = {"break_evens": [asdict(EVEN)]}
-NOTHING = Pictures(
-    kind=KIND,
+PLANE = Plane(
     axes=(Axis("temperature", 1, 20, log=True), Axis("alpha", 0, 1, log=False)),
     defaults=(("keras.io example", at(10, 0.1)), ("Keras default", at(3, 0.5))),
-    gains=(),
-    regrets=(),
-    methods=(),
-    surfaces=(),
-    own={},
+    surfaces=(SEARCH,),
 )
+
+
+def figures(**values: Any) -> list[tuple[Drawing, Any]]:
+    """The figures of these data, each by the name of its figure ("break_even": of the break-even), as on a page."""
+    named = {name.replace("_", "-"): value for name, value in values.items()}
+    return [(figure, named[figure.name]) for figure in figures_of(KIND) if figure.name in named]
 
 
 def gain(arm: str, *seeds: float, dataset: str = "digits", detail: str = "") -> GainMark:

@@ -11,8 +11,7 @@ import pytest
 
 from sweeps.findings.findings import Findings
 from sweeps.plan.jobs import AnyJob
-from sweeps.report.figures.data import pictures
-from sweeps.report.figures.svg import blocks
+from sweeps.report.figures.svg import with_data
 from sweeps.report.folder import results_csv
 from sweeps.spec.model import override
 from sweeps.usecases.run import plots
@@ -60,7 +59,7 @@ def test_nothing_of_half_a_look_is_shown_anywhere(left: str) -> None:
     findings = of_target(found(SPEC, run, until=HALF, left=left))
     half = told(findings)
     assert telling(half) == []
-    assert [figure.name for figure in blocks(pictures(findings))] == ["surface"]
+    assert [figure.name for figure, _ in with_data(findings)] == ["surface"]
     assert plots(findings) == {}
     assert "Secondary questions" not in half["markdown"]
     assert "NOT YET: " in half["page"]
@@ -70,7 +69,12 @@ def test_all_of_a_look_is_shown_once_it_is_complete() -> None:
     findings = found(SPEC, run)
     whole = told(findings)
     assert telling(whole) == [*READ]
-    assert [figure.name for figure in blocks(pictures(findings))] == ["gains", "regret", "methods", "surface"]
+    assert [figure.name for figure, _ in with_data(findings)] == [
+        "gains",
+        "regret",
+        "methods",
+        "surface",
+    ]
     assert list(plots(findings)) == ["answer-0"]
     assert "Secondary questions" in whole["markdown"]
 

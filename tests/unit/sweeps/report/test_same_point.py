@@ -14,8 +14,7 @@ from sweeps.plan.identity import derive
 from sweeps.plan.jobs import AnyJob
 from sweeps.report import compare as comparison
 from sweeps.report import markdown
-from sweeps.report.figures.data import pictures
-from sweeps.report.figures.svg import draw
+from sweeps.report.figures.svg import draw, with_data
 from sweeps.report.folder import json_data
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
@@ -56,7 +55,7 @@ def test_a_training_is_never_compared_with_itself_as_if_that_were_evidence(apart
     texts = {where: text for where, text in told(findings).items() if where not in ("json", "csv")}
     twins = compare(["s", "twin"], [findings, replace(findings, name="twin")])
     if same == 2:
-        texts |= draw(pictures(findings))
+        texts |= draw(with_data(findings))
     texts["compare"] = markdown.text(comparison.page(twins))
     assert {where: match.group() for where, text in texts.items() if (match := NEVER.search(text))} == {}
     alike = f"{same} of 3 searches chose the same candidate on both datasets"

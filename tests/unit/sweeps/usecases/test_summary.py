@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from storage.url import resolve
-from sweeps.distill.describe import PAIRED_SD, SEARCH_SD
+from sweeps.distill.kind import PAIRED_SD, SEARCH_SD
 from sweeps.distill.presets import PRESETS, preset
 from sweeps.plan.plan import expected_core_seconds, make_plan, on_two_cores
 from sweeps.spec.model import Spec, override

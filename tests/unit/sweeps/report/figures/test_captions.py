@@ -1,41 +1,32 @@
 """The captions: one for each figure that is drawn, saying what a line, a dot and an arrow are."""
 
 from dataclasses import replace
+from typing import Any
 
-from sweeps.report.figures.data import Pictures
-from sweeps.report.figures.svg import blocks
 from tests.support.points import at
-from tests.support.sweeps.pictured_sweeps import FOUR, NOTHING, SEARCH, WITH_EVEN, gain, mean, method, regret
+from tests.support.sweeps.pictured_sweeps import EVEN, FOUR, PLANE, SEARCH, figures, gain, mean, method, regret
 
-SHOWN = replace(
-    NOTHING,
-    gains=(gain("best", 5.0, 5.5, 4.5), gain("random", 1.0, 2.0, 0.5)),
-    regrets=(regret(0.3),),
-    methods=(method("mobilenet", 90.0),),
-    surfaces=(SEARCH,),
-    own=WITH_EVEN,
-)
+GAINS = (gain("best", 5.0, 5.5, 4.5), gain("random", 1.0, 2.0, 0.5))
 
 
-def captions(pictures: Pictures) -> dict[str, str]:
-    """The caption of each figure of a page."""
-    return {figure.name: figure.caption for figure in blocks(pictures)}
+def captions(**values: Any) -> dict[str, str]:
+    """The caption of each figure."""
+    return {figure.name: figure.caption(data) for figure, data in figures(**values)}
 
 
-def test_every_part_has_a_caption_in_the_order_of_the_page() -> None:
-    assert list(captions(SHOWN)) == ["gains", "regret", "methods", "surface", "break-even"]
-    parts = {"gains": "gains", "regrets": "regret", "methods": "methods", "surfaces": "surface"}
-    for part, name in (parts | {"own": "break-even"}).items():
-        assert list(captions(replace(NOTHING, **{part: getattr(SHOWN, part)}))) == [name]
-    assert captions(NOTHING) == {}
+def test_every_figure_has_a_caption_in_the_order_of_the_page() -> None:
+    values = {"gains": GAINS, "regret": (regret(0.3),), "methods": (method("mobilenet", 90.0),), "surface": PLANE}
+    every = captions(break_even=(EVEN,), **values)
+    assert list(every) == ["gains", "regret", "methods", "surface", "break-even"]
+    assert all(every.values())
 
 
 def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
-    fewer = captions(replace(SHOWN, gains=(*SHOWN.gains, gain("native", 5.0, 6.0))))["gains"]
+    fewer = captions(gains=(*GAINS, gain("native", 5.0, 6.0)))["gains"]
     assert "over 2 to 3 training seeds" in fewer
-    two = captions(replace(SHOWN, gains=(gain("best", 5.0, 6.0),)))["gains"]
+    two = captions(gains=(gain("best", 5.0, 6.0),))["gains"]
     assert two.startswith("Large dot: mean of 2 training seeds, each"), "two seeds have no interval, so no line"
-    diverged = captions(replace(SHOWN, gains=(*SHOWN.gains, gain("native", 5.0, 6.0, -65.0))))["gains"]
+    diverged = captions(gains=(*GAINS, gain("native", 5.0, 6.0, -65.0)))["gains"]
     assert (
         "Small dots: single seeds (outside the frame: 1). Arrow: the mean lies outside the frame. Test images"
         in diverged
@@ -43,18 +34,18 @@ def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
 
 
 def test_a_regret_without_spread_has_no_line() -> None:
-    alike = captions(replace(SHOWN, regrets=(replace(regret(0.3), mean=mean([0.0, 0.0, 0.0])),)))["regret"]
+    alike = captions(regret=(replace(regret(0.3), mean=mean([0.0, 0.0, 0.0])),))["regret"]
     assert alike == "Large dot: mean over training seeds. The line may not cross the margin."
 
 
 def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:
     trials = (FOUR[0], replace(FOUR[1], point=at(9.126, 0.3)), *FOUR[2:])
-    said = captions(replace(SHOWN, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
+    said = captions(surface=replace(PLANE, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
     assert said.endswith("first search on a$b$.npz: 95.00 % at T = 9.13, alpha = 0.3, partly luck.")
 
 
 def test_the_break_even_says_what_its_lines_are() -> None:
-    said = captions(SHOWN)["break-even"]
+    said = captions(break_even=(EVEN,))["break-even"]
     assert "The dashed line is the distilled student. Dotted lines are multiples of the CPU seconds" in said.replace(
         "  ", " "
     )

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 
 from kd.errors import Diverged
 from sweeps.plan.jobs import AnyJob
-from sweeps.report.figures.data import BLUE, GREY, VERMILLION, pictures
+from sweeps.report.figures import data
+from sweeps.report.figures.data import BLUE, GREY, VERMILLION
 from sweeps.report.figures.gains import gains, methods, outside, regret
 from sweeps.report.figures.style import as_svg, style
 from sweeps.stats.estimates import Estimate
@@ -203,7 +204,7 @@ def test_a_sweep_with_a_diverged_training_is_drawn_around_the_others() -> None:
             raise Diverged("the loss is nan")
         return planted(accuracies(0.5))(claim, params, on_step)
 
-    shown = pictures(found(OVER_SEEDS, diverging)).gains
+    shown = data.gains(found(OVER_SEEDS, diverging))
     (mark,) = [one for one in shown if (one.dataset, one.arm) == ("digits-rgb", "default-keras")]
     # 1 point above no distillation with the other seeds; 0 % instead of 63.5 % with the third
     assert mark.seeds == pytest.approx((1.0, 1.0, -63.5, 1.0))

@@ -6,23 +6,21 @@ from dataclasses import replace
 import pytest
 
 from sweeps.report.figures.plotly_figures import figures
-from tests.support.sweeps.pictured_sweeps import NOTHING, gain, regret
+from tests.support.sweeps.pictured_sweeps import gain, regret
 
 BEST = gain("best", 5.0, 5.6, 4.7, detail="T 4, α 0.3")
-SHOWN = replace(
-    NOTHING,
-    gains=(
-        BEST,
-        gain("native", 6.0, 5.6, 6.4),
-        gain("best", 2.0, dataset="other"),
-        gain("best", 3.0, dataset="source"),
-    ),
-    regrets=(regret(0.1, 0.3, 0.8, margin=0.5), regret(0.2, dataset="other")),
+GAINS = (
+    BEST,
+    gain("native", 6.0, 5.6, 6.4),
+    gain("best", 2.0, dataset="other"),
+    gain("best", 3.0, dataset="source"),
 )
+REGRETS = (regret(0.1, 0.3, 0.8, margin=0.5), regret(0.2, dataset="other"))
+BOTH = "T and α"
 
 
 def test_every_target_has_a_figure_and_their_names_sort_in_the_order_of_the_page() -> None:
-    found = figures(SHOWN)
+    found = figures(GAINS, REGRETS, BOTH)
     assert list(found) == sorted(found) == ["answer-0", "answer-1"]
     assert [found[name].layout.title.text for name in found] == [
         "What T and α gain and lose on digits",
@@ -31,7 +29,7 @@ def test_every_target_has_a_figure_and_their_names_sort_in_the_order_of_the_page
 
 
 def test_gains_stand_above_the_regret_with_every_seed_and_search() -> None:
-    found = figures(SHOWN)["answer-0"]
+    found = figures(GAINS, REGRETS, BOTH)["answer-0"]
     above = [trace for trace in found.data if trace.xaxis == "x"]
     below = [trace for trace in found.data if trace.xaxis == "x2"]
     label = "called best<br><sub>T 4, α 0.3</sub>"
@@ -53,22 +51,22 @@ def test_gains_stand_above_the_regret_with_every_seed_and_search() -> None:
 
 
 def test_one_search_and_two_seeds_have_neither_dots_nor_an_interval() -> None:
-    two = replace(SHOWN, gains=(gain("best", 5.0, 6.0),), regrets=(replace(regret(0.5, 0.7), searches=(0.6,)),))
-    seeds, mean, lost = figures(two)["answer-0"].data
+    lost_once = replace(regret(0.5, 0.7), searches=(0.6,))
+    seeds, mean, lost = figures([gain("best", 5.0, 6.0)], [lost_once], BOTH)["answer-0"].data
     assert (mean.error_x.array, lost.error_x.array) == ((0.0,), (0.0,))
     assert (seeds.name, lost.name) == ("one seed", "mean, 95 % interval")
 
 
 def test_without_a_regret_or_without_gains_there_is_no_figure() -> None:
-    assert figures(NOTHING) == {}
-    assert figures(replace(SHOWN, regrets=())) == {}
-    assert figures(replace(SHOWN, gains=())) == {}
+    assert figures([], [], BOTH) == {}
+    assert figures(GAINS, [], BOTH) == {}
+    assert figures([], REGRETS, BOTH) == {}
 
 
 def test_a_dataset_is_no_markup() -> None:
     evil = "<b>x</b>"
     mark = replace(gain("best", 1.0, dataset=evil), label=f"Tuned on {evil}", detail=evil)
-    evil_marks = replace(NOTHING, gains=(mark,), regrets=(regret(0.5, dataset=evil),))
-    text = json.dumps(json.loads(figures(evil_marks)["answer-0"].to_json()))
+    figure = figures([mark], [regret(0.5, dataset=evil)], BOTH)["answer-0"]
+    text = json.dumps(json.loads(figure.to_json()))
     assert "<b>" not in text
     assert text.count("&lt;b&gt;") >= 3

@@ -6,34 +6,32 @@ from xml.etree import ElementTree
 
 import pytest
 
+from sweeps.findings.findings import Findings
 from sweeps.report.document import Figure
-from sweeps.report.figures.data import Pictures, pictures
 from sweeps.report.figures.style import as_svg, style
-from sweeps.report.figures.svg import blocks, draw, figures_of, surface
+from sweeps.report.figures.svg import blocks, draw, figures_of, surface, with_data
 from sweeps.report.html_page import html
 from tests.support.points import at
 from tests.support.sweeps.builders import found
-from tests.support.sweeps.pictured_sweeps import FITTED, FOUR, NOTHING, SEARCH, WITH_EVEN, gain, texts
+from tests.support.sweeps.pictured_sweeps import FITTED, FOUR, PLANE, SEARCH, WITH_EVEN, figures, gain, texts
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
-ALONE = replace(NOTHING, surfaces=(SEARCH,))
+
+@pytest.fixture(scope="module")
+def shown() -> Findings:
+    return replace(found(REPORTED, run), own=WITH_EVEN)
 
 
 @pytest.fixture(scope="module")
-def shown() -> Pictures:
-    return replace(pictures(found(REPORTED, run)), own=WITH_EVEN)
-
-
-@pytest.fixture(scope="module")
-def drawn(shown: Pictures) -> dict[str, str]:
-    return draw(shown)
+def drawn(shown: Findings) -> dict[str, str]:
+    return draw(with_data(shown))
 
 
 def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
-    shown: Pictures, drawn: dict[str, str]
+    shown: Findings, drawn: dict[str, str]
 ) -> None:
-    names = tuple(figure.name for figure in figures_of(shown.kind))
-    assert tuple(drawn) == tuple(figure.name for figure in blocks(shown)) == names
+    names = tuple(figure.name for figure in figures_of(shown.spec.kind))
+    assert tuple(drawn) == tuple(figure.name for figure in blocks(shown.spec, with_data(shown))) == names
     assert names == ("gains", "regret", "methods", "surface", "break-even")
     for svg in drawn.values():
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
@@ -43,7 +41,7 @@ def test_no_figure_says_when_it_was_drawn_and_what_has_no_data_yet_is_left_out(d
     for svg in drawn.values():
         assert "<dc:date>" not in svg
         assert not re.search(r"20\d\d-\d\d-\d\d", svg)
-    assert draw(NOTHING) == {}
+    assert with_data(found(REPORTED, run, until="search")) == []
 
 
 def test_names_are_words_and_every_dataset_has_a_panel(drawn: dict[str, str]) -> None:
@@ -76,7 +74,7 @@ def test_text_stays_text_and_a_file_has_one_white_background_that_a_dark_page_le
 
 
 def test_without_enough_searches_there_are_points_alone() -> None:
-    plain, fitted = (surface(replace(ALONE, surfaces=(one,))) for one in (SEARCH, replace(SEARCH, top=FITTED)))
+    plain, fitted = (surface(replace(PLANE, surfaces=(one,))) for one in (SEARCH, replace(SEARCH, top=FITTED)))
     assert len(plain.axes) == 1
     assert len(plain.axes[0].collections) == 0, "contours through single runs would show their luck"
     axes, scale = fitted.axes
@@ -85,7 +83,7 @@ def test_without_enough_searches_there_are_points_alone() -> None:
 
 
 def test_the_fitted_surface_is_the_right_way_round() -> None:
-    (contours,) = surface(replace(ALONE, surfaces=(replace(SEARCH, top=FITTED),))).axes[0].collections
+    (contours,) = surface(replace(PLANE, surfaces=(replace(SEARCH, top=FITTED),))).axes[0].collections
     temperatures = sorted({round(float(x), 6) for path in contours.get_paths() for x, _ in path.vertices})
     alphas = sorted({round(float(y), 6) for path in contours.get_paths() for _, y in path.vertices})
     assert (temperatures[0], temperatures[-1]) == pytest.approx((20 ** (1 / 32), 20 ** (31 / 32)), abs=1e-5)
@@ -97,7 +95,7 @@ def test_the_fitted_surface_is_the_right_way_round() -> None:
 
 
 def test_trials_of_other_searches_are_drawn_of_a_sweep_that_has_some() -> None:
-    figure = surface(replace(ALONE, surfaces=(replace(SEARCH, others=FOUR),)))
+    figure = surface(replace(PLANE, surfaces=(replace(SEARCH, others=FOUR),)))
     others = [line for line in figure.axes[0].lines if line.get_label() == "trial of another search"]
     assert [len(line.get_xdata()) for line in others] == [4]
     (legend,) = figure.legends
@@ -106,7 +104,7 @@ def test_trials_of_other_searches_are_drawn_of_a_sweep_that_has_some() -> None:
 
 def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
     evil = replace(SEARCH, dataset="<script>&x.npz")
-    made = draw(replace(ALONE, surfaces=(SEARCH, evil), gains=(gain("best", 1.0, dataset="<b>"),)))
+    made = draw(figures(surface=replace(PLANE, surfaces=(SEARCH, evil)), gains=(gain("best", 1.0, dataset="<b>"),)))
     assert list(made) == ["gains", "surface"]
     assert {"Search on a$b$.npz", "Search on <script>&x.npz"} <= set(texts(made["surface"]))
     assert "<script>" not in made["surface"]
@@ -116,8 +114,8 @@ def test_the_name_of_a_dataset_is_not_read_as_mathematics_or_markup() -> None:
 def test_trials_without_a_surface_between_them_are_still_drawn() -> None:
     few = (FOUR[:1], FOUR[:1] * 5, [replace(trial, point=at(4, trial.point["alpha"])) for trial in FOUR])
     searches = tuple(replace(SEARCH, trials=tuple(trials), best=None, tied=()) for trials in few)
-    temperature, alpha = ALONE.axes
-    figure = surface(replace(ALONE, surfaces=searches, axes=(replace(temperature, low=4, high=4), alpha)))
+    temperature, alpha = PLANE.axes
+    figure = surface(replace(PLANE, surfaces=searches, axes=(replace(temperature, low=4, high=4), alpha)))
     with style():
         written = texts(as_svg(figure))
     assert "temperature T" in written

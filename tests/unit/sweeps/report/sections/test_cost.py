@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.distill.cost import BreakEven
-from sweeps.distill.report import break_even_sentence, read_evens, section
+from sweeps.distill.report import KdReport, break_even_sentence, read_evens
 from sweeps.findings.findings import Findings
 from sweeps.report import markdown
 from sweeps.report.document import Figure, Fold, Heading, Table
@@ -19,7 +19,7 @@ def found() -> Findings:
 
 
 def text(found: Findings) -> str:
-    return markdown.text(section(found, []))
+    return markdown.text(KdReport().cost(found, []))
 
 
 def test_the_break_even_is_said_with_the_cost_of_the_sweep(found: Findings) -> None:
@@ -65,7 +65,7 @@ def test_the_advice_names_the_best_of_each_kind_and_ranks_by_none(found: Finding
 
 
 def test_a_table_has_one_student_whose_network_all_arms_share(found: Findings) -> None:
-    (fold,) = section(found, [])
+    (fold,) = KdReport().cost(found, [])
     assert isinstance(fold, Fold)
     assert (fold.title, fold.printed) == ("Cost, and when to use what", True)
     headings = [block.text for block in fold.blocks if isinstance(block, Heading)]
@@ -81,10 +81,10 @@ def test_a_table_has_one_student_whose_network_all_arms_share(found: Findings) -
 
 def test_the_figure_stands_below_the_numbers(found: Findings) -> None:
     figure = Figure("break-even", "alt", "caption")
-    (fold,) = section(found, [figure])
+    (fold,) = KdReport().cost(found, [figure])
     assert isinstance(fold, Fold)
     assert fold.blocks[-1] == figure
 
 
 def test_nothing_measured_is_nothing_said() -> None:
-    assert section(builders.found(SPEC, planted, broken="measure"), [Figure("break-even", "", "")]) == []
+    assert KdReport().cost(builders.found(SPEC, planted, broken="measure"), [Figure("break-even", "", "")]) == []
