@@ -16,7 +16,7 @@ from sweeps.cli.options import note_storage, storage_url
 from sweeps.errors import SpecError
 from sweeps.extensions import COMMANDS, load
 from sweeps.hints import local
-from sweeps.terminal import columns, say, wrap
+from sweeps.terminal import say, show
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -131,7 +131,7 @@ def _plan(
 
     created = create_sweep(url, name, request, data_dir=data, dry_run=dry_run)
     details = describe_details(created.spec, created.plan) if verbose else []
-    print(wrap("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]), columns()))
+    show("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]))
     if dry_run:
         say("dry run: nothing was written; to go on, type the same without --dry-run")
     return created
@@ -247,7 +247,7 @@ def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
 
     checks = examine(options.storage_url(storage), data)
     # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
-    print(wrap("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks), columns()))
+    show("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
 
 

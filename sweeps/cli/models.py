@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from sweeps.cli.options import Data, Storage, SweepName, note_storage, use_folders, whole_number
+from sweeps.terminal import show
 
 app = typer.Typer()
 
@@ -38,6 +39,6 @@ def replay(
             difference = "; ".join(result.differs) or "the same bits"
             before, now = result.numerics
             kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
-            print(f"{result.key:<28} {percent(result.score):6.2f} %  {difference}{kind}", flush=True)
+            show(f"{result.key:<28} {percent(result.score):6.2f} %  {difference}{kind}")
     print(f"{len(tasks)} trained again, {different} differ")
     raise typer.Exit(1 if different else 0)

@@ -16,7 +16,7 @@ from sweeps.cli.options import Field, Form, Service, Storage, SweepName, client_
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
 from sweeps.hints import local
-from sweeps.terminal import columns, duration, number_of, say, wrap
+from sweeps.terminal import WIDTH, columns, duration, number_of, say, show
 
 if TYPE_CHECKING:
     from sweeps.findings.findings import Findings
@@ -63,7 +63,7 @@ def compare(
     comparison = compared(names, findings)
     if output is not None:
         written = compare.write(comparison, _trainings(client, findings), Path(output))
-        print(wrap(compare.headline(comparison), columns()))
+        show(compare.headline(comparison))
         say(f"comparison {written}")
         return
     wide = columns()
@@ -73,7 +73,7 @@ def compare(
     elif form == "markdown":
         print(compare.text(comparison))
     else:
-        from sweeps.report.brief import WIDTH, compared_brief
+        from sweeps.report.brief import compared_brief
 
         print(compared_brief(comparison, columns=wide or WIDTH))
 
@@ -142,7 +142,7 @@ def status(
     answer = client.ask(STATUS, SweepArgs(name=name))
     say(client.label)
     if form is Format.table and field is None:
-        print(wrap(text.describe_status(answer), columns()))
+        show(text.describe_status(answer))
     else:
         print(render(plain(STATUS.kind, answer), form, field))
 
@@ -154,7 +154,7 @@ def _audit(client: "Client", name: str, form: Format, field: str | None) -> None
     say(client.label)
     audit, unavailable = answer.audit, answer.unavailable
     if form is Format.table and field is None:
-        print(wrap("\n".join([text.describe(audit, unavailable), *answer.notes]), columns()))
+        show("\n".join([text.describe(audit, unavailable), *answer.notes]))
     else:
         print(render(text.values(name, audit, unavailable) | {"answer_hash": answer.answer_hash}, form, field))
     raise typer.Exit(1 if audit.violations else 0)
@@ -210,7 +210,7 @@ def best(
         print("\n\n".join([above, *point.paste.values()]))
         return
     if form is Format.table and field is None:
-        print(wrap(text.describe_best(point), columns()))
+        show(text.describe_best(point))
     elif form is Format.value and field is None:
         print(render(point.point.as_dict(), form))  # what a script wants; everything else has a name
     else:
@@ -259,7 +259,7 @@ def report(
     if output is not None:
         _write_report(client, name, form, output)
         return
-    from sweeps.report.brief import WIDTH, brief
+    from sweeps.report.brief import brief
     from sweeps.report.folder import json_data
     from sweeps.report.page import report
 
@@ -287,7 +287,7 @@ def _write_report(client: "Client", name: str, form: str, output: str) -> None:
     findings = client.ask(FINDINGS, SweepArgs(name=name))
     say(client.label)
     page = folder.write(findings, Path(output))
-    print(wrap(headline(findings), columns()))
+    show(headline(findings))
     say(f"report   {page}")
 
 

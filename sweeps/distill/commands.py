@@ -10,7 +10,7 @@ from sweeps.cli.options import Storage, SweepName, note_storage
 from sweeps.cli.text import Format, render
 from sweeps.errors import SpecError
 from sweeps.extensions import load
-from sweeps.terminal import columns, number_of, say, wrap
+from sweeps.terminal import number_of, say
 
 app = typer.Typer()
 data_commands = typer.Typer()
@@ -106,8 +106,7 @@ def data_list(form: options.Form = Format.table, data: options.Data = None) -> N
     """List the datasets: which are here, and where the others would come from."""
     from sweeps.distill.fetch import locations
 
-    text = render(locations(data), form)
-    print(wrap(text, columns()) if form is Format.table else text)
+    print(render(locations(data), form))
 
 
 @data_app.command("fetch")

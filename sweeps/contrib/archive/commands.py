@@ -8,7 +8,7 @@ import typer
 
 from sweeps.cli.options import Storage, SweepName, note_storage, storage_url
 from sweeps.hints import local
-from sweeps.terminal import say
+from sweeps.terminal import say, show
 
 app = typer.Typer()
 storage_app = typer.Typer(help="The storage itself.", no_args_is_help=True)
@@ -93,8 +93,8 @@ def verify(file: Archive) -> None:
     for check in checks:
         text = f"DIFFERS  {check.what}: {check.differs}" if check.differs else f"same     {check.what}"
         # One line, and printable, whatever the file holds.
-        print(text if text.isprintable() else ascii(text)[1:-1])
+        show(text if text.isprintable() else ascii(text)[1:-1])
     wrong = sum(bool(check.differs) for check in checks)
-    print(UNPROVEN)
+    show(UNPROVEN)
     print(f"{len(checks) - wrong} of {len(checks)} as the file claims")
     raise typer.Exit(1 if wrong else 0)
