@@ -18,7 +18,7 @@ from sweeps.hints import explain
 from sweeps.spec.stored import as_it_stands
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Check
-from sweeps.workers.environment import PACKAGES, provenance
+from sweeps.workers.environment import PACKAGES, other_packages, provenance
 from sweeps.workers.logs import log_folder
 
 
@@ -67,6 +67,13 @@ def _packages() -> list[Check]:
     return [
         Check(name, "ok" if versions[name] else "fail", versions[name] or f"missing; type: pip install {name}")
         for name in PACKAGES[1:]
+    ] + [
+        Check("imports", level, f"another package {name}, {origin}, {text}")
+        for hiding, level, text in (
+            (True, "fail", "hides ours; take its folder off PYTHONPATH, or uninstall it"),
+            (False, "warn", "is hidden by ours: programs that need it need another environment"),
+        )
+        for name, origin in other_packages(hiding=hiding).items()
     ]
 
 
