@@ -198,11 +198,11 @@ def describe_best(best: "Best") -> str:
         *_evidence(best),
         ("answer", " ".join(best.summary)),
         ("answer hash", best.answer_hash or ""),
-        ("as code", local().line("best", best.sweep, "--paste") if best.paste else ""),
     ]
     width, wide = min(columns() or WIDTH, WIDTH), max(_LABEL, *map(len, point)) + 1
     lines = (wrapped(text, width, first=f"{label:<{wide}}", then=" " * wide) for label, text in rows if text)
-    return "\n".join(line for lines_of_row in lines for line in lines_of_row)
+    typed = [f"{'as code':<{wide}}{local().line('best', best.sweep, '--paste')}"] if best.paste else []
+    return "\n".join([*(line for row in lines for line in row), *typed])
 
 
 def _evidence(best: "Best") -> list[tuple[str, str]]:
@@ -242,25 +242,25 @@ def describe_status(status: "Status") -> str:
     lines = [table([["stage", *names], *counts], grey_rows=lacking), ""]
     for row in status.workers:
         left = row.lease_left_s
-        lease = f"lease {left:.0f} s" if row.alive else f"lease lapsed {-left:.0f} s ago: its worker is probably dead"
+        lease = f"lease {left:.0f} s" if row.alive else f"lease expired {-left:.0f} s ago; the worker is probably dead"
         silent = row.idle_s > max(_SILENT_S, row.limit_s / 10)
-        ends = f"; no step for {duration(row.idle_s)}, ends in {duration(max(row.limit_s - row.idle_s, 0))}"
+        ends = f"; no step for {duration(row.idle_s)}, will be ended in {duration(max(row.limit_s - row.idle_s, 0))}"
         lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
     lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.idle_workers]
     lines += status.problems
     if status.problems:
-        lines.append(f"to try that again: {local().retry_and_launch(status.sweep)}")
+        lines.append(f"to retry: {local().retry_and_launch(status.sweep)}")
     return "\n".join([*lines, *status.fingerprints.lines(), _next_step(status)])
 
 
 def _next_step(status: "Status") -> str:
     name, seconds = status.sweep, status.seconds_left
     if status.state != "active":
-        return f"the sweep is {status.state}; to go on: {local().resume(name)}, then {local().launch(name)}"
+        return f"the sweep is {status.state}; to resume: {local().resume(name)}, then {local().launch(name)}"
     if seconds == 0:
         return f"finished; next: {local().report(name)}"
     if not any(row.alive for row in status.workers):
-        frees = " (it takes over what is left)" if status.workers else ""
+        frees = " (it takes over the tasks left)" if status.workers else ""
         return f"no worker is running; next: {local().launch(name)}{frees}"
     left = "unknown yet" if seconds is None else f"about {max(1, round(seconds / 60))} min"
     return f"time left: {left} ({100 * status.fraction:.0f} % done)"

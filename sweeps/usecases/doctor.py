@@ -41,11 +41,11 @@ def _machine() -> list[Check]:
     machine = provenance()
     return [
         Check("python", "ok", platform.python_version()),
-        Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker on each"),
+        Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker per core"),
         Check(
             "disk",
             "ok" if free_gb > 2 else "warn",
-            f"{free_gb:.0f} GB free here; the data and the storage need about 1 GB",
+            f"{free_gb:.0f} GB free; data and storage need about 1 GB",
         ),
         Check("logs", "ok", str(log_folder("NAME"))),
     ]
@@ -55,10 +55,10 @@ def _slurm() -> Check:
     programs = load("sweeps.contrib.slurm:PROGRAMS")
     missing = [name for name in programs if shutil.which(name) is None]
     if len(missing) == len(programs):
-        return Check("slurm", "ok", "not here, and needed for launch --on slurm alone")
+        return Check("slurm", "ok", "not installed; only launch --on slurm needs it")
     if missing:
-        return Check("slurm", "warn", f"{', '.join(missing)} not found in PATH: launch --on slurm does not work here")
-    return Check("slurm", "ok", f"{', '.join(programs)} are here: launch --on slurm")
+        return Check("slurm", "warn", f"{', '.join(missing)} not found in PATH; launch --on slurm needs it")
+    return Check("slurm", "ok", f"{', '.join(programs)} found: launch --on slurm")
 
 
 def _packages() -> list[Check]:
@@ -80,7 +80,7 @@ def _packages() -> list[Check]:
 def _storage(url: sqlalchemy.URL) -> list[Check]:
     address = masked(url)
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        return [Check("storage", "ok", f"{address}: not there yet, create makes it")]
+        return [Check("storage", "ok", f"{address}: does not exist yet; create makes it")]
     try:
         engine = open_engine(url, read_only=True)
         sweeps = queries.list_sweeps(engine)
@@ -100,9 +100,9 @@ def _needed(sweep: SweepRecord) -> list[Check]:
     except SpecError as error:
         return [Check(sweep.name, "warn", explain(error))]
     return [
-        Check(sweep.name, "ok", f"needs {need.what}: here")
+        Check(sweep.name, "ok", f"needs {need.what}: found")
         if need.here
-        else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not here")
+        else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not found")
         for need in spec.kind.needs(spec)
     ]
 

@@ -36,7 +36,7 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
     """Stop starting tasks. Returns how many are running; they will be finished."""
     with open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
-            raise SweepError(f"{name} is cancelled, so there is nothing to pause")
+            raise SweepError(f"nothing to pause: {name} is cancelled")
         workers.pause(engine, sweep.id)
         return len(queries.running_tasks(engine, sweep.id))
 
@@ -56,7 +56,7 @@ def cancel(url: sqlalchemy.URL, name: str) -> int:
 
 @dataclass(frozen=True)
 class Extension:
-    """What more of a sweep is. tasks: how many that adds. look: which look at the test images it spends, in words."""
+    """What more of a sweep is. tasks: how many that adds. look: which planned evaluation on the test set it uses."""
 
     tasks: int
     look: str
@@ -67,7 +67,8 @@ def extension(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0
     with open_sweep(url, name) as (engine, sweep):
         spec = stored_spec(sweep)
         _, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
-        return Extension(len(added.tasks), _look(engine, sweep, spec) if seeds or searches else "this spends no look")
+        look = _look(engine, sweep, spec) if seeds or searches else "this uses no evaluation on the test set"
+        return Extension(len(added.tasks), look)
 
 
 def extend(url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
@@ -105,7 +106,7 @@ def _more(
         )
     if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
         raise RevisionRefused(
-            f"a search of {sweep.name} has closed, and what came out of it is already used; add a search of its own"
+            f"a search of {sweep.name} has ended and its result is in use, so it takes no more trials; add a search"
             f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
         )
     if seeds or searches:
@@ -116,12 +117,11 @@ def _more(
 def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
     looks, declared = load.begun_looks(engine, sweep.id), spec.transfer.looks
-    which = (
-        f"look {looks + 1} of {declared} at the test images, decided at {percent(spec.transfer.level(looks + 1)):g} %"
-    )
+    level = percent(spec.transfer.level(looks + 1))
+    which = f"planned evaluation {looks + 1} of {declared} on the test set, at the {level:g} % level"
     if not looks:
-        return f"no look was taken yet: this belongs to {which}"
-    return f"this spends {which}" + ("; no look is left after it" if looks + 1 == declared else "")
+        return f"this is part of {which}"
+    return f"this uses {which}" + ("; none is left after it" if looks + 1 == declared else "")
 
 
 def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> None:
@@ -131,9 +131,9 @@ def _refuse_another_look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Sp
         searches = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
         larger = {"search": 2 * spec.outer.searches} if searches else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
-            f"the test was read at {looks} of {spec.transfer.looks} declared looks;"
-            f" {'searches' if searches else 'seeds'} added after the last one would make the verdict worthless; for"
-            f" more, make another sweep: {another_sweep(sweep.name, spec, **larger)}"
+            f"no planned evaluation on the test set is left ({looks} of {spec.transfer.looks} used), and more"
+            f" {'searches' if searches else 'seeds'} would make the verdict worthless; create another sweep instead:"
+            f" {another_sweep(sweep.name, spec, **larger)}"
         )
 
 

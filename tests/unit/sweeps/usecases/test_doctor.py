@@ -64,9 +64,9 @@ def test_a_tensorflow_that_does_not_start_is_one_line(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("programs", "level", "text"),
     [
-        ((), "ok", "not here, and needed for launch --on slurm alone"),
-        (("sbatch", "scancel"), "warn", "squeue not found in PATH"),
-        (("sbatch", "squeue", "scancel"), "ok", "are here: launch --on slurm"),
+        ((), "ok", "not installed; only launch --on slurm needs it"),
+        (("sbatch", "scancel"), "warn", "squeue not found in PATH; launch"),
+        (("sbatch", "squeue", "scancel"), "ok", "sbatch, squeue, scancel found: launch --on slurm"),
     ],
 )
 def test_it_says_whether_slurm_is_here(
@@ -174,8 +174,8 @@ def test_doctor_says_what_the_unfinished_sweeps_of_the_storage_need_here(
         for name, student in (("plain", "cnn-small"), ("own", "my_model:build"), ("ended", "my_model:build")):
             url = created(text, override(SMALL, {"baselines.methods": [], "source.student": student}), name=name)
         cancel(url, "ended")
-        assert _said(url) == [("own", "ok", "needs module my_model: here")]
-    assert _said(url) == [("own", "warn", "needs module my_model on its PYTHONPATH: not here")]
+        assert _said(url) == [("own", "ok", "needs module my_model: found")]
+    assert _said(url) == [("own", "warn", "needs module my_model on its PYTHONPATH: not found")]
 
 
 def _said(url: sqlalchemy.URL) -> list[tuple[str, str, str]]:
