@@ -10,7 +10,15 @@
 `create_sweep`, `launch`, `best` and `report` are the same as functions, by name.
 """
 
-from sweeps import report as _room  # noqa: F401 - else the room, once loaded, would replace the function
-from sweeps.python.sweep import Sweep, best, create_sweep, launch, report
+try:
+    from sweeps import report as _room  # noqa: F401 - else the room, once loaded, would replace the function
+    from sweeps.python.sweep import Sweep, best, create_sweep, launch, report
+except ImportError:
+    from sweeps.workers.environment import other_packages
+
+    if not (hiding := other_packages(hiding=True)):
+        raise
+    named = ", ".join(f"{name} ({origin})" for name, origin in hiding.items())
+    raise ImportError(f"another package hides ours: {named}; take its folder off PYTHONPATH, or uninstall it") from None
 
 __all__ = ["Sweep", "best", "create_sweep", "launch", "report"]

@@ -47,11 +47,11 @@ class Commands:
         return self.line("launch", name)
 
     def retry(self, name: str) -> str:
-        """Let failed and skipped tasks wait again."""
+        """Queue failed and skipped tasks again."""
         return self.line("retry", name)
 
     def retry_and_launch(self, name: str) -> str:
-        """Let failed and skipped tasks wait again, and start workers for them."""
+        """Queue failed and skipped tasks again, and start workers for them."""
         return f"{self.retry(name)}, then {self.launch(name)}"
 
     def best(self, name: str) -> str:
@@ -67,7 +67,7 @@ class Commands:
         return self.line("spec", preset)
 
     def resume(self, name: str) -> str:
-        """Go on after a pause or a cancel."""
+        """Resume a paused or cancelled sweep."""
         return self.line("resume", name)
 
     def after(self, text: str, next_steps: Iterable[NextStep]) -> str:

@@ -9,7 +9,10 @@ import textwrap
 
 # What steers a terminal: C0 but newline and tab, DEL, C1. The two codes of `grey` pass.
 _STEERING = re.compile(r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
-_HELD = "\0"  # a space at which no line breaks
+WIDTH = 100
+"""Columns of a text for people at most: longer lines are hard to read."""
+
+_HELD = "\ue000"  # a space at which no line breaks: as wide as a space, also to rich
 _TOGETHER = re.compile(
     # What is typed.
     r"\S*kd-sweeps (?:data |database |storage )?[a-z]+(?: [^\s;,)]+)?(?: -[^\s;,)]+(?: [^\s;,)-][^\s;,)]*)?)*"
@@ -29,6 +32,11 @@ def say(text: str) -> None:
     sys.stdout.flush()  # where both go into one pipe or file, they stay in order
     with contextlib.suppress(OSError):  # stderr takes nothing
         print(wrap(escape_control_chars(text), wide), file=sys.stderr, flush=True)
+
+
+def show(text: str) -> None:
+    """Print a result to stdout; on a terminal no line breaks inside a word."""
+    print(wrap(text, columns()), flush=True)
 
 
 def escape_control_chars(text: str) -> str:
@@ -80,19 +88,25 @@ def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[s
     Args:
         first, then: what the first line and the others begin with.
     """
-
-    def held(match: re.Match[str]) -> str:
-        return match[0].replace(" ", _HELD) if len(then) + len(match[0]) <= width else match[0]
-
     lines = textwrap.wrap(
-        _TOGETHER.sub(held, text),
+        hold(text, width - len(then)),
         width,
         initial_indent=first,
         subsequent_indent=then,
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [line.replace(_HELD, " ") for line in lines]
+    return [release(line) for line in lines]
+
+
+def hold(text: str, width: int) -> str:
+    """Return the text so that no line breaks in a command, nor between a number and its unit, where these fit."""
+    return _TOGETHER.sub(lambda match: match[0].replace(" ", _HELD if len(match[0]) <= width else " "), text)
+
+
+def release(text: str) -> str:
+    """Return a text that was held and is broken into lines by now."""
+    return text.replace(_HELD, " ")
 
 
 def number_of(number: int, noun: str) -> str:

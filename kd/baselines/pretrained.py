@@ -73,7 +73,7 @@ def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) 
     strength is sklearn's C, > 0; larger means less regularisation.
     """
     from sklearn.linear_model import LogisticRegression
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     scale[scale < 1e-6] = 1.0  # a constant feature

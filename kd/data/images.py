@@ -253,7 +253,8 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
         train, test = held_out(x, y.reshape(-1))
         _check_kept(whole, train, what)
         images, labels = {"x_train": x[train], "x_test": x[test]}, {"y_train": y[train], "y_test": y[test]}
-        notes = (*notes, f"it has no test images: {len(test):,} of {len(x):,} were set aside as those, always the same")
+        kept = f"{len(test):,} of {len(x):,} images are held out as one (the same ones every time)"
+        notes = (*notes, f"no test set found: {kept}")
     return checked({**images, **labels}, what, class_names), notes
 
 

@@ -16,7 +16,7 @@ from sweeps.cli.options import note_storage, storage_url
 from sweeps.errors import SpecError
 from sweeps.extensions import COMMANDS, load
 from sweeps.hints import local
-from sweeps.terminal import columns, say, wrap
+from sweeps.terminal import say, show
 
 if TYPE_CHECKING:
     import sqlalchemy
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="kd-sweeps",
-    help="Tune temperature and alpha of knowledge distillation, and learn whether the tuned values transfer.",
+    help="Tune temperature and alpha of knowledge distillation, and find out whether the tuned values transfer.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -48,7 +48,7 @@ for name in COMMANDS:
 def run(
     name: options.SweepName,
     preset: options.Preset = None,
-    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="A spec instead of a preset.")] = None,
+    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="Spec file, instead of a preset.")] = None,
     trials: options.Trials = None,
     seed: options.Seed = None,
     source: options.Source = None,
@@ -64,9 +64,9 @@ def run(
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
-    """Create a sweep if needed, work on it until it is finished, print its report.
+    """Create a sweep if needed, run it to the end and print its report.
 
-    A second run prints the report at once; an interrupted one goes on.
+    An interrupted run resumes where it stopped; a finished sweep prints its report at once.
 
     Example: kd-sweeps run tiny --preset tiny
     """
@@ -88,7 +88,7 @@ def run(
 @app.command()
 def create(
     name: options.SweepName,
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A TOML file; else --preset.")] = None,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="TOML file, instead of --preset.")] = None,
     preset: options.Preset = None,
     trials: options.Trials = None,
     seed: options.Seed = None,
@@ -103,7 +103,7 @@ def create(
     storage: options.Storage = None,
     data: options.Data = None,
 ) -> None:
-    """Write a sweep with all its tasks to the storage; doing it again changes nothing.
+    """Create a sweep with all its tasks; creating it again changes nothing.
 
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
@@ -118,7 +118,7 @@ def create(
     created = _plan(url, name, request, data=data, dry_run=dry_run, verbose=verbose)
     if dry_run:
         return
-    say(f"{'created' if created.new else 'already there, unchanged'}: {name}. Next:")
+    say(f"created: {name}. Next:" if created.new else f"{name} exists already; nothing changed. Next:")
     for line in [*next_commands(name, url), *needed_elsewhere(created.spec)]:
         say(f"  {line}")
 
@@ -131,9 +131,9 @@ def _plan(
 
     created = create_sweep(url, name, request, data_dir=data, dry_run=dry_run)
     details = describe_details(created.spec, created.plan) if verbose else []
-    print(wrap("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]), columns()))
+    show("\n".join([*describe_plan(created.spec, created.plan, url, created.data_lines), *details]))
     if dry_run:
-        say("dry run: nothing was written; to go on, type the same without --dry-run")
+        say("dry run: nothing written; to create it, repeat without --dry-run")
     return created
 
 
@@ -145,13 +145,14 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
         bare = replace(local(), storage="")
         return [
             f"{bare.launch(name)}       # workers on this machine",
-            f"{bare.line('worker', name)}       # one worker, anywhere KD_SWEEPS_STORAGE holds the URL of this storage",
-            f"{bare.line('dashboard', name)}    # a page that follows it, and optuna-dashboard",
+            f"{bare.line('worker', name)}       # one more worker, wherever KD_SWEEPS_STORAGE holds this URL",
+            f"{bare.line('dashboard', name)}    # live page, with a link to optuna-dashboard",
         ]
     elsewhere = replace(local(), storage=masked(url))
+    where = "in this folder" if url.get_backend_name() == "sqlite" else "on any machine"
     return [
         f"{local().launch(name)}       # workers on this machine",
-        f"{elsewhere.line('worker', name)}   # one worker, anywhere",
+        f"{elsewhere.line('worker', name)}   # one more worker, {where}",
         f"{local().line('dashboard', name)}    # or: optuna-dashboard {masked(url)}",
     ]
 
@@ -169,9 +170,9 @@ def launch(
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
-    """Work on a sweep with workers that are kept alive, on this machine or where --on says.
+    """Start workers for a sweep and keep them alive, on this machine or on a cluster.
 
-    Ctrl-C is safe: running tasks are given back, and the next launch goes on.
+    Ctrl-C is safe: running tasks go back to the queue, and the next launch resumes.
 
     Example: kd-sweeps launch mnist-kd --on slurm --workers 16 -- --partition=main --time=4:00:00
     """
@@ -204,7 +205,7 @@ def worker(
 ) -> None:
     """Run one worker in this process, on any machine.
 
-    It needs the storage URL and the name of the sweep, and ends when nothing is left to do.
+    It needs the storage URL and the name of the sweep, and exits when no task is left.
     """
     from kd.tools import processes
     from storage.url import masked
@@ -218,7 +219,7 @@ def worker(
     url = storage_url(storage)
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
     path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
-    say(f"storage {masked(url)}" + (f"; libraries log to {path}" if path else ""))
+    say(f"storage {masked(url)}" + (f"; library output goes to {path}" if path else ""))
     with worker_log(path, url), processes.made() as folder, processes.used(folder):
         from sweeps.usecases.run import work
 
@@ -242,12 +243,12 @@ def spec(
 
 @machine.command()
 def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
-    """Check that everything a sweep needs is here."""
+    """Check that this machine has everything a sweep needs."""
     from sweeps.usecases.doctor import examine
 
     checks = examine(options.storage_url(storage), data)
     # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
-    print(wrap("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks), columns()))
+    show("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
 
 

@@ -1,10 +1,11 @@
-"""The command replay: train finished tasks again."""
+"""The command replay: rerun finished tasks."""
 
 from typing import Annotated
 
 import typer
 
 from sweeps.cli.options import Data, Storage, SweepName, note_storage, use_folders, whole_number
+from sweeps.terminal import show
 
 app = typer.Typer()
 
@@ -12,12 +13,12 @@ app = typer.Typer()
 @app.command()
 def replay(
     name: SweepName,
-    task: Annotated[str | None, typer.Option(metavar="KEY", help="This task, such as search#3.")] = None,
-    sample: Annotated[str, typer.Option(metavar="N", help="So many finished tasks, drawn at random.")] = "5",
+    task: Annotated[str | None, typer.Option(metavar="KEY", help="Task to rerun, for example search#3.")] = None,
+    sample: Annotated[str, typer.Option(metavar="N", help="Number of finished tasks to draw at random.")] = "5",
     storage: Storage = None,
     data: Data = None,
 ) -> None:
-    """Train finished tasks again and compare them with what is stored, bit by bit.
+    """Rerun finished tasks and compare them with the stored results, bit by bit.
 
     Writes nothing. Exits 1 if anything differs.
 
@@ -35,9 +36,9 @@ def replay(
         different = 0
         for result in again.replay(engine, sweep, tasks, on_step=lambda: None):
             different += bool(result.differs)
-            difference = "; ".join(result.differs) or "the same bits"
+            difference = "; ".join(result.differs) or "identical"
             before, now = result.numerics
             kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
-            print(f"{result.key:<28} {percent(result.score):6.2f} %  {difference}{kind}", flush=True)
-    print(f"{len(tasks)} trained again, {different} differ")
+            show(f"{result.key:<28} {percent(result.score):6.2f} %  {difference}{kind}")
+    print(f"{len(tasks)} rerun, {different} differ")
     raise typer.Exit(1 if different else 0)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from sweeps.operations.operation import Client
 
 HOSTS = (
-    "allowed: 127.0.0.1 for this machine alone, 0.0.0.0 for everybody, or one that `ip address` lists; the port has an"
-    " option of its own, --port"
+    "allowed: 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or an address from `ip address`; give the port"
+    " with --port"
 )
 _LONGEST_NAME = 253
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*")
@@ -49,8 +49,8 @@ def _refuse_service_alone(command: str) -> None:
     service = os.environ.get("KD_SWEEPS_URL")
     if service and not os.environ.get("KD_SWEEPS_STORAGE") and not os.environ.get("OPTUNA_STORAGE"):
         raise SpecError(
-            f"{command} works on a database, and only the service {service} is known here (KD_SWEEPS_URL); name the"
-            " database with --storage URL or KD_SWEEPS_STORAGE"
+            f"{command} needs a database, but KD_SWEEPS_URL names a service, {service}; give --storage URL or set"
+            " KD_SWEEPS_STORAGE"
         )
 
 
@@ -75,11 +75,11 @@ Service = Annotated[
         "--url",
         metavar="URL",
         callback=_remember_service,
-        help="https://HOST of a kd-sweeps serve, instead of a storage; else KD_SWEEPS_URL. Token: KD_SWEEPS_TOKEN.",
+        help="https://HOST of a service, instead of a storage; else KD_SWEEPS_URL. Token: KD_SWEEPS_TOKEN.",
     ),
 ]
-Form = Annotated[Format, typer.Option("-f", "--format", help="How to print.")]
-Field = Annotated[str | None, typer.Option(metavar="KEY", help="Only this field; nested ones with dots.")]
+Form = Annotated[Format, typer.Option("-f", "--format", help="Output format.")]
+Field = Annotated[str | None, typer.Option(metavar="KEY", help="Print only this field; dots for nested fields.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder with mnist.npz and your own data.")]
 Weights = Annotated[
     Path | None,
@@ -88,43 +88,43 @@ Weights = Annotated[
 Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick, compare or full.")]
 Trials = Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")]
 Seed = Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")]
-Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset tuned on.")]
+Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset to tune on.")]
 Targets = Annotated[
-    list[str] | None, typer.Option(metavar="DATASET", help="Dataset transferred to; several: give it again.")
+    list[str] | None, typer.Option(metavar="DATASET", help="Dataset to transfer to; repeat it for several.")
 ]
 Dataset = Annotated[
-    str | None, typer.Option(metavar="DATASET", help="One dataset alone, instead of --source and --target.")
+    str | None, typer.Option(metavar="DATASET", help="Single dataset, instead of --source and --target.")
 ]
 Teacher = Annotated[
     str | None,
-    typer.Option(metavar="MODEL", help="Teacher on every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."),
+    typer.Option(metavar="MODEL", help="Teacher for every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."),
 ]
 Student = Annotated[
-    str | None, typer.Option(metavar="MODEL", help="Student on every dataset: keras-student, MODULE:BUILD.")
+    str | None, typer.Option(metavar="MODEL", help="Student for every dataset: keras-student, MODULE:BUILD.")
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any key of the spec, for example search.alpha=[0,0.5]."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the spec, for example search.alpha=[0,0.5]."),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan, write nothing.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="The plan with every setting, phase and task.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and write nothing.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print every setting, phase and task of the plan.")]
 Workers = Annotated[
     int | None,
     typer.Option(
         metavar="N",
         parser=lambda text: _workers(text),
-        help="How many; one per core, or per device of --gpus, when not given.",
+        help="Number of workers (default: one per core, or per GPU of --gpus).",
     ),
 ]
 On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, slurm or ray.")]
 Gpus = Annotated[
-    str | None, typer.Option(metavar="LIST", help="Devices of this machine, one for each worker in turn: 0,1.")
+    str | None, typer.Option(metavar="LIST", help="GPUs of this machine, given to the workers in turn: 0,1.")
 ]
-ShowScript = Annotated[
-    bool, typer.Option("--dry-run", help="Print the script that would be submitted, submit nothing; --on slurm.")
+ShowScript = Annotated[bool, typer.Option("--dry-run", help="Print the job script and submit nothing (--on slurm).")]
+Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and exit (--on slurm).")]
+EngineOptions = Annotated[
+    list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Options for Slurm or Ray, after --.")
 ]
-Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and leave them alone; --on slurm.")]
-EngineOptions = Annotated[list[str] | None, typer.Argument(metavar="[-- OPTIONS]", help="Of the engine, after --.")]
 
 
 def _workers(text: str) -> int:
@@ -162,8 +162,8 @@ def devices(text: str | None) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if len(set(names)) < len(names) or not all(_DEVICE.fullmatch(name) for name in names):
         raise SpecError(
-            f"--gpus: got {text!r}; allowed: different devices, by number or UUID as nvidia-smi -L prints them, with"
-            " commas between them, for example --gpus 0,1"
+            f"--gpus: got {text!r}; allowed: GPU numbers or UUIDs from nvidia-smi -L, each once, with commas, for"
+            " example --gpus 0,1"
         )
     return names
 
@@ -209,7 +209,7 @@ def client_of(storage: str | None, service: str | None) -> "Client":
         storage.errors.UrlError: the URL of the storage is none.
     """
     if service is not None and storage is not None:
-        raise SpecError("got --url and --storage; give one of them: a service reads its own database")
+        raise SpecError("got --url and --storage; give one of them: a service has its own database")
     named = service if storage is None else None
     if named is None and storage is None:
         named = os.environ.get("KD_SWEEPS_URL") or None

@@ -16,7 +16,7 @@ from sweeps.cli.options import Field, Form, Service, Storage, SweepName, client_
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
 from sweeps.hints import local
-from sweeps.terminal import columns, duration, number_of, say, wrap
+from sweeps.terminal import WIDTH, columns, duration, number_of, say, show
 
 if TYPE_CHECKING:
     from sweeps.findings.findings import Findings
@@ -33,9 +33,9 @@ _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 @compare_app.command()
 def compare(
-    names: Annotated[list[str], typer.Argument(metavar="NAME NAME [NAME ...]", help="Names of the sweeps.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME NAME [NAME ...]", help="Sweeps to compare.")],
     form: Annotated[
-        str, typer.Option("-f", "--format", help="brief, markdown, json or csv; brief on a terminal, else markdown.")
+        str, typer.Option("-f", "--format", help="brief (default on a terminal), markdown (otherwise), json or csv.")
     ] = "",
     output: Annotated[
         str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the comparison into this folder.")
@@ -43,10 +43,10 @@ def compare(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Set several sweeps beside each other: what each gains and costs, what differs, who is better.
+    """Compare sweeps: what each gains and costs, which settings differ, which sweep is better.
 
-    Students of the same seed are compared in pairs. With -f csv: one line for each finished training. With -o:
-    compare.html with a forest plot, its Markdown, and that CSV.
+    Students with the same seed are compared in pairs. With -f csv: one line per finished training. With -o:
+    compare.html with a forest plot, the same page as Markdown, and the CSV.
 
     Example: kd-sweeps compare plain wide -o comparison
     """
@@ -63,7 +63,7 @@ def compare(
     comparison = compared(names, findings)
     if output is not None:
         written = compare.write(comparison, _trainings(client, findings), Path(output))
-        print(wrap(compare.headline(comparison), columns()))
+        show(compare.headline(comparison))
         say(f"comparison {written}")
         return
     wide = columns()
@@ -73,7 +73,7 @@ def compare(
     elif form == "markdown":
         print(compare.text(comparison))
     else:
-        from sweeps.report.brief import WIDTH, compared_brief
+        from sweeps.report.brief import compared_brief
 
         print(compared_brief(comparison, columns=wide or WIDTH))
 
@@ -122,7 +122,7 @@ def _trainings(client: "Client", findings: "Sequence[Findings]") -> str:
 @app.command()
 def status(
     name: SweepName,
-    audit: Annotated[bool, typer.Option("--audit", help="Prove that nothing was lost or counted twice.")] = False,
+    audit: Annotated[bool, typer.Option("--audit", help="Check that no result was lost or counted twice.")] = False,
     form: Form = Format.table,
     field: Field = None,
     storage: Storage = None,
@@ -130,7 +130,7 @@ def status(
 ) -> None:
     """Show stages, tasks by state, workers and the time left.
 
-    With --audit: compares the plan, the tasks, their attempts and Optuna's trials, and exits 1 if anything disagrees.
+    --audit compares the plan, tasks, attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
     from sweeps.operations.operation import plain
     from sweeps.operations.table import STATUS, SweepArgs
@@ -142,7 +142,7 @@ def status(
     answer = client.ask(STATUS, SweepArgs(name=name))
     say(client.label)
     if form is Format.table and field is None:
-        print(wrap(text.describe_status(answer), columns()))
+        show(text.describe_status(answer))
     else:
         print(render(plain(STATUS.kind, answer), form, field))
 
@@ -154,7 +154,7 @@ def _audit(client: "Client", name: str, form: Format, field: str | None) -> None
     say(client.label)
     audit, unavailable = answer.audit, answer.unavailable
     if form is Format.table and field is None:
-        print(wrap("\n".join([text.describe(audit, unavailable), *answer.notes]), columns()))
+        show("\n".join([text.describe(audit, unavailable), *answer.notes]))
     else:
         print(render(text.values(name, audit, unavailable) | {"answer_hash": answer.answer_hash}, form, field))
     raise typer.Exit(1 if audit.violations else 0)
@@ -164,7 +164,7 @@ def _audit(client: "Client", name: str, form: Format, field: str | None) -> None
 def workers(
     name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None
 ) -> None:
-    """List every worker of a sweep, on every machine: at work, idle, vanished, stopped or ended."""
+    """List the workers of a sweep on all machines: working, idle, vanished, stopped or ended."""
     from sweeps.operations.table import WORKERS, SweepArgs
 
     client = client_of(storage, url)
@@ -172,13 +172,13 @@ def workers(
     say(client.label)
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]
-    print(render(rows, form, field) if rows else "no worker has worked on it yet")
+    print(render(rows, form, field) if rows else "no worker has started yet")
 
 
 @app.command()
 def best(
     name: SweepName,
-    paste: Annotated[bool, typer.Option("--paste", help="Only the code that trains with it.")] = False,
+    paste: Annotated[bool, typer.Option("--paste", help="Print only code that trains at this point.")] = False,
     form: Form = Format.table,
     field: Field = None,
     storage: Storage = None,
@@ -186,8 +186,8 @@ def best(
 ) -> None:
     """Print the best point, such as temperature and alpha.
 
-    Its mean over fresh seeds with its interval, the best single trial (the incumbent) beside it, and what the sweep
-    found about them. With -f value: the values of the point alone.
+    Shows its mean over fresh seeds with a confidence interval, the best single trial (the incumbent), and the answer
+    of the sweep. With -f value: only the values of the point.
 
     Examples: kd-sweeps best mnist-kd --paste; kd-sweeps best mnist-kd -f value
     """
@@ -196,7 +196,7 @@ def best(
 
     if paste and (form is not Format.table or field is not None):
         raise SpecError(
-            "--paste prints code alone; leave out --format and --field, or print the code in a format:"
+            "--paste prints only code; leave out --format and --field. The code as JSON:"
             f" {local().line('best', name, '-f json --field paste')}"
         )
     client = client_of(storage, url)
@@ -204,13 +204,13 @@ def best(
     say(client.label)
     if paste and not point.paste:
         values = local().line("best", name, "-f value")
-        raise SpecError(f"{name}: its trainer writes no code for a point; its values alone: {values}")
+        raise SpecError(f"the trainer of {name} writes no code for a point; to print its values: {values}")
     if paste:
         above = f"# student and teacher: Keras models that give logits\n# the sweep's students: {point.recipe}"
         print("\n\n".join([above, *point.paste.values()]))
         return
     if form is Format.table and field is None:
-        print(wrap(text.describe_best(point), columns()))
+        show(text.describe_best(point))
     elif form is Format.value and field is None:
         print(render(point.point.as_dict(), form))  # what a script wants; everything else has a name
     else:
@@ -220,7 +220,7 @@ def best(
 @app.command()
 def trials(
     name: SweepName,
-    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="Only this stage.")] = None,
+    stage: Annotated[str | None, typer.Option(metavar="STAGE", help="List only this stage.")] = None,
     form: Form = Format.table,
     field: Field = None,
     storage: Storage = None,
@@ -240,18 +240,18 @@ def trials(
 def report(
     name: SweepName,
     form: Annotated[
-        str, typer.Option("-f", "--format", help="brief, markdown or json; brief on a terminal, else markdown.")
+        str, typer.Option("-f", "--format", help="brief (default on a terminal), markdown (otherwise) or json.")
     ] = "",
     output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the whole report into this folder.")
+        str | None, typer.Option("-o", "--output", metavar="DIR", help="Write the full report into this folder.")
     ] = None,
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Print the answer: in a few lines on a terminal, else the whole page as Markdown.
+    """Print the answer: a summary on a terminal, else the full page as Markdown.
 
-    With -o: report.html with figures, tests and methods, its Markdown, the figures as SVG, every result as CSV, the
-    table as LaTeX and the spec.
+    With -o: report.html with figures, tests and methods, the same page as Markdown, the figures as SVG, all results
+    as CSV, the table as LaTeX, and the spec.
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
 
@@ -259,7 +259,7 @@ def report(
     if output is not None:
         _write_report(client, name, form, output)
         return
-    from sweeps.report.brief import WIDTH, brief
+    from sweeps.report.brief import brief
     from sweeps.report.folder import json_data
     from sweeps.report.page import report
 
@@ -287,7 +287,7 @@ def _write_report(client: "Client", name: str, form: str, output: str) -> None:
     findings = client.ask(FINDINGS, SweepArgs(name=name))
     say(client.label)
     page = folder.write(findings, Path(output))
-    print(wrap(headline(findings), columns()))
+    show(headline(findings))
     say(f"report   {page}")
 
 

@@ -15,48 +15,52 @@ app = typer.Typer()
 
 @app.command()
 def pause(name: SweepName, storage: Storage = None, url: Service = None) -> None:
-    """Stop starting tasks; running tasks finish."""
+    """Start no more tasks; running tasks finish."""
     from sweeps.operations.table import PAUSE, SweepArgs
 
     running = client_of(storage, url).ask(PAUSE, SweepArgs(name=name)).tasks
-    say(f"paused; {number_of(running, 'running task')} will end first. To go on: {local().resume(name)}")
+    left = f"{number_of(running, 'running task')} will finish" if running else "no task is running"
+    say(f"paused; {left}. To resume: {local().resume(name)}")
 
 
 @app.command()
 def resume(name: SweepName, storage: Storage = None, url: Service = None) -> None:
-    """Go on after a pause or a cancel, from the same point."""
+    """Resume a paused or cancelled sweep where it stopped."""
     from sweeps.operations.table import RESUME, SweepArgs
 
     left = client_of(storage, url).ask(RESUME, SweepArgs(name=name)).tasks
-    say(f"active; {number_of(left, 'task')} left. If no worker is waiting: {local().launch(name)}")
+    if left:
+        say(f"resumed; {number_of(left, 'task')} left. If no worker is running: {local().launch(name)}")
+    else:
+        say(f"nothing to resume: {name} is finished")
 
 
 @app.command()
 def cancel(name: SweepName, storage: Storage = None, url: Service = None) -> None:
-    """Stop all workers of a sweep, on every machine.
+    """Stop all workers of a sweep on all machines.
 
-    Finished tasks stay finished. Workers abort their current task within one lease interval (10 s by default).
+    Finished tasks are kept. Workers abort their current task within one lease interval (10 s by default).
     """
     from sweeps.operations.table import CANCEL, SweepArgs
 
     cancelled = number_of(client_of(storage, url).ask(CANCEL, SweepArgs(name=name)).tasks, "task")
     undo, remove = local().resume(name), local().line("delete", name)
-    say(f"cancelled: {cancelled}. To go on from the same point: {undo}; to remove the sweep: {remove}")
+    say(f"cancelled {cancelled}. To resume: {undo}; to delete the sweep: {remove}")
 
 
 @app.command()
 def extend(
     name: SweepName,
-    trials: Annotated[str, typer.Option(metavar="+N", help="More trials, while the searches are open.")] = "0",
-    seeds: Annotated[str, typer.Option(metavar="+N", help="More seeds for every arm of transfer.")] = "0",
-    searches: Annotated[str, typer.Option(metavar="+N", help="More searches from other starting points.")] = "0",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what it adds and which look it spends.")] = False,
+    trials: Annotated[str, typer.Option(metavar="+N", help="Trials to add while the searches are open.")] = "0",
+    seeds: Annotated[str, typer.Option(metavar="+N", help="Seeds to add to every arm of the transfer.")] = "0",
+    searches: Annotated[str, typer.Option(metavar="+N", help="Searches to add, from other starting points.")] = "0",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what it would add; write nothing.")] = False,
     storage: Storage = None,
     url: Service = None,
 ) -> None:
     """Add trials, seeds or searches to a sweep.
 
-    Seeds and searches spend a look at the test images, if these were read before; it says which one first.
+    Once the test set was used, more seeds or searches use the next planned evaluation on it.
 
     Example: kd-sweeps extend mnist-kd --seeds +10
     """
@@ -73,7 +77,7 @@ def extend(
     planned = client.ask(EXTEND, args)
     say(planned.look)
     if dry_run:
-        say(f"dry run: nothing was written; it would add {number_of(planned.tasks, 'task')}")
+        say(f"dry run: nothing written; it would add {number_of(planned.tasks, 'task')}")
         return
     added = client.ask(EXTEND, args.model_copy(update={"dry_run": False}))
     say(f"{number_of(added.tasks, 'task')} added. Next: {local().launch(name)}")
@@ -81,9 +85,9 @@ def extend(
 
 @app.command()
 def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None:
-    """Let failed tasks wait again, and those that were skipped because of them.
+    """Queue failed tasks again, and the tasks skipped because of them.
 
-    Resets their retry counters. Stored results stay. What is unavailable waits again once its weights are here.
+    Resets their retry counters; results are kept. Unavailable tasks are queued again once their weights are here.
     """
     from sweeps.operations.table import RETRY, TRIALS, SweepArgs, TrialsArgs
     from sweeps.plan.phases import UNAVAILABLE
@@ -104,7 +108,7 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
 def reap(name: SweepName, storage: Storage = None) -> None:
     """Free the tasks of dead workers now, and complete Optuna's trials.
 
-    Workers do this by themselves; use it when no worker is left.
+    Workers do this on their own; use it when no worker is left.
     """
     from sweeps.usecases.steering import reap_now
 
@@ -117,10 +121,10 @@ def reap(name: SweepName, storage: Storage = None) -> None:
 @app.command()
 def delete(
     name: SweepName,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Remove a sweep with its studies and results. Refused while workers are running its tasks."""
+    """Delete a sweep with its studies and results. Refused while workers run its tasks."""
     from storage.url import masked
     from sweeps.query.listing import open_sweep
     from sweeps.usecases.steering import delete
@@ -131,10 +135,9 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise SpecError(
-                f"delete removes every result of {name}; to do that without being asked:"
-                f" {local().line('delete', name, '--yes')}"
+                f"this would delete all results of {name}; to confirm: {local().line('delete', name, '--yes')}"
             )
-        if not typer.confirm(f"Remove every result of {name} from {masked(url)}?", err=True):
+        if not typer.confirm(f"Delete all results of {name} from {masked(url)}?", err=True):
             say("nothing was deleted")
             raise typer.Exit(1)
     gone = delete(url, name)
@@ -145,18 +148,16 @@ def delete(
 @app.command()
 def logs(
     name: SweepName,
-    task: Annotated[
-        str | None, typer.Option(metavar="KEY", help="What was logged of this task, on any machine.")
-    ] = None,
+    task: Annotated[str | None, typer.Option(metavar="KEY", help="Log of this task, from any machine.")] = None,
     attempt: Annotated[str, typer.Option(metavar="N", help="With --task: only this attempt.")] = "",
-    follow: Annotated[bool, typer.Option("--follow", help="With --task: go on until the attempt has ended.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="With --task: follow until the attempt ends.")] = False,
     lines: Annotated[
-        str, typer.Option("-n", "--lines", metavar="N", help="Only the last lines; of each worker 20 if not given.")
+        str, typer.Option("-n", "--lines", metavar="N", help="Only the last lines (default: 20 of each worker).")
     ] = "",
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Show what the workers on this machine logged, or the log of one task from any machine.
+    """Show the logs of the workers on this machine, or of one task from any machine.
 
     Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """
@@ -168,7 +169,7 @@ def logs(
     if task is None:
         if follow or number:
             line = local().line("logs", name, "--task KEY --follow")
-            raise SpecError(f"--attempt and --follow go with --task; for example: {line}")
+            raise SpecError(f"--attempt and --follow need --task, for example: {line}")
         print("\n".join(logs.latest(name, 20 if count is None else count)))
     elif follow:
         for text in client_of(storage, url).follow(name, task, attempt=number, lines=count):

@@ -10,7 +10,7 @@ from sweeps.cli.options import Storage, SweepName, note_storage
 from sweeps.cli.text import Format, render
 from sweeps.errors import SpecError
 from sweeps.extensions import load
-from sweeps.terminal import columns, number_of, say, wrap
+from sweeps.terminal import number_of, say
 
 app = typer.Typer()
 data_commands = typer.Typer()
@@ -22,18 +22,18 @@ data_commands.add_typer(data_app, name="data")
 def export(
     name: SweepName,
     output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="Where to: .keras, .npz of logits; --to: a folder.")
+        Path, typer.Option("-o", "--output", metavar="FILE", help="File: .keras, or .npz of logits; --to: a folder.")
     ],
     to: Annotated[
-        str | None, typer.Option(metavar="TRACKER", help="Not a student but every training as a run: mlflow, wandb.")
+        str | None, typer.Option(metavar="TRACKER", help="Export every training as a run instead: mlflow, wandb.")
     ] = None,
     logits: Annotated[
-        str | None, typer.Option(metavar="ROLE", help="Not a student but the teacher's logits: source, target.")
+        str | None, typer.Option(metavar="ROLE", help="Export the teacher's logits instead: source, target.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(metavar="DATASET", help="Trained on this one; the source when not given.")
+        str | None, typer.Option(metavar="DATASET", help="Dataset of the student (default: the source).")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     storage: Storage = None,
 ) -> None:
     """Write a student trained at the best (T, alpha) as a .keras file, a teacher's logits, or runs for a tracker.
@@ -84,7 +84,7 @@ def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: 
     say(f"wrote {output}: logits of {images:,} training images of {teacher.dataset}, {classes} classes")
     say(f"{teacher.provenance}; validation accuracy {percent(teacher.val_accuracy):.2f} %")
     say(f"sha256 of the logits {teacher.sha256}")
-    say(f"as a teacher: --teacher logits:{output}")
+    say(f"to use it as a teacher: --teacher logits:{output}")
 
 
 def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, others: dict[str, Any]) -> None:
@@ -103,11 +103,10 @@ def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, 
 
 @data_app.command("list")
 def data_list(form: options.Form = Format.table, data: options.Data = None) -> None:
-    """List the datasets: which are here, and where the others would come from."""
+    """List the datasets: which are on this machine, and where to get the others."""
     from sweeps.distill.fetch import locations
 
-    text = render(locations(data), form)
-    print(wrap(text, columns()) if form is Format.table else text)
+    print(render(locations(data), form))
 
 
 @data_app.command("fetch")

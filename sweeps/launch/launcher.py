@@ -40,16 +40,14 @@ def refuse(name: str, request: Request) -> None:
         raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
     if name == "local":
         if request.options:
-            raise SpecError(
-                f"got {' '.join(request.options)!r} after --; workers on this machine take no options of an engine"
-            )
+            raise SpecError(f"got {' '.join(request.options)!r} after --; only Slurm and Ray take such options")
         return
     if request.gpus:
-        raise SpecError(f"--gpus goes with --on local; {name} gives its workers their devices by its own options")
+        raise SpecError(f"--gpus needs --on local; with {name}, give its own options for GPUs after --")
     if request.url.get_backend_name() == "sqlite":
         raise SweepError(
-            f"--on {name}: workers on other machines cannot use {masked(request.url)}, which is a file of this one;"
-            f" take a Postgres: {local().line('launch', request.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
+            f"--on {name}: workers on other machines cannot reach {masked(request.url)}, a file on this one;"
+            f" use Postgres: {local().line('launch', request.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
 
 
@@ -99,12 +97,12 @@ def launch(
         sweep = queries.find_sweep(engine, request.sweep)
         refuse_cancelled(sweep.name, sweep.state)
         if sweep.state == "paused":
-            say(f"{sweep.name} is paused: workers wait. To go on: {local().resume(sweep.name)}")
+            say(f"{sweep.name} is paused: workers wait. To resume: {local().resume(sweep.name)}")
         supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=chosen, say=say, relaunch_command=command)
         started = count if queries.outlook(engine, sweep.id).unended else 0
         received = _supervised(supervisor, started, console, stays=stays)
         if received:
-            say(f"stopped; nothing is lost. Go on with: {command}")
+            say(f"stopped; nothing is lost. To resume: {command}")
             return Launched(128 + received, finished=False)
         _complete_trials(engine, sweep.id)
         _check_ended(supervisor)
@@ -114,15 +112,15 @@ def launch(
     for line in problems:
         say(line)
     if problems:
-        say(f"to try that again: {local().retry_and_launch(sweep.name)}")
+        say(f"to retry: {local().retry_and_launch(sweep.name)}")
     return Launched(1 if problems else 0, finished=True)
 
 
 def _check_ended(supervisor: Supervisor) -> None:
     left = queries.outlook(supervisor.engine, supervisor.sweep.id)
     if left.unended:
-        quick = f"{MOST_QUICK} workers in a row died soon after their start"
-        why = quick if supervisor.gave_up else "every worker ended"
+        quick = f"{MOST_QUICK} workers in a row died at start"
+        why = quick if supervisor.gave_up else "all workers have exited"
         raise SweepError(f"{why}, and {supervisor.sweep.name} is not finished; nothing is lost. {supervisor.help()}")
     refuse_cancelled(supervisor.sweep.name, left.state)
 
@@ -247,15 +245,15 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
         sweep = queries.find_sweep(engine, name)
         refuse_cancelled(name, sweep.state)
         if not queries.outlook(engine, sweep.id).unended:
-            raise SweepError(f"nothing of {name} is left to do; see: {local().best(name)}")
+            raise SweepError(f"{name} is finished; see: {local().best(name)}")
     finally:
         engine.dispose()
     array = chosen.detach(range(count))
     return [
-        f"submitted as Slurm job {array}: {number_of(count, 'worker')}; no launch has to wait for them. Next:",
-        f"  {local().line('status', name)}       # how far it is",
-        f"  {local().line('logs', name)}         # what they log",
-        f"  scancel {array}       # stop them; they give their tasks back",
+        f"submitted {number_of(count, 'worker')} as Slurm job {array}; they need no running launch. Next:",
+        f"  {local().line('status', name)}       # progress",
+        f"  {local().line('logs', name)}         # their logs",
+        f"  scancel {array}       # stop them; their tasks go back to the queue",
     ]
 
 
@@ -263,5 +261,5 @@ def _submitting(option: str, request: Request, on: str) -> Submitter:
     refuse(on, request)
     chosen = engine_of(on, request) if on == "slurm" else None  # that of Ray would look for its cluster
     if chosen is None or not isinstance(chosen, Submitter):
-        raise SpecError(f"{option} goes with --on slurm; the workers of --on {on} are nothing that is submitted")
+        raise SpecError(f"{option} needs --on slurm; got --on {on}")
     return chosen

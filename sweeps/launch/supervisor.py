@@ -110,7 +110,7 @@ class Supervisor:
         except SweepError as error:  # an engine that is away for a moment is no reason to end the others
             if not self.alive:
                 raise
-            self.say(f"{error}; it is tried again")
+            self.say(f"{error}; trying again")
             self._due.append((time.monotonic() + _BACKOFF_S[-1], slot))
 
     def _look_after_waiting(self) -> None:
@@ -123,7 +123,7 @@ class Supervisor:
         if before == len(waiting) != announced:  # for a whole interval: those that have just been submitted are no news
             announced = before
             waits = f"{announced} of {number_of(len(self.alive), 'worker')} wait for a machine"
-            self.say(waits if announced else "all at work")
+            self.say(waits if announced else "all workers are running")
         self._waiting = len(waiting), announced
 
     def _died(self, worker: WorkerHandle) -> None:
@@ -132,18 +132,18 @@ class Supervisor:
         deaths = self._quick_deaths[worker.slot] + 1 if self._was_quick(worker) else 0
         self._quick_deaths[worker.slot] = deaths
         last_one, over = deaths >= MOST_QUICK, self._over()
-        then = "another takes its place"
+        then = "starting another"
         if last_one or over:
-            then = f"no other takes its place, after {deaths} that died so soon"
+            then = f"giving up: {number_of(deaths, 'worker')} in a row died at start"
             if worker.replacement is not None:
                 worker.replacement.kill()
         elif worker.replacement is not None:
-            then = "it comes again by itself"
+            then = "the engine starts it again"
             self.alive.append(worker.replacement)
         else:
             self._due.append((time.monotonic() + _BACKOFF_S[deaths], worker.slot))
             self._due.sort()
-        then = over or f"its task is free again, {then}"
+        then = over or f"its task is back in the queue; {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = "\n".join(worker.last_lines(_SHOWN_LINES if last_one else 1))
         last = redact_tail(last, self.engine.url)  # a user's program may have printed the URL of the storage there
@@ -200,8 +200,8 @@ class Supervisor:
                 self._seen.clear()
                 return
             if now - since > self.spec.lease.seconds + self.spec.lease.interval_s:
-                how = "has signed out and does not exit" if last.signed_out else "does not move any more"
-                self.say(f"worker {worker.worker} {how}: it is ended")
+                how = "has signed out but does not exit" if last.signed_out else "is frozen"
+                self.say(f"worker {worker.worker} {how}; killing it")
                 worker.kill()
 
     def _has_room(self, worker: WorkerHandle) -> bool:
@@ -216,7 +216,7 @@ class Supervisor:
         return True
 
     def help(self) -> str:
-        return f"Their logs: {local().line('logs', self.sweep.name)}; to go on: {self.relaunch_command}"
+        return f"Logs: {local().line('logs', self.sweep.name)}; to resume: {self.relaunch_command}"
 
 
 def _how(code: int) -> str:

@@ -8,9 +8,8 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, compare
 from sweeps.report.words import accuracy, compared_with, display_name, effects, interval
-from sweeps.terminal import wrapped
+from sweeps.terminal import WIDTH, wrapped
 
-WIDTH = 100  # columns at most
 _NARROWEST = 40
 
 _PROGRAM = re.compile(rf"(?<![\w./-]){re.escape(PORTABLE.program)}(?= [a-z]+ )")  # where a command begins

@@ -199,25 +199,26 @@ def fingerprint(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def parse(values: Mapping[str, Any], *, origin: str, new: bool = False) -> Spec:
+def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> Spec:
     """Return the spec in plain values; raise a SpecError of one line that names the first wrong key.
 
     new: of a sweep to be made, which declares today's rule unless it names another; stored without one, it is rule 1.
     """
     if new and isinstance(values.get("transfer"), Mapping):
         values = {**values, "transfer": {"rule": RULE, **values["transfer"]}}
+    place = f"{origin}: " if origin else ""
     trainer = values.get("trainer") if isinstance(values, Mapping) else None  # of a file or a row that was edited
     kind = trainer.get("kind", KD) if isinstance(trainer, Mapping) else KD
     try:
         model = trainer_kind(str(kind)).spec
     except (CodeError, ValueError) as error:
-        raise SpecError(f"{origin}: trainer.kind: got {kind!r}; {error}") from None
+        raise SpecError(f"{place}trainer.kind: got {kind!r}; {error}") from None
     try:
         spec: Spec = model.model_validate(values)
         return spec
     except ValidationError as error:
         raise SpecError(
-            f"{origin}: {tables.first_problem(error, model)}; a complete one: {local().spec('quick')}"
+            f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
         ) from None
 
 
@@ -232,6 +233,6 @@ def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):
-                raise SpecError(f"options: unknown key {dotted!r}; see: {local().spec('quick')}")
+                raise SpecError(f"unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
-    return cast(SpecT, parse(values, origin="options"))
+    return cast(SpecT, parse(values))

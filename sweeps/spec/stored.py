@@ -122,7 +122,7 @@ def read(path: Path) -> Spec:
             f"cannot read the spec {path}: {error.strerror}; make one with: {local().spec(f'quick > {path}')}"
         ) from None
     except ValueError as error:
-        raise SpecError(f"{path} is not TOML: {error}; a complete one: {local().spec('quick')}") from None
+        raise SpecError(f"{path} is not TOML: {error} (a complete spec: {local().spec('quick')})") from None
     return parse(values, origin=str(path), new=True)
 
 

@@ -88,7 +88,7 @@ def _check_text(spec: Spec) -> None:
     texts = {"note": spec.note} | {f"{role}.dataset": spec.role(role).dataset for role in spec.roles}
     for key, value in texts.items():
         if any("\ud800" <= char <= "\udfff" for char in value):  # how Python keeps bytes that are no UTF-8
-            raise SpecError(f"{key}: got {value!r}; allowed: UTF-8 text, or no report could be written of it")
+            raise SpecError(f"{key}: got {value!r}; allowed: UTF-8 text")
 
 
 def _check_sampler(name: str) -> None:
@@ -266,8 +266,8 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
         return
     changes = difference(known[0].spec, spec.as_dict())
     raise AnotherSpec(
-        f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or go on with "
-        f"the one that is there: {local().launch(name)}"
+        f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or work on the existing"
+        f" one: {local().launch(name)}"
     )
 
 
@@ -368,20 +368,22 @@ def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
 def _resolution(spec: Spec) -> str:
     """Say what the plan can tell apart, in a line: the distances from the margin by the lowest and the highest sd."""
     number, unit, sds = _counted(spec)
-    margin = f"margin {spec.transfer.margin:g}; {number} {unit if number > 1 else 'seed'}"
+    points = "point" if spec.transfer.margin == 1 else "points"
+    margin = f"margin {spec.transfer.margin:g} {points}"
     if number < 2:
-        return f"{margin}; a verdict needs 2"
+        return f"{margin}; 1 seed, but a verdict needs 2"
     if sds is None:
-        return f"{margin}; what they resolve on {_short(spec)} is not known"
+        return f"{margin}; what {number} {unit} can detect on {_short(spec)} is not known"
     low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
-    return f"{margin} resolve {low:.2g} to {high:.2g} points from it (80 % power)"
+    return f"{margin}; {number} {unit} tell {low:.2g} to {high:.2g} from it (80 % power)"
 
 
 def _power(spec: Spec) -> str:
     _, unit, sds = _counted(spec)
-    first = f"look 1 of {spec.transfer.looks}, decided at {percent(spec.transfer.level(1)):g} %"
+    level = percent(spec.transfer.level(1))
+    first = f"planned evaluation 1 of {spec.transfer.looks} on the test set, at the {level:g} % level"
     if sds is None:
-        return f"{first}; the sd between {unit} on {_short(spec)} was not measured beforehand"
+        return f"{first}; the sd between {unit} on {_short(spec)} is not known"
     return f"{first}; sd between {unit} {sds[0]:g} to {sds[1]:g} points ({sds[2]})"
 
 

@@ -18,7 +18,7 @@ from sweeps.hints import explain
 from sweeps.spec.stored import as_it_stands
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Check
-from sweeps.workers.environment import PACKAGES, provenance
+from sweeps.workers.environment import PACKAGES, other_packages, provenance
 from sweeps.workers.logs import log_folder
 
 
@@ -41,11 +41,11 @@ def _machine() -> list[Check]:
     machine = provenance()
     return [
         Check("python", "ok", platform.python_version()),
-        Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker on each"),
+        Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker per core"),
         Check(
             "disk",
             "ok" if free_gb > 2 else "warn",
-            f"{free_gb:.0f} GB free here; the data and the storage need about 1 GB",
+            f"{free_gb:.0f} GB free; data and storage need about 1 GB",
         ),
         Check("logs", "ok", str(log_folder("NAME"))),
     ]
@@ -55,10 +55,10 @@ def _slurm() -> Check:
     programs = load("sweeps.contrib.slurm:PROGRAMS")
     missing = [name for name in programs if shutil.which(name) is None]
     if len(missing) == len(programs):
-        return Check("slurm", "ok", "not here, and needed for launch --on slurm alone")
+        return Check("slurm", "ok", "not installed; only launch --on slurm needs it")
     if missing:
-        return Check("slurm", "warn", f"{', '.join(missing)} not found in PATH: launch --on slurm does not work here")
-    return Check("slurm", "ok", f"{', '.join(programs)} are here: launch --on slurm")
+        return Check("slurm", "warn", f"{', '.join(missing)} not found in PATH; launch --on slurm needs it")
+    return Check("slurm", "ok", f"{', '.join(programs)} found: launch --on slurm")
 
 
 def _packages() -> list[Check]:
@@ -67,13 +67,20 @@ def _packages() -> list[Check]:
     return [
         Check(name, "ok" if versions[name] else "fail", versions[name] or f"missing; type: pip install {name}")
         for name in PACKAGES[1:]
+    ] + [
+        Check("imports", level, f"another package {name}, {origin}, {text}")
+        for hiding, level, text in (
+            (True, "fail", "hides ours; take its folder off PYTHONPATH, or uninstall it"),
+            (False, "warn", "is hidden by ours: programs that need it need another environment"),
+        )
+        for name, origin in other_packages(hiding=hiding).items()
     ]
 
 
 def _storage(url: sqlalchemy.URL) -> list[Check]:
     address = masked(url)
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        return [Check("storage", "ok", f"{address}: not there yet, create makes it")]
+        return [Check("storage", "ok", f"{address}: does not exist yet; create makes it")]
     try:
         engine = open_engine(url, read_only=True)
         sweeps = queries.list_sweeps(engine)
@@ -92,9 +99,9 @@ def _needed(sweep: SweepRecord) -> list[Check]:
     except SpecError as error:
         return [Check(sweep.name, "warn", explain(error))]
     return [
-        Check(sweep.name, "ok", f"needs {need.what}: here")
+        Check(sweep.name, "ok", f"needs {need.what}: found")
         if need.here
-        else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not here")
+        else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not found")
         for need in spec.kind.needs(spec)
     ]
 

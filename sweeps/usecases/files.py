@@ -14,8 +14,8 @@ def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
     if path.is_dir():
         raise SpecError(f"{path} is a folder; name the file, for example {path / example}")
     if path.suffix != suffix:
-        raise SpecError(f"got {str(path)!r}; only files that end in {suffix} are read again, for example {example}")
+        raise SpecError(f"got {str(path)!r}; the file name must end in {suffix}, for example {example}")
     if not path.parent.is_dir():
         raise SpecError(f"no folder {path.parent}; make it with: mkdir -p {path.parent}")
     if path.exists() and not force:
-        raise SweepError(f"{path} is there already; to replace it add --force")
+        raise SweepError(f"{path} exists; to replace it, add --force")

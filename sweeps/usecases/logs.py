@@ -22,7 +22,7 @@ def latest(name: str, lines: int) -> list[str]:
     files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
     if not files:
         raise SweepError(
-            f"no worker of {name} has run on this machine: no log in {folder}. One task's log from any machine:"
+            f"no logs of {name} on this machine, in {folder}. The log of one task, from any machine:"
             f" {local().line('logs', name, '--task KEY')}"
         )
     output = []
@@ -85,7 +85,7 @@ def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> 
     if attempts is None:
         raise NotThere(f"{name} has no task {key!r}; see: {local().line('trials', name)}")
     if not attempts:
-        raise SweepError(f"no worker has had {key} yet; see: {local().line('status', name)}")
+        raise SweepError(f"{key} has not started yet; see: {local().line('status', name)}")
     chosen = [record for record in attempts if attempt in (None, record.number)]
     if not chosen:
         numbers = "attempt 1 only" if len(attempts) == 1 else f"attempts 1 to {len(attempts)}"
@@ -100,7 +100,7 @@ def _head(key: str, record: AttemptRecord) -> str:
 
 def _lines(record: AttemptRecord) -> list[str]:
     if record.log is None:
-        lines = ["(no log of it is stored)"]
+        lines = ["(no log is stored)"]
     else:
         lines = [text for line in record.log.splitlines() for text in read_line(line).text.splitlines()]
     if record.trace and not any(line.startswith("Traceback") for line in lines):

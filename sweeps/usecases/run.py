@@ -76,7 +76,7 @@ def run_sweep(
         if spec.fingerprint not in {revision.fingerprint for revision in known}:
             spec = spec.kind.as_created(spec, first)
             create.refuse_another(name, known, create.freeze(spec, data_dir=data_dir))
-        say(f"{name} exists in {masked(url)}: {first['note'] or 'going on with it'}")
+        say(f"{name} exists in {masked(url)}: {first['note'] or 'resuming it'}")
     code = launch(Request(url, name), workers=workers)
     if code in (0, 1):
         _print_report(url, name)
@@ -94,9 +94,9 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
         print(page.report(findings))
     say("\nNext:")
     commands = {
-        local().best(name): f"{', '.join(map(label, findings.spec.kind.space(findings.spec)))} and how sure they are",
-        local().line("trials", name, "-f csv"): "every run, for your own analysis",
-        local().line("dashboard", name): "the sweep as a page, and optuna-dashboard",
+        local().best(name): f"the best {', '.join(map(label, findings.spec.kind.space(findings.spec)))}",
+        local().line("trials", name, "-f csv"): "all runs, for your own analysis",
+        local().line("dashboard", name): "live page, with a link to optuna-dashboard",
         local().spec("full > my.toml"): "a bigger sweep: edit, then create NAME my.toml",
     }
     width = max(map(len, commands))
@@ -105,7 +105,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     if wide is not None:
         print(f"\n{brief.brief(findings, columns=wide, page=str(written))}")
     else:
-        say(f"\n{answer.headline(findings)}\n\nThe whole page, with figures: {written}")
+        say(f"\n{answer.headline(findings)}\n\nFull page with figures: {written}")
 
 
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
@@ -160,4 +160,4 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
     except NoResultsYet:
         pass  # everything has ended, most of it by failing, as the caller says: there is no answer to publish
     except StorageError as error:
-        say(f"the answer could not be published to the dashboard: {explain(error)}")
+        say(f"could not publish the answer to optuna-dashboard: {explain(error)}")

@@ -34,7 +34,7 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
     """Stop starting tasks. Returns how many are running; they will be finished."""
     with open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
-            raise SweepError(f"{name} is cancelled, so there is nothing to pause")
+            raise SweepError(f"nothing to pause: {name} is cancelled")
         workers.pause(engine, sweep.id)
         return len(queries.running_tasks(engine, sweep.id))
 
@@ -64,7 +64,7 @@ def extend(
     with open_sweep(url, name, write=not dry_run) as (engine, sweep):
         spec = stored_spec(sweep)
         larger, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
-        look = _look(engine, sweep, spec) if seeds or searches else "this spends no look"
+        look = _look(engine, sweep, spec) if seeds or searches else "this uses no evaluation on the test set"
         extended = plan.Extended(tasks=len(added.tasks), look=look)
         if dry_run:
             return extended
@@ -92,16 +92,16 @@ def _more(
         )
     if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
         raise RevisionRefused(
-            f"a search of {sweep.name} has closed, and what came out of it is already used; add a search of its own"
+            f"a search of {sweep.name} has ended and its result is in use, so it takes no more trials; add a search"
             f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
         )
     if (seeds or searches) and (looks := load.begun_looks(engine, sweep.id)) >= spec.transfer.looks:
         by_search = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
         larger = {"search": 2 * spec.outer.searches} if by_search else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
-            f"the test was read at {looks} of {spec.transfer.looks} declared looks;"
-            f" {'searches' if by_search else 'seeds'} added after the last one would make the verdict worthless; for"
-            f" more, make another sweep: {another_sweep(sweep.name, spec, **larger)}"
+            f"no planned evaluation on the test set is left ({looks} of {spec.transfer.looks} used), and more"
+            f" {'searches' if by_search else 'seeds'} would make the verdict worthless; create another sweep instead:"
+            f" {another_sweep(sweep.name, spec, **larger)}"
         )
     return plan.more(spec, trials=trials, seeds=seeds, searches=searches)
 
@@ -109,12 +109,11 @@ def _more(
 def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
     looks, declared = load.begun_looks(engine, sweep.id), spec.transfer.looks
-    which = (
-        f"look {looks + 1} of {declared} at the test images, decided at {percent(spec.transfer.level(looks + 1)):g} %"
-    )
+    level = percent(spec.transfer.level(looks + 1))
+    which = f"planned evaluation {looks + 1} of {declared} on the test set, at the {level:g} % level"
     if not looks:
-        return f"no look was taken yet: this belongs to {which}"
-    return f"this spends {which}" + ("; no look is left after it" if looks + 1 == declared else "")
+        return f"this is part of {which}"
+    return f"this uses {which}" + ("; none is left after it" if looks + 1 == declared else "")
 
 
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:

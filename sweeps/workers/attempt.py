@@ -100,7 +100,7 @@ class Attempts:
     def give_back(self, claim: TaskRecord) -> None:
         """Release a task in the middle of a step, from another thread."""
         if self._backend.release(claim, log=self._log.read()):
-            log.info("%s given back in the middle of a step", claim.key)
+            log.info("%s goes back to the queue in the middle of a step", claim.key)
 
     def make(self, claim: TaskRecord) -> None:
         """Run one task to its end, whatever that is; SweepError if this machine lacks something, or keeps failing."""
@@ -134,7 +134,7 @@ class Attempts:
             self._failures_in_a_row = 0
         except Interrupted:
             self._backend.release(claim, log=self._log.read())
-            log.info("%s given back", claim.key)
+            log.info("%s goes back to the queue", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
         except (StudyMissing, StudyMixed, NotAStorage):
@@ -168,14 +168,14 @@ class Attempts:
         if kind in _STOPPING:
             lack = redact(lack_of(error), self._backend.url)
             raise SweepError(
-                f"this worker stops: {claim.key} needs what this machine has not: {lack}; nothing is lost."
+                f"this worker stops: {claim.key} needs something this machine lacks: {lack}; nothing is lost."
                 f" Fix that, then type: {local().launch(self._backend.name)}"
             )
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind == "database" else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
             last = redact(error_text(error), self._backend.url)
             raise SweepError(
-                f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database, the last one:"
+                f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database. Last error:"
                 f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._backend.name)}"
             )
 

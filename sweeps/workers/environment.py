@@ -1,15 +1,39 @@
-"""Threads, versions, commit, machine. Small: create, doctor and engines read it where no worker runs."""
+"""Threads, versions, commit, machine. Small: create, doctor and engines read it where no worker runs.
+
+It imports the standard library alone: the command line asks it why another import failed.
+"""
 
 import functools
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 GPU_VARIABLE = "KD_SWEEPS_GPU"  # in the environment of a worker that was given a device: which one
 
 PACKAGES = ("kd-sweeps", "tensorflow", "keras", "autokeras", "optuna", "sqlalchemy", "numpy")
+
+
+def other_packages(*, hiding: bool) -> dict[str, Path]:
+    """Return the packages of other programs that have one of our names, by name: kd, storage, sweeps.
+
+    Args:
+        hiding: those before ours on the path, which Python imports instead; else those behind, which ours hide.
+    """
+    home = Path(__file__).resolve().parents[2]
+    packages: dict[str, Path] = {}
+    for name in ("kd", "storage", "sweeps"):
+        specs = [PathFinder.find_spec(name, [folder]) for folder in sys.path]
+        # A folder without __init__.py has no origin, and gives way to a package anywhere on the path.
+        origins = [Path(spec.origin).resolve() for spec in specs if spec is not None and spec.origin is not None]
+        place = next((i for i, origin in enumerate(origins) if origin.is_relative_to(home / name)), len(origins))
+        for origin in origins[:place] if hiding else origins[place:]:
+            if not origin.is_relative_to(home / name):
+                packages.setdefault(name, origin)
+    return packages
 
 
 @functools.cache

@@ -114,7 +114,7 @@ class Heartbeat:
     def _end_process(self) -> None:
         if self.overdue.is_set() and not self.lost.is_set():
             self._on_hung()
-        log.error("%s does not end by itself: this worker ends", self._claim.key)
+        log.error("%s does not stop: this worker exits", self._claim.key)
         os._exit(HUNG)
 
 

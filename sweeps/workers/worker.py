@@ -143,7 +143,7 @@ class Worker:
 def refuse_cancelled(name: str, state: str) -> None:
     """Raise SweepError if the sweep is cancelled: starting to work on it is then a mistake."""
     if state == "cancelled":
-        raise SweepError(f"{name} is cancelled; to go on from the same point, type: {local().resume(name)}")
+        raise SweepError(f"{name} is cancelled; to resume it: {local().resume(name)}")
 
 
 def run_worker(

@@ -142,4 +142,4 @@ def test_it_writes_no_code_and_says_what_to_type_instead(worked: tuple[str, str]
     _, url = worked
     code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
     assert (code, out) == (2, "")
-    assert "its trainer writes no code for a point" in err
+    assert "writes no code for a point" in err

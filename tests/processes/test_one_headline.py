@@ -41,7 +41,7 @@ def test_every_way_to_read_a_sweep_says_the_same(
     answer, verdict, storage = headline(findings), badge(findings).text, ["--storage", str(url)]
     assert run_sweep(url, "s", findings.spec, workers=1, data_dir=None) == 0
     ran = capsys.readouterr()
-    assert ran.err.splitlines()[-3:] == [answer, "", "The whole page, with figures: s-report/report.html"]
+    assert ran.err.splitlines()[-3:] == [answer, "", "Full page with figures: s-report/report.html"]
     texts = {
         "run": ran.out,
         "page": kd_sweeps("report", "s", *storage)[1],

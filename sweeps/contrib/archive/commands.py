@@ -8,20 +8,20 @@ import typer
 
 from sweeps.cli.options import Storage, SweepName, note_storage, storage_url
 from sweeps.hints import local
-from sweeps.terminal import say
+from sweeps.terminal import say, show
 
 app = typer.Typer()
-storage_app = typer.Typer(help="The storage itself.", no_args_is_help=True)
+storage_app = typer.Typer(help="Maintain the storage.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 
-Archive = Annotated[Path, typer.Argument(metavar="FILE", help="What kd-sweeps archive wrote.")]
+Archive = Annotated[Path, typer.Argument(metavar="FILE", help="File written by kd-sweeps archive.")]
 
 
 @storage_app.command("upgrade")
 def storage_upgrade(storage: Storage = None) -> None:
-    """Bring a storage that an older kd-sweeps made to this one.
+    """Upgrade a storage made by an older kd-sweeps.
 
-    Of an SQLite file a copy is kept beside it. Refused while workers are running.
+    Keeps a copy of an SQLite file beside it. Refused while workers are running.
     """
     from storage.db.upgrade import upgrade
 
@@ -29,20 +29,20 @@ def storage_upgrade(storage: Storage = None) -> None:
     note_storage(url)
     done = upgrade(url)
     if done.before == done.after:
-        say(f"schema {done.after} already; nothing to do")
+        say(f"already at schema {done.after}; nothing to do")
         return
-    kept = f"; as it was: {done.copy}" if done.copy else ""
+    kept = f"; copy of the old file: {done.copy}" if done.copy else ""
     say(f"upgraded from schema {done.before} to {done.after}{kept}")
 
 
 @app.command()
 def archive(
     name: SweepName,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where to; ends in .kdsweep.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="File to write; ends in .kdsweep.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Write a sweep with everything that is stored of it as one file.
+    """Pack a sweep with all its results into one file, for import and verify.
 
     Example: kd-sweeps archive mnist-kd -o mnist-kd.kdsweep
     """
@@ -52,20 +52,21 @@ def archive(
     done = archive_sweep(url, name, output, force=force)
     note_storage(url)
     say(f"wrote {output}: {', '.join(done.counts)}; {done.size / 1e6:.1f} MB")
-    say(f"answer hash {done.answer_hash}" if done.answer_hash else f"{name} has not ended: no answer hash yet")
+    unfinished = f"{name} is not finished, so it has no answer hash yet"
+    say(f"answer hash {done.answer_hash}" if done.answer_hash else unfinished)
     into_another = replace(local(), storage="URL").line("import", str(output))
-    say(f"to check it: {local().line('verify', str(output))}; to put it into another storage: {into_another}")
+    say(f"to check it: {local().line('verify', str(output))}; to import it into another storage: {into_another}")
 
 
 @app.command("import")
 def import_archive(
     file: Archive,
-    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="Another name for the sweep.")] = None,
+    name: Annotated[str | None, typer.Option("--as", metavar="NAME", help="New name for the sweep.")] = None,
     storage: Storage = None,
 ) -> None:
-    """Put an archived sweep into a storage.
+    """Import an archived sweep into a storage.
 
-    Its studies are made anew, so that everything that reads a sweep reads it as before. What was running waits.
+    Its studies are created again, so that every command works as before. Tasks that were running are queued.
 
     Example: kd-sweeps import mnist-kd.kdsweep --as theirs
     """
@@ -78,14 +79,14 @@ def import_archive(
     if done.answer_hash:
         say(f"answer hash {done.answer_hash}. Next: {local().report(done.sweep)}")
     else:
-        say(f"it has not ended. Next: {local().launch(done.sweep)}")
+        say(f"not finished yet. Next: {local().launch(done.sweep)}")
 
 
 @app.command()
 def verify(file: Archive) -> None:
-    """Compute what an archive claims from what it holds: selections, verdict, answer hash, blobs.
+    """Recompute the claims of an archive from its contents: selections, verdict, answer hash, blobs.
 
-    Exits 1 if anything differs. It needs no storage. Seconds and latencies are as the file says.
+    Exits 1 if anything differs. Needs no storage. Seconds and latencies cannot be recomputed.
     """
     from sweeps.contrib.archive.verify import UNPROVEN, verify
 
@@ -93,8 +94,8 @@ def verify(file: Archive) -> None:
     for check in checks:
         text = f"DIFFERS  {check.what}: {check.differs}" if check.differs else f"same     {check.what}"
         # One line, and printable, whatever the file holds.
-        print(text if text.isprintable() else ascii(text)[1:-1])
+        show(text if text.isprintable() else ascii(text)[1:-1])
     wrong = sum(bool(check.differs) for check in checks)
-    print(UNPROVEN)
+    show(UNPROVEN)
     print(f"{len(checks) - wrong} of {len(checks)} as the file claims")
     raise typer.Exit(1 if wrong else 0)

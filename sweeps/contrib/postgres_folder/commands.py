@@ -16,22 +16,22 @@ app = typer.Typer()
 database_app = typer.Typer(help="A Postgres of your own in a folder, without root.", no_args_is_help=True)
 app.add_typer(database_app, name="database")
 
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the database; a new one is made by start.")]
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the database; start creates it.")]
 
 
 @database_app.command("start")
 def database_start(
     folder: Folder,
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; 127.0.0.1, or the one of before, when not given.")
+        str | None, typer.Option(help="Address to listen on (default: 127.0.0.1, or the previous one).")
     ] = None,
     port: Annotated[
-        str | None, typer.Option(metavar="N", help="Port; the next free one from 5432 on, or the one of before.")
+        str | None, typer.Option(metavar="N", help="Port (default: the next free one from 5432, or the previous one).")
     ] = None,
 ) -> None:
-    """Start a database, and print the line that lets this shell use it.
+    """Start a database and print the line that lets this shell use it.
 
-    It goes on until stop, and asks for a password, which stands in DIR/url. Doing it again changes nothing.
+    It runs until `database stop` and requires a password, which is in DIR/url. Starting it again changes nothing.
 
     Example: eval "$(kd-sweeps database start db)"
     """
@@ -39,39 +39,39 @@ def database_start(
 
     number = None if port is None else whole_number("--port", port, least=1, most=65_535, example="5432")
     database = databases.start(folder, host=host, port=number)
-    _describe(database, "started" if database.started else "runs already")
+    _describe(database, "started" if database.started else "is already running")
     if database.open_to_others:
         say(
-            "warning: every machine that reaches this address may try passwords, and what is sent is not encrypted;"
-            " for programs on this machine alone: --host 127.0.0.1"
+            "warning: any machine that reaches this address can try passwords, and traffic is not encrypted;"
+            " to allow this machine only: --host 127.0.0.1"
         )
     print(database.export)
 
 
 @database_app.command("stop")
 def database_stop(folder: Folder) -> None:
-    """Stop a database; what is stored stays."""
+    """Stop a database; its data is kept."""
     from sweeps.contrib.postgres_folder import folder as databases
 
     ran = databases.stop(folder)
     again = databases.command("start", folder)
-    say(f"stopped. To go on: {again}" if ran else f"it did not run. To start it: {again}")
+    say(f"stopped. To start it again: {again}" if ran else f"it was not running. To start it: {again}")
 
 
 @database_app.command("status")
 def database_status(folder: Folder) -> None:
-    """Say where a database runs; exits 1 if it does not."""
+    """Print the address of a running database; exits 1 if it is not running."""
     from sweeps.contrib.postgres_folder import folder as databases
 
     database = databases.status(folder)
     if not database.running:
-        say(f"the database in {database.folder} does not run. To start it: {databases.command('start', folder)}")
+        say(f"the database in {database.folder} is not running. To start it: {databases.command('start', folder)}")
         raise typer.Exit(1)
-    _describe(database, "runs")
+    _describe(database, "is running")
     print(database.export)
 
 
 def _describe(database: "Database", how: str) -> None:
     from storage.url import masked
 
-    say(f"database {masked(database.url)} {how}; its log: {database.folder / 'server.log'}")
+    say(f"database {masked(database.url)} {how}; log: {database.folder / 'server.log'}")

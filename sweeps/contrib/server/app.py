@@ -191,7 +191,7 @@ def serve(
         address = "127.0.0.1" if host in ("0.0.0.0", "::") else host
         listening(f"serving at http://{f'[{address}]' if ':' in address else address}:{bound}/{path}; stop with Ctrl-C")
         if tokens is None:
-            listening("no tokens: every program on this machine may do everything; see: kd-sweeps serve --help")
+            listening("no tokens set: anyone on this machine has full access; see: kd-sweeps serve --help")
         config = uvicorn.Config(
             app,
             http="h11",

@@ -189,7 +189,7 @@ class AuthMiddleware:
             kind, _, token = sent.partition(" ")
             role = tokens.role(token.strip()) if kind.lower() == "bearer" else None
             if role is None:
-                return problem(401, "that token opens nothing here; ask who started the service", headers=_CHALLENGE)
+                return problem(401, "unknown token; ask the person who runs the service", headers=_CHALLENGE)
         else:
             role = self.sessions.role(cookie(scope, COOKIE))
             if role is None:
@@ -238,7 +238,7 @@ async def login(
     sessions: Sessions = request.app.state.sessions
     role = tokens.role(token.strip()) if tokens is not None else None
     if role is None:
-        return _form("That token opens nothing here.", next, 403)
+        return _form("Unknown token; ask the person who runs the service.", next, 403)
     response = RedirectResponse(_within(next), 303, {"Cache-Control": "no-store"})
     response.set_cookie(
         COOKIE,

@@ -17,20 +17,20 @@ Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes
 @app.command()
 def serve(
     names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Sweeps to serve.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="Serve every sweep, and those that come.")] = False,
-    host: Annotated[str, typer.Option(help="Address to listen on; another one needs tokens.")] = "127.0.0.1",
+    every: Annotated[bool, typer.Option("--all", help="Serve all sweeps, new ones included.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on; other ones need tokens.")] = "127.0.0.1",
     port: Port = "8080",
     tokens: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Lines 'viewer TOKEN', 'operator TOKEN'; else KD_SWEEPS_TOKENS.")
+        Path | None, typer.Option(metavar="FILE", help="Lines viewer TOKEN or operator TOKEN; else KD_SWEEPS_TOKENS.")
     ] = None,
     allow_code: Annotated[
-        bool, typer.Option("--allow-code", help="Take specs that name Python code, package.module:build.")
+        bool, typer.Option("--allow-code", help="Accept specs that name Python code, package.module:build.")
     ] = False,
     storage: Storage = None,
 ) -> None:
-    """Serve sweeps over HTTP: questions, orders, metrics, a page, and optuna-dashboard.
+    """Serve sweeps over HTTP: queries, commands, metrics, web pages, and optuna-dashboard.
 
-    With --all it makes the storage if there is none yet.
+    With --all, the storage is created if it does not exist.
 
     Example: kd-sweeps serve --all --tokens tokens.txt --host 0.0.0.0
     """
@@ -49,9 +49,9 @@ def serve(
 
 
 def dashboard(name: SweepName, port: Port = "8080", storage: Storage = None) -> None:
-    """Show a sweep while it runs, in a browser on this machine, until Ctrl-C. For a team: kd-sweeps serve.
+    """Show a live page of a sweep in a browser on this machine, until Ctrl-C. For a team: kd-sweeps serve.
 
-    optuna-dashboard on the same storage is a click away.
+    The page links to optuna-dashboard on the same storage.
     """
     from sweeps.contrib.server import app as server
     from sweeps.spec.stored import check_name

@@ -167,7 +167,7 @@ def test_a_sweep_that_nobody_has_worked_on_can_be_archived(here: str, tmp_path: 
 
 def test_a_file_that_is_there_stays_unless_it_is_forced(file: Path, here: str) -> None:
     before = file.read_bytes()
-    with pytest.raises(SweepError, match="is there already; to replace it add --force"):
+    with pytest.raises(SweepError, match="exists; to replace it, add --force"):
         archive_sweep(resolve(here), "s", file)
     file.write_bytes(b"x")
     archive_sweep(resolve(here), "s", file, force=True)
@@ -176,7 +176,7 @@ def test_a_file_that_is_there_stays_unless_it_is_forced(file: Path, here: str) -
 
 
 def test_a_name_that_is_no_archive_is_refused(here: str, tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match=r"only files that end in .kdsweep are read again, for example mnist-kd.kdsw"):
+    with pytest.raises(SpecError, match=r"the file name must end in .kdsweep, for example mnist-kd.kdsw"):
         archive_sweep(created(here), "s", tmp_path / "s.zip")
 
 

@@ -52,7 +52,7 @@ def test_an_address_of_another_machine_is_refused(host: str, told: str) -> None:
     "host", ["", "*", "a,b", "127.0.0.1:5432", "127.0.0.1' x", "a\nb", "bücher.example", "x" * 300]
 )
 def test_what_is_neither_an_address_nor_a_name_is_refused(host: str) -> None:
-    with pytest.raises(SpecError, match=r"--host: got .*; allowed: 127.0.0.1 for this machine alone") as refused:
+    with pytest.raises(SpecError, match=r"--host: got .*; allowed: 127.0.0.1 .this machine only.") as refused:
         check_host(host)
     assert len(str(refused.value)) < 300
 

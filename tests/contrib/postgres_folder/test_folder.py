@@ -256,10 +256,10 @@ def test_what_does_not_come_up_says_why(folder: Path) -> None:
 
 def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_sweeps: Run) -> None:
     code, out, err = kd_sweeps("database", "stop", str(folder))
-    assert (code, out, err) == (0, "", f"stopped. To go on: kd-sweeps database start {folder}\n")
+    assert (code, out, err) == (0, "", f"stopped. To start it again: kd-sweeps database start {folder}\n")
     code, out, err = kd_sweeps("database", "status", str(folder))
     assert (code, out) == (1, "")
-    assert "does not run. To start it: kd-sweeps database start" in err
+    assert "is not running. To start it: kd-sweeps database start" in err
     code, out, err = kd_sweeps("database", "start", str(folder))
     assert code == 0
     shell = subprocess.run(

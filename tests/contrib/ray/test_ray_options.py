@@ -62,7 +62,7 @@ def test_a_file_of_this_machine_is_no_storage_for_a_cluster_not_even_for_one_on_
     code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--workers", "2", "--", "--address=local")
     assert code == 1
     line = err.splitlines()[-1]
-    assert "workers on other machines cannot use sqlite:///kd-sweeps.db" in line
+    assert "workers on other machines cannot reach sqlite:///kd-sweeps.db" in line
     assert "launch s --on ray --storage postgresql://USER@HOST/DB" in line
 
 
@@ -70,7 +70,7 @@ def test_the_cores_of_this_machine_are_no_number_of_workers_for_a_cluster(kd_swe
     code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--storage", POSTGRES)
     assert (code, err.splitlines()[-1].partition("; see")[0]) == (
         2,
-        "kd-sweeps: --on ray: say how many workers the cluster is to run, for example --workers 8",
+        "kd-sweeps: --on ray: give the number of workers, for example --workers 8",
     )
 
 

@@ -135,7 +135,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
     assert lost, "every kill came between two tasks: nothing is tested"
     assert {one.worker for one in lost} <= {name for name, _, _ in killed}
     assert all("its process died" in str(one.reason) for one in lost), "it waited for its lease"
-    assert out.count("its task is free again, another takes its place") == KILLS
+    assert out.count("its task is back in the queue; starting another") == KILLS
     assert out.count("Ray: The actor is dead because") == KILLS
     assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
     wait_until(lambda: not any(is_alive(pid) for _, pid, _ in killed), "a worker lives without its actor")
@@ -154,7 +154,7 @@ def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, serv
         os.killpg(process.pid, signal.SIGINT)
         out, _ = process.communicate(timeout=60)
         assert process.returncode == 130, out
-        assert "stopped; nothing is lost. Go on with: kd-sweeps launch s" in out
+        assert "stopped; nothing is lost. To resume: kd-sweeps launch s" in out
         assert not queries.running_tasks(engine, sweep)
         for one in at_work:
             (attempt,) = attempts_of(engine, sweep, one.key) or []

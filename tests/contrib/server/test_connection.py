@@ -125,7 +125,7 @@ def test_a_service_and_a_storage_are_not_both_given(kd_sweeps: Run) -> None:
     code, _, err = kd_sweeps("best", "s", "--url", "http://h", "--storage", "sqlite:///s.db")
     assert (code, err) == (
         2,
-        "kd-sweeps: got --url and --storage; give one of them: a service reads its own database\n",
+        "kd-sweeps: got --url and --storage; give one of them: a service has its own database\n",
     )
 
 
@@ -139,7 +139,7 @@ def test_what_is_typed_next_names_the_service_that_was_typed(kd_sweeps: Run) -> 
     with answering(200, {}, b'{"tasks": 3}') as (url, got):
         code, _, err = kd_sweeps("pause", "s", "--url", url)
         assert code == 0
-        assert err == f"paused; 3 running tasks will end first. To go on: kd-sweeps resume s --url {url}\n"
+        assert err == f"paused; 3 running tasks will finish. To resume: kd-sweeps resume s --url {url}\n"
         assert got[0]["kd-sweeps-url"] == url
         _, _, err = kd_sweeps("resume", "s", "--url", url)
         assert "kd-sweeps launch s --storage URL" in err, "a service starts no workers"
@@ -151,7 +151,7 @@ def test_where_only_a_service_is_known_a_command_on_a_database_takes_no_other(
     monkeypatch.setenv("KD_SWEEPS_URL", "https://sweeps.example")
     code, _, err = kd_sweeps("launch", "s")
     assert code == 2
-    assert "launch works on a database, and only the service https://sweeps.example is known here" in err
+    assert "launch needs a database, but KD_SWEEPS_URL names a service, https://sweeps.example;" in err
     code, _, err = kd_sweeps("launch", "s", "--storage", "sqlite:///none.db")
     assert "no storage at sqlite:///none.db" in err
 

@@ -101,13 +101,13 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
 @pytest.mark.parametrize(
     ("words", "code", "told"),
     [
-        (["--on", "slurm", "--dry-run"], 2, "--on slurm: say how many workers the cluster is to run"),
+        (["--on", "slurm", "--dry-run"], 2, "--on slurm: give the number of workers"),
         (["--on", "slurm", "--workers", "2", "--dry-run", "--", "--array=1"], 2, "--array is for the launch itself"),
         (["--dry-run"], 2, "--dry-run goes with --on slurm"),
         (["--detach"], 2, "--detach goes with --on slurm"),
         (["--on", "slurm", "--workers", "1001", "--dry-run"], 2, "--workers: got '1001'"),
         (["--on", "slrum"], 2, "--on: got 'slrum'; allowed: local, slurm"),
-        (["--", "--partition=main"], 2, "workers on this machine take no options of an engine"),
+        (["--", "--partition=main"], 2, "only Slurm and Ray take such options"),
     ],
 )
 def test_what_does_not_go_together_is_one_line(

@@ -121,7 +121,7 @@ def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said,
     code, out, lines = said.run("launch")
     assert (code, out) == (1, "")
     assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
-    assert "kd-sweeps: 3 workers in a row died soon after their start, and s is not finished" in lines[-1]
+    assert "kd-sweeps: 3 workers in a row died at start, and s is not finished" in lines[-1]
 
 
 def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: Said, url: str) -> None:

@@ -70,10 +70,10 @@ def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_r
     assert list(temporary.iterdir()) == [], "of a worker that died, neither"
     assert not is_alive(int((tmp_path / "home" / "child").read_text()))
     endings = re.findall(r"^worker \S+ (.*)$", out, re.MULTILINE)
-    replaced = "; its task is free again, another takes its place"
+    replaced = "; its task is back in the queue; starting another"
     assert endings == [
         f"ended itself, because its task did not end{replaced}",
-        "does not move any more: it is ended",
+        "is frozen; killing it",
         f"was killed by signal 9{replaced}",
         f"ended with exit code 7{replaced}",
         f"was killed by signal 9{replaced}",
@@ -143,7 +143,7 @@ def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: s
             code, said = launched(env, workers=1, timeout=300)
             out += said
     assert code == 0, out
-    assert out.count("does not move any more: it is ended") == len(points), out
+    assert out.count("is frozen; killing it") == len(points), out
     with ended_well(url):
         pass
 
@@ -160,6 +160,6 @@ def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:
     cancel(url, "s")
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert "s is cancelled; to go on from the same point, type: kd-sweeps resume s" in out
+    assert "s is cancelled; to resume it: kd-sweeps resume s" in out
     assert "; the sweep is cancelled\n" in out, "it ended itself, or was ended as frozen"
     assert "takes its place" not in out

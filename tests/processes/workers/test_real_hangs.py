@@ -191,8 +191,8 @@ def test_a_step_that_never_ends_whether_it_sleeps_or_keeps_the_interpreter(home:
     assert ("lost", "lost worker") in made
     assert made[-1] == ("done", None)
     assert f"no step for {HANGS_S} s (limits.search)" in home.reasons
-    assert "ended itself, because its task did not end; its task is free again, another takes its place" in out
-    assert "does not move any more: it is ended" in out
+    assert "ended itself, because its task did not end; its task is back in the queue; starting another" in out
+    assert "is frozen; killing it" in out
 
 
 def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_fails_at_its_cap(home: Home) -> None:
@@ -230,5 +230,5 @@ def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_
     (made,) = home.attempts().values()
     assert made == [("failed", "error"), ("lost", "lost worker"), ("done", None)]
     assert "ModelError: model 'own_hangs:greedy' does not work with images of (28, 28, 1): MemoryError" in home.reasons
-    killed = out.partition("was killed by signal 9; its task is free again, another takes its place")[2]
+    killed = out.partition("was killed by signal 9; its task is back in the queue; starting another")[2]
     assert "source: training the student own_hangs:greedy" in killed.splitlines()[1]

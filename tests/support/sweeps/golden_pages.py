@@ -13,9 +13,10 @@ from sweeps.findings.compare import compare
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Machine
 from sweeps.report import folder
-from sweeps.report.brief import WIDTH, brief, compared_brief
+from sweeps.report.brief import brief, compared_brief
 from sweeps.report.compare import files, long_csv
 from sweeps.spec.model import Spec, override
+from sweeps.terminal import WIDTH
 from sweeps.usecases.create import freeze
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies

@@ -54,9 +54,9 @@ def test_no_line_breaks_inside_a_command_or_between_a_number_and_its_unit() -> N
 
 
 def test_a_comment_that_does_not_fit_stays_one() -> None:
-    assert wrap("  kd-sweeps worker s --storage URL   # one worker, anywhere", 40).split("\n") == [
+    assert wrap("  kd-sweeps worker s --storage URL   # one more worker, in this folder", 40).split("\n") == [
         "  kd-sweeps worker s --storage URL",
-        "    # one worker, anywhere",
+        "    # one more worker, in this folder",
     ]
 
 

@@ -100,7 +100,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, u
     path = tmp_path / "student.keras"
     path.write_bytes(b"mine")
     code, _, err = kd_sweeps("export", "s", "-o", "student.keras", "--storage", url)
-    assert (code, err) == (1, "kd-sweeps: student.keras is there already; to replace it add --force\n")
+    assert (code, err) == (1, "kd-sweeps: student.keras exists; to replace it, add --force\n")
     assert path.read_bytes() == b"mine"
     assert kd_sweeps("export", "s", "-o", "student.keras", "--force", "--storage", url)[0] == 0
     assert len(path.read_bytes()) > 10_000
@@ -112,7 +112,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, u
     [
         ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps --help"),
         (["-o", "."], 2, ". is a folder; name the file, for example student.keras"),
-        (["-o", "a.h5"], 2, "got 'a.h5'; only files that end in .keras are read again, for example student.keras"),
+        (["-o", "a.h5"], 2, "got 'a.h5'; the file name must end in .keras, for example student.keras"),
         (["-o", "no/a.keras"], 2, "no folder no; make it with: mkdir -p no"),
         (["-o", "a.keras", "--dataset", "mnist"], 2, "--dataset: got 'mnist'; this sweep has digits, digits-rgb"),
     ],

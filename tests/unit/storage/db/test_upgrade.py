@@ -201,6 +201,6 @@ def test_the_line_that_refuses_an_old_storage_names_the_command_that_helps(kd_sw
     copy = tmp_path / "kd-sweeps.schema-1.db"
     assert err.splitlines()[1] == f"upgraded from schema 1 to 4; as it was: {copy}"
     assert kd_sweeps("status", "old")[0] == 0
-    assert kd_sweeps("storage", "upgrade")[2].splitlines()[1] == "schema 4 already; nothing to do"
+    assert kd_sweeps("storage", "upgrade")[2].splitlines()[1] == "already at schema 4; nothing to do"
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT version FROM kd_sweeps_schema").fetchall() == [(1,)]

@@ -78,7 +78,11 @@ def test_a_sampler_of_ones_own_proposes(tmp_path: Path, monkeypatch: pytest.Monk
         "import optuna\n"
         "def make(seed): return optuna.samplers.RandomSampler(seed=seed)\n"
         "def none(seed): return 'nothing'\n"
-        "def broken(seed): import no_such_package\n"
+        "def broken(seed): import no_such_package.part\n"
+        "def deferred(seed):\n"
+        "    try: import no_such_package\n"
+        "    except ImportError as error: raise ImportError('Tried to import no_such_package') from error\n"
+        "def unnamed(seed): raise ImportError('libgomp.so.1:\\n  cannot open')\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     try:
@@ -89,7 +93,9 @@ def test_a_sampler_of_ones_own_proposes(tmp_path: Path, monkeypatch: pytest.Monk
             ("own_sampler:none", "returned 'nothing', not an optuna"),
             ("own_sampler:missing", "has to be package.module:make, importable here"),
             ("no_such_module:make", "No module named 'no_such_module'"),
-            ("own_sampler:broken", "needs the package no_such_package; type: pip install no_such_package"),
+            ("own_sampler:broken", "needs the package no_such_package; type: pip install no_such_package$"),
+            ("own_sampler:deferred", "needs the package no_such_package; type: pip install no_such_package$"),
+            ("own_sampler:unnamed", "sampler own_sampler:unnamed cannot be imported: libgomp.so.1: cannot open$"),
         ):
             with pytest.raises(SamplerUnusable, match=said):
                 check_sampler(name)

@@ -1,11 +1,13 @@
 """What `best` prints to people: every line fits, whatever there is to say."""
 
+import re
 from dataclasses import replace
 
 import pytest
+from rich.cells import cell_len
 
 from kd.config import LOSS_FORMULA
-from sweeps.cli.text import describe_best, describe_trials
+from sweeps.cli.text import describe_best, describe_trials, table
 from sweeps.distill.spec import formula
 from sweeps.plan.selection import Candidate
 from sweeps.query.best import Best, Incumbent
@@ -36,8 +38,8 @@ def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() ->
         "loss         alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)  (alpha weighs the labels)",
         "validation   97.40 % [95.00, 100.00] 95 % t interval, n=3 fresh seeds",
         "incumbent    search trial 4: T = 4, alpha = 0.3, 98.10 % (n=1)",
-        "             the best trial in the dashboard is the highest of many single runs, so partly luck;",
-        "             best has the highest mean when the first search's top trials run again on fresh seeds",
+        "             optuna-dashboard shows this trial as best; its score is partly luck. The point above",
+        "             has the highest mean when the first search's top trials are rerun with fresh seeds",
         "answer hash  0123456789ab",
         "as code      kd-sweeps best s --paste",
     ]
@@ -51,7 +53,7 @@ def test_the_page_about_own_losses_says_what_best_prints_of_one() -> None:
 
 def test_the_same_point_confirmed_is_said_to_be_the_same() -> None:
     lines = describe_best(replace(BEST, incumbent=replace(BEST.incumbent, point=POINT))).splitlines()
-    assert "             the best trial in the dashboard is the same point: fresh seeds confirmed it" in lines
+    assert "             optuna-dashboard shows the same point as best" in lines
 
 
 def test_two_seeds_have_no_interval_and_one_run_is_unconfirmed() -> None:
@@ -131,6 +133,53 @@ def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
     assert head.split()[-3:] == ["train_s", "cpu_s", "reason"]
     assert row.endswith(reason.rstrip())
     assert "\x1b" not in row
+
+
+def test_however_much_is_searched_trials_fit_a_terminal_and_a_pipe_gets_all_of_it(
+    request: pytest.FixtureRequest,
+) -> None:
+    searched = {f"a_weight_with_a_long_name_{number}": 0.25 for number in range(5)}
+    row = _row("search#3", "done")
+    row = {key: row[key] for key in ("task", "state", "trial", "dataset", "temperature", "alpha")} | searched | row
+    head = describe_trials([row]).splitlines()[0]
+    assert set(searched) <= set(head.split())
+    request.getfixturevalue("terminal")
+    head, printed = describe_trials([row]).splitlines()
+    assert head.split()[:4] == ["task", "state", "T", "alpha"]
+    assert head.split()[-2:] == ["score", "test"]
+    assert 60 < max(len(head), len(printed)) <= 80
+
+
+LONG = "sweep-" * 12
+REASON = "no space is left on the disk of this machine; free some, then type: kd-sweeps launch s"
+TABLE = [["name", "state", "reason"], [LONG, "stopped", REASON], ["ü 日本", "ended", ""]]
+
+
+@pytest.mark.usefixtures("terminal")
+@pytest.mark.parametrize("colour", [True, False])
+def test_a_table_that_is_too_wide_breaks_in_its_cells_and_loses_nothing(
+    colour: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not colour:
+        monkeypatch.setenv("NO_COLOR", "1")
+    text = table(TABLE, grey_rows=[1])
+    assert ("\x1b[90m" in text) == colour
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[\d+m", "", text).splitlines()]
+    assert max(map(cell_len, lines)) <= 80
+    starts = [lines[0].index(name) for name in TABLE[0]]
+    ends = [*starts[1:], None]
+    cells = [[line[start:end].strip() for line in lines[1:-1]] for start, end in zip(starts, ends, strict=True)]
+    assert "".join(cells[0]) == LONG
+    assert " ".join(cells[2]).split() == REASON.split()
+    assert any("kd-sweeps launch s" in cell for cell in cells[2]), "a command stays in one piece"
+    assert lines[-1].split() == ["ü", "日本", "ended"]
+
+
+def test_a_pipe_gets_each_row_of_a_table_as_one_line_without_colour() -> None:
+    lines = table(TABLE, grey_rows=[1]).splitlines()
+    assert [line.split("  ")[0] for line in lines] == [row[0] for row in (["name"], TABLE[1], TABLE[2])]
+    assert "\x1b" not in "".join(lines)
+    assert lines[1] == f"{LONG}  stopped  {REASON}"
 
 
 @pytest.mark.usefixtures("terminal")

@@ -198,7 +198,7 @@ def test_create_twice_changes_nothing_and_another_spec_is_refused_with_the_diffe
     assert kd_sweeps("create", "s", "--preset", "tiny")[0] == 0
     before = json.loads(kd_sweeps("trials", "s", "-f", "json")[1])
     code, _, err = kd_sweeps("create", "s", "--preset", "tiny")
-    assert (code, "already there, unchanged" in err) == (0, True)
+    assert (code, "exists already; nothing changed" in err) == (0, True)
     assert json.loads(kd_sweeps("trials", "s", "-f", "json")[1]) == before
     code, _, err = kd_sweeps("create", "s", "--preset", "tiny", "--trials", "9")
     assert code == 2
@@ -210,7 +210,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(kd_sweeps: KdSweeps, tmp_p
     code, out, err = kd_sweeps("create", "s", "--preset", "full", "--trials", "100", "--dry-run")
     assert code == 0
     assert "work     3,461 trainings, about 8,900 core-minutes" in out.splitlines()
-    assert err == "dry run: nothing was written; to go on, type the same without --dry-run\n"
+    assert err == "dry run: nothing written; to create it, repeat without --dry-run\n"
     assert len((out + err).splitlines()) == 7
     assert max(map(len, (out + err).splitlines())) <= 80
     code, more, _ = kd_sweeps("create", "s", "--preset", "full", "--trials", "100", "--dry-run", "-v")
@@ -304,7 +304,7 @@ def test_archive_and_import_say_what_they_did_and_what_to_type_next(kd_sweeps: K
     assert ", 1 worker, 2 blobs; 0." in wrote
     assert answer.startswith("answer hash ")
     assert hint == (
-        "to check it: kd-sweeps verify s.kdsweep; to put it into another storage:"
+        "to check it: kd-sweeps verify s.kdsweep; to import it into another storage:"
         " kd-sweeps import s.kdsweep --storage URL"
     )
     code, out, err = kd_sweeps("import", "s.kdsweep", "--storage", "sqlite:///other.db", "--as", "theirs")
@@ -315,13 +315,16 @@ def test_archive_and_import_say_what_they_did_and_what_to_type_next(kd_sweeps: K
     assert code == 1
     assert err.splitlines()[1].endswith("add --as NAME; or remove the one that is there: kd-sweeps delete s")
     assert kd_sweeps("archive", "s", "-o", "s.kdsweep")[2] == (
-        "kd-sweeps: s.kdsweep is there already; to replace it add --force\n"
+        "kd-sweeps: s.kdsweep exists; to replace it, add --force\n"
     )
     assert kd_sweeps("archive", "s")[0] == 2
 
 
 def test_of_an_unfinished_sweep_both_say_so(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     lived(f"sqlite:///{tmp_path}/kd-sweeps.db", stop_at="search#2")
-    assert "s has not ended: no answer hash yet" in kd_sweeps("archive", "s", "-o", "s.kdsweep")[2].splitlines()
+    assert (
+        "s is not finished, so it has no answer hash yet"
+        in kd_sweeps("archive", "s", "-o", "s.kdsweep")[2].splitlines()
+    )
     code, _, err = kd_sweeps("import", "s.kdsweep", "--as", "t")
-    assert (code, err.splitlines()[-1]) == (0, "it has not ended. Next: kd-sweeps launch t")
+    assert (code, err.splitlines()[-1]) == (0, "not finished yet. Next: kd-sweeps launch t")

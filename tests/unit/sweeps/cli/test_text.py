@@ -33,7 +33,7 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
-HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "sklearn", "pandas"}  # SciPy alone makes Sobol points
+HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "sklearn", "pandas", "rich"}  # SciPy makes Sobol points
 
 CLEAN = """\
 stage      planned  done  failed  cancelled  skipped  waiting  running
@@ -88,12 +88,16 @@ def test_violations_stand_after_the_table_before_warnings_and_exit_1(kd_sweeps: 
         assert line.startswith(start)
 
 
-def test_what_cannot_run_here_is_unavailable_for_an_audit_too() -> None:
+def test_what_cannot_run_here_is_unavailable_for_an_audit_too(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = [StageAudit(stage="baselines", planned=2, done=1, failed=1, cancelled=0, skipped=0, waiting=0, running=0)]
     one = Audit(stages=stages, violations=[], warnings=[], notes=[])
     head, row = describe(one, {"baselines": 1}).splitlines()[:2]
     assert dict(zip(head.split(), row.split(), strict=True))["unavailable"] == "1"
-    assert max(map(len, (head, row))) <= 80
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    narrower = describe(one, {"baselines": 1}).splitlines()[:2]
+    assert [line.split() for line in narrower] == [head.split(), row.split()], "no cell had to break"
+    assert max(map(len, narrower)) <= 80 < len(head)
     assert values("s", one, {"baselines": 1})["stages"]["baselines"]["failed"] == 0
     assert "unavailable" not in describe(one, {})
 

@@ -127,9 +127,9 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path:
     verdict = present(target.verdict)
     assert (verdict.n, verdict.level) == (3, 0.01), "the second of two looks"
     for more in ({"searches": 1}, {"seeds": 1}):
-        with pytest.raises(RevisionRefused, match="read at 2 of 2 declared looks") as refused:
+        with pytest.raises(RevisionRefused, match=r"is left \(2 of 2 used\)") as refused:
             steering.extend(url, "s", **more)
-        assert "searches added after the last one" in str(refused.value)
+        assert "and more searches would make the verdict worthless" in str(refused.value)
         assert str(refused.value).endswith("--set outer.searches=6"), "twice as many of what is counted"
         assert "\n" not in str(refused.value)
     assert analysed(url).provenance.planned == found.provenance.planned, "nothing was planned"

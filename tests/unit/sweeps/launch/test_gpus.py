@@ -101,10 +101,10 @@ def test_a_launch_that_is_stopped_goes_on_as_it_was_typed(
 
 
 def test_what_ray_does_not_submit_is_refused_before_its_cluster_is_looked_for() -> None:
-    with pytest.raises(SpecError, match="--dry-run goes with --on slurm; the workers of --on ray are nothing that is"):
+    with pytest.raises(SpecError, match="--dry-run needs --on slurm; got --on ray"):
         script_of(Request(resolve("postgresql://u@h/db"), "s"), "ray", workers=2)
 
 
 def test_on_slurm_devices_are_asked_of_slurm(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="--gpus goes with --on local"):
+    with pytest.raises(SpecError, match="--gpus needs --on local"):
         engine_of("slurm", Request(resolve("postgresql://u@h/db"), "s", gpus=("0",)))

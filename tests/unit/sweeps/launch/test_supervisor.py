@@ -109,7 +109,7 @@ def test_a_worker_that_its_engine_starts_again_is_not_replaced(crew: Supervisor,
     crew.tick()
     assert crew.alive == [other, first.replacement]
     assert len(stage(crew).puppets) == 2
-    assert "its task is free again, it comes again by itself" in said[0]
+    assert "its task is back in the queue; the engine starts it again" in said[0]
 
 
 def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervisor, said: list[str]) -> None:
@@ -122,7 +122,7 @@ def test_one_that_comes_again_and_dies_quickly_each_time_is_ended(crew: Supervis
     assert lives[-1].got == ["kill"]
     assert crew.gave_up
     assert not crew.working
-    assert f"no other takes its place, after {MOST_QUICK} that died so soon" in said[-1]
+    assert f"giving up: {MOST_QUICK} workers in a row died at start" in said[-1]
 
 
 def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Supervisor, said: list[str]) -> None:
@@ -131,7 +131,7 @@ def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Su
     dead.code = 1
     stage(crew).refuses = True
     crew.tick()
-    assert said[-1] == "the controller is away; it is tried again"
+    assert said[-1] == "the controller is away; trying again"
     assert crew.alive == [other]
     stage(crew).refuses = False
     crew.tick()
@@ -220,5 +220,5 @@ def test_a_signal_to_a_launch_goes_to_its_workers_and_ends_those_that_it_does_no
     assert ended == code
     assert [request.gpus for request in requests] == [("1", "2")]
     assert [puppet.got for puppet in puppets.puppets] == [[number], [number, "kill"]]
-    assert f"s is paused: workers wait. To go on: kd-sweeps resume s --storage {url}\n" in err
-    assert f"stopped; nothing is lost. Go on with: kd-sweeps launch s --gpus 1,2 --storage {url}\n" in err
+    assert f"s is paused: workers wait. To resume: kd-sweeps resume s --storage {url}\n" in err
+    assert f"stopped; nothing is lost. To resume: kd-sweeps launch s --gpus 1,2 --storage {url}\n" in err

@@ -80,7 +80,7 @@ def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, 
     assert sweep.status.stages["search"].total == 5
     typed = ["--preset", "tiny", "--dataset", "digits", "--trials", "5", "--set", "baselines.methods=[]"]
     code, _, err = kd_sweeps("create", "one", *typed, "--storage", url)
-    assert (code, "already there, unchanged: one" in err) == (0, True), err
+    assert (code, "one exists already; nothing changed" in err) == (0, True), err
     assert Sweep.create("one", storage=url).status.stages["search"].total == 5, "its name alone is the sweep itself"
 
 

@@ -75,9 +75,9 @@ def test_a_sweep_of_one_dataset_compares_arms_and_transfers_nothing(tmp_path: Pa
         ({"workers": ()}, "no worker is running; next: kd-sweeps launch s"),
         (
             {"workers": (replace(WORKING, lease_left_s=-3.0),)},
-            "no worker is running; next: kd-sweeps launch s (it takes over what is left)",
+            "no worker is running; next: kd-sweeps launch s (it takes over the tasks left)",
         ),
-        ({"state": "paused"}, "the sweep is paused; to go on: kd-sweeps resume s, then kd-sweeps launch s"),
+        ({"state": "paused"}, "the sweep is paused; to resume: kd-sweeps resume s, then kd-sweeps launch s"),
     ],
 )
 def test_the_last_line_says_what_comes_next(changes: dict[str, object], last: str) -> None:
@@ -87,7 +87,7 @@ def test_the_last_line_says_what_comes_next(changes: dict[str, object], last: st
 def test_a_problem_is_shown_with_what_to_type() -> None:
     lines = describe_status(replace(RUNNING, problems=("baselines failed: no weights",))).splitlines()
     assert "baselines failed: no weights" in lines
-    assert "to try that again: kd-sweeps retry s, then kd-sweeps launch s" in lines
+    assert "to retry: kd-sweeps retry s, then kd-sweeps launch s" in lines
     assert "worker w: search#1 attempt 2, lease 12 s" in lines
 
 

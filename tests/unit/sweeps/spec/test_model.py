@@ -52,7 +52,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"search.temperature": [1, float("inf")]}, ["search.temperature", "finite"]),
         ({"search.temperature": [1]}, ["search.temperature"]),
         ({"search.alpha": [0, 1.5]}, ["search.alpha", "[0, 1.5]", "high <= 1"]),
-        ({"search.trials": 0}, ["search.trials", "got 0", "greater than or equal to 1"]),
+        ({"search.trials": 0}, ["search.trials", "got 0", "1 or more"]),
         ({"search.trials": 2.5}, ["search.trials", "2.5", "integer"]),
         ({"search.trails": 5}, ["unknown key", "search.trails", "trials, sampler, lag, temperature, alpha"]),
         ({"serch.trials": 5}, ["unknown key", "serch", "search"]),
@@ -72,8 +72,8 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"training.learning_rate": 0}, ["training.learning_rate", "greater than 0"]),
         ({"transfer.margin": 0}, ["transfer.margin", "greater than 0"]),
         ({"transfer.margin": NAN}, ["transfer.margin", "finite"]),
-        ({"transfer.looks": 0}, ["transfer.looks", "got 0", "greater than or equal to 1"]),
-        ({"transfer.looks": 4}, ["transfer.looks", "got 4", "less than or equal to 3"]),
+        ({"transfer.looks": 0}, ["transfer.looks", "got 0", "1 or more"]),
+        ({"transfer.looks": 4}, ["transfer.looks", "got 4", "3 or less"]),
         ({"transfer.target_arms": ["best", "misaligned"]}, ["transfer.target_arms", "misaligned", "class-mean"]),
         ({"transfer.source_arms": ["native"]}, ["transfer.source_arms", "native"]),
         ({"outer.teachers": 0}, ["outer.teachers", "got 0"]),
@@ -84,7 +84,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"outer.trials": 3, "outer.rounds": []}, ["confirm.rounds begins with 4 points", "outer.trials (3)"]),
         ({"outer.trials": 0, "outer.rounds": [[11, 1]]}, ["outer.rounds begins with 11", "search.trials (10)"]),
         ({"outer.rounds": [[2, 1], [3, 1]]}, ["outer", "more points than the one before; got [2, 3]"]),
-        ({"outer.rounds": [[3, 0]]}, ["outer.rounds", "got 0", "greater than or equal to 1"]),
+        ({"outer.rounds": [[3, 0]]}, ["outer.rounds", "got 0", "1 or more"]),
         ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
         ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),
         ({"target2.dataset": "digits"}, ["target2.teacher is missing"]),
@@ -98,11 +98,11 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"target3": ROLE}, ["target3 without target2"]),
         ({"target4": ROLE}, ["unknown key 'target4'", "target3"]),
         # Every count has a bound, and every list of names has each of them once.
-        ({"search.trials": 10**9}, ["search.trials", "got 1000000000", "less than or equal to 100000"]),
+        ({"search.trials": 10**9}, ["search.trials", "got 1000000000", "100000 or less"]),
         ({"source.epochs": 1e20}, ["source.epochs", "got 1e+20", "integer"]),
-        ({"target.views": 1001}, ["target.views", "got 1001", "less than or equal to 1000"]),
-        ({"baselines.seconds": 10**8}, ["baselines.seconds", "less than or equal to 10000000"]),
-        ({"lease.interval_s": 1e300}, ["lease.interval_s", "less than or equal to 86400"]),
+        ({"target.views": 1001}, ["target.views", "got 1001", "1000 or less"]),
+        ({"baselines.seconds": 10**8}, ["baselines.seconds", "10000000 or less"]),
+        ({"lease.interval_s": 1e300}, ["lease.interval_s", "86400 or less"]),
         ({"seed": 10**30}, ["seed", "less than 9223372036854775808"]),
         ({"note": ["x" * 10_000]}, ["note", "xxx...", "string"]),
         (
@@ -135,7 +135,7 @@ def test_a_missing_file_and_broken_toml_say_what_to_type(tmp_path: Path) -> None
         read(broken)
     for levels in (101, 960, 5_000):
         broken.write_text(f"seed = {'[' * levels}{']' * levels}")
-        with pytest.raises(SpecError, match=r"is not TOML: it is nested more than 100 levels deep; [^\n]+$"):
+        with pytest.raises(SpecError, match=r"is not TOML: it is nested more than 100 levels deep [^\n]+$"):
             read(broken)
     broken.write_text("seed = 3")
     with pytest.raises(SpecError, match="source is missing"):

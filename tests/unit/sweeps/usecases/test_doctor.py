@@ -1,5 +1,8 @@
 """What is here and what a worker needs elsewhere: the doctor, and the needs of a spec."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.doctor import Check, examine
 from sweeps.usecases.steering import cancel
+from tests.support.paths import REPOSITORY
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import write_npz
 
@@ -60,9 +64,9 @@ def test_a_tensorflow_that_does_not_start_is_one_line(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize(
     ("programs", "level", "text"),
     [
-        ((), "ok", "not here, and needed for launch --on slurm alone"),
-        (("sbatch", "scancel"), "warn", "squeue not found in PATH"),
-        (("sbatch", "squeue", "scancel"), "ok", "are here: launch --on slurm"),
+        ((), "ok", "not installed; only launch --on slurm needs it"),
+        (("sbatch", "scancel"), "warn", "squeue not found in PATH; launch"),
+        (("sbatch", "squeue", "scancel"), "ok", "sbatch, squeue, scancel found: launch --on slurm"),
     ],
 )
 def test_it_says_whether_slurm_is_here(
@@ -73,6 +77,43 @@ def test_it_says_whether_slurm_is_here(
     monkeypatch.setenv("PATH", str(tmp_path))
     found = said("slurm", tmp_path)
     assert (found.level, text in found.text) == (level, True), found
+
+
+@pytest.mark.parametrize("name", ["kd", "storage", "sweeps"])
+def test_a_package_of_another_program_that_has_our_name_is_named(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, package = list(sys.path), tmp_path / "other" / name / "__init__.py"
+    (tmp_path / "plain" / name).mkdir(parents=True)
+    package.parent.mkdir(parents=True)
+    package.touch()
+    other = str(tmp_path / "other")
+    for before, behind, lines in (
+        (str(tmp_path / "plain"), str(tmp_path), []),  # a folder that is no package hides nothing
+        (str(tmp_path), other, [("warn", f"another package {name}, {package}, is hidden by ours")]),
+        (other, str(tmp_path), [("fail", f"another package {name}, {package}, hides ours; take its folder off")]),
+    ):
+        monkeypatch.setattr(sys, "path", [before, *path, behind])
+        checks = [check for check in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if check.name == "imports"]
+        assert [(check.level, check.text[: len(text)]) for check, (_, text) in zip(checks, lines, strict=True)] == lines
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("name", ["kd", "storage"])
+def test_where_another_package_hides_ours_nothing_starts_and_the_last_line_names_it(name: str, tmp_path: Path) -> None:
+    package = tmp_path / name / "__init__.py"
+    package.parent.mkdir()
+    package.touch()
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "sweeps.cli", "doctor"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    line = f"another package hides ours: {name} ({package}); take its folder off PYTHONPATH, or uninstall it"
+    assert done.stderr.splitlines()[-1] == f"ImportError: {line}"
 
 
 ALONE = override(preset("tiny"), {"baselines.methods": []})
@@ -133,8 +174,8 @@ def test_doctor_says_what_the_unfinished_sweeps_of_the_storage_need_here(
         for name, student in (("plain", "cnn-small"), ("own", "my_model:build"), ("ended", "my_model:build")):
             url = created(text, override(SMALL, {"baselines.methods": [], "source.student": student}), name=name)
         cancel(url, "ended")
-        assert _said(url) == [("own", "ok", "needs module my_model: here")]
-    assert _said(url) == [("own", "warn", "needs module my_model on its PYTHONPATH: not here")]
+        assert _said(url) == [("own", "ok", "needs module my_model: found")]
+    assert _said(url) == [("own", "warn", "needs module my_model on its PYTHONPATH: not found")]
 
 
 def _said(url: sqlalchemy.URL) -> list[tuple[str, str, str]]:

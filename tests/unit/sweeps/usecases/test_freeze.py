@@ -85,7 +85,9 @@ def test_what_create_keeps_of_a_folder_is_its_path_size_number_and_hash(kd_sweep
     )
     assert part.content_hash == datasets.content_hash(f"{tmp_path}/flowers", size=(16, 12))
     assert kd_sweeps("list")[1].split("\n")[1].split()[:3] == ["s", "Three", "flowers"]
-    assert kd_sweeps("create", "s", "--preset", "tiny", "--source", "flowers/", *changes)[2].startswith("already there")
+    assert kd_sweeps("create", "s", "--preset", "tiny", "--source", "flowers/", *changes)[2].startswith(
+        "s exists already"
+    )
 
 
 def test_a_function_is_called_in_a_child_process_and_its_words_are_not_shown(
@@ -136,7 +138,7 @@ def test_floats_and_a_missing_test_part_are_said(kd_sweeps: KdSweeps, tmp_path: 
     assert code == 0, err
     text = " ".join(out.split())
     assert "source x_train: float32 in [0, 1], taken as round(255 x)" in text
-    assert "source it has no test images: 33 of 200 were set aside as those, always the same" in text
+    assert "source no test set found: 33 of 200 images are held out as one (the same ones every time)" in text
 
 
 def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

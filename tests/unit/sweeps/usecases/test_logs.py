@@ -39,7 +39,7 @@ def test_logs_shows_the_end_of_each_log_of_this_machine(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     code, _, err = kd_sweeps("logs", "s")
-    assert (code, "no worker of s has run on this machine" in err) == (1, True)
+    assert (code, "no logs of s on this machine" in err) == (1, True)
     assert "kd-sweeps logs s --task KEY" in err
     folder = log_folder("s")
     folder.mkdir(parents=True)
@@ -106,10 +106,10 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--task", "search#3"], "no worker has had search#3 yet"),
+        (["--task", "search#3"], "search#3 has not started yet"),
         (["--task", "dream#1"], "s has no task 'dream#1'"),
         (["--task", "search#1", "--attempt", "7"], "--attempt: got 7; search#1 has attempt 1 only"),
-        (["--follow"], "--attempt and --follow go with --task"),
+        (["--follow"], "--attempt and --follow need --task"),
         (["--attempt", "x", "--task", "search#1"], "--attempt: got 'x'"),
         (["--attempt", "0", "--task", "search#1"], "--attempt: got '0'; allowed: a whole number from 1 to"),
         (["-n", "few"], "--lines: got 'few'; allowed: a whole number"),

@@ -85,7 +85,7 @@ def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsy
     optuna.delete_study(study_name="s", storage=url)
     publish(resolve(url), "s")
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith("the answer could not be published to the dashboard: study 's' in ")
+    assert line.startswith("could not publish the answer to optuna-dashboard: study 's' in ")
     assert "kd-sweeps create s" in line
 
 

@@ -138,16 +138,16 @@ def test_a_finished_sweep_takes_seeds_and_searches_as_if_planned_each_for_a_look
     url = worked(f"sqlite:///{tmp_path}/kd-sweeps.db")
     engine = open_engine(url)
     scores = {task.key: task.score for task in tasks_of(engine)}
-    with pytest.raises(RevisionRefused, match=r"search of s has closed.* kd-sweeps extend s --searches \+1"):
+    with pytest.raises(RevisionRefused, match=r"search of s has ended.* kd-sweeps extend s --searches \+1"):
         steering.extend(url, "s", trials=1, seeds=0)
-    look = "this spends look {} of 3 at the test images, decided at 1 %"
+    look = "this uses planned evaluation {} of 3 on the test set, at the 1 % level"
     assert extended("--seeds", "+1") == [look.format(2), f"{ARMS} tasks added. Next: kd-sweeps launch s"]
-    dry = f"dry run: nothing was written; it would add {ARMS} tasks"
+    dry = f"dry run: nothing written; it would add {ARMS} tasks"
     assert extended("--seeds", "+1", "--dry-run") == [look.format(2), dry], "nothing of the second look was read"
     work(url, quadratic)
     larger, added = more(more(SMALL, seeds=1)[0], searches=1)
     assert extended("--searches", "+1") == [
-        f"{look.format(3)}; no look is left after it",
+        f"{look.format(3)}; none is left after it",
         f"{len(added.tasks)} tasks added. Next: kd-sweeps launch s",
     ]
     states = {phase.name: phase.state for phase in queries.phase_records(engine, 1)}
@@ -162,7 +162,7 @@ def test_a_finished_sweep_takes_seeds_and_searches_as_if_planned_each_for_a_look
     assert violations(url) == []
     assert steering.retry(url, "s") == []
     code, _, err = kd_sweeps("extend", "s", "--seeds", "+1", "--dry-run")
-    assert (code, "3 of 3 declared looks" in err) == (1, True), err
+    assert (code, "3 of 3 used" in err) == (1, True), err
     engine.dispose()
 
 
@@ -170,10 +170,10 @@ def test_before_anything_is_read_an_extension_belongs_to_the_first_look_or_to_no
     kd_sweeps: KdSweeps, url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
     for option, look, added in (
-        ("--seeds", "no look was taken yet: this belongs to look 1 of 3 at the test images, decided at 1 %", ARMS),
-        ("--trials", "this spends no look", 2),
+        ("--seeds", "this is part of planned evaluation 1 of 3 on the test set, at the 1 % level", ARMS),
+        ("--trials", "this uses no evaluation on the test set", 2),
     ):
-        dry = f"dry run: nothing was written; it would add {added} tasks"
+        dry = f"dry run: nothing written; it would add {added} tasks"
         assert kd_sweeps("extend", "s", option, "+1", "--dry-run") == (0, "", f"{look}\n{dry}\n")
     assert queries.find_sweep(engine, "s").revision == 1
 
@@ -279,7 +279,7 @@ def test_the_commands_say_what_happened_and_what_to_type_next(kd_sweeps: KdSweep
     code, _, err = kd_sweeps("extend", "s", "--seeds", "1")
     assert (code, "kd-sweeps resume s" in err) == (1, True)
     code, _, err = kd_sweeps("delete", "s")
-    assert (code, "every result of s" in err, "kd-sweeps delete s --yes" in err) == (2, True, True)
+    assert (code, "all results of s" in err, "kd-sweeps delete s --yes" in err) == (2, True, True)
     assert queries.list_sweeps(open_engine(url, read_only=True))
     assert kd_sweeps("delete", "s", "--yes")[0] == 0
     assert not queries.list_sweeps(open_engine(url, read_only=True))
@@ -301,6 +301,6 @@ def test_on_a_terminal_delete_asks_first(
         assert found == code
         assert err.startswith("deleted s" if yes else "nothing was deleted")
         assert len(queries.list_sweeps(open_engine(url, read_only=True))) == (0 if yes else 1)
-    assert asked == ["Remove every result of s from sqlite:///kd-sweeps.db?"] * 2
+    assert asked == ["Delete all results of s from sqlite:///kd-sweeps.db?"] * 2
     assert kd_sweeps("delete", "s")[0] == 1, "nobody is asked about a sweep that is not there"
     assert len(asked) == 2

@@ -32,7 +32,7 @@ def test_the_lines_of_preset_quick() -> None:
         "data     mnist (4,000 images) -> cifar10 (4,000 images)",
         "models   cnn-small teaches keras-student",
         "work     241 trainings, about 20 core-minutes",
-        "verdict  margin 1; 5 searches resolve 0.21 to 1.4 points from it (80 % power)",
+        "verdict  margin 1 point; 5 searches tell 0.21 to 1.4 from it (80 % power)",
         "storage  sqlite:///a.db",
     ]
 
@@ -104,10 +104,10 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
     known = SEARCH_SD if unit == "searches" else PAIRED_SD
     low, high, origin = known["cifar10", "keras-student"]
     times = (stats.t.ppf(1 - level, number - 1) + stats.t.ppf(0.8, number - 1)) / math.sqrt(number)
-    shown = f"{low * times:.2g} to {high * times:.2g} points"
-    assert f"verdict  margin 1; {number} {unit} resolve {shown} from it (80 % power)" in _lines(spec)
+    shown = f"{low * times:.2g} to {high * times:.2g}"
+    assert f"verdict  margin 1 point; {number} {unit} tell {shown} from it (80 % power)" in _lines(spec)
     assert (
-        f"power    look 1 of {spec.transfer.looks}, decided at {100 * level:g} %;"
+        f"power    planned evaluation 1 of {spec.transfer.looks} on the test set, at the {100 * level:g} % level;"
         f" sd between {unit} {low:g} to {high:g} points ({origin})"
     ) in describe_details(spec, make_plan(spec))
 
@@ -118,20 +118,20 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
         (
             "quick",
             {"transfer.seeds": 1, "transfer.other_seeds": 0, "outer.searches": 1},
-            "margin 1; 1 seed; a verdict needs 2",
+            "margin 1 point; 1 seed, but a verdict needs 2",
             "sd between seeds 0.25 to 0.48 points (bench/results/recipe.md, preset quick)",
         ),
         (
             "tiny",
             {},
-            "margin 1; 5 seeds; what they resolve on digits-rgb is not known",
-            "the sd between seeds on digits-rgb was not measured beforehand",
+            "margin 1 point; what 5 seeds can detect on digits-rgb is not known",
+            "the sd between seeds on digits-rgb is not known",
         ),
         (
             "tiny",
             {"outer.searches": 3},
-            "margin 1; 3 searches; what they resolve on digits-rgb is not known",
-            "the sd between searches on digits-rgb was not measured beforehand",
+            "margin 1 point; what 3 searches can detect on digits-rgb is not known",
+            "the sd between searches on digits-rgb is not known",
         ),
     ],
 )
@@ -140,7 +140,8 @@ def test_the_plan_says_why_it_cannot_tell_what_it_resolves(
 ) -> None:
     spec = override(preset(name), changes)
     assert f"verdict  {line}" in _lines(spec)
-    assert f"power    look 1 of 3, decided at 1 %; {power}" in describe_details(spec, make_plan(spec))
+    look = "planned evaluation 1 of 3 on the test set, at the 1 % level"
+    assert f"power    {look}; {power}" in describe_details(spec, make_plan(spec))
 
 
 def test_what_a_worker_elsewhere_needs_is_a_line_each() -> None:

@@ -78,7 +78,7 @@ def test_without_a_test_part_a_sixth_becomes_it_whatever_the_order(tmp_path: Pat
     second = written(two, {key: array[order] for key, array in arrays.items()})
     found = contents(first)
     assert (found.training_images, found.validation_images, found.test_images) == (45, 5, 10)
-    assert found.notes == ("it has no test images: 10 of 60 were set aside as those, always the same",)
+    assert found.notes == ("no test set found: 10 of 60 images are held out as one (the same ones every time)",)
     tests = [{image.tobytes() for image in load_test(name).images} for name in (first, second)]
     assert tests[0] == tests[1]
     assert len(tests[0]) == 10
