@@ -59,14 +59,13 @@ class Budget:
     """The limits of a method.
 
     Attributes:
-        trials: models that AutoKeras trains, >= 1; a pretrained network is one model.
-        epochs: per AutoKeras trial, at most, >= 1; early stopping may end it before.
-        seconds: wall-clock limit of the whole fit, finite and > 0; after it the best finished model is the result.
-        max_parameters: of an AutoKeras model, >= 1; a larger proposal is a failed trial. The seconds are checked
-            between batches, so one batch may not take minutes: with two million weights, each used at 32 x 32
-            positions, a training image costs 6 GMAC and a batch about 20 s on one core.
-        blocks: the blocks that AutoKeras may use, of BLOCKS, in the order in which each gets its first trial; later
-            trials start from the best so far.
+        trials: models that AutoKeras trains; a pretrained network is one model.
+        epochs: per AutoKeras trial, at most; early stopping may end it before.
+        seconds: wall-clock limit of the whole fit; after it the best finished model is the result.
+        max_parameters: of an AutoKeras model; a larger proposal is a failed trial. The seconds are checked between
+            batches, so one batch may not take minutes: with two million weights, each used at 32 x 32 positions, a
+            training image costs 6 GMAC and a batch about 20 s on one core.
+        blocks: of BLOCKS, in the order in which each gets its first trial; later trials start from the best so far.
 
     Raises:
         ValueError: one line with the value got and what is allowed.

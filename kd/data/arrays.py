@@ -63,12 +63,9 @@ def not_a_file(path: Path) -> str | None:
 def check_size(path: Path, keys: Container[str] | None = None) -> None:
     """Check that the arrays of an .npz file fit: by its table of contents and their headers, which are read alone.
 
-    Args:
-        keys: the arrays that are to be read; None is all of them.
-
     Raises:
-        DataError: they take more than HARMLESS_BYTES and MOST_TIMES as much as the file, or more than this machine's
-            memory; or an array says that it is larger than what is stored of it.
+        DataError: those of these keys take more than HARMLESS_BYTES and MOST_TIMES as much as the file, or more than
+            this machine's memory; or an array says that it is larger than what is stored of it.
         zipfile.BadZipFile, OSError, ValueError: it is no zip file of arrays.
     """
     total = 0
@@ -324,9 +321,6 @@ def read_idx(content: bytes) -> npt.NDArray[np.uint8]:
     """Return the array of an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the bytes.
 
     Source: http://yann.lecun.com/exdb/mnist/, "FILE FORMATS FOR THE MNIST DATABASE".
-
-    Raises:
-        ValueError, struct.error: it is no such file, or cut short.
     """
     if content[:3] != b"\0\0\x08":
         raise ValueError("not an idx file of uint8")

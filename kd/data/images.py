@@ -44,12 +44,8 @@ log = logging.getLogger(__name__)
 def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixels:
     """Return images as uint8, shape (n, h, w, 3), or (n, h, w, 1) where all of them are grey.
 
-    Of a GIF the first frame is taken, transparency is dropped, and a photograph is turned as its EXIF tag says.
-
-    Args:
-        paths: at least one.
-        what: name of the dataset in messages.
-        size: (height, width) to which other images are resized, bilinear with antialias; None: all have one size.
+    Of a GIF the first frame is taken, transparency is dropped, and a photograph is turned as its EXIF tag says. Images
+    of another size than (height, width) are resized, bilinear with antialias; without it all must have one.
 
     Raises:
         DataError: a file that cannot be decoded, images of several sizes without `size`, or more than fits memory.
@@ -234,8 +230,6 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
         raw: x_train and perhaps x_test: (n, h, w), (n, h, w, 1) or (n, h, w, 3); uint8, other integers in 0..255, or
             floats that are all in [0, 1] or all whole and in 0..255. y_train and perhaps y_test: (n,) or (n, 1) of
             whole numbers, or one-hot (n, classes). Without a test part, a sixth of the images becomes it.
-        what: name of the dataset in messages.
-        class_names: of class 0, 1, ...; empty where they have no names.
 
     Raises:
         DataError: one line with the array, what it is, and what is allowed.

@@ -48,8 +48,7 @@ class Loss:
         source: the paper; empty for a user's own.
         parameters: its own, without T and alpha.
         default_temperature, default_alpha: the point of the paper or of its authors' code.
-        temperature_range: usual, (low, high) with 0 < low <= high.
-        uses_temperature: False where T changes nothing; its default and its range are then 1.
+        uses_temperature: False where T changes nothing; its default and its usual range are then 1.
     """
 
     name: str

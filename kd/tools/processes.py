@@ -1,12 +1,9 @@
 """Run a function in a child process that can be killed, with its own temporary folder and output that never fails.
 
-What a user's function prints goes into the log of its worker. A log is no reason to lose a training.
-
-TensorFlow writes a file for each function that it compiles, and removes it only when its process ends by itself. Ours
-are killed: a child as soon as its result is here, a worker when its machine needs it no more.
-
 TensorFlow can neither change its number of threads nor be stopped once it runs, and its int8 converter can crash the
-whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes.
+whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes. TensorFlow writes
+a file for each function that it compiles, and removes it only when its process ends by itself; ours are killed. What a
+user's function prints goes into the log of its worker, and a log is no reason to lose a training.
 """
 
 import contextlib
