@@ -283,7 +283,6 @@ def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> An
 
 
 def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> None:
-    """Search until the trials or the time are used up; the results are in the search's tuner."""
     # One-hot here: AutoKeras sorts labels as text, so that class 10 would come before class 2.
     one_hot = np.eye(dataset.classes, dtype=np.float32)
     # Without an EarlyStopping of our own and validation_data, AutoKeras trains the best model again at the end.

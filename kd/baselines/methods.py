@@ -28,8 +28,6 @@ BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One comparison method: how reports describe it, and the module with its `fit`, imported on first use."""
-
     summary: str
     module: str
 

@@ -89,7 +89,7 @@ def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) 
 
 Tensor: TypeAlias = Any  # of TensorFlow
 
-BATCH = 64  # images
+BATCH = 64  # images, of features as well; larger ones were not faster on a CPU (measured)
 ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one
 STEPS = 50
 PATIENCE = 3  # rounds without a better validation accuracy
@@ -176,9 +176,12 @@ def _compiled_step(classifier: keras.Model) -> Callable[[Floats, Labels], object
 
 
 def _accuracy(classifier: keras.Model, inputs: Floats, labels: Labels) -> float:
-    batches = range(0, len(labels), BATCH)
-    logits = np.concatenate([classifier.predict_on_batch(inputs[begin : begin + BATCH]) for begin in batches])
-    return float(np.mean(logits.argmax(axis=-1) == labels))
+    return float(np.mean(_predicted(classifier, inputs).argmax(axis=-1) == labels))
+
+
+def _predicted(model: keras.Model, inputs: Floats) -> Floats:
+    batches = range(0, len(inputs), BATCH)
+    return np.concatenate([model.predict_on_batch(inputs[begin : begin + BATCH]) for begin in batches])
 
 
 def build_network(application: Application, weights: Path) -> keras.Model:
@@ -211,7 +214,6 @@ def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     return keras.Model(network.input, middle), keras.Model(middle, network.output)
 
 
-FEATURE_BATCH = 64  # images; larger ones were not faster on a CPU (measured)
 PROBE = 64  # images on which the saved model must agree with the fitted one
 
 
@@ -257,7 +259,8 @@ def fit(
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="features-") as folder:
         train, validation = _passed(trunk, dataset, Path(folder), on_images)
         probes: list[LinearProbe] = []
-        for probe in fit_probes(_features(features, train), _features(features, validation), dataset.classes):
+        of_train, of_validation = ((_predicted(features, inputs), labels) for inputs, labels in (train, validation))
+        for probe in fit_probes(of_train, of_validation, dataset.classes):
             probes.append(probe)
             fraction = share + 0.1 * len(probes) / len(STRENGTHS)
             on_progress(fraction, f"C={probe.strength:g}: validation accuracy {probe.accuracy:.3f}")
@@ -310,18 +313,11 @@ def _passed(
     def passed(split: Split, path: Path) -> tuple[Floats, Labels]:
         nonlocal done
         with path.open("wb") as file:
-            for begin in range(0, len(split), FEATURE_BATCH):
-                maps = trunk.predict_on_batch(split.images[begin : begin + FEATURE_BATCH])
+            for begin in range(0, len(split), BATCH):
+                maps = trunk.predict_on_batch(split.images[begin : begin + BATCH])
                 file.write(maps.tobytes())
                 done += len(maps)
                 on_images(done, total)
         return np.memmap(path, np.float32, mode="r", shape=(len(split), *maps.shape[1:])), split.labels
 
     return passed(dataset.train, folder / "train"), passed(dataset.validation, folder / "validation")
-
-
-def _features(features: keras.Model, maps: tuple[Floats, Labels]) -> tuple[Floats, Labels]:
-    batches = range(0, len(maps[1]), FEATURE_BATCH)
-    return np.concatenate(
-        [features.predict_on_batch(maps[0][begin : begin + FEATURE_BATCH]) for begin in batches]
-    ), maps[1]

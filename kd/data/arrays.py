@@ -166,7 +166,6 @@ class Arrays:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """The sha256 of each array's raw bytes, by key."""
         # One type for all labels: the hash must not depend on the one that a file happens to store.
         stored = np.uint8 if self.classes <= 256 else np.dtype("<i8")
         parts = self.x_train, self.y_train.astype(stored), self.x_test, self.y_test.astype(stored)
@@ -329,7 +328,6 @@ def read_idx(content: bytes) -> npt.NDArray[np.uint8]:
 
 
 def unzipped(path: Path, most_bytes: int) -> bytes:
-    """Return what a gzip file holds."""
     with gzip.open(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:

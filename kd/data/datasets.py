@@ -179,5 +179,4 @@ def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] 
 
 
 def _available(name: str, total: int) -> int:
-    """Return how many of the `total` images of the published training part remain for training."""
     return total - VALIDATION_IMAGES.get(name, validation_images(total))

@@ -80,7 +80,6 @@ def download_arrays(what: Download, folder: Path, progress: Progress | None = No
 
 
 def read_archive(what: Download, path: Path) -> Arrays:
-    """Verify and read a public dataset file that the user downloaded."""
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -252,7 +252,6 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
 
 
 def _check_kept(whole: Arrays, train: npt.NDArray[np.int64], what: str) -> None:
-    """Check that each class still has a training image once a sixth is set aside."""
     if len(np.unique(whole.y_train[train])) == whole.classes:
         return
     counts = np.bincount(whole.y_train)  # one class has 1 image: with 2 of each, each keeps one

