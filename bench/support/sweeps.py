@@ -55,7 +55,7 @@ _BEGAN = 1_750_000_000.0  # seconds since 1970
 
 @dataclass(frozen=True)
 class Database:
-    """One kind of database. new: gives the URL of an empty one. fill: copies one that nobody is connected to into it."""
+    """One kind of database. new: the URL of an empty one. fill: copies one that nobody is connected to into it."""
 
     name: str
     new: Callable[[], str]

@@ -9,8 +9,6 @@ Frozen: each image goes through the network once, and a linear classifier is fit
 same, then the network's last stage and the classifier are trained further, on the stored inputs of that stage.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import tempfile
@@ -18,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -26,20 +24,27 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.baselines.applications import APPLICATIONS, TUNED, Application, obtain_weights
+from kd.baselines.methods import Budget, Progress
 from kd.config import BaselineResult
+from kd.data.datasets import Dataset, Split
 from kd.errors import ModelError, Unavailable
 from kd.models.files import export
-
-if TYPE_CHECKING:
-    from kd.baselines.methods import Budget, Progress
-    from kd.data.datasets import Dataset, Split
-
 
 # Inverse regularisation strength C of the logistic regression, on standardised features.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
+BATCH = 64  # images, of features as well; larger ones were not faster on a CPU (measured)
+ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one
+STEPS = 50
+PATIENCE = 3  # rounds without a better validation accuracy
+# Of Adam. On 4,000 images of CIFAR-10, Lite0 went from 0.799 to 0.849 in 5 epochs, and MobileNet from 0.727 to 0.751 in
+# 7. With 1e-3 both lost accuracy at first; with 3e-5 Lite0 came to 0.841.
+LEARNING_RATE = 1e-4
+PROBE = 64  # images on which the saved model must agree with the fitted one
+
 Floats: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int64]
+Tensor: TypeAlias = Any  # of TensorFlow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +90,6 @@ def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) 
         weights, bias = np.vstack([0 * weights, weights]), np.concatenate([0 * bias, bias])
     weights = weights / scale
     return weights.T.astype(np.float32), (bias - weights @ mean).astype(np.float32)
-
-
-Tensor: TypeAlias = Any  # of TensorFlow
-
-BATCH = 64  # images, of features as well; larger ones were not faster on a CPU (measured)
-ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one
-STEPS = 50
-PATIENCE = 3  # rounds without a better validation accuracy
-# Of Adam. On 4,000 images of CIFAR-10, Lite0 went from 0.799 to 0.849 in 5 epochs, and MobileNet from 0.727 to 0.751 in
-# 7. With 1e-3 both lost accuracy at first; with 3e-5 Lite0 came to 0.841.
-LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,9 +206,6 @@ def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     """Cut a network after a layer into two models, which share their layers with the whole."""
     middle = network.get_layer(layer).output
     return keras.Model(network.input, middle), keras.Model(middle, network.output)
-
-
-PROBE = 64  # images on which the saved model must agree with the fitted one
 
 
 def fit(

@@ -55,28 +55,22 @@ def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixel
     with warnings.catch_warnings():  # here and not in the threads, which share the filters
         warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF tags and transparent palettes: neither is used
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return _decoded(paths, what, _only_size(paths, what) if size is None else size)
+        height, width = _only_size(paths, what) if size is None else size
+        if (total := 3 * len(paths) * height * width) > memory_bytes():
+            raise DataError(
+                f"{what} holds {len(paths):,} images, {said_bytes(total)} at {height} x {width}, and this machine has"
+                f" {said_bytes(memory_bytes())} of memory; give a smaller size"
+            )
+        out = np.empty((len(paths), height, width, 3), np.uint8)
 
+        def decode(number: int) -> bool:
+            image = _opened(paths[number], lambda image: _upright_rgb(image, paths[number]))
+            if (image.height, image.width) != (height, width):
+                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            out[number] = np.asarray(image)
+            return bool((out[number, ..., :1] == out[number]).all())
 
-def _decoded(paths: Sequence[Path], what: str, size: Size) -> Pixels:
-    from PIL import Image
-
-    height, width = size
-    if (total := 3 * len(paths) * height * width) > memory_bytes():
-        raise DataError(
-            f"{what} holds {len(paths):,} images, {said_bytes(total)} at {height} x {width}, and this machine has"
-            f" {said_bytes(memory_bytes())} of memory; give a smaller size"
-        )
-    out = np.empty((len(paths), height, width, 3), np.uint8)
-
-    def decode(number: int) -> bool:
-        image = _opened(paths[number], lambda image: _upright_rgb(image, paths[number]))
-        if (image.height, image.width) != size:
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        out[number] = np.asarray(image)
-        return bool((out[number, ..., :1] == out[number]).all())
-
-    grey = _in_threads(decode, range(len(paths)))
+        grey = _in_threads(decode, range(len(paths)))
     return np.ascontiguousarray(out[..., :1]) if all(grey) else out
 
 

@@ -224,30 +224,26 @@ def _main(pipe: Connection, job: Connection, folder: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with used(folder), forgiving():
-        _answer(pipe, job)
-
-
-def _answer(pipe: Connection, job: Connection) -> None:
     sending = threading.Lock()  # several threads of a function may report
 
     def report(*values: Any) -> None:
         with sending:
             pipe.send(("report", values))
 
-    try:
-        with job:
-            function, arguments = pickle.loads(job.recv_bytes())
-        message: tuple[str, Any] = ("result", function(report, *arguments))
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        message = ("error", error)
-    except SystemExit as error:
-        message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
-    try:
-        pipe.send(message)
-    except Exception as error:  # what cannot be pickled is described instead
-        pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
+    with used(folder), forgiving():
+        try:
+            with job:
+                function, arguments = pickle.loads(job.recv_bytes())
+            message: tuple[str, Any] = ("result", function(report, *arguments))
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            message = ("error", error)
+        except SystemExit as error:
+            message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
+        try:
+            pipe.send(message)
+        except Exception as error:  # what cannot be pickled is described instead
+            pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
 
 
 def _end_with_parent() -> None:
