@@ -196,6 +196,7 @@ APPLICATIONS: dict[str, Application] = {
     ),
 }
 
+PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))  # the methods that these networks give
 
 VARIABLE = "KD_SWEEPS_WEIGHTS"  # a folder that holds weights files, or has them in its folder "models"
 

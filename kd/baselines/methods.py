@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kd.baselines.applications import APPLICATIONS, TUNED, Application
+from kd.baselines.applications import PRETRAINED
 from kd.config import BaselineResult, check_counts, check_positive
 from kd.errors import ModelError, WeightsNotHere
 
@@ -26,30 +26,8 @@ Progress = Callable[[float, str], None]
 BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
 
 
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    summary: str
-    module: str
-
-
-def _pretrained(application: Application, what: str) -> Method:
-    summary = f"{application.title} with ImageNet weights at {application.pixels} px: {what}"
-    return Method(summary=summary, module="kd.baselines.pretrained")
-
-
-METHODS: dict[str, Method] = {
-    "autokeras": Method(
-        summary="AutoKeras: a search over vanilla, xception-like and resnet blocks", module="kd.baselines.autokeras"
-    ),
-    **{
-        name: _pretrained(application, "frozen features and a linear classifier")
-        for name, application in APPLICATIONS.items()
-    },
-    **{
-        name + TUNED: _pretrained(application, "the same, then its last stage fine-tuned")
-        for name, application in APPLICATIONS.items()
-    },
-}
+# The module with the `fit` of each; imported on first use, because its libraries take seconds to import.
+METHODS = {"autokeras": "kd.baselines.autokeras", **dict.fromkeys(PRETRAINED, "kd.baselines.pretrained")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +93,7 @@ def fit(
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in [0, 2**32), got {seed!r}")
     try:
-        module = importlib.import_module(METHODS[method].module)
+        module = importlib.import_module(METHODS[method])
     except ImportError as error:
         raise WeightsNotHere(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
     work_dir.mkdir(parents=True, exist_ok=True)
