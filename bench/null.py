@@ -350,7 +350,6 @@ def worst(result: Result) -> list[str]:
 
 
 def measure(*, sweeps: int) -> Result:
-    """All tables and claims, from a fixed seed."""
     result, rng = Result(), np.random.default_rng(SEED)
     check_drawn(result, SETTINGS[0], sweeps=sweeps)
     for looks in LOOKS:

@@ -54,7 +54,6 @@ class Case:
     seconds: float = 0.0
 
     def step(self, name: str) -> list[float]:
-        """Of every trial: one step of it."""
         return [trial[name] for run in self.runs for trial in run.trials]
 
     @property
@@ -176,7 +175,6 @@ A worker that waits sends so many statements in a minute, in lease intervals of 
 
 
 def targets(cases: list[Case]) -> Iterator[tuple[str, bool]]:
-    """A line for each target, and whether it was met."""
     for name, limit in TARGET_MS.items():
         overheads = {case.finished: case.overhead for case in cases if case.workers == 1 and case.database == name}
         for finished, overhead in overheads.items():

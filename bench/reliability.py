@@ -101,8 +101,6 @@ FULL = Load(f"of one launch, the disk full for {OUTAGE_S:.0f} s", "full disk", w
 
 @dataclass
 class Row:
-    """A line of the table: one load, on one sweep or (kills) on several."""
-
     database: str
     load: Load
     faults: int = 0
@@ -165,7 +163,6 @@ def run_launch(row: Row, url: str, folder: Path, beside: Any = contextlib.nullco
 
 
 def run_full(row: Row, folder: Path) -> None:
-    """The same on a disk of its own that fills up; counted are the times that it was full."""
     with small_disk(folder / "disk", megabytes=32) as disk:
         url = f"sqlite:///{disk.folder}/full.db"
         filling = Filling(disk, seconds=OUTAGE_S, begin=lambda: is_under_way(url))

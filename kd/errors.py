@@ -87,12 +87,9 @@ def lacks_room(error: BaseException) -> bool:
 
 
 def without_room(what: str, error: Exception) -> KdError | None:
-    """Return the error that says that this machine had no disk for something, where that is so; else None.
+    """Return the error that says that this machine had no disk for `what`, where that is so; else None.
 
     Memory is another thing: how much of it is used is up to the function.
-
-    Args:
-        what: was done, such as "model 'm:build'".
     """
     if not isinstance(error, OSError) or not lacks_room(error):
         return None

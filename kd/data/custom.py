@@ -151,7 +151,6 @@ def contents_of(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None 
 
 
 def _made(name: str) -> Source:
-    """Return the arrays of a function, which is called once in a process."""
     try:
         digest = code.hash_of(name)
     except CodeError:

@@ -116,12 +116,7 @@ def load(
 
 @dataclass(frozen=True, eq=False)
 class Positions:
-    """Where the images of a `Dataset` stand in the published training part.
-
-    Attributes:
-        train, validation: int64, in the order of `Dataset.train` and `Dataset.validation`.
-        published: number of images of the published training part.
-    """
+    """Where the images of a `Dataset`, in its order, stand in the published training part of so many images."""
 
     train: Indices
     validation: Indices
@@ -154,15 +149,9 @@ def load_test(name: str, *, data_dir: Path | None = None, size: tuple[int, ...] 
 
 
 def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Contents:
-    """Return the sha256 of a dataset and its size.
+    """Return what is in a dataset; arguments and errors as for `load`.
 
-    Of most public ones both are known, and nothing is read. An own dataset is read once in a process.
-
-    Args:
-        name, data_dir, size: as for `load`.
-
-    Raises:
-        DataError: unknown name, or a dataset that is missing or invalid.
+    Of most public ones it is known, and nothing is read. An own dataset is read once in a process.
     """
     if is_own(name):
         return contents_of(name, size=size, data_dir=data_dir)
@@ -190,5 +179,4 @@ def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] 
 
 
 def _available(name: str, total: int) -> int:
-    """Return how many of the `total` images of the published training part remain for training."""
     return total - VALIDATION_IMAGES.get(name, validation_images(total))

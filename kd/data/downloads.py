@@ -39,12 +39,11 @@ class Download:
     """A public dataset in one file, or in several.
 
     Attributes:
-        url: http or https address; of several files, what they have in common.
+        url: http or https address; of several files, what they have in common, and `parts` what follows it.
         sha256: of the whole file; checked before anything in it is read. Empty: Keras has none, and the hashes of the
             arrays decide.
         size: expected bytes, for messages, progress and the limit of a download.
         read: reads the downloaded files, in the order of `parts`, into checked arrays.
-        parts: what follows `url` in the address of each file.
     """
 
     url: str
@@ -81,11 +80,6 @@ def download_arrays(what: Download, folder: Path, progress: Progress | None = No
 
 
 def read_archive(what: Download, path: Path) -> Arrays:
-    """Verify and read a public dataset file that the user downloaded.
-
-    Raises:
-        DataError: it is missing, or another file than the public one.
-    """
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -109,11 +103,7 @@ def download(
 ) -> str:
     """Copy what a web address sends into a file; return the sha256 of it as 64 hexadecimal digits.
 
-    Args:
-        target: the file to write; after an error it may hold a part.
-        most_bytes: the download stops once more than this has arrived; None is no limit.
-        seconds: for the whole download; None is no limit.
-        progress: called after every chunk.
+    After an error the file may hold a part. It is one if more than `most_bytes` arrive.
 
     Raises:
         DataError: one line: no answer within CONNECT_S, silence for SILENCE_S, an HTTP error, a broken or too large

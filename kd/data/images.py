@@ -44,12 +44,8 @@ log = logging.getLogger(__name__)
 def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixels:
     """Return images as uint8, shape (n, h, w, 3), or (n, h, w, 1) where all of them are grey.
 
-    Of a GIF the first frame is taken, transparency is dropped, and a photograph is turned as its EXIF tag says.
-
-    Args:
-        paths: at least one.
-        what: name of the dataset in messages.
-        size: (height, width) to which other images are resized, bilinear with antialias; None: all have one size.
+    Of a GIF the first frame is taken, transparency is dropped, and a photograph is turned as its EXIF tag says. Images
+    of another size than (height, width) are resized, bilinear with antialias; without it all must have one.
 
     Raises:
         DataError: a file that cannot be decoded, images of several sizes without `size`, or more than fits memory.
@@ -59,28 +55,22 @@ def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixel
     with warnings.catch_warnings():  # here and not in the threads, which share the filters
         warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF tags and transparent palettes: neither is used
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return _decoded(paths, what, _only_size(paths, what) if size is None else size)
+        height, width = _only_size(paths, what) if size is None else size
+        if (total := 3 * len(paths) * height * width) > memory_bytes():
+            raise DataError(
+                f"{what} holds {len(paths):,} images, {said_bytes(total)} at {height} x {width}, and this machine has"
+                f" {said_bytes(memory_bytes())} of memory; give a smaller size"
+            )
+        out = np.empty((len(paths), height, width, 3), np.uint8)
 
+        def decode(number: int) -> bool:
+            image = _opened(paths[number], lambda image: _upright_rgb(image, paths[number]))
+            if (image.height, image.width) != (height, width):
+                image = image.resize((width, height), Image.Resampling.BILINEAR)
+            out[number] = np.asarray(image)
+            return bool((out[number, ..., :1] == out[number]).all())
 
-def _decoded(paths: Sequence[Path], what: str, size: Size) -> Pixels:
-    from PIL import Image
-
-    height, width = size
-    if (total := 3 * len(paths) * height * width) > memory_bytes():
-        raise DataError(
-            f"{what} holds {len(paths):,} images, {said_bytes(total)} at {height} x {width}, and this machine has"
-            f" {said_bytes(memory_bytes())} of memory; give a smaller size"
-        )
-    out = np.empty((len(paths), height, width, 3), np.uint8)
-
-    def decode(number: int) -> bool:
-        image = _opened(paths[number], lambda image: _upright_rgb(image, paths[number]))
-        if (image.height, image.width) != size:
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        out[number] = np.asarray(image)
-        return bool((out[number, ..., :1] == out[number]).all())
-
-    grey = _in_threads(decode, range(len(paths)))
+        grey = _in_threads(decode, range(len(paths)))
     return np.ascontiguousarray(out[..., :1]) if all(grey) else out
 
 
@@ -234,8 +224,6 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
         raw: x_train and perhaps x_test: (n, h, w), (n, h, w, 1) or (n, h, w, 3); uint8, other integers in 0..255, or
             floats that are all in [0, 1] or all whole and in 0..255. y_train and perhaps y_test: (n,) or (n, 1) of
             whole numbers, or one-hot (n, classes). Without a test part, a sixth of the images becomes it.
-        what: name of the dataset in messages.
-        class_names: of class 0, 1, ...; empty where they have no names.
 
     Raises:
         DataError: one line with the array, what it is, and what is allowed.
@@ -259,7 +247,6 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
 
 
 def _check_kept(whole: Arrays, train: npt.NDArray[np.int64], what: str) -> None:
-    """Check that each class still has a training image once a sixth is set aside."""
     if len(np.unique(whole.y_train[train])) == whole.classes:
         return
     counts = np.bincount(whole.y_train)  # one class has 1 image: with 2 of each, each keeps one

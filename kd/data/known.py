@@ -138,11 +138,8 @@ Pixels = npt.NDArray[np.uint8]
 def make(name: str) -> Arrays:
     """Return a synthetic dataset, read-only; the same bytes every time, made once in a process.
 
-    Args:
-        name: "digits": 28x28x1, light on black. "digits-rgb": the same digits, 32x32x3, over photographs.
-
-    Returns:
-        1,438 training and 359 test images of 10 classes, the test part stratified by class.
+    "digits": 28x28x1, light on black. "digits-rgb": the same digits, 32x32x3, over photographs. Both have 1,438
+    training and 359 test images of 10 classes, the test part stratified by class.
 
     Raises:
         DataError: scikit-learn is not installed, or no longer brings the samples.

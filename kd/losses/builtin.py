@@ -16,11 +16,6 @@ from kd.losses.loss import Loss, Parameter, Tensor, Term, check_classes, kd_term
 _LABELS = "alpha*CE(labels) + (1-alpha)*"
 
 
-def _weight(name: str, usual: tuple[float, float], default: float, meaning: str) -> Parameter:
-    # By its logarithm, as a factor is searched.
-    return Parameter(name=name, low=usual[0], high=usual[1], default=default, log=True, meaning=meaning)
-
-
 _BUILTIN = (
     Loss(name="kd", formula=LOSS_FORMULA, source="Hinton et al. 2015, arXiv:1503.02531"),
     Loss(
@@ -29,7 +24,6 @@ _BUILTIN = (
         source="Kim et al. 2021, arXiv:2105.08919",
         default_temperature=1.0,
         default_alpha=0.0,
-        temperature_range=(1.0, 1.0),
         uses_temperature=False,
     ),
     Loss(
@@ -38,51 +32,31 @@ _BUILTIN = (
         source="Sun et al. 2024, arXiv:2403.01427",
         default_temperature=2.0,
         default_alpha=0.1 / 9.1,
-        temperature_range=(1.0, 6.0),
     ),
     Loss(
         name="dkd",
         formula=f"{_LABELS}T^2*(target_weight*TCKD + nontarget_weight*NCKD)",
         source="Zhao et al. 2022, arXiv:2203.08679",
-        parameters=(
-            _weight(
-                "target_weight",
-                (0.2, 4.0),
-                1.0,
-                "of TCKD, the KL of the label against all other classes; the paper's alpha",
-            ),
-            _weight("nontarget_weight", (1.0, 10.0), 8.0, "of NCKD, the KL among the other classes; the paper's beta"),
-        ),
+        # The paper's alpha and beta: of the KL of the label against all other classes, and of the KL among those.
+        parameters=(Parameter("target_weight", 1.0), Parameter("nontarget_weight", 8.0)),
         default_alpha=0.5,
-        temperature_range=(1.0, 10.0),
     ),
     Loss(
         name="nkd",
         formula=f"{_LABELS}(-teacher[label]*log(student[label]) + gamma*T^2*CE(N(teacher)_T, N(student)_T))",
         source="Yang et al. 2023, arXiv:2303.13005",
-        parameters=(_weight("gamma", (0.5, 3.0), 1.5, "weight of the other classes, normalised without the label"),),
+        parameters=(Parameter("gamma", 1.5),),  # weight of the other classes, normalised without the label
         default_temperature=1.0,
         default_alpha=0.5,
-        temperature_range=(1.0, 6.0),
     ),
     Loss(
         name="dist",
         formula=f"{_LABELS}T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch))",
         source="Huang et al. 2022, arXiv:2205.10536",
-        parameters=(
-            _weight(
-                "inter_weight", (0.5, 4.0), 1.0, "of the correlation over the classes of each image; the paper's beta"
-            ),
-            _weight(
-                "intra_weight",
-                (0.5, 4.0),
-                1.0,
-                "of the correlation over the images of a batch, for each class; the paper's gamma",
-            ),
-        ),
+        # The paper's beta and gamma: of the correlation over an image's classes, and over the batch for each class.
+        parameters=(Parameter("inter_weight", 1.0), Parameter("intra_weight", 1.0)),
         default_temperature=1.0,
         default_alpha=0.5,
-        temperature_range=(1.0, 8.0),
     ),
 )
 

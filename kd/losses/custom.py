@@ -33,7 +33,7 @@ def described(name: str) -> Loss:
     loss = Loss(name=name, formula=formula, source="", parameters=parameters)
     if _TEMPERATURE in inspect.signature(function).parameters:
         return loss
-    return replace(loss, default_temperature=1.0, temperature_range=(1.0, 1.0), uses_temperature=False)
+    return replace(loss, default_temperature=1.0, uses_temperature=False)
 
 
 def users_term(name: str) -> Term:
@@ -99,4 +99,4 @@ def _parameter(loss: str, name: str, default: Any) -> Parameter:
         raise ModelError(
             f"loss {loss!r}: the default of {name} must be a finite number, got {default!r}; only numbers are searched"
         )
-    return Parameter(name=name, default=float(default))
+    return Parameter(name, float(default))

@@ -20,22 +20,12 @@ Tensor: TypeAlias = Any  # of any Keras backend, or a NumPy array
 Term: TypeAlias = Callable[..., Tensor]  # (labels, teacher_logits, student_logits, *, temperature, **own) -> scalar
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Parameter:
-    """A number that a loss has beside T and alpha, named as in the term's signature and in a spec.
-
-    Args:
-        low, high: the usual range to search; -inf and inf where only the author of the loss knows it.
-        log: whether to search its logarithm.
-        meaning: half a sentence; empty for a loss of a user's own.
-    """
+    """A number that a loss has beside T and alpha, named as in the term's signature and in a spec, and its default."""
 
     name: str
     default: float
-    low: float = -math.inf
-    high: float = math.inf
-    log: bool = False
-    meaning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +38,7 @@ class Loss:
         source: the paper; empty for a user's own.
         parameters: its own, without T and alpha.
         default_temperature, default_alpha: the point of the paper or of its authors' code.
-        temperature_range: usual, (low, high) with 0 < low <= high.
-        uses_temperature: False where T changes nothing; its default and its range are then 1.
+        uses_temperature: False where T changes nothing; its default is then 1.
     """
 
     name: str
@@ -58,7 +47,6 @@ class Loss:
     parameters: tuple[Parameter, ...] = ()
     default_temperature: float = 4.0
     default_alpha: float = 0.1
-    temperature_range: tuple[float, float] = (1.0, 20.0)
     uses_temperature: bool = True
 
     def values(self, own: Mapping[str, float]) -> dict[str, float]:

@@ -138,7 +138,6 @@ def _end_linearly(description: dict[str, Any]) -> None:
 
 
 def _with(description: Any, settings: dict[str, Any]) -> Any:
-    """Return the description with every setting of these names replaced, at any depth."""
     if isinstance(description, dict):
         return {key: settings.get(key, _with(value, settings)) for key, value in description.items()}
     if isinstance(description, list | tuple):

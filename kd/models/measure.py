@@ -121,8 +121,6 @@ def _layer_macs(layer: keras.Layer) -> int | None:
 
 
 class _Loaded:
-    """A model that is ready to be timed, and its times so far."""
-
     def __init__(self, file: ModelFile) -> None:
         self._file = file
         self._model = load_users(file.model, file.builder)

@@ -96,9 +96,9 @@ def _resnet20(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
             shortcut = x
             if strides == 2:
                 shortcut = layers.Conv2D(width, 1, strides=2, use_bias=False, kernel_initializer="he_normal")(x)
-                shortcut = _norm(shortcut)
+                shortcut = norm(shortcut)
             x = _conv_norm_relu(x, width, strides=strides)
-            x = _norm(_conv(x, width))
+            x = norm(_conv(x, width))
             x = layers.ReLU()(layers.Add()([x, shortcut]))
     x = layers.GlobalAveragePooling2D()(x)
     return layers.Dense(classes)(x)
@@ -118,11 +118,11 @@ def _resnet8(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     def conv(x: keras.KerasTensor, width: int, size: int, strides: int = 1) -> keras.KerasTensor:
         return layers.Conv2D(width, size, strides=strides, padding="same", kernel_initializer="he_normal")(x)
 
-    x = layers.ReLU()(_norm(conv(x, 16, 3)))
+    x = layers.ReLU()(norm(conv(x, 16, 3)))
     for width, strides in ((16, 1), (32, 2), (64, 2)):
         shortcut = x if strides == 1 else conv(x, width, 1, strides)
-        x = layers.ReLU()(_norm(conv(x, width, 3, strides)))
-        x = _norm(conv(x, width, 3))
+        x = layers.ReLU()(norm(conv(x, width, 3, strides)))
+        x = norm(conv(x, width, 3))
         x = layers.ReLU()(layers.Add()([x, shortcut]))
     x = layers.GlobalAveragePooling2D()(x)
     return layers.Dense(classes, kernel_initializer="he_normal")(x)
@@ -140,14 +140,14 @@ def _mlp_800(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 
 def _conv_norm_relu(x: keras.KerasTensor, width: int, *, strides: int = 1) -> keras.KerasTensor:
-    return layers.ReLU()(_norm(_conv(x, width, strides=strides)))
+    return layers.ReLU()(norm(_conv(x, width, strides=strides)))
 
 
 def _conv(x: keras.KerasTensor, width: int, *, strides: int = 1) -> keras.KerasTensor:
     return layers.Conv2D(width, 3, strides=strides, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
 
 
-def _norm(x: keras.KerasTensor) -> keras.KerasTensor:
+def norm(x: keras.KerasTensor) -> keras.KerasTensor:
     # Keras' default momentum of 0.99 needs hundreds of steps; preset tiny has a few dozen.
     return layers.BatchNormalization(momentum=0.9)(x)
 

@@ -116,7 +116,6 @@ def score(litert: bytes, test: Split) -> float:
 
 
 def _from_one_child(paths: list[Path], on_model: Callable[[], None]) -> list[Int8]:
-    """Return the results of the files, in order, up to the model that ended the child."""
     results: list[Int8] = []
     since = time.monotonic()
 

@@ -55,7 +55,6 @@ class LogitsFile:
 
 
 def read(path: Path) -> LogitsFile:
-    """Read a file of logits."""
     if (what := not_a_file(path)) is not None:
         raise DataError(f"cannot read the logits {path}: it {what}; give the path of an .npz file")
     try:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kd.baselines.applications import APPLICATIONS, TUNED
+from kd.baselines.applications import PRETRAINED
 from kd.config import MODEL_NAMES
 from kd.errors import ModelError, suggestion
 from kd.tools.code import file_of, is_code
@@ -11,8 +11,6 @@ FORMS = (
     f"{' | '.join(MODEL_NAMES)} | pretrained:NAME | baseline:autokeras | logits:FILE.npz | package.module:build"
     " | ./file.py:build"
 )
-
-_PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +59,7 @@ def parse_teacher(name: str) -> Teacher:
             raise ModelError(f"teacher {name!r} names no file. Allowed: {FORMS}")
         return Teacher(name=name, method=None, logits=rest)
     if kind == "pretrained":
-        return Teacher(name=name, method=_one_of(rest.lower(), _PRETRAINED, "pretrained network"))
+        return Teacher(name=name, method=_one_of(rest.lower(), PRETRAINED, "pretrained network"))
     if kind == "baseline":
         return Teacher(name=name, method=_one_of(rest, ("autokeras",), "baseline to teach"))
     if not all(part.isidentifier() for part in (*kind.split("."), rest)):

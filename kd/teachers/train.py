@@ -135,15 +135,9 @@ def teacher_logits(
     views: int = 1,
     on_progress: methods.Progress = lambda fraction, text: None,
 ) -> npt.NDArray[np.float32]:
-    """Return the logits of a .keras file's model for images, before a final softmax or sigmoid.
+    """Return the logits of a .keras file's model for uint8 images (n, h, w, c), before a final softmax or sigmoid.
 
-    Args:
-        model: bytes of the file; takes images in 0..255, returns one output per class.
-        images: uint8, shape (n, h, w, c).
-        on_progress: called with (fraction, text) after each batch.
-
-    Returns:
-        float32, shape (n, classes); with more than one view (views, n, classes).
+    They are float32, shape (n, classes); with more than one view (views, n, classes).
     """
     network = with_logits(model)
     firsts = range(0, len(images), BATCH)

@@ -1,12 +1,9 @@
 """Run a function in a child process that can be killed, with its own temporary folder and output that never fails.
 
-What a user's function prints goes into the log of its worker. A log is no reason to lose a training.
-
-TensorFlow writes a file for each function that it compiles, and removes it only when its process ends by itself. Ours
-are killed: a child as soon as its result is here, a worker when its machine needs it no more.
-
 TensorFlow can neither change its number of threads nor be stopped once it runs, and its int8 converter can crash the
-whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes.
+whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes. TensorFlow writes
+a file for each function that it compiles, and removes it only when its process ends by itself; ours are killed. What a
+user's function prints goes into the log of its worker, and a log is no reason to lose a training.
 """
 
 import contextlib
@@ -227,30 +224,26 @@ def _main(pipe: Connection, job: Connection, folder: Path) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    with used(folder), forgiving():
-        _answer(pipe, job)
-
-
-def _answer(pipe: Connection, job: Connection) -> None:
     sending = threading.Lock()  # several threads of a function may report
 
     def report(*values: Any) -> None:
         with sending:
             pipe.send(("report", values))
 
-    try:
-        with job:
-            function, arguments = pickle.loads(job.recv_bytes())
-        message: tuple[str, Any] = ("result", function(report, *arguments))
-    except Exception as error:
-        error.add_note(traceback.format_exc())
-        message = ("error", error)
-    except SystemExit as error:
-        message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
-    try:
-        pipe.send(message)
-    except Exception as error:  # what cannot be pickled is described instead
-        pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
+    with used(folder), forgiving():
+        try:
+            with job:
+                function, arguments = pickle.loads(job.recv_bytes())
+            message: tuple[str, Any] = ("result", function(report, *arguments))
+        except Exception as error:
+            error.add_note(traceback.format_exc())
+            message = ("error", error)
+        except SystemExit as error:
+            message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
+        try:
+            pipe.send(message)
+        except Exception as error:  # what cannot be pickled is described instead
+            pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
 
 
 def _end_with_parent() -> None:

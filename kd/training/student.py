@@ -197,7 +197,6 @@ class StudentTrainer:
         return np.concatenate(parts)
 
     def _run_epoch(self, seed: int, epoch: int, on_step: OnStep) -> float:
-        """Train one epoch, in the order and the view of that epoch; return the sum of the losses."""
         self._batches.shuffle(seed, epoch)
         total = 0.0
         for first in range(0, self._batches.steps, STEPS_PER_CALL):

@@ -61,7 +61,6 @@ ABSOLUTE = Loss(
     source="an example",
     default_temperature=1.0,
     default_alpha=0.5,
-    temperature_range=(1.0, 1.0),
     uses_temperature=False,
 )
 STRONG = Arm(
