@@ -122,18 +122,18 @@ def add_revision(
     _check_tasks(tasks, phases)
     last = connection.scalar(select(func.max(tables.tasks.c.ordinal)).where(tables.tasks.c.sweep_id == sweep_id))
     new = {"sweep_id": sweep_id, "revision": number, "state": "waiting", "ready": False}
-    none = {"attempt": 0, "retries_reset_at": 0}
     rows = [
-        {
+        new
+        | {
             "phase_id": phases[task.phase].id,
             "stage": phases[task.phase].stage,
             "key": task.key,
             "ordinal": ordinal,
             "payload": dict(task.payload),
             "priority": task.priority,
+            "attempt": 0,
+            "retries_reset_at": 0,
         }
-        | new
-        | none
         for ordinal, task in enumerate(tasks, start=0 if last is None else last + 1)
     ]
     if rows:

@@ -1,9 +1,9 @@
-"""Claim, renew, finish, fail, release, reap: the state machine of a task.
+"""Claim, renew, finish, end, reap: the state machine of a task.
 
 waiting --claim--> running --finish--> done
-                          |----fail-----> waiting, or failed when its attempts are used up
-                          |----release--> waiting, and the attempt does not count
-                          '----(reap)---> as fail, when the lease lapsed and a process noticed
+                          |----end, failed----> waiting, or failed when its attempts are used up
+                          |----end, released--> waiting, and the attempt does not count
+                          '----(reap)---------> as failed, when the lease lapsed and a process noticed
 
 The attempt number is the fencing token. Every step after the claim names it, and changes nothing when another
 attempt has begun: the caller has lost its lease, drops its result and goes on. The deadline itself is
@@ -24,8 +24,12 @@ from storage.tables import LOST, TaskRecord, attempts, phases, sweeps, tasks
 
 
 @dataclass(frozen=True)
-class _Ending:
-    """How an attempt ends. error_class: each is counted for itself; None: nothing went wrong. log: None: as renewed."""
+class Ending:
+    """How an attempt ends without a result. state: "failed", "released" or "lost".
+
+    error_class: each is counted for itself; None: nothing went wrong. trace: the traceback. log: the end of what was
+    logged meanwhile; None: as it was renewed last.
+    """
 
     state: str
     error_class: str | None
@@ -34,8 +38,13 @@ class _Ending:
     log: str | None = None
 
 
+def given_back(log: str | None = None) -> Ending:
+    """Return the ending of an attempt that its worker gives back, and that counts nowhere."""
+    return Ending("released", None, "its worker was asked to stop", log=log)
+
+
 def _end(
-    connection: Connection, task_id: int, number: int, ending: _Ending, *, cap: int | None, only_if_lapsed: bool = False
+    connection: Connection, task_id: int, number: int, ending: Ending, *, cap: int | None, only_if_lapsed: bool = False
 ) -> bool:
     """End a running attempt; its task waits again, or has failed when `cap` attempts ended like this one.
 
@@ -135,7 +144,7 @@ def _take_back(
         running = connection.execute(rows).all()
     reaped = []
     for task_id, number, key, worker in running:
-        ending = _Ending("lost", LOST, f"{LOST} {worker}: {why}", log=log)
+        ending = Ending("lost", LOST, f"{LOST} {worker}: {why}", log=log)
         # One transaction each: locks on tasks of several phases at once could deadlock with a finish.
         with write(engine) as connection:
             if _end(connection, task_id, number, ending, cap=cap, only_if_lapsed=only_if_lapsed):
@@ -239,42 +248,10 @@ def finish(
 
 
 @retry_transient(when=is_transient_or_full)
-def fail(
-    engine: Engine,
-    claim: TaskRecord,
-    *,
-    error_class: str,
-    reason: str,
-    cap: int | None,
-    trace: str | None = None,
-    log: str | None = None,
-) -> bool:
-    """End this attempt as failed. The task waits again, unless this was the `cap`-th that failed so.
-
-    trace: the traceback. log: the end of what was logged meanwhile. False: the lease was lost; nothing changed.
-    """
+def end(engine: Engine, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
+    """End this attempt. The task waits again, unless this was the `cap`-th that ended so. False: the lease was lost."""
     with write(engine) as connection:
-        ending = _Ending("failed", error_class, reason, trace, log)
         return _end(connection, claim.id, claim.attempt, ending, cap=cap)
-
-
-@retry_transient(when=is_transient_or_full)
-def release(
-    engine: Engine,
-    claim: TaskRecord,
-    *,
-    reason: str = "its worker was asked to stop",
-    error_class: str | None = None,
-    trace: str | None = None,
-    log: str | None = None,
-) -> bool:
-    """Let the task wait again without counting this attempt. False: the lease was lost already.
-
-    error_class: what was wrong with the machine of this worker, or None.
-    """
-    with write(engine) as connection:
-        ending = _Ending("released", error_class, reason, trace, log)
-        return _end(connection, claim.id, claim.attempt, ending, cap=None)
 
 
 def _is_done(connection: Connection, claim: TaskRecord) -> bool:

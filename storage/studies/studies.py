@@ -14,13 +14,12 @@ from functools import partial
 from typing import Any, Literal
 
 import optuna
-import sqlalchemy.exc
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import TrialState, create_trial
 from sqlalchemy import URL, Engine
 
 from storage.db.engine import open_engine
-from storage.db.transaction import is_refused_for_now, is_transient_or_full, retry_transient, translate
+from storage.db.transaction import is_refused_for_now, is_transient_or_full, retry_transient
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed
 from storage.failpoints import failpoint
 from storage.studies import trials
@@ -46,7 +45,7 @@ def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     try:
-        with without_warnings():
+        with trials.explain_faults(url, lambda: (), ""), without_warnings():
             rdb = RDBStorage(
                 plain(url),
                 engine_kwargs={"pool": engine.pool},
@@ -54,12 +53,6 @@ def connect(url: URL, *, create: bool = False) -> tuple[RDBStorage, Engine]:
                 skip_table_creation=not create,
             )
             _check_version(rdb, url)
-    except optuna.exceptions.StorageInternalError as error:
-        engine.dispose()
-        raise trials.readable(error, url) from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        engine.dispose()
-        raise translate(error, url) from error
     except BaseException:
         engine.dispose()
         raise

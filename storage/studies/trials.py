@@ -100,7 +100,7 @@ def explain_faults(
     try:
         yield
     except optuna.exceptions.StorageInternalError as error:
-        raise readable(error, url) from error
+        raise _readable(error, url) from error
     except json.JSONDecodeError as error:
         raise _damaged(url, study) from error
     except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
@@ -113,7 +113,7 @@ def explain_faults(
         raise translate(error, url) from error
 
 
-def readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Exception:
+def _readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Exception:
     """Return the error that explains it: Optuna says only "during the commit", its cause says what happened."""
     cause = error.__cause__
     if not isinstance(cause, sqlalchemy.exc.SQLAlchemyError):

@@ -17,6 +17,7 @@ from typing import Any
 from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_room
 from storage.errors import NotAStorage, StorageFull, StudyMissing, StudyMixed, Unreachable
 from storage.failpoints import failpoint
+from storage.queue.tasks import Ending, given_back
 from storage.tables import LOST, TaskRecord
 from sweeps.errors import Interrupted, LeaseLost, StepTimeout, SweepError
 from sweeps.hints import local
@@ -99,7 +100,7 @@ class Attempts:
 
     def give_back(self, claim: TaskRecord) -> None:
         """Release a task in the middle of a step, from another thread."""
-        if self._backend.release(claim, log=self._log.read()):
+        if self._backend.end(claim, given_back(self._log.read())):
             log.info("%s goes back to the queue in the middle of a step", claim.key)
 
     def make(self, claim: TaskRecord) -> None:
@@ -133,12 +134,12 @@ class Attempts:
                 self._ask_run_finish(claim, steps)
             self._failures_in_a_row = 0
         except Interrupted:
-            self._backend.release(claim, log=self._log.read())
+            self._backend.end(claim, given_back(self._log.read()))
             log.info("%s goes back to the queue", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
         except (StudyMissing, StudyMixed, NotAStorage):
-            self._backend.release(claim)  # another tool changed something: no attempt of a task is to blame
+            self._backend.end(claim, given_back())  # another tool changed something: no attempt of a task is to blame
             raise
         except Exception as error:
             self._fail(claim, error)
@@ -186,17 +187,10 @@ class Attempts:
         reason = redact(text, self._backend.url)  # from here it goes into tables, logs, archives and terminals
         trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
         log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
-        details: dict[str, Any] = {
-            "reason": reason,
-            "error_class": kind,
-            "trace": traceback_text(error, self._backend.url),
-            "log": self._log.read(),
-        }
+        state = "released" if kind == MACHINE else "failed"
+        ending = Ending(state, kind, reason, traceback_text(error, self._backend.url), self._log.read())
         try:
-            if kind == MACHINE:
-                self._backend.release(claim, **details)
-            else:
-                self._backend.fail(claim, cap=cap_of(kind, self._backend.spec), **details)
+            self._backend.end(claim, ending, cap=cap_of(kind, self._backend.spec))
         except Unreachable as lost:
             log.warning("%s: could not record the failure either (%s); its lease will lapse", claim.key, lost)
         return kind

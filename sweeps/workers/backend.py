@@ -18,6 +18,7 @@ import sqlalchemy
 from storage.failpoints import failpoint
 from storage.queue import tasks, workers
 from storage.queue.notify import Listener, listen
+from storage.queue.tasks import Ending
 from storage.records import artifacts, queries
 from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported, reconcile, unreported
@@ -91,11 +92,8 @@ class Backend(Results, Protocol):
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         """Renew the lease; False: another worker took the task. log: the end of it, None: as it was."""
 
-    def release(self, claim: TaskRecord, **details: Any) -> bool:
-        """Give a task back; the attempt counts nowhere. details: as `storage.queue.tasks.release` has them."""
-
-    def fail(self, claim: TaskRecord, *, cap: int | None, **details: Any) -> None:
-        """End an attempt that failed; with `cap` of them the task has failed. details: as for `release`."""
+    def end(self, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
+        """End an attempt; with `cap` that ended so the task has failed. False: another worker took the task."""
 
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
         """Store the outcome of an attempt; False: another worker took the task."""
@@ -203,11 +201,8 @@ class DatabaseBackend:
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         return tasks.renew(self.engine, claim, self.spec.lease.seconds, idle_s=idle_s, log=log)
 
-    def release(self, claim: TaskRecord, **details: Any) -> bool:
-        return tasks.release(self.engine, claim, **details)
-
-    def fail(self, claim: TaskRecord, *, cap: int | None, **details: Any) -> None:
-        tasks.fail(self.engine, claim, cap=cap, **details)
+    def end(self, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
+        return tasks.end(self.engine, claim, ending, cap=cap)
 
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
         return tasks.finish(self.engine, claim, outcome=outcome, score=score, log=log)

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy
 
 from storage.queue import tasks
+from storage.queue.tasks import given_back
 from storage.records import queries
 from storage.tables import TaskRecord
 from sweeps.plan.jobs import AnyJob
@@ -55,7 +56,7 @@ def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to
             time.sleep(worker.spec.lease.interval_s)  # before the next task the worker looks again
         elif not kept:
             kept.append(tasks.renew(worker.backend.engine, neighbours[0], 60))
-            tasks.release(worker.backend.engine, neighbours[0])
+            tasks.end(worker.backend.engine, neighbours[0], given_back())
         return quadratic(claim, params, steps)
 
     with Worker(DatabaseBackend.open(url, "s"), run=run) as worker:

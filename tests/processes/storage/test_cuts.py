@@ -13,7 +13,7 @@ from sqlalchemy import Engine, event
 
 from storage.db.engine import open_engine
 from storage.queue import tasks
-from storage.queue.tasks import reap
+from storage.queue.tasks import Ending, given_back, reap
 from storage.records import queries
 from storage.studies.ownership import Owner
 from storage.studies.space import Range, Space
@@ -30,8 +30,8 @@ STEPS: dict[str, Step] = {
     "save_trial": lambda engine, claim: tasks.save_trial(engine, claim, study="s", number=1, params={}),
     "renew": lambda engine, claim: tasks.renew(engine, claim, 60.0),
     "finish": lambda engine, claim: finished(engine, claim),
-    "fail": lambda engine, claim: tasks.fail(engine, claim, error_class="error", reason="why", cap=2),
-    "release": lambda engine, claim: tasks.release(engine, claim),
+    "fail": lambda engine, claim: tasks.end(engine, claim, Ending("failed", "error", "why"), cap=2),
+    "release": lambda engine, claim: tasks.end(engine, claim, given_back()),
 }
 
 

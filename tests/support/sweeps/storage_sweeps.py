@@ -18,6 +18,7 @@ from storage.errors import RevisionRefused
 from storage.queue import plans, tasks
 from storage.queue.phases import parse_dependencies, parse_lag
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
+from storage.queue.tasks import Ending, given_back
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord
 from storage.url import resolve
@@ -179,10 +180,10 @@ def work_with_failures(url: str, sweep_id: int, worker: str, stop: str) -> list[
         if claim is None:
             time.sleep(0.01)
         elif claim.attempt == 1 and claim.payload["n"] % 3 == 0:
-            stored = tasks.fail(engine, claim, error_class="nan", reason="NaN", cap=1)
+            stored = tasks.end(engine, claim, Ending("failed", "nan", "NaN"), cap=1)
             endings.append((claim.key, "failed", stored))
         elif claim.attempt == 1 and claim.payload["n"] % 7 == 0:
-            endings.append((claim.key, "released", tasks.release(engine, claim)))
+            endings.append((claim.key, "released", tasks.end(engine, claim, given_back())))
         else:
             endings.append((claim.key, "done", finished(engine, claim)))
     engine.dispose()

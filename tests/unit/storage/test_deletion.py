@@ -16,6 +16,7 @@ from storage.deletion import Deleted, delete_sweep
 from storage.errors import SweepInUse, SweepNotFound
 from storage.failpoints import POINTS, VARIABLE
 from storage.queue import tasks, workers
+from storage.queue.tasks import Ending
 from storage.records import artifacts, queries
 from storage.studies.studies import Studies, open_studies
 from storage.tables import TaskRecord
@@ -68,7 +69,7 @@ def test_a_deleted_sweep_leaves_nothing_and_the_others_as_they_were(storage: Stu
     sweep = a_sweep(storage, "s")
     assert finished(engine, claimed(engine, sweep))
     claim = claimed(engine, sweep)
-    assert tasks.fail(engine, claim, error_class="nan", reason="NaN", cap=1)
+    assert tasks.end(engine, claim, Ending("failed", "nan", "NaN"), cap=1)
     assert delete(storage, "s") == Deleted(tasks=3, studies=1, blobs=0, bytes=0)
     with pytest.raises(SweepNotFound, match="sweeps there: kept"):
         queries.find_sweep(engine, "s")

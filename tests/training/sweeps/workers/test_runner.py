@@ -19,6 +19,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.errors import BlobCorrupt
 from storage.queue import tasks
+from storage.queue.tasks import given_back
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord
 from sweeps.distill.arms import CONTROLS
@@ -61,7 +62,7 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
     outcome: Outcome = runner(job, resolve_point(engine, spec, job), Steps())
     assert tasks.finish(engine, claim, outcome=outcome.values.as_json(), score=outcome.score)
     for other in others:
-        tasks.release(engine, other)
+        tasks.end(engine, other, given_back())
     return outcome
 
 

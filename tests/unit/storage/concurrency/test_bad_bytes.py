@@ -6,6 +6,7 @@ from sqlalchemy import Engine, delete, text, update
 from storage.db.transaction import write
 from storage.errors import BlobCorrupt, RecordBroken
 from storage.queue import plans, tasks
+from storage.queue.tasks import Ending
 from storage.records import artifacts, queries
 from storage.records.artifacts import freeze_selection
 from storage.tables import blobs as blob_table
@@ -69,7 +70,7 @@ def test_tasks_that_failed_over_a_damaged_blob_run_again_once_it_is_made_again(e
         claim = claimed(engine, sweep)
         with pytest.raises(BlobCorrupt) as caught:
             artifacts.get(engine, digest)
-        assert tasks.fail(engine, claim, error_class="error", reason=str(caught.value), cap=1)
+        assert tasks.end(engine, claim, Ending("failed", "error", str(caught.value)), cap=1)
     assert states(engine, sweep) == {"teachers": "closed", "search": "failed"}
     assert plans.retry(engine, sweep, revision=1) == ["teachers#0", "search#0", "search#1"]
     assert states(engine, sweep) == {"teachers": "open", "search": "blocked"}, "the teacher first"

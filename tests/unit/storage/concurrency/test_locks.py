@@ -17,6 +17,7 @@ from storage import tables
 from storage.db.transaction import is_transient, read, retry_transient, write
 from storage.errors import StorageFull
 from storage.queue import tasks
+from storage.queue.tasks import given_back
 from tests.support.faults.fault_tools import errors_of, running, set_on_connect
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.small_sweeps import wait_until
@@ -140,7 +141,7 @@ def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engin
             assert time.monotonic() < deadline
             time.sleep(0.1)
         assert (second.key, second.attempt) == ("search#0", 1), "nothing of the frozen claim was stored"
-        assert tasks.release(engine, first)
+        assert tasks.end(engine, first, given_back())
         frozen.send_signal(signal.SIGCONT)
         out, _ = frozen.communicate(timeout=30)
         assert out == "search#1 2\n", "awake again, it claimed what was there"

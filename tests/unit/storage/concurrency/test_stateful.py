@@ -17,7 +17,7 @@ from storage.errors import RevisionRefused
 from storage.queue import plans, tasks, workers
 from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
-from storage.queue.tasks import reap, reap_worker
+from storage.queue.tasks import Ending, given_back, reap, reap_worker
 from storage.records import queries
 from storage.tables import LOST, TaskRecord
 from storage.tables import attempts as attempts_table
@@ -114,10 +114,10 @@ class TaskTable(RuleBasedStateMachine):
             outcome = {"attempt": claim.attempt}
             assert tasks.finish(self.engine, claim, outcome=outcome, score=0.5) == self.model.finish(*at)
         elif ending == "released":
-            assert tasks.release(self.engine, claim) == self.model.end(*at, "released", None, None)
+            assert tasks.end(self.engine, claim, given_back()) == self.model.end(*at, "released", None, None)
         else:
             cap = CAPS[ending]
-            changed = tasks.fail(self.engine, claim, error_class=ending, reason="a reason", cap=cap)
+            changed = tasks.end(self.engine, claim, Ending("failed", ending, "a reason"), cap=cap)
             assert changed == self.model.end(*at, "failed", ending, cap)
 
     @rule(target=claims, worker=st.sampled_from(WORKERS), endings=st.lists(st.sampled_from(ENDINGS), min_size=2))

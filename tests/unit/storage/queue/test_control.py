@@ -10,7 +10,7 @@ from sqlalchemy import Engine, select
 from storage.db.transaction import read
 from storage.errors import RevisionRefused
 from storage.queue import plans, tasks, workers
-from storage.queue.tasks import reap, reap_worker
+from storage.queue.tasks import Ending, given_back, reap, reap_worker
 from storage.records import queries
 from storage.tables import attempts
 from tests.support.sweeps.storage_sweeps import claimed, extend, finished, lapse, new_sweep, overlap, states
@@ -33,7 +33,7 @@ def test_a_paused_sweep_gives_no_work_what_runs_ends_and_opens_what_follows_and_
     assert tasks.renew(engine, ending, 60)
     assert finished(engine, ending)
     assert states(engine, sweep) == {"teachers": "closed", "search": "open", "baselines": "open"}
-    assert tasks.fail(engine, failing, error_class="error", reason="a bug", cap=2)
+    assert tasks.end(engine, failing, Ending("failed", "error", "a bug"), cap=2)
     assert reap_worker(engine, "dead", cap=None) == [(dying.key, 1, "dead")]
     assert idle(engine, sweep), "still paused"
     assert queries.outlook(engine, sweep) == queries.Outlook("paused", 3)
@@ -44,7 +44,7 @@ def test_a_paused_sweep_gives_no_work_what_runs_ends_and_opens_what_follows_and_
 def test_cancel_takes_back_what_waits_and_what_runs_and_resume_goes_on_with_that(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 4), "confirm": (("search",), 1, 2)})
     assert finished(engine, claimed(engine, sweep))
-    assert tasks.fail(engine, claimed(engine, sweep), error_class="nan", reason="NaN", cap=1)
+    assert tasks.end(engine, claimed(engine, sweep), Ending("failed", "nan", "NaN"), cap=1)
     claim = claimed(engine, sweep, worker="at work")
     assert workers.cancel(engine, sweep) == 4
     assert counts(engine, sweep) == {"done": 1, "failed": 1, "cancelled": 4}
@@ -74,8 +74,8 @@ def test_a_worker_of_a_cancelled_sweep_can_change_nothing_and_its_attempt_does_n
         assert not tasks.save_trial(engine, late, study="s", number=0, params={})
         assert not tasks.renew(engine, late, 60)
         assert not finished(engine, late)
-        assert not tasks.fail(engine, late, error_class="error", reason="late", cap=1)
-        assert not tasks.release(engine, late)
+        assert not tasks.end(engine, late, Ending("failed", "error", "late"), cap=1)
+        assert not tasks.end(engine, late, given_back())
         lapse(engine, late)
         assert reap(engine, sweep, cap=1) == []
         assert counts(engine, sweep) == {"waiting" if again else "cancelled": 1}
@@ -83,7 +83,7 @@ def test_a_worker_of_a_cancelled_sweep_can_change_nothing_and_its_attempt_does_n
     for _ in range(2):
         new = claimed(engine, sweep)
         assert not finished(engine, late)
-        assert tasks.fail(engine, new, error_class="error", reason="a bug", cap=2)
+        assert tasks.end(engine, new, Ending("failed", "error", "a bug"), cap=2)
     assert counts(engine, sweep) == {"failed": 1}
 
 
@@ -108,7 +108,7 @@ def retried(engine: Engine, sweep: int) -> None:
 
 
 def failed(engine: Engine, sweep: int) -> None:
-    assert tasks.fail(engine, claimed(engine, sweep), error_class="nan", reason="NaN", cap=1)
+    assert tasks.end(engine, claimed(engine, sweep), Ending("failed", "nan", "NaN"), cap=1)
 
 
 Change = Callable[[Engine, int], object]

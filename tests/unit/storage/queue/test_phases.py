@@ -7,6 +7,7 @@ from storage.errors import SpecConflict, SweepNotFound
 from storage.queue import tasks
 from storage.queue.phases import Dependency, StartLag, parse_dependencies, parse_lag, root_reason
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
+from storage.queue.tasks import Ending, given_back
 from storage.records import queries
 from storage.tables import TaskRecord
 from tests.support.both_databases import both
@@ -15,7 +16,7 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, st
 
 def failed(engine: Engine, sweep_id: int) -> None:
     claim = claimed(engine, sweep_id)
-    assert tasks.fail(engine, claim, error_class="nan", reason="the loss is NaN", cap=1)
+    assert tasks.end(engine, claim, Ending("failed", "nan", "the loss is NaN"), cap=1)
 
 
 def insert(engine: Engine, fingerprint: str, *, phases: list[PhasePlan], plan: list[TaskPlan]) -> bool:
@@ -135,10 +136,10 @@ def test_with_a_lag_a_task_waits_for_those_that_it_follows_and_for_no_others(eng
     assert finished(engine, claims["1"])
     assert finished(engine, claims["2"])
     assert ready() == []
-    assert tasks.fail(engine, claims["0"], error_class="nan", reason="the loss is NaN", cap=1)
+    assert tasks.end(engine, claims["0"], Ending("failed", "nan", "the loss is NaN"), cap=1)
     assert ready() == ["3", "4", "5"]  # 6 needs the end of 3
     assert finished(engine, claims["4"])
-    assert tasks.release(engine, claims["5"])
+    assert tasks.end(engine, claims["5"], given_back())
     assert ready() == ["5"]
     assert finished(engine, claims["3"])
     assert ready() == ["6"]

@@ -16,6 +16,7 @@ from storage.errors import RevisionRefused, SpecConflict, Unreachable
 from storage.queue import plans, tasks, workers
 from storage.queue.phases import parse_dependencies
 from storage.queue.plans import PhasePlan, TaskPlan, insert_sweep
+from storage.queue.tasks import Ending
 from storage.records import queries
 from storage.tables import attempts
 from sweeps.hints import explain
@@ -52,7 +53,7 @@ def ended(engine: Engine, sweep: int, *, well: bool = True) -> str:
     if well:
         assert finished(engine, claim)
     else:
-        assert tasks.fail(engine, claim, error_class="nan", reason="NaN", cap=1)
+        assert tasks.end(engine, claim, Ending("failed", "nan", "NaN"), cap=1)
     return claim.key
 
 
@@ -255,7 +256,7 @@ def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: E
     def fails() -> tuple[int, Any, int | None, str]:
         claim = claimed(engine, sweep)
         assert tasks.save_trial(engine, claim, study="s", number=claim.attempt + 10, params={"alpha": 0.5})
-        assert tasks.fail(engine, claim, error_class="error", reason="a bug", cap=2)
+        assert tasks.end(engine, claim, Ending("failed", "error", "a bug"), cap=2)
         (task,) = queries.task_records(engine, sweep)
         assert (task.reason, task.error_class) == ("a bug", "error")
         return claim.attempt, claim.params, claim.retry_of, queries.task_records(engine, sweep)[0].state
@@ -284,7 +285,7 @@ def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_t
     last = claimed(engine, sweep)
     overlap(
         tasks,
-        lambda: tasks.fail(engine, last, error_class="nan", reason="NaN", cap=1),
+        lambda: tasks.end(engine, last, Ending("failed", "nan", "NaN"), cap=1),
         lambda: plans.retry(engine, sweep, revision=1),
     )
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}

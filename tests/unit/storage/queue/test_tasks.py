@@ -12,7 +12,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import is_transient, read, write
 from storage.errors import Unreachable
 from storage.queue import plans, tasks
-from storage.queue.tasks import reap
+from storage.queue.tasks import Ending, given_back, reap
 from storage.records import queries
 from storage.tables import TaskRecord, attempts
 from storage.url import resolve
@@ -77,8 +77,8 @@ def test_a_late_result_of_a_lost_attempt_is_dropped(engine: Engine) -> None:
     assert again.attempt == 2
     assert not finished(engine, late, score=0.1)
     assert not tasks.renew(engine, late, 60)
-    assert not tasks.fail(engine, late, error_class="error", reason="late", cap=1)
-    assert not tasks.release(engine, late)
+    assert not tasks.end(engine, late, Ending("failed", "error", "late"), cap=1)
+    assert not tasks.end(engine, late, given_back())
     assert not tasks.save_trial(engine, late, study="s", number=0, params={})
     assert finished(engine, again, score=0.9)
     assert not finished(engine, late, score=0.1)

@@ -15,7 +15,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import read, write
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed, Unreachable
 from storage.queue import plans, tasks, workers
-from storage.queue.tasks import reap_worker
+from storage.queue.tasks import Ending, given_back, reap_worker
 from storage.records import queries
 from storage.studies.ownership import Owner
 from storage.studies.reconcile import mark_reported, reconcile, unreported
@@ -334,12 +334,12 @@ def test_trials_of_failed_lost_released_and_cancelled_attempts_say_why(studies: 
     sweep = new_sweep(engine, number=1)
     failing = claimed(engine, sweep)
     asked(studies, failing)
-    tasks.fail(engine, failing, error_class="memory", reason="killed by the kernel", cap=9)
+    tasks.end(engine, failing, Ending("failed", "memory", "killed by the kernel"), cap=9)
     asked(studies, claimed(engine, sweep, worker="dead"))
     reap_worker(engine, "dead", cap=9)
     released = claimed(engine, sweep)
     asked(studies, released)
-    tasks.release(engine, released)
+    tasks.end(engine, released, given_back())
     asked(studies, claimed(engine, sweep))
     workers.cancel(engine, sweep)
     assert reconcile(studies, engine, sweep) == 4

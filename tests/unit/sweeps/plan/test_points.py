@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from storage.db.engine import open_engine
 from storage.errors import RecordBroken
 from storage.queue import tasks
+from storage.queue.tasks import Ending
 from storage.records import queries
 from storage.studies.sampler import Past, importances, propose
 from storage.studies.space import Choice, Range, Whole, check_params
@@ -137,7 +138,7 @@ def searched(
             continue
         job, params = at_work.pop(luck.randrange(len(at_work)))
         if luck.random() < 0.2 and job.row.attempt == 1:
-            tasks.fail(engine, job.row, error_class="error", reason="luck", cap=2)
+            tasks.end(engine, job.row, Ending("failed", "error", "luck"), cap=2)
             continue
         outcome = quadratic(job, params, lambda: None)
         assert tasks.finish(engine, job.row, outcome=outcome.values.as_json(), score=outcome.score)

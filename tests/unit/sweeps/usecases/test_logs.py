@@ -9,6 +9,7 @@ import pytest
 
 from storage.db.engine import open_engine
 from storage.queue import tasks
+from storage.queue.tasks import Ending
 from storage.records import queries
 from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
@@ -98,7 +99,7 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: p
     assert [next(lines) for _ in range(3)] == [f"==> {claim.key} attempt 1: running, worker w on h", "one", "two"]
     assert tasks.renew(engine, claim, 600, log="two\nthree")  # its first line was dropped
     assert next(lines) == "three"
-    assert tasks.fail(engine, claim, error_class="error", reason="boom", cap=1, trace=None, log="three\nfour")
+    assert tasks.end(engine, claim, Ending("failed", "error", "boom", log="three\nfour"), cap=1)
     engine.dispose()
     assert list(lines) == ["four", "reason: boom"]
 
