@@ -130,7 +130,7 @@ class Sweep:
 
             self._name = arguments.sweep_name(name)
             self._url = resolve(arguments.storage_text(storage))
-            self._data_dir = arguments.folder("data_dir", data_dir)
+            self._data_dir = arguments.path("data_dir", data_dir)
             self._typed = masked(self._url) if storage else ""
 
     @classmethod
@@ -169,17 +169,16 @@ class Sweep:
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
         with sweep._translated():
-            from sweeps.usecases.create import create_sweep, requested
+            from sweeps.usecases.create import SpecRequest, create_sweep, requested
 
-            request = arguments.spec_request(
-                dataset=dataset,
-                source=source,
-                target=target,
-                preset=preset,
-                spec=spec,
-                changes=changes,
-                student=student,
-                teacher=teacher,
+            request = SpecRequest(
+                base=arguments.base(preset, spec),
+                changes=arguments.changed(changes),
+                source=arguments.text("source", source),
+                targets=arguments.texts("target", target),
+                dataset=arguments.text("dataset", dataset),
+                student=arguments.model("student", student),
+                teacher=arguments.model("teacher", teacher),
             )
             with arguments.without_script_folder():
                 made = requested(sweep._url, sweep._name, request)
@@ -315,7 +314,7 @@ class Sweep:
             from sweeps.operations.table import FINDINGS
             from sweeps.report.folder import write
 
-            where = arguments.folder("report", folder) or Path(f"{self._name}-report")
+            where = arguments.path("report", folder) or Path(f"{self._name}-report")
             return write(self._ask(FINDINGS), where)
 
     def pause(self) -> int:
