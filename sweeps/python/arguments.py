@@ -80,7 +80,10 @@ def changed(changes: object) -> dict[str, Any]:
     """Return the changes of a spec as it stores them; raise SpecError if they are none."""
     if not isinstance(changes, Mapping | None):
         raise SpecError(f'changes: got {changes!r}; write them as {{"search.trials": 20}}')
-    return {_key(key): _value(key, value) for key, value in (changes or {}).items()}
+    for key in changes or {}:
+        if not isinstance(key, str):
+            raise SpecError(f'changes: got the key {key!r}; keys are text such as "search.trials"')
+    return {key: _value(key, value) for key, value in (changes or {}).items()}
 
 
 def whole(what: str, value: object, *, least: int, most: int, example: int) -> int:
@@ -133,12 +136,6 @@ def texts(what: str, value: object) -> tuple[str, ...]:
 def model(what: str, value: object) -> str | None:
     """Return the name of a model, or that of the function that builds it."""
     return name_of(value, what) if callable(value) else text(what, value)
-
-
-def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return key
-    raise SpecError(f'changes: got the key {key!r}; keys are text such as "search.trials"')
 
 
 def _value(key: str, value: Any) -> Any:

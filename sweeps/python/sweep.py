@@ -21,11 +21,10 @@ from sweeps.python import arguments
 from sweeps.terminal import program
 
 if TYPE_CHECKING:
-    from storage.tables import SweepRecord
     from sweeps.operations.operation import LocalClient, Operation, R
     from sweeps.operations.table import SweepArgs
     from sweeps.query.status import Status
-    from sweeps.report.document import Block, Code
+    from sweeps.report.document import Block
     from sweeps.stats.estimates import Estimate
     from sweeps.trainers.protocol import Point
 
@@ -399,9 +398,14 @@ def page_of(client: "LocalClient", name: str) -> str:
         try:
             return framed(folder.files(client.ask(FINDINGS, SweepArgs(name=name)))[folder.PAGE], height=_WITH_RESULTS)
         except NoResultsYet:
+            from sweeps.plan.plan import make_plan
+            from sweeps.spec.stored import as_it_stands
+            from sweeps.usecases.create import describe_plan
+
             status = client.ask(STATUS, SweepArgs(name=name))
             with client.open(name) as (_, sweep):
-                planned = _planned(client, sweep)
+                spec = as_it_stands(sweep)
+            planned = Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
         going = any(worker.alive for worker in status.workers)
         text = "Workers are at it; show this cell again later." if going else "Nothing has run yet. To begin:"
         todo: list[Block] = [Paragraph(text), *([] if going else [Code(("sweep.run()",))])]
@@ -411,16 +415,6 @@ def page_of(client: "LocalClient", name: str) -> str:
     except (SweepError, StorageError, KdError) as error:
         blocks = [Heading(name, level=1), Paragraph(explain(error))]
     return framed(html(blocks, title=name, figures={}), height=_WITHOUT)
-
-
-def _planned(client: "LocalClient", sweep: "SweepRecord") -> "Code":
-    from sweeps.plan.plan import make_plan
-    from sweeps.report.document import Code
-    from sweeps.spec.stored import as_it_stands
-    from sweeps.usecases.create import describe_plan
-
-    spec = as_it_stands(sweep)
-    return Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
 
 
 def framed(page: str, *, height: int) -> str:
