@@ -69,11 +69,11 @@ def rows(stored: StoredSweep) -> tuple[Row, ...]:
     for job in stored.jobs:
         work, outcome, sizes = job.work, job.outcome, measured.get(job.key)
         if isinstance(work, jobs.TeacherTask):
-            part = stored.spec.role(work.role)
-            kind, prepared = stored.spec.kind, stored.spec.kind.prepared(stored.spec, work.role)
-            method = f"{kind.features.prepares} {prepared}{f' {work.tag}' if work.tag else ''}"
+            dataset, kind = stored.spec.role(work.role).dataset, stored.spec.kind
+            name = kind.prepared(stored.spec, work.role) + (f" {work.tag}" if work.tag else "")
+            method = f"{kind.features.prepares} {name}"
             result = outcome if isinstance(outcome, jobs.TeacherOutcome) else None
-            teachers.append(_single(job.row, "teacher", method, part.dataset, "", result, sizes))
+            teachers.append(_single(job.row, "teacher", method, dataset, "", result, sizes))
         elif isinstance(work, jobs.BaselineTask):
             dataset = stored.spec.role(work.role).dataset
             fitted = outcome if isinstance(outcome, jobs.BaselineOutcome) else None
@@ -121,10 +121,9 @@ def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = (
-        None if is_incomplete(stored.trainings, role) else compared(stored.spec, stored.trainings, role, first, second)
-    )
-    return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
+    spec, trainings = stored.spec, stored.trainings
+    points = None if is_incomplete(trainings, role) else compared(spec, trainings, role, first, second)
+    return Difference(name=name, dataset=spec.role(role).dataset, points=points)
 
 
 def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm: str) -> Row:

@@ -53,9 +53,13 @@ def questions(findings: Findings) -> tuple[Question, ...]:
     for role in findings.spec.roles:
         if is_incomplete(findings.trainings, role):
             continue
-        possible.append(_gain(findings, role))
+        plain, better = findings.spec.untreated_arm(role), findings.better_default(role)
+        gain = f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}"
+        possible.append(_mean(findings, role, gain, plain))
         if role != "source":
-            possible += [_use(findings, role), _retained(findings, role)]
+            if better is not None:
+                possible.append(_mean(findings, role, f"use: best - {better} (the better default)", better))
+            possible.append(_retained(findings, role))
     answered = [question for question in possible if question is not None]
     keys = [f"{question.name} {question.dataset}" for question in answered]
     adjusted = holm({key: question.p for key, question in zip(keys, answered, strict=True) if question.p is not None})
@@ -75,16 +79,6 @@ def _question(name: str, dataset: str, answer: Answer, values: Sequence[float]) 
     )
 
 
-def _gain(findings: Findings, role: str) -> Question | None:
-    plain = findings.spec.untreated_arm(role)
-    return _mean(findings, role, f"gain on the {'source' if role == 'source' else 'target'}: best - {plain}", plain)
-
-
-def _use(findings: Findings, role: str) -> Question | None:
-    better = findings.better_default(role)
-    return None if better is None else _mean(findings, role, f"use: best - {better} (the better default)", better)
-
-
 def _retained(findings: Findings, role: str) -> Question | None:
     best, native = (_gains_by_seed(findings, role, arm) for arm in ("best", "native"))
     shared = sorted(best.keys() & native.keys())
@@ -94,8 +88,7 @@ def _retained(findings: Findings, role: str) -> Question | None:
         return None
     gained = share.low is not None and share.high is not None and sum(native[seed] for seed in shared) > 0
     name = f"retained share of native's gain; p: against {percent(RETAINED):.0f} %"
-    dataset = findings.spec.role(role).dataset
-    regret = findings.between(role, "native", "best")
+    dataset, regret = findings.spec.role(role).dataset, findings.between(role, "native", "best")
     if regret is not None and regret.is_same_point:
         return _question(name, dataset, regret, ())
     return _question(name, dataset, Share(share if gained else None), beyond)

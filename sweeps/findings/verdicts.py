@@ -8,8 +8,8 @@ from storage.tables import TASK_AWAITED
 from sweeps.findings.load import Look, StoredSweep, accuracies, compared, is_incomplete
 from sweeps.plan.phases import Phase
 from sweeps.spec.tables import Group
-from sweeps.stats.estimates import Estimate, Paired, differences, estimate
-from sweeps.stats.verdict import Nested, Verdict, decide, nested
+from sweeps.stats.estimates import Estimate, Paired, estimate
+from sweeps.stats.verdict import Nested, Verdict, decide, nested, regrets
 from sweeps.trainers.protocol import Point
 
 
@@ -65,8 +65,8 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     by_search: tuple[float, ...] = ()
     if not left:  # a verdict before the last seed is in would be one more look
         arms = [_arms(stored, role, group) for group in mine]
-        regrets = [differences(arm_scores.get("native", {}), arm_scores.get("best", {})) for arm_scores in arms]
-        regret, by_search = nested(regrets, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, regrets)))
+        values = list(map(regrets, arms))
+        regret, by_search = nested(values, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, values)))
         pairs = [compared(stored.spec, stored.trainings, role, "native", "best", group) for group in mine]
         alike = [pair.same for pair in pairs if pair is not None]
         if regret is not None:
@@ -123,24 +123,18 @@ class RepeatRegrets:
 
 
 def outer(stored: StoredSweep, role: str) -> RepeatRegrets:
-    regrets_by_group = [] if is_incomplete(stored.trainings, role) else _groups(stored, role)
-    regrets: dict[str, list[float]] = defaultdict(list)
-    for group in regrets_by_group:
-        regrets[group.teacher].append(group.regret.mean)
-    return RepeatRegrets(
-        role=role,
-        dataset=stored.spec.role(role).dataset,
-        groups=tuple(regrets_by_group),
-        over_teachers=estimate([fmean(values) for values in regrets.values()]),
-    )
-
-
-def _groups(stored: StoredSweep, role: str) -> list[GroupRegret]:
-    regrets = []
-    for group in stored.spec.groups:
+    groups: list[GroupRegret] = []
+    by_teacher: dict[str, list[float]] = defaultdict(list)
+    for group in () if is_incomplete(stored.trainings, role) else stored.spec.groups:
         regret = compared(stored.spec, stored.trainings, role, "native", "best", group)
         source, target = (stored.confirmed(Phase.confirm(part, group)) for part in ("source", role))
         if regret is not None and source is not None and target is not None:
             names = group.tag or "t0s0", group.preparation or "t0"
-            regrets.append(GroupRegret(*names, best=source.best.point, native=target.best.point, regret=regret))
-    return regrets
+            groups.append(GroupRegret(*names, best=source.best.point, native=target.best.point, regret=regret))
+            by_teacher[group.preparation].append(regret.mean)
+    return RepeatRegrets(
+        role=role,
+        dataset=stored.spec.role(role).dataset,
+        groups=tuple(groups),
+        over_teachers=estimate([fmean(values) for values in by_teacher.values()]),
+    )

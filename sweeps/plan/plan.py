@@ -117,22 +117,11 @@ def _confirm(spec: Spec, role: Role, group: Group) -> list[TaskPlan]:
     ranks, repeats = Phase.search(role, group), 0
     for number, (points, seeds) in enumerate(spec.confirm.rounds, start=1):
         phase = Phase.confirm(role, group, round=number if number < len(spec.confirm.rounds) else 0)
-        tasks += [
-            _task(
-                f"{phase.prefix}#{rank}.{repeat}",
-                phase,
-                ConfirmTask(
-                    role=role,
-                    seed=derive(spec.seed, "student", "confirm", *_path(group.tag), repeat),
-                    ranks=ranks,
-                    rank=rank,
-                    repeat=repeat,
-                    group=group,
-                ),
-            )
-            for repeat in range(repeats, repeats + seeds)
-            for rank in range(points)
-        ]
+        for repeat in range(repeats, repeats + seeds):
+            seed = derive(spec.seed, "student", "confirm", *_path(group.tag), repeat)
+            for rank in range(points):
+                payload = ConfirmTask(role=role, seed=seed, ranks=ranks, rank=rank, repeat=repeat, group=group)
+                tasks.append(_task(f"{phase.prefix}#{rank}.{repeat}", phase, payload))
         ranks, repeats = phase, repeats + seeds  # every survivor gets the same new seeds
     return tasks
 
@@ -143,25 +132,17 @@ def transfer_tasks(spec: Spec, role: Role, group: Group, *, before: Spec | None 
     def planned(version: Spec | None, arm: str, repeat: int) -> bool:
         return version is not None and repeat < version.seeds_of(role, arm)
 
+    phase, arms, tasks = Phase.transfer(role, group), spec.arms(role, group), []
     # Repeats outside, arms inside: an interrupted comparison is still a paired one. Every group has seeds of its own:
     # an interval over groups then covers the seeds as well.
-    return [
-        _task(
-            transfer_key(role, arm, repeat, group),
-            Phase.transfer(role, group),
-            TransferTask(
-                role=role,
-                seed=derive(spec.seed, "student", "transfer", *_path(group.tag), repeat),
-                arm=arm,
-                repeat=repeat,
-                group=group,
-            ),
-            seen_first=spec.arm(arm).early and repeat < _FIRST_REPEATS,
-        )
-        for repeat in range(spec.transfer.seeds)
-        for arm in spec.arms(role, group)
-        if planned(spec, arm, repeat) and not planned(before, arm, repeat)
-    ]
+    for repeat in range(spec.transfer.seeds):
+        seed = derive(spec.seed, "student", "transfer", *_path(group.tag), repeat)
+        for arm in arms:
+            if planned(spec, arm, repeat) and not planned(before, arm, repeat):
+                payload = TransferTask(role=role, seed=seed, arm=arm, repeat=repeat, group=group)
+                early = spec.arm(arm).early and repeat < _FIRST_REPEATS
+                tasks.append(_task(transfer_key(role, arm, repeat, group), phase, payload, seen_first=early))
+    return tasks
 
 
 def baseline_tasks(spec: Spec) -> list[TaskPlan]:

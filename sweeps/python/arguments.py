@@ -17,7 +17,6 @@ from sweeps.errors import SpecError
 if TYPE_CHECKING:
     from storage.tables import SweepRecord
     from sweeps.spec.model import Spec
-    from sweeps.usecases.create import SpecRequest
 
 
 def name_of(function: Callable[..., Any], what: str) -> str:
@@ -50,8 +49,8 @@ def _is_importable(module: ModuleType) -> bool:
 
 def root_of(module: str, origin: Path) -> Path | None:
     """Return the folder that holds "package/module.py" or "package/module/__init__.py"; None if `origin` is another."""
-    path = origin.absolute()
-    steps = [*path.parts[:-1], *([] if path.stem == "__init__" else [path.stem])]
+    file = origin.absolute()
+    steps = [*file.parts[:-1], *([] if file.stem == "__init__" else [file.stem])]
     words = module.split(".")
     return Path(*steps[: -len(words)]) if steps[-len(words) :] == words else None
 
@@ -62,42 +61,29 @@ DatasetName: TypeAlias = str | os.PathLike[str]
 Model: TypeAlias = str | Callable[..., Any]
 
 
-def spec_request(
-    *,
-    dataset: DatasetName | None,
-    source: DatasetName | None,
-    target: DatasetName | Sequence[DatasetName] | None,
-    preset: str | None,
-    spec: str | os.PathLike[str] | None,
-    changes: Mapping[str, Any] | None,
-    student: Model | None,
-    teacher: Model | None,
-) -> "SpecRequest":
-    """Return what was asked for; arguments as `Sweep.create`.
-
-    Raise SpecError if an argument has another type than it may have, or two of them exclude each other.
-    """
+def base(preset: object, spec: str | os.PathLike[str] | None) -> "Spec | None":
+    """Return the spec to start from, which one of the two names; None where neither does."""
     from sweeps.spec.stored import read
-    from sweeps.usecases.create import SpecRequest
     from sweeps.usecases.create import preset as named
 
     if preset is not None and spec is not None:
         raise SpecError(f"got preset={preset!r} and spec={os.fspath(spec)!r}; give one of them")
     if preset is not None and not isinstance(preset, str):
         raise SpecError(f"preset: got {preset!r}; allowed: 'tiny', 'quick', 'compare' or 'full'")
+    file = path("spec", spec)
+    if file is not None:
+        return read(file)
+    return None if preset is None else named(preset)
+
+
+def changed(changes: object) -> dict[str, Any]:
+    """Return the changes of a spec as it stores them; raise SpecError if they are none."""
     if not isinstance(changes, Mapping | None):
         raise SpecError(f'changes: got {changes!r}; write them as {{"search.trials": 20}}')
-    base = None if preset is None else named(preset)
-    several = target if isinstance(target, Sequence) and not isinstance(target, str) else (target,)
-    return SpecRequest(
-        base=base if spec is None else read(Path(_text("spec", spec) or "")),
-        changes={_key(key): _value(key, value) for key, value in (changes or {}).items()},
-        source=_text("source", source),
-        targets=tuple(text for name in several if (text := _text("target", name)) is not None),
-        dataset=_text("dataset", dataset),
-        student=_model("student", student),
-        teacher=_model("teacher", teacher),
-    )
+    for key in changes or {}:
+        if not isinstance(key, str):
+            raise SpecError(f'changes: got the key {key!r}; keys are text such as "search.trials"')
+    return {key: _value(key, value) for key, value in (changes or {}).items()}
 
 
 def whole(what: str, value: object, *, least: int, most: int, example: int) -> int:
@@ -127,12 +113,13 @@ def storage_text(storage: object) -> str | None:
     raise SpecError(f'storage: got {storage!r}; allowed: a URL, for example storage="sqlite:///kd-sweeps.db"')
 
 
-def folder(what: str, value: object) -> Path | None:
-    text = _text(what, value)
-    return None if text is None else Path(text)
+def path(what: str, value: object) -> Path | None:
+    given = text(what, value)
+    return None if given is None else Path(given)
 
 
-def _text(what: str, value: object) -> str | None:
+def text(what: str, value: object) -> str | None:
+    """Return a text, or a path as text; raise SpecError if it is neither, or empty."""
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
     if value is None or (isinstance(value, str) and value.strip()):
@@ -140,14 +127,15 @@ def _text(what: str, value: object) -> str | None:
     raise SpecError(f'{what}: got {value!r}; allowed: text or a path, for example "{_EXAMPLES.get(what, "digits")}"')
 
 
-def _model(what: str, value: object) -> str | None:
-    return name_of(value, what) if callable(value) else _text(what, value)
+def texts(what: str, value: object) -> tuple[str, ...]:
+    """Return several of them, or one alone."""
+    several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
+    return tuple(given for each in several if (given := text(what, each)) is not None)
 
 
-def _key(key: Any) -> str:
-    if isinstance(key, str):
-        return key
-    raise SpecError(f'changes: got the key {key!r}; keys are text such as "search.trials"')
+def model(what: str, value: object) -> str | None:
+    """Return the name of a model, or that of the function that builds it."""
+    return name_of(value, what) if callable(value) else text(what, value)
 
 
 def _value(key: str, value: Any) -> Any:
@@ -170,15 +158,15 @@ def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[
     spec = stored_spec(sweep)
     spec.kind.fetch_missing(spec, data_dir)
     known = list(filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)))
-    changed = {"PYTHONPATH": os.pathsep.join([*(folder for folder in _homes(spec) if folder not in known), *known])}
+    wanted = {"PYTHONPATH": os.pathsep.join([*(folder for folder in _homes(spec) if folder not in known), *known])}
     if data_dir is not None:
-        changed["KD_SWEEPS_DATA"] = str(data_dir.absolute())
-    before = {name: os.environ.get(name) for name in changed}
-    os.environ.update({name: value for name, value in changed.items() if value})
+        wanted["KD_SWEEPS_DATA"] = str(data_dir.absolute())
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update({name: value for name, value in wanted.items() if value})
     try:
         yield
     finally:
-        for name in changed:
+        for name in wanted:
             os.environ.pop(name, None)
         os.environ.update({name: value for name, value in before.items() if value is not None})
 

@@ -21,11 +21,10 @@ from sweeps.python import arguments
 from sweeps.terminal import program
 
 if TYPE_CHECKING:
-    from storage.tables import SweepRecord
     from sweeps.operations.operation import LocalClient, Operation, R
     from sweeps.operations.table import SweepArgs
     from sweeps.query.status import Status
-    from sweeps.report.document import Block, Code
+    from sweeps.report.document import Block
     from sweeps.stats.estimates import Estimate
     from sweeps.trainers.protocol import Point
 
@@ -130,7 +129,7 @@ class Sweep:
 
             self._name = arguments.sweep_name(name)
             self._url = resolve(arguments.storage_text(storage))
-            self._data_dir = arguments.folder("data_dir", data_dir)
+            self._data_dir = arguments.path("data_dir", data_dir)
             self._typed = masked(self._url) if storage else ""
 
     @classmethod
@@ -169,17 +168,16 @@ class Sweep:
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
         with sweep._translated():
-            from sweeps.usecases.create import create_sweep, requested
+            from sweeps.usecases.create import SpecRequest, create_sweep, requested
 
-            request = arguments.spec_request(
-                dataset=dataset,
-                source=source,
-                target=target,
-                preset=preset,
-                spec=spec,
-                changes=changes,
-                student=student,
-                teacher=teacher,
+            request = SpecRequest(
+                base=arguments.base(preset, spec),
+                changes=arguments.changed(changes),
+                source=arguments.text("source", source),
+                targets=arguments.texts("target", target),
+                dataset=arguments.text("dataset", dataset),
+                student=arguments.model("student", student),
+                teacher=arguments.model("teacher", teacher),
             )
             with arguments.without_script_folder():
                 made = requested(sweep._url, sweep._name, request)
@@ -314,7 +312,7 @@ class Sweep:
             from sweeps.operations.table import FINDINGS
             from sweeps.report.folder import write
 
-            where = arguments.folder("report", folder) or Path(f"{self._name}-report")
+            where = arguments.path("report", folder) or Path(f"{self._name}-report")
             return write(self._ask(FINDINGS), where)
 
     def pause(self) -> int:
@@ -399,9 +397,14 @@ def page_of(client: "LocalClient", name: str) -> str:
         try:
             return framed(folder.files(client.ask(FINDINGS, SweepArgs(name=name)))[folder.PAGE], height=_WITH_RESULTS)
         except NoResultsYet:
+            from sweeps.plan.plan import make_plan
+            from sweeps.spec.stored import as_it_stands
+            from sweeps.usecases.create import describe_plan
+
             status = client.ask(STATUS, SweepArgs(name=name))
             with client.open(name) as (_, sweep):
-                planned = _planned(client, sweep)
+                spec = as_it_stands(sweep)
+            planned = Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
         going = any(worker.alive for worker in status.workers)
         text = "Workers are at it; show this cell again later." if going else "Nothing has run yet. To begin:"
         todo: list[Block] = [Paragraph(text), *([] if going else [Code(("sweep.run()",))])]
@@ -411,16 +414,6 @@ def page_of(client: "LocalClient", name: str) -> str:
     except (SweepError, StorageError, KdError) as error:
         blocks = [Heading(name, level=1), Paragraph(explain(error))]
     return framed(html(blocks, title=name, figures={}), height=_WITHOUT)
-
-
-def _planned(client: "LocalClient", sweep: "SweepRecord") -> "Code":
-    from sweeps.plan.plan import make_plan
-    from sweeps.report.document import Code
-    from sweeps.spec.stored import as_it_stands
-    from sweeps.usecases.create import describe_plan
-
-    spec = as_it_stands(sweep)
-    return Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
 
 
 def framed(page: str, *, height: int) -> str:

@@ -255,7 +255,7 @@ class Group:
 
     @property
     def tag(self) -> str:
-        """ "t1s2" for the third search of the second teacher, "" for the first of the first."""
+        """Its tag: "t1s2" for the third search of the second teacher, "" for the first of the first."""
         return "" if self == FIRST else f"t{self.prepared}s{self.search}"
 
     @property

@@ -19,7 +19,7 @@ _SEED = 1987  # the same values give the same page
 def bca_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return the limits of the 95 % bootstrap interval of the mean: bias-corrected and accelerated, 10,000 resamples.
 
-    Meant for BCA_FROM values or more; raise ValueError for fewer than two. If all are equal, both limits are that value.
+    Meant for BCA_FROM values or more; raise ValueError for fewer than two. Of equal values both limits are that value.
     Source: Efron 1987, "Better bootstrap confidence intervals", section 3.
     """
     import numpy as np

@@ -176,7 +176,7 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
         level: type I error rate of each one-sided test, in (0, 0.5]; ValueError elsewhere.
         rule: the version that the sweep declared, a key of LEVELS.
     """
-    over = sum(bool(_regrets(search)) for search in searches) >= FEWEST_SEARCHES
+    over = sum(bool(regrets(search)) for search in searches) >= FEWEST_SEARCHES
     arms = _means(searches) if over else searches[0]
 
     def contrast(of: Callable[[Arms], list[float]], *, edge: float = 0.0) -> _Contrast | None:
@@ -186,7 +186,7 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
         by_seed = list(filter(None, map(of, searches))) if over and rule > 1 else []
         return _Contrast(fmean(values), spread(values, by_seed) if by_seed else stdev(values), len(values))
 
-    regret = contrast(_regrets)
+    regret = contrast(regrets)
     if regret is None:
         return None
     low, high = regret.bounds(level)
@@ -197,7 +197,7 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
     if scratch and beats["scratch"] > 0 and KEPT * scratch.mean < margin:
         half = contrast(_beyond_half)
     # A difference whose mean is 0 where the regret is the margin that applies.
-    beyond = half or contrast(_regrets, edge=margin)
+    beyond = half or contrast(regrets, edge=margin)
     assert beyond is not None
     edge = beyond.bounds(level)
     # The page shows the 95 % interval of the gain: FLAT beside one above 0 would contradict it.
@@ -246,15 +246,14 @@ def _means(searches: Sequence[Arms]) -> Arms:
     return means
 
 
-def _regrets(arms: Arms) -> list[float]:
-    return differences(arms.get("native", {}), arms.get("best", {}))
+def native_less(other: str) -> Callable[[Arms], list[float]]:
+    """Return what native is above another arm, for each repeat that both have; above best it is the regret."""
+    return lambda arms: differences(arms.get("native", {}), arms.get(other, {}))
 
 
+regrets = native_less("best")
 # Where native is tested to beat either of them the two tests share the level (Bonferroni): two chances to be lucky.
-_RIVALS: Mapping[str, Callable[[Arms], list[float]]] = {
-    "scratch": lambda arms: differences(arms.get("native", {}), arms.get("scratch", {})),
-    "random": lambda arms: differences(arms.get("native", {}), arms.get("random", {})),
-}
+_RIVALS = {name: native_less(name) for name in ("scratch", "random")}
 
 
 def _beyond_half(arms: Arms) -> list[float]:
