@@ -25,8 +25,7 @@ import sqlalchemy
 
 from storage.url import plain
 from sweeps.errors import SpecError, SweepError
-from sweeps.launch.engine import DETACHED_VARIABLE, Request
-from sweeps.launch.local import WORKER_VARIABLE, log_tail
+from sweeps.launch import engine, local
 from sweeps.terminal import number_of, say
 from sweeps.workers.environment import GPU_VARIABLE
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder
@@ -129,12 +128,12 @@ def script(
     command = shlex.join([sys.executable, "-P", "-m", "sweeps.cli", "worker", name])
     return _TEMPLATE.format(
         directives="\n".join(f"#SBATCH {directive}" for directive in directives),
-        worker_variable=WORKER_VARIABLE,
+        worker_variable=local.WORKER_VARIABLE,
         log_variable=LOG_VARIABLE,
         gpu_variable=GPU_VARIABLE,
         token=token,
         logs=shlex.quote(str(logs)),
-        detached=f"export {DETACHED_VARIABLE}=yes\n" if detached else "",
+        detached=f"export {engine.DETACHED_VARIABLE}=yes\n" if detached else "",
         command=command,
     )
 
@@ -387,7 +386,7 @@ class SlurmMember:
 
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it logged or printed, then Slurm's own word if its end is of Slurm's making."""
-        lines = log_tail(end_of(self._log_file), self._code, count)
+        lines = local.log_tail(end_of(self._log_file), self._code, count)
         own = [f"Slurm says: {self._word}"] if self._word not in ("", "COMPLETED", "FAILED") else []
         return [*lines, *own][-count:]
 
@@ -397,7 +396,7 @@ class SlurmMember:
 
 @dataclass(frozen=True)
 class SlurmEngine:
-    request: Request
+    request: engine.Request
     stop_s: float = 30.0  # as long as Slurm waits by default before it kills
     _queue: SlurmQueue = field(default_factory=SlurmQueue)
     _token: str = field(default_factory=lambda: secrets.token_hex(2))

@@ -21,7 +21,7 @@ from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.findings.load import StoredSweep, is_incomplete, read
 from sweeps.hints import local
-from sweeps.plan.identity import answer_hash
+from sweeps.plan import identity
 from sweeps.plan.jobs import BaselineOutcome, DoneJob, MeasureOutcome, StudentOutcome, TeacherOutcome
 
 Value: TypeAlias = str | int | float
@@ -78,7 +78,7 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
     # Of the whole sweep: None before every task has ended.
     shared = {"sweep": stored.sweep.name, "fingerprint": stored.sweep.fingerprint}
-    shared |= {"answer_hash": answer} if (answer := answer_hash(stored.rows)) else {}
+    shared |= {"answer_hash": answer} if (answer := identity.answer_hash(stored.rows)) else {}
     finished = tuple(run for done in stored.done if (run := _run(done, shared, hidden)) is not None)
     if not finished:
         name = stored.sweep.name

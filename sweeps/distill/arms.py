@@ -6,7 +6,6 @@ from typing import Any
 from kd.losses.builtin import LOSSES
 from storage.studies.space import Range
 from sweeps.distill import space
-from sweeps.distill.space import DEFAULTS, FIXED_POINTS, PAPER, SCALED, TRAINING_PARAMS, untuned
 from sweeps.trainers.arms import BEST, NATIVE, RANDOM, TARGETS, Arm, Context
 from sweeps.trainers.protocol import Point
 
@@ -19,9 +18,10 @@ _PLAIN = {"loss": "kd"}  # trained with the loss kd in any case: parameters of a
 
 def _fixed(key: str, label: str, method: str = "", *, settings: Mapping[str, str] = {}, **more: object) -> Arm:
     def point(context: Context) -> Point:
-        return Point.of(FIXED_POINTS[key].as_dict() | untuned(context.spec, context.role))
+        return Point.of(space.FIXED_POINTS[key].as_dict() | space.untuned(context.spec, context.role))
 
-    return Arm(key=key, label=label, method=method or FIXED_POINTS[key].text(6), point=point, settings=settings, **more)  # type: ignore[arg-type]
+    method = method or space.FIXED_POINTS[key].text(6)
+    return Arm(key=key, label=label, method=method, point=point, settings=settings, **more)  # type: ignore[arg-type]
 
 
 def _best(context: Context) -> Point:
@@ -39,14 +39,14 @@ def _scaled(context: Context) -> Point:
 
 def _as_best(context: Context) -> Point:
     tuned = space.of_training(_best(context))
-    return Point.of(space.LABELS_ONLY.as_dict() | untuned(context.spec, context.role) | tuned)
+    return Point.of(space.LABELS_ONLY.as_dict() | space.untuned(context.spec, context.role) | tuned)
 
 
 _ROWS = (
     NATIVE,
     BEST,
     Arm(
-        key=SCALED,
+        key=space.SCALED,
         label="The same, T scaled to the teacher",
         method="as best, T times the spread of the logits of this dataset's teacher over that of the source's",
         point=_scaled,
@@ -56,7 +56,7 @@ _ROWS = (
     _fixed("default-keras", "Keras default, untuned", standard=4, early=True, settings=_PLAIN, owner="Keras'"),
     RANDOM,
     Arm(
-        key=PAPER,
+        key=space.PAPER,
         label="The loss's paper, untuned",
         method="T, alpha and the loss's own parameters as in its paper",
         point=lambda context: space.of_paper(context.spec, context.role),
@@ -78,7 +78,7 @@ _ROWS = (
         label="No distillation, trained as best",
         method="labels only, with the learning rate, epochs and batch size of `best` as far as these were tuned",
         point=_as_best,
-        added=lambda spec: not TRAINING_PARAMS.keys().isdisjoint(spec.search.space),
+        added=lambda spec: not space.TRAINING_PARAMS.keys().isdisjoint(spec.search.space),
         selects="source",
         prepared=False,
         fixed_point=False,
@@ -128,7 +128,7 @@ _ROWS = (
     ),
 )
 ARMS: Mapping[str, Arm] = {arm.key: arm for arm in _ROWS}
-UNTUNED = tuple(DEFAULTS)
+UNTUNED = tuple(space.DEFAULTS)
 """Instead of tuning: the better one of them, by validation."""
 CONTROLS = tuple(arm.key for arm in _ROWS if arm.control)
 """What else could explain a gain: other logits than the teacher's, smoothed labels, the same cost spent without it."""
@@ -144,5 +144,5 @@ def trained_with(values: Mapping[str, Any], arm: str | None) -> dict[str, Any]:
     """
     if arm is None or "loss" not in ARMS[arm].settings:
         return dict(values)
-    kept = {"temperature", "alpha", *TRAINING_PARAMS} - ({"epochs"} if "network" in ARMS[arm].settings else set())
+    kept = {"temperature", "alpha", *space.TRAINING_PARAMS} - ({"epochs"} if "network" in ARMS[arm].settings else set())
     return {name: value for name, value in values.items() if name in kept}

@@ -21,8 +21,7 @@ from storage.tables import SweepRecord
 from sweeps.distill.spec import of_distillation
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.hints import local
-from sweeps.plan.jobs import StudentOutcome, TeacherOutcome, TeacherTask, TransferTask, read_finished
-from sweeps.plan.phases import Phase, kept_student_key
+from sweeps.plan import jobs, phases
 from sweeps.spec.stored import stored_spec
 from sweeps.trainers.protocol import Point
 
@@ -53,8 +52,8 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
     if dataset not in roles:
         raise SpecError(f"--dataset: got {dataset!r}; this sweep has {', '.join(roles)}")
     role = roles[dataset]
-    key = kept_student_key(role)
-    records = queries.task_records(engine, sweep.id, phase=Phase.transfer(role).name)
+    key = phases.kept_student_key(role)
+    records = queries.task_records(engine, sweep.id, phase=phases.Phase.transfer(role).name)
     task = next((record for record in records if record.key == key), None)
     again = f"type: {local().retry_and_launch(sweep.name)}"
     if task is None:
@@ -66,7 +65,7 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
             f"the best student of {dataset} is not trained yet ({key} is {task.state});"
             f" go on with: {local().launch(sweep.name)}"
         )
-    (student,) = read_finished([task], TransferTask, StudentOutcome)
+    (student,) = jobs.read_finished([task], jobs.TransferTask, jobs.StudentOutcome)
     outcome, tested = student.outcome, student.outcome.test_accuracy
     digest = outcome.blobs.get("model")
     if digest is None or tested is None:
@@ -113,10 +112,10 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     part = spec.role(role)
     if part.augment != "none":
         raise SpecError(f"--logits: the students of {role} see augmented images; a file has logits of the images alone")
-    done = queries.task_records(engine, sweep.id, phase=Phase.teachers(role).name, state="done")
+    done = queries.task_records(engine, sweep.id, phase=phases.Phase.teachers(role).name, state="done")
     if not done:
         raise NoResultsYet(f"the teacher of {role} is not trained yet; go on with: {local().launch(sweep.name)}")
-    (teacher,) = read_finished(done, TeacherTask, TeacherOutcome)
+    (teacher,) = jobs.read_finished(done, jobs.TeacherTask, jobs.TeacherOutcome)
     content = content_hash(part.dataset, size=part.size)
     if content != part.content_hash:
         raise SweepError(

@@ -8,9 +8,9 @@ from matplotlib.lines import Line2D
 from sweeps.distill.cost import MULTIPLES, BreakEven
 from sweeps.distill.report import read_evens
 from sweeps.findings.findings import Findings
+from sweeps.report import words
 from sweeps.report.figures import data, style
 from sweeps.report.figures.svg import Drawing
-from sweeps.report.words import display_name
 
 
 def evens(findings: Findings) -> tuple[BreakEven, ...]:
@@ -19,7 +19,7 @@ def evens(findings: Findings) -> tuple[BreakEven, ...]:
 
 
 def draw(evens: Sequence[BreakEven]) -> Figure:
-    figure, grid = style.panels([display_name(even.dataset) for even in evens], height=3.8)
+    figure, grid = style.panels([words.display_name(even.dataset) for even in evens], height=3.8)
     for axes, even in zip(grid, evens, strict=True):
         seconds, accuracies = zip(*even.curve, strict=True)
         marks = [multiple * even.sweep_cpu_s for multiple in MULTIPLES]

@@ -31,13 +31,11 @@ def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, in
 
 
 def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Contents:
-    # Without what it prints: the user who types `create` sees one line.
     _silence()
     return contents(name, size=size)
 
 
 def check_users_loss(report: Report, name: str, classes: int) -> Loss:
-    # As above.
     _silence()
     from kd.losses.trial import check_users_loss
 
@@ -45,6 +43,7 @@ def check_users_loss(report: Report, name: str, classes: int) -> Loss:
 
 
 def _silence() -> None:
+    # A user's code may print what it likes: the terminal of `create` shows one line.
     nothing = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
         os.dup2(nothing, output)

@@ -43,13 +43,9 @@ def badge(findings: Findings) -> Badge:
 def cards(findings: Findings) -> tuple[Card, ...]:
     role = findings.verdicts[0].role if findings.verdicts else "source"
     nothing = "not yet" if _progress(findings)[0] else "no result"  # an arm may also not be part of the sweep
+    helps = f"Does {findings.spec.kind.features.treating} help?"
     return (
-        words.card(
-            f"Does {findings.spec.kind.features.treating} help?",
-            findings.gain(role),
-            nothing=nothing,
-            negative="No, it harms",
-        ),
+        words.card(helps, findings.gain(role), nothing=nothing, negative="No, it harms"),
         words.tuning_card(findings, role, nothing=nothing),
         *(_lost(first, nothing) for first in findings.verdicts[:1]),
     )
@@ -98,10 +94,8 @@ def _gain_headline(findings: Findings) -> str:
     sentences = [words.gained(findings, gain, _source(findings))]
     direction = effect_direction(untuned)
     if untuned is not None and (effect_direction(gain) != "below" or direction == "below"):
-        number, default = (
-            words.difference(untuned),
-            f"{owner(findings.spec, findings.better_default('source'))} untuned default",
-        )
+        number = words.difference(untuned)
+        default = f"{owner(findings.spec, findings.better_default('source'))} untuned default"
         better = {
             "above": f"Tuning {searched(findings.spec)} is better than {default} ({number}).",
             "below": f"{default} is better than the tuned values ({number}).",

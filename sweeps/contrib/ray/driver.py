@@ -65,16 +65,11 @@ class WorkerActor:
             out = logs.open_log(self._log_file)
         except SweepError as error:
             return WorkerStarted(platform.node(), str(self._log_file), str(error))
-        variables = {
-            **order.variables,
-            logs.LOG_VARIABLE: str(self._log_file),
-            heartbeat.PARENT_PIPE_VARIABLE: "stdin",
-            **_device(order),
-        }
+        variables = {logs.LOG_VARIABLE: str(self._log_file), heartbeat.PARENT_PIPE_VARIABLE: "stdin"}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "sweeps.cli", "worker", order.sweep],
-                env=os.environ | variables,
+                env=os.environ | {**order.variables} | variables | _device(order),
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
@@ -133,9 +128,8 @@ class Cluster:
 
     @property
     def wanted(self) -> dict[str, float]:
-        return {
-            name: size for name, size in {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.resources}.items() if size
-        }
+        sizes = {"CPU": self.num_cpus, "GPU": self.num_gpus} | self.resources
+        return {name: size for name, size in sizes.items() if size}
 
 
 def parse(options: Sequence[str]) -> Cluster:

@@ -141,9 +141,8 @@ class RayEngine:
             worker = RayWorker(slot, f"{worker_id()}-{first + place}", self)
             own = {"KD_SWEEPS_STORAGE": plain(self.request.url), WORKER_VARIABLE: worker.worker}
             self._members[worker.worker] = worker
-            self.tell(
-                driver.StartWorker(self.request.sweep, worker.worker, variables | own, gpu=self.cluster.num_gpus > 0)
-            )
+            gpu = self.cluster.num_gpus > 0
+            self.tell(driver.StartWorker(self.request.sweep, worker.worker, variables | own, gpu=gpu))
             started.append(worker)
         return started
 
@@ -159,12 +158,9 @@ class RayEngine:
                 self._note(self._pipe.recv())
         except (EOFError, OSError):
             self._pipe = None
-            for worker in list(self._members.values()):
-                self._note(
-                    driver.Ended(
-                        worker.worker, driver.Exit(-signal.SIGKILL, None), f"its cluster has gone: {self._log_file}"
-                    )
-                )
+            gone, why = driver.Exit(-signal.SIGKILL, None), f"its cluster has gone: {self._log_file}"
+            for worker in list(self._members):
+                self._note(driver.Ended(worker, gone, why))
 
     def _note(self, news: driver.Started | driver.Ended) -> None:
         if (worker := self._members.get(news.worker)) is None:

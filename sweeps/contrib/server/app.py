@@ -219,7 +219,8 @@ def check_address(host: str, tokens: Tokens | None) -> None:
 
 def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
     if names is None:
-        _make_storage(url)
+        with create_lock(url), closing(open_studies(url, create=True)) as studies:
+            create_tables(studies.engine)
         return
     for name in names:
         check_name(name)
@@ -229,11 +230,6 @@ def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
             queries.find_sweep(engine, name)
     finally:
         engine.dispose()
-
-
-def _make_storage(url: sqlalchemy.URL) -> None:
-    with create_lock(url), closing(open_studies(url, create=True)) as studies:
-        create_tables(studies.engine)
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -13,8 +13,7 @@ from sweeps.findings.load import accuracies, is_incomplete
 from sweeps.findings.rows import Row
 from sweeps.findings.surfaces import PLANE, Surface, ranges
 from sweeps.plan.points import planned_arm
-from sweeps.report.words import arm as arm_name
-from sweeps.report.words import display_name
+from sweeps.report import words
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate, differences, estimate, percent
 from sweeps.trainers.protocol import Point
@@ -119,13 +118,13 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 
 
 def title(search: Surface) -> str:
-    return f"{'Searches' if search.others else 'Search'} on {display_name(search.dataset)}"
+    return f"{'Searches' if search.others else 'Search'} on {words.display_name(search.dataset)}"
 
 
 def gains(findings: Findings) -> list[GainMark]:
     """Return the gain of each arm over no distillation, the targets first."""
     spec, features, marks = findings.spec, findings.spec.kind.features, []
-    untreated, words = features.untreated, (features.without, features.untreated_network)
+    untreated, names = features.untreated, (features.without, features.untreated_network)
     details = {(row.dataset, row.method): row.point for row in findings.rows}
     for role in findings.report_roles:
         dataset = spec.role(role).dataset
@@ -139,9 +138,9 @@ def gains(findings: Findings) -> list[GainMark]:
                 point = details.get((dataset, arm))
                 where = "" if point is None else point.brief(features.symbols)
                 detail = "a new draw per seed" if arm == "random" else where
-                label = arm_name(spec, arm, dataset)
+                label = words.arm(spec, arm, dataset)
                 marks.append(
-                    GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values()), *words)
+                    GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values()), *names)
                 )
     return marks
 
