@@ -244,7 +244,7 @@ def describe_status(status: "Status") -> str:
         left = row.lease_left_s
         lease = f"lease {left:.0f} s" if row.alive else f"lease expired {-left:.0f} s ago; the worker is probably dead"
         silent = row.idle_s > max(_SILENT_S, row.limit_s / 10)
-        ends = f"; no step for {duration(row.idle_s)}, will be ended in {duration(max(row.limit_s - row.idle_s, 0))}"
+        ends = f"; no step for {duration(row.idle_s)}, times out in {duration(max(row.limit_s - row.idle_s, 0))}"
         lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
     lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.idle_workers]
     lines += status.problems
