@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SpecError
 from sweeps.hints import PORTABLE, Commands, local
-from sweeps.terminal import WIDTH, columns, duration, grey, hold, number_of, release, wrap, wrapped
+from sweeps.terminal import HELD, WIDTH, columns, duration, grey, hold, number_of, wrap, wrapped
 
 if TYPE_CHECKING:
     from storage.audit.audit import Audit, StageAudit
@@ -175,7 +175,7 @@ def table(rows: Sequence[Sequence[str]], *, grey_rows: Container[int] = ()) -> s
     console = Console(file=io.StringIO(), width=wide, force_terminal=True, color_system="standard")
     with console.capture() as capture:
         console.print(grid)
-    return "\n".join(release(line.rstrip()) for line in capture.get().splitlines())
+    return "\n".join(line.rstrip().replace(HELD, " ") for line in capture.get().splitlines())
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
