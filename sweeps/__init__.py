@@ -13,12 +13,11 @@
 try:
     from sweeps import report as _room  # noqa: F401 - else the room, once loaded, would replace the function
     from sweeps.python.sweep import Sweep, best, create_sweep, launch, report
-except ImportError:
+except ImportError as error:
     from sweeps.workers.environment import other_packages
 
-    if not (hiding := other_packages(hiding=True)):
-        raise
-    named = ", ".join(f"{name} ({origin})" for name, origin in hiding.items())
-    raise ImportError(f"another package hides ours: {named}; take its folder off PYTHONPATH, or uninstall it") from None
+    if others := ", ".join(other_packages()):
+        raise ImportError(f"{error}; another package of that name may hide ours: {others}") from None
+    raise
 
 __all__ = ["Sweep", "best", "create_sweep", "launch", "report"]

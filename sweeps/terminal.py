@@ -12,7 +12,7 @@ _STEERING = re.compile(r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x
 WIDTH = 100
 """Columns of a text for people at most: longer lines are hard to read."""
 
-_HELD = "\ue000"  # a space at which no line breaks: as wide as a space, also to rich
+HELD = "\ue000"  # a space at which no line breaks: as wide as a space, also to rich
 _TOGETHER = re.compile(
     # What is typed.
     r"\S*kd-sweeps (?:data |database |storage )?[a-z]+(?: [^\s;,)]+)?(?: -[^\s;,)]+(?: [^\s;,)-][^\s;,)]*)?)*"
@@ -96,17 +96,12 @@ def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[s
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return [release(line) for line in lines]
+    return [line.replace(HELD, " ") for line in lines]
 
 
 def hold(text: str, width: int) -> str:
     """Return the text so that no line breaks in a command, nor between a number and its unit, where these fit."""
-    return _TOGETHER.sub(lambda match: match[0].replace(" ", _HELD if len(match[0]) <= width else " "), text)
-
-
-def release(text: str) -> str:
-    """Return a text that was held and is broken into lines by now."""
-    return text.replace(_HELD, " ")
+    return _TOGETHER.sub(lambda match: match[0].replace(" ", HELD if len(match[0]) <= width else " "), text)
 
 
 def number_of(number: int, noun: str) -> str:

@@ -47,7 +47,11 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, m
         asking.number = len(history)
         together = made.sample_relative(study, asking, made.infer_relative_search_space(study, asking))
     except ImportError as error:
-        raise SamplerUnusable(f"sampler {sampler} {_missing(error)}") from error
+        package = error.name or getattr(error.__cause__, "name", None)  # Optuna defers imports: the cause has the name
+        if package is None:
+            raise SamplerUnusable(f"sampler {sampler} cannot be imported: {' '.join(str(error).split())}") from error
+        package = package.partition(".")[0]
+        raise SamplerUnusable(f"sampler {sampler} needs the package {package}; type: pip install {package}") from error
 
     def value(name: str, distribution: BaseDistribution) -> Any:
         if distribution.single():
@@ -58,16 +62,6 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, m
         return made.sample_independent(study, asking, name, distribution)
 
     return {name: value(name, distribution) for name, distribution in wanted.items()}
-
-
-def _missing(error: ImportError) -> str:
-    """Return what to install; where Optuna defers an import, its error has no name and the one behind it has."""
-    behind = error.__cause__
-    package = error.name or (behind.name if isinstance(behind, ImportError) else None)
-    if package is None:
-        return f"cannot be imported: {' '.join(str(error).split())}"
-    package = package.partition(".")[0]
-    return f"needs the package {package}; type: pip install {package}"
 
 
 def check_sampler(name: str) -> None:

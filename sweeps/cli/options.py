@@ -89,12 +89,8 @@ Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick, c
 Trials = Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")]
 Seed = Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")]
 Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset to tune on.")]
-Targets = Annotated[
-    list[str] | None, typer.Option(metavar="DATASET", help="Dataset to transfer to; repeat it for several.")
-]
-Dataset = Annotated[
-    str | None, typer.Option(metavar="DATASET", help="Single dataset, instead of --source and --target.")
-]
+Targets = Annotated[list[str] | None, typer.Option(metavar="DATASET", help="Dataset to transfer to; repeatable.")]
+Dataset = Annotated[str | None, typer.Option(metavar="DATASET", help="Single dataset: nothing is transferred.")]
 Teacher = Annotated[
     str | None,
     typer.Option(metavar="MODEL", help="Teacher for every dataset: cnn-small, pretrained:MobileNetV2, MODULE:BUILD."),
@@ -117,9 +113,7 @@ Workers = Annotated[
     ),
 ]
 On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, slurm or ray.")]
-Gpus = Annotated[
-    str | None, typer.Option(metavar="LIST", help="GPUs of this machine, given to the workers in turn: 0,1.")
-]
+Gpus = Annotated[str | None, typer.Option(metavar="LIST", help="GPUs here, for the workers in turn: 0,1.")]
 ShowScript = Annotated[bool, typer.Option("--dry-run", help="Print the job script and submit nothing (--on slurm).")]
 Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and exit (--on slurm).")]
 EngineOptions = Annotated[

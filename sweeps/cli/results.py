@@ -27,7 +27,6 @@ compare_app = typer.Typer()
 app.add_typer(compare_app)  # so it stands in --help behind the commands of `app`
 
 MOST = 20  # sweeps: 190 pairs on each dataset
-_FORMS = ("brief", "markdown", "json", "csv")
 _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 
@@ -89,12 +88,16 @@ def _check(names: Sequence[str], form: str, output: str | None) -> None:
         raise SpecError(f"compare: got {twice} twice; name each sweep once, {example}")
     if not 2 <= len(names) <= MOST:
         raise SpecError(f"compare: got {number_of(len(names), 'sweep')}; allowed: 2 to {MOST}, {example}")
-    if form not in ("", *_FORMS):
-        raise SpecError(f"--format: got {form!r}; allowed: {', '.join(_FORMS)}")
-    if output is not None and not output.strip():
-        raise SpecError(f"--output: got {output!r}; give a folder, for example: -o comparison")
+    _check_output(form, ("brief", "markdown", "json", "csv"), output, "comparison")
+
+
+def _check_output(form: str, forms: Sequence[str], output: str | None, folder: str) -> None:
+    if form not in ("", *forms):
+        raise SpecError(f"--format: got {form!r}; allowed: {', '.join(forms)}")
+    if output is not None and not output.strip():  # a variable that is not set, rather than the current folder
+        raise SpecError(f"--output: got {output!r}; give a folder, for example: -o {folder}")
     if output is not None and form not in ("", "markdown"):
-        raise SpecError(f"--output writes the page, its Markdown and the CSV; leave out --format {form}")
+        raise SpecError(f"--output writes every format; leave out --format {form}")
 
 
 def _findings(client: "Client", names: Sequence[str]) -> "list[Findings]":
@@ -255,9 +258,10 @@ def report(
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
 
+    _check_output(form, ("brief", "markdown", "json"), output, f"{name}-report")
     client = client_of(storage, url)
     if output is not None:
-        _write_report(client, name, form, output)
+        _write_report(client, name, output)
         return
     from sweeps.report.brief import brief
     from sweeps.report.folder import json_data
@@ -265,8 +269,6 @@ def report(
 
     wide = columns()
     form = form or ("markdown" if wide is None else "brief")
-    if form not in ("brief", "markdown", "json"):
-        raise SpecError(f"--format: got {form!r}; allowed: brief, markdown, json")
     findings = client.ask(FINDINGS, SweepArgs(name=name))
     say(client.label)
     if form == "json":
@@ -275,15 +277,11 @@ def report(
         print(report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
 
 
-def _write_report(client: "Client", name: str, form: str, output: str) -> None:
+def _write_report(client: "Client", name: str, output: str) -> None:
     from sweeps.operations.table import FINDINGS, SweepArgs
     from sweeps.report import folder
     from sweeps.report.answer import headline
 
-    if not output.strip():  # a variable that is not set, in most cases: not a wish for the present folder
-        raise SpecError(f"--output: got {output!r}; give a folder, for example: -o {name}-report")
-    if form not in ("", "markdown"):
-        raise SpecError(f"--output writes every format; leave out --format {form}")
     findings = client.ask(FINDINGS, SweepArgs(name=name))
     say(client.label)
     page = folder.write(findings, Path(output))

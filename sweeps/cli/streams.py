@@ -20,23 +20,8 @@ from sweeps.hints import explain
 from sweeps.terminal import escape_control_chars, say
 
 # What reports are written with, for terminals that know ASCII only.
-_PLAIN = {
-    "±": "+/-",
-    "−": "-",
-    "–": "-",
-    "—": "-",
-    "…": "...",
-    "×": "x",
-    "·": "*",
-    "→": "->",
-    "≤": "<=",
-    "≥": ">=",
-    "α": "alpha",
-    "²": "^2",
-    "’": "'",
-    "“": '"',
-    "”": '"',
-}
+_PLAIN = dict(zip("−–—×·’“”", '---x*\'""', strict=True))
+_PLAIN |= {"±": "+/-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "α": "alpha", "²": "^2"}
 _END_S = 5.0  # for what a command has left running to end by itself
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SpecError
 from sweeps.hints import PORTABLE, Commands, local
-from sweeps.terminal import WIDTH, columns, duration, grey, hold, number_of, release, wrap, wrapped
+from sweeps.terminal import HELD, WIDTH, columns, duration, grey, hold, number_of, wrap, wrapped
 
 if TYPE_CHECKING:
     from storage.audit.audit import Audit, StageAudit
@@ -175,7 +175,7 @@ def table(rows: Sequence[Sequence[str]], *, grey_rows: Container[int] = ()) -> s
     console = Console(file=io.StringIO(), width=wide, force_terminal=True, color_system="standard")
     with console.capture() as capture:
         console.print(grid)
-    return "\n".join(release(line.rstrip()) for line in capture.get().splitlines())
+    return "\n".join(line.rstrip().replace(HELD, " ") for line in capture.get().splitlines())
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -244,7 +244,7 @@ def describe_status(status: "Status") -> str:
         left = row.lease_left_s
         lease = f"lease {left:.0f} s" if row.alive else f"lease expired {-left:.0f} s ago; the worker is probably dead"
         silent = row.idle_s > max(_SILENT_S, row.limit_s / 10)
-        ends = f"; no step for {duration(row.idle_s)}, will be ended in {duration(max(row.limit_s - row.idle_s, 0))}"
+        ends = f"; no step for {duration(row.idle_s)}, times out in {duration(max(row.limit_s - row.idle_s, 0))}"
         lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
     lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.idle_workers]
     lines += status.problems

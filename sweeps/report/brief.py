@@ -1,7 +1,6 @@
 """The answer, or a comparison, in a few lines of a terminal."""
 
 import re
-import textwrap
 
 from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
@@ -49,17 +48,8 @@ def _typed_here(text: str) -> str:
 
 def _command(command: str, width: int) -> list[str]:
     r"""Return a command as lines that can be pasted: one that is too long goes on after a \."""
-    if len(command) + 2 <= width:
-        return [f"  {command}"]
-    lines = textwrap.wrap(
-        command,
-        width - 2,
-        initial_indent="  ",
-        subsequent_indent="    ",
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
+    lines = wrapped(command, width - 2, first="  ", then="    ")
+    return [f"  {command}"] if len(command) + 2 <= width else [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
 
 def _wrapped(text: str, width: int) -> list[str]:

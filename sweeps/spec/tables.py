@@ -111,8 +111,7 @@ def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
     if problem["type"] == "missing":
         return f"{key} is missing"
     text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    text = re.sub(r"greater than or equal to (\S+)", r"\1 or more", text)
-    text = re.sub(r"less than or equal to (\S+)", r"\1 or less", text)
+    text = re.sub(r"(less|greater) than or equal to (\S+)", r"\2 or \1", text).replace("or greater", "or more")
     return f"{key}: got {_shown(problem['input'])}; allowed: {text}" if key else text
 
 

@@ -68,12 +68,8 @@ def _packages() -> list[Check]:
         Check(name, "ok" if versions[name] else "fail", versions[name] or f"missing; type: pip install {name}")
         for name in PACKAGES[1:]
     ] + [
-        Check("imports", level, f"another package {name}, {origin}, {text}")
-        for hiding, level, text in (
-            (True, "fail", "hides ours; take its folder off PYTHONPATH, or uninstall it"),
-            (False, "warn", "is hidden by ours: programs that need it need another environment"),
-        )
-        for name, origin in other_packages(hiding=hiding).items()
+        Check("imports", "warn", f"{file} is called as a package of ours: of both, Python finds the first on its path")
+        for file in other_packages()
     ]
 
 

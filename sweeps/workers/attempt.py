@@ -101,7 +101,7 @@ class Attempts:
     def give_back(self, claim: TaskRecord) -> None:
         """Release a task in the middle of a step, from another thread."""
         if self._backend.end(claim, given_back(self._log.read())):
-            log.info("%s goes back to the queue in the middle of a step", claim.key)
+            log.info("%s given back in the middle of a step", claim.key)
 
     def make(self, claim: TaskRecord) -> None:
         """Run one task to its end, whatever that is; SweepError if this machine lacks something, or keeps failing."""
@@ -135,7 +135,7 @@ class Attempts:
             self._failures_in_a_row = 0
         except Interrupted:
             self._backend.end(claim, given_back(self._log.read()))
-            log.info("%s goes back to the queue", claim.key)
+            log.info("%s given back", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
         except (StudyMissing, StudyMixed, NotAStorage):

@@ -1,7 +1,4 @@
-"""Threads, versions, commit, machine. Small: create, doctor and engines read it where no worker runs.
-
-It imports the standard library alone: the command line asks it why another import failed.
-"""
+"""Threads, versions, commit, machine. Small: create, doctor and engines read it; imports the standard library alone."""
 
 import functools
 import os
@@ -17,23 +14,13 @@ GPU_VARIABLE = "KD_SWEEPS_GPU"  # in the environment of a worker that was given 
 PACKAGES = ("kd-sweeps", "tensorflow", "keras", "autokeras", "optuna", "sqlalchemy", "numpy")
 
 
-def other_packages(*, hiding: bool) -> dict[str, Path]:
-    """Return the packages of other programs that have one of our names, by name: kd, storage, sweeps.
-
-    Args:
-        hiding: those before ours on the path, which Python imports instead; else those behind, which ours hide.
-    """
+def other_packages() -> list[str]:
+    """Return the files of other programs' packages that are called as ours, before ours on the path or behind."""
     home = Path(__file__).resolve().parents[2]
-    packages: dict[str, Path] = {}
-    for name in ("kd", "storage", "sweeps"):
-        specs = [PathFinder.find_spec(name, [folder]) for folder in sys.path]
-        # A folder without __init__.py has no origin, and gives way to a package anywhere on the path.
-        origins = [Path(spec.origin).resolve() for spec in specs if spec is not None and spec.origin is not None]
-        place = next((i for i, origin in enumerate(origins) if origin.is_relative_to(home / name)), len(origins))
-        for origin in origins[:place] if hiding else origins[place:]:
-            if not origin.is_relative_to(home / name):
-                packages.setdefault(name, origin)
-    return packages
+    specs = [PathFinder.find_spec(name, [folder]) for name in ("kd", "storage", "sweeps") for folder in sys.path]
+    # A folder without __init__.py has no origin, and gives way to a package anywhere on the path.
+    files = dict.fromkeys(spec.origin for spec in specs if spec is not None and spec.origin is not None)
+    return [file for file in files if Path(file).resolve().parents[1] != home]
 
 
 @functools.cache

@@ -103,8 +103,8 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
     [
         (["--on", "slurm", "--dry-run"], 2, "--on slurm: give the number of workers"),
         (["--on", "slurm", "--workers", "2", "--dry-run", "--", "--array=1"], 2, "--array is for the launch itself"),
-        (["--dry-run"], 2, "--dry-run goes with --on slurm"),
-        (["--detach"], 2, "--detach goes with --on slurm"),
+        (["--dry-run"], 2, "--dry-run needs --on slurm"),
+        (["--detach"], 2, "--detach needs --on slurm"),
         (["--on", "slurm", "--workers", "1001", "--dry-run"], 2, "--workers: got '1001'"),
         (["--on", "slrum"], 2, "--on: got 'slrum'; allowed: local, slurm"),
         (["--", "--partition=main"], 2, "only Slurm and Ray take such options"),

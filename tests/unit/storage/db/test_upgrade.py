@@ -199,7 +199,7 @@ def test_the_line_that_refuses_an_old_storage_names_the_command_that_helps(kd_sw
     code, out, err = kd_sweeps("storage", "upgrade")
     assert (code, out) == (0, "")
     copy = tmp_path / "kd-sweeps.schema-1.db"
-    assert err.splitlines()[1] == f"upgraded from schema 1 to 4; as it was: {copy}"
+    assert err.splitlines()[1] == f"upgraded from schema 1 to 4; copy of the old file: {copy}"
     assert kd_sweeps("status", "old")[0] == 0
     assert kd_sweeps("storage", "upgrade")[2].splitlines()[1] == "already at schema 4; nothing to do"
     with closing(sqlite3.connect(copy)) as connection:

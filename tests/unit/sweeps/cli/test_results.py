@@ -52,9 +52,11 @@ def test_what_a_terminal_gets_fits_it_and_is_the_page_when_it_asks_for_that(
 ) -> None:
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    for command in ("status", "trials", "best"):
-        code, printed, _ = kd_sweeps(command, "s", "--storage", url)
-        assert (code, max(map(len, printed.splitlines())) <= 80) == (0, True), command
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
+    for command in ("status s", "trials s", "best s", "workers s", "list", "data list"):
+        code, printed, _ = kd_sweeps(*command.split())
+        assert (code, max(map(len, printed.splitlines())) <= 80) == (0, True), printed
     assert kd_sweeps("report", "s", "--storage", url)[1] == brief(findings, columns=80) + "\n"
     assert kd_sweeps("report", "s", "-f", "markdown", "--storage", url)[1] == report(findings) + "\n"
 

@@ -88,14 +88,15 @@ def test_a_package_of_another_program_that_has_our_name_is_named(
     package.parent.mkdir(parents=True)
     package.touch()
     other = str(tmp_path / "other")
+    line = ("warn", f"{package} is called as a package of ours: of both, Python finds the first on its path")
     for before, behind, lines in (
         (str(tmp_path / "plain"), str(tmp_path), []),  # a folder that is no package hides nothing
-        (str(tmp_path), other, [("warn", f"another package {name}, {package}, is hidden by ours")]),
-        (other, str(tmp_path), [("fail", f"another package {name}, {package}, hides ours; take its folder off")]),
+        (str(tmp_path), other, [line]),
+        (other, str(tmp_path), [line]),
     ):
         monkeypatch.setattr(sys, "path", [before, *path, behind])
-        checks = [check for check in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if check.name == "imports"]
-        assert [(check.level, check.text[: len(text)]) for check, (_, text) in zip(checks, lines, strict=True)] == lines
+        checks = examine(resolve(f"sqlite:///{tmp_path}/a.db"), None)
+        assert [(check.level, check.text) for check in checks if check.name == "imports"] == lines
 
 
 @pytest.mark.processes
@@ -112,8 +113,9 @@ def test_where_another_package_hides_ours_nothing_starts_and_the_last_line_names
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    line = f"another package hides ours: {name} ({package}); take its folder off PYTHONPATH, or uninstall it"
-    assert done.stderr.splitlines()[-1] == f"ImportError: {line}"
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(f"ImportError: No module named '{name}.")
+    assert last.endswith(f"; another package of that name may hide ours: {package}")
 
 
 ALONE = override(preset("tiny"), {"baselines.methods": []})

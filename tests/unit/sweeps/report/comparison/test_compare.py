@@ -138,7 +138,7 @@ WRONG = {
     "twice": (("base", "worse", "base"), "compare: got base twice; name each sweep once, for example: "),
     "many": (tuple(f"s{i}" for i in range(21)), "compare: got 21 sweeps; allowed: 2 to 20"),
     "format": (("base", "worse", "-f", "xml"), "--format: got 'xml'; allowed: brief, markdown, json, csv"),
-    "both": (("base", "worse", "-f", "csv", "-o", "x"), "--output writes the page, its Markdown and the CSV;"),
+    "both": (("base", "worse", "-f", "csv", "-o", "x"), "--output writes every format; leave out --format csv"),
     "empty": (("base", "worse", "-o", " "), "--output: got ' '; give a folder, for example: -o comparison"),
     "name": (("base", "../x"), "sweep name '../x': allowed are"),
 }
