@@ -80,7 +80,7 @@ FILES = [
 
 @pytest.mark.parametrize(("key", "value"), FILES)
 def test_a_file_a_folder_and_a_function_of_data_are_refused_even_where_code_is_allowed(key: str, value: Any) -> None:
-    with pytest.raises(NotAllowed, match="; (no request names a file|allowed over HTTP: mnist)") as error:
+    with pytest.raises(NotAllowed, match=r"; (no request names a file|allowed over HTTP: mnist)") as error:
         check_allowed(override(TINY, {key: value}), allow_code=True)
     assert "\n" not in str(error.value)
 
