@@ -15,7 +15,7 @@ run: $(STAMP) ## set up, run the sweep "quick" on MNIST and CIFAR-10, print the 
 	@$(BIN)/kd-sweeps run quick --preset quick
 
 check: lint ## before each commit: lint, and the tests that need no training, other process, server or browser
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick --durations 10 tests/unit tests/contract tests/project
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --quick --durations 10 tests/unit tests/project
 
 test: $(STAMP) test-programs ## the tests that take seconds each
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations 10

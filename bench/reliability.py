@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT)]
 from storage.url import resolve
 from support.page import Origin, bar, make_parser, table
 from sweeps.plan.plan import STAGES
-from tests.support.faults.crews import TASK_S, Nursery, Programs, program
+from tests.support.faults.crews import TASK_S, Nursery, Programs
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
 from tests.support.faults.kills import MOMENTS
 from tests.support.faults.small_disks import Filling, small_disk
@@ -140,7 +140,7 @@ def run_load(row: Row, url: str, log: Path) -> None:
     fault = disturbed(url) if disturbed else None
     with log.open("ab") as file:
         # Forks where many are frozen or cut off; where nothing is, each worker is a program started by itself.
-        crew = Nursery(url, task_s=SLOW_S, log=file) if disturbed else Programs(program(url), log=file)
+        crew = Nursery(url, task_s=SLOW_S, log=file) if disturbed else Programs(url, log=file)
         with contextlib.closing(crew):
             course = work_through(crew, workers=row.load.workers, fault=fault)
     row.counts.append(count(url))

@@ -7,6 +7,7 @@ starts one for the tests. Where no image hub answers, the images of others are s
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,9 +17,10 @@ import yaml
 
 from tests.support.containers.asking import ask, ask_json
 from tests.support.containers.engine import Docker, Failed, NoEngine, engine
-from tests.support.containers.stack import COMPOSE_FILE, SCRATCH, Stack, stack, wait
+from tests.support.containers.stack import COMPOSE_FILE, SCRATCH, Stack, stack
 from tests.support.containers.stand_ins import base_images
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.small_sweeps import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.containers]
 
@@ -33,6 +35,7 @@ SETTINGS = {
     "PRESET": "tiny",
 }
 BUILD_S, UP_S, ANSWER_S = 1800, 300, 900
+wait = partial(wait_until, every_s=0.5)
 # As Kubernetes runs our containers: deploy/kubernetes/base.
 RESTRICTED = [
     *("--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"),

@@ -84,15 +84,12 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
     engine = open_engine(resolve(url), read_only=True)
     sweep = queries.find_sweep(engine, "micro")
     workers = {worker.pid: worker for worker in (_worker(url, "micro", folder / name) for name in ("one", "other"))}
-    searching: list[int] = []
 
-    def in_the_search() -> bool:
+    def in_the_search() -> list[int]:
         assert None in [worker.poll() for worker in workers.values()]
-        searching[:] = [each.pid for each in queries.running_tasks(engine, sweep.id) if each.stage == "search"]
-        return bool(searching)
+        return [each.pid for each in queries.running_tasks(engine, sweep.id) if each.stage == "search"]
 
-    wait_until(in_the_search, "none came to the search", 300)
-    killed = workers.pop(searching[0])
+    killed = workers.pop(wait_until(in_the_search, "none came to the search", 300)[0])
     killed.kill()
     killed.communicate()
     (left,) = workers.values()

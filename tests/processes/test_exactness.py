@@ -14,7 +14,7 @@ from storage.queue import tasks
 from storage.queue.tasks import reap
 from storage.records import queries
 from storage.tables import TaskRecord
-from tests.support.faults.crews import Crew, Nursery, Programs, program
+from tests.support.faults.crews import Crew, Nursery, Programs
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
 from tests.support.postgres_server import running_server
@@ -48,7 +48,7 @@ def test_four_workers_do_each_of_24_tasks_exactly_once(storage_url: str) -> None
 @pytest.mark.parametrize("workers", [8, 24])
 def test_so_do_8_and_24_separate_programs_with_200(storage_url: str, workers: int) -> None:
     new_storm(storage_url, storm_spec(**CALM))
-    exactly(storage_url, Programs(program(storage_url)), workers=workers, number=200)
+    exactly(storage_url, Programs(storage_url), workers=workers, number=200)
 
 
 @pytest.mark.slow

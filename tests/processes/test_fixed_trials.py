@@ -9,17 +9,17 @@ import pytest
 
 from kd.baselines.applications import APPLICATIONS, find_weights
 from kd.errors import Unavailable
-from storage.db.engine import open_engine
-from storage.records import artifacts, queries
+from storage.records import artifacts
 from storage.tables import TaskRecord
-from storage.url import resolve
 from sweeps import report
 from sweeps.plan.jobs import AnyJob
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
-from sweeps.workers.worker import Worker
+from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.in_process import jobs_in_process
+from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 
@@ -37,18 +37,14 @@ REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_ar
 def worked(url: str, spec: Spec, *, trained: Callable[[AnyJob], bool]) -> dict[str, TaskRecord]:
     """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
     storage = created(url, spec)
-    engine = open_engine(storage)
-    sweep = queries.find_sweep(engine, "s")
-    real = TaskRunner(DatabaseBackend(engine, sweep))
+    with open_sweep(storage, "s", write=True) as (engine, sweep):
+        real = TaskRunner(DatabaseBackend(engine, sweep))
 
-    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        return (real if trained(claim) else quadratic)(claim, params, on_step)
+        def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+            return (real if trained(claim) else quadratic)(claim, params, on_step)
 
-    with Worker(DatabaseBackend.open(storage, "s"), run=run) as worker:
-        worker.work()
-    tasks = {task.key: task for task in queries.task_records(engine, sweep.id)}
-    engine.dispose()
-    return tasks
+        work(storage, run)
+    return records(storage)
 
 
 def is_of_autokeras(claim: AnyJob) -> bool:
@@ -110,6 +106,5 @@ def test_a_pretrained_network_teaches_and_the_search_is_as_ever(tmp_path: Path) 
     assert taught["trial"]["attrs"]["detail"] == "pretrained:efficientnet-lite0"
     assert outcome(tasks["transfer#target.native.0"])["parameters"] < 100_000
     assert len(taught["weights"]) > 0, "named by their hash"
-    engine = open_engine(resolve(url), read_only=True)
-    assert len(artifacts.get(engine, taught["blobs"]["model"])) > 10_000_000
-    engine.dispose()
+    with open_sweep(url, "s") as (engine, _):
+        assert len(artifacts.get(engine, taught["blobs"]["model"])) > 10_000_000

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.url import resolve
 from sweeps import Sweep
 from sweeps.errors import SweepError
@@ -20,8 +19,9 @@ from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
 from tests.support.launches import environment
+from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.planted_sweeps import failing, work
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
 _RUN = """
 import sys
@@ -55,9 +55,7 @@ def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second
     again, err = _started(tmp_path / "again", url).communicate(timeout=240)
     assert again == "ended 1.0\ngoes on\n", err
     assert "100 %" in err, "a line says how far it is where no terminal shows bars"
-    engine = open_engine(url, read_only=True)
-    assert {task.state for task in tasks_of(engine)} == {"done"}
-    engine.dispose()
+    assert {task.state for task in records(url).values()} == {"done"}
 
 
 def test_a_stage_that_failed_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from storage.db.engine import open_engine
-from storage.records import queries
 from storage.url import resolve
 from sweeps.distill.presets import preset
+from sweeps.query.listing import open_sweep
 from sweeps.query.status import Fingerprints, fingerprints
 from sweeps.spec.model import Spec, override
 from sweeps.spec.stored import stored_spec
@@ -20,6 +19,8 @@ from sweeps.usecases.create import SpecRequest, create_sweep, requested
 from tests.support.faults.crews import NAME, Nursery
 from tests.support.faults.storms import new_storm, storm, storm_spec, work_through
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import trials_in_memory
@@ -59,11 +60,8 @@ REAL = {
 
 def of(url: str, name: str = NAME) -> Fingerprints:
     """The bits of a finished sweep."""
-    engine = open_engine(resolve(url), read_only=True)
-    try:
-        return fingerprints(engine, queries.find_sweep(engine, name))
-    finally:
-        engine.dispose()
+    with open_sweep(url, name) as (engine, sweep):
+        return fingerprints(engine, sweep)
 
 
 @pytest.mark.parametrize("name", ["tiny", "quick", "compare", pytest.param("full", marks=pytest.mark.slow)])
@@ -132,11 +130,7 @@ def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained
     code, out, _ = _typed(trained, "replay", NAME, "--sample", "3")
     assert (code, out.count("identical")) == (0, 3)
     assert _typed(trained, "replay", NAME, "--task", "teachers#source")[0] == 0
-    engine = open_engine(resolve(trained), must_exist=True)
-    with engine.begin() as connection:
-        changed = "UPDATE tasks SET score = score + 1e-15 WHERE key = 'search#1'"
-        assert connection.exec_driver_sql(changed).rowcount == 1
-    engine.dispose()
+    execute(trained, "UPDATE tasks SET score = score + 1e-15 WHERE key = 'search#1'")
     code, out, _ = _typed(trained, "replay", NAME, "--task", "search#1")
     assert code == 1
     assert "search#1" in out
@@ -156,9 +150,8 @@ def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_pa
         assert code == 0, err
         assert "as a teacher: --teacher logits:" in err
     assert _typed(trained, "export", NAME, "--logits", "moon", "-o", str(tmp_path / "m.npz"))[0] == 2
-    engine = open_engine(resolve(trained), read_only=True)
-    spec = stored_spec(queries.find_sweep(engine, NAME))
-    engine.dispose()
+    with open_sweep(trained, NAME) as (_, sweep):
+        spec = stored_spec(sweep)
     # The file names its dataset: --teacher puts it where it belongs.
     other = f"sqlite:///{tmp_path}/other.db"
     taught = {f"{role}.teacher": f"logits:{file}" for role, file in files.items()}
@@ -166,13 +159,11 @@ def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_pa
     assert base.target.teacher == f"logits:{files['target']}"
     assert base.source.teacher == spec.source.teacher
     _run(other, override(spec, taught))
-    scores = []
-    for url in (trained, other):
-        engine = open_engine(resolve(url), read_only=True)
-        tasks = queries.task_records(engine, queries.find_sweep(engine, NAME).id)
-        engine.dispose()
-        scores.append({task.key: task.score for task in tasks if task.stage != "measure"})
-    assert scores[0] == scores[1]
+    first, second = (
+        {key: task.score for key, task in records(resolve(url), NAME).items() if task.stage != "measure"}
+        for url in (trained, other)
+    )
+    assert first == second
     # Another file in its place is refused before anything is trained with it.
     np.savez(files["source"], train_logits=np.zeros((3, 10), np.float32))
     code, _, err = _typed(other, "create", "again", "--preset", "tiny", "--teacher", f"logits:{files['source']}")

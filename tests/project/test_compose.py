@@ -14,14 +14,12 @@ from typing import Any
 import pytest
 import yaml
 
-from storage.db.engine import open_engine
-from storage.records import queries
 from storage.studies.space import study_name
-from storage.url import resolve
+from storage.url import plain
 from sweeps.distill.presets import preset
 from sweeps.plan.plan import STAGES
+from sweeps.query.listing import open_sweep
 from sweeps.query.status import stage_counts
-from sweeps.usecases.create import create_sweep
 from tests.support.containers.asking import ask, ask_json
 from tests.support.containers.commands import Commands, wait
 from tests.support.pages import all_text
@@ -281,11 +279,6 @@ class Stack:
         return self._commands.run(["kd-sweeps", *service["command"]], service["environment"])
 
 
-@pytest.fixture
-def stack(tmp_path: Path) -> Stack:
-    return Stack(f"sqlite:///{tmp_path}/a.db", tmp_path)
-
-
 def test_the_words_of_init_and_worker_are_commands_of_ours_for_the_named_sweep(
     kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -301,8 +294,8 @@ def test_the_words_of_init_and_worker_are_commands_of_ours_for_the_named_sweep(
 
 
 @pytest.mark.processes
-def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(stack: Stack, tmp_path: Path) -> None:
-    assert create_sweep(resolve(f"sqlite:///{tmp_path}/a.db"), "demo", preset("tiny")).new
+def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(tmp_path: Path) -> None:
+    stack = Stack(plain(created(f"sqlite:///{tmp_path}/a.db", preset("tiny"), name="demo")), tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -326,8 +319,7 @@ def test_a_worker_runs_to_the_end_and_exits_0(postgres_url: str, tmp_path: Path,
     for name in ("init", "worker"):
         code, output = stack.run(name)
         assert code == 0, output
-    engine = open_engine(resolve(postgres_url), read_only=True)
-    counts = stage_counts(engine, queries.find_sweep(engine, "demo").id)
-    engine.dispose()
+    with open_sweep(postgres_url, "demo") as (engine, sweep):
+        counts = stage_counts(engine, sweep.id)
     assert {stage: count.ended for stage, count in counts.items()} == {s: c.total for s, c in counts.items()}
     assert {stage for stage, count in counts.items() if count.done < count.total} <= {"baselines"}

@@ -1,13 +1,11 @@
 """A real Postgres server of a test's own, to be stopped, started again and starved of connections.
 
 Unlike the server of the fixture `postgres_server`, which others use at the same time, it listens on 127.0.0.1
-and asks for passwords (scram-sha-256). Imports nothing of ours.
+and asks for passwords (scram-sha-256). Imports nothing of the product.
 """
 
 import contextlib
 import os
-import random
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +17,8 @@ from urllib.parse import quote
 
 import psycopg
 from psycopg.conninfo import make_conninfo
+
+from tests.support.ports import free_ports
 
 PASSWORD = "s3cr3t/w@rd:x"  # of the role `ROLE`; each of / @ : must be percent-encoded in a URL
 ROLE = "sweeper"
@@ -40,7 +40,7 @@ class PostgresServer:
         self._data = folder / "data"
         self._log = folder / "server.log"
         self._admin_password = uuid.uuid4().hex
-        self.port = _free_port()
+        (self.port,) = free_ports()
         folder.mkdir(parents=True, exist_ok=True)
         self._user = _unprivileged_user(folder, self._bin)
         password_file = folder / "password"
@@ -156,20 +156,6 @@ def running_server(
         finally:
             if server.is_running:
                 server.stop("immediate")
-
-
-def _free_port() -> int:
-    """A port that stays free while the server is down.
-
-    From below the range that systems hand out to clients: a client that tries again and again to reach a port of
-    that range, while nobody listens there, is sooner or later given that very port and then talks to itself.
-    """
-    for _ in range(100):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port between 20000 and 32000")
 
 
 def _unprivileged_user(folder: Path, programs: Path) -> str | None:

@@ -1,7 +1,7 @@
 """A real Slurm of one machine for tests: a controller and a node of Debian's packages, on ports of their own.
 
 No munge: Slurm signs with a key of its own. Its programs find the daemon that has the key at a socket under /run,
-wherever their configuration is: so one machine has one such cluster at a time. Imports nothing of ours.
+wherever their configuration is: so one machine has one such cluster at a time. Imports nothing of the product.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import filelock
+
+from tests.support.ports import free_ports
 
 _SOCKETS = [Path(f"/run/{name}/sack.socket") for name in ("slurm", "slurmctld")]
 PROGRAMS = ("slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
@@ -62,7 +64,7 @@ class SlurmCluster:
         key = folder / "slurm.key"  # beside slurm.conf, where Slurm looks for it
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
-        controller_port, node_port = _free_ports(2)
+        controller_port, node_port = free_ports(2)
         (folder / "slurm.conf").write_text(
             _CONFIGURATION.format(
                 host=socket.gethostname().partition(".")[0],
@@ -186,15 +188,3 @@ def _answers(path: Path) -> bool:
         probe.connect(str(path))
         return True
     return False
-
-
-def _free_ports(number: int) -> list[int]:
-    """Ports that are free now, from below the range that systems hand out to clients."""
-    found: list[int] = []
-    for port in range(20_000 + os.getpid() % 5_000, 32_000):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            found.append(port)
-        if len(found) == number:
-            return found
-    raise AssertionError("no free port between 20000 and 32000")

@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import shutil
-import sqlite3
 import zipfile
 from collections.abc import Callable
 from functools import reduce
@@ -27,6 +26,7 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.usecases.run import publish
 from sweeps.usecases.steering import delete
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed, records
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import violations, work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
@@ -182,8 +182,7 @@ def test_a_name_that_is_no_archive_is_refused(here: str, tmp_path: Path) -> None
 
 def test_a_damaged_sweep_is_not_archived(here: str, tmp_path: Path) -> None:
     url = lived(here)
-    with contextlib.closing(sqlite3.connect(tmp_path / "here.db")) as connection, connection:
-        connection.execute("UPDATE blobs SET bytes = x'00'")
+    execute(here, "UPDATE blobs SET bytes = x'00'")
     with pytest.raises(BlobCorrupt, match="is damaged"):
         archive_sweep(url, "s", tmp_path / "s.kdsweep")
     assert not list(tmp_path.glob("*kdsweep*"))
@@ -192,8 +191,7 @@ def test_a_damaged_sweep_is_not_archived(here: str, tmp_path: Path) -> None:
 
 def test_a_log_with_a_nul_reaches_postgres(here: str, tmp_path: Path, postgres_url: str) -> None:
     url = lived(here, stop_at="search#2")
-    with contextlib.closing(sqlite3.connect(tmp_path / "here.db")) as connection, connection:
-        connection.execute("UPDATE attempts SET log = 'a' || char(0) || 'b' WHERE task_id = 1")
+    execute(here, "UPDATE attempts SET log = 'a' || char(0) || 'b' WHERE task_id = 1")
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
     import_sweep(resolve(postgres_url), tmp_path / "s.kdsweep")
     assert "a\\ufffdb" in members(tmp_path / "s.kdsweep")["attempts.jsonl"].decode()

@@ -46,8 +46,7 @@ def kept(
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s").id
-        wait_until(lambda: bool(queries.running_tasks(engine, sweep)), "it took no task")
-        (task,) = queries.running_tasks(engine, sweep)
+        (task,) = wait_until(lambda: queries.running_tasks(engine, sweep), "it took no task")
         wait_until(lambda: (home / "device").exists(), "it did not begin")
         yield keeper, began, task.pid
     finally:

@@ -102,20 +102,18 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
         killed: list[tuple[str, int, int]] = []  # worker, its process, that of its actor
         finished = {one.name: one.done for one in workers.records(engine, sweep)}
 
-        def victim() -> bool:
+        def victim() -> tuple[str, int, int] | None:
             assert process.poll() is None, process.communicate()[0]
             before = {name for name, _, _ in killed}
             finished.update((one.name, one.done) for one in workers.records(engine, sweep))
             at_work = [one for one in queries.running_tasks(engine, sweep) if one.worker not in before]
             # One that has finished nothing would count as a death at the start, of which three in a row are the end.
             chosen = next((one for one in at_work if finished.get(one.worker, 0) > 3), None)
-            if chosen is not None:
-                killed.append((chosen.worker, chosen.pid, parent_of(chosen.pid)))
-            return chosen is not None
+            return chosen and (chosen.worker, chosen.pid, parent_of(chosen.pid))
 
         for number in range(KILLS):
-            wait_until(victim, "no worker to be killed", 120)
-            name, _, actor = killed[-1]
+            name, _, actor = chosen = wait_until(victim, "no worker to be killed", 120)
+            killed.append(chosen)
             if number % 2:
                 os.kill(actor, signal.SIGKILL)
             else:

@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from storage.url import resolve
 from sweeps.distill.presets import preset
 from sweeps.spec.model import override
-from sweeps.usecases.create import create_sweep
-from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.worker import Worker
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.reported_sweeps import run
 from tests.support.web.services import OPERATOR, TOKENS, serving
 
@@ -28,11 +25,9 @@ PAGE = REPOSITORY / "docs" / "how-to" / "service.md"
 def test_the_lines_for_curl_work_as_they_stand(tmp_path: Path) -> None:
     block = re.search(r"## By curl\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert block is not None
-    url = resolve(f"sqlite:///{tmp_path}/s.db")
-    create_sweep(url, "demo", override(preset("tiny"), {"transfer.seeds": 3}))
-    with Worker(DatabaseBackend.open(url, "demo"), run=run) as worker:
-        assert worker.work() == 0
-    with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS) as service:
+    url = f"sqlite:///{tmp_path}/s.db"
+    worked(url, override(preset("tiny"), {"transfer.seeds": 3}), run, name="demo")
+    with serving(url, folder=tmp_path, tokens=TOKENS) as service:
         done = subprocess.run(
             ["bash", "-eu", "-c", 'curl() { command curl -fsS "$@"; echo; }\n' + block[1]],
             cwd=tmp_path,

@@ -8,13 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
 
-from storage.db.engine import open_engine
-from storage.db.transaction import write
-from storage.tables import sweeps
 from sweeps.contrib.server.client import Event, events
 from sweeps.usecases import steering
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import created, start_worker
 from tests.support.web.driven_browser import driven_browser
@@ -185,13 +182,8 @@ def test_the_first_page_lists_the_sweeps_and_what_stands_in_them_is_never_read_a
     url = created(f"sqlite:///{tmp_path}/s.db")
     created(f"sqlite:///{tmp_path}/s.db", name="failed")
     work(url, failing("<img src=x onerror=alert(1)> & 'more'"), name="failed")
-    engine = open_engine(url)
-    with write(engine) as connection:
-        of_s = sweeps.c.name == "s"
-        spec = connection.scalar(select(sweeps.c.spec).where(of_s))
-        spec["target"]["dataset"] = '<script>alert(1)</script>" onload="x.npz'
-        connection.execute(update(sweeps).where(of_s).values(spec=spec))
-    engine.dispose()
+    dataset = '<script>alert(1)</script>" onload="x.npz'
+    execute(url, f"UPDATE sweeps SET spec = json_set(spec, '$.target.dataset', '{dataset}') WHERE name = 's'")
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path) as service:
         page, of_failed = service.ask("/"), service.ask("/sweeps/failed").text
     assert page.status == 200

@@ -32,8 +32,7 @@ def test_a_log_that_is_followed_ends_with_its_attempt_and_problems_are_told_befo
     worker = start_worker(storage_url, seconds=1.0)
     try:
         with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
-            wait_until(lambda: bool(database.ask(STATUS, SweepArgs(name="s")).workers), "no worker came")
-            key = database.ask(STATUS, SweepArgs(name="s")).workers[0].task
+            key = wait_until(lambda: database.ask(STATUS, SweepArgs(name="s")).workers, "no worker came")[0].task
             path = f"/api/v1/sweeps/s/tasks/{key.replace('#', '%23')}/log?follow=true"
             connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
             connection.request("GET", path, headers={"Authorization": f"Bearer {VIEWER}"})
@@ -63,8 +62,8 @@ def test_a_service_that_is_stopped_ends_what_is_followed_and_itself(storage_url:
         worker = start_worker(storage_url, seconds=60.0)
         try:
             database = LocalClient(resolve(storage_url))
-            wait_until(lambda: bool(database.ask(STATUS, SweepArgs(name="s")).workers), "no worker came")
-            lines = Client(service.url, VIEWER).follow("s", database.ask(STATUS, SweepArgs(name="s")).workers[0].task)
+            running, *_ = wait_until(lambda: database.ask(STATUS, SweepArgs(name="s")).workers, "no worker came")
+            lines = Client(service.url, VIEWER).follow("s", running.task)
             assert "running" in next(lines)
             assert service.process is not None
             arguments = Path(f"/proc/{service.process.pid}/cmdline")

@@ -87,7 +87,7 @@ def _timeless(text: str) -> str:
 def both(
     storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Both]:
-    reported_sweeps.worked_at(storage_url, stop_at=getattr(request, "param", ""))
+    reported_sweeps.worked(storage_url, stop_at=getattr(request, "param", ""))
     with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
         yield Both(storage_url, service, kd_sweeps, monkeypatch)
 

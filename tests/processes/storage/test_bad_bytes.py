@@ -1,19 +1,15 @@
 """What was damaged in the database, through the real commands: one line, exit code 1, and what can be made again is."""
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
-from storage.db.engine import open_engine
-from storage.db.transaction import write
 from storage.tables import SCHEMA_VERSION
-from storage.url import resolve
-from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.worker import Worker
+from storage.url import plain, resolve
+from tests.support.sweeps.audited_sweeps import execute
+from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
 
@@ -37,33 +33,11 @@ COMMANDS = {
 }
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with the small sweep "s", to be copied: making one takes longer than most of the tests."""
-    path = tmp_path_factory.mktemp("whole") / "x.db"
-    created(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def url(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A copy that may be damaged; the workers' logs go where nobody looks for them."""
+def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Of the small sweep "s", which may be damaged; the workers' logs go where nobody looks for them."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    shutil.copy(whole, tmp_path / "x.db")
-    return f"sqlite:///{tmp_path}/x.db"
-
-
-def damage(url: str, *statements: str) -> None:
-    engine = open_engine(resolve(url))
-    with write(engine) as connection:
-        for statement in statements:
-            connection.execute(text(statement))
-    engine.dispose()
-
-
-def work(url: str) -> None:
-    with Worker(DatabaseBackend.open(resolve(url), "s"), run=quadratic) as worker:
-        assert worker.work() == 0
+    return plain(created(f"sqlite:///{tmp_path}/x.db"))
 
 
 class Said:
@@ -97,7 +71,7 @@ def said(kd_sweeps: KdSweeps, url: str) -> Said:
 
 
 def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, url: str) -> None:
-    damage(url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION - 1}")
+    execute(url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION - 1}")
     for command in COMMANDS:
         assert "was made by an older kd-sweeps (schema 3; this one needs 4); stop its workers, and type" in said.line(
             command
@@ -105,7 +79,7 @@ def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, ur
 
 
 def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(said: Said, url: str) -> None:
-    damage(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
+    execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     for command in ("create", "worker", "reap", "delete"):
         line = said.line(command)
         assert "has Optuna tables of version v99.0.0, but v" in line
@@ -117,7 +91,7 @@ def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(said: Sa
 
 @pytest.mark.slow
 def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said, url: str) -> None:
-    damage(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
+    execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     code, out, lines = said.run("launch")
     assert (code, out) == (1, "")
     assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
@@ -125,7 +99,7 @@ def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said,
 
 
 def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: Said, url: str) -> None:
-    damage(url, "DROP TABLE trial_params")
+    execute(url, "DROP TABLE trial_params")
     assert "lacks a table of kd-sweeps or Optuna" in said.line("audit")
     assert "trial_params" in said.line("audit")
     assert said.code("status") == 0
@@ -134,24 +108,24 @@ def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: 
 
 
 def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: str) -> None:
-    damage(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 4', '\"trials\": 400')")
+    execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 4', '\"trials\": 400')")
     for command in ("launch", "reap", "extend"):
         line = said.line(command)
         assert "the stored spec of s was edited" in line
         assert "put it back, or make another sweep: kd-sweeps create NAME" in line
     assert said.code("status") == 0
     assert said.code("audit") == 1
-    damage(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 400', '\"trials\": 4')")
+    execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 400', '\"trials\": 4')")
     assert said.code("audit") == 0
 
 
 def test_an_outcome_that_is_no_json_is_one_line_and_made_again_by_retry(
     said: Said, url: str, kd_sweeps: KdSweeps
 ) -> None:
-    work(url)
+    work(resolve(url), quadratic)
     assert said.code("audit") == 0
     before = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
-    damage(url, "UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
+    execute(url, "UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
     expected = (
         "kd-sweeps: the stored outcome of search#1 is not JSON any more; to make it again, type:"
         f" kd-sweeps retry s --storage {url}"
@@ -163,7 +137,7 @@ def test_an_outcome_that_is_no_json_is_one_line_and_made_again_by_retry(
     assert "search#1: its outcome is not JSON" in out + "".join(lines)
     code, out, _ = said.run("retry")
     assert (code, out.split()) == (0, ["search#1"])
-    work(url)
+    work(resolve(url), quadratic)
     assert said.code("audit") == 0
     after = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
     assert {row["state"] for row in after.values()} == {"done"}

@@ -20,6 +20,7 @@ from sweeps.workers.worker import Worker
 from tests.support.faults.crews import Nursery
 from tests.support.faults.database_faults import ClockJumps
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
 
@@ -50,9 +51,8 @@ def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to
             )
             assert mine is not None
             neighbours.append(mine)
-            with worker.backend.engine.begin() as connection:  # an hour forward: all that was written is older
-                connection.execute(sqlalchemy.text("UPDATE attempts SET lease_until = lease_until - 3600"))
-                connection.execute(sqlalchemy.text("UPDATE sweeps SET repaired_at = repaired_at - 3600"))
+            for what in ("attempts SET lease_until = lease_until", "sweeps SET repaired_at = repaired_at"):
+                execute(url, f"UPDATE {what} - 3600")  # an hour forward: all that was written is older
             time.sleep(worker.spec.lease.interval_s)  # before the next task the worker looks again
         elif not kept:
             kept.append(tasks.renew(worker.backend.engine, neighbours[0], 60))
@@ -71,8 +71,7 @@ def test_a_dead_workers_task_is_not_kept_until_a_clock_that_was_set_back_is_wher
     doomed.join(60)
     assert doomed.exitcode == -9
     engine = sqlalchemy.create_engine(url)
-    with engine.begin() as connection:
-        connection.execute(sqlalchemy.text("UPDATE attempts SET lease_until = lease_until + 3600"))
+    execute(url, "UPDATE attempts SET lease_until = lease_until + 3600")
     other = start_worker(storage_url)
     other.join(60)
     other.kill()  # it would wait for an hour

@@ -1,19 +1,18 @@
 """A disk that is full under the database, the logs or the temporary files: one line, nothing lost, and on it goes."""
 
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from storage.db.engine import open_engine
 from storage.records import queries
+from sweeps.query.listing import open_sweep
 from tests.support.faults.database_faults import is_under_way
 from tests.support.faults.small_disks import CannotMount, SmallDisk, small_disk
 from tests.support.faults.storms import Count, count
 from tests.support.launches import environment, launched, start_launch
-from tests.support.sweeps.small_sweeps import created, tasks_of
+from tests.support.sweeps.small_sweeps import created, wait_until
 
 FULL = "disk is full; free space there; until then the workers wait"
 
@@ -50,10 +49,7 @@ def counted(url: str) -> Count:
 def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(disk: SmallDisk, tmp_path: Path) -> None:
     url = f"sqlite:///{disk.folder}/s.db"
     process = start_launch(environment(tmp_path / "home", created(url), "time.sleep(0.2)"), workers=1)
-    deadline = time.monotonic() + 60
-    while not is_under_way(url):
-        assert time.monotonic() < deadline, process.communicate(timeout=1)
-        time.sleep(0.05)
+    wait_until(lambda: is_under_way(url) or process.poll() is not None, "no task was begun")
     disk.fill()
     said = read_until(process, FULL, disk)
     disk.free()
@@ -90,10 +86,7 @@ def test_a_worker_without_room_for_temporary_files_stops_the_next_uses_others(di
     assert f"No space left on device; temporary files go to {disk.folder}/" in said
     assert "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in said
     assert "Traceback" not in said
-    engine = open_engine(url)
-    (task,) = [one for one in tasks_of(engine) if one.key == "search#1"]
-    assert [one.state for one in queries.attempts_of(engine, queries.find_sweep(engine, "s").id, task.key) or []] == [
-        "released", "done",
-    ]  # fmt: skip
-    engine.dispose()
+    with open_sweep(url, "s") as (engine, sweep):
+        tries = queries.attempts_of(engine, sweep.id, "search#1") or []
+    assert [one.state for one in tries] == ["released", "done"]
     counted(f"sqlite:///{tmp_path}/s.db")

@@ -168,8 +168,7 @@ def test_a_worker_that_is_held_ends_with_its_standard_input(tmp_path: Path) -> N
     sweep = queries.find_sweep(engine, "s").id
     with subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
         try:
-            wait_until(lambda: bool(queries.running_tasks(engine, sweep)), "it took no task")
-            (task,) = queries.running_tasks(engine, sweep)
+            (task,) = wait_until(lambda: queries.running_tasks(engine, sweep), "it took no task")
             assert worker.stdin
             worker.stdin.close()
             assert worker.wait(30) == 143

@@ -39,15 +39,13 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
     """Leases are renewed after 1 s and lapse after 1.5 s."""
     new_storm(storage_url, storm_spec(**FEW, **{"lease.interval_s": 1.0, "lease.grace_s": 0.5}))
     engine = open_engine(resolve(storage_url), read_only=True)
-    at_work: list[TaskRecord] = []
     codes: dict[int, int] = {}
 
     def now() -> dict[str, TaskRecord]:
         return {task.key: task for task in tasks_of(engine, NAME)}
 
-    def holds_one() -> bool:
-        at_work[:] = [task for task in now().values() if task.state == "running" and task.trial_number is not None]
-        return bool(at_work)
+    def held_ones() -> list[TaskRecord]:
+        return [task for task in now().values() if task.state == "running" and task.trial_number is not None]
 
     def both_ended() -> bool:
         codes.update(crew.ended())
@@ -55,8 +53,7 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
 
     with (tmp_path / "log").open("wb") as log, contextlib.closing(Nursery(storage_url, task_s=0.3, log=log)) as crew:
         frozen = crew.start()
-        wait_until(holds_one, "nothing runs")
-        (held,) = at_work
+        (held,) = wait_until(held_ones, "nothing runs")
         os.kill(frozen, signal.SIGSTOP)
         other = crew.start()
         wait_until(lambda: now()[held.key].state == "done", "nobody took the task over")

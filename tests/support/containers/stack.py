@@ -4,19 +4,17 @@ import contextlib
 import json
 import secrets
 import shutil
-import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.support.containers.engine import Docker, Failed, NoEngine
 from tests.support.paths import REPOSITORY
+from tests.support.ports import free_ports
 
-Found = TypeVar("Found")
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 SCRATCH = ("/tmp:uid=1000,gid=1000", "/home/kd:uid=1000,gid=1000")
 """The folders that a container of ours writes to, beside the cache, where its disk is read-only as on Kubernetes."""
@@ -101,27 +99,10 @@ def _program(docker: Docker) -> list[str]:
 @contextmanager
 def stack(docker: Docker, image: str, folder: Path, **settings: str) -> Iterator[Stack]:
     """A stack that is not up yet; taken down at the end with its volumes."""
-    made = Stack(docker, image, folder, {"PORT": str(free_port())} | settings)
+    made = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
     made.write()
     try:
         yield made
     finally:
         with contextlib.suppress(Failed):
             made.run("--profile", "monitoring", "down", "--volumes", "--remove-orphans", "--timeout", "20")
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
-def wait(reached: Callable[[], Found], what: str, *, seconds: float, every_s: float = 0.5) -> Found:
-    """What was asked for, once there is any of it; AssertionError after a time."""
-    deadline = time.monotonic() + seconds
-    while not (found := reached()):
-        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
-        time.sleep(every_s)
-    return found

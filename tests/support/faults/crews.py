@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from functools import partial
 from multiprocessing.process import BaseProcess
 from typing import IO, Protocol
@@ -14,11 +13,6 @@ from tests.support.sweeps.small_sweeps import start_worker
 
 NAME = "storm"
 TASK_S = 0.05  # what one task takes beside the service's own work
-
-
-def program(url: str, *, name: str = NAME, task_s: float = TASK_S) -> list[str]:
-    """The command of a worker with a runner of `task_s` seconds."""
-    return [sys.executable, str(SUPPORT / "sweeps" / "quadratic_worker.py"), url, name, str(task_s)]
 
 
 class Crew(Protocol):
@@ -37,8 +31,9 @@ class Crew(Protocol):
 class Programs:
     """Each worker is a program of its own: Python starts, imports, connects. About a second of CPU each."""
 
-    def __init__(self, command: Sequence[str], *, log: IO[bytes] | None = None) -> None:
-        self._command, self._log = command, log
+    def __init__(self, url: str, *, name: str = NAME, task_s: float = TASK_S, log: IO[bytes] | None = None) -> None:
+        self._command = [sys.executable, str(SUPPORT / "sweeps" / "quadratic_worker.py"), url, name, str(task_s)]
+        self._log = log
         self._living: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self) -> int:

@@ -6,7 +6,6 @@ tests' own process, of which it would take the signals. Imports no pytest.
 
 import contextlib
 import os
-import random
 import shutil
 import socket
 import subprocess
@@ -15,6 +14,8 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from tests.support.ports import free_ports
 
 NAMESPACE = "kd-sweeps"
 
@@ -63,8 +64,9 @@ def running_cluster(env: Mapping[str, str], *, cpus: int = 4) -> Iterator[RayClu
     # Short and not pytest's: the path of a socket may have 107 characters.
     folder = tempfile.mkdtemp(prefix="kd-ray-")
     ours = {**env, "HOME": folder, "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": folder}
+    (port,) = free_ports()
     head = [
-        Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={(port := _free_port())}",
+        Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}",
         f"--num-cpus={cpus}", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000",
         "--node-ip-address=127.0.0.1",
     ]  # fmt: skip
@@ -81,16 +83,6 @@ def running_cluster(env: Mapping[str, str], *, cpus: int = 4) -> Iterator[RayClu
         process.terminate()  # with --block it ends what it started
         process.wait(60)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _free_port() -> int:
-    """A port from below the range that systems hand out to clients."""
-    for _ in range(100):
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port between 20000 and 32000")
 
 
 def _obey(address: str) -> None:

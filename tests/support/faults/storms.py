@@ -24,7 +24,6 @@ from sweeps.plan.plan import STAGES, make_plan
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
 from tests.support.faults.crews import NAME, Crew
-from tests.support.faults.crews import Nursery as Nursery
 from tests.support.faults.kills import MOMENTS, Kills
 
 GIVE_UP_S = 300.0  # a load of 200 tasks takes 10 to 40 s; one that hangs has to say so

@@ -9,7 +9,7 @@ from pathlib import Path
 import sqlalchemy
 
 from sweeps.spec.model import Spec, override
-from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, SPREAD, Points, worked
+from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, Points, below, worked
 
 # One search on each dataset, four seeds, three looks of which the first is at 3 %: t[.97, 3] = 2.951, so with a
 # standard deviation of 1 the one-sided bounds are mean -+ 1.48, and the 95 % intervals mean -+ 1.59.
@@ -28,7 +28,6 @@ OVER_SEEDS = override(
 OVER_SEARCHES = override(
     OVER_SEEDS, {"outer.searches": 3, "outer.trials": 2, "outer.rounds": [[1, 1]], "outer.seeds": 2}
 )
-HALF = 3.182446 / 2  # of a 95 % interval of four differences with standard deviation 1: t[.975, 3] / sqrt(4)
 
 
 def accuracies(
@@ -44,24 +43,20 @@ def accuracies(
     """
     first, *further = [regret] if isinstance(regret, float) else regret
     planted_arms: dict[str, Points] = {
-        "transfer#source.best": _lower(0.0, noise=1.0),
-        "transfer#source.scratch": _lower(source),
-        "transfer#source.default-keras": _lower(source),
-        "transfer#target.default-keras": _lower(first + untuned),
-        "transfer#target.random": _lower(first + gain),
+        "transfer#source.best": below(0.0),
+        "transfer#source.scratch": below(source, spread=0.0),
+        "transfer#source.default-keras": below(source, spread=0.0),
+        "transfer#target.default-keras": below(first + untuned, spread=0.0),
+        "transfer#target.random": below(first + gain, spread=0.0),
     }
     for number, one in enumerate([first, *further]):
         key = f"transfer@t0s{number}" if number else "transfer"
         planted_arms |= {
             f"{key}#target.native": NATIVE,
-            f"{key}#target.best": _lower(one, noise=1.0),
-            f"{key}#target.scratch": _lower(one + gain),
+            f"{key}#target.best": below(one),
+            f"{key}#target.scratch": below(one + gain, spread=0.0),
         }
     return planted_arms
-
-
-def _lower(points: float, *, noise: float = 0.0) -> list[float]:
-    return [native - points - noise * spread for native, spread in zip(NATIVE, SPREAD, strict=True)]
 
 
 def answered(folder: Path, planned: Mapping[str, Points], spec: Spec = OVER_SEEDS) -> sqlalchemy.URL:

@@ -80,9 +80,10 @@ def copied(template: str, folder: Path, server: str | None) -> Iterator[str]:
     drop_database(server, url)
 
 
-def execute(url: str, *statements: str) -> None:
+def execute(url: str | sqlalchemy.URL, *statements: str) -> None:
     """Run SQL behind the back of kd-sweeps: without foreign keys on SQLite, each statement for itself."""
-    engine = sqlalchemy.create_engine(resolve(url), isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+    at = resolve(url) if isinstance(url, str) else url
+    engine = sqlalchemy.create_engine(at, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:
         for statement in statements:
             connection.exec_driver_sql(statement)

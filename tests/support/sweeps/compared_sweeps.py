@@ -7,7 +7,7 @@ from typing import Any
 from sweeps.findings.findings import Findings
 from sweeps.spec.model import Spec, override
 from tests.support.sweeps import builders
-from tests.support.sweeps.planted_sweeps import NATIVE, SPREAD, Points, worked
+from tests.support.sweeps.planted_sweeps import NATIVE, Points, below, worked
 from tests.support.sweeps.small_sweeps import SMALL
 
 COMPARED = override(
@@ -21,13 +21,11 @@ COMPARED = override(
     },
 )
 BASE = [60.0, 61.0, 59.0, 62.0]
-# Of a 95 % t interval of four differences with standard deviation 1: t[.975, 3] / sqrt(4).
-HALF = 3.182446 / 2
 
 
 def lower(points: float, *, noise: float = 1.0) -> list[float]:
     """Accuracies by repeat that BASE exceeds by `points`, with differences of that standard deviation."""
-    return [base - points - noise * spread for base, spread in zip(BASE, SPREAD, strict=True)]
+    return below(points, spread=noise, base=BASE)
 
 
 def arms(best: Points) -> dict[str, Points]:

@@ -51,6 +51,7 @@ def _half_way() -> dict[str, str]:
     return _report(replace(begun, trainings=tuple(trainings)))
 
 
+# The pages of a sweep as they are written now, by their path in its folder.
 SWEEPS: Mapping[str, Callable[[], dict[str, str]]] = {
     "target": lambda: _report(_found(REPORTED, run)),
     "alone": lambda: _report(_found(override(REPORTED, {"target": None}), run)),
@@ -58,11 +59,6 @@ SWEEPS: Mapping[str, Callable[[], dict[str, str]]] = {
     "half-way": _half_way,
     "compared": _compared,
 }
-
-
-def current(name: str) -> dict[str, str]:
-    """The pages of a sweep as they are written now, by their path in its folder."""
-    return SWEEPS[name]()
 
 
 def kept(name: str) -> dict[str, str]:
@@ -103,5 +99,5 @@ if __name__ == "__main__":
         (PAGES / sweep).mkdir(parents=True, exist_ok=True)
         for path in (PAGES / sweep).iterdir():
             path.unlink()
-        for file, text in current(sweep).items():
+        for file, text in SWEEPS[sweep]().items():
             (PAGES / sweep / file).write_bytes(text.encode())

@@ -47,11 +47,12 @@ PLANTED = override(
 # are mean -+ 2.3534 / sqrt(4) = 1.1767 at a level of 5 %.
 SPREAD = [-math.sqrt(3) / 2, math.sqrt(3) / 2, -math.sqrt(3) / 2, math.sqrt(3) / 2]
 NATIVE = [70.0, 71.0, 69.0, 72.0]
+HALF = 3.182446 / 2  # of a 95 % interval of four such differences: t[.975, 3] / sqrt(4)
 
 
-def below(points: float, *, spread: float = 1.0) -> list[float]:
-    """An arm that native exceeds by `points` on average, with differences of that standard deviation."""
-    return [native - points - spread * noise for native, noise in zip(NATIVE, SPREAD, strict=True)]
+def below(points: float, *, spread: float = 1.0, base: Points = NATIVE) -> list[float]:
+    """An arm that the base exceeds by `points` on average, with differences of that standard deviation."""
+    return [value - points - spread * noise for value, noise in zip(base, SPREAD, strict=True)]
 
 
 def arms(regret: float, *, scratch: float = 9.0) -> dict[str, Points]:

@@ -6,9 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from storage.url import resolve
 from sweeps.distill.presets import preset
-from sweeps.findings.findings import Findings
 from sweeps.plan.jobs import AnyJob, read_outcome
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
@@ -35,17 +33,12 @@ def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> O
     return Outcome(score=score, values=read_outcome(claim.work, values), attrs={})
 
 
-def worked(folder: Path, *, stop_at: str = "", **changes: Any) -> str:
-    """A sweep "s" in a new storage in `folder`, worked on until a task whose key starts with `stop_at`; the URL."""
-    return worked_at(f"sqlite:///{folder}/s.db", stop_at=stop_at, **changes)
+def worked(at: Path | str, *, stop_at: str = "", **changes: Any) -> str:
+    """A sweep "s", worked on until a task whose key starts with `stop_at`; the URL.
 
-
-def worked_at(url: str, *, stop_at: str = "", **changes: Any) -> str:
-    """The same in an empty storage of either kind."""
+    Args:
+        at: a folder for a new storage, or the URL of an empty one.
+    """
+    url = f"sqlite:///{at}/s.db" if isinstance(at, Path) else at
     planted_sweeps.worked(url, override(REPORTED, changes), run, stop_at=stop_at)
     return url
-
-
-def analysed(url: str) -> Findings:
-    """What the stored sweep says."""
-    return planted_sweeps.analysed(resolve(url))

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import TypeVar
 
 import sqlalchemy
 
@@ -20,6 +21,8 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import made_once
+
+T = TypeVar("T")
 
 SMALL = override(
     preset("tiny"),
@@ -80,9 +83,10 @@ def _work(url: str, name: str, crash_at: str, seconds: float, log: str) -> None:
     raise SystemExit(run_worker(resolve(url), name, run=partial(quadratic, seconds=seconds)))
 
 
-def wait_until(true: Callable[[], bool], what: str, seconds: float = 60) -> None:
-    """Return as soon as it is true; fail with `what` when it does not become so."""
+def wait_until(reached: Callable[[], T], what: str, seconds: float = 60, *, every_s: float = 0.02) -> T:
+    """What is reached, as soon as there is any of it; fails with `what` when there is none in time."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not (value := reached()):
         assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+        time.sleep(every_s)
+    return value

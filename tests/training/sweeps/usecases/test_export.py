@@ -12,9 +12,7 @@ import pytest
 import sqlalchemy
 
 from kd import load_test
-from storage import tables
 from storage.db.engine import open_engine
-from storage.db.transaction import write
 from storage.records import queries
 from storage.url import resolve
 from sweeps.plan.jobs import AnyJob
@@ -23,6 +21,7 @@ from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.points import at
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
@@ -152,11 +151,7 @@ def test_a_damaged_student_is_refused_and_made_again_by_what_the_line_says(
 ) -> None:
     assert kd_sweeps("export", "s", "-o", "before.keras", "--storage", url)[0] == 0
     digest = hashlib.sha256((tmp_path / "before.keras").read_bytes()).hexdigest()
-    engine = open_engine(resolve(url))
-    with write(engine) as connection:
-        this = tables.blobs.c.digest == digest
-        connection.execute(tables.blobs.update().where(this).values(bytes=b"half a model"))
-    engine.dispose()
+    execute(url, f"UPDATE blobs SET bytes = x'00' WHERE digest = '{digest}'")
     code, _, err = kd_sweeps("export", "s", "-o", "a.keras", "--storage", url)
     assert (code, len(err.splitlines())) == (1, 1)
     assert f"blob {digest[:12]} is damaged" in err

@@ -15,8 +15,6 @@ from storage.url import resolve
 from sweeps.plan.audit import audit
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.steering import reap_now, retry
-from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.worker import Worker
 from tests.support.sweeps.audit_checks import (
     OF_TRIALS,
     Damages,
@@ -29,6 +27,7 @@ from tests.support.sweeps.audit_checks import (
     trial_where,
 )
 from tests.support.sweeps.audited_sweeps import AUDITED, execute
+from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
 from tests.support.sweeps.storage_sweeps import claimed
@@ -124,8 +123,7 @@ def test_a_damaged_blob_and_a_destroyed_outcome_are_made_again_by_what_the_audit
     retry(resolve(url), "s")
     waiting = audited(url)
     assert (waiting.violations, waiting.warnings) == ([], [])
-    with Worker(DatabaseBackend.open(resolve(url), "s"), run=quadratic) as worker:
-        assert worker.work() == 0
+    work(resolve(url), quadratic)
     found = audited(url)
     assert (found.violations, found.warnings) == ([], [])
     assert found.notes == [
@@ -399,8 +397,7 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
     # The new study counts from 0, so its trials have numbers that our attempts had in the old one.
     execute(url, set_outcome("broken"))
     retry(resolve(url), "s")
-    with Worker(DatabaseBackend.open(resolve(url), "s"), run=quadratic) as worker:
-        assert worker.work() == 0
+    work(resolve(url), quadratic)
     found = audited(url)
     assert (found.violations, found.warnings) == ([], [vanished])
     execute(url, f"UPDATE trials SET number = 1 WHERE {trial_where('search#2', 2)}")

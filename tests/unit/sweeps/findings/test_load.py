@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.errors import RecordBroken
-from storage.records import queries
 from storage.url import resolve
 from sweeps.errors import NoResultsYet
 from sweeps.findings.findings import Findings, load
 from sweeps.query.listing import open_sweep
 from sweeps.report.page import report
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.reported_sweeps import run, worked
@@ -51,17 +50,9 @@ def test_findings_take_four_statements_and_those_of_rows_in_memory_are_the_same(
         assert [known(memory, name) for name in SAME] == [known(stored, name) for name in SAME]
         assert report(placed(memory)) == report(placed(stored))
         if until:
-            lapse_all(resolve(url))
+            # Whoever worked on it is gone, and the next worker sees that at once.
+            execute(url, "UPDATE attempts SET lease_until = 0", "UPDATE sweeps SET repaired_at = NULL")
             work(resolve(url), run)
-
-
-def lapse_all(url: sqlalchemy.URL) -> None:
-    """Let whoever worked on the sweep be gone, and the next worker see it at once."""
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        connection.exec_driver_sql("UPDATE attempts SET lease_until = 0")
-        connection.exec_driver_sql("UPDATE sweeps SET repaired_at = NULL")
-    engine.dispose()
 
 
 WHERE = {
@@ -106,11 +97,6 @@ def test_nothing_done_is_no_findings_but_what_to_type(tmp_path: Path) -> None:
 
 def test_an_edited_outcome_is_named(tmp_path: Path) -> None:
     storage = worked(tmp_path, stop_at="confirm")
-    engine = open_engine(resolve(storage))
-    with engine.begin() as connection:
-        connection.exec_driver_sql(
-            "UPDATE tasks SET outcome = json_remove(outcome, '$.val_accuracy') WHERE key = 'search#0'"
-        )
-    with pytest.raises(RecordBroken, match="search#0"):
-        load(engine, queries.find_sweep(engine, "s"))
-    engine.dispose()
+    execute(storage, "UPDATE tasks SET outcome = json_remove(outcome, '$.val_accuracy') WHERE key = 'search#0'")
+    with open_sweep(storage, "s") as (engine, sweep), pytest.raises(RecordBroken, match="search#0"):
+        load(engine, sweep)

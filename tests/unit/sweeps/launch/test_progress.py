@@ -10,10 +10,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from storage.db.engine import open_engine
-from storage.records import queries
 from sweeps.distill.presets import on
 from sweeps.launch.progress import shown
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -47,12 +46,9 @@ def test_a_notebook_gets_bars_that_replace_each_other(
     tmp_path: Path, in_memory: None, displayed: list[tuple[str, dict[str, str]]]
 ) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
-    engine = open_engine(url)
-    sweep = queries.find_sweep(engine, "s")
-    lines = io.StringIO()
-    with shown(engine, sweep, Console(file=lines, force_jupyter=True), lambda: 1):
+    console = Console(file=(lines := io.StringIO()), force_jupyter=True)
+    with open_sweep(url, "s") as (engine, sweep), shown(engine, sweep, console, lambda: 1):
         work(url, quadratic)
-    engine.dispose()
     assert [kind for kind, _ in displayed] == ["display", "update"]
     first, last = (bundle for _, bundle in displayed)
     assert "0 %" in first["text/plain"]
@@ -67,11 +63,9 @@ def test_a_notebook_gets_bars_that_replace_each_other(
 def test_on_one_dataset_no_line_speaks_of_transfer(tmp_path: Path, in_memory: None) -> None:
     alone = override(on(SMALL, source="digits", alone=True), {"baselines.methods": []})
     url = created(f"sqlite:///{tmp_path}/a.db", alone)
-    engine = open_engine(url)
-    lines = io.StringIO()
-    with shown(engine, queries.find_sweep(engine, "s"), Console(file=lines, width=200), lambda: 1) as refresh:
+    console = Console(file=(lines := io.StringIO()), width=200)
+    with open_sweep(url, "s") as (engine, sweep), shown(engine, sweep, console, lambda: 1) as refresh:
         work(url, quadratic)
         refresh(last=True)
-    engine.dispose()
     assert "compare 2/2" in lines.getvalue()
     assert not re.search("transfer|native", lines.getvalue())

@@ -30,6 +30,7 @@ from sweeps.usecases.steering import extend, retry
 from sweeps.workers.runner import Outcome
 from tests.support.old_storages import COMMITS, unpack
 from tests.support.sweeps.archived_sweeps import edited
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import violations, work
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -361,10 +362,7 @@ def test_an_extension_that_is_none_is_found(url: sqlalchemy.URL) -> None:
 
 
 def test_a_score_that_is_no_number_is_one_line_wherever_it_is_read(url: sqlalchemy.URL, kd_sweeps: Kd) -> None:
-    engine = open_engine(url)
-    with write(engine) as connection:
-        connection.exec_driver_sql("UPDATE tasks SET score = 'nan' WHERE key = 'search#1'")
-    engine.dispose()
+    execute(url, "UPDATE tasks SET score = 'nan' WHERE key = 'search#1'")
     (line,) = violations(url)
     assert line.startswith("search#1: expected one value, found score nan, ")
     for command in ("report", "best", "status", "trials"):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.support.sweeps.golden_pages import SWEEPS, current, kept
+from tests.support.sweeps.golden_pages import SWEEPS, kept
 
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_pages_in_the_repository_are_those_that_are_written(name: str) -> None:
     """After a change on purpose, write them anew: python -m tests.support.sweeps.golden_pages."""
-    assert current(name) == kept(name)
+    assert SWEEPS[name]() == kept(name)

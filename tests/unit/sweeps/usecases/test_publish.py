@@ -20,11 +20,8 @@ from storage.url import resolve
 from sweeps.report.answer import headline
 from sweeps.spec.model import override
 from sweeps.usecases.run import plots, publish, study_note
-from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.runner import Outcome
-from sweeps.workers.worker import Worker
 from tests.support.sweeps.audited_sweeps import finish_sweep
-from tests.support.sweeps.planted_sweeps import analysed
+from tests.support.sweeps.planted_sweeps import analysed, failing, work
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.web.browser import Browser
 
@@ -66,12 +63,8 @@ def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
 def test_where_everything_has_failed_nothing_is_published_and_nothing_is_said(
     tmp_path: Path, in_memory: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(*_: object) -> Outcome:
-        raise RuntimeError("no teacher")
-
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
-    with Worker(DatabaseBackend.open(url, "s"), run=broken) as worker:
-        assert worker.work() == 0
+    work(url, failing("no teacher"))
     publish(url, "s")
     assert capsys.readouterr().err == ""
 

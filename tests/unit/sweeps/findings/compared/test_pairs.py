@@ -11,8 +11,8 @@ from sweeps.findings.load import Training
 from sweeps.report.compare import headline
 from sweeps.spec.model import override
 from tests.support.present import present
-from tests.support.sweeps.compared_sweeps import HALF, family
-from tests.support.sweeps.planted_sweeps import SPREAD
+from tests.support.sweeps.compared_sweeps import family
+from tests.support.sweeps.planted_sweeps import HALF, SPREAD
 
 
 @pytest.fixture(scope="module")

@@ -34,29 +34,25 @@ ROW = TrialRow(
     train_s=1.0,
     cpu_s=1.0,
     worker="w",
-    reason="é\ud800\n",
+    reason=None,
 )
 
 
-def test_a_row_comes_back_to_the_last_bit() -> None:
-    row = replace(ROW, reason="é\u2028")
-    assert decode(TrialRow, encode(TrialRow, row)) == row
+@pytest.mark.parametrize(("reason", "back"), [("é\u2028", "é\u2028"), ("é\ud800\n", "é\\ud800\n")])
+def test_a_row_comes_back_to_the_last_bit_and_half_a_character_does_not_stop_it(reason: str, back: str) -> None:
+    assert decode(TrialRow, encode(TrialRow, replace(ROW, reason=reason))) == replace(ROW, reason=back)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_what_json_has_no_number_for_comes_back(value: float) -> None:
-    text = encode(TrialRow, replace(ROW, reason=None, score=value))
+    text = encode(TrialRow, replace(ROW, score=value))
     json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
     assert str(decode(TrialRow, text).score) == str(value)
 
 
-def test_half_a_character_does_not_stop_an_answer() -> None:
-    assert decode(TrialRow, encode(TrialRow, ROW)).reason == "é\\ud800\n"
-
-
 def test_a_later_version_may_say_more() -> None:
-    text = json.dumps(json.loads(encode(TrialRow, replace(ROW, reason=None))) | {"later": 1}).encode()
-    assert decode(TrialRow, text) == replace(ROW, reason=None)
+    text = json.dumps(json.loads(encode(TrialRow, ROW)) | {"later": 1}).encode()
+    assert decode(TrialRow, text) == ROW
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"task": 3}'])
