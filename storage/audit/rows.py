@@ -245,19 +245,21 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
         sweep = connection.execute(select(*plain, _json(sweeps.c.spec)).where(sweeps.c.id == sweep_id)).one_or_none()
         if sweep is None:
             raise SweepNotFound("the sweep was deleted a moment ago")
-        planned = select(*_columns(PhaseRow, phases)).where(phases.c.sweep_id == sweep_id)
-        phase_rows = _read(connection, PhaseRow, planned.order_by(phases.c.ordinal))
-        revised = select(*_columns(SpecRow, revisions)).where(revisions.c.sweep_id == sweep_id)
+        phase_query = select(*_columns(PhaseRow, phases)).where(phases.c.sweep_id == sweep_id)
+        phase_rows = _read(connection, PhaseRow, phase_query.order_by(phases.c.ordinal))
+        revision_query = select(*_columns(SpecRow, revisions)).where(revisions.c.sweep_id == sweep_id)
         specs = [SpecRow(None, _parsed(sweep.spec), sweep.fingerprint, None)]
-        specs += _read(connection, SpecRow, revised.order_by(revisions.c.number))
+        specs += _read(connection, SpecRow, revision_query.order_by(revisions.c.number))
         own = tasks.c.sweep_id == sweep_id
         named = (phases.c.name.label("phase"), phases.c.state.label("phase_state"))
-        tried = select(*_columns(TaskRow, tasks), *named).join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
-        task_rows = _read(connection, TaskRow, tried.where(own).order_by(tasks.c.ordinal))
+        task_query = select(*_columns(TaskRow, tasks), *named)
+        task_query = task_query.join(phases, phases.c.id == tasks.c.phase_id, isouter=True)
+        task_rows = _read(connection, TaskRow, task_query.where(own).order_by(tasks.c.ordinal))
         lapsed = (database_now() - attempts.c.lease_until).label("lapsed_s")
-        tries = select(*_columns(AttemptRow, attempts), lapsed).join(tasks, tasks.c.id == attempts.c.task_id)
-        tries = tries.where(own).order_by(attempts.c.task_id, attempts.c.number)
-        chosen = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
+        attempt_query = select(*_columns(AttemptRow, attempts), lapsed).join(tasks, tasks.c.id == attempts.c.task_id)
+        attempt_query = attempt_query.where(own).order_by(attempts.c.task_id, attempts.c.number)
+        selection_query = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
+        selection_rows = connection.execute(selection_query.order_by(selections.c.name)).all()
         studies = {study_name(sweep.name, phase.stage) for phase in phase_rows}
         owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
         if with_trials:
@@ -271,8 +273,8 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
             specs=specs,
             phases=phase_rows,
             tasks=task_rows,
-            attempts=_read(connection, AttemptRow, tries),
-            selections={row.name: _parsed(row.value) for row in connection.execute(chosen.order_by(selections.c.name))},
+            attempts=_read(connection, AttemptRow, attempt_query),
+            selections={row.name: _parsed(row.value) for row in selection_rows},
             trials=trials,
             replaced=replaced,
             blobs=_blobs(connection, sorted({digest for task in task_rows for _, digest in named_blobs(task)})),
