@@ -100,6 +100,7 @@ def whole(what: str, value: object, *, least: int, most: int, example: int) -> i
 
 
 def sweep_name(name: object) -> str:
+    """Return the name of a sweep; raise SpecError if no sweep can have it."""
     from sweeps.spec.stored import check_name
 
     if not isinstance(name, str):
@@ -108,12 +109,14 @@ def sweep_name(name: object) -> str:
 
 
 def storage_text(storage: object) -> str | None:
+    """Return the URL of a storage as it was given; raise SpecError if it is no text."""
     if storage is None or isinstance(storage, str):
         return storage
     raise SpecError(f'storage: got {storage!r}; allowed: a URL, for example storage="sqlite:///kd-sweeps.db"')
 
 
 def path(what: str, value: object) -> Path | None:
+    """Return the path of a file or folder; raise SpecError if that is no path."""
     given = text(what, value)
     return None if given is None else Path(given)
 

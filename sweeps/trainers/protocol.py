@@ -471,12 +471,14 @@ class Steps:
             self._made_at = math.inf
 
     def __call__(self, fraction: float | None = None, text: str = "") -> None:
+        """Note a step, and end the task if it shall end."""
         self._made_at = max(self._made_at, time.monotonic())  # inf stays: a report that comes late is no step
         self._check()
         if fraction is not None:
             self._on_report(fraction, text)
 
     def check(self) -> None:
+        """End the task if it shall end."""
         self._check()
 
     @property
