@@ -62,11 +62,7 @@ def test_whatever_an_operator_sends_is_answered_as_described(
     requests = st.one_of(*(operations[label].as_strategy(generation_mode=kind) for kind in kinds))
 
     @settings(
-        max_examples=examples,
-        deadline=None,
-        derandomize=True,
-        suppress_health_check=list(HealthCheck),
-        database=None,
+        max_examples=examples, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
     )
     @given(requests)
     def send_one(case: Any) -> None:

@@ -121,11 +121,7 @@ def test_when_the_database_never_comes_back_the_worker_ends_with_one_line_that_s
     """With the waiting times cut from 60 and 600 s to 0.5 and 1 s; the command itself is the real one."""
     url = server.new_database()
     new_storm(url, SHORT)
-    environ = os.environ | {
-        "KD_SWEEPS_STORAGE": url,
-        "PYTHONPATH": str(REPOSITORY),
-        "XDG_STATE_HOME": str(tmp_path),
-    }
+    environ = os.environ | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "XDG_STATE_HOME": str(tmp_path)}
     with subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(IMPATIENT)], env=environ, stderr=subprocess.PIPE, text=True
     ) as worker:

@@ -221,11 +221,7 @@ def test_other_teachers_do_not_count(stored: StoredSweep) -> None:
     one = with_regrets(stored, REGRETS)
     far = with_regrets(stored, dict.fromkeys(SEARCHES, 50.0))
     others = [_of_second_teacher(job) for job in far.trainings if job.work.role == "target"]
-    both = replace(
-        one,
-        spec=override(one.spec, {"outer.teachers": 2}),
-        jobs=(*one.jobs, *others),
-    )
+    both = replace(one, spec=override(one.spec, {"outer.teachers": 2}), jobs=(*one.jobs, *others))
     assert {training.work.tag for training in both.trainings} > {"t1s0", "t1s3"}
     assert verdict_of(both) == verdict_of(one)
 

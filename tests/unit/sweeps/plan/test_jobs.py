@@ -16,11 +16,7 @@ from tests.support.sweeps.task_records import task_record
 
 SEARCH = {"role": "source", "seed": 3, "temperature": 2.5, "alpha": 0.25}
 # Of a trainer of one's own: alpha alone is a parameter like any other.
-NAMED = {
-    "role": "source",
-    "seed": 3,
-    "more": {"alpha": 0.5, "bias": True, "kernel": "rbf"},
-}
+NAMED = {"role": "source", "seed": 3, "more": {"alpha": 0.5, "bias": True, "kernel": "rbf"}}
 FURTHER = {"role": "target", "seed": 3, "sampler_seed": 9, "group": "t1s0"}
 TRANSFER = {"role": "source", "seed": 5, "arm": "best", "repeat": 0}
 BASELINE = {"role": "target", "method": "mobilenet", "seed": 6}

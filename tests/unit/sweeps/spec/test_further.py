@@ -98,11 +98,7 @@ def _recorded() -> set[str]:
     (csv_header,) = long_csv([("s", preset("tiny"), [replace(row, state="done", task="search#0", more={})])]).split()[
         :1
     ]
-    found = {
-        *confirmed,
-        *Ranked(point, 0.5, "").as_json(),
-        *csv_header.split(","),
-    }
+    found = {*confirmed, *Ranked(point, 0.5, "").as_json(), *csv_header.split(",")}
     for record in (TrialRow, SearchTrial, Macs):
         found |= {one.name for one in fields(record)}
     return found | set(ROLES) | set(StudentOutcome.model_fields)

@@ -12,9 +12,7 @@ from tests.support.points import at
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_without_other_datasets_a_spec_stays_as_it_is_and_source_and_target_swap_whole(
-    name: str,
-) -> None:
+def test_without_other_datasets_a_spec_stays_as_it_is_and_source_and_target_swap_whole(name: str) -> None:
     spec = preset(name)
     assert on(spec) == on(spec, source=spec.source.dataset, targets=[spec.target.dataset]) == spec
     swapped = on(spec, source=spec.target.dataset, targets=[spec.source.dataset])

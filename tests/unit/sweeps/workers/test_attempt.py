@@ -205,11 +205,7 @@ def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None
     task = TransferTask(role="source", seed=3, arm="best", repeat=2)
     params = {"temperature": 4.0, "alpha": 0.5, "arm": "best", "dataset": "digits"}
     outcome = outcome_of(task, params, trained(RESULT, DIGITS, detail="keras-student"), test=0.85)
-    assert outcome.attrs == {
-        "test_accuracy": 0.85,
-        "parameters": 10,
-        "train_s": 2.0,
-    }
+    assert outcome.attrs == {"test_accuracy": 0.85, "parameters": 10, "train_s": 2.0}
     assert (outcome.score, outcome.epoch_values) == (0.9, (0.7, 0.9))
 
 
