@@ -80,6 +80,7 @@ def spec_of(images: int, trials: int) -> Spec:
             "target.teacher_epochs": 1,
             "training.batch_size": 64,
             "training.learning_rate": 1e-3,
+            "training.schedule": "constant",  # as the other rungs train
             "search.trials": trials,
             "confirm": {"top": 1, "seeds": 1},
             "transfer": {"seeds": 1, "source_arms": ["best"], "target_arms": ["best"]},

@@ -27,24 +27,13 @@ PADDING = 4  # px of zeros on each side
 SEED = 151203385  # must never change: logits that are already stored belong to these crops and flips
 
 
-class CosineToZero(keras.optimizers.schedules.LearningRateSchedule):  # type: ignore[misc]  # keras is untyped
-    """The rate rate / 2 * (1 + cos(pi * step / steps)); both are variables, so another value compiles nothing.
+def cosine_to_zero(rate: Tensor, steps: Tensor, step: Tensor) -> Tensor:
+    """Return rate / 2 * (1 + cos(pi * step / steps)), 0 from the last step on.
 
     Source: Loshchilov & Hutter 2017, "SGDR", arXiv:1608.03983, equation 5, without restarts.
     """
-
-    def __init__(self, rate: float | tf.Variable, steps: tf.Variable) -> None:
-        super().__init__()
-        self._rate = rate
-        self._steps = steps
-
-    def __call__(self, step: Tensor) -> Tensor:
-        """Return the rate of a step, counted from 0; 0 from the last one on."""
-        done = tf.minimum(tf.cast(step, tf.float32) / self._steps, 1.0)
-        return 0.5 * self._rate * (1.0 + tf.cos(math.pi * done))
-
-    def get_config(self) -> dict[str, Any]:
-        return {"rate": self._rate, "steps": self._steps}
+    done = tf.minimum(tf.cast(step, tf.float32) / steps, 1.0)
+    return 0.5 * rate * (1.0 + tf.cos(math.pi * done))
 
 
 def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> keras.optimizers.Optimizer:
@@ -58,7 +47,9 @@ def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> ker
         rate: at the first step, in place of the training's own. steps: of the whole training, a float scalar.
     """
     if training.schedule == "cosine":
-        return keras.optimizers.Adam(CosineToZero(rate, steps))
+        # Not Keras' CosineDecay: its rate and its number of steps are fixed, and another one would be compiled anew.
+        optimizer: Any = keras.optimizers.Adam(lambda: cosine_to_zero(rate, steps, optimizer.iterations))
+        return optimizer
     if training.schedule == "average":
         momentum = 1 - 1 / training.average_steps
         return keras.optimizers.Adam(lambda: rate, use_ema=True, ema_momentum=momentum)
