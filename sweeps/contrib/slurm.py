@@ -448,7 +448,7 @@ class SlurmEngine:
             SweepError: there is no Slurm here, it refuses, or the folder of the logs cannot be made.
         """
         array = self._submit(slots, detached=False)
-        say(f"submitted as Slurm job {array}: {number_of(len(slots), 'worker')}")
+        say(f"submitted {number_of(len(slots), 'worker')} as Slurm job {array}")
         return [SlurmMember(slot, array, 0, self._token, self._logs, self._queue) for slot in slots]
 
     def detach(self, slots: Sequence[int]) -> int:
