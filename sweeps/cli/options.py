@@ -113,7 +113,7 @@ Workers = Annotated[
     ),
 ]
 On = Annotated[str, typer.Option(metavar="ENGINE", help="Where the workers run: local, slurm or ray.")]
-Gpus = Annotated[str | None, typer.Option(metavar="LIST", help="GPUs here, for the workers in turn: 0,1.")]
+Gpus = Annotated[str | None, typer.Option(metavar="LIST", help="GPUs for the workers, in turn: 0,1.")]
 ShowScript = Annotated[bool, typer.Option("--dry-run", help="Print the job script and submit nothing (--on slurm).")]
 Detach = Annotated[bool, typer.Option("--detach", help="Submit the workers and exit (--on slurm).")]
 EngineOptions = Annotated[

@@ -406,7 +406,7 @@ class SlurmEngine:
 
     def start(self, slots: Sequence[int], first: int) -> list[SlurmMember]:
         array = self._submit(slots, detached=False)
-        say(f"submitted as Slurm job {array}: {number_of(len(slots), 'worker')}")
+        say(f"submitted {number_of(len(slots), 'worker')} as Slurm job {array}")
         return [SlurmMember(slot, array, 0, self._token, self._logs, self._queue) for slot in slots]
 
     def detach(self, slots: Sequence[int]) -> int:

@@ -151,7 +151,7 @@ def test_however_much_is_searched_trials_fit_a_terminal_and_a_pipe_gets_all_of_i
 
 
 LONG = "sweep-" * 12
-REASON = "no space is left on the disk of this machine; free some, then type: kd-sweeps launch s"
+REASON = "no space is left on the disk of this machine; then type: kd-sweeps launch s"
 TABLE = [["name", "state", "reason"], [LONG, "stopped", REASON], ["ü 日本", "ended", ""]]
 
 
