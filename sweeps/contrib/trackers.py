@@ -13,19 +13,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import sqlalchemy
 
 from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.extensions import TRACKERS, load, names, require
 from sweeps.findings.load import StoredSweep, is_incomplete, read
 from sweeps.hints import local
 from sweeps.plan.identity import answer_hash
 from sweeps.plan.jobs import BaselineOutcome, DoneJob, MeasureOutcome, StudentOutcome, TeacherOutcome
 
 Value: TypeAlias = str | int | float
-TRACKERS = ("mlflow", "wandb")
 FILE = "mlflow.db"
 STEPS = "epoch_val_accuracy"
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
@@ -63,10 +63,28 @@ class Exported:
     see: str
 
 
+class Tracker(Protocol):
+    """Writes runs as one tracker reads them."""
+
+    def __call__(self, sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
+        """Write the runs of a sweep into a folder that is there; those that are in it stay.
+
+        Raises:
+            SweepError, OSError: it cannot write there.
+        """
+
+
 def check_tracker(name: str) -> None:
-    """Raise SpecError for a tracker that we do not know."""
-    if name not in TRACKERS:
-        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(TRACKERS)}")
+    """Check that runs can be written for a tracker of that name.
+
+    Raises:
+        SpecError: there is none.
+        MissingExtra: its library is not installed here.
+    """
+    if name in TRACKERS:
+        require(TRACKERS[name].extra, f"--to {name}")
+    elif name not in names("trackers"):
+        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(names('trackers'))}")
 
 
 def runs(stored: StoredSweep) -> tuple[Run, ...]:
@@ -137,12 +155,14 @@ def _tags(done: DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
 
 
 def load_mlflow() -> Any:
-    """Return the library; raise SweepError where it is not installed, with what to type."""
+    """Return the library."""
     os.environ.update(_QUIET_MLFLOW)
-    try:
-        return importlib.import_module("mlflow")
-    except ImportError:
-        raise SweepError("--to mlflow: MLflow is not installed here; type: pip install mlflow-skinny") from None
+    return importlib.import_module("mlflow")
+
+
+def to_mlflow(sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
+    """See `write_mlflow`."""
+    return write_mlflow(load_mlflow(), sweep.name, sweep.fingerprint, runs, folder)
 
 
 def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], folder: Path) -> Exported:
@@ -226,12 +246,14 @@ def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
 
 
 def load_wandb() -> Any:
-    """Return the library; raise SweepError where it is not installed, with what to type."""
+    """Return the library."""
     os.environ.update(_QUIET_WANDB)
-    try:
-        return importlib.import_module("wandb")
-    except ImportError:
-        raise SweepError("--to wandb: wandb is not installed here; type: pip install wandb") from None
+    return importlib.import_module("wandb")
+
+
+def to_wandb(sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
+    """See `write_wandb`."""
+    return write_wandb(load_wandb(), sweep.name, runs, folder)
 
 
 def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exported:
@@ -313,18 +335,19 @@ def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, fol
     """Write every finished training of a sweep as a run. Reads the database only.
 
     Args:
-        tracker: "mlflow" or "wandb".
+        tracker: "mlflow", "wandb", or another by its entry point.
         folder: made if it is missing; what is in it stays.
 
     Raises:
         SpecError: another tracker, or a folder that cannot be.
-        SweepError: its library is not installed here, or cannot write there.
+        MissingExtra: its library is not installed here.
+        SweepError: it cannot write there.
         NoResultsYet: nothing has finished.
         storage.errors.RecordBroken: what is stored is damaged.
     """
     check_tracker(tracker)
+    write: Tracker = load("trackers", tracker)
     finished = runs(read(engine, sweep))
-    library = load_mlflow() if tracker == "mlflow" else load_wandb()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -332,8 +355,6 @@ def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, fol
             f"--output: cannot write into {folder}: {error.strerror}; give a folder, for example: -o runs"
         ) from None
     try:
-        if tracker == "mlflow":
-            return write_mlflow(library, sweep.name, sweep.fingerprint, finished, folder)
-        return write_wandb(library, sweep.name, finished, folder)
+        return write(sweep, finished, folder)
     except OSError as error:
         raise SweepError(f"--to {tracker}: cannot write into {folder}: {error.strerror}") from error

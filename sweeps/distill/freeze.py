@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
+from kd.baselines.applications import APPLICATIONS, TUNED, has_weights
 from kd.config import MODEL_NAMES
 from kd.data import datasets
 from kd.data.arrays import memory_bytes, said_bytes
@@ -356,9 +356,3 @@ def _networks(spec: KdSpec) -> list[str]:
         except ModelError:
             continue  # of another version: its training says so
     return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))
-
-
-def has_weights(method: str) -> bool:
-    """Return whether a comparison method is a pretrained network whose weights are on this machine."""
-    network = APPLICATIONS.get(method.removesuffix(TUNED))
-    return network is not None and find_weights(network.weights_file, network.weights_package) is not None

@@ -206,7 +206,7 @@ class Distillation(TrainerKind):
 
     def has_reference(self, method: str) -> bool:
         """The weights of a pretrained network."""
-        from sweeps.distill.freeze import has_weights
+        from kd.baselines.applications import has_weights
 
         return has_weights(method)
 

@@ -17,13 +17,13 @@ from storage.records import queries
 from storage.studies import reconcile
 from storage.url import masked
 from sweeps.errors import SpecError, SweepError
-from sweeps.extensions import ENGINES, load
+from sweeps.extensions import load, names, require, trainer_extra
 from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.query.status import failures
-from sweeps.spec.stored import stored_spec
+from sweeps.spec.stored import stored_spec, trainer_of
 from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.worker import refuse_cancelled
 
@@ -40,8 +40,8 @@ def refuse(name: str, request: Request) -> None:
         SpecError: there is none of that name, or it does not take what was asked.
         SweepError: its workers would run on machines that cannot reach the storage.
     """
-    if name not in ENGINES:
-        raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
+    if name not in names("engines"):
+        raise SpecError(f"--on: got {name!r}; allowed: {', '.join(names('engines'))}")
     if name == "local":
         if request.options:
             raise SpecError(
@@ -65,7 +65,7 @@ def engine_of(name: str, request: Request) -> Engine:
         SweepError: as `refuse`, or the engine cannot be used here.
     """
     refuse(name, request)
-    engine: Engine = load(ENGINES[name])(request)
+    engine: Engine = load("engines", name)(request)
     return engine
 
 
@@ -112,9 +112,12 @@ def launch(
     Raises:
         SpecError: the engine does not take what was asked.
         SweepError: workers died one after the other, or the sweep is cancelled.
+        MissingExtra: packages that its trainer needs are not installed here.
         storage.errors.StorageError: the database needs a person.
     """
     refuse(on, request)
+    if on != "local":  # what trains is on the machines of its workers
+        require("train", f"launch --on {on}")
     count = number_of_workers(on, request, workers)
     chosen = engine_of(on, request)
     command = relaunch_command(on, request, workers, count)
@@ -129,6 +132,8 @@ def launch(
     try:
         sweep = queries.find_sweep(engine, request.sweep)
         refuse_cancelled(sweep.name, sweep.state)
+        if on == "local":
+            require(trainer_extra(trainer_of(sweep)), "launch")
         if sweep.state == "paused":
             say(f"{sweep.name} is paused: workers wait. To go on: {local().resume(sweep.name)}")
         supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=chosen, say=say, relaunch_command=command)

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from storage.audit.audit import Audit
 from storage.records import queries
+from sweeps.extensions import require
 from sweeps.operations.operation import Args, LocalClient, Operation
 from sweeps.query.best import Best, best
 from sweeps.query.listing import SweepRow, TrialRow, sweep_rows, trial_rows
@@ -97,6 +98,7 @@ def _status(client: LocalClient, args: SweepArgs) -> Status:
 
 
 def _audit(client: LocalClient, args: SweepArgs) -> AuditAnswer:
+    require("train", "status --audit")
     from sweeps.plan.audit import audit
 
     with client.open(args.name) as (engine, sweep):
@@ -151,6 +153,7 @@ def _steering() -> Any:
 
 
 def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
+    require("train", "extend")
     more = {"trials": args.trials, "seeds": args.seeds, "searches": args.searches}
     planned = _steering().extension(client.url, args.name, **more)
     tasks = planned.tasks if args.dry_run else _steering().extend(client.url, args.name, **more)

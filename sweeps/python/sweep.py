@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kd.errors import KdError
 from storage.errors import StorageError
 from sweeps.errors import NoResultsYet, SweepError
+from sweeps.extensions import require
 from sweeps.hints import Commands, explain, for_client, local
 from sweeps.python import arguments
 from sweeps.terminal import program
@@ -307,6 +308,7 @@ class Sweep:
         What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
         """
         with self._translated():
+            require("report", "figures")
             from sweeps.operations.table import FINDINGS
             from sweeps.report.figures import svg
             from sweeps.report.figures.data import pictures

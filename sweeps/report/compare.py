@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sweeps.extensions import require
 from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.plan.phases import repeat_of
@@ -253,7 +254,9 @@ def write(comparison: Compared, trainings: str, directory: Path) -> Path:
 
     Raises:
         SpecError: the folder cannot be written.
+        MissingExtra: its figure cannot be drawn here.
     """
+    require("report", "compare --output")
     from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
 
     figures = (f"figures/{forest.NAME}.svg",)

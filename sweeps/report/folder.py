@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SpecError
+from sweeps.extensions import require
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete
 from sweeps.findings.rows import Row
@@ -27,7 +28,7 @@ from sweeps.report.page import page, secondary_blocks, title
 from sweeps.report.words import accuracy, number, shortened
 from sweeps.spec import stored
 from sweeps.spec.model import Spec
-from sweeps.stats.response import Top
+from sweeps.stats.top import Top
 from sweeps.trainers.protocol import Point, Value
 
 PAGE = "report.html"
@@ -162,7 +163,9 @@ def write(findings: Findings, directory: Path) -> Path:
 
     Raises:
         SpecError: the folder cannot be written.
+        MissingExtra: its figures cannot be drawn here.
     """
+    require("report", "report --output")
     from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
 
     figures = tuple(f"figures/{figure.name}.svg" for figure in svg.figures_of(findings.spec.kind))
@@ -257,6 +260,8 @@ def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _surface(surface: Surface) -> dict[str, Any]:
+    top = None if surface.top is None else _top(surface.top)
+    shares = None if surface.importances_missing else dict(surface.importances)
     return {
         "role": surface.role,
         "dataset": surface.dataset,
@@ -266,9 +271,11 @@ def _surface(surface: Surface) -> dict[str, Any]:
         ],
         "best": None if surface.best is None else _pair(surface.best),
         "tied": [_pair(point) for point in surface.tied],
-        "top": None if surface.top is None else _top(surface.top),
+        "top": top,
+        **({"top_missing": surface.top_missing} if surface.top_missing else {}),
         "optimism": surface.optimism,
-        "importances": dict(surface.importances),
+        "importances": shares,
+        **({"importances_missing": surface.importances_missing} if surface.importances_missing else {}),
     }
 
 

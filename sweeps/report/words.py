@@ -12,7 +12,7 @@ from sweeps.findings.surfaces import Surface, ranges
 from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
-from sweeps.stats.response import WORDS
+from sweeps.stats.top import WORDS
 from sweeps.stats.verdict import FEWEST_SEARCHES, RULE
 from sweeps.trainers.protocol import Point, label
 
@@ -275,9 +275,13 @@ def parameter_effect_brief(surface: Surface) -> str:
     if surface.importances:
         name, share = surface.importances[0]
         return f"{label(name)} mattered most ({percent(share):.0f} % of the variance)"
+    if surface.importances_missing:
+        return f"how much each parameter mattered {surface.importances_missing}"
     if surface.further:
         return ""
     both = " and ".join(map(label, surface.parameters))
+    if surface.top_missing:
+        return f"whether {both} matter {surface.top_missing}"
     return {
         WORDS[0]: f"{both} matter",
         WORDS[1]: f"{both} do not matter",
@@ -296,6 +300,8 @@ def parameter_effect(surface: Surface) -> str:
         shares = ", ".join(f"{label(name)} {percent(share):.0f} %" for name, share in surface.importances)
         trials = len(surface.trials) + len(surface.others)
         return f"variance of the validation accuracy explained: {shares} (fANOVA over {trials} search trials)"
+    if surface.top_missing or surface.importances_missing:
+        return parameter_effect_brief(surface)
     if surface.further:
         return ""
     if top is None:

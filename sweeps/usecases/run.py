@@ -13,9 +13,9 @@ from storage.errors import StorageError
 from storage.records import queries
 from storage.studies.ownership import owner_of
 from storage.studies.space import study_name
-from storage.studies.studies import open_studies
 from storage.url import masked
 from sweeps.errors import NoResultsYet
+from sweeps.extensions import KD, how_to_install, is_installed, require, trainer_extra
 from sweeps.findings.findings import Findings, load
 from sweeps.hints import PORTABLE, explain, local
 from sweeps.launch import launcher
@@ -27,11 +27,10 @@ from sweeps.report import answer, markdown
 from sweeps.report.brief import brief
 from sweeps.report.document import Paragraph
 from sweeps.report.figures.data import pictures
-from sweeps.report.figures.plotly_figures import figures
 from sweeps.report.page import accuracies, further, note, report, signature
 from sweeps.report.sentences import regret
 from sweeps.spec.model import Spec
-from sweeps.spec.stored import check_name
+from sweeps.spec.stored import check_name, trainer_of
 from sweeps.terminal import columns, say
 from sweeps.trainers.protocol import label
 from sweeps.usecases import create
@@ -67,11 +66,17 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
 
     Args:
         log_file: that the output of this process goes to; None: it does not go to a file.
+
+    Raises:
+        MissingExtra: packages that its trainer needs are not installed here.
     """
     from sweeps.workers import heartbeat
     from sweeps.workers.worker import run_worker
 
     heartbeat.exit_with_parent()
+    if not is_installed(trainer_extra(KD)):  # else no worker has to ask the storage for its trainer first
+        with open_sweep(url, name) as (_, sweep):
+            require(trainer_extra(trainer_of(sweep)), "worker")
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
     code = run_worker(url, name, worker=launched_as, log_file=log_file)
@@ -113,7 +118,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
 
     with open_sweep(url, name) as (engine, sweep):
         findings = load(engine, sweep)
-    page = write(findings, Path(f"{name}-report"))
+    page = str(write(findings, Path(f"{name}-report"))) if is_installed("report") else ""
     wide = columns()
     if wide is None:
         print(report(findings))
@@ -128,9 +133,13 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     for command, why in commands.items():
         say(f"{command:<{width}} # {why}")
     if wide is not None:
-        print(f"\n{brief(findings, columns=wide, page=str(page))}")
+        print(f"\n{brief(findings, columns=wide, page=page)}")
     else:
-        say(f"\n{answer.headline(findings)}\n\nThe whole page, with figures: {page}")
+        say(f"\n{answer.headline(findings)}")
+        if page:
+            say(f"\nThe whole page, with figures: {page}")
+    if not page:
+        say(f"the page with its figures needs more packages: {how_to_install('report')}")
 
 
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
@@ -164,7 +173,12 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
 
 
 def plots(findings: Findings) -> dict[str, str]:
-    """Return the figures of the page: plotly figures as JSON, by name."""
+    """Return the figures of the page: plotly figures as JSON, by name; none where no server is installed."""
+    if not is_installed("server"):
+        say(f"the figures of the dashboard need more packages: {how_to_install('server')}")
+        return {}
+    from sweeps.report.figures.plotly_figures import figures
+
     return {key: str(figure.to_json()) for key, figure in figures(pictures(findings)).items()}
 
 
@@ -175,6 +189,8 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
     writes nothing. Nothing depends on the page, so a failure (a deleted study, a database that went away) is reported
     in one line.
     """
+    from storage.studies.studies import open_studies
+
     try:
         # One at a time: two that replace the plots of a study at once insert the same keys.
         with create_lock(url), contextlib.closing(open_studies(url)) as opened:

@@ -15,6 +15,7 @@ from storage.records import queries
 from storage.studies.reconcile import reconcile
 from storage.tables import LOST, SweepRecord
 from sweeps.errors import SpecError, SweepError
+from sweeps.extensions import require
 from sweeps.findings import load
 from sweeps.hints import local
 from sweeps.plan import plan
@@ -165,7 +166,7 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[Reaped], int]:
 
     Workers do the same by themselves. Returns what was freed, and how many trials were completed.
     """
-    with _open_studies(url, name) as (studies, sweep):
+    with _open_studies(url, name, "reap") as (studies, sweep):
         spec = stored_spec(sweep)
         freed = reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
         return freed, reconcile(studies, studies.engine, sweep.id)
@@ -177,13 +178,14 @@ def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
     Raises:
         storage.errors.SweepInUse: a lease on one of its tasks is good.
     """
-    with _open_studies(url, name) as (studies, sweep):
+    with _open_studies(url, name, "delete") as (studies, sweep):
         return deletion.delete_sweep(studies, studies.engine, sweep)
 
 
 @contextlib.contextmanager
-def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
+def _open_studies(url: sqlalchemy.URL, name: str, needing: str) -> Iterator[tuple["Studies", SweepRecord]]:
     """Open the storage with Optuna's studies, on one engine, and find the sweep of that name."""
+    require("train", needing)
     from storage.studies.studies import open_studies  # Optuna takes a second
 
     check_name(name)

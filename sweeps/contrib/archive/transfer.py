@@ -19,6 +19,7 @@ from sweeps.contrib.archive.file import Archive, open_archive, write
 from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict, read_lines, write_lines
 from sweeps.contrib.archive.verify import answers, consistency_checks, trials
 from sweeps.errors import SweepError
+from sweeps.extensions import require
 from sweeps.hints import local
 from sweeps.plan.phases import STAGES
 from sweeps.plan.plan import make_plan
@@ -74,7 +75,9 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
         storage.errors.ArchiveBroken: the file is none, or `verify` finds something in it.
         storage.errors.SpecConflict: a sweep, or a study of another tool, has that name.
         storage.errors.StorageError: the storage cannot be written.
+        MissingExtra: its plan cannot be made again here.
     """
+    require("train", "import")
     with open_archive(path) as archive:
         refuse_changed(archive, path)
         lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash

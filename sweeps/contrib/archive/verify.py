@@ -23,6 +23,7 @@ from storage.tables import UNREADABLE, SweepRecord
 from sweeps.contrib.archive.file import Archive, open_archive
 from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines, TaskLine, VerdictClaim, opened
 from sweeps.errors import SweepError
+from sweeps.extensions import require
 from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
 from sweeps.plan import jobs, selection
@@ -354,7 +355,9 @@ def verify(path: Path) -> list[Check]:
 
     Raises:
         storage.errors.ArchiveBroken: the file cannot be read, or is none.
+        MissingExtra: its plan cannot be made again here.
     """
+    require("train", "verify")
     with open_archive(path) as archive:
         return list(consistency_checks(archive))
 

@@ -9,7 +9,7 @@ from sweeps.distill.kind import KIND
 from sweeps.findings.surfaces import SearchTrial, Surface
 from sweeps.report.figures.data import Axis, GainMark, MethodMark, Pictures, RegretMark
 from sweeps.stats.estimates import Estimate, estimate
-from sweeps.stats.response import SIDE, Top
+from sweeps.stats.top import SIDE, Top
 from tests.support.points import at
 
 FOUR = (
