@@ -75,15 +75,8 @@ class Tracker(Protocol):
 
 
 def check_tracker(name: str) -> None:
-    """Check that runs can be written for a tracker of that name.
-
-    Raises:
-        SpecError: there is none.
-        MissingExtra: its library is not installed here.
-    """
-    if name in TRACKERS:
-        require(TRACKERS[name].extra, f"--to {name}")
-    elif name not in names("trackers"):
+    """Raise SpecError where there is no tracker of that name."""
+    if name not in TRACKERS and name not in names("trackers"):
         raise SpecError(f"--to: got {name!r}; allowed: {', '.join(names('trackers'))}")
 
 
@@ -348,6 +341,8 @@ def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, fol
     check_tracker(tracker)
     write: Tracker = load("trackers", tracker)
     finished = runs(read(engine, sweep))
+    if tracker in TRACKERS:
+        require(TRACKERS[tracker].extra, f"--to {tracker}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
