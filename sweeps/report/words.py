@@ -276,12 +276,12 @@ def parameter_effect_brief(surface: Surface) -> str:
         name, share = surface.importances[0]
         return f"{label(name)} mattered most ({percent(share):.0f} % of the variance)"
     if surface.importances_missing:
-        return f"how much each parameter mattered {surface.importances_missing}"
+        return f"how much each parameter mattered: {surface.importances_missing}"
     if surface.further:
         return ""
     both = " and ".join(map(label, surface.parameters))
     if surface.top_missing:
-        return f"whether {both} matter {surface.top_missing}"
+        return f"whether {both} matter: {surface.top_missing}"
     return {
         WORDS[0]: f"{both} matter",
         WORDS[1]: f"{both} do not matter",
