@@ -47,7 +47,7 @@ READING = (
     ("best", "s", "-f", "json"),
     ("trials", "s", "-f", "csv"),
     ("workers", "s"),
-    ("logs", "s"),
+    ("logs", "s", "--task", "search#0"),
     ("report", "s"),
     ("report", "s", "-f", "brief"),
     ("report", "s", "-f", "json"),
@@ -98,11 +98,12 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(
+    tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A working folder with that storage in it."""
-    shutil.copy(storage, tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    return tmp_path
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    return Path(shutil.copy(storage, tmp_path)).parent
 
 
 def _install(wheel: Path, extra: str, place: Path) -> Path:
@@ -110,7 +111,9 @@ def _install(wheel: Path, extra: str, place: Path) -> Path:
     run(sys.executable, "-m", "venv", place, folder=place.parent)
     began = time.monotonic()
     wanted = f"{wheel}[{extra}]" if extra else wheel
-    run(place / "bin" / "python", "-m", "pip", "install", "--quiet", wanted, folder=place.parent)
+    # What an extra brings is compiled as far as it is used: all of TensorFlow takes minutes.
+    how = ["--no-compile"] if extra else []
+    run(place / "bin" / "python", "-m", "pip", "install", "--quiet", *how, wanted, folder=place.parent)
     print(f"{extra or 'base'}: {megabytes(place):.0f} MB, installed in {time.monotonic() - began:.0f} s")
     return place / "bin"
 
