@@ -6,7 +6,7 @@ A package of somebody else's adds a name by an entry point of the group `kd_swee
 """
 
 from collections.abc import Mapping
-from importlib import import_module, metadata
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
@@ -14,6 +14,8 @@ from kd.tools import code
 from sweeps.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
     from sweeps.trainers.protocol import TrainerKind
 
 Table: TypeAlias = Literal["trainers", "engines", "trackers", "commands"]
@@ -96,15 +98,21 @@ def load(table: Table, name: str) -> Any:
             if error.name is None or error.name.partition(".")[0] not in (EXTRAS[extra].modules if extra else ()):
                 raise
             raise _missing(extra, name) from error
-    for point in metadata.entry_points(group=f"kd_sweeps.{table}", name=name):
-        return point.load()
-    raise KeyError(name)
+    point = next((point for point in _entry_points(table) if point.name == name), None)
+    if point is None:
+        raise KeyError(name)
+    return point.load()
 
 
 def names(table: Table) -> list[str]:
     """Return every name of a table, those of this package first."""
-    points = metadata.entry_points(group=f"kd_sweeps.{table}")
-    return list(dict.fromkeys([*_TABLES[table], *sorted(point.name for point in points)]))
+    return list(dict.fromkeys([*_TABLES[table], *sorted(point.name for point in _entry_points(table))]))
+
+
+def _entry_points(table: Table) -> "EntryPoints":
+    from importlib.metadata import entry_points  # a tenth of the start of a command, and few need it
+
+    return entry_points(group=f"kd_sweeps.{table}")
 
 
 def attribute(path: str) -> Any:
