@@ -415,6 +415,7 @@ def page_of(client: "LocalClient", name: str) -> str:
     from sweeps.report.html_page import html
 
     try:
+        require("report", "the page")
         try:
             return framed(folder.files(client.ask(FINDINGS, SweepArgs(name=name)))[folder.PAGE], height=_WITH_RESULTS)
         except NoResultsYet:

@@ -4,6 +4,7 @@ pip takes the packages from its index, as for any user: minutes, and 2 GB at a t
 resolved and not installed.
 """
 
+import html
 import json
 import os
 import shutil
@@ -171,10 +172,11 @@ def test_the_base_says_in_doctor_what_is_missing_and_what_to_type(base: Path, fo
 def test_the_base_opens_a_sweep_in_python_and_answers_as_a_full_install_does(
     base: Path, folder: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
 ) -> None:
-    script = (
-        "from sweeps import Sweep; s = Sweep.open('s'); print(s.best, s.status.state, s.verdict.word, len(s.results))"
-    )
-    assert len(run(base / "python", "-c", script, folder=folder).stdout.splitlines()) == 1
+    values = "print(s.best, s.status.state, s.verdict.word, len(s.results)); print(s._repr_html_())"
+    script = f"from sweeps import Sweep; s = Sweep.open('s'); {values}"
+    answers, page = run(base / "python", "-c", script, folder=folder).stdout.split("\n", 1)
+    assert answers.endswith(" active TRANSFERS 55")
+    assert "the page needs more packages: pip install 'kd-sweeps[report]'" in html.unescape(html.unescape(page))
     for words in (("best", "s", "-f", "json"), ("report", "s", "-f", "json"), ("trials", "s", "-f", "csv")):
         light = run(base / "kd-sweeps", *words, folder=folder).stdout
         assert light == kd_sweeps(*words, "--storage", f"sqlite:///{folder}/kd-sweeps.db")[1], words
