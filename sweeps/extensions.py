@@ -65,8 +65,8 @@ class Extra(NamedTuple):
     help: str
 
 
-_TRAIN = ("numpy", "optuna", "scipy", "sklearn", "threadpoolctl")
-_KERAS = (*_TRAIN, "PIL", "keras", "tensorflow")
+_TRAIN = ("PIL", "numpy", "optuna", "scipy", "sklearn", "threadpoolctl")
+_KERAS = (*_TRAIN, "keras", "tensorflow")
 _REPORT = ("matplotlib", "numpy", "scipy", "threadpoolctl")
 _SERVER = ("a2wsgi", "fastapi", "optuna_dashboard", "plotly", "prometheus_client", "sse_starlette", "uvicorn")
 EXTRAS: Mapping[str, Extra] = {

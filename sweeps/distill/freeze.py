@@ -20,6 +20,7 @@ from sweeps.distill import jobs as child_jobs
 from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS, known
 from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
 from sweeps.errors import SpecError
+from sweeps.extensions import require
 from sweeps.hints import local
 from sweeps.spec.model import override
 from sweeps.spec.stored import frozen_code, missing, named_code
@@ -265,6 +266,7 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
 def _tried(name: str, classes: int) -> Loss:
     if not code.is_there(name):
         raise SpecError(f"{_LOSS_KEY}: got {name!r}; {missing(name)}")
+    require("keras", "a loss of your own")
     try:
         tried: Loss = run_in_subprocess(
             child_jobs.check_users_loss, name, classes, on_step=lambda: None, seconds=LOSS_S
@@ -294,6 +296,7 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
         jobs.setdefault((name, data.input_shape, data.classes), key)
     if not jobs:
         return
+    require("keras", "a model of your own")
     begun: list[int] = []
     try:
         run_in_subprocess(
