@@ -2,14 +2,13 @@
 
 import ast
 import inspect
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 import typing
 from collections.abc import Callable
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -79,9 +78,12 @@ def _distributions(*extras: str) -> set[str]:
     return names
 
 
+_brought = cache(metadata.packages_distributions)  # a second each time
+
+
 def _of_modules(modules: typing.Iterable[str]) -> dict[str, set[str]]:
     """The distributions that bring each module, as far as they are installed."""
-    known = metadata.packages_distributions()
+    known = _brought()
     return {name: {canonicalize_name(item) for item in known[name]} for name in modules if name in known}
 
 
@@ -206,14 +208,11 @@ def test_a_sweep_of_another_packages_trainer_is_planned(
     assert (code, len(out.splitlines())) == (0, 13)
 
 
-def test_a_command_of_another_package_is_listed_and_runs(package: Path) -> None:
-    environment = os.environ | {"PYTHONPATH": f"{package}{os.pathsep}{REPOSITORY}"}
-
-    def typed(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "sweeps.cli", *words]
-        return subprocess.run(command, env=environment, cwd=package, capture_output=True, text=True, check=False)
-
-    assert typed("hello", "you").stdout == "hello, you\n"
-    assert re.search(r"^\s+hello\b", typed("--help").stdout, re.MULTILINE)
-    wrong = typed("hallo")
-    assert (wrong.returncode, "No such command 'hallo'" in wrong.stderr) == (2, True)
+def test_a_command_of_another_package_is_listed_and_runs(
+    package: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.syspath_prepend(package)
+    assert kd_sweeps("hello", "you") == (0, "hello, you\n", "")
+    assert re.search(r"^\s+hello\b", kd_sweeps("--help")[1], re.MULTILINE)
+    code, _, err = kd_sweeps("hallo")
+    assert (code, "No such command 'hallo'" in err) == (2, True)
