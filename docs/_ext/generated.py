@@ -27,6 +27,7 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     "schema": lambda _: database_schema.markdown(),
     "docstring": rooms.docstring,
     "extras": lambda _: extras.table(),
+    "names": lambda _: extras.names(),
     "notebook": notebook.markdown,
 }
 
