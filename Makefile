@@ -52,9 +52,9 @@ bench: $(STAMP) ## what the README claims of speed, measured again: bench/result
 
 lock: ## write requirements.lock again from pyproject.toml (needs uv); versions that still fit stay
 	@test -n "$(UV)" || { echo "make lock needs uv, which writes one lock for Linux and macOS; install uv and try again" >&2; exit 1; }
-	uv pip compile --universal --python-version 3.11 --group dev --group docs --extra weights pyproject.toml \
+	uv pip compile --universal --python-version 3.11 --group dev --group docs --extra all pyproject.toml \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o requirements.lock
-	uv pip compile --universal --python-version 3.11 --extra npm --extra weights pyproject.toml --constraint requirements.lock \
+	uv pip compile --universal --python-version 3.11 --extra server --extra autokeras --extra weights --extra npm pyproject.toml --constraint requirements.lock \
 		--generate-hashes --no-annotate --no-header --no-emit-index-url -q -o deploy/image/requirements.lock
 
 clean: ## remove .venv and what the tools left; sweeps (*.db) stay

@@ -3,6 +3,7 @@
 SweepError            one clear line; the command exits 1
 ├── SpecError         the spec is not one we can run: usage, exit 2
 │   └── AnotherSpec   a sweep of that name has another one
+├── MissingExtra      packages of an extra are not installed here: usage, exit 2
 ├── NotThere          the sweep has no such task
 ├── NotAllowed        this client may not do that
 ├── NoResultsYet      a question came before its answer: exit 3
@@ -22,6 +23,10 @@ class SpecError(SweepError):
 
 class AnotherSpec(SpecError):
     """A sweep of that name is there, with another spec."""
+
+
+class MissingExtra(SweepError):
+    """Packages of an extra of kd-sweeps are not installed here; see `sweeps.extensions.require`."""
 
 
 class NotThere(SweepError):

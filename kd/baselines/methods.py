@@ -95,7 +95,9 @@ def fit(
     try:
         module = importlib.import_module(METHODS[method])
     except ImportError as error:
-        raise WeightsNotHere(f"{method} cannot be imported ({error}); type: pip install {error.name}") from error
+        extra = "autokeras" if method == "autokeras" else "keras"
+        cure = f"pip install 'kd-sweeps[{extra}]'"
+        raise WeightsNotHere(f"{method} cannot be imported ({error}); type: {cure}") from error
     work_dir.mkdir(parents=True, exist_ok=True)
     result: BaselineResult = module.fit(
         method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=on_progress

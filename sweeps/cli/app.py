@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from sweeps.cli import models, options, results, steering, streams
 from sweeps.cli.options import note_storage, storage_url
 from sweeps.errors import SpecError
-from sweeps.extensions import COMMANDS, load
+from sweeps.extensions import COMMANDS, load, names
 from sweeps.hints import local
 from sweeps.terminal import say, show
 
@@ -25,8 +26,28 @@ if TYPE_CHECKING:
     from sweeps.usecases.create import Created
 
 
+class _Commands(TyperGroup):
+    """The commands of this package; then those of others, which are looked for where none of these is meant."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command by its name."""
+        ours = super().get_command(ctx, cmd_name)
+        if ours is not None:
+            return ours
+        try:
+            return typer.main.get_command(load("commands", cmd_name))
+        except KeyError:
+            return None
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return every name, for --help."""
+        ours = super().list_commands(ctx)
+        return [*ours, *(name for name in names("commands") if name not in ours)]
+
+
 app = typer.Typer(
     name="kd-sweeps",
+    cls=_Commands,
     help="Tune temperature and alpha of knowledge distillation, and find out whether the tuned values transfer.",
     no_args_is_help=True,
     add_completion=False,
@@ -35,13 +56,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(results.app)
-app.add_typer(load("sweeps.distill.commands:app"))
+app.add_typer(load("commands", "export"))
 app.add_typer(models.app)
 app.add_typer(steering.app)
 machine = typer.Typer()
 app.add_typer(machine)
-for name in COMMANDS:
-    app.add_typer(load(name))
+for name in list(COMMANDS)[1:]:
+    app.add_typer(load("commands", name))
 
 
 @app.command()
@@ -78,7 +99,7 @@ def run(
     given = SpecRequest(
         _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
     )
-    request = requested(url, name, given)
+    request = requested(url, name, given, command="run")
     if dry_run:
         _plan(url, name, request, data=data, dry_run=True, verbose=verbose)
         return
@@ -250,9 +271,6 @@ def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
     # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
     show("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
-
-
-machine.command()(load("sweeps.contrib.server.commands:dashboard"))  # --help names it with them, before data and serve
 
 
 def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":

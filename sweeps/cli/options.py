@@ -12,7 +12,7 @@ import typer
 from storage.errors import UrlError
 from sweeps.cli.text import Format
 from sweeps.errors import SpecError
-from sweeps.extensions import load
+from sweeps.extensions import attribute
 from sweeps.hints import use_service, use_storage
 from sweeps.terminal import say
 
@@ -211,7 +211,7 @@ def client_of(storage: str | None, service: str | None) -> "Client":
         from sweeps.operations.operation import LocalClient
 
         return LocalClient(storage_url(storage))
-    client: Client = load("sweeps.contrib.server.client:HttpClient")(
+    client: Client = attribute("sweeps.contrib.server.client:HttpClient")(
         named, os.environ.get("KD_SWEEPS_TOKEN", "").strip()
     )
     return client

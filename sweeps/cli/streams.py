@@ -15,7 +15,7 @@ import typer
 
 from kd.errors import KdError
 from storage.errors import StorageError, UrlError
-from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.errors import MissingExtra, NoResultsYet, SpecError, SweepError
 from sweeps.hints import explain
 from sweeps.terminal import escape_control_chars, say
 
@@ -126,7 +126,7 @@ def exit_code_of(app: typer.Typer) -> int:
         line = text if text.endswith("?") else f"{text.rstrip('.')};"
         say(text if "\n" in text else f"kd-sweeps: {line} see: kd-sweeps --help")
         return error.exit_code
-    except (SpecError, UrlError) as error:
+    except (MissingExtra, SpecError, UrlError) as error:
         say(f"kd-sweeps: {explain(error)}")
         return 2
     except NoResultsYet as error:

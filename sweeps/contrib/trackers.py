@@ -13,12 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import sqlalchemy
 
 from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet, SpecError, SweepError
+from sweeps.extensions import TRACKERS, load, names, require
 from sweeps.findings.load import StoredSweep, is_incomplete, read
 from sweeps.hints import local
 from sweeps.plan import identity
@@ -31,12 +32,9 @@ _AT_ONCE = 1000  # metrics that MLflow takes in one call
 FOLDER = "wandb"
 _LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
 
-# The name in sentences, what pip installs, and variables that the library reads when it is imported: no telemetry, and
-# no reports of its own errors, which would need the network.
-_LIBRARIES = {
-    "mlflow": ("MLflow", "mlflow-skinny", {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}),
-    "wandb": ("wandb", "wandb", {"WANDB_ERROR_REPORTING": "false"}),
-}
+# Read when the libraries are imported: no telemetry, and no reports of their own errors, which would need the network.
+_QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
+_QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +63,20 @@ class Exported:
     see: str
 
 
+class Tracker(Protocol):
+    """Writes runs as one tracker reads them."""
+
+    def __call__(self, sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
+        """Write the runs of a sweep into a folder that is there; those that are in it stay.
+
+        Raises:
+            SweepError, OSError: it cannot write there.
+        """
+
+
 def check_tracker(name: str) -> None:
-    if name not in _LIBRARIES:
-        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(_LIBRARIES)}")
+    if name not in names("trackers"):
+        raise SpecError(f"--to: got {name!r}; allowed: {', '.join(names('trackers'))}")
 
 
 def runs(stored: StoredSweep) -> tuple[Run, ...]:
@@ -132,6 +141,15 @@ def _tags(done: DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
         **shared,
     }
     return {name: str(value) for name, value in tags.items() if value not in (None, "")}
+
+
+def load_mlflow() -> Any:
+    os.environ.update(_QUIET_MLFLOW)
+    return importlib.import_module("mlflow")
+
+
+def to_mlflow(sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
+    return write_mlflow(load_mlflow(), sweep.name, sweep.fingerprint, runs, folder)
 
 
 def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], folder: Path) -> Exported:
@@ -204,13 +222,13 @@ def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
     return True
 
 
-def load_tracker(name: str) -> Any:
-    label, package, quiet = _LIBRARIES[name]
-    os.environ.update(quiet)
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        raise SweepError(f"--to {name}: {label} is not installed here; type: pip install {package}") from None
+def load_wandb() -> Any:
+    os.environ.update(_QUIET_WANDB)
+    return importlib.import_module("wandb")
+
+
+def to_wandb(sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
+    return write_wandb(load_wandb(), sweep.name, runs, folder)
 
 
 def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exported:
@@ -283,11 +301,14 @@ def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
 def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, folder: Path) -> Exported:
     """Write every finished training of a sweep as a run. Reads the database only; what is in the folder stays.
 
-    Raises NoResultsYet before one has finished, SweepError where the library is missing or cannot write there.
+    Raises NoResultsYet before one has finished, MissingExtra where the library is missing, SweepError where it cannot
+    write there.
     """
     check_tracker(tracker)
+    write: Tracker = load("trackers", tracker)
     finished = runs(read(engine, sweep))
-    library = load_tracker(tracker)
+    if tracker in TRACKERS:
+        require(TRACKERS[tracker].extra, f"--to {tracker}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -295,8 +316,6 @@ def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, fol
             f"--output: cannot write into {folder}: {error.strerror}; give a folder, for example: -o runs"
         ) from None
     try:
-        if tracker == "mlflow":
-            return write_mlflow(library, sweep.name, sweep.fingerprint, finished, folder)
-        return write_wandb(library, sweep.name, finished, folder)
+        return write(sweep, finished, folder)
     except OSError as error:
         raise SweepError(f"--to {tracker}: cannot write into {folder}: {error.strerror}") from error

@@ -9,7 +9,7 @@ from sweeps.cli import options
 from sweeps.cli.options import Storage, SweepName, note_storage
 from sweeps.cli.text import Format, render
 from sweeps.errors import SpecError
-from sweeps.extensions import load
+from sweeps.extensions import attribute, require
 from sweeps.terminal import number_of, say
 
 app = typer.Typer()
@@ -45,16 +45,17 @@ def export(
     Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o logits.npz;
     kd-sweeps export mnist-kd --to mlflow -o runs
     """
-    from sweeps.distill.export import find_student, write_student
-    from sweeps.query.listing import open_sweep
-    from sweeps.stats.estimates import percent
-    from sweeps.usecases.files import check_target
-
     if to is not None:
         _export_runs(
             name, output, to, storage=storage, others={"--logits": logits, "--dataset": dataset, "--force": force}
         )
         return
+    require("train", "export")
+    from sweeps.distill.export import find_student, write_student
+    from sweeps.query.listing import open_sweep
+    from sweeps.stats.estimates import percent
+    from sweeps.usecases.files import check_target
+
     if logits is not None:
         _export_logits(name, output, logits, force=force, storage=storage)
         return
@@ -90,13 +91,13 @@ def _export_logits(name: str, output: Path, role: str, *, force: bool, storage: 
 def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, others: dict[str, Any]) -> None:
     from sweeps.query.listing import open_sweep
 
-    load("sweeps.contrib.trackers:check_tracker")(tracker)
     typed = next((option for option, value in others.items() if value), None)
     if typed is not None:
         raise SpecError(f"--to {tracker} writes every training, and replaces none; leave out {typed}")
+    attribute("sweeps.contrib.trackers:check_tracker")(tracker)
     with open_sweep(storage, name) as (engine, sweep):
         note_storage(engine.url)
-        exported = load("sweeps.contrib.trackers:export_runs")(engine, sweep, tracker, folder)
+        exported = attribute("sweeps.contrib.trackers:export_runs")(engine, sweep, tracker, folder)
     print(f"{number_of(exported.written, 'run')} written into {folder}, {exported.there} already there")
     say(f"to see them: {exported.see}")
 
@@ -104,6 +105,7 @@ def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, 
 @data_app.command("list")
 def data_list(form: options.Form = Format.table, data: options.Data = None) -> None:
     """List the datasets: which are on this machine, and where to get the others."""
+    require("train", "data list")
     from sweeps.distill.fetch import locations
 
     print(render(locations(data), form))
@@ -115,6 +117,7 @@ def data_fetch(
     data: options.Data = None,
 ) -> None:
     """Download datasets into the cache of this machine."""
+    require("train", "data fetch")
     from sweeps.distill.fetch import fetch
 
     for name in names:

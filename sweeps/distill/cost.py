@@ -6,9 +6,8 @@ CPU seconds, because wall seconds depend on what else ran. They are compared wit
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kd.data.datasets import Dataset
 from kd.errors import Unavailable
 from kd.teachers.names import parse_teacher
 from sweeps.distill.arms import SAME_COST
@@ -18,6 +17,9 @@ from sweeps.findings.load import Provenance, StoredSweep, validations
 from sweeps.findings.rows import shared_cost
 from sweeps.plan.jobs import BaselineOutcome, BaselineTask, StudentOutcome, TransferTask
 from sweeps.stats.estimates import percent
+
+if TYPE_CHECKING:  # NumPy, which whoever reads a report need not have
+    from kd.data.datasets import Dataset
 
 MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
 
@@ -48,7 +50,7 @@ def equal_cost_epochs(spec: KdSpec, macs: Mapping[str, Macs], role: str) -> int:
     return part.epochs + round(shared / spec.transfer.seeds / (macs[role].student * part.images))
 
 
-def count(student: str, teacher: str, dataset: Dataset, *, model: bytes) -> Macs:
+def count(student: str, teacher: str, dataset: "Dataset", *, model: bytes) -> Macs:
     """Count the operations of both networks on the images of a dataset. model: the teacher as a .keras file."""
     from kd.models.custom import load_users
     from kd.models.measure import count_macs  # as TensorFlow: only where it is needed

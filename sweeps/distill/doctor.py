@@ -14,7 +14,7 @@ from sweeps.workers.logs import error_text
 
 
 def checks(data_dir: Path | None) -> list[Check]:
-    return [_gpus(), _tensorboard(), *_data(data_dir), _weights()]
+    return [_gpus(), *_tensorboard(), *_data(data_dir), _weights()]
 
 
 def _gpus() -> Check:
@@ -38,10 +38,12 @@ def _gpus() -> Check:
     return Check("gpu", "warn", f"{files[0]} is here, but TensorFlow sees no GPU: each worker has {threads}; {cure}")
 
 
-def _tensorboard() -> Check:
+def _tensorboard() -> list[Check]:
+    if importlib.util.find_spec("autokeras") is None:
+        return []
     # keras-tuner imports it and TensorFlow no longer brings it; without it every AutoKeras trial fails inside.
     there = importlib.util.find_spec("tensorboard") is not None
-    return Check("tensorboard", "ok" if there else "fail", "for AutoKeras" if there else "pip install tensorboard")
+    return [Check("tensorboard", "ok" if there else "fail", "for AutoKeras" if there else "pip install tensorboard")]
 
 
 def _data(data_dir: Path | None) -> list[Check]:

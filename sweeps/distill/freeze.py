@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from kd.baselines.applications import APPLICATIONS, TUNED, find_weights
+from kd.baselines.applications import APPLICATIONS, TUNED, has_weights
 from kd.config import MODEL_NAMES
 from kd.data import arrays, custom, datasets
 from kd.errors import CodeError, DataError, ModelError, NotHere, SubprocessFailed
@@ -20,6 +20,7 @@ from sweeps.distill import jobs as child_jobs
 from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS
 from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
 from sweeps.errors import SpecError
+from sweeps.extensions import require
 from sweeps.hints import local
 from sweeps.spec.model import override
 from sweeps.spec.stored import frozen_code, missing, named_code
@@ -229,6 +230,7 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
 def _tried(name: str, classes: int) -> Loss:
     if not code.is_there(name):
         raise SpecError(f"{_LOSS_KEY}: got {name!r}; {missing(name)}")
+    require("keras", "a loss of your own")
     check = child_jobs.check_users_loss
     try:
         tried: Loss = run_in_subprocess(check, name, classes, on_step=lambda: None, seconds=LOSS_S)
@@ -250,6 +252,7 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
         jobs.setdefault((name, data.input_shape, data.classes), key)
     if not jobs:
         return
+    require("keras", "a model of your own")
     begun: list[int] = []
     try:
         run_in_subprocess(
@@ -302,8 +305,3 @@ def _networks(spec: KdSpec) -> list[str]:
         with contextlib.suppress(ModelError):  # of another version: its training says so
             methods.append(parse_teacher(part.teacher).method or "")
     return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))
-
-
-def has_weights(method: str) -> bool:
-    network = APPLICATIONS.get(method.removesuffix(TUNED))
-    return network is not None and find_weights(network.weights_file, network.weights_package) is not None

@@ -184,7 +184,7 @@ class Distillation(TrainerKind):
                     yield f"{role}.{key}", name, "no request names a file on the server; one that does"
 
     def has_reference(self, method: str) -> bool:
-        from sweeps.distill.freeze import has_weights
+        from kd.baselines.applications import has_weights
 
         return has_weights(method)
 

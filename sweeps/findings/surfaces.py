@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Annotated
+
+from pydantic import Field
 
 from storage.studies.space import Range
+from sweeps.extensions import is_installed
 from sweeps.findings.load import StoredSweep
 from sweeps.plan import selection
 from sweeps.plan.jobs import ConfirmTask, SearchTask, StudentOutcome
@@ -14,12 +18,16 @@ from sweeps.spec.model import Spec
 from sweeps.spec.tables import FIRST, Group
 from sweeps.stats.estimates import percent
 from sweeps.stats.resampling import is_tied
-from sweeps.stats.response import Run, Top, top
+from sweeps.stats.top import Run, Top
 from sweeps.stats.verdict import FEWEST_SEARCHES
 from sweeps.trainers.protocol import Point
 
 PLANE = 2  # parameters that a surface is fitted over
 FEWEST_TRIALS = 10  # with fewer trials of a search, its parameters have no importances
+
+
+Missing = Annotated[str, Field(exclude_if=lambda reason: not reason)]
+"""Why something could not be computed where it was; "" where it could. Written only where there is a reason."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,8 @@ class Surface:
     when it was retrained on fresh seeds, accuracy points. others: the trials of further searches of the first teacher.
     top: of all of them together, in accuracy points; None until there are enough searches, and where other than two
     parameters are searched. importances: then, the share of the variance that each parameter explains, the largest
-    first; empty with fewer than FEWEST_TRIALS trials. parameters: the names of what is searched. further: whether that
+    first; empty with fewer than FEWEST_TRIALS trials. top_missing, importances_missing: why they are not here, where
+    packages are missing. parameters: the names of what is searched. further: whether that
     is anything but two of them.
     """
 
@@ -56,6 +65,8 @@ class Surface:
     parameters: tuple[str, ...]
     importances: tuple[tuple[str, float], ...] = ()
     further: bool = False
+    top_missing: Missing = ""
+    importances_missing: Missing = ""
 
 
 def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Surface, ...]:
@@ -81,6 +92,8 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
     optimism = None  # above 0 on average: the best of many noisy scores is partly the luckiest (winner's curse)
     if search and 0 in accuracies:
         optimism = percent(max(task.score for task in search)) - fmean(accuracies[0].values())
+    fitted, top_missing = _top(stored, role)
+    shares, importances_missing = _importances(stored, role)
     return Surface(
         role=role,
         dataset=stored.spec.role(role).dataset,
@@ -89,21 +102,26 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
         tied=tied,
         optimism=optimism,
         others=tuple(trial for group in stored.spec.searches[1:] for trial in _shown(_trials(stored, role, group))),
-        top=_top(stored, role),
+        top=fitted,
         parameters=tuple(stored.spec.kind.space(stored.spec)),
-        importances=_importances(stored, role),
+        importances=shares,
         further=_has_more(stored.spec),
+        top_missing=top_missing,
+        importances_missing=importances_missing,
     )
 
 
-def _importances(stored: StoredSweep, role: str) -> tuple[tuple[str, float], ...]:
+def _importances(stored: StoredSweep, role: str) -> tuple[tuple[tuple[str, float], ...], str]:
+    """Return the importances, and why there are none where packages are missing."""
     trials = [task for group in stored.spec.searches for task in _trials(stored, role, group)]
     if not _has_more(stored.spec) or len(trials) < FEWEST_TRIALS:
-        return ()
+        return (), ""
+    if not is_installed("train"):
+        return (), "needs kd-sweeps[train]"
     from storage.studies.sampler import Past, importances  # here: Optuna and its forest take seconds
 
     history = [Past(task.outcome.point.as_dict(), task.score) for task in trials]
-    return tuple(importances(stored.spec.kind.space(stored.spec), history).items())
+    return tuple(importances(stored.spec.kind.space(stored.spec), history).items()), ""
 
 
 def _trials(stored: StoredSweep, role: str, group: Group) -> list[Search]:
@@ -117,20 +135,28 @@ def _shown(search: Sequence[Search]) -> tuple[SearchTrial, ...]:
     )
 
 
-def _top(stored: StoredSweep, role: str) -> Top | None:
-    """Fit all searches of the first teacher, with their confirms; None until enough of them are through."""
+def _top(stored: StoredSweep, role: str) -> tuple[Top | None, str]:
+    """Fit all searches of the first teacher, with their confirms; None until enough of them are through.
+
+    Returns the fit, and why there is none where packages are missing.
+    """
     closed = [group for group in stored.spec.searches if Phase.confirm(role, group).name in stored.closed]
     axes = list(ranges(stored.spec).values())
     # Over two of more parameters the others would be noise.
     if len(closed) < FEWEST_SEARCHES or len(axes) != PLANE or _has_more(stored.spec):
-        return None
+        return None, ""
+    if not is_installed("report") and not is_installed("train"):
+        return None, "needs kd-sweeps[report]"
+    from sweeps.stats.response import top  # NumPy, which a light install has not
+
     runs: list[Search | Confirm] = []
     confirms = stored.finished(ConfirmTask, StudentOutcome)
     for group in closed:
         runs += [*_trials(stored, role, group), *selection.confirmed_for(Phase.confirm(role, group), confirms)]
     points = [[float(value) for _, value in task.outcome.point.values] for task in runs]
     places = [[bounds.fraction(value) for bounds, value in zip(axes, point, strict=True)] for point in points]
-    return top([Run(x, y, score=percent(t.score), seed=t.work.seed) for t, (x, y) in zip(runs, places, strict=True)])
+    trainings = [Run(x, y, score=percent(t.score), seed=t.work.seed) for t, (x, y) in zip(runs, places, strict=True)]
+    return top(trainings), ""
 
 
 def ranges(spec: Spec) -> dict[str, Range]:

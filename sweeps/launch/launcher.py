@@ -17,13 +17,13 @@ from storage.records import queries
 from storage.studies import reconcile
 from storage.url import masked
 from sweeps.errors import SpecError, SweepError
-from sweeps.extensions import ENGINES, load
+from sweeps.extensions import load, names, require, trainer_extra
 from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.query.status import failures
-from sweeps.spec.stored import stored_spec
+from sweeps.spec.stored import stored_spec, trainer_of
 from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.worker import refuse_cancelled
 
@@ -36,8 +36,8 @@ def refuse(name: str, request: Request) -> None:
 
     SpecError: it is none, or does not take that. SweepError: its workers would run where they cannot reach the storage.
     """
-    if name not in ENGINES:
-        raise SpecError(f"--on: got {name!r}; allowed: {', '.join(ENGINES)}")
+    if name not in names("engines"):
+        raise SpecError(f"--on: got {name!r}; allowed: {', '.join(names('engines'))}")
     if name == "local":
         if request.options:
             raise SpecError(f"got {' '.join(request.options)!r} after --; only Slurm and Ray take such options")
@@ -54,7 +54,7 @@ def refuse(name: str, request: Request) -> None:
 def engine_of(name: str, request: Request) -> Engine:
     """Return the engine of that name, or raise as `refuse`; the one of Ray is connected first, which takes seconds."""
     refuse(name, request)
-    engine: Engine = load(ENGINES[name])(request)
+    engine: Engine = load("engines", name)(request)
     return engine
 
 
@@ -79,9 +79,11 @@ def launch(
     workers: 1 to 1,000; None is one per device, or per core. Without a device each has one thread. stays: this process
     goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and not this process.
     SpecError: the engine does not take what was asked. SweepError: workers died one after the other, or the sweep is
-    cancelled.
+    cancelled. MissingExtra: packages that its trainer needs are not installed here.
     """
     refuse(on, request)
+    if on != "local":  # what trains is on the machines of its workers
+        require("train", f"launch --on {on}")
     count = number_of_workers(on, request, workers)
     chosen = engine_of(on, request)
     command = relaunch_command(on, request, workers, count)
@@ -96,6 +98,8 @@ def launch(
     try:
         sweep = queries.find_sweep(engine, request.sweep)
         refuse_cancelled(sweep.name, sweep.state)
+        if on == "local":
+            require(trainer_extra(trainer_of(sweep)), "launch")
         if sweep.state == "paused":
             say(f"{sweep.name} is paused: workers wait. To resume: {local().resume(sweep.name)}")
         supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=chosen, say=say, relaunch_command=command)

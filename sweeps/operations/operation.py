@@ -19,7 +19,7 @@ from storage.db.engine import open_engine
 from storage.tables import SweepRecord
 from storage.url import masked
 from sweeps.errors import SweepError
-from sweeps.extensions import load
+from sweeps.extensions import attribute
 from sweeps.query.listing import open_sweep
 
 
@@ -54,7 +54,7 @@ class Operation(Generic[A, R]):
 
     @property
     def kind(self) -> Any:
-        return load(self.answer) if isinstance(self.answer, str) else self.answer
+        return attribute(self.answer) if isinstance(self.answer, str) else self.answer
 
 
 class Client(Protocol):

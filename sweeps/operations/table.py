@@ -12,6 +12,7 @@ from pydantic import Field
 
 from storage.audit.audit import Audit
 from storage.records import queries
+from sweeps.extensions import require
 from sweeps.operations.operation import Args, LocalClient, Operation
 from sweeps.plan.plan import Extended
 from sweeps.query.best import Best, best
@@ -91,6 +92,7 @@ def _status(client: LocalClient, args: SweepArgs) -> Status:
 
 
 def _audit(client: LocalClient, args: SweepArgs) -> AuditAnswer:
+    require("train", "status --audit")
     from sweeps.plan.audit import audit
 
     with client.open(args.name) as (engine, sweep):
@@ -145,6 +147,7 @@ def _steering() -> Any:
 
 
 def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
+    require("train", "extend")
     extended: Extended = _steering().extend(client.url, **args.model_dump())
     return extended
 

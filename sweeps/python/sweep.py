@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kd.errors import KdError
 from storage.errors import StorageError
 from sweeps.errors import NoResultsYet, SweepError
+from sweeps.extensions import require
 from sweeps.hints import Commands, explain, for_client, local
 from sweeps.python import arguments
 from sweeps.terminal import program
@@ -296,6 +297,7 @@ class Sweep:
         What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
         """
         with self._translated():
+            require("report", "figures")
             from sweeps.operations.table import FINDINGS
             from sweeps.report.figures import svg
 
@@ -394,6 +396,7 @@ def page_of(client: "LocalClient", name: str) -> str:
     from sweeps.report.html_page import html
 
     try:
+        require("report", "the page")
         try:
             return framed(folder.files(client.ask(FINDINGS, SweepArgs(name=name)))[folder.PAGE], height=_WITH_RESULTS)
         except NoResultsYet:

@@ -13,11 +13,11 @@ from storage.records import queries
 from storage.tables import TASK_AWAITED, SweepRecord, TaskRecord
 from storage.url import resolve
 from sweeps.errors import SpecError
-from sweeps.extensions import KD, trainer_kind
+from sweeps.extensions import trainer_kind
 from sweeps.plan.jobs import BaselineTask, Payload, TransferTask, read_payload
 from sweeps.plan.phases import STAGES, display_state
 from sweeps.query.status import stage_counts
-from sweeps.spec.stored import check_name
+from sweeps.spec.stored import check_name, trainer_of
 from sweeps.trainers.protocol import TrainerKind
 
 _FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a column, or a meaning, of their own
@@ -97,7 +97,7 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
     awaited = {
         payload.role for task, payload in tasks if isinstance(payload, TransferTask) and task.state in TASK_AWAITED
     }
-    kind = trainer_kind(sweep.spec.get("trainer", {}).get("kind", KD))
+    kind = trainer_kind(trainer_of(sweep))
     return [_row(sweep, task, payload, kind, tested=payload.role not in awaited) for task, payload in tasks]
 
 

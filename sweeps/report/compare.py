@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sweeps.extensions import require
 from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.plan.phases import repeat_of
@@ -235,6 +236,7 @@ def _line(name: str, spec: Spec, row: TrialRow) -> Mapping[str, Any]:
 
 def write(comparison: Compared, trainings: str, directory: Path) -> Path:
     """Write the comparison into a folder, as `sweeps.report.folder.write` does; return the path of its compare.html."""
+    require("report", "compare --output")
     from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
 
     figures = (f"figures/{forest.NAME}.svg",)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SpecError
+from sweeps.extensions import require
 from sweeps.findings import load, secondary, surfaces, verdicts
 from sweeps.findings.findings import Findings
 from sweeps.findings.rows import Row
@@ -130,7 +131,9 @@ def write(findings: Findings, directory: Path) -> Path:
     """Write the report of a sweep into a folder, made if it is missing; return the path of its report.html.
 
     Other files in it stay; an earlier report is replaced, file by file and only once all of the new one is beside it.
+    Raises SpecError where it cannot be written, MissingExtra where its figures cannot be drawn.
     """
+    require("report", "report --output")
     from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
 
     figures = tuple(f"figures/{figure.name}.svg" for figure in svg.figures_of(findings.spec.kind))
@@ -222,6 +225,7 @@ def _verdict(verdict: verdicts.TargetVerdict) -> dict[str, Any]:
 
 def _surface(surface: surfaces.Surface) -> dict[str, Any]:
     top = surface.top
+    shares = None if surface.importances_missing else dict(surface.importances)
     return {
         "role": surface.role,
         "dataset": surface.dataset,
@@ -232,8 +236,10 @@ def _surface(surface: surfaces.Surface) -> dict[str, Any]:
         "best": None if surface.best is None else _pair(surface.best),
         "tied": [_pair(point) for point in surface.tied],
         "top": None if top is None else {name: getattr(top, name) for name in _OF_TOP},
+        **({"top_missing": surface.top_missing} if surface.top_missing else {}),
         "optimism": surface.optimism,
-        "importances": dict(surface.importances),
+        "importances": shares,
+        **({"importances_missing": surface.importances_missing} if surface.importances_missing else {}),
     }
 
 

@@ -10,8 +10,9 @@ from sweeps.findings import load, surfaces
 from sweeps.findings.findings import Findings
 from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
-from sweeps.stats import response, verdict
+from sweeps.stats import verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
+from sweeps.stats.top import WORDS
 from sweeps.trainers.protocol import Point, label
 
 _LONGEST_STATUS = 110  # characters of a status with its reason
@@ -266,14 +267,18 @@ def parameter_effect_brief(surface: surfaces.Surface) -> str:
     if surface.importances:
         name, share = surface.importances[0]
         return f"{label(name)} mattered most ({percent(share):.0f} % of the variance)"
+    if surface.importances_missing:
+        return f"how much each parameter mattered: {surface.importances_missing}"
     if surface.further:
         return ""
     both = " and ".join(map(label, surface.parameters))
+    if surface.top_missing:
+        return f"whether {both} matter: {surface.top_missing}"
     return {
-        response.WORDS[0]: f"{both} matter",
-        response.WORDS[1]: f"{both} do not matter",
-        response.WORDS[2]: f"whether {both} matter cannot be told",
-    }[response.WORDS[2] if surface.top is None else surface.top.word]
+        WORDS[0]: f"{both} matter",
+        WORDS[1]: f"{both} do not matter",
+        WORDS[2]: f"whether {both} matter cannot be told",
+    }[WORDS[2] if surface.top is None else surface.top.word]
 
 
 def effects(findings: Findings) -> list[str]:
@@ -292,6 +297,8 @@ def parameter_effect(surface: surfaces.Surface) -> str:
         shares = ", ".join(f"{label(name)} {percent(share):.0f} %" for name, share in surface.importances)
         trials = len(surface.trials) + len(surface.others)
         return f"variance of the validation accuracy explained: {shares} (fANOVA over {trials} search trials)"
+    if surface.top_missing or surface.importances_missing:
+        return parameter_effect_brief(surface)
     if surface.further:
         return ""
     if top is None:

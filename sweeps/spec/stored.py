@@ -11,6 +11,7 @@ from kd.tools import code
 from storage import json_text
 from storage.tables import SweepRecord
 from sweeps.errors import SpecError, SweepError
+from sweeps.extensions import KD
 from sweeps.hints import local
 from sweeps.spec.model import Name, Spec, fingerprint, parse
 from sweeps.spec.tables import SpecModel
@@ -30,6 +31,11 @@ def stored_spec(sweep: SweepRecord) -> Spec:
 def as_it_stands(sweep: SweepRecord) -> Spec:
     """Return the spec of a sweep even if somebody edited it: for those who read and do not work by it."""
     return parse(sweep.spec, origin=f"sweep {sweep.name}")
+
+
+def trainer_of(sweep: SweepRecord) -> str:
+    """Return the name of its trainer, for those who need no spec."""
+    return str(sweep.spec.get("trainer", {}).get("kind", KD))
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

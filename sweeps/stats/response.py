@@ -14,14 +14,13 @@ import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-Array: TypeAlias = npt.NDArray[np.float64]
+from sweeps.stats.top import SIDE, Run, Top
 
-WORDS = ("matters", "does not matter", "cannot be told")
+Array: TypeAlias = npt.NDArray[np.float64]
 
 # A point that loses less than this share of the standard deviation of one run is as good as the best.
 TOLERANCE = 0.5
 
-SIDE = 16  # of the grid that stands for the box
 _LENGTHS = tuple(product((0.5, 1.0, 2.0), repeat=2))  # of the box, whose sides are 2 long
 _SURFACE = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)  # variance of the surface, in variances of the noise
 _SEED = (0.0, 0.3, 1.0, 3.0, 10.0)  # variance of what a seed adds to the surface, likewise
@@ -29,39 +28,6 @@ _OFFSET = 100.0  # variance of what a seed adds everywhere alike: large, so that
 _WITHIN = 3.0  # log likelihood: fits that are worse than the best one by more are left out
 _DRAWS = 400
 _RANDOM_SEED = 20230  # the same runs give the same words
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training. x, y: where, of the searched range, in [0, 1]; seed: trainings of one seed share a number."""
-
-    x: float
-    y: float
-    score: float
-    seed: int
-
-
-@dataclass(frozen=True)
-class Top:
-    """How much of the box is as good as its best point.
-
-    share: the part of the box that loses less than `tolerance` against the best point, a fraction; low, high: its 95 %
-    interval. tolerance: in the unit of the scores. mean: the fitted surface less the mean of all runs, of shape
-    (SIDE, SIDE), x first, at the centres of equal cells. bench/top.py measures how often the interval holds the truth.
-    """
-
-    share: float
-    low: float
-    high: float
-    tolerance: float
-    mean: tuple[tuple[float, ...], ...]
-
-    @property
-    def word(self) -> str:
-        """One of WORDS: the point matters if less than half of the box is as good, does not if more than half is."""
-        if self.high < 0.5:
-            return WORDS[0]
-        return WORDS[1] if self.low > 0.5 else WORDS[2]
 
 
 def top(runs: Sequence[Run]) -> Top:

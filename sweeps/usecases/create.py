@@ -22,7 +22,7 @@ from storage.studies.space import SAMPLERS, Choice, Range, Whole, study_name
 from storage.tables import RevisionRecord
 from storage.url import masked
 from sweeps.errors import AnotherSpec, SpecError
-from sweeps.extensions import KD, trainer_kind
+from sweeps.extensions import KD, require, trainer_extra, trainer_kind
 from sweeps.hints import PORTABLE, local
 from sweeps.plan.phases import STAGES
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
@@ -67,6 +67,7 @@ def create_sweep(
         SpecError: the name, a dataset, a model or the sampler cannot be used, or another spec has this name.
         storage.errors.StorageError: the storage cannot be written.
     """
+    require("train", "create")
     check_name(name)
     spec = freeze(spec, data_dir=data_dir)
     _check_text(spec)
@@ -204,10 +205,14 @@ class SpecRequest:
         """Whether nothing but the name of a sweep was given."""
         return not any(vars(self).values())
 
+    @property
+    def trainer(self) -> str:
+        """The name of the trainer."""
+        return KD if self.base is None else self.base.trainer.kind
+
     def spec(self) -> Spec:
         """Return the spec that all this makes; raise SpecError if it makes none."""
-        kind = trainer_kind(KD) if self.base is None else self.base.kind
-        spec: Spec = kind.requested(self)
+        spec: Spec = trainer_kind(self.trainer).requested(self)
         return override(spec, self.changes)
 
 
@@ -220,13 +225,17 @@ def preset(name: str) -> Spec:
     raise SpecError(f"no preset {name!r}; presets: {', '.join(presets)}{f'; {hint}' if hint else ''}")
 
 
-def requested(url: sqlalchemy.URL, name: str, request: SpecRequest) -> Spec:
+def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: str = "create") -> Spec:
     """Return the spec that the user asks for; raise SpecError if the options make none.
 
     Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
+    command: "create", or "run", which trains as well; MissingExtra where packages that it needs are not installed.
     """
     known = find(url, check_name(name)) if request.is_empty else []
-    return parse(known[-1].spec, origin=f"sweep {name}") if known else request.spec()
+    if known:
+        return parse(known[-1].spec, origin=f"sweep {name}")
+    require("train" if command == "create" else trainer_extra(request.trainer), command)
+    return request.spec()
 
 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:

@@ -13,18 +13,21 @@ from storage.records import queries
 from storage.tables import SweepRecord
 from storage.url import masked, sqlite_path
 from sweeps.errors import SpecError
-from sweeps.extensions import KD, load, trainer_kind
+from sweeps.extensions import EXTRAS, KD, attribute, how_to_install, is_installed, trainer_extra, trainer_kind
 from sweeps.hints import explain
-from sweeps.spec.stored import as_it_stands
+from sweeps.spec.stored import as_it_stands, trainer_of
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Check
 from sweeps.workers.environment import PACKAGES, other_packages, provenance
 from sweeps.workers.logs import log_folder
 
+_USUAL = ("train", "report", "keras", "autokeras", "server")
+"""The extras that a machine which trains and reports has; of the others those say so who miss them."""
+
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
     """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
-    own = trainer_kind(KD).checks(data_dir)
+    own = trainer_kind(KD).checks(data_dir) if is_installed(trainer_extra(KD)) else ()
     return [
         *_machine(),
         *(check for check in own if check.name == "gpu"),
@@ -52,7 +55,7 @@ def _machine() -> list[Check]:
 
 
 def _slurm() -> Check:
-    programs = load("sweeps.contrib.slurm:PROGRAMS")
+    programs = attribute("sweeps.contrib.slurm:PROGRAMS")
     missing = [name for name in programs if shutil.which(name) is None]
     if len(missing) == len(programs):
         return Check("slurm", "ok", "not installed; only launch --on slurm needs it")
@@ -65,11 +68,16 @@ def _packages() -> list[Check]:
     versions = provenance()["versions"]
     assert isinstance(versions, dict)
     return [
-        Check(name, "ok" if versions[name] else "fail", versions[name] or f"missing; type: pip install {name}")
-        for name in PACKAGES[1:]
-    ] + [
-        Check("imports", "warn", f"{file} is called as a package of ours: of both, Python finds the first on its path")
-        for file in other_packages()
+        *(Check(name, "ok", versions[name]) for name in PACKAGES[1:] if versions[name]),
+        *(
+            Check(name, "warn", f"not installed, for {EXTRAS[name].help}; type: {how_to_install(name)}")
+            for name in _USUAL
+            if not is_installed(name)
+        ),
+        *(
+            Check("imports", "warn", f"{file} has the name of a package of ours: Python finds the first on its path")
+            for file in other_packages()
+        ),
     ]
 
 
@@ -90,6 +98,9 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
 
 
 def _needed(sweep: SweepRecord) -> list[Check]:
+    extra = trainer_extra(trainer_of(sweep))
+    if not is_installed(extra):
+        return [Check(sweep.name, "warn", f"its trainer needs more packages here; type: {how_to_install(extra)}")]
     try:
         spec = as_it_stands(sweep)
     except SpecError as error:

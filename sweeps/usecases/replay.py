@@ -12,9 +12,11 @@ import sqlalchemy
 from storage.records.queries import task_records
 from storage.tables import SweepRecord
 from sweeps.errors import SweepError
+from sweeps.extensions import require, trainer_extra
 from sweeps.hints import local
 from sweeps.plan.jobs import AnyJob, StudentOutcome, TeacherOutcome, read_job
 from sweeps.plan.phases import STAGES
+from sweeps.spec.stored import trainer_of
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.environment import one_thread
@@ -36,6 +38,7 @@ class Replay:
 
 def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[AnyJob]:
     """Return the task of that key, or so many finished ones drawn at random, in plan order; else a SweepError."""
+    require(trainer_extra(trainer_of(sweep)), "replay")
     tasks = task_records(engine, sweep.id)
     done = [task for task in tasks if task.state == "done" and task.stage in REPLAYABLE_STAGES]
     if key is not None:

@@ -12,9 +12,9 @@ from storage.errors import StorageError
 from storage.records import queries
 from storage.studies.ownership import owner_of
 from storage.studies.space import study_name
-from storage.studies.studies import open_studies
 from storage.url import masked
 from sweeps.errors import NoResultsYet
+from sweeps.extensions import KD, how_to_install, is_installed, require, trainer_extra
 from sweeps.findings.findings import Findings, load
 from sweeps.hints import PORTABLE, explain, local
 from sweeps.launch import launcher
@@ -25,9 +25,8 @@ from sweeps.query.listing import open_sweep
 from sweeps.report import answer, brief, markdown, page, sentences
 from sweeps.report.document import Paragraph
 from sweeps.report.figures import data
-from sweeps.report.figures.plotly_figures import figures
 from sweeps.spec.model import Spec
-from sweeps.spec.stored import check_name
+from sweeps.spec.stored import check_name, trainer_of
 from sweeps.terminal import columns, say
 from sweeps.trainers.protocol import label
 from sweeps.usecases import create
@@ -50,6 +49,9 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
     from sweeps.workers.worker import run_worker
 
     heartbeat.exit_with_parent()
+    if not is_installed(trainer_extra(KD)):  # else no worker has to ask the storage for its trainer first
+        with open_sweep(url, name) as (_, sweep):
+            require(trainer_extra(trainer_of(sweep)), "worker")
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
     code = run_worker(url, name, worker=launched_as, log_file=log_file)
@@ -88,7 +90,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
 
     with open_sweep(url, name) as (engine, sweep):
         findings = load(engine, sweep)
-    written = write(findings, Path(f"{name}-report"))
+    written = str(write(findings, Path(f"{name}-report"))) if is_installed("report") else ""
     wide = columns()
     if wide is None:
         print(page.report(findings))
@@ -103,9 +105,13 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     for command, why in commands.items():
         say(f"{command:<{width}} # {why}")
     if wide is not None:
-        print(f"\n{brief.brief(findings, columns=wide, page=str(written))}")
+        print(f"\n{brief.brief(findings, columns=wide, page=written)}")
     else:
-        say(f"\n{answer.headline(findings)}\n\nFull page with figures: {written}")
+        say(f"\n{answer.headline(findings)}")
+        if written:
+            say(f"\nFull page with figures: {written}")
+    if not written:
+        say(f"the page with its figures needs more packages: {how_to_install('report')}")
 
 
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
@@ -138,7 +144,12 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
 
 
 def plots(findings: Findings) -> dict[str, str]:
-    """Return the figures of the page: plotly figures as JSON, by name."""
+    """Return the figures of the page: plotly figures as JSON, by name; none where no server is installed."""
+    if not is_installed("server"):
+        say(f"the figures of the dashboard need more packages: {how_to_install('server')}")
+        return {}
+    from sweeps.report.figures.plotly_figures import figures
+
     drawn = figures(data.gains(findings), data.regrets(findings), data.parameters(findings.spec))
     return {key: str(figure.to_json()) for key, figure in drawn.items()}
 
@@ -150,6 +161,8 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
     writes nothing. Nothing depends on the page, so a failure (a deleted study, a database that went away) is reported
     in one line.
     """
+    from storage.studies.studies import open_studies
+
     try:
         # One at a time: two that replace the plots of a study at once insert the same keys.
         with create_lock(url), contextlib.closing(open_studies(url)) as opened:

@@ -13,6 +13,7 @@ from storage.records import queries
 from storage.studies.reconcile import reconcile
 from storage.tables import LOST, SweepRecord
 from sweeps.errors import SpecError, SweepError
+from sweeps.extensions import require
 from sweeps.findings import load
 from sweeps.hints import local
 from sweeps.plan import plan
@@ -144,7 +145,7 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
 
     Returns what was freed, and how many trials were completed.
     """
-    with _open_studies(url, name) as (studies, sweep):
+    with _open_studies(url, name, "reap") as (studies, sweep):
         spec = stored_spec(sweep)
         freed = tasks.reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
         return freed, reconcile(studies, studies.engine, sweep.id)
@@ -152,12 +153,13 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
 
 def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
     """Remove a sweep, its studies, and the blobs that no other sweep uses; raise SweepInUse while a lease is good."""
-    with _open_studies(url, name) as (studies, sweep):
+    with _open_studies(url, name, "delete") as (studies, sweep):
         return deletion.delete_sweep(studies, studies.engine, sweep)
 
 
 @contextlib.contextmanager
-def _open_studies(url: sqlalchemy.URL, name: str) -> Iterator[tuple["Studies", SweepRecord]]:
+def _open_studies(url: sqlalchemy.URL, name: str, needing: str) -> Iterator[tuple["Studies", SweepRecord]]:
+    require("train", needing)
     from storage.studies.studies import open_studies  # Optuna takes a second
 
     check_name(name)

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import sqlalchemy
 
@@ -23,12 +23,14 @@ from storage.records import artifacts, queries
 from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import study_name
-from storage.studies.studies import Studies, open_studies
 from storage.tables import SweepRecord, TaskRecord
 from sweeps.plan.jobs import AnyJob
 from sweeps.plan.points import attributes, resolve_point, space_of
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import stored_spec
+
+if TYPE_CHECKING:  # Optuna, which a light install has not: a launch says so itself
+    from storage.studies.studies import Studies
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +122,12 @@ class DatabaseBackend:
     """A `Backend` of a storage; without studies it is no more than `Results`. spec: else the stored one."""
 
     def __init__(
-        self, engine: sqlalchemy.Engine, sweep: SweepRecord, *, spec: Spec | None = None, studies: Studies | None = None
+        self,
+        engine: sqlalchemy.Engine,
+        sweep: SweepRecord,
+        *,
+        spec: Spec | None = None,
+        studies: "Studies | None" = None,
     ) -> None:
         self.engine, self.sweep = engine, sweep
         self.name = sweep.name
@@ -130,6 +137,8 @@ class DatabaseBackend:
 
     @classmethod
     def open(cls, url: sqlalchemy.URL, name: str) -> "DatabaseBackend":
+        from storage.studies.studies import open_studies
+
         studies = open_studies(url)
         try:
             return cls(studies.engine, queries.find_sweep(studies.engine, name), studies=studies)
@@ -138,7 +147,7 @@ class DatabaseBackend:
             raise
 
     @property
-    def studies(self) -> Studies:
+    def studies(self) -> "Studies":
         assert self._studies is not None, "opened for its results alone"
         return self._studies
 

@@ -32,13 +32,21 @@ def _locked(lock: str = LOCK) -> dict[str, list[tuple[Requirement, int]]]:
 
 def _wanted() -> list[str]:
     """Everything that pyproject.toml asks for, the build included: the set-up builds without isolation."""
-    groups = (
-        PROJECT["project"]["dependencies"],
-        PROJECT["project"]["optional-dependencies"]["weights"],
-        PROJECT["dependency-groups"]["dev"],
-        PROJECT["build-system"]["requires"],
-    )
-    return [text for group in groups for text in group]
+    return [
+        *PROJECT["project"]["dependencies"],
+        *_of_extras("all"),
+        *PROJECT["dependency-groups"]["dev"],
+        *PROJECT["build-system"]["requires"],
+    ]
+
+
+def _of_extras(*names: str) -> list[str]:
+    """What extras ask for, with those that they name."""
+    texts: list[str] = []
+    for text in (text for name in names for text in PROJECT["project"]["optional-dependencies"][name]):
+        requirement = Requirement(text)
+        texts += _of_extras(*sorted(requirement.extras)) if requirement.name == PROJECT["project"]["name"] else [text]
+    return texts
 
 
 @LOCKS
@@ -71,11 +79,10 @@ def test_every_dependency_is_pinned_in_its_range_on_every_platform(platform: tup
 
 
 def test_the_image_gets_what_runs_in_it_in_the_versions_that_are_tested_and_no_test_tools() -> None:
-    extras = PROJECT["project"]["optional-dependencies"]
-    groups = [PROJECT["project"]["dependencies"], PROJECT["build-system"]["requires"]]
-    groups += [extras[name] for name in ("service", "weights", "npm") if name in extras]
+    texts = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"]]
+    texts += _of_extras("train", "report", "keras", "autokeras", "server", "weights", "npm")
     locked, whole = _locked(OF_THE_IMAGE), _locked()
-    names = {canonicalize_name(Requirement(text).name) for group in groups for text in group}
+    names = {canonicalize_name(Requirement(text).name) for text in texts}
     assert names <= set(locked), "type: make lock"
     for name in set(locked) & set(whole):
         assert {str(line.specifier) for line, _ in locked[name]} == {str(line.specifier) for line, _ in whole[name]}, (
@@ -83,3 +90,9 @@ def test_the_image_gets_what_runs_in_it_in_the_versions_that_are_tested_and_no_t
         )
     tools = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependency-groups"]["dev"]}
     assert not tools & set(locked)
+
+
+def test_all_is_every_extra_but_those_that_no_clone_has() -> None:
+    extras = set(PROJECT["project"]["optional-dependencies"])
+    (whole,) = PROJECT["project"]["optional-dependencies"]["all"]
+    assert Requirement(whole).extras == extras - {"all", "gpu", "mlflow", "npm", "wandb"}

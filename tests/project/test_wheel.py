@@ -6,9 +6,6 @@ installing 2.5 GB again would take minutes. This project's own code is in neithe
 """
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import sysconfig
 import tomllib
@@ -19,54 +16,26 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.wheel import PACKAGES, run
 
 pytestmark = pytest.mark.slow
-
-PACKAGES = ("kd", "storage", "sweeps")
-
-
-def _run(*command: str | Path, folder: Path, **more: str) -> subprocess.CompletedProcess[str]:
-    """A command in a folder outside the clone, with nothing of the clone on its path."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "PYTHONPATH"))
-    }
-    done = subprocess.run(
-        [str(word) for word in command], cwd=folder, env=kept | more, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-    return done
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from a copy of what a source tree has, so that nothing is left in the clone."""
-    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
-    for name in PACKAGES:
-        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, source)
-    (source / "tests").mkdir()
-    (source / "tests" / "test_nothing.py").touch()  # what must not get in
-    _run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source, folder=source)
-    (built,) = target.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of a new environment with the wheel."""
     folder = tmp_path_factory.mktemp("environment")
-    _run(sys.executable, "-m", "venv", folder, folder=folder)
+    run(sys.executable, "-m", "venv", folder, folder=folder)
     programs = folder / "bin"
-    _run(programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, folder=folder)
+    run(programs / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel, folder=folder)
     (site,) = folder.glob("lib/python*/site-packages")
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return programs
 
 
 def test_the_wheel_passes_twine_and_check_wheel_contents(wheel: Path) -> None:
-    _run(sys.executable, "-m", "twine", "check", "--strict", wheel, folder=wheel.parent)
-    _run(
+    run(sys.executable, "-m", "twine", "check", "--strict", wheel, folder=wheel.parent)
+    run(
         sys.executable,
         "-m",
         "check_wheel_contents",
@@ -96,7 +65,7 @@ def test_the_wheel_holds_every_module_and_template_the_types_and_the_licence_and
 
 def test_the_packages_are_those_of_the_wheel_and_typed(environment: Path, tmp_path: Path) -> None:
     program = "import json, kd, storage, sweeps; print(json.dumps([m.__file__ for m in (kd, storage, sweeps)]))"
-    files = [Path(name) for name in json.loads(_run(environment / "python", "-c", program, folder=tmp_path).stdout)]
+    files = [Path(name) for name in json.loads(run(environment / "python", "-c", program, folder=tmp_path).stdout)]
     for file in files:
         assert file.is_relative_to(environment.parent)
         assert (file.parent / "py.typed").is_file()
@@ -104,10 +73,10 @@ def test_the_packages_are_those_of_the_wheel_and_typed(environment: Path, tmp_pa
 
 def test_preset_tiny_runs_from_any_folder(environment: Path, tmp_path: Path, shared_data: Path) -> None:
     weights = {"KERAS_HOME": str(shared_data / "keras")}  # of MobileNet, which not every network reaches
-    done = _run(environment / "kd-sweeps", "run", "tiny", "--preset", "tiny", folder=tmp_path, **weights)
+    done = run(environment / "kd-sweeps", "run", "tiny", "--preset", "tiny", folder=tmp_path, **weights)
     assert "tuned on digits still work on digits-rgb?" in done.stdout
     assert "78 of 78 tasks done" in done.stdout
     assert (tmp_path / "kd-sweeps.db").is_file()
     assert (tmp_path / "tiny-report" / "report.html").is_file()
-    audit = _run(environment / "kd-sweeps", "status", "tiny", "--audit", folder=tmp_path)
+    audit = run(environment / "kd-sweeps", "status", "tiny", "--audit", folder=tmp_path)
     assert "0 violations, 0 warnings" in audit.stdout

@@ -19,6 +19,7 @@ from sweeps.contrib.archive.file import Archive, open_archive, write
 from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict, read_lines, write_lines
 from sweeps.contrib.archive.verify import answers, consistency_checks, trials
 from sweeps.errors import SweepError
+from sweeps.extensions import require
 from sweeps.hints import local
 from sweeps.plan import phases, plan, points
 from sweeps.query.listing import open_sweep
@@ -56,8 +57,10 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
 
     Its row is the commit point, as of `create`: an import that is killed before leaves nothing that counts, and the
     next one replaces the studies that it left. What was running waits. Raises ArchiveBroken where `verify` finds
-    anything, SpecConflict where a sweep, or a study of another tool, has the name.
+    anything, SpecConflict where a sweep, or a study of another tool, has the name, MissingExtra where its plan cannot
+    be made again.
     """
+    require("train", "import")
     with open_archive(path) as archive:
         refuse_changed(archive, path)
         lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash

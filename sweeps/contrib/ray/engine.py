@@ -1,7 +1,6 @@
 """The engine ray: its workers, each an actor of the cluster."""
 
 import contextlib
-import importlib.util
 import multiprocessing
 import os
 import platform
@@ -20,6 +19,7 @@ from storage.records.queries import last_log
 from storage.url import plain
 from sweeps.contrib.ray import driver
 from sweeps.errors import SweepError
+from sweeps.extensions import require
 from sweeps.launch.engine import Request
 from sweeps.launch.local import WORKER_VARIABLE, log_tail
 from sweeps.terminal import say
@@ -184,8 +184,7 @@ class RayEngine:
 
 def ray_engine(request: Request) -> RayEngine:
     cluster = driver.parse(request.options)
-    if importlib.util.find_spec("ray") is None:
-        raise SweepError("--on ray: Ray is not installed here; type: pip install ray")
+    require("ray", "--on ray")
     engine = RayEngine(request, cluster)
     engine.connect()
     return engine

@@ -8,8 +8,10 @@ import typer
 
 from sweeps.cli.options import Storage, SweepName, note_storage, storage_url, whole_number
 from sweeps.errors import SpecError
+from sweeps.extensions import require
 
 app = typer.Typer()
+dashboard_app = typer.Typer()  # --help names it before data and serve
 
 Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.")]
 
@@ -34,6 +36,7 @@ def serve(
 
     Example: kd-sweeps serve --all --tokens tokens.txt --host 0.0.0.0
     """
+    require("server", "serve")
     from sweeps.contrib.server import app as server
     from sweeps.contrib.server.auth import VARIABLE, read_tokens
 
@@ -48,11 +51,13 @@ def serve(
     server.serve(url, None if every else names, host=host, port=number, tokens=known, allow_code=allow_code)
 
 
+@dashboard_app.command()
 def dashboard(name: SweepName, port: Port = "8080", storage: Storage = None) -> None:
     """Show a live page of a sweep in a browser on this machine, until Ctrl-C. For a team: kd-sweeps serve.
 
     The page links to optuna-dashboard on the same storage.
     """
+    require("server", "dashboard")
     from sweeps.contrib.server import app as server
     from sweeps.spec.stored import check_name
 

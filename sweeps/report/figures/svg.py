@@ -17,7 +17,7 @@ from sweeps.report.figures import data, gains
 from sweeps.report.figures.data import BLACK, GREY, ORANGE, SCALE, SKY, VERMILLION, Axis, Plane, title
 from sweeps.report.figures.style import as_svg, logarithmic, panels, style
 from sweeps.spec.model import Spec
-from sweeps.stats.response import SIDE
+from sweeps.stats.top import SIDE
 from sweeps.trainers.protocol import Point, TrainerKind
 
 _AXES = {"temperature": "temperature T", "alpha": "alpha, weight of the labels"}

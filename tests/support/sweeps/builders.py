@@ -43,7 +43,8 @@ from sweeps.report.folder import json_data, results_csv, table_tex
 from sweeps.report.html_page import html
 from sweeps.report.page import page, report, secondary_blocks
 from sweeps.spec.model import Spec
-from sweeps.stats.response import Run, Top, top
+from sweeps.stats.response import top
+from sweeps.stats.top import Run, Top
 from sweeps.trainers.arms import Context
 from sweeps.trainers.protocol import Point
 from sweeps.usecases.run import study_note
@@ -66,7 +67,7 @@ def top_once(runs: Sequence[Run]) -> Top:
 
 def found(spec: Spec, run: Planted, **how: Any) -> Findings:
     """What such a sweep says; arguments as of `stored`."""
-    with mock.patch("sweeps.findings.surfaces.top", top_once):
+    with mock.patch("sweeps.stats.response.top", top_once):
         return findings(stored(spec, run, **how))
 
 

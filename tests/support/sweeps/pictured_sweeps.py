@@ -11,7 +11,7 @@ from sweeps.findings.surfaces import SearchTrial, Surface
 from sweeps.report.figures.data import Axis, GainMark, MethodMark, Plane, RegretMark
 from sweeps.report.figures.svg import Drawing, figures_of
 from sweeps.stats.estimates import Estimate, estimate
-from sweeps.stats.response import SIDE, Top
+from sweeps.stats.top import SIDE, Top
 from tests.support.points import at
 
 FOUR = (

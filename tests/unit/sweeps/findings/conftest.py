@@ -11,5 +11,5 @@ from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 @pytest.fixture(scope="package", autouse=True)
 def _trials_in_memory() -> Iterator[None]:
-    with trials_in_memory(), mock.patch("sweeps.findings.surfaces.top", top_once):
+    with trials_in_memory(), mock.patch("sweeps.stats.response.top", top_once):
         yield

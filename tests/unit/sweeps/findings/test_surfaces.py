@@ -14,7 +14,7 @@ from storage.tables import TaskRecord
 from sweeps.findings.load import StoredSweep
 from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
 from sweeps.spec.model import override
-from sweeps.stats.response import Run
+from sweeps.stats.top import Run
 from tests.support.sweeps import builders
 from tests.support.sweeps.planted_sweeps import PLANTED, arms, planted
 
@@ -36,7 +36,7 @@ SPEC = override(
 @pytest.fixture(scope="module", autouse=True)
 def _unfitted() -> Iterator[None]:
     """The runs stand for the surface that is fitted to them, which tests/unit/sweeps/stats/test_response.py tests."""
-    with mock.patch("sweeps.findings.surfaces.top", tuple):
+    with mock.patch("sweeps.stats.response.top", tuple):
         yield
 
 

@@ -18,7 +18,7 @@ from sweeps.report.words import (
 )
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
-from sweeps.stats.response import Top
+from sweeps.stats.top import Top
 from sweeps.stats.verdict import RULE
 from tests.support.points import at
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies

@@ -13,7 +13,8 @@ from sweeps.findings.findings import Findings
 from sweeps.report.folder import latex, results_csv
 from sweeps.spec.model import override
 from sweeps.stats.resampling import is_tied
-from sweeps.stats.response import Run, top
+from sweeps.stats.response import top
+from sweeps.stats.top import Run
 from sweeps.trainers.protocol import Point
 from tests.support.points import at
 from tests.support.sweeps.builders import found

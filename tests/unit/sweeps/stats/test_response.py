@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import qmc
 
 from sweeps.stats import response
-from sweeps.stats.response import SIDE, TOLERANCE, WORDS, Array, Run, Top, top
+from sweeps.stats.response import TOLERANCE, Array, top
+from sweeps.stats.top import SIDE, WORDS, Run, Top
 
 Surface: TypeAlias = Callable[[float, float], float]
 

@@ -10,7 +10,7 @@ import optuna
 import pytest
 import sqlalchemy
 
-from kd.baselines.applications import APPLICATIONS
+from kd.baselines.applications import APPLICATIONS, has_weights
 from kd.errors import WeightsNotHere
 from storage.db.engine import open_engine
 from storage.errors import RevisionRefused, SweepInUse
@@ -18,7 +18,6 @@ from storage.queue.tasks import claim
 from storage.records import queries
 from storage.tables import TaskRecord
 from storage.url import plain
-from sweeps.distill.freeze import has_weights
 from sweeps.errors import SpecError, SweepError
 from sweeps.hints import explain
 from sweeps.plan.jobs import AnyJob

@@ -1,0 +1,13 @@
+"""The wheel, built once."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import wheel as of_clone
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this clone."""
+    return of_clone.built(tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel"))

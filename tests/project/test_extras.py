@@ -1,0 +1,298 @@
+"""Each extra alone, from the wheel, in an environment of its own: what it promises works, the rest says what to type.
+
+pip takes the packages from its index, as for any user: minutes, and 2 GB at a time for those with TensorFlow. `gpu` is
+resolved and not installed.
+"""
+
+import html
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
+from urllib.request import urlopen
+
+import pytest
+
+from tests.support.paths import REPOSITORY
+from tests.support.sweeps import reported_sweeps
+from tests.support.wheel import run
+
+pytestmark = pytest.mark.slow
+
+MOST_MB = 120  # of the base
+STORAGE = "sqlite:///kd-sweeps.db"
+Programs: TypeAlias = Callable[[str], Path]
+
+# A distillation that ends in a minute.
+FEW = {"search.trials": 4, "confirm.rounds": "[[1, 1]]", "transfer.seeds": 2, "baselines.methods": "[]"}
+
+TRAINER = """\
+source.dataset = "digits"
+target.dataset = "negative"
+trainer.kind = "./digits_trainer.py:KIND"
+search.trials = 4
+confirm.rounds = [[2, 1]]
+transfer.seeds = 3
+"""
+
+READING = (
+    ("list",),
+    ("status", "s"),
+    ("best", "s"),
+    ("best", "s", "-f", "json"),
+    ("trials", "s", "-f", "csv"),
+    ("workers", "s"),
+    ("logs", "s", "--task", "search#0"),
+    ("report", "s"),
+    ("report", "s", "-f", "brief"),
+    ("report", "s", "-f", "json"),
+    ("compare", "s", "t"),
+    ("compare", "s", "t", "-f", "csv"),
+    ("pause", "s"),
+    ("resume", "s"),
+    ("retry", "s"),
+    ("cancel", "t"),
+    ("spec", "tiny"),
+    ("doctor",),
+    ("archive", "s", "-o", "s.kdsweep"),
+)
+REFUSED = (  # what needs an extra, the words of it, the extra
+    ("create", ("create", "n", "--preset", "tiny"), "train"),
+    ("create", ("create", "n", "--preset", "tiny", "--dry-run"), "train"),
+    ("extend", ("extend", "s", "--seeds", "+2"), "train"),
+    ("import", ("import", "s.kdsweep", "--as", "other"), "train"),
+    ("verify", ("verify", "s.kdsweep"), "train"),
+    ("status --audit", ("status", "s", "--audit"), "train"),
+    ("reap", ("reap", "s"), "train"),
+    ("delete", ("delete", "t", "--yes"), "train"),
+    ("export", ("export", "s", "-o", "s.keras"), "train"),
+    ("data list", ("data", "list"), "train"),
+    ("data fetch", ("data", "fetch", "mnist"), "train"),
+    ("run", ("run", "n", "--preset", "tiny"), "keras"),
+    ("launch", ("launch", "s"), "keras"),
+    ("worker", ("worker", "s"), "keras"),
+    ("replay", ("replay", "s"), "keras"),
+    ("report --output", ("report", "s", "-o", "page"), "report"),
+    ("compare --output", ("compare", "s", "t", "-o", "page"), "report"),
+    ("serve", ("serve", "--all"), "server"),
+    ("dashboard", ("dashboard", "s"), "server"),
+    ("--to mlflow", ("export", "s", "--to", "mlflow", "-o", "runs"), "mlflow"),
+    ("--to wandb", ("export", "s", "--to", "wandb", "-o", "runs"), "wandb"),
+)
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with two finished sweeps."""
+    folder = tmp_path_factory.mktemp("storage")
+    for name in ("s", "t"):
+        reported_sweeps.planted_sweeps.worked(
+            f"sqlite:///{folder}/kd-sweeps.db", reported_sweeps.REPORTED, reported_sweeps.run, name=name
+        )
+    return folder / "kd-sweeps.db"
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, storage: Path, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A working folder with that storage in it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+    return Path(shutil.copy(storage, tmp_path)).parent
+
+
+def _install(wheel: Path, extra: str, place: Path) -> Path:
+    """Make an environment of the wheel with an extra, or without; return the folder of its programs."""
+    run(sys.executable, "-m", "venv", place, folder=place.parent)
+    began = time.monotonic()
+    wanted = f"{wheel}[{extra}]" if extra else wheel
+    # What an extra brings is compiled as far as it is used: all of TensorFlow takes minutes.
+    how = ["--no-compile"] if extra else []
+    run(place / "bin" / "python", "-m", "pip", "install", "--quiet", *how, wanted, folder=place.parent)
+    print(f"{extra or 'base'}: {megabytes(place):.0f} MB, installed in {time.monotonic() - began:.0f} s")
+    return place / "bin"
+
+
+@pytest.fixture(scope="module")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment without an extra."""
+    return _install(wheel, "", tmp_path_factory.mktemp("base") / "environment")
+
+
+@pytest.fixture
+def installed(wheel: Path, tmp_path: Path) -> Iterator[Programs]:
+    """Install the wheel with an extra; it goes with the test, because two of them would fill a disk."""
+    place = tmp_path / "environment"
+    yield lambda extra: _install(wheel, extra, place)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def megabytes(folder: Path) -> float:
+    """What a folder takes on disk."""
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")) / 1e6
+
+
+def test_the_base_reads_and_steers_and_names_the_extra_for_everything_else(base: Path, folder: Path) -> None:
+    command = base / "kd-sweeps"
+    assert megabytes(base.parent) <= MOST_MB
+    for words in READING:
+        silent = words[0] in ("pause", "resume", "retry", "cancel", "archive")
+        assert bool(run(command, *words, folder=folder).stdout) is not silent, words
+    for what, words, extra in REFUSED:
+        before = sorted(folder.iterdir())
+        done = run(command, *words, folder=folder, codes=(2,))
+        line = f"kd-sweeps: {what} needs more packages: pip install 'kd-sweeps[{extra}]'"
+        assert (done.stderr.splitlines()[-1], done.stdout) == (line, ""), words
+        assert sorted(folder.iterdir()) == before, f"{words} left something"
+    for words in (("list",), ("status", "s")):
+        seconds = []
+        for _ in range(5):
+            began = time.perf_counter()
+            run(command, *words, folder=folder)
+            seconds.append(time.perf_counter() - began)
+        print(
+            f"{' '.join(words)}: median {statistics.median(seconds):.2f} s of {[round(value, 2) for value in seconds]}"
+        )
+
+
+def test_the_base_says_in_doctor_what_is_missing_and_what_to_type(base: Path, folder: Path) -> None:
+    lines = run(base / "kd-sweeps", "doctor", folder=folder).stdout
+    text = " ".join(lines.split())
+    for extra in ("train", "report", "keras", "autokeras", "server"):
+        assert f"pip install 'kd-sweeps[{extra}]'" in text
+    assert "fail" not in text
+
+
+def test_the_base_opens_a_sweep_in_python_and_answers_as_a_full_install_does(
+    base: Path, folder: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
+) -> None:
+    values = "print(s.best, s.status.state, s.verdict.word, len(s.results)); print(s._repr_html_())"
+    script = f"from sweeps import Sweep; s = Sweep.open('s'); {values}"
+    answers, page = run(base / "python", "-c", script, folder=folder).stdout.split("\n", 1)
+    assert answers.endswith(" active TRANSFERS 55")
+    assert "the page needs more packages: pip install 'kd-sweeps[report]'" in html.unescape(html.unescape(page))
+    for words in (("best", "s", "-f", "json"), ("report", "s", "-f", "json"), ("trials", "s", "-f", "csv")):
+        light = run(base / "kd-sweeps", *words, folder=folder).stdout
+        assert light == kd_sweeps(*words, "--storage", f"sqlite:///{folder}/kd-sweeps.db")[1], words
+
+
+def test_train_plans_and_works_a_sweep_of_a_trainer_of_ones_own(installed: Programs, folder: Path) -> None:
+    command = installed("train") / "kd-sweeps"
+    shutil.copy(REPOSITORY / "tests" / "examples" / "digits_trainer.py", folder)
+    (folder / "own.toml").write_text(TRAINER)
+    run(command, "create", "d", "own.toml", folder=folder)
+    run(command, "launch", "d", "--workers", "2", folder=folder)
+    run(command, "extend", "d", "--seeds", "+1", folder=folder)
+    run(command, "worker", "d", folder=folder)
+    assert "0 violations, 0 warnings" in run(command, "status", "d", "--audit", folder=folder).stdout
+    assert json.loads(run(command, "report", "d", "-f", "json", folder=folder).stdout)["answer_hash"]
+    run(command, "archive", "d", "-o", "d.kdsweep", folder=folder)
+    assert "DIFFERS" not in run(command, "verify", "d.kdsweep", folder=folder).stdout
+    run(command, "import", "d.kdsweep", "--as", "e", folder=folder)
+    run(command, "create", "tiny", "--preset", "tiny", folder=folder)  # its digits come with scikit-learn
+    done = run(command, "launch", "tiny", folder=folder, codes=(2,))
+    assert done.stderr.endswith("launch needs more packages: pip install 'kd-sweeps[keras]'\n")
+
+
+def test_report_draws_the_page(installed: Programs, folder: Path) -> None:
+    command = installed("report") / "kd-sweeps"
+    run(command, "report", "s", "-o", "page", folder=folder)
+    assert {path.name for path in folder.glob("page/figures/*.svg")} >= {"gains.svg", "regret.svg", "surface.svg"}
+    run(command, "compare", "s", "t", "-o", "both", folder=folder)
+    assert (folder / "both" / "compare.html").stat().st_size > 10_000
+
+
+def test_keras_trains_a_distillation(installed: Programs, folder: Path) -> None:
+    command = installed("keras") / "kd-sweeps"
+    words = [f"--set={key}={value}" for key, value in FEW.items()]
+    done = run(command, "run", "k", "--preset", "tiny", *words, "--workers", "2", folder=folder)
+    assert "tuned on digits still work on digits-rgb?" in done.stdout
+    assert "the page with its figures needs more packages: pip install 'kd-sweeps[report]'" in done.stderr
+    assert "0 violations, 0 warnings" in run(command, "status", "k", "--audit", folder=folder).stdout
+    assert "the same bits" in run(command, "replay", "k", "--sample", "1", folder=folder).stdout
+    run(command, "export", "k", "-o", "student.keras", folder=folder)
+
+
+def test_autokeras_is_a_comparison_method(installed: Programs, folder: Path) -> None:
+    command = installed("autokeras") / "kd-sweeps"
+    changes = FEW | {
+        "baselines.methods": '["autokeras"]',
+        "baselines.autokeras_trials": 1,
+        "baselines.autokeras_epochs": 1,
+    }
+    words = [f"--set={key}={value}" for key, value in changes.items()]
+    run(command, "run", "k", "--preset", "tiny", *words, "--workers", "2", folder=folder)
+    (row,) = json.loads(run(command, "trials", "k", "--stage", "baselines", "-f", "json", folder=folder).stdout)
+    assert (row["state"], row["arm"]) == ("done", "autokeras")
+
+
+def test_server_serves_the_pages_and_the_dashboard(installed: Programs, folder: Path) -> None:
+    programs = installed("server")
+    process = subprocess.Popen(
+        [programs / "kd-sweeps", "serve", "--all", "--port", "8931", "--storage", STORAGE], cwd=folder
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                urlopen("http://127.0.0.1:8931/readyz").close()
+                break
+            except OSError:
+                assert time.monotonic() < deadline, "it does not answer"
+                assert process.poll() is None, "it has ended"
+                time.sleep(0.5)
+        for path in ("", "sweeps/s", "api/v1/sweeps", "metrics", "dashboard/"):
+            with urlopen(f"http://127.0.0.1:8931/{path}") as answer:
+                assert (answer.status, len(answer.read()) > 100) == (200, True), path
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_ray_looks_for_its_cluster(installed: Programs, folder: Path) -> None:
+    words = ("launch", "s", "--on", "ray", "--workers", "1", "--storage", "postgresql://nobody@127.0.0.1:9/none")
+    done = run(installed("ray") / "kd-sweeps", *words, folder=folder, codes=(1,))
+    assert "--on ray: no Ray cluster" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="Postgres does not run as root")
+def test_database_starts_a_postgres(installed: Programs, folder: Path) -> None:
+    command = installed("database") / "kd-sweeps"
+    printed = run(command, "database", "start", "db", folder=folder).stdout
+    try:
+        assert printed.startswith("export KD_SWEEPS_STORAGE=postgresql://")
+    finally:
+        run(command, "database", "stop", "db", folder=folder)
+
+
+@pytest.mark.parametrize("tracker", ["mlflow", "wandb"])
+def test_a_tracker_gets_every_training_once(installed: Programs, folder: Path, tracker: str) -> None:
+    command = installed(tracker) / "kd-sweeps"
+    words = ("export", "s", "--to", tracker, "-o", "runs")
+    written, _, there = run(command, *words, folder=folder).stdout.partition(" written into runs, ")
+    assert (int(written.split()[0]) > 50, there) == (True, "0 already there\n")
+    assert run(command, *words, folder=folder).stdout.startswith("0 runs written into runs, ")
+
+
+def test_npm_brings_npm_and_weights_bring_the_weights(installed: Programs, folder: Path) -> None:
+    programs = installed("npm,weights")
+    assert (
+        run(programs / "npm", "--version", folder=folder, PATH=f"{programs}:{os.environ['PATH']}").stdout[0].isdigit()
+    )
+    found = "from kd.baselines.applications import has_weights; print(has_weights('efficientnet-lite0'))"
+    assert run(programs / "python", "-c", found, folder=folder, KERAS_HOME=str(folder)).stdout == "True\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CUDA for Linux alone")
+def test_gpu_brings_cuda(base: Path, wheel: Path, folder: Path) -> None:
+    words = ("-m", "pip", "install", "--dry-run", "--quiet", "--report", "plan.json", f"{wheel}[gpu]")
+    run(base / "python", *words, folder=folder)
+    names = {item["metadata"]["name"] for item in json.loads((folder / "plan.json").read_text())["install"]}
+    assert {name for name in names if name.startswith("nvidia-cudnn")}
+    assert {"tensorflow", "optuna"} <= names

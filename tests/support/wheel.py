@@ -1,0 +1,38 @@
+"""The wheel of this clone, and programs that run with nothing of the clone on their path."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.paths import REPOSITORY
+
+PACKAGES = ("kd", "storage", "sweeps")
+
+
+def run(
+    *command: str | Path, folder: Path, codes: tuple[int, ...] = (0,), **more: str
+) -> subprocess.CompletedProcess[str]:
+    """A command in a folder outside the clone; one of the exit codes is expected."""
+    kept = {
+        key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "PYTHONPATH"))
+    }
+    done = subprocess.run(
+        [str(word) for word in command], cwd=folder, env=kept | more, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in codes, f"{command}: {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    return done
+
+
+def built(source: Path, target: Path) -> Path:
+    """The wheel, from a copy of what a source tree has, so that nothing is left in the clone."""
+    for name in PACKAGES:
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    (source / "tests").mkdir()
+    (source / "tests" / "test_nothing.py").touch()  # what must not get in
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", target, source, folder=source)
+    (wheel,) = target.glob("*.whl")
+    return wheel

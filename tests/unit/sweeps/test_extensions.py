@@ -1,0 +1,218 @@
+"""Names and extras: each name stands for what its table promises, others' packages add to them, and all is declared."""
+
+import ast
+import inspect
+import re
+import shutil
+import sys
+import tomllib
+import typing
+from collections.abc import Callable
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from sweeps import extensions
+from sweeps.contrib.trackers import Tracker
+from sweeps.errors import MissingExtra
+from sweeps.extensions import COMMANDS, ENGINES, EXTRAS, TRACKERS, TRAINERS
+from sweeps.launch.engine import Engine, Request
+from sweeps.trainers.protocol import TrainerKind
+from tests.support.paths import REPOSITORY
+
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+ELSEWHERE = {"IPython", "pandas"}  # used where a notebook or the user's code has them
+NOT_IMPORTED = {"python-multipart", "itsdangerous", "psutil"}  # by name: FastAPI and Starlette import the first two
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_a_trainer_is_a_kind(name: str) -> None:
+    assert TrainerKind in type(extensions.load("trainers", name)).__mro__
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_an_engine_is_made_of_a_request(name: str) -> None:
+    maker = extensions.load("engines", name)
+    first = next(iter(inspect.signature(maker).parameters.values()))
+    assert first.annotation is Request
+    made = maker if inspect.isclass(maker) else typing.get_type_hints(maker)["return"]
+    assert {member for member in vars(Engine) if not member.startswith("_")} <= set(dir(made)) | set(
+        getattr(made, "__annotations__", ())
+    )
+
+
+@pytest.mark.parametrize("name", TRACKERS)
+def test_a_tracker_is_called_as_the_protocol_says(name: str) -> None:
+    wanted = inspect.signature(Tracker.__call__)
+    (_, *parameters) = wanted.parameters.values()
+    assert inspect.signature(extensions.load("trackers", name)) == wanted.replace(parameters=parameters)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_an_app_that_has_it(name: str) -> None:
+    app = extensions.load("commands", name)
+    assert isinstance(app, typer.Typer)
+    names = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    assert name in names | {group.name for group in app.registered_groups}
+
+
+def test_every_name_has_a_line_of_help_and_an_extra_of_the_project() -> None:
+    for row in (*TRAINERS.values(), *ENGINES.values(), *TRACKERS.values(), *COMMANDS.values()):
+        assert row.help
+        assert row.extra in ("", *EXTRAS)
+    assert set(EXTRAS) <= set(PROJECT["optional-dependencies"])
+
+
+def _distributions(*extras: str) -> set[str]:
+    """What pyproject.toml asks for: of the base, and of these extras with those that they name."""
+    names: set[str] = set()
+    lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
+    for requirement in map(Requirement, lines):
+        own = requirement.name == "kd-sweeps"
+        names |= _distributions(*requirement.extras) if own else {canonicalize_name(requirement.name)}
+    return names
+
+
+_brought = cache(metadata.packages_distributions)  # a second each time
+
+
+def _of_modules(modules: typing.Iterable[str]) -> dict[str, set[str]]:
+    """The distributions that bring each module, as far as they are installed."""
+    known = _brought()
+    return {name: {canonicalize_name(item) for item in known[name]} for name in modules if name in known}
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_the_modules_of_an_extra_are_those_that_the_project_declares(extra: str) -> None:
+    brought = _of_modules(EXTRAS[extra].modules)
+    declared = _distributions(extra) - _distributions()
+    for module, names in brought.items():
+        assert names & declared, f"{module} is not in the extra {extra}"
+    if set(brought) == set(EXTRAS[extra].modules):
+        assert declared - NOT_IMPORTED <= set().union(*brought.values())
+    else:
+        assert extra in ("mlflow", "wandb"), "which no clone has"
+
+
+def test_everything_that_is_imported_is_declared() -> None:
+    imported: set[str] = set()
+    for package in ("kd", "storage", "sweeps"):
+        for path in (REPOSITORY / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Import):
+                    imported |= {alias.name.partition(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom) and node.module:
+                    imported.add(node.module.partition(".")[0])
+    foreign = imported - set(sys.stdlib_module_names) - {"kd", "storage", "sweeps"} - ELSEWHERE
+    extras = {module for extra in EXTRAS.values() for module in extra.modules}
+    # What another declared package is made of: its own range is the one that counts.
+    follows = {"starlette": "fastapi", "anyio": "fastapi", "pydantic_core": "pydantic"}
+    brought = _of_modules({follows.get(name, name) for name in foreign} - extras)
+    assert {module for module, names in brought.items() if not names & _distributions()} == set()
+    assert len(brought) > 5
+
+
+def test_an_extra_that_is_not_there_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    extensions.require("report", "it")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert not extensions.is_installed("report")
+    with pytest.raises(MissingExtra, match=r"^it needs more packages: pip install 'kd-sweeps\[report\]'$"):
+        extensions.require("report", "it")
+
+
+def test_a_name_whose_import_fails_says_its_extra_and_a_mistake_stays_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "needs_ray.py").write_text("import ray\nengine = 1\n")
+    (tmp_path / "mistaken.py").write_text("import no_such_module_of_ours\n")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ("needs_ray", "mistaken"):
+        monkeypatch.setitem(ENGINES, name, extensions.Named(f"{name}:engine", "ray", "a test"))  # type: ignore[arg-type]
+    with pytest.raises(MissingExtra, match=r"^needs_ray needs more packages: pip install 'kd-sweeps\[ray\]'$"):
+        extensions.load("engines", "needs_ray")
+    with pytest.raises(ModuleNotFoundError, match="no_such_module_of_ours"):
+        extensions.load("engines", "mistaken")
+
+
+OTHER = """\
+import typer
+
+app = typer.Typer()
+
+@app.command()
+def hello(name: str) -> None:
+    print(f"hello, {name}")
+
+class Engine: ...
+
+def tracker(): ...
+"""
+ENTRY_POINTS = """\
+[kd_sweeps.trainers]
+digits = digits_trainer:KIND
+kd = digits_trainer:KIND
+
+[kd_sweeps.engines]
+cloud = other_package:Engine
+
+[kd_sweeps.trackers]
+notes = other_package:tracker
+
+[kd_sweeps.commands]
+hello = other_package:app
+"""
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A folder as pip leaves it: a package of somebody else's, with its metadata."""
+    folder = tmp_path / "site"
+    info = folder / "other_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: other-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRY_POINTS)
+    (folder / "other_package.py").write_text(OTHER)
+    shutil.copy(REPOSITORY / "tests" / "examples" / "digits_trainer.py", folder)
+    return folder
+
+
+def test_another_package_adds_names_and_replaces_none(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(package)
+    kind = extensions.trainer_kind("digits")
+    assert type(kind).__name__ == "DigitsKind"
+    assert type(extensions.trainer_kind("kd")).__name__ == "Distillation", "ours come first"
+    assert extensions.names("trainers") == ["kd", "digits"]
+    assert extensions.load("engines", "cloud").__name__ == "Engine"
+    assert extensions.names("trackers") == ["mlflow", "wandb", "notes"]
+    assert extensions.load("trackers", "notes").__name__ == "tracker"
+    with pytest.raises(ValueError, match=r"^allowed: kd, digits, package\.module:KIND or \./file\.py:KIND$"):
+        extensions.trainer_kind("digit")
+
+
+def test_a_sweep_of_another_packages_trainer_is_planned(
+    package: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.syspath_prepend(package)
+    Path("own.toml").write_text(
+        'trainer.kind = "digits"\nsource.dataset = "digits"\nsearch.trials = 4\nconfirm.rounds = [[2, 1]]\n'
+        "transfer.seeds = 3\n"
+    )
+    assert kd_sweeps("create", "d", "own.toml")[0] == 0
+    code, out, _ = kd_sweeps("trials", "d", "-f", "csv")
+    assert (code, len(out.splitlines())) == (0, 13)
+
+
+def test_a_command_of_another_package_is_listed_and_runs(
+    package: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.syspath_prepend(package)
+    assert kd_sweeps("hello", "you") == (0, "hello, you\n", "")
+    assert re.search(r"^\s+hello\b", kd_sweeps("--help")[1], re.MULTILINE)
+    code, _, err = kd_sweeps("hallo")
+    assert (code, "No such command 'hallo'" in err) == (2, True)
