@@ -27,11 +27,13 @@ CALIBRATION = 200
 
 
 def check_positive(name: str, value: float) -> None:
+    """Raise a ValueError unless the value is finite and > 0."""
     if not (math.isfinite(value) and value > 0):  # also refuses NaN
         raise ValueError(f"{name} must be finite and > 0, got {value!r}")
 
 
 def check_counts(settings: object, *names: str) -> None:
+    """Raise a ValueError unless each of these settings is a whole number >= 1."""
     for name in names:
         value = getattr(settings, name)
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:

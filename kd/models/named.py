@@ -148,6 +148,7 @@ def _conv(x: keras.KerasTensor, width: int, *, strides: int = 1) -> keras.KerasT
 
 
 def norm(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Normalize a batch."""
     # Keras' default momentum of 0.99 needs hundreds of steps; preset tiny has a few dozen.
     return layers.BatchNormalization(momentum=0.9)(x)
 
