@@ -68,7 +68,16 @@ class Extra(NamedTuple):
 _TRAIN = ("PIL", "numpy", "optuna", "scipy", "sklearn", "threadpoolctl")
 _KERAS = (*_TRAIN, "keras", "tensorflow")
 _REPORT = ("matplotlib", "numpy", "scipy", "threadpoolctl")
-_SERVER = ("a2wsgi", "fastapi", "optuna_dashboard", "plotly", "prometheus_client", "sse_starlette", "uvicorn")
+_SERVER = (
+    "a2wsgi",
+    "fastapi",
+    "itsdangerous",
+    "optuna_dashboard",
+    "plotly",
+    "prometheus_client",
+    "sse_starlette",
+    "uvicorn",
+)
 EXTRAS: Mapping[str, Extra] = {
     "train": Extra(_TRAIN, "create, extend, import, verify, status --audit, workers of trainers of one's own"),
     "report": Extra(_REPORT, "report --output, compare --output"),

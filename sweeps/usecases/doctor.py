@@ -75,7 +75,9 @@ def _packages() -> list[Check]:
             if not is_installed(name)
         ),
         *(
-            Check("imports", "warn", f"{file} has the name of a package of ours: Python finds the first on its path")
+            Check(
+                "imports", "warn", f"{file} is called as a package of ours: of both, Python finds the first on its path"
+            )
             for file in other_packages()
         ),
     ]

@@ -44,13 +44,13 @@ def run(key: str = "search#0", **metrics: float) -> Run:
 @pytest.fixture
 def mlflow() -> Any:
     pytest.importorskip("mlflow")
-    return trackers.load_tracker("mlflow")
+    return trackers.load_mlflow()
 
 
 @pytest.fixture
 def wandb() -> Any:
     pytest.importorskip("wandb")
-    return trackers.load_tracker("wandb")
+    return trackers.load_wandb()
 
 
 def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps: KdSweeps, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.contrib.slurm import DETACHED_VARIABLE
+from sweeps.launch.engine import DETACHED_VARIABLE
 from sweeps.distill.fetch import with_data
 from sweeps.distill.presets import preset
 from sweeps.errors import SpecError, SweepError
