@@ -23,8 +23,8 @@ from storage.url import resolve
 from sweeps.contrib.archive.transfer import archive_sweep, import_sweep
 from sweeps.contrib.archive.verify import verify
 from sweeps.distill.arms import CONTROLS, SOURCE_ARMS, TARGET_ARMS
-from sweeps.distill.space import SCALED
 from sweeps.distill.presets import on
+from sweeps.distill.space import SCALED
 from sweeps.errors import SweepError
 from sweeps.spec.model import Spec, fingerprint, override
 from sweeps.usecases.steering import extend, retry

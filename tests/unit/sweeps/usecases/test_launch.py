@@ -10,12 +10,11 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.launch.engine import DETACHED_VARIABLE
 from sweeps.distill.fetch import with_data
 from sweeps.distill.presets import preset
 from sweeps.errors import SpecError, SweepError
 from sweeps.launch import launcher
-from sweeps.launch.engine import Request
+from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.launcher import Launched
 from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.report.page import report
