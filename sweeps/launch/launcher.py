@@ -144,7 +144,7 @@ def number_of_workers(on: str, request: Request, workers: int | None) -> int:
     """Return how many workers are started: by default one for each device, else one for each core."""
     if workers is None:
         if on != "local":  # the cores of this machine say nothing about those of a cluster
-            raise SpecError(f"--on {on}: say how many workers the cluster is to run, for example --workers 8")
+            raise SpecError(f"--on {on}: give the number of workers, for example --workers 8")
         workers = len(request.gpus) or _cores()
     if not 1 <= workers <= MOST_WORKERS:
         raise SweepError(f"--workers: got {workers}; allowed: 1 to {MOST_WORKERS}")

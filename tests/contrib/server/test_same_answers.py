@@ -116,7 +116,7 @@ def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
     assert "added. Next: kd-sweeps launch s" in err
     code, _, err = both.on("KD_SWEEPS_URL", "cancel", "s")
     assert code == 0
-    assert err.startswith("cancelled: ")
+    assert err.startswith("cancelled ")
     assert both.same("pause", "s") == 1
     assert both.same("cancel", "s") == 0
     assert both.same("status", "s") == 0
