@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import accuracies, identity, is_incomplete, of_arm
-from sweeps.spec.stored import difference
+from sweeps.spec.stored import changes
 from sweeps.stats.estimates import Estimate, Paired, differences, estimate, holm, t_p_value
 from sweeps.trainers.protocol import Point
 
@@ -128,7 +128,7 @@ def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
     A table that one of them lacks, such as a target, is one key: all sweeps then show its dataset.
     """
     specs = [findings.spec.model_dump(mode="json") for findings in sweeps]
-    differing_keys = {line.partition(": ")[0] for other in specs[1:] for line in difference(specs[0], other)}
+    differing_keys = {key for other in specs[1:] for key, _, _ in changes(specs[0], other)}
     ordered = dict.fromkeys(key for spec in specs for key in _in_order(spec))
     keys = [key for key in ordered if key in differing_keys and key not in _NO_MATTER]
     whole = tuple(f"{key}." for key in keys)
@@ -219,7 +219,6 @@ def _standing(findings: Findings, role: str) -> Standing:
     dataset, chosen = findings.spec.role(role).dataset, findings.confirmed.get("source")
     plain = findings.spec.untreated_arm(role)
     default = next(reversed(findings.spec.kind.features.defaults), "")
-    tuning = findings.difference(f"best - {default}", dataset)
     best = next((row for row in findings.rows if (row.kind, row.method, row.dataset) == ("arm", "best", dataset)), None)
     return Standing(
         sweep=findings.name,
@@ -227,7 +226,7 @@ def _standing(findings: Findings, role: str) -> Standing:
         dataset=dataset,
         point=None if chosen is None else chosen.best.point,
         gain=_number(findings, role, ("best", plain), findings.gain(role)),
-        tuning=_number(findings, role, ("best", default), tuning),
+        tuning=_number(findings, role, ("best", default), findings.between(role, "best", default)),
         regret=_regret(findings, role),
         test=_number(findings, role, ("best",), None if best is None else best.test),
         train_s=None if best is None else best.train_s,

@@ -16,7 +16,7 @@ from storage.records import queries
 from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet
 from sweeps.findings import load as stored_sweeps
-from sweeps.findings.load import Look, Provenance, StoredSweep, Training, compared, is_incomplete, validations
+from sweeps.findings.load import Look, Provenance, StoredSweep, Training, contrast, validations
 from sweeps.findings.rows import Control, Difference, Row, controls, differences, rows
 from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
 from sweeps.findings.verdicts import RepeatRegrets, TargetVerdict, outer, verdicts
@@ -85,15 +85,11 @@ class Findings:
 
     def between(self, role: str, first: str, second: str) -> Paired | None:
         """Return first - second of any two arms on a dataset; None where one is missing, or not yet."""
-        return None if is_incomplete(self.trainings, role) else compared(self.spec, self.trainings, role, first, second)
+        return contrast(self.spec, self.trainings, role, first, second)
 
     def gain(self, role: str) -> Paired | None:
         """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
-        return self.difference(f"best - {self.spec.untreated_arm(role)}", self.spec.role(role).dataset)
-
-    def difference(self, name: str, dataset: str) -> Paired | None:
-        """Return one paired comparison, such as "best - scratch"; None where the sweep has none, or not yet."""
-        return next((item.points for item in self.differences if (item.name, item.dataset) == (name, dataset)), None)
+        return self.between(role, "best", self.spec.untreated_arm(role))
 
 
 def findings(stored: StoredSweep) -> Findings:

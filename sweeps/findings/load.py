@@ -66,7 +66,7 @@ def accuracies(trainings: Iterable[Training], role: str, arm: str, group: Group 
 
 
 def compared(
-    spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group = FIRST
+    spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group
 ) -> Paired | None:
     """Return first - second in points, paired by repeat; None without a repeat that both have."""
     mine = [training for training in trainings if (training.work.role, training.work.group) == (role, group)]
@@ -75,6 +75,11 @@ def compared(
         return None
     ran = ({identity(spec, training) for training in of_arm(mine, role, arm, group)} for arm in (first, second))
     return Paired.of(difference, len(set.intersection(*ran) - {None}))
+
+
+def contrast(spec: Spec, trainings: Sequence[Training], role: str, first: str, second: str) -> Paired | None:
+    """Return the same of the first group; None as well before the look at the test of the role is complete."""
+    return None if is_incomplete(trainings, role) else compared(spec, trainings, role, first, second, FIRST)
 
 
 def identity(spec: Spec, training: Training) -> tuple[Hashable, ...] | None:

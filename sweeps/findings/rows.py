@@ -7,7 +7,7 @@ from statistics import fmean
 
 from storage.queue.phases import root_reason
 from storage.tables import TaskRecord
-from sweeps.findings.load import StoredSweep, accuracies, compared, is_incomplete, of_arm, scores_on_test
+from sweeps.findings.load import StoredSweep, accuracies, contrast, is_incomplete, of_arm, scores_on_test
 from sweeps.plan import jobs
 from sweeps.plan.phases import Phase, baseline_key, display_state, kept_student_key
 from sweeps.plan.selection import confirmed_for
@@ -121,9 +121,8 @@ def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    spec, trainings = stored.spec, stored.trainings
-    points = None if is_incomplete(trainings, role) else compared(spec, trainings, role, first, second)
-    return Difference(name=name, dataset=spec.role(role).dataset, points=points)
+    points = contrast(stored.spec, stored.trainings, role, first, second)
+    return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
 def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm: str) -> Row:

@@ -11,7 +11,7 @@ from sweeps.plan.identity import differing
 from sweeps.report import answer, markdown, words
 from sweeps.report.document import Block, Bullets, Figure, Fold, Heading, Paragraph, columns, table
 from sweeps.report.sentences import regret, sentence
-from sweeps.stats.estimates import percent
+from sweeps.stats.estimates import Paired, percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 from sweeps.trainers.protocol import label
 
@@ -103,12 +103,12 @@ def accuracies(findings: Findings, role: str) -> list[Block]:
     strange = any(row.status != "done" for row in rows)
     heads = ["method", _names(findings), "validation %", "test %", "best - this, points"]
     head = columns(*heads, *(["status"] if strange else []), text=2)
-    cells = [_cells(findings, row, strange=strange) for row in rows]
+    leads = {item.name: item.points for item in findings.differences if item.dataset == dataset}
+    cells = [_cells(findings, row, leads.get(f"best - {row.method}"), strange=strange) for row in rows]
     return [Heading(f"On {words.display_name(dataset)}", level=3), table(head, cells)]
 
 
-def _cells(findings: Findings, row: Row, *, strange: bool) -> list[str]:
-    lead = findings.difference(f"best - {row.method}", row.dataset)
+def _cells(findings: Findings, row: Row, lead: Paired | None, *, strange: bool) -> list[str]:
     status = "" if row.status == "done" else words.shortened(row.status)
     return [
         _method(findings, row),

@@ -38,16 +38,19 @@ def trainer_of(sweep: SweepRecord) -> str:
     return str(sweep.spec.get("trainer", {}).get("kind", KD))
 
 
-def difference(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """List the keys in which two specs differ, each as `key: old -> new`."""
-    lines: list[str] = []
+def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the dotted keys in which two specs differ, each with its old and its new value; None: there is none."""
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            lines += difference(before, after, f"{prefix}{key}.")
+            yield from changes(before, after, f"{prefix}{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: {json.dumps(before)} -> {json.dumps(after)}")
-    return lines
+            yield f"{prefix}{key}", before, after
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """List the same as lines, each `key: old -> new`."""
+    return [f"{key}: {json.dumps(before)} -> {json.dumps(after)}" for key, before, after in changes(old, new)]
 
 
 def check_name(name: str) -> str:

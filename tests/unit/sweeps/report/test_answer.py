@@ -269,7 +269,7 @@ def test_the_card_the_headline_the_advice_and_the_question_are_about_the_better_
     """Best is shown to be 4 points above Keras' default. What counts is keras.io's, which is better than that."""
     planned = {"transfer#target.default-keras-io": [native + above for native in NATIVE]} | accuracies(0.5)
     findings = found(BOTH, planned)
-    assert effect_direction(findings.difference("best - default-keras", "digits-rgb")) == "above"
+    assert effect_direction(findings.between("target", "best", "default-keras")) == "above"
     card = answer.cards(findings)[1]
     assert (card.question, card.word) == ("Is tuning better than keras.io's default?", word)
     assert answer.headline(findings).endswith(f" keras.io's untuned default {last}.")
@@ -277,7 +277,7 @@ def test_the_card_the_headline_the_advice_and_the_question_are_about_the_better_
     (use,) = [question for question in questions(findings) if question.name.startswith("use:")]
     assert (use.name, use.answer) == (
         "use: best - default-keras-io (the better default)",
-        findings.difference("best - default-keras-io", "digits-rgb"),
+        findings.between("target", "best", "default-keras-io"),
     )
 
 
