@@ -66,7 +66,7 @@ def forgiving() -> Iterator[None]:
 
 
 def silence() -> None:
-    """Let what libraries in C write to descriptors 1 and 2 of this process go nowhere, until it ends."""
+    """Let what a user's code, or a library in C, writes to descriptors 1 and 2 of this process go nowhere."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
         os.dup2(nothing, output)

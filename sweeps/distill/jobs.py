@@ -1,6 +1,5 @@
 """The functions that run in child processes."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +13,7 @@ from kd.config import BaselineResult, TeacherResult, TrainingConfig
 from kd.data.datasets import Contents, Dataset, Split, contents
 from kd.losses.loss import Loss
 from kd.teachers.names import parse_teacher
-from kd.tools.processes import Report
+from kd.tools.processes import Report, silence
 
 
 def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
@@ -22,7 +21,7 @@ def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, in
 
     Reports the place of each model before it is built.
     """
-    _silence()
+    silence()
     from kd.models.custom import check_users
 
     for place, model in enumerate(models):
@@ -31,22 +30,15 @@ def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, in
 
 
 def read_users_data(report: Report, name: str, size: tuple[int, ...]) -> Contents:
-    _silence()
+    silence()
     return contents(name, size=size)
 
 
 def check_users_loss(report: Report, name: str, classes: int) -> Loss:
-    _silence()
+    silence()
     from kd.losses.trial import check_users_loss
 
     return check_users_loss(name, classes)
-
-
-def _silence() -> None:
-    # A user's code may print what it likes: the terminal of `create` shows one line.
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2):
-        os.dup2(nothing, output)
 
 
 def teach(
