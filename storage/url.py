@@ -96,6 +96,14 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def is_wildcard(host: str) -> bool:
+    """Return whether a host stands for all addresses of this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_unspecified
+    except ValueError:  # a name
+        return False
+
+
 def _checked(text: str, origin: str) -> URL:
     if "://" not in text:
         hint = f"sqlite:///{text}" if "@" not in text else "postgresql://USER:PASSWORD@HOST:5432/DATABASE"

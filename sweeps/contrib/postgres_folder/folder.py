@@ -6,7 +6,6 @@ The folder holds `data` (Postgres' own), `server.log`, `url` (with the password,
 
 import contextlib
 import errno
-import ipaddress
 import os
 import platform
 import secrets
@@ -21,7 +20,7 @@ import psycopg
 import pydantic
 import sqlalchemy
 
-from storage.url import is_loopback, masked, plain
+from storage.url import is_loopback, is_wildcard, masked, plain
 from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.postgres_folder.programs import Programs, owner_of
 from sweeps.errors import SpecError, SweepError
@@ -39,13 +38,6 @@ _CONNECT_S = 10
 
 def command(order: str, folder: Path) -> str:
     return local().line("database", f"{order} {shlex.quote(str(folder))}")
-
-
-def is_wildcard(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_unspecified
-    except ValueError:  # a name
-        return False
 
 
 def check_free(host: str, port: int) -> None:

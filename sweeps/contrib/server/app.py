@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from storage.db.engine import create_lock, create_tables, open_engine
 from storage.records import queries
 from storage.studies.studies import Studies, open_studies
-from storage.url import is_loopback
+from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.server import auth, metrics, middleware, pages, problems, routes, state
 from sweeps.contrib.server.auth import VARIABLE, AuthMiddleware, Sessions, Tokens
@@ -188,7 +188,7 @@ def serve(
     _log_to_stderr()
     with _listen(host, port) as opened:
         bound = opened.getsockname()[1]
-        address = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+        address = "127.0.0.1" if is_wildcard(host) else host
         listening(f"serving at http://{f'[{address}]' if ':' in address else address}:{bound}/{path}; stop with Ctrl-C")
         if tokens is None:
             listening("no tokens set: anyone on this machine has full access; see: kd-sweeps serve --help")

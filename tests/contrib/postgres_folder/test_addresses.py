@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from storage.url import is_loopback
+from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import check_host
-from sweeps.contrib.postgres_folder.folder import check_free, first_free, is_wildcard
+from sweeps.contrib.postgres_folder.folder import check_free, first_free
 from sweeps.errors import SpecError, SweepError
 
 
