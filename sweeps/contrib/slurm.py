@@ -412,7 +412,7 @@ class SlurmEngine:
     def detach(self, slots: Sequence[int]) -> int:
         return self._submit(slots, detached=True)
 
-    def script(self, slots: Sequence[int], *, detached: bool) -> str:
+    def script(self, slots: Sequence[int], *, detached: bool = True) -> str:
         return script(
             self.request.sweep, slots, self.request.options, logs=self._logs, token=self._token, detached=detached
         )

@@ -81,7 +81,7 @@ class Request:
 class Submitter(Protocol):
     """An engine whose workers can be submitted and left alone."""
 
-    def script(self, slots: Sequence[int], *, detached: bool) -> str: ...
+    def script(self, slots: Sequence[int]) -> str: ...
 
     def detach(self, slots: Sequence[int]) -> int:
         """Submit it; return the number of the job."""

@@ -12,7 +12,6 @@ from types import FrameType
 import sqlalchemy
 from rich.console import Console
 
-from storage.db.engine import open_engine
 from storage.records import queries
 from storage.studies import reconcile
 from storage.url import masked
@@ -22,6 +21,7 @@ from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
+from sweeps.query.listing import open_sweep
 from sweeps.query.status import failures
 from sweeps.spec.stored import stored_spec, trainer_of
 from sweeps.terminal import escape_control_chars, number_of, wrap
@@ -70,9 +70,7 @@ class Launched:
     finished: bool
 
 
-def launch(
-    request: Request, on: str, *, workers: int | None = None, console: Console | None = None, stays: bool = False
-) -> Launched:
+def launch(request: Request, on: str, *, workers: int | None = None, stays: bool = False) -> Launched:
     """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
 
     A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
@@ -87,16 +85,14 @@ def launch(
     count = number_of_workers(on, request, workers)
     chosen = engine_of(on, request)
     command = relaunch_command(on, request, workers, count)
-    console = console or Console(stderr=True)
+    console = Console(stderr=True)
 
     def say(text: str) -> None:
         # No markup: a reason or a name may hold brackets.
         wide = console.width if console.is_terminal else None
         console.print(wrap(escape_control_chars(text), wide), highlight=False, soft_wrap=True, markup=False)
 
-    engine = open_engine(request.url)
-    try:
-        sweep = queries.find_sweep(engine, request.sweep)
+    with open_sweep(request.url, request.sweep, write=True) as (engine, sweep):
         refuse_cancelled(sweep.name, sweep.state)
         if on == "local":
             require(trainer_extra(trainer_of(sweep)), "launch")
@@ -111,8 +107,6 @@ def launch(
         _complete_trials(engine, sweep.id)
         _check_ended(supervisor)
         problems = failures(engine, sweep.id)
-    finally:
-        engine.dispose()
     for line in problems:
         say(line)
     if problems:
@@ -236,7 +230,7 @@ def _end(supervisor: Supervisor, *, signalled: Sequence[WorkerHandle]) -> None:
 def script_of(request: Request, on: str, *, workers: int | None) -> str:
     """Return the script that a launch would submit; nothing is submitted. Raises as `launch`."""
     chosen = _submitting("--dry-run", request, on)
-    return chosen.script(range(number_of_workers(on, request, workers)), detached=True)
+    return chosen.script(range(number_of_workers(on, request, workers)))
 
 
 def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
@@ -244,14 +238,10 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
     chosen = _submitting("--detach", request, on)
     count = number_of_workers(on, request, workers)
     name = request.sweep
-    engine = open_engine(request.url)
-    try:
-        sweep = queries.find_sweep(engine, name)
+    with open_sweep(request.url, name) as (engine, sweep):
         refuse_cancelled(name, sweep.state)
         if not queries.outlook(engine, sweep.id).unended:
             raise SweepError(f"{name} is finished; see: {local().best(name)}")
-    finally:
-        engine.dispose()
     array = chosen.detach(range(count))
     return [
         f"submitted {number_of(count, 'worker')} as Slurm job {array}; they need no running launch. Next:",
