@@ -35,6 +35,9 @@ class PhasePlan:
     minimum: int
     lag: StartLag | None = None
 
+    def stored_needs(self) -> list[str]:
+        return [need.stored() for need in self.needs] + ([self.lag.stored()] if self.lag else [])
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskPlan:
@@ -92,7 +95,7 @@ def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan
             "sweep_id": sweep_id,
             "name": phase.name,
             "stage": phase.stage,
-            "needs": [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else []),
+            "needs": phase.stored_needs(),
             "minimum": phase.minimum,
             "state": "blocked",
             "ordinal": ordinal,

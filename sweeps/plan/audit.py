@@ -153,8 +153,7 @@ def _of_plan(rows: Rows, plan: Plan) -> Iterator[str]:
     planned, stored = _by_phase(plan.tasks), _by_phase(rows.tasks)
     for phase in plan.phases:
         if phase.name in there:
-            needs = [need.stored() for need in phase.needs] + ([phase.lag.stored()] if phase.lag else [])
-            expected = {"stage": phase.stage, "needs": needs, "minimum": phase.minimum}
+            expected = {"stage": phase.stage, "needs": phase.stored_needs(), "minimum": phase.minimum}
             values = {name: getattr(there[phase.name], name) for name in expected}
             yield from (text for _, text in _differing(phase.name, expected, values))
             yield from _first_other(phase.name, "task", planned[phase.name], stored[phase.name])
