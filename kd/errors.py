@@ -1,18 +1,4 @@
-"""Define the errors of kd, all below one root class.
-
-KdError
-├── DataError          a dataset cannot be obtained, or a file does not hold a valid one
-├── ModelError         the model is unknown, or does not fit the images
-├── Diverged           the loss of a training is no longer finite
-├── Unavailable        a baseline cannot run on this machine; the sweep goes on without it
-├── CodeError          a user's own code cannot be loaded
-├── NotHere            what is missing here, another machine may have
-│   ├── CodeNotHere    (a CodeError) its module or file
-│   ├── DataNotHere    (a DataError) the code or the package that a dataset is made by
-│   ├── ModuleNotHere  (a ModelError) the module of a user's model
-│   └── WeightsNotHere (an Unavailable) weights of a pretrained network, or a package
-└── SubprocessFailed   a child process (teacher, AutoKeras, conversion) ended without a result
-    └── SubprocessKilled   it was killed from outside, most often because memory ran out
+"""The errors of kd, all below one root class.
 
 Every message is for the person at the terminal: the value given, what is allowed, what to type next.
 """
@@ -39,7 +25,7 @@ class Diverged(KdError):
 
 
 class Unavailable(KdError):
-    """A baseline cannot run here; the message says why and what to type to change that."""
+    """A baseline cannot run here, and the sweep goes on without it; the message says why and what to type."""
 
 
 class NotHere(KdError):
@@ -55,7 +41,7 @@ class CodeNotHere(CodeError, NotHere):
 
 
 class DataNotHere(DataError, NotHere):
-    """The code that makes a dataset is missing here."""
+    """The code or the package that makes a dataset is missing here."""
 
 
 class ModuleNotHere(ModelError, NotHere):
@@ -67,7 +53,7 @@ class WeightsNotHere(Unavailable, NotHere):
 
 
 class SubprocessFailed(KdError):
-    """A child process ended without a result."""
+    """A child process (a teacher, AutoKeras, a conversion) ended without a result."""
 
 
 class SubprocessKilled(SubprocessFailed):

@@ -1,15 +1,6 @@
 """The expected errors of a sweep. Apart from all else: every room raises them.
 
-SweepError            one clear line; the command exits 1
-├── SpecError         the spec is not one we can run: usage, exit 2
-│   └── AnotherSpec   a sweep of that name has another one
-├── MissingExtra      packages of an extra are not installed here: usage, exit 2
-├── NotThere          the sweep has no such task
-├── NotAllowed        this client may not do that
-├── NoResultsYet      a question came before its answer: exit 3
-├── Interrupted       a stop was asked for; the task goes back, its attempt does not count
-├── StepTimeout       a task made no step for its deadline: its attempt has failed
-└── LeaseLost         another worker took the task; this attempt's result is dropped
+A command exits with 1 for each, but where its class says 2 or 3.
 """
 
 
@@ -18,7 +9,7 @@ class SweepError(Exception):
 
 
 class SpecError(SweepError):
-    """A spec, preset or sweep name that cannot be used."""
+    """A spec, preset or sweep name that cannot be used: a usage error, exit code 2."""
 
 
 class AnotherSpec(SpecError):
@@ -26,7 +17,7 @@ class AnotherSpec(SpecError):
 
 
 class MissingExtra(SweepError):
-    """Packages of an extra of kd-sweeps are not installed here; see `sweeps.extensions.require`."""
+    """Packages of an extra of kd-sweeps are not installed here, exit code 2; see `sweeps.extensions.require`."""
 
 
 class NotThere(SweepError):
@@ -38,16 +29,16 @@ class NotAllowed(SweepError):
 
 
 class NoResultsYet(SweepError):
-    """Nothing has been completed that could answer the question."""
+    """Nothing has been completed that could answer the question: exit code 3."""
 
 
 class Interrupted(SweepError):
-    """The process was asked to stop between two steps."""
+    """The process was asked to stop between two steps; the task goes back, and its attempt does not count."""
 
 
 class StepTimeout(SweepError):
-    """A task made no step for its deadline."""
+    """A task made no step for its deadline: its attempt has failed."""
 
 
 class LeaseLost(SweepError):
-    """The lease of the attempt lapsed, and another worker took the task."""
+    """The lease of the attempt lapsed, and another worker took the task: its result is dropped."""
