@@ -25,8 +25,7 @@ from support.sweeps import EPOCHS, KINDS, Database, opened, search_of
 from sweeps.distill.presets import preset
 from sweeps.plan.plan import make_plan
 from sweeps.spec.model import override
-from sweeps.usecases.create import create_sweep
-from sweeps.usecases.steering import extend, pause
+from sweeps.usecases import create, steering
 
 NAME = "overhead"
 TARGET_MS = {"SQLite": 15.0, "Postgres": 25.0}  # overhead, p50, one worker
@@ -92,7 +91,7 @@ def measure(database: Database, sizes: Sequence[int], crews: Sequence[int], tria
 def _finished_search(database: Database, finished: int) -> str:
     """URL of a sweep in which that many trials have finished, and nothing of what TPE is asked for has begun."""
     url, spec = database.new(), search_of(finished)
-    create_sweep(resolve(url), NAME, spec)
+    create.create_sweep(resolve(url), NAME, spec)
     first = [task for task in make_plan(spec).tasks if task.phase.startswith(("teachers", "baselines"))]
     run_crew(url, NAME, workers=1, tasks=len(first) + finished - 1)
     return url
@@ -100,7 +99,7 @@ def _finished_search(database: Database, finished: int) -> str:
 
 def _run(case: Case, url: str, each: int) -> None:
     """Let each worker of the case do `each` tasks, after one that does not count."""
-    extend(resolve(url), NAME, trials=case.workers * (each + 1), seeds=0)
+    steering.extend(resolve(url), NAME, trials=case.workers * (each + 1), seeds=0)
     runs = run_crew(url, NAME, workers=case.workers, tasks=each, with_sampler=case.workers == 1)
     case.runs += runs
     case.seconds += max(run.ended for run in runs) - min(run.began for run in runs)
@@ -111,8 +110,8 @@ def _run(case: Case, url: str, each: int) -> None:
 def idle(database: Database) -> float:
     """Statements per minute of one worker that waits."""
     url = database.new()
-    create_sweep(resolve(url), NAME, override(preset("tiny"), {"search.trials": 2}))
-    pause(resolve(url), NAME)
+    create.create_sweep(resolve(url), NAME, override(preset("tiny"), {"search.trials": 2}))
+    steering.pause(resolve(url), NAME)
     return idle_statements(url, NAME, seconds=IDLE_S)
 
 

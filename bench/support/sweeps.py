@@ -26,23 +26,19 @@ from storage.queue.phases import close_if_over
 from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import SweepRecord, TaskRecord
-from sweeps.distill.presets import preset
-from sweeps.distill.session import KdTrainer, trained
-from sweeps.plan.jobs import read_job
-from sweeps.plan.points import resolve_point
+from sweeps.distill import presets, session
+from sweeps.plan import jobs, points
 from sweeps.spec.model import Spec, override
 from sweeps.trainers.protocol import Progress, Run, Steps, Trained
 from sweeps.usecases.create import create_sweep
-from sweeps.workers.attempt import as_stored
-from sweeps.workers.backend import DatabaseBackend, Results
-from sweeps.workers.runner import TaskRunner
+from sweeps.workers import attempt, backend, runner
 from tests.support.postgres_server import running_server
 
 KINDS = ("sqlite", "postgres")
 EPOCHS = 3
 # The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.
 SPEC = override(
-    preset("tiny"),
+    presets.preset("tiny"),
     {"lease.interval_s": 60, "lease.grace_s": 240}
     | {f"{role}.{key}": EPOCHS for role in ("source", "target") for key in ("epochs", "teacher_epochs")},
 )
@@ -91,16 +87,16 @@ def opened(kind: str) -> Iterator[Database]:
         yield Database("Postgres", server.new_database, fill)
 
 
-class InstantRunner(TaskRunner):
+class InstantRunner(runner.TaskRunner):
     """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: backend.Results) -> None:
         super().__init__(results)
-        self.trainer = _Instant(KdTrainer(self.spec, self))
+        self.trainer = _Instant(session.KdTrainer(self.spec, self))
 
 
 class _Instant:
-    def __init__(self, real: KdTrainer) -> None:
+    def __init__(self, real: session.KdTrainer) -> None:
         self._real = real
 
     def check(self) -> None:
@@ -109,7 +105,7 @@ class _Instant:
     def train(self, run: Run, progress: Progress) -> Trained:
         result = student(run)
         facts = {"loss": LOSS_FORMULA}
-        return trained(result, self._real.dataset(run.role), facts=facts, detail=self._real.spec.source.student)
+        return session.trained(result, self._real.dataset(run.role), facts=facts, detail=self._real.spec.source.student)
 
     def test(self, run: Run, progress: Progress) -> float:
         return student(run).val_accuracy
@@ -171,7 +167,7 @@ class _Writer:
     """Finishes tasks as a worker would have, a phase in one transaction."""
 
     def __init__(self, engine: Engine, sweep: SweepRecord) -> None:
-        results = DatabaseBackend(engine, sweep)
+        results = backend.DatabaseBackend(engine, sweep)
         self._engine, self._name, self._spec = engine, sweep.name, results.spec
         self._run = InstantRunner(results)
         self._random = random.Random(0)
@@ -192,8 +188,8 @@ class _Writer:
             close_if_over(connection, phase_id or 0)
 
     def _row(self, task: TaskRecord) -> dict[str, Any]:
-        job = read_job(replace(task, attempt=1))
-        given = resolve_point(self._engine, self._spec, job)
+        job = jobs.read_job(replace(task, attempt=1))
+        given = points.resolve_point(self._engine, self._spec, job)
         params = self._proposed() if given is None else given
         outcome = self._run(job, params, Steps())
         number, study = next(self._ended), study_name(self._name, task.stage)
@@ -202,7 +198,7 @@ class _Writer:
         return {
             "task_id": task.id,
             "score": outcome.score,
-            "outcome": as_stored(job, outcome, wall_s=_TASK_S, worker=worker),
+            "outcome": attempt.as_stored(job, outcome, wall_s=_TASK_S, worker=worker),
             "number": 1,
             "worker": worker,
             "host": "machine",

@@ -32,8 +32,7 @@ from kd.baselines.methods import Budget, Progress
 from kd.config import BaselineResult
 from kd.data.datasets import Dataset
 from kd.errors import ModelError, Unavailable
-from kd.models.files import export
-from kd.models.named import norm
+from kd.models import files, named
 
 BLOCK_TYPE = "block_type"  # as AutoKeras' own ImageBlock calls it
 
@@ -68,7 +67,7 @@ class _ResNet(ak.Block):  # type: ignore[misc]
     def build(self, hp: Any, inputs: Any = None) -> keras.KerasTensor:
         width = hp.Choice("width", list(self.widths), default=self.first_width)
         depth = hp.Choice("depth", [1, 2, 3], default=1)  # blocks per stage
-        x = layers.ReLU()(norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(inputs)))
+        x = layers.ReLU()(named.norm(layers.Conv2D(width, 3, padding="same", use_bias=False)(inputs)))
         for stage in range(3):
             for block in range(depth):
                 x = self._residual(x, width * 2**stage, strides=2 if stage and not block else 1)
@@ -77,9 +76,9 @@ class _ResNet(ak.Block):  # type: ignore[misc]
     def _residual(self, x: keras.KerasTensor, width: int, *, strides: int) -> keras.KerasTensor:
         shortcut = x
         if strides > 1:
-            shortcut = norm(layers.Conv2D(width, 1, strides=strides, use_bias=False)(x))
-        x = layers.ReLU()(norm(self.convolution(width, 3, strides=strides, padding="same", use_bias=False)(x)))
-        x = norm(self.convolution(width, 3, padding="same", use_bias=False)(x))
+            shortcut = named.norm(layers.Conv2D(width, 1, strides=strides, use_bias=False)(x))
+        x = layers.ReLU()(named.norm(self.convolution(width, 3, strides=strides, padding="same", use_bias=False)(x)))
+        x = named.norm(self.convolution(width, 3, padding="same", use_bias=False)(x))
         return layers.ReLU()(layers.Add()([x, shortcut]))
 
 
@@ -179,7 +178,7 @@ def fit(
             train_s=time.perf_counter() - start,
             cpu_s=time.process_time() - cpu_start,
             seed=seed,
-            model=export(model, probe=probe, expected=expected),
+            model=files.export(model, probe=probe, expected=expected),
             detail=f"{what}, {budget.epochs} epochs at most",
             capped=watch.time_is_up,
             curve=tuple(watch.curve) or (watch.best_epoch,),

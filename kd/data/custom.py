@@ -8,9 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from kd.data import cache, images
 from kd.data.arrays import KEYS, Arrays, Contents, check_memory, raw_npz, validation_images
-from kd.data.cache import named_folder
-from kd.data.images import NEEDED, folder_key, normalize, read_folder
 from kd.errors import CodeError, DataError, DataNotHere, told
 from kd.tools import code
 
@@ -40,7 +39,7 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
 
 def _by_key(name: str, made: Any) -> dict[str, npt.NDArray[Any]]:
     if isinstance(made, Mapping):
-        if missing := [key for key in NEEDED if key not in made]:
+        if missing := [key for key in images.NEEDED if key not in made]:
             raise DataError(f"dataset {name!r} returns a dict without {', '.join(missing)}; {RETURNS}")
         return {key: _array(name, key, made[key]) for key in KEYS if key in made}
     pairs = list(made) if isinstance(made, (tuple, list)) else []
@@ -84,7 +83,7 @@ def frozen_name(name: str) -> str:
 def place_of(name: str, data_dir: Path | None) -> Path:
     """Return the path, or that of the same name in the data folder: on another machine they differ."""
     path = Path(name).expanduser()
-    if not path.exists() and (named := named_folder(data_dir)) is not None:
+    if not path.exists() and (named := cache.named_folder(data_dir)) is not None:
         moved = named[1] / path.name
         return moved if moved.exists() else path
     return path
@@ -129,9 +128,9 @@ def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = N
         return _made(name)
     path = place_of(name, data_dir)
     if kind == "folder":
-        arrays, notes = read_folder(path, (size[0], size[1]) if size else None)
+        arrays, notes = images.read_folder(path, (size[0], size[1]) if size else None)
     else:
-        arrays, notes = normalize(raw_npz(path, NEEDED), str(path))
+        arrays, notes = images.normalize(raw_npz(path, images.NEEDED), str(path))
     return Source(arrays=arrays, origin=f"{kind}: {path}", path=path, notes=notes)
 
 
@@ -156,7 +155,7 @@ def _made(name: str) -> Source:
     except CodeError:
         digest = ""  # loading it says what is wrong
     if (name, digest) not in _MADE:
-        arrays, notes = normalize(arrays_of(name), f"dataset {name!r}")
+        arrays, notes = images.normalize(arrays_of(name), f"dataset {name!r}")
         path = code.file_of(name)
         _MADE[name, digest] = Source(arrays=arrays, origin=f"function: {path or name}", path=path, notes=notes)
     return _MADE[name, digest]
@@ -169,7 +168,7 @@ def _signature(name: str, size: tuple[int, ...], data_dir: Path | None) -> tuple
         return None
     path = place_of(name, data_dir)
     if kind == "folder":
-        return "folder", str(path.absolute()), folder_key(path, (size[0], size[1]) if size else None)
+        return "folder", str(path.absolute()), images.folder_key(path, (size[0], size[1]) if size else None)
     try:
         status = path.stat()
     except OSError:

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kd.data import sources
+from kd.data import custom, sources
 from kd.data.arrays import Contents as Contents
 from kd.data.arrays import Indices, split_hash, stratified_order, validation_images
-from kd.data.custom import contents_of, kind_of
 from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 
@@ -154,7 +153,7 @@ def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()
     Of most public ones it is known, and nothing is read. An own dataset is read once in a process.
     """
     if is_own(name):
-        return contents_of(name, size=size, data_dir=data_dir)
+        return custom.contents_of(name, size=size, data_dir=data_dir)
     known = KNOWN_DATASETS.get(name)
     if known is None or not known.content_hash:
         return sources.obtain(name, data_dir=data_dir).arrays.contents(VALIDATION_IMAGES[name])
@@ -170,7 +169,7 @@ def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()
 
 def is_own(name: str) -> bool:
     """Return whether a dataset is the user's own: a file, a folder or a function, and none of `NAMES`."""
-    return name not in NAMES and kind_of(name) is not None
+    return name not in NAMES and custom.kind_of(name) is not None
 
 
 def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> str:

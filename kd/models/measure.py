@@ -13,11 +13,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.data.datasets import Split
-from kd.models.custom import load_users
-from kd.models.quantize import Images, Int8, measure_int8
+from kd.models import custom, quantize
 from kd.models.quantize import ModelFile as ModelFile
 
-Call: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
+Call: TypeAlias = Callable[[quantize.Images], npt.NDArray[np.float32]]
 
 THROUGHPUT_BATCH = 256  # images
 LATENCY_CALLS = 30  # per round
@@ -80,7 +79,7 @@ def measure(
     # Only the times need the machine for themselves. The int8 child and the accuracies here then take a core each.
     jobs = {name: model.int8_job() for name, model in loaded.items()}
     with ThreadPoolExecutor(max_workers=1) as beside:
-        int8 = beside.submit(measure_int8, jobs, on_model=on_step)
+        int8 = beside.submit(quantize.measure_int8, jobs, on_model=on_step)
         accuracies = {name: model.accuracy(on_step) for name, model in loaded.items()}
         results = int8.result()
     return {name: model.measurement(name, accuracies[name], results[name]) for name, model in loaded.items()}
@@ -123,7 +122,7 @@ def _layer_macs(layer: keras.Layer) -> int | None:
 class _Loaded:
     def __init__(self, file: ModelFile) -> None:
         self._file = file
-        self._model = load_users(file.model, file.builder)
+        self._model = custom.load_users(file.model, file.builder)
         self._macs = count_macs(self._model)
         self._one = _compiled(self._model, 1, file.test.images.shape[1:])
         self._many = _compiled(self._model, THROUGHPUT_BATCH, file.test.images.shape[1:])
@@ -142,7 +141,7 @@ class _Loaded:
         test, rows = self._file.test, self._int8_rows()
         return replace(self._file, test=Split(test.images[rows], test.labels[rows]))
 
-    def measurement(self, name: str, accuracy: float, int8: Int8) -> Measurement:
+    def measurement(self, name: str, accuracy: float, int8: quantize.Int8) -> Measurement:
         p50, p95 = np.percentile(self._latencies, [50, 95]) * 1e3
         return Measurement(
             name=name,
@@ -181,14 +180,14 @@ def _compiled(model: keras.Model, batch: int, shape: tuple[int, ...]) -> Call:
     def call(images: tf.Tensor) -> tf.Tensor:
         return model(images, training=False)
 
-    def run(images: Images) -> npt.NDArray[np.float32]:
+    def run(images: quantize.Images) -> npt.NDArray[np.float32]:
         scores: npt.NDArray[np.float32] = call(tf.constant(images)).numpy()
         return scores
 
     return run
 
 
-def _seconds(call: Call, images: Images) -> float:
+def _seconds(call: Call, images: quantize.Images) -> float:
     start = time.perf_counter()
     call(images)
     return time.perf_counter() - start

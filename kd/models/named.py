@@ -12,8 +12,7 @@ from keras import layers
 
 from kd.config import MODEL_NAMES as NAMES
 from kd.errors import ModelError, suggestion
-from kd.models.custom import build_users
-from kd.models.files import build_from_file
+from kd.models import custom, files
 
 SMALLEST_SIDE = 8  # px; cnn-small halves it three times, to 1
 
@@ -38,14 +37,14 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
         ModelError: unknown name, or a user's model that cannot be imported or trained (`kd.models.custom`).
     """
     if name.endswith(".keras"):
-        return build_from_file(Path(name), input_shape, classes, seed)
+        return files.build_from_file(Path(name), input_shape, classes, seed)
     own = _BUILDERS.get(name)
     if own is None and ":" not in name:
         known = f"Known: {', '.join(NAMES)}, or your own as package.module:build"
         raise ModelError(f"no model {name!r}{suggestion(name, NAMES)} {known}")
     keras.utils.set_random_seed(seed)
     if own is None:
-        return build_users(name, input_shape, classes)
+        return custom.build_users(name, input_shape, classes)
     if min(input_shape[:2]) < SMALLEST_SIDE:
         raise ModelError(f"{name} needs images of at least {SMALLEST_SIDE}x{SMALLEST_SIDE} px, got {input_shape}")
     inputs = keras.Input(input_shape, dtype="uint8")

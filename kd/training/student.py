@@ -18,8 +18,7 @@ from kd.config import DistillConfig, TrainingConfig, TrainResult
 from kd.data.datasets import Dataset, Split
 from kd.errors import Diverged, ModelError, told
 from kd.losses.loss import Tensor
-from kd.models.files import to_bytes
-from kd.models.named import build
+from kd.models import files, named
 from kd.training.batches import Batches, adam
 from kd.training.distiller import Distiller
 
@@ -77,7 +76,7 @@ class StudentTrainer:
         self._initial: OrderedDict[int, list[npt.NDArray[Any]]] = OrderedDict()
         self._trained = False
         self._batches = Batches(dataset, teacher_logits, training.batch_size, views)
-        self._student = build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
+        self._student = named.build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
         self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0, loss=loss)
         self._rate = tf.Variable(training.learning_rate, trainable=False)  # these two are of the present training
         self._steps = tf.Variable(0.0, trainable=False)
@@ -181,7 +180,7 @@ class StudentTrainer:
         """
         self._needs_a_student()
         try:
-            return to_bytes(self._student)
+            return files.to_bytes(self._student)
         except Exception as error:  # with an advice of 6 KB
             raise ModelError(f"model {self._student_name!r} cannot be saved: {told(error)}") from error
 
@@ -223,7 +222,7 @@ class StudentTrainer:
     def _initial_state(self, seed: int) -> list[npt.NDArray[Any]]:
         if seed not in self._initial:
             shape = self._dataset.train.images.shape[1:]
-            model = build(self._student_name, shape, self._dataset.classes, seed)
+            model = named.build(self._student_name, shape, self._dataset.classes, seed)
             self._initial[seed] = _values(model.variables)
             if len(self._initial) > SEEDS_KEPT:
                 self._initial.popitem(last=False)

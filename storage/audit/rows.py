@@ -16,8 +16,7 @@ from sqlalchemy import Column, Connection, Engine, Select, Table, Text, column, 
 from storage import json_text
 from storage.db.transaction import database_now, read
 from storage.errors import NotAStorage, SweepNotFound
-from storage.studies.ownership import Owner
-from storage.studies.space import OWNER, OWNER_ATTR, study_name
+from storage.studies import ownership, space
 from storage.tables import attempts, blobs, columns_of, phases, revisions, selections, sweeps, tasks
 from storage.url import masked
 
@@ -65,7 +64,7 @@ class TrialRow:
 
 
 def read_trials(
-    connection: Connection, studies: Collection[str], owner: Owner
+    connection: Connection, studies: Collection[str], owner: ownership.Owner
 ) -> tuple[dict[str, list[TrialRow]], list[str]]:
     """Return the trials of those of the named studies that are there, by study and in the order of their numbers.
 
@@ -94,7 +93,7 @@ def read_trials(
         params[param.trial_id][param.param_name] = _external(param.param_value, distributions[text])
 
     attrs: dict[int, dict[str, Any]] = defaultdict(dict)
-    marks = _attrs.c.key.in_((OWNER_ATTR, "task", "attempt", "retry_of"))
+    marks = _attrs.c.key.in_((space.OWNER_ATTR, "task", "attempt", "retry_of"))
     for attr in connection.execute(select(_attrs).where(marks, _attrs.c.trial_id.in_(of_these))):
         attrs[attr.trial_id][attr.key] = _decoded(attr.value_json)
 
@@ -109,7 +108,7 @@ def read_trials(
                 state=trial.state,
                 value=values.get(trial.trial_id),
                 params=params.get(trial.trial_id, {}),
-                ours=marked.get(OWNER_ATTR) == OWNER,
+                ours=marked.get(space.OWNER_ATTR) == space.OWNER,
                 task=str(marked.get("task")),
                 attempt=marked.get("attempt"),
                 retry_of=marked.get("retry_of"),
@@ -260,8 +259,8 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
         attempt_query = attempt_query.where(own).order_by(attempts.c.task_id, attempts.c.number)
         selection_query = select(selections.c.name, _json(selections.c.value)).where(selections.c.sweep_id == sweep_id)
         selection_rows = connection.execute(selection_query.order_by(selections.c.name)).all()
-        studies = {study_name(sweep.name, phase.stage) for phase in phase_rows}
-        owner = Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
+        studies = {space.study_name(sweep.name, phase.stage) for phase in phase_rows}
+        owner = ownership.Owner(sweep.name, sweep.identity, frozenset(spec.fingerprint for spec in specs))
         if with_trials:
             trials, replaced = read_trials(connection, studies, owner)
         else:

@@ -22,9 +22,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import is_refused_for_now, is_transient_or_full, retry_transient
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed
 from storage.failpoints import failpoint
-from storage.studies import trials
-from storage.studies.ownership import Owner, foreign
-from storage.studies.sampler import distributions_of
+from storage.studies import ownership, sampler, trials
 from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, RunningTrial, Space, check_params, of_sweep
 from storage.url import masked, plain
 
@@ -129,7 +127,7 @@ class Studies:
                     study_name=name, storage=self._rdb
                 )
             except optuna.exceptions.DuplicatedStudyError as error:  # made since its name was looked up
-                raise foreign(self.engine, name) from error
+                raise ownership.foreign(self.engine, name) from error
             failpoint("study-named")
             for key, value in _lacking(study.user_attrs, attrs).items():
                 study.set_user_attr(key, value)
@@ -140,7 +138,7 @@ class Studies:
                 trials.save_note(self._rdb, study_id, note)
 
     @retry_transient()
-    def publish(self, name: str, *, owner: Owner, note: str, plots: Mapping[str, str]) -> None:
+    def publish(self, name: str, *, owner: ownership.Owner, note: str, plots: Mapping[str, str]) -> None:
         """Put a note and plots on a study's page of the dashboard, in place of those that we put there before.
 
         note: Markdown. plots: plotly figures as JSON, by name. StudyMissing: deleted, or another program's by now.
@@ -177,7 +175,7 @@ class Studies:
         study: str,
         space: Space,
         *,
-        owner: Owner,
+        owner: ownership.Owner,
         params: Mapping[str, Any],
         attrs: Mapping[str, Any] | None = None,
     ) -> int:
@@ -194,7 +192,7 @@ class Studies:
             template = create_trial(
                 state=TrialState.RUNNING,
                 params=dict(params),
-                distributions=distributions_of(space),
+                distributions=sampler.distributions_of(space),
                 user_attrs={**(attrs or {}), OWNER_ATTR: OWNER},  # so none can be taken for one of another tool
             )
             try:
@@ -297,7 +295,7 @@ class Studies:
             for number, attrs in marks
         ]
 
-    def _own_id(self, study: str, owner: Owner) -> int:
+    def _own_id(self, study: str, owner: ownership.Owner) -> int:
         # Asked each time: numbers of deleted studies are given again, so that no number tells whose a study is.
         study_id = self._rdb.get_study_id_from_name(study)
         if not owner.owns(study, self._rdb.get_study_user_attrs(study_id)):

@@ -22,8 +22,7 @@ from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.extensions import TRACKERS, load, names, require
 from sweeps.findings.load import StoredSweep, is_incomplete, read
 from sweeps.hints import local
-from sweeps.plan import identity
-from sweeps.plan.jobs import BaselineOutcome, DoneJob, MeasureOutcome, StudentOutcome, TeacherOutcome
+from sweeps.plan import identity, jobs
 
 Value: TypeAlias = str | int | float
 FILE = "mlflow.db"
@@ -95,20 +94,20 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
     return finished
 
 
-def _run(done: DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
+def _run(done: jobs.DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
     outcome, record = done.outcome, done.row
-    if isinstance(outcome, MeasureOutcome):
+    if isinstance(outcome, jobs.MeasureOutcome):
         return None
     parameters: dict[str, Value] = {}
     metrics = {"val_accuracy": outcome.val_accuracy, "train_s": outcome.train_s, "cpu_s": outcome.cpu_s}
     metrics["parameters"] = float(outcome.parameters)
-    if isinstance(outcome, StudentOutcome):
+    if isinstance(outcome, jobs.StudentOutcome):
         parameters |= {**outcome.point.as_dict(), "loss": outcome.loss}
         if outcome.test_accuracy is not None and done.work.role not in hidden:
             metrics["test_accuracy"] = outcome.test_accuracy
-    elif isinstance(outcome, TeacherOutcome):
+    elif isinstance(outcome, jobs.TeacherOutcome):
         parameters["model"] = outcome.model
-    elif isinstance(outcome, BaselineOutcome):
+    elif isinstance(outcome, jobs.BaselineOutcome):
         parameters["method"] = outcome.method
     parameters |= {"dataset": outcome.dataset, "train_images": outcome.train_images}
     return Run(
@@ -123,7 +122,7 @@ def _run(done: DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | No
     )
 
 
-def _tags(done: DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
+def _tags(done: jobs.DoneJob, shared: Mapping[str, str]) -> dict[str, str]:
     outcome, record = done.outcome, done.row
     work, commit = done.work, outcome.provenance.get("git_commit")
     arm = getattr(work, "arm", None) or getattr(work, "method", None)

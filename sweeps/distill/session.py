@@ -14,16 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.config import CALIBRATION, BaselineResult, DistillConfig, TeacherResult, TrainingConfig, TrainResult
-from kd.data.custom import kind_of
-from kd.data.datasets import Dataset, Split, load, load_test, positions
+from kd.data import custom, datasets
 from kd.errors import Unavailable
 from kd.teachers import logits_file
 from kd.teachers.names import parse_teacher
 from kd.tools.code import is_code
 from kd.tools.processes import run_in_subprocess
-from sweeps.distill import cost, space
+from sweeps.distill import arms, cost, space
 from sweeps.distill import jobs as child_jobs
-from sweeps.distill.arms import ARMS, AUTOKERAS, FOUND_NETWORK, SAME_COST
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.errors import SweepError
 from sweeps.plan.identity import derive
@@ -49,8 +47,8 @@ class KdTrainer:
     # Keeps datasets, logits and compiled students between its runs.
     spec: KdSpec
     artifacts: Artifacts
-    _datasets: dict[str, Dataset] = field(default_factory=dict)
-    _tests: dict[str, Split] = field(default_factory=dict)
+    _datasets: dict[str, datasets.Dataset] = field(default_factory=dict)
+    _tests: dict[str, datasets.Split] = field(default_factory=dict)
     _trainers: dict[str, "StudentTrainer"] = field(default_factory=dict)
     _teachers: dict[tuple[str, str], Logits] = field(default_factory=dict)
     _latest: "StudentTrainer | None" = None
@@ -62,7 +60,7 @@ class KdTrainer:
             if wanted and wanted != actual:
                 raise SweepError(
                     f"{part.dataset} here has content {actual[:12]}, the sweep was created with "
-                    f"{wanted[:12]}; {_CURES.get(kind_of(part.dataset) or '', _COPY)}"
+                    f"{wanted[:12]}; {_CURES.get(custom.kind_of(part.dataset) or '', _COPY)}"
                 )
 
     def train(self, run: Run, progress: Progress) -> Trained:
@@ -72,7 +70,7 @@ class KdTrainer:
             return self._fit(run, progress)
         if run.kind == "measure":
             return self._measure(progress)
-        return self._refit(run, progress) if run.arm == AUTOKERAS else self._distill(run, progress)
+        return self._refit(run, progress) if run.arm == arms.AUTOKERAS else self._distill(run, progress)
 
     def test(self, run: Run, progress: Progress) -> float:
         assert self._latest is not None
@@ -87,7 +85,7 @@ class KdTrainer:
         )
         taught: TeacherResult
         if file := parse_teacher(role.teacher).logits:
-            places = positions(role.dataset, train_images=role.images, size=role.size)
+            places = datasets.positions(role.dataset, train_images=role.images, size=role.size)
             taught = logits_file.teach(Path(file), dataset, places)
         else:
             log.info("%s: training the teacher %s", run.role, role.teacher)
@@ -123,7 +121,7 @@ class KdTrainer:
         settings = settings_of(self.spec.training, run.point, arm)
         student = self.trainer(role, logits, settings)
         student.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
-        epochs = self._same_cost(role) if arm == SAME_COST else settings.epochs
+        epochs = self._same_cost(role) if arm == arms.SAME_COST else settings.epochs
         rate = settings.learning_rate
         result = student.train(settings.distill, seed=run.seed, epochs=epochs, learning_rate=rate, on_step=progress)
         self._latest = student
@@ -155,17 +153,17 @@ class KdTrainer:
     def _refit(self, run: Run, progress: Progress) -> Trained:
         # Trained anew with this seed: the found network was the luckiest of its search.
         assert run.point is not None
-        fits = self.artifacts.finished("reference", role=run.role, method=AUTOKERAS)
+        fits = self.artifacts.finished("reference", role=run.role, method=arms.AUTOKERAS)
         if not fits:
             raise Unavailable(
                 f"AutoKeras found no network on {self.spec.role(run.role).dataset}: there is none to train"
             )
         epochs = self.spec.baselines.autokeras_epochs
         student = self.found_network(run.role, lambda: self.artifacts.get(fits[0].run, "model"), epochs=epochs)
-        distill = settings_of(self.spec.training, run.point, AUTOKERAS).distill
+        distill = settings_of(self.spec.training, run.point, arms.AUTOKERAS).distill
         result = student.train(distill, seed=run.seed, on_step=progress)
         self._latest = student
-        return trained(result, self.dataset(run.role), facts={"epochs": epochs}, detail=FOUND_NETWORK)
+        return trained(result, self.dataset(run.role), facts={"epochs": epochs}, detail=arms.FOUND_NETWORK)
 
     def _fit(self, run: Run, progress: Progress) -> Trained:
         limits, dataset = self.spec.baselines, self.dataset(run.role)
@@ -216,17 +214,17 @@ class KdTrainer:
             self._teachers[role, prepared] = logits.reshape(shape if views == 1 else (views, *shape))
         return self._teachers[role, prepared]
 
-    def dataset(self, role: str) -> Dataset:
+    def dataset(self, role: str) -> datasets.Dataset:
         if role not in self._datasets:
             part = self.spec.role(role)
-            loaded = load(part.dataset, train_images=part.images, size=part.size)
+            loaded = datasets.load(part.dataset, train_images=part.images, size=part.size)
             self._datasets[role] = replace(loaded, name=part.shown)
         return self._datasets[role]
 
-    def _test_images(self, role: str) -> Split:
+    def _test_images(self, role: str) -> datasets.Split:
         if role not in self._tests:
             part = self.spec.role(role)
-            self._tests[role] = load_test(part.dataset, size=part.size)
+            self._tests[role] = datasets.load_test(part.dataset, size=part.size)
         return self._tests[role]
 
     def trainer(self, role: str, logits: Logits, settings: "StudentSettings") -> "StudentTrainer":
@@ -247,7 +245,7 @@ class KdTrainer:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)  # every new seed reads the file again
             path = Path(folder) / "found.keras"
             path.write_bytes(model())
-            settings = settings_of(self.spec.training, space.LABELS_ONLY, AUTOKERAS)
+            settings = settings_of(self.spec.training, space.LABELS_ONLY, arms.AUTOKERAS)
             self._trainers[name] = self._compiled(role, str(path), None, epochs, settings)
         return self._trainers[name]
 
@@ -284,7 +282,7 @@ class StudentSettings:
 def settings_of(training: Training, point: Point, arm: str | None) -> StudentSettings:
     """Return the settings of the student at a point. arm: None in the searches; some have the loss kd in any case."""
     more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
-    plain = arm is not None and "loss" in ARMS[arm].settings
+    plain = arm is not None and "loss" in arms.ARMS[arm].settings
     own = (
         {}
         if plain
@@ -323,7 +321,7 @@ def builder_of(run: Run, role: DatasetSpec) -> str:
     return role.student if run.kind == "train" and is_code(role.student) else ""
 
 
-def trained(result: TrainResult | BaselineResult, dataset: Dataset, **more: Any) -> Trained:
+def trained(result: TrainResult | BaselineResult, dataset: datasets.Dataset, **more: Any) -> Trained:
     origin = {"origin": dataset.origin, "content_hash": dataset.content_hash, "split_hash": dataset.split_hash}
     facts = {"dataset": dataset.name, "data": origin, "train_images": result.train_images, **more.pop("facts", {})}
     return Trained(

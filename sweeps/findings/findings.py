@@ -21,9 +21,8 @@ from sweeps.findings.rows import Control, Difference, Row, controls, differences
 from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
 from sweeps.findings.verdicts import RepeatRegrets, TargetVerdict, outer, verdicts
 from sweeps.hints import local
+from sweeps.plan import jobs, selection
 from sweeps.plan.identity import answer_hash
-from sweeps.plan.jobs import ConfirmTask, Job, SearchTask, StudentOutcome
-from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec, parse
 from sweeps.stats.estimates import Paired
 
@@ -49,10 +48,10 @@ class Findings:
     spec: Annotated[Spec, PlainValidator(_spec), PlainSerializer(Spec.as_dict)]
     verdicts: tuple[TargetVerdict, ...]
     surfaces: tuple[Surface, ...]
-    confirmed: Mapping[str, Confirmed]
+    confirmed: Mapping[str, selection.Confirmed]
     looks: tuple[Look, ...]
     trainings: tuple[Training, ...]
-    searched: tuple[Job[SearchTask | ConfirmTask, StudentOutcome | None], ...]
+    searched: tuple[jobs.Job[jobs.SearchTask | jobs.ConfirmTask, jobs.StudentOutcome | None], ...]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     controls: tuple[Control, ...]

@@ -13,7 +13,7 @@ import sqlalchemy
 
 from storage.records import queries
 from storage.tables import TASK_AWAITED, RevisionRecord, SweepRecord, TaskRecord
-from sweeps.plan import selection
+from sweeps.plan import phases, selection
 from sweeps.plan.jobs import (
     AnyJob,
     ConfirmTask,
@@ -29,8 +29,6 @@ from sweeps.plan.jobs import (
     read_job,
     read_payload,
 )
-from sweeps.plan.phases import Phase
-from sweeps.plan.selection import Confirmed
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 from sweeps.spec.tables import FIRST, Group
@@ -216,12 +214,12 @@ class StoredSweep:
         return [job.row for job in self.jobs]
 
     def finished(
-        self, task: type[TaskT], outcome: type[OutcomeT], *, phase: Phase | None = None
+        self, task: type[TaskT], outcome: type[OutcomeT], *, phase: phases.Phase | None = None
     ) -> list[Job[TaskT, OutcomeT]]:
         mine = self.jobs if phase is None else [job for job in self.jobs if job.row.phase == phase.name]
         return finished(mine, task, outcome)
 
-    def confirmed(self, phase: Phase) -> Confirmed | None:
+    def confirmed(self, phase: phases.Phase) -> selection.Confirmed | None:
         """Return what a confirm selected, or will; raise SweepError if the phase closed without a result."""
         if phase.selection in self.selections:
             return selection.read_confirmed(phase.selection, self.selections[phase.selection])

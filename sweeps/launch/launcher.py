@@ -21,8 +21,7 @@ from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
-from sweeps.query.listing import open_sweep
-from sweeps.query.status import failures
+from sweeps.query import listing, status
 from sweeps.spec.stored import stored_spec, trainer_of
 from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.worker import refuse_cancelled
@@ -92,7 +91,7 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
         wide = console.width if console.is_terminal else None
         console.print(wrap(escape_control_chars(text), wide), highlight=False, soft_wrap=True, markup=False)
 
-    with open_sweep(request.url, request.sweep, write=True) as (engine, sweep):
+    with listing.open_sweep(request.url, request.sweep, write=True) as (engine, sweep):
         refuse_cancelled(sweep.name, sweep.state)
         if on == "local":
             require(trainer_extra(trainer_of(sweep)), "launch")
@@ -106,7 +105,7 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
             return Launched(128 + received, finished=False)
         _complete_trials(engine, sweep.id)
         _check_ended(supervisor)
-        problems = failures(engine, sweep.id)
+        problems = status.failures(engine, sweep.id)
     for line in problems:
         say(line)
     if problems:
@@ -238,7 +237,7 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
     chosen = _submitting("--detach", request, on)
     count = number_of_workers(on, request, workers)
     name = request.sweep
-    with open_sweep(request.url, name) as (engine, sweep):
+    with listing.open_sweep(request.url, name) as (engine, sweep):
         refuse_cancelled(name, sweep.state)
         if not queries.outlook(engine, sweep.id).unended:
             raise SweepError(f"{name} is finished; see: {local().best(name)}")

@@ -14,8 +14,7 @@ import sqlalchemy
 
 from storage.url import absolute, plain
 from sweeps.launch.engine import Request
-from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder, open_log, read_line
+from sweeps.workers import environment, logs
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
@@ -28,7 +27,7 @@ def log_tail(log: str | None, code: int | None, count: int) -> list[str]:
     Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
     whatever libraries printed is left out: it had no time for a last word of its own.
     """
-    lines = [read_line(line) for line in (log or "").splitlines() if line.strip()]
+    lines = [logs.read_line(line) for line in (log or "").splitlines() if line.strip()]
     ours = [line for line in lines if line.ours] if (code or 0) not in _EXPLAINED else []
     return [text for line in ours or lines for text in line.text.splitlines()][-count:]
 
@@ -71,10 +70,10 @@ class LocalWorker:
             os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
 
     def last_lines(self, count: int) -> list[str]:
-        return log_tail(end_of(self.log_file), self.code, count)
+        return log_tail(logs.end_of(self.log_file), self.code, count)
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
-        return LogTail(self.log_file, url).read()
+        return logs.LogTail(self.log_file, url).read()
 
 
 @dataclass(frozen=True)
@@ -89,15 +88,15 @@ class LocalEngine:
 
     def _start(self, slot: int, number: int) -> LocalWorker:
         worker = f"{worker_id()}-{number}"
-        path = log_folder(self.request.sweep) / f"{worker}.log"
+        path = logs.log_folder(self.request.sweep) / f"{worker}.log"
         # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
         variables = {
             "KD_SWEEPS_STORAGE": plain(absolute(self.request.url)),
             WORKER_VARIABLE: worker,
-            LOG_VARIABLE: str(path),
+            logs.LOG_VARIABLE: str(path),
             **self._device(slot),
         }
-        out = open_log(path)
+        out = logs.open_log(path)
         try:
             process = subprocess.Popen(
                 # -P: what lies in the current folder is not imported, such as a random.py of the user's
@@ -117,4 +116,4 @@ class LocalEngine:
         if not self.request.gpus:
             return {}
         device = self.request.gpus[slot % len(self.request.gpus)]
-        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device, GPU_VARIABLE: device}
+        return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": device, environment.GPU_VARIABLE: device}

@@ -17,8 +17,7 @@ from storage.records import queries
 from storage.tables import SweepRecord
 from sweeps.hints import explain
 from sweeps.plan.phases import display_stage
-from sweeps.query.best import insight
-from sweeps.query.status import Eta, StageCount, eta, stage_counts
+from sweeps.query import best, status
 from sweeps.spec.stored import stored_spec
 from sweeps.terminal import duration, escape_control_chars
 
@@ -85,13 +84,13 @@ class Refresh:
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        there = [stage for stage, count in stage_counts(engine, sweep.id).items() if count.total]
+        there = [stage for stage, count in status.stage_counts(engine, sweep.id).items() if count.total]
         self._stages = {stage: display_stage(stage, there) for stage in there}
         self._bars: dict[str, TaskID] = {
             name: self._progress.add_task(label, total=1.0, count="", note="", start=name == _ALL)
             for name, label in ({_ALL: _ALL} | self._stages).items()
         }
-        self._expected, self._insight, self._looked_at = Eta(0.0, None, {}), "", float("-inf")
+        self._expected, self._insight, self._looked_at = status.Eta(0.0, None, {}), "", float("-inf")
         self._line, self._line_at = "", float("-inf")
 
     def drawn(self) -> Group:
@@ -100,7 +99,7 @@ class Refresh:
     def __call__(self, *, last: bool = False) -> None:
         """Read what is stored and draw it; a database that does not answer is one line. NotAStorage: it is gone."""
         try:
-            counts = stage_counts(self._engine, self._sweep.id)
+            counts = status.stage_counts(self._engine, self._sweep.id)
             if last or time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
                 self._look()
         except NotAStorage:  # waiting does not bring it back
@@ -128,8 +127,8 @@ class Refresh:
     def _look(self) -> None:
         self._looked_at = time.monotonic()
         tasks = queries.task_records(self._engine, self._sweep.id, keep=())
-        self._expected = eta(self._spec, tasks, self._workers())
-        text = escape_control_chars(insight(self._spec, tasks))
+        self._expected = status.eta(self._spec, tasks, self._workers())
+        text = escape_control_chars(best.insight(self._spec, tasks))
         if text != self._insight and not self._bars_seen:
             self._console.print(text, highlight=False, soft_wrap=True, markup=False)
         self._insight = text
@@ -138,7 +137,7 @@ class Refresh:
         seconds = self._expected.seconds_left
         return f"about {duration(max(round(seconds), 1))} left" if seconds else ""
 
-    def _draw(self, stage: str, row: StageCount) -> None:
+    def _draw(self, stage: str, row: status.StageCount) -> None:
         bar = self._bars[stage]
         if row.running or row.ended:
             self._progress.start_task(bar)

@@ -11,8 +11,7 @@ import sqlalchemy
 
 from kd.tools import processes
 from storage.errors import StorageError, StorageFull
-from storage.queue import workers
-from storage.queue.tasks import reap_worker
+from storage.queue import tasks, workers
 from storage.records import queries
 from storage.tables import LOST, SweepRecord
 from sweeps.errors import SweepError
@@ -20,9 +19,7 @@ from sweeps.hints import explain, local
 from sweeps.launch.engine import Engine, WorkerHandle
 from sweeps.spec.model import Spec
 from sweeps.terminal import number_of
-from sweeps.workers.attempt import cap_of
-from sweeps.workers.heartbeat import HUNG
-from sweeps.workers.logs import redact_tail
+from sweeps.workers import attempt, heartbeat, logs
 
 log = logging.getLogger(__name__)
 
@@ -146,11 +143,11 @@ class Supervisor:
         then = over or f"its task is back in the queue; {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = "\n".join(worker.last_lines(_SHOWN_LINES if last_one else 1))
-        last = redact_tail(last, self.engine.url)  # a user's program may have printed the URL of the storage there
+        last = logs.redact_tail(last, self.engine.url)  # a user's program may have printed the URL of the storage there
         self.say("\n".join([*lines, *(f"  {line}" for line in last.splitlines()), f"  log: {worker.log_place}"]))
 
     def _was_quick(self, worker: WorkerHandle) -> bool:
-        if worker.lived_s >= QUICK_S or worker.code == HUNG:  # that one has counted against its task
+        if worker.lived_s >= QUICK_S or worker.code == heartbeat.HUNG:  # that one has counted against its task
             return False
         try:
             return not workers.has_finished(self.engine, worker.worker)
@@ -161,7 +158,7 @@ class Supervisor:
         """Free the task of a dead worker; False: the database is gone, so later."""
         try:
             stored = worker.stored_log(self.engine.url)
-            reap_worker(self.engine, worker.worker, cap=cap_of(LOST, self.spec), log=stored)
+            tasks.reap_worker(self.engine, worker.worker, cap=attempt.cap_of(LOST, self.spec), log=stored)
             how = _how(worker.code or 0)
             workers.sign_out(self.engine, self.sweep.id, worker.worker, reason=how, unless_ended=True)
         except StorageError as error:
@@ -220,6 +217,6 @@ class Supervisor:
 
 
 def _how(code: int) -> str:
-    if code == HUNG:
+    if code == heartbeat.HUNG:
         return "ended itself, because its task did not end"
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

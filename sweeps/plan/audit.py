@@ -23,10 +23,9 @@ from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan
 from storage.tables import SweepRecord
 from sweeps.errors import SpecError
-from sweeps.plan import jobs
+from sweeps.plan import jobs, points
 from sweeps.plan.phases import Phase, measure_phase, plan_phase, run_kind, transfer_key
 from sweeps.plan.plan import Plan, make_plan, measure_task, more
-from sweeps.plan.points import fixed_params, planned_point
 from sweeps.spec.model import Spec, fingerprint, parse
 from sweeps.spec.stored import difference
 from sweeps.spec.tables import FIRST
@@ -200,7 +199,7 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                 outcome = jobs.read_outcome(payload, task.outcome, key=task.key)
                 jobs.checked_score(payload, task.score, key=task.key)
                 if spec is not None and task.key in plan:
-                    expected, trained = fixed_params(spec, payload), params.get(task.id)
+                    expected, trained = points.fixed_params(spec, payload), params.get(task.id)
                     values = {name: trained.get(name) for name in expected} if isinstance(trained, dict) else expected
                     edit = next(_differing(f"parameters of {task.key}", expected, values), None)
                 if edit is None and spec is not None and task.key in plan and isinstance(outcome, jobs.TrainedOutcome):
@@ -239,7 +238,7 @@ def _held(
             expected["test_accuracy"] = "a number"  # which the verdict rests on
         if isinstance(params, dict):
             expected |= {name: value for name, value in params.items() if name not in ("arm", "dataset")}
-        if (point := planned_point(spec, payload)) is not None:
+        if (point := points.planned_point(spec, payload)) is not None:
             expected |= point.as_dict()
         stored |= outcome.point.as_dict()
     return expected, stored

@@ -11,9 +11,7 @@ from kd.tools.code import importable
 from storage.records import queries
 from storage.studies.space import Choice, Space
 from storage.tables import TaskRecord
-from sweeps.plan import jobs, selection
-from sweeps.plan.identity import derive
-from sweeps.plan.phases import Phase, tag_of
+from sweeps.plan import identity, jobs, phases, selection
 from sweeps.spec.model import Spec
 from sweeps.trainers.arms import Context
 from sweeps.trainers.protocol import Point
@@ -49,7 +47,7 @@ def attributes(
         arm = task.arm if isinstance(task, jobs.TransferTask) else ""
         if trained := spec.kind.trained(spec, task.role, arm):
             attrs["detail"] = trained
-    if search := tag_of(task.role or "", task.tag):  # among those in the same study
+    if search := phases.tag_of(task.role or "", task.tag):  # among those in the same study
         attrs["search"] = search
     if task.role and "dataset" not in space_of(spec, stage):
         attrs["dataset"] = spec.role(task.role).shown
@@ -107,7 +105,7 @@ def _context(
     spec: Spec, role: str, repeat: int, *, best_of: Callable[[str], Point], fact: Callable[[str, str], float]
 ) -> Context:
     def draw() -> Point:
-        space, part = spec.kind.space(spec), random.Random(derive(spec.seed, "random", repeat))
+        space, part = spec.kind.space(spec), random.Random(identity.derive(spec.seed, "random", repeat))
         return Point.at(space, [part.random() for _ in space])
 
     return Context(spec=spec, role=role, best_of=best_of, fact=fact, draw=draw)
@@ -165,10 +163,10 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, row: TaskRecord) -> dict[st
 
 def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: jobs.TransferTask) -> Point:
     def best_of(role: str) -> Point:
-        return selection.resolve_best(engine, sweep_id, Phase.confirm(role, task.group)).best.point
+        return selection.resolve_best(engine, sweep_id, phases.Phase.confirm(role, task.group)).best.point
 
     def fact(role: str, name: str) -> float:
-        done = queries.task_records(engine, sweep_id, phase=Phase.teachers(role, task.group).name, state="done")
+        done = queries.task_records(engine, sweep_id, phase=phases.Phase.teachers(role, task.group).name, state="done")
         (prepared,) = jobs.read_finished(done, jobs.TeacherTask, jobs.TeacherOutcome)
         value = prepared.outcome.as_json().get(name)
         if not value:

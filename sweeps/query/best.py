@@ -11,10 +11,7 @@ from storage.records import queries
 from storage.tables import SweepRecord, TaskRecord
 from sweeps.errors import NoResultsYet
 from sweeps.hints import local
-from sweeps.plan import selection
-from sweeps.plan.jobs import SearchTask, StudentOutcome, read_finished
-from sweeps.plan.phases import Phase
-from sweeps.plan.selection import Candidate
+from sweeps.plan import jobs, phases, selection
 from sweeps.query.status import fingerprints, stage_counts
 from sweeps.spec.model import Role, Spec
 from sweeps.spec.stored import as_it_stands
@@ -52,7 +49,7 @@ class Best:
     point: Point
     confirmed: bool
     accuracy: Estimate
-    candidates: tuple[Candidate, ...] | None
+    candidates: tuple[selection.Candidate, ...] | None
     incumbent: Incumbent
     answer_hash: str | None
     recipe: str = ""
@@ -63,8 +60,8 @@ class Best:
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     """Return the best point of a sweep; NoResultsYet if no search trial has finished."""
     # Of all searches, as the dashboard shows them: its best trial is the incumbent, whichever search it belongs to.
-    done = read_finished(
-        queries.task_records(engine, sweep.id, stage="search", state="done"), SearchTask, StudentOutcome
+    done = jobs.read_finished(
+        queries.task_records(engine, sweep.id, stage="search", state="done"), jobs.SearchTask, jobs.StudentOutcome
     )
     if not done:
         counts = stage_counts(engine, sweep.id)
@@ -76,7 +73,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     (first,) = selection.rank(done, 1)
     number = next(task.row.trial_number for task in done if task.key == first.task)
     incumbent = Incumbent(point=first.point, score=first.score, task=first.task, trial_number=number)
-    confirmed = selection.preview(engine, sweep.id, Phase.confirm("source"))
+    confirmed = selection.preview(engine, sweep.id, phases.Phase.confirm("source"))
     point, accuracy, candidates = first.point, Estimate(first.score, None, None, 1), None
     if confirmed is not None:
         point, accuracy = confirmed.best.point, display_fraction(confirmed.best.accuracy)

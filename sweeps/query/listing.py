@@ -14,8 +14,7 @@ from storage.tables import TASK_AWAITED, SweepRecord, TaskRecord
 from storage.url import resolve
 from sweeps.errors import SpecError
 from sweeps.extensions import trainer_kind
-from sweeps.plan.jobs import BaselineTask, Payload, TransferTask, read_payload
-from sweeps.plan.phases import STAGES, display_state
+from sweeps.plan import jobs, phases
 from sweeps.query.status import stage_counts
 from sweeps.spec.stored import check_name, trainer_of
 from sweeps.trainers.protocol import TrainerKind
@@ -88,14 +87,14 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
 
 def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None = None) -> list[TrialRow]:
     """Return one row per task, in the order of the plan: what was tried and what came of it."""
-    if stage is not None and stage not in STAGES:
-        raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(STAGES)}")
+    if stage is not None and stage not in phases.STAGES:
+        raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(phases.STAGES)}")
     tasks = [
-        (task, read_payload(task.stage, task.payload, key=task.key))
+        (task, jobs.read_payload(task.stage, task.payload, key=task.key))
         for task in queries.task_records(engine, sweep.id, stage=stage, keep=_KEPT)
     ]
     awaited = {
-        payload.role for task, payload in tasks if isinstance(payload, TransferTask) and task.state in TASK_AWAITED
+        payload.role for task, payload in tasks if isinstance(payload, jobs.TransferTask) and task.state in TASK_AWAITED
     }
     kind = trainer_kind(trainer_of(sweep))
     return [_row(sweep, task, payload, kind, tested=payload.role not in awaited) for task, payload in tasks]
@@ -114,17 +113,17 @@ def _columns(row: TrialRow, names: Sequence[str]) -> dict[str, Any]:
     return columns
 
 
-def _row(sweep: SweepRecord, task: TaskRecord, payload: Payload, kind: TrainerKind, *, tested: bool) -> TrialRow:
-    arm = payload.arm if isinstance(payload, TransferTask) else None
+def _row(sweep: SweepRecord, task: TaskRecord, payload: jobs.Payload, kind: TrainerKind, *, tested: bool) -> TrialRow:
+    arm = payload.arm if isinstance(payload, jobs.TransferTask) else None
     params, outcome = task.params or {}, task.outcome or {}
     return TrialRow(
         task=task.key,
         stage=task.stage,
-        state=display_state(task.stage, task.state, task.error_class),
+        state=phases.display_state(task.stage, task.state, task.error_class),
         attempt=task.attempt,
         trial=task.trial_number,
         dataset=None if payload.role is None else _called(sweep, payload.role),
-        arm=payload.method if isinstance(payload, BaselineTask) else arm,
+        arm=payload.method if isinstance(payload, jobs.BaselineTask) else arm,
         temperature=params.get("temperature"),
         alpha=params.get("alpha"),
         more=kind.own_values(arm or "", {name: params[name] for name in sorted(params) if name not in _FIXED}),

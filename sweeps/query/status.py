@@ -12,9 +12,8 @@ from storage.queue.workers import WorkerRecord
 from storage.records import queries
 from storage.records.queries import RunningRecord
 from storage.tables import PhaseRecord, SweepRecord, TaskRecord
-from sweeps.plan import identity
+from sweeps.plan import identity, plan
 from sweeps.plan.phases import STAGES, UNAVAILABLE, display_stage, display_state, run_kind
-from sweeps.plan.plan import expected_seconds
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands
 
@@ -103,7 +102,7 @@ def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     A task takes as long as its spec lets expect, times how much longer its like took so far: preparations, trainings,
     and all else. The rest is shared among the workers, but one task is never shared.
     """
-    planned = [expected_seconds(spec, task.stage, task.payload.get("role")) for task in tasks]
+    planned = [plan.expected_seconds(spec, task.stage, task.payload.get("role")) for task in tasks]
     took: dict[str, float] = defaultdict(float)
     expected: dict[str, float] = defaultdict(float)
     for task, seconds in zip(tasks, planned, strict=True):

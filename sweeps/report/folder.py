@@ -11,12 +11,10 @@ from typing import Any
 
 from sweeps.errors import SpecError
 from sweeps.extensions import require
-from sweeps.findings import load, secondary, surfaces, verdicts
+from sweeps.findings import load, rows, secondary, surfaces, verdicts
 from sweeps.findings.findings import Findings
-from sweeps.findings.rows import Row
 from sweeps.plan import jobs, phases, selection
-from sweeps.report import document, markdown, methods, words
-from sweeps.report.answer import badge, headline
+from sweeps.report import answer, document, markdown, methods, words
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.spec import model, stored
 from sweeps.trainers.protocol import Point, Value
@@ -49,7 +47,7 @@ _LATEX = str.maketrans(
 )
 
 
-def cells(row: Row) -> list[str]:
+def cells(row: rows.Row) -> list[str]:
     measured = row.measured
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
@@ -196,8 +194,8 @@ def _new(path: Path) -> Path:
 def json_data(findings: Findings) -> dict[str, Any]:
     return {
         "sweep": findings.name,
-        "headline": headline(findings),
-        "verdict": badge(findings).text,
+        "headline": answer.headline(findings),
+        "verdict": answer.badge(findings).text,
         "verdicts": [_verdict(verdict) for verdict in findings.verdicts],
         "spec": findings.spec.as_dict(),
         "fingerprint": findings.fingerprint,
@@ -247,7 +245,7 @@ def _pair(point: Point) -> list[Value]:
     return [*point.as_dict().values()]
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: rows.Row) -> dict[str, Any]:
     measured = {} if row.measured is None else row.measured.model_dump(exclude_unset=True)
     point = None if row.point is None else _in_parts(row.point)
     return asdict(row) | {"point": point, "measured": measured}

@@ -29,8 +29,7 @@ from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
 from sweeps.spec.model import Spec, override, parse
 from sweeps.spec.stored import check_name, difference, frozen_code
 from sweeps.spec.tables import meant
-from sweeps.stats.estimates import percent, resolvable
-from sweeps.stats.verdict import FEWEST_SEARCHES
+from sweeps.stats import estimates, verdict
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import label
 from sweeps.workers.environment import provenance
@@ -369,7 +368,7 @@ def _repeats(spec: Spec) -> str:
 
 def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
     """Return how many units the verdict counts, what they are, and the sd between them as far as it was measured."""
-    searches = spec.outer.searches >= FEWEST_SEARCHES
+    searches = spec.outer.searches >= verdict.FEWEST_SEARCHES
     number, unit = (spec.outer.searches, "searches") if searches else (spec.transfer.seeds, "seeds")
     return number, unit, spec.kind.seed_sd(spec, searches=searches)
 
@@ -383,13 +382,13 @@ def _resolution(spec: Spec) -> str:
         return f"{margin}; 1 seed, but a verdict needs 2"
     if sds is None:
         return f"{margin}; what {number} {unit} can detect on {_short(spec)} is not known"
-    low, high = (resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
+    low, high = (estimates.resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
     return f"{margin}; {number} {unit} tell {low:.2g} to {high:.2g} from it (80 % power)"
 
 
 def _power(spec: Spec) -> str:
     _, unit, sds = _counted(spec)
-    level = percent(spec.transfer.level(1))
+    level = estimates.percent(spec.transfer.level(1))
     first = f"planned evaluation 1 of {spec.transfer.looks} on the test set, at the {level:g} % level"
     if sds is None:
         return f"{first}; the sd between {unit} on {_short(spec)} is not known"

@@ -18,8 +18,7 @@ from sweeps.hints import explain
 from sweeps.spec.stored import as_it_stands, trainer_of
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Check
-from sweeps.workers.environment import PACKAGES, other_packages, provenance
-from sweeps.workers.logs import log_folder
+from sweeps.workers import environment, logs
 
 _USUAL = ("train", "report", "keras", "autokeras", "server")
 """The extras that a machine which trains and reports has; of the others those say so who miss them."""
@@ -41,7 +40,7 @@ def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
 
 def _machine() -> list[Check]:
     free_gb = shutil.disk_usage(Path.cwd()).free / 1e9
-    machine = provenance()
+    machine = environment.provenance()
     return [
         Check("python", "ok", platform.python_version()),
         Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker per core"),
@@ -50,7 +49,7 @@ def _machine() -> list[Check]:
             "ok" if free_gb > 2 else "warn",
             f"{free_gb:.0f} GB free; data and storage need about 1 GB",
         ),
-        Check("logs", "ok", str(log_folder("NAME"))),
+        Check("logs", "ok", str(logs.log_folder("NAME"))),
     ]
 
 
@@ -65,10 +64,10 @@ def _slurm() -> Check:
 
 
 def _packages() -> list[Check]:
-    versions = provenance()["versions"]
+    versions = environment.provenance()["versions"]
     assert isinstance(versions, dict)
     return [
-        *(Check(name, "ok", versions[name]) for name in PACKAGES[1:] if versions[name]),
+        *(Check(name, "ok", versions[name]) for name in environment.PACKAGES[1:] if versions[name]),
         *(
             Check(name, "warn", f"not installed, for {EXTRAS[name].help}; type: {how_to_install(name)}")
             for name in _USUAL
@@ -78,7 +77,7 @@ def _packages() -> list[Check]:
             Check(
                 "imports", "warn", f"{file} is called as a package of ours: of both, Python finds the first on its path"
             )
-            for file in other_packages()
+            for file in environment.other_packages()
         ),
     ]
 

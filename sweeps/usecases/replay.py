@@ -18,8 +18,7 @@ from sweeps.plan.jobs import AnyJob, StudentOutcome, TeacherOutcome, read_job
 from sweeps.plan.phases import STAGES
 from sweeps.spec.stored import trainer_of
 from sweeps.trainers.protocol import Steps
-from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.environment import one_thread
+from sweeps.workers import backend, environment
 from sweeps.workers.runner import Outcome, TaskRunner
 
 # Those that are decided by seeds alone: baselines have a time limit, and measure measures time.
@@ -65,8 +64,8 @@ def replay(
     on_step: called between two steps; what it raises stops the replay. Raise SweepError if the data here are others
     than those of the sweep.
     """
-    one_thread()  # as workers do: the number of threads may decide about the last bits
-    runner = TaskRunner(DatabaseBackend(engine, sweep), read_only=True)
+    environment.one_thread()  # as workers do: the number of threads may decide about the last bits
+    runner = TaskRunner(backend.DatabaseBackend(engine, sweep), read_only=True)
     runner.check()
     with _without_noise():
         for job in jobs:

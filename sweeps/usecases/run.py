@@ -10,8 +10,7 @@ import sqlalchemy
 from storage.db.engine import create_lock
 from storage.errors import StorageError
 from storage.records import queries
-from storage.studies.ownership import owner_of
-from storage.studies.space import study_name
+from storage.studies import ownership, space
 from storage.url import masked
 from sweeps.errors import NoResultsYet
 from sweeps.extensions import KD, how_to_install, is_installed, require, trainer_extra
@@ -22,8 +21,7 @@ from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
-from sweeps.report import answer, brief, markdown, page, sentences
-from sweeps.report.document import Paragraph
+from sweeps.report import answer, brief, document, markdown, page, sentences
 from sweeps.report.figures import data
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_name, trainer_of
@@ -120,7 +118,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
     ids: of the studies, which are the numbers of their pages; those that were deleted have none.
     """
     name = findings.name
-    linked = {stage: ids[study_name(name, stage)] for stage in STAGES if study_name(name, stage) in ids}
+    linked = {stage: ids[space.study_name(name, stage)] for stage in STAGES if space.study_name(name, stage) in ids}
     siblings = ", ".join(f"[{stage}](/dashboard/studies/{number})" for stage, number in linked.items())
     notes = "".join(f" {note[0].upper()}{note[1:]}." for note in findings.spec.kind.report().notes(findings.spec))
     compared = ",".join(str(linked[stage]) for stage in ("search", "native") if stage in linked)
@@ -128,13 +126,13 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
         *page.note(findings),
         *answer.blocks(findings),
         *page.further(findings),
-        *(Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := sentences.regret(verdict))),
+        *(document.Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := sentences.regret(verdict))),
         *(block for role in findings.report_roles for block in page.accuracies(findings, role)),
-        Paragraph(
+        document.Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
             f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best.{notes}"
         ),
-        Paragraph(
+        document.Paragraph(
             f"Studies of this sweep: {siblings};"
             f" [search and native compared](/dashboard/compare-studies?ids={compared})."
         ),
@@ -167,9 +165,9 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
         # One at a time: two that replace the plots of a study at once insert the same keys.
         with create_lock(url), contextlib.closing(open_studies(url)) as opened:
             sweep = queries.find_sweep(opened.engine, name)
-            findings, owner = load(opened.engine, sweep), owner_of(opened.engine, sweep.id)
+            findings, owner = load(opened.engine, sweep), ownership.owner_of(opened.engine, sweep.id)
             text = study_note(findings, opened.ids())
-            opened.publish(study_name(name, "search"), owner=owner, note=text, plots=plots(findings))
+            opened.publish(space.study_name(name, "search"), owner=owner, note=text, plots=plots(findings))
     except NoResultsYet:
         pass  # everything has ended, most of it by failing, as the caller says: there is no answer to publish
     except StorageError as error:

@@ -18,13 +18,11 @@ from sweeps.findings import load
 from sweeps.hints import local
 from sweeps.plan import plan
 from sweeps.plan.phases import UNAVAILABLE, Phase, display_state
-from sweeps.query.listing import open_sweep
-from sweeps.query.status import stage_counts
+from sweeps.query import listing, status
 from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands, check_name, stored_spec
-from sweeps.stats.estimates import percent
-from sweeps.stats.verdict import FEWEST_SEARCHES
+from sweeps.stats import estimates, verdict
 from sweeps.workers.attempt import cap_of
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
     """Stop starting tasks. Returns how many are running; they will be finished."""
-    with open_sweep(url, name, write=True) as (engine, sweep):
+    with listing.open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
             raise SweepError(f"nothing to pause: {name} is cancelled")
         workers.pause(engine, sweep.id)
@@ -42,14 +40,14 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
 
 def resume(url: sqlalchemy.URL, name: str) -> int:
     """Go on after a pause or a cancel. Returns how many tasks are left to do."""
-    with open_sweep(url, name, write=True) as (engine, sweep):
+    with listing.open_sweep(url, name, write=True) as (engine, sweep):
         workers.resume(engine, sweep.id)
         return queries.outlook(engine, sweep.id).unended
 
 
 def cancel(url: sqlalchemy.URL, name: str) -> int:
     """Take back every task that has not ended. Returns how many; workers abort theirs at the next heartbeat."""
-    with open_sweep(url, name, write=True) as (engine, sweep):
+    with listing.open_sweep(url, name, write=True) as (engine, sweep):
         return workers.cancel(engine, sweep.id)
 
 
@@ -62,7 +60,7 @@ def extend(
         SpecError: nothing to add.
         storage.errors.RevisionRefused: a search has closed, or the sweep is cancelled.
     """
-    with open_sweep(url, name, write=not dry_run) as (engine, sweep):
+    with listing.open_sweep(url, name, write=not dry_run) as (engine, sweep):
         spec = stored_spec(sweep)
         larger, added = _more(engine, sweep, spec, trials=trials, seeds=seeds, searches=searches)
         look = _look(engine, sweep, spec) if seeds or searches else "this uses no evaluation on the test set"
@@ -97,7 +95,7 @@ def _more(
             f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
         )
     if (seeds or searches) and (looks := load.begun_looks(engine, sweep.id)) >= spec.transfer.looks:
-        by_search = spec.outer.searches >= FEWEST_SEARCHES  # what the verdict counts
+        by_search = spec.outer.searches >= verdict.FEWEST_SEARCHES  # what the verdict counts
         larger = {"search": 2 * spec.outer.searches} if by_search else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
             f"no planned evaluation on the test set is left ({looks} of {spec.transfer.looks} used), and more"
@@ -110,7 +108,7 @@ def _more(
 def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
     looks, declared = load.begun_looks(engine, sweep.id), spec.transfer.looks
-    level = percent(spec.transfer.level(looks + 1))
+    level = estimates.percent(spec.transfer.level(looks + 1))
     which = f"planned evaluation {looks + 1} of {declared} on the test set, at the {level:g} % level"
     if not looks:
         return f"this is part of {which}"
@@ -123,8 +121,8 @@ def retry(url: sqlalchemy.URL, name: str) -> list[str]:
     If the models were measured already, that is done once more at the end, with those that come now. What is
     unavailable stays so, unless it is a network whose weights have come: else the same file would be missing again.
     """
-    with open_sweep(url, name, write=True) as (engine, sweep):
-        measured = stage_counts(engine, sweep.id)["measure"]
+    with listing.open_sweep(url, name, write=True) as (engine, sweep):
+        measured = status.stage_counts(engine, sweep.id)["measure"]
         again = [plan.measure_task(measured.total)] if 0 < measured.done == measured.total else []
         leave = _unavailable(engine, sweep)
         return plans.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)

@@ -25,15 +25,12 @@ from sweeps.plan.jobs import AnyJob, read_job
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.trainers.protocol import Steps
+from sweeps.workers import environment, heartbeat, logs, runner
 from sweeps.workers.backend import Backend
-from sweeps.workers.environment import provenance
-from sweeps.workers.heartbeat import Heartbeat
-from sweeps.workers.logs import LogTail, error_text, logged, redact, traceback_text
-from sweeps.workers.runner import Outcome
 
 log = logging.getLogger(__name__)
 
-Runner = Callable[[AnyJob, dict[str, Any], Steps], Outcome]
+Runner = Callable[[AnyJob, dict[str, Any], Steps], runner.Outcome]
 
 MACHINE = "machine"  # lacks something: the attempt counts nowhere, and its worker stops, since every task would end so
 _STOPPING = (MACHINE, "memory")  # after these a worker stops: only another one may then fail the task
@@ -95,7 +92,7 @@ class Attempts:
         self.finished = 0
         self._backend, self._worker = backend, worker
         self._run, self._stop = run, stop
-        self._log = LogTail(log_file, self._backend.url)
+        self._log = logs.LogTail(log_file, self._backend.url)
         self._failures_in_a_row = 0
 
     def give_back(self, claim: TaskRecord) -> None:
@@ -120,8 +117,8 @@ class Attempts:
             if lease.overdue.is_set():
                 raise overdue
 
-        steps = Steps(check, logged(claim.key))
-        lease = Heartbeat(
+        steps = Steps(check, logs.logged(claim.key))
+        lease = heartbeat.Heartbeat(
             self._backend,
             claim,
             steps,
@@ -167,14 +164,14 @@ class Attempts:
         if isinstance(error, StorageFull):
             raise error  # it says itself what to do
         if kind in _STOPPING:
-            lack = redact(lack_of(error), self._backend.url)
+            lack = logs.redact(lack_of(error), self._backend.url)
             raise SweepError(
                 f"this worker stops: {claim.key} needs something this machine lacks: {lack}; nothing is lost."
                 f" Fix that, then type: {local().launch(self._backend.name)}"
             )
         self._failures_in_a_row = self._failures_in_a_row + 1 if kind == "database" else 0
         if self._failures_in_a_row == _MOST_IN_A_ROW:
-            last = redact(error_text(error), self._backend.url)
+            last = logs.redact(logs.error_text(error), self._backend.url)
             raise SweepError(
                 f"{_MOST_IN_A_ROW} attempts in a row failed because of this machine or its database. Last error:"
                 f" {last}; nothing is lost. Fix the cause, then type: {local().launch(self._backend.name)}"
@@ -183,12 +180,12 @@ class Attempts:
     def _record(self, claim: TaskRecord, error: Exception) -> str:
         """Store how an attempt failed; return the class of the failure."""
         kind = class_of(error, claim.stage)
-        text = f"{type(error).__name__}: {error_text(error)}" if kind == "error" else error_text(error)
-        reason = redact(text, self._backend.url)  # from here it goes into tables, logs, archives and terminals
+        text = f"{type(error).__name__}: {logs.error_text(error)}" if kind == "error" else logs.error_text(error)
+        reason = logs.redact(text, self._backend.url)  # from here it goes into tables, logs, archives and terminals
         trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
         log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
         state = "released" if kind == MACHINE else "failed"
-        ending = Ending(state, kind, reason, traceback_text(error, self._backend.url), self._log.read())
+        ending = Ending(state, kind, reason, logs.traceback_text(error, self._backend.url), self._log.read())
         try:
             self._backend.end(claim, ending, cap=cap_of(kind, self._backend.spec))
         except Unreachable as lost:
@@ -196,14 +193,14 @@ class Attempts:
         return kind
 
 
-def as_stored(job: AnyJob, outcome: Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
+def as_stored(job: AnyJob, outcome: runner.Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
     """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
     return outcome.values.as_json() | {
         "trial": {"value": outcome.score, "attrs": outcome.attrs, "epoch_values": list(outcome.epoch_values)},
         "seed": job.work.seed,
         "wall_s": wall_s,
         "worker": worker,
-        "provenance": provenance(),
+        "provenance": environment.provenance(),
     }
 
 

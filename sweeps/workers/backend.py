@@ -18,14 +18,12 @@ import sqlalchemy
 from storage.failpoints import failpoint
 from storage.queue import tasks, workers
 from storage.queue.notify import Listener, listen
-from storage.queue.tasks import Ending
 from storage.records import artifacts, queries
 from storage.studies.ownership import owner_of
 from storage.studies.reconcile import mark_reported, reconcile, unreported
 from storage.studies.space import study_name
 from storage.tables import SweepRecord, TaskRecord
-from sweeps.plan.jobs import AnyJob
-from sweeps.plan.points import attributes, resolve_point, space_of
+from sweeps.plan import jobs, points
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import stored_spec
 
@@ -88,13 +86,13 @@ class Backend(Results, Protocol):
     def deadline_s(self, stage: str) -> float:
         """Return the seconds without a step after which a task of the stage is overdue."""
 
-    def start(self, claim: TaskRecord, job: AnyJob, worker: str) -> OpenTrial | None:
+    def start(self, claim: TaskRecord, job: jobs.AnyJob, worker: str) -> OpenTrial | None:
         """Open the trial of an attempt, at the point of its task; None: another worker took the task."""
 
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         """Renew the lease; False: another worker took the task. log: the end of it, None: as it was."""
 
-    def end(self, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
+    def end(self, claim: TaskRecord, ending: tasks.Ending, *, cap: int | None = None) -> bool:
         """End an attempt; with `cap` that ended so the task has failed. False: another worker took the task."""
 
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
@@ -186,10 +184,10 @@ class DatabaseBackend:
     def deadline_s(self, stage: str) -> float:
         return self.spec.limits.of(stage, queries.durations(self.engine, self.sweep.id, stage))
 
-    def start(self, claim: TaskRecord, job: AnyJob, worker: str) -> OpenTrial | None:
+    def start(self, claim: TaskRecord, job: jobs.AnyJob, worker: str) -> OpenTrial | None:
         assert self._owner is not None
         study = study_name(self.name, claim.stage)
-        attrs = attributes(
+        attrs = points.attributes(
             self.spec,
             job.work,
             key=claim.key,
@@ -198,8 +196,8 @@ class DatabaseBackend:
             worker=worker,
             retry_of=claim.retry_of,
         )
-        params = resolve_point(self.engine, self.spec, job)
-        space = space_of(self.spec, claim.stage)
+        params = points.resolve_point(self.engine, self.spec, job)
+        space = points.space_of(self.spec, claim.stage)
         number = self.studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
         failpoint("asked")
         if not tasks.save_trial(self.engine, claim, study=study, number=number, params=params):
@@ -210,7 +208,7 @@ class DatabaseBackend:
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         return tasks.renew(self.engine, claim, self.spec.lease.seconds, idle_s=idle_s, log=log)
 
-    def end(self, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
+    def end(self, claim: TaskRecord, ending: tasks.Ending, *, cap: int | None = None) -> bool:
         return tasks.end(self.engine, claim, ending, cap=cap)
 
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:

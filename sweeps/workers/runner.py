@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.errors import BlobCorrupt
-from sweeps.plan import jobs
-from sweeps.plan.phases import STAGES, kept_student_key
+from sweeps.plan import jobs, phases
 from sweeps.spec.stored import check_code
 from sweeps.trainers.protocol import Finished, Point, Run, RunKind, Steps, Trained
-from sweeps.workers.backend import Results
-from sweeps.workers.logs import redact
+from sweeps.workers import backend, logs
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ class TaskRunner:
     read_only: models and logits are hashed, not stored: for who trains again only to compare.
     """
 
-    def __init__(self, results: Results, *, read_only: bool = False) -> None:
+    def __init__(self, results: backend.Results, *, read_only: bool = False) -> None:
         self.spec, self._results, self._read_only = results.spec, results, read_only
         self.trainer = self.spec.kind.open(self.spec, self)
         self._steps = Steps()
@@ -96,7 +94,7 @@ class TaskRunner:
         return stored
 
     def _done(self, kind: RunKind | None) -> list[jobs.AnyJob]:
-        stages = [name for name, stage in STAGES.items() if kind in (None, stage.kind)]
+        stages = [name for name, stage in phases.STAGES.items() if kind in (None, stage.kind)]
         rows = self._results.done(stages[0] if len(stages) == 1 else None)
         return [jobs.read_job(row) for row in rows if row.stage in stages]
 
@@ -132,7 +130,7 @@ class TaskRunner:
     def _redacted(self, value: Any) -> Any:
         """Leave passwords out of every text: a user's model or layer may have said it."""
         if isinstance(value, str):
-            return redact(value, self._results.url)
+            return logs.redact(value, self._results.url)
         if isinstance(value, Mapping):
             return {name: self._redacted(inner) for name, inner in value.items()}
         return value
@@ -143,7 +141,7 @@ def _run_of(job: jobs.AnyJob, params: Mapping[str, Any] | None = None) -> Run:
     work, values = job.work, (job.row.params if params is None else params) or {}
     point = {name: value for name, value in values.items() if name not in ("arm", "dataset")}
     return Run(
-        kind=STAGES[job.row.stage].kind,
+        kind=phases.STAGES[job.row.stage].kind,
         key=job.key,
         role=work.role or "",
         seed=work.seed or 0,
@@ -151,5 +149,5 @@ def _run_of(job: jobs.AnyJob, params: Mapping[str, Any] | None = None) -> Run:
         arm=work.arm if isinstance(work, jobs.TransferTask) else "",
         method=work.method if isinstance(work, jobs.BaselineTask) else "",
         prepared="" if isinstance(work, jobs.MeasureTask) else work.group.preparation,
-        keep=job.key == kept_student_key(work.role or ""),
+        keep=job.key == phases.kept_student_key(work.role or ""),
     )

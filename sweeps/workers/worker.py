@@ -19,11 +19,8 @@ from storage.failpoints import failpoint
 from storage.tables import LOST, TaskRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.workers.attempt import Attempts, Runner, cap_of
+from sweeps.workers import attempt, environment, heartbeat, logs
 from sweeps.workers.backend import Backend, DatabaseBackend
-from sweeps.workers.environment import provenance
-from sweeps.workers.heartbeat import StopSignals
-from sweeps.workers.logs import about, redact
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +43,7 @@ class Worker:
         self,
         backend: Backend,
         *,
-        run: Runner | None = None,
+        run: attempt.Runner | None = None,
         worker: str | None = None,
         log_file: Path | None = None,
         stop: threading.Event | None = None,
@@ -54,7 +51,7 @@ class Worker:
         self.backend, self.worker = backend, worker or worker_id()
         self._stop = stop or threading.Event()
         try:
-            self._attempts = Attempts(
+            self._attempts = attempt.Attempts(
                 backend, self.worker, run=run or self._task_runner(), log_file=log_file, stop=self._stop
             )
         except BaseException:
@@ -63,7 +60,7 @@ class Worker:
         self._claim: TaskRecord | None = None
         self._repair_at = -float("inf")
 
-    def _task_runner(self) -> Runner:
+    def _task_runner(self) -> attempt.Runner:
         from sweeps.workers.runner import TaskRunner
 
         runner = TaskRunner(self.backend)
@@ -87,12 +84,12 @@ class Worker:
         person helps.
         """
         refuse_cancelled(self.backend.name, self.backend.outlook().state)
-        self.backend.sign_in(self.worker, provenance())
+        self.backend.sign_in(self.worker, environment.provenance())
         reason: str | None = "it ended by an error; see its log"
         try:
             code, reason = self._work(), None
         except (SweepError, StorageError) as error:
-            reason = redact(str(error), self.backend.url)
+            reason = logs.redact(str(error), self.backend.url)
             raise
         finally:
             with contextlib.suppress(StorageError):  # it may be the database that is gone
@@ -108,7 +105,7 @@ class Worker:
                 if self._claim is not None:
                     failpoint("claimed")
                     listener.reset_backoff()
-                    with about(self._claim.key, self._claim.attempt):
+                    with logs.about(self._claim.key, self._claim.attempt):
                         self._attempts.make(self._claim)
                     self._claim = None
                 elif self._nothing_left():
@@ -137,7 +134,7 @@ class Worker:
             return
         first, spec = self._repair_at < 0, self.backend.spec
         self._repair_at = time.monotonic() + spec.lease.interval_s
-        self.backend.repair(self.worker, first=first, cap=cap_of(LOST, spec))
+        self.backend.repair(self.worker, first=first, cap=attempt.cap_of(LOST, spec))
 
 
 def refuse_cancelled(name: str, state: str) -> None:
@@ -150,12 +147,12 @@ def run_worker(
     url: sqlalchemy.URL,
     name: str,
     *,
-    run: Runner | None = None,
+    run: attempt.Runner | None = None,
     worker: str | None = None,
     log_file: Path | None = None,
 ) -> int:
     """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
-    with StopSignals() as stop:
+    with heartbeat.StopSignals() as stop:
         backend = DatabaseBackend.open(url, name)
         with Worker(backend, run=run, worker=worker, log_file=log_file, stop=stop.requested) as instance:
             stop.on_overdue = instance.give_back

@@ -13,8 +13,7 @@ from storage.db.engine import create_lock
 from storage.errors import ArchiveBroken
 from storage.failpoints import failpoint
 from storage.records import artifacts, queries
-from storage.studies import ownership
-from storage.studies.space import EndedTrial, study_name
+from storage.studies import ownership, space
 from sweeps.contrib.archive.file import Archive, open_archive, write
 from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict, read_lines, write_lines
 from sweeps.contrib.archive.verify import answers, consistency_checks, trials
@@ -83,7 +82,7 @@ def _write(
     url: sqlalchemy.URL,
     name: str,
     spec: Spec,
-    trials: Mapping[str, list[EndedTrial]],
+    trials: Mapping[str, list[space.EndedTrial]],
     lines: SweepLines,
     archive: Archive,
 ) -> None:
@@ -97,7 +96,7 @@ def _write(
         create.make_studies(studies, owner, spec, stages)
         for stage in stages:
             if trials[stage]:
-                studies.add(study_name(name, stage), points.space_of(spec, stage), trials[stage])
+                studies.add(space.study_name(name, stage), points.space_of(spec, stage), trials[stage])
         failpoint("import-studies")
         stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
         write_lines(studies.engine, lines, name=name, identity=owner.identity, blobs=stored)
@@ -142,7 +141,7 @@ def _changed(archive: Archive) -> Iterator[str]:
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:
     # The trials stand in studies that have the name of the sweep in theirs.
-    studies = {study_name(lines.sweep.name, stage): study_name(name, stage) for stage in phases.STAGES}
+    studies = {space.study_name(lines.sweep.name, stage): space.study_name(name, stage) for stage in phases.STAGES}
 
     def moved(attempt: AttemptLine) -> AttemptLine:
         study = attempt.study

@@ -26,8 +26,7 @@ from sweeps.errors import SweepError
 from sweeps.extensions import require
 from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
-from sweeps.plan import audit, identity, jobs, points, selection
-from sweeps.plan.phases import STAGES, Phase
+from sweeps.plan import audit, identity, jobs, phases, points, selection
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 
@@ -162,7 +161,7 @@ def _needed(spec: Spec, payload: jobs.Payload) -> str:
     selects = spec.arm(payload.arm).selects
     if not selects:
         return ""
-    return Phase.confirm(payload.role if selects == "own" else "source", payload.group).selection
+    return phases.Phase.confirm(payload.role if selects == "own" else "source", payload.group).selection
 
 
 def _own_selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
@@ -190,7 +189,7 @@ def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> C
 
 def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
     """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
-    phase = Phase.of_selection(name)
+    phase = phases.Phase.of_selection(name)
     confirms = [done for done in stored.finished(jobs.ConfirmTask, jobs.StudentOutcome) if done.key in there]
     if not (phase.is_search or phase.round):
         return selection.best(selection.confirmed_for(phase, confirms)).as_json()
@@ -208,7 +207,7 @@ def _done_by(lines: SweepLines, moment: float) -> set[str]:
     return {line.task for line in ended if line.state == "done" or line.error_class == UNREADABLE}
 
 
-def _top(stored: StoredSweep, phase: Phase) -> int:
+def _top(stored: StoredSweep, phase: phases.Phase) -> int:
     # As many ranks as the trainings that read them need.
     for task in stored.jobs:
         if isinstance(task.work, jobs.ConfirmTask) and task.work.ranks == phase:
@@ -301,7 +300,7 @@ def _result(task: TaskLine) -> _Result:
 
 def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
     """Return the trials of each stage's study. lines: without a running attempt."""
-    return {stage: _trials_of(lines, study_name(lines.sweep.name, stage), spec) for stage in STAGES}
+    return {stage: _trials_of(lines, study_name(lines.sweep.name, stage), spec) for stage in phases.STAGES}
 
 
 def verify(path: Path) -> list[Check]:

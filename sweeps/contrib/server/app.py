@@ -28,7 +28,6 @@ from storage.studies.studies import Studies, open_studies
 from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.server import auth, metrics, middleware, pages, problems, routes, state
-from sweeps.contrib.server.auth import VARIABLE, AuthMiddleware, Sessions, Tokens
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
@@ -109,7 +108,7 @@ def describe(app: FastAPI) -> None:
 def make_app(
     url: sqlalchemy.URL,
     sweeps: Iterable[str] | None = None,
-    tokens: Tokens | None = None,
+    tokens: auth.Tokens | None = None,
     *,
     allow_code: bool = False,
     with_dashboard: bool = True,
@@ -141,7 +140,7 @@ def make_app(
         lifespan=life,
     )
     app.state.served, app.state.metrics = served, metrics.Metrics(served)
-    app.state.tokens, app.state.sessions, app.state.followers = tokens, Sessions(), 0
+    app.state.tokens, app.state.sessions, app.state.followers = tokens, auth.Sessions(), 0
     app.state.views = state.Views(served, studies.ids if studies is not None else dict)
     describe(app)
     problems.add_handlers(app)
@@ -153,7 +152,7 @@ def make_app(
         mount(app, studies)
     app.add_middleware(middleware.ETagMiddleware)
     app.add_middleware(middleware.LimitsMiddleware, bounds=bounds)
-    app.add_middleware(AuthMiddleware, tokens=tokens, sessions=app.state.sessions)
+    app.add_middleware(auth.AuthMiddleware, tokens=tokens, sessions=app.state.sessions)
     app.add_middleware(middleware.AccessLogMiddleware)  # added last, it stands first
     return app
 
@@ -172,7 +171,7 @@ def serve(
     *,
     host: str,
     port: int,
-    tokens: Tokens | None,
+    tokens: auth.Tokens | None,
     allow_code: bool = False,
     path: str = "",
     listening: Callable[[str], None] = say,
@@ -208,12 +207,12 @@ def serve(
         uvicorn.Server(config).run(sockets=[opened])
 
 
-def check_address(host: str, tokens: Tokens | None) -> None:
+def check_address(host: str, tokens: auth.Tokens | None) -> None:
     check_host(host)
     if tokens is None and not is_loopback(host):
         raise SpecError(
             f"--host: got {host}; without tokens only 127.0.0.1, ::1 and localhost are allowed: give --tokens FILE or"
-            f" {VARIABLE} first, lines such as: operator TOKEN"
+            f" {auth.VARIABLE} first, lines such as: operator TOKEN"
         )
 
 

@@ -18,8 +18,7 @@ from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.query.status import Status
-from sweeps.report.html_page import environment
-from sweeps.report.words import percentage
+from sweeps.report import html_page, words
 from sweeps.terminal import duration, number_of
 
 POLICY = {
@@ -34,8 +33,8 @@ _MOST_WATCHERS = 100
 _TROUBLE = "The service cannot read its database now; what you see may be old. Trying again."
 
 
-_TEMPLATES = environment("sweeps.contrib.server")
-_TEMPLATES.filters |= {"count_of": number_of, "duration": duration, "percentage": percentage}
+_TEMPLATES = html_page.environment("sweeps.contrib.server")
+_TEMPLATES.filters |= {"count_of": number_of, "duration": duration, "percentage": words.percentage}
 _TEMPLATES.globals |= {"local": local}
 
 

@@ -22,9 +22,8 @@ from sweeps.operations.operation import LocalClient
 from sweeps.query.best import Best, best, insight
 from sweeps.query.listing import SweepRow, sweep_row
 from sweeps.query.status import Status, status
+from sweeps.report import document, words
 from sweeps.report.answer import badge, headline
-from sweeps.report.document import Badge, Tone
-from sweeps.report.words import display_name
 from sweeps.spec.model import Name as Pattern
 from sweeps.spec.stored import as_it_stands, check_name
 
@@ -105,7 +104,7 @@ Name = Annotated[str, Depends(_named)]
 class Answer:
     """What a finished sweep says. headline: two to four sentences."""
 
-    badge: Badge
+    badge: document.Badge
     headline: str
 
 
@@ -149,7 +148,7 @@ class View:
         return self.status.state == "active" and not self.finished and not self.at_work
 
     @property
-    def activity(self) -> tuple[str, Tone]:
+    def activity(self) -> tuple[str, document.Tone]:
         """What is going on in a word or two, and its tone."""
         if self.status.state != "active":
             return self.status.state, "open"
@@ -192,8 +191,8 @@ class Views:
         now = status(engine, sweep)
         spec = as_it_stands(sweep)
         view = View(
-            source=display_name(spec.source.shown),
-            target="" if spec.target is None else display_name(spec.target.shown),
+            source=words.display_name(spec.source.shown),
+            target="" if spec.target is None else words.display_name(spec.target.shown),
             status=now,
             best=_best(engine, sweep),
             insight=insight(spec, queries.task_records(engine, sweep.id, keep=())),
