@@ -257,36 +257,25 @@ def report(
     as CSV, the table as LaTeX, and the spec.
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
+    from sweeps.report import folder, page
+    from sweeps.report.answer import headline
+    from sweeps.report.brief import brief
 
     _check_output(form, ("brief", "markdown", "json"), output, f"{name}-report")
     client = client_of(storage, url)
+    findings = client.ask(FINDINGS, SweepArgs(name=name))
+    say(client.label)
     if output is not None:
-        _write_report(client, name, output)
+        written = folder.write(findings, Path(output))
+        show(headline(findings))
+        say(f"report   {written}")
         return
-    from sweeps.report.brief import brief
-    from sweeps.report.folder import json_data
-    from sweeps.report.page import report
-
     wide = columns()
     form = form or ("markdown" if wide is None else "brief")
-    findings = client.ask(FINDINGS, SweepArgs(name=name))
-    say(client.label)
     if form == "json":
-        print(render(json_data(findings), Format.json))
+        print(render(folder.json_data(findings), Format.json))
     else:
-        print(report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
-
-
-def _write_report(client: "Client", name: str, output: str) -> None:
-    from sweeps.operations.table import FINDINGS, SweepArgs
-    from sweeps.report import folder
-    from sweeps.report.answer import headline
-
-    findings = client.ask(FINDINGS, SweepArgs(name=name))
-    say(client.label)
-    page = folder.write(findings, Path(output))
-    show(headline(findings))
-    say(f"report   {page}")
+        print(page.report(findings) if form == "markdown" else brief(findings, columns=wide or WIDTH))
 
 
 @app.command("list")

@@ -52,17 +52,14 @@ def teach(
     folder: str,
 ) -> tuple[TeacherResult, str]:
     """Train a teacher, or fit one by a comparison method; return it with the numerics fingerprint of this process."""
+    from kd.teachers.train import teach_with, train_teacher
     from kd.training.student import fingerprint
 
     method = parse_teacher(model).method
     if method is not None:
-        from kd.teachers.train import teach_with
-
         budget, work_dir = _budget(method, limits), Path(folder)
         made = teach_with(method, dataset, budget=budget, seed=seed, work_dir=work_dir, on_progress=report, views=views)
         return made, fingerprint()
-    from kd.teachers.train import train_teacher
-
     done, text = 0.0, "epoch 1"
 
     def on_epoch(epoch: int, score: float) -> None:

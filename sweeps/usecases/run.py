@@ -28,6 +28,7 @@ from sweeps.spec.stored import check_name, trainer_of
 from sweeps.terminal import columns, say
 from sweeps.trainers.protocol import label
 from sweeps.usecases import create
+from sweeps.workers import heartbeat, worker
 
 
 def launch(request: Request, on: str = "local", *, workers: int | None = None, stays: bool = False) -> int:
@@ -43,16 +44,13 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
 
     log_file: that the output of this process goes to; None: it does not go to a file.
     """
-    from sweeps.workers import heartbeat
-    from sweeps.workers.worker import run_worker
-
     heartbeat.exit_with_parent()
     if not is_installed(trainer_extra(KD)):  # else no worker has to ask the storage for its trainer first
         with open_sweep(url, name) as (_, sweep):
             require(trainer_extra(trainer_of(sweep)), "worker")
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
-    code = run_worker(url, name, worker=launched_as, log_file=log_file)
+    code = worker.run_worker(url, name, worker=launched_as, log_file=log_file)
     if code == 0 and (alone or os.getppid() != parent):  # the launch has gone, and cannot publish
         publish(url, name)
     return code

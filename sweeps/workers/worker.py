@@ -21,6 +21,7 @@ from sweeps.errors import SweepError
 from sweeps.hints import local
 from sweeps.workers import attempt, environment, heartbeat, logs
 from sweeps.workers.backend import Backend, DatabaseBackend
+from sweeps.workers.runner import TaskRunner
 
 log = logging.getLogger(__name__)
 
@@ -61,8 +62,6 @@ class Worker:
         self._repair_at = -float("inf")
 
     def _task_runner(self) -> attempt.Runner:
-        from sweeps.workers.runner import TaskRunner
-
         runner = TaskRunner(self.backend)
         runner.check()  # a worker without the data stops before it claims anything
         return runner

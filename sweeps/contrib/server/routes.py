@@ -28,10 +28,13 @@ from sweeps.findings.load import is_incomplete
 from sweeps.operations.operation import Operation, encode
 from sweeps.operations.table import FINDINGS, OPERATIONS, SWEEPS, SweepArgs
 from sweeps.query.listing import SweepRow
+from sweeps.report import folder
+from sweeps.report.page import report as markdown
 from sweeps.spec import stored
 from sweeps.spec.model import Name as Pattern
 from sweeps.spec.model import parse
 from sweeps.spec.tables import MOST
+from sweeps.usecases.create import SpecRequest, create_sweep, preset
 from sweeps.usecases.logs import POLL_S, Followed
 
 router = APIRouter(prefix="/api/v1", tags=["sweeps"], responses=RESPONSES)
@@ -176,17 +179,16 @@ def report(
     form: Annotated[Form | None, Query(alias="format", description="Else what Accept asks for, else JSON.")] = None,
 ) -> Response:
     """Return the report: as `report -f json` prints it, as Markdown, or as the page with its figures."""
-    from sweeps.report.folder import PAGE, files, json_data
-    from sweeps.report.page import report as markdown
-
     results = served.database.ask(FINDINGS, SweepArgs(name=name))
     wanted = form or _accepted(request.headers.get("accept", ""))
     if wanted == "html":
         with _drawing:
-            return Response(_utf8(files(results)[PAGE]), media_type="text/html; charset=utf-8", headers=_LOCKED)
+            return Response(
+                _utf8(folder.files(results)[folder.PAGE]), media_type="text/html; charset=utf-8", headers=_LOCKED
+            )
     if wanted == "markdown":
         return Response(_utf8(f"{markdown(results)}\n"), media_type="text/markdown; charset=utf-8")
-    return answer(dict[str, Any], json_data(results))
+    return answer(dict[str, Any], folder.json_data(results))
 
 
 def _accepted(accept: str) -> Form:
@@ -271,8 +273,6 @@ steering_router = APIRouter(prefix="/api/v1", tags=["steering"], responses=RESPO
 )
 def create(served: Serving, body: CreateRequest) -> Response:
     """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
-    from sweeps.usecases.create import SpecRequest, create_sweep, preset
-
     name = served.check(stored.check_name(body.name))
     if (body.preset is None) == (body.spec is None):
         raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
