@@ -15,9 +15,10 @@ from urllib.parse import quote
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from itsdangerous import BadSignature, Signer
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sweeps.contrib.server.middleware import cookie, header, is_local_name, is_of_this_page, is_safe
+from sweeps.contrib.server.middleware import header, is_local_name, is_of_this_page, is_safe
 from sweeps.contrib.server.pages import render
 from sweeps.contrib.server.problems import problem
 from sweeps.errors import SpecError
@@ -116,7 +117,6 @@ class Sessions:
     # app is made, and behind a proxy with TLS only a request tells.
 
     def __init__(self) -> None:
-        """Make a key."""
         self._signer = Signer(secrets.token_bytes(32))
         self._sessions: dict[str, tuple[Role, float]] = {}  # role and end, by id; the oldest first
 
@@ -191,7 +191,7 @@ class AuthMiddleware:
             if role is None:
                 return problem(401, "unknown token; ask the person who runs the service", headers=_CHALLENGE)
         else:
-            role = self.sessions.role(cookie(scope, COOKIE))
+            role = self.sessions.role(HTTPConnection(scope).cookies.get(COOKIE, ""))
             if role is None:
                 return _login_needed(scope)
             if not is_safe(scope) and not is_of_this_page(scope, must_say=True):
@@ -255,7 +255,7 @@ async def login(
 async def logout(request: Request) -> Response:
     """End the session, and let the browser forget its cookie."""
     sessions: Sessions = request.app.state.sessions
-    sessions.end(cookie(request.scope, COOKIE))
+    sessions.end(request.cookies.get(COOKIE, ""))
     response = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
     response.delete_cookie(COOKIE, httponly=True, samesite="strict")
     return response

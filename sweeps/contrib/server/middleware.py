@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -36,14 +35,6 @@ def header(scope: Scope, name: bytes) -> str:
     """Return a header by its name in lower case; "" if it was not sent, the first one if it was sent twice."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value.decode("latin-1") for key, value in headers if key == name), "")
-
-
-def cookie(scope: Scope, name: str) -> str:
-    try:
-        morsel = SimpleCookie(header(scope, b"cookie")).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""
 
 
 def is_safe(scope: Scope) -> bool:
