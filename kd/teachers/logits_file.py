@@ -165,13 +165,7 @@ def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
 
 
 def write(
-    path: Path,
-    logits: Logits,
-    indices: npt.NDArray[np.int64],
-    *,
-    dataset: str,
-    provenance: str,
-    val_accuracy: float,
+    path: Path, logits: Logits, indices: npt.NDArray[np.int64], *, dataset: str, provenance: str, val_accuracy: float
 ) -> None:
     """Write a file of logits, whole or not at all; the indices are positions in the published training part."""
     save_npz(

@@ -82,8 +82,7 @@ Form = Annotated[Format, typer.Option("-f", "--format", help="Output format.")]
 Field = Annotated[str | None, typer.Option(metavar="KEY", help="Print only this field; dots for nested fields.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder with mnist.npz and your own data.")]
 Weights = Annotated[
-    Path | None,
-    typer.Option("--weights", metavar="DIR", help="Folder with ImageNet weights under Keras' file names."),
+    Path | None, typer.Option("--weights", metavar="DIR", help="Folder with ImageNet weights under Keras' file names.")
 ]
 Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick, compare or full.")]
 Trials = Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")]

@@ -15,15 +15,7 @@ from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
 from sweeps.report import folder, markdown, words
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.words import (
-    accuracy,
-    between,
-    compared_with,
-    display_name,
-    interval,
-    number,
-    points,
-)
+from sweeps.report.words import accuracy, between, compared_with, display_name, interval, number, points
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
 

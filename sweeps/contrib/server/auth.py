@@ -229,9 +229,7 @@ async def form(request: Request, next: str = "/") -> Response:
 
 @login_router.post("/login")
 async def login(
-    request: Request,
-    token: Annotated[str, Form(max_length=1000)],
-    next: Annotated[str, Form(max_length=2000)] = "/",
+    request: Request, token: Annotated[str, Form(max_length=1000)], next: Annotated[str, Form(max_length=2000)] = "/"
 ) -> Response:
     """Take a token; give a cookie for its role."""
     tokens: Tokens | None = request.app.state.tokens
