@@ -19,7 +19,7 @@ from sweeps.terminal import say
 if TYPE_CHECKING:
     import sqlalchemy
 
-    from sweeps.operations.operation import Client
+    from sweeps.operations.operation import A, Client, Operation, R
 
 HOSTS = (
     "allowed: 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or an address from `ip address`; give the port"
@@ -214,3 +214,11 @@ def client_of(storage: str | None, service: str | None) -> "Client":
         named, os.environ.get("KD_SWEEPS_TOKEN", "").strip()
     )
     return client
+
+
+def ask(storage: str | None, service: str | None, operation: "Operation[A, R]", args: "A") -> "R":
+    """Return the answer of the storage or the service, as `client_of`, and say which it was."""
+    client = client_of(storage, service)
+    answer = client.ask(operation, args)
+    say(client.label)
+    return answer

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli import text
-from sweeps.cli.options import Field, Form, Service, Storage, SweepName, client_of
+from sweeps.cli.options import Field, Form, Service, Storage, SweepName, ask, client_of
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
 from sweeps.hints import local
@@ -21,6 +21,7 @@ from sweeps.terminal import WIDTH, columns, duration, number_of, say, show
 if TYPE_CHECKING:
     from sweeps.findings.findings import Findings
     from sweeps.operations.operation import Client
+    from sweeps.operations.table import AuditAnswer
 
 app = typer.Typer()
 compare_app = typer.Typer()
@@ -136,25 +137,19 @@ def status(
     --audit compares the plan, tasks, attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
     from sweeps.operations.operation import plain
-    from sweeps.operations.table import STATUS, SweepArgs
+    from sweeps.operations.table import AUDIT, STATUS, SweepArgs
 
-    client = client_of(storage, url)
     if audit:
-        _audit(client, name, form, field)
+        _audit(ask(storage, url, AUDIT, SweepArgs(name=name)), name, form, field)
         return
-    answer = client.ask(STATUS, SweepArgs(name=name))
-    say(client.label)
+    answer = ask(storage, url, STATUS, SweepArgs(name=name))
     if form is Format.table and field is None:
         show(text.describe_status(answer))
     else:
         print(render(plain(STATUS.kind, answer), form, field))
 
 
-def _audit(client: "Client", name: str, form: Format, field: str | None) -> None:
-    from sweeps.operations.table import AUDIT, SweepArgs
-
-    answer = client.ask(AUDIT, SweepArgs(name=name))
-    say(client.label)
+def _audit(answer: "AuditAnswer", name: str, form: Format, field: str | None) -> None:
     audit, unavailable = answer.audit, answer.unavailable
     if form is Format.table and field is None:
         show("\n".join([text.describe(audit, unavailable), *answer.notes]))
@@ -170,9 +165,7 @@ def workers(
     """List the workers of a sweep on all machines: working, idle, vanished, stopped or ended."""
     from sweeps.operations.table import WORKERS, SweepArgs
 
-    client = client_of(storage, url)
-    rows = [asdict(row) for row in client.ask(WORKERS, SweepArgs(name=name))]
-    say(client.label)
+    rows = [asdict(row) for row in ask(storage, url, WORKERS, SweepArgs(name=name))]
     if form is Format.table and field is None:
         rows = [{key: row[key] for key in _WORKER_SHOWN} | {"seen": f"{duration(row['seen_s'])} ago"} for row in rows]
     print(render(rows, form, field) if rows else "no worker has started yet")
@@ -202,9 +195,7 @@ def best(
             "--paste prints only code; leave out --format and --field. The code as JSON:"
             f" {local().line('best', name, '-f json --field paste')}"
         )
-    client = client_of(storage, url)
-    point = client.ask(BEST, SweepArgs(name=name))
-    say(client.label)
+    point = ask(storage, url, BEST, SweepArgs(name=name))
     if paste and not point.paste:
         values = local().line("best", name, "-f value")
         raise SpecError(f"the trainer of {name} writes no code for a point; to print its values: {values}")
@@ -233,9 +224,7 @@ def trials(
     from sweeps.operations.table import TRIALS, TrialsArgs
     from sweeps.query.listing import as_columns
 
-    client = client_of(storage, url)
-    rows = as_columns(client.ask(TRIALS, TrialsArgs(name=name, stage=stage)))
-    say(client.label)
+    rows = as_columns(ask(storage, url, TRIALS, TrialsArgs(name=name, stage=stage)))
     print(text.describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
 
 
@@ -262,9 +251,7 @@ def report(
     from sweeps.report.brief import brief
 
     _check_output(form, ("brief", "markdown", "json"), output, f"{name}-report")
-    client = client_of(storage, url)
-    findings = client.ask(FINDINGS, SweepArgs(name=name))
-    say(client.label)
+    findings = ask(storage, url, FINDINGS, SweepArgs(name=name))
     if output is not None:
         written = folder.write(findings, Path(output))
         show(headline(findings))
@@ -284,7 +271,5 @@ def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage
     from sweeps.operations.operation import Args
     from sweeps.operations.table import SWEEPS
 
-    client = client_of(storage, url)
-    rows = [vars(row) for row in client.ask(SWEEPS, Args())]
-    say(client.label)
+    rows = [vars(row) for row in ask(storage, url, SWEEPS, Args())]
     print(render(rows, form, field))
