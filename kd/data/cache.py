@@ -14,7 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import filelock
 import numpy as np
+import platformdirs
 
 from kd.data.arrays import Arrays, read_npz, save_npz
 from kd.data.downloads import DOWNLOADS, read_archive
@@ -28,8 +30,6 @@ def cache_dir() -> Path:
     """Return the folder of fetched datasets, which need not exist. KD_SWEEPS_CACHE moves the cache elsewhere."""
     if chosen := os.environ.get("KD_SWEEPS_CACHE"):
         return Path(chosen).expanduser().absolute() / "datasets"
-    import platformdirs
-
     return platformdirs.user_cache_path("kd-sweeps") / "datasets"
 
 
@@ -58,8 +58,6 @@ def locked(name: str) -> Iterator[None]:
     Raises:
         OSError: the cache folder cannot be made or written to.
     """
-    import filelock
-
     folder = cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder / f"{name}.lock")

@@ -21,7 +21,7 @@ from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
-from sweeps.report import answer, brief, document, markdown, page, sentences
+from sweeps.report import answer, brief, document, folder, markdown, page, sentences
 from sweeps.report.figures import data
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import check_name, trainer_of
@@ -82,11 +82,9 @@ def run_sweep(
 
 
 def _print_report(url: sqlalchemy.URL, name: str) -> None:
-    from sweeps.report.folder import write  # scipy and matplotlib take a second
-
     with open_sweep(url, name) as (engine, sweep):
         findings = load(engine, sweep)
-    written = str(write(findings, Path(f"{name}-report"))) if is_installed("report") else ""
+    written = str(folder.write(findings, Path(f"{name}-report"))) if is_installed("report") else ""
     wide = columns()
     if wide is None:
         print(page.report(findings))
