@@ -64,7 +64,7 @@ def accuracies(trainings: Iterable[Training], role: str, arm: str, group: Group 
 
 
 def compared(
-    spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group
+    spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group = FIRST
 ) -> Paired | None:
     """Return first - second in points, paired by repeat; None without a repeat that both have."""
     mine = [training for training in trainings if (training.work.role, training.work.group) == (role, group)]
@@ -77,7 +77,7 @@ def compared(
 
 def contrast(spec: Spec, trainings: Sequence[Training], role: str, first: str, second: str) -> Paired | None:
     """Return the same of the first group; None as well before the look at the test of the role is complete."""
-    return None if is_incomplete(trainings, role) else compared(spec, trainings, role, first, second, FIRST)
+    return None if is_incomplete(trainings, role) else compared(spec, trainings, role, first, second)
 
 
 def identity(spec: Spec, training: Training) -> tuple[Hashable, ...] | None:
