@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from kd.tools import code
-from sweeps.errors import MissingExtra
+from sweeps.errors import MissingExtra, SweepError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -98,6 +98,7 @@ def load(table: Table, name: str) -> Any:
     Raises:
         KeyError: there is none.
         MissingExtra: packages that it imports are not installed.
+        SweepError: it is another package's, and cannot be imported.
     """
     if name in _TABLES[table]:
         try:
@@ -110,7 +111,12 @@ def load(table: Table, name: str) -> Any:
     point = next((point for point in _entry_points(table) if point.name == name), None)
     if point is None:
         raise KeyError(name)
-    return point.load()
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:  # somebody else's code: it may raise anything
+        package = point.dist.name if point.dist is not None else point.module
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise SweepError(f"{name} of the package {package} cannot be imported: {why}") from error
 
 
 def names(table: Table) -> list[str]:

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 from sweeps.cli import models, options, results, steering, streams
 from sweeps.cli.options import note_storage, storage_url
-from sweeps.errors import SpecError
+from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import COMMANDS, load, names
 from sweeps.hints import local
 from sweeps.terminal import say, show
@@ -35,14 +35,29 @@ class _Commands(TyperGroup):
         if ours is not None:
             return ours
         try:
-            return typer.main.get_command(load("commands", cmd_name))
+            return typer.main.get_command(_app_of(cmd_name))
         except KeyError:
             return None
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return every name, for --help."""
-        ours = super().list_commands(ctx)
-        return [*ours, *(name for name in names("commands") if name not in ours)]
+        listed = super().list_commands(ctx)
+        for name in names("commands"):
+            if name not in listed:
+                try:
+                    _app_of(name)
+                except SweepError as error:  # a broken package takes its own command away, not --help
+                    say(f"not listed: {error}")
+                else:
+                    listed = [*listed, name]
+        return listed
+
+
+def _app_of(name: str) -> typer.Typer:
+    found = load("commands", name)
+    if not isinstance(found, typer.Typer):
+        raise SweepError(f"the command {name} of another package is a {type(found).__name__}, not a typer.Typer")
+    return found
 
 
 app = typer.Typer(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SpecError
 from sweeps.hints import PORTABLE, Commands, local
-from sweeps.terminal import HELD, WIDTH, columns, duration, grey, hold, number_of, wrap, wrapped
+from sweeps.terminal import HELD, WIDTH, columns, duration, escape_control_chars, grey, hold, number_of, wrap, wrapped
 
 if TYPE_CHECKING:
     from storage.audit.audit import Audit, StageAudit
@@ -161,6 +161,7 @@ def table(rows: Sequence[Sequence[str]], *, grey_rows: Container[int] = ()) -> s
     Args:
         grey_rows: the numbers of those that a terminal shows grey; the head is 0.
     """
+    rows = [[escape_control_chars(cell) for cell in row] for row in rows]  # rich drops some, and counts the others as 0
     wide, lines = columns(), _aligned(rows)
     if wide is None or max(map(len, lines)) <= wide:
         return "\n".join(grey(line) if number in grey_rows else line for number, line in enumerate(lines))

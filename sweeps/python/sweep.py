@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kd.errors import KdError
 from storage.errors import StorageError
 from sweeps.errors import NoResultsYet, SweepError
-from sweeps.extensions import require
+from sweeps.extensions import require, trainer_extra
 from sweeps.hints import Commands, explain, for_client, local
 from sweeps.python import arguments
 from sweeps.terminal import program
@@ -383,8 +383,11 @@ class Sweep:
         return LocalClient(self._url)
 
     def _working(self) -> AbstractContextManager[None]:
+        from sweeps.spec.stored import trainer_of
+
         with self._client.open(self._name) as (_, sweep):
             pass  # a connection that waits while workers write would only be in their way
+        require(trainer_extra(trainer_of(sweep)), "run")
         return arguments.worker_environment(sweep, self._data_dir)
 
 

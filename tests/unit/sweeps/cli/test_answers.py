@@ -175,6 +175,14 @@ def test_a_table_that_is_too_wide_breaks_in_its_cells_and_loses_nothing(
     assert lines[-1].split() == ["ü", "日本", "ended"]
 
 
+def test_what_would_steer_a_terminal_is_spelt_out_in_a_narrow_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = table([["worker", "reason"], ["vm-0", "\x1b[31mred \x07bell " + 12 * "word "]]).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert ("\\u001b[31mred" in lines[1], "\\u0007bell" in lines[1]) == (True, True)
+
+
 def test_a_pipe_gets_each_row_of_a_table_as_one_line_without_colour() -> None:
     lines = table(TABLE, grey_rows=[1]).splitlines()
     assert [line.split("  ")[0] for line in lines] == [row[0] for row in (["name"], TABLE[1], TABLE[2])]

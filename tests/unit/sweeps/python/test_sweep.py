@@ -15,7 +15,7 @@ import sweeps
 from storage.errors import NotAStorage, StorageError, SweepNotFound
 from storage.url import resolve
 from sweeps import Sweep
-from sweeps.errors import AnotherSpec, NoResultsYet, SpecError
+from sweeps.errors import AnotherSpec, MissingExtra, NoResultsYet, SpecError
 from sweeps.report import answer
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.answered_sweeps import accuracies, answered
@@ -119,6 +119,13 @@ def test_without_pandas_results_are_dictionaries(finished: Sweep, monkeypatch: p
     rows = finished.results
     assert isinstance(rows, list)
     assert [list(row) for row in rows] == [list(with_pandas.columns)] * len(with_pandas)
+
+
+def test_where_nothing_trains_run_names_the_extra(finished: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("keras", "numpy"):
+        monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(MissingExtra, match=r"^run needs more packages: pip install 'kd-sweeps\[keras\]'$"):
+        finished.run()
 
 
 def test_its_figures_are_svg_that_a_notebook_draws_and_its_report_a_folder_of_them(
