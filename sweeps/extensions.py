@@ -79,7 +79,9 @@ _SERVER = (
     "uvicorn",
 )
 EXTRAS: Mapping[str, Extra] = {
-    "train": Extra(_TRAIN, "create, extend, import, verify, status --audit, workers of trainers of one's own"),
+    "train": Extra(
+        _TRAIN, "create, extend, import, verify, export, delete, status --audit; workers of your own trainers"
+    ),
     "report": Extra(_REPORT, "report --output, compare --output"),
     "keras": Extra(_KERAS, "workers of distillations"),
     "autokeras": Extra((*_KERAS, "autokeras", "keras_tuner", "tensorboard"), "AutoKeras as a comparison method"),
