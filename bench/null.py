@@ -59,8 +59,8 @@ class Setting:
     """A comparison on the target; all in points of test accuracy.
 
     unit, count: what the verdict counts, searches or seeds, and how many are added at every look. shared_sd: what the
-    arms of one unit share. arm_sd: what each has for itself, so that one arm's sd is
-    sqrt(shared_sd**2 + arm_sd**2), and that of a paired difference sqrt(2) * arm_sd.
+    arms of one unit share. arm_sd: what each has for itself, so that one arm's sd is sqrt(shared_sd**2 + arm_sd**2),
+    and that of a paired difference sqrt(2) * arm_sd.
     """
 
     name: str

@@ -37,8 +37,8 @@ class Finding:
 class AuditedTasks:
     """The tasks of a sweep, each beside its attempts, those beside their trials.
 
-    A trial belongs to an attempt if each names the other: the attempt by study and number, the trial by
-    its attributes. The number alone does not do, since a study that was made again counts from 0 again.
+    A trial belongs to an attempt if each names the other: the attempt by study and number, the trial by its attributes.
+    The number alone does not do, since a study that was made again counts from 0 again.
     """
 
     def __init__(self, rows: Rows) -> None:

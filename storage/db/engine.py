@@ -168,8 +168,8 @@ def create_lock(url: URL) -> Iterator[None]:
     """Let at most one process on any machine into the block: for making tables, studies and sweeps.
 
     Five first starts at once, without it, all make the same tables: IntegrityError on both databases. Raises
-    StorageError
-    when another process held it for CREATE_LOCK_TIMEOUT_S seconds, Unreachable without a server or permission to write.
+    StorageError when another process held it for CREATE_LOCK_TIMEOUT_S seconds, Unreachable without a server or
+    permission to write.
     """
     if url.get_backend_name() == "sqlite":
         with sqlite_file.file_lock(url, timeout_s=CREATE_LOCK_TIMEOUT_S):

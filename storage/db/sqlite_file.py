@@ -198,9 +198,9 @@ def _check_parent(parent: Path, url: URL) -> None:
 def _reading_mode(path: Path) -> str:
     """Return how to open the file so that reading leaves no trace.
 
-    A read-only connection to a database in WAL mode makes the -wal and -shm files when they are missing and
-    cannot remove them again (seen with SQLite 3.46). An ordinary one removes them when it closes, and
-    writes nothing as `query_only` is on and there is nothing to check-point.
+    A read-only connection to a database in WAL mode makes the -wal and -shm files when they are missing and cannot
+    remove them again (seen with SQLite 3.46). An ordinary one removes them when it closes, and writes nothing as
+    `query_only` is on and there is nothing to check-point.
     """
     if Path(f"{path}-wal").exists():  # a process is writing, or was killed: the files stay as they are
         return "mode=ro"

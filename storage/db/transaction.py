@@ -187,9 +187,8 @@ def retry_transient(
 
     After deadline_s (None: RETRY_FOR_S), or sooner inside `retry_deadline`, the last fault comes through. It never
     interrupts a try: one that hangs may add its own time. `is_transient_or_full` is for what is done with a task at
-    work:
-    a user who types a command is told of a full disk at once; a worker at night is not, and what it holds is worth a
-    while.
+    work: a user who types a command is told of a full disk at once; a worker at night is not, and what it holds is
+    worth a while.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
     seconds = RETRY_FOR_S if deadline_s is None else deadline_s

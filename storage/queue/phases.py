@@ -3,8 +3,8 @@
 blocked --all needs met--> open --last task ended--> closed (enough were done) | failed (too few)
     blocked --a need failed or was skipped--> skipped, and its tasks with it
 
-Everything here runs inside the transaction that ended the last task, so that no moment exists at which
-a phase is over and no process is going to notice. Locks are taken in the order task, phase, sweep.
+Everything here runs inside the transaction that ended the last task, so that no moment exists at which a phase is over
+and no process is going to notice. Locks are taken in the order task, phase, sweep.
 """
 
 from collections.abc import Iterable
@@ -38,8 +38,7 @@ class StartLag:
     """What the tasks of a phase wait for: task i is ready once tasks 0 to i - lag of the phase have ended.
 
     Whatever finishes first, task i then starts when the same earlier tasks have ended. lag: >= 1; 1 is one after
-    another.
-    The first `first` tasks wait for nothing.
+    another. The first `first` tasks wait for nothing.
     """
 
     lag: int

@@ -5,9 +5,9 @@ waiting --claim--> running --finish--> done
                           |----end, released--> waiting, and the attempt does not count
                           '----(reap)---------> as failed, when the lease lapsed and a process noticed
 
-The attempt number is the fencing token. Every step after the claim names it, and changes nothing when another
-attempt has begun: the caller has lost its lease, drops its result and goes on. The deadline itself is
-never tested: a lapsed lease that was not taken (a laptop that slept) is still good.
+The attempt number is the fencing token. Every step after the claim names it, and changes nothing when another attempt
+has begun: the caller has lost its lease, drops its result and goes on. The deadline itself is never tested: a lapsed
+lease that was not taken (a laptop that slept) is still good.
 """
 
 from dataclasses import dataclass

@@ -91,8 +91,7 @@ def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -
     """Note that a worker lives; return when the sweep was repaired before, if this worker is to repair it now.
 
     Of all workers that ask within `every_s` seconds one is told so, by the database's clock: two dozen that start
-    together
-    would otherwise read the same rows. Seconds since 1970, or now, if never; None for all others.
+    together would otherwise read the same rows. Seconds since 1970, or now, if never; None for all others.
     """
     now = database_now()
     due = (sweeps.c.repaired_at.is_(None)) | (sweeps.c.repaired_at < now - every_s) | (sweeps.c.repaired_at > now)

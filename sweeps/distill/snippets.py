@@ -7,8 +7,8 @@ All three are then kd.config.LOSS_FORMULA. Where they are written differently:
   teacher and a student of MNIST its loss was 0.01 % smaller at T = 1 and the same from T = 2 on.
 - In PyTorch alpha mostly weighs the teacher: it is 1 - alpha. Only reduction="batchmean" is the KL of one image.
 
-Source: https://keras.io/api/distillation/;
-https://github.com/haitongli/knowledge-distillation-pytorch, model/net.py, `loss_fn_kd`.
+Source: https://keras.io/api/distillation/; https://github.com/haitongli/knowledge-distillation-pytorch, model/net.py,
+`loss_fn_kd`.
 """
 
 from collections.abc import Mapping

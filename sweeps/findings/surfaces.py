@@ -50,8 +50,7 @@ class Surface:
     top: of all of them together, in accuracy points; None until there are enough searches, and where other than two
     parameters are searched. importances: then, the share of the variance that each parameter explains, the largest
     first; empty with fewer than FEWEST_TRIALS trials. top_missing, importances_missing: why they are not here, where
-    packages are missing. parameters: the names of what is searched. further: whether that
-    is anything but two of them.
+    packages are missing. parameters: the names of what is searched. further: whether that is anything but two of them.
     """
 
     role: str

@@ -56,8 +56,8 @@ def create_sweep(
 ) -> Created:
     """Write a sweep with all its tasks and studies; nothing if the same one is there.
 
-    The sweep row is the commit point: a create that is killed before it leaves nothing that counts, and
-    the next one completes it. A study that was deleted in the dashboard is made again, empty.
+    The sweep row is the commit point: a create that is killed before it leaves nothing that counts, and the next one
+    completes it. A study that was deleted in the dashboard is made again, empty.
 
     Args:
         dry_run: resolve and plan only; nothing is written, and `new` is False.
