@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -105,9 +106,10 @@ def test_where_another_package_hides_ours_nothing_starts_and_the_last_line_names
     package = tmp_path / name / "__init__.py"
     package.parent.mkdir()
     package.touch()
+    path = (str(tmp_path), str(REPOSITORY), sysconfig.get_path("purelib"))
     done = subprocess.run(
-        [sys.executable, "-P", "-m", "sweeps.cli", "doctor"],
-        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{REPOSITORY}"},
+        [sys.executable, "-S", "-P", "-m", "sweeps.cli", "doctor"],  # -S: an editable install finds our modules anyway
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
         capture_output=True,
         text=True,
         check=False,
