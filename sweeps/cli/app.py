@@ -54,10 +54,10 @@ class _Commands(TyperGroup):
 
 
 def _app_of(name: str) -> typer.Typer:
-    found = load("commands", name)
-    if not isinstance(found, typer.Typer):
-        raise SweepError(f"the command {name} of another package is a {type(found).__name__}, not a typer.Typer")
-    return found
+    commands = load("commands", name)
+    if not isinstance(commands, typer.Typer):
+        raise SweepError(f"the command {name} of another package is a {type(commands).__name__}, not a typer.Typer")
+    return commands
 
 
 app = typer.Typer(

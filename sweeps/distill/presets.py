@@ -1,7 +1,6 @@
 """tiny, quick, compare, full; and what `--dataset`, `--teacher` and the like change."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from kd.errors import DataError
 from sweeps.distill.arms import AUTOKERAS, CONTROLS, SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.spec import Baselines, DatasetSpec, KdSearch, KdSpec, KdTransfer, Training, of_distillation
 from sweeps.errors import SpecError
-from sweeps.spec.model import ROLES, override
+from sweeps.spec.model import ROLES, named, override
 from sweeps.spec.tables import Confirm, Repeats
 from sweeps.stats.verdict import RULE
 
@@ -99,11 +98,7 @@ MINUTES = {"tiny": 1, "quick": 10, "compare": 16}
 
 
 def preset(name: str) -> KdSpec:
-    if name in PRESETS:
-        return PRESETS[name]
-    near = get_close_matches(name, PRESETS, n=1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise SpecError(f"no preset {name!r}; presets: {', '.join(PRESETS)}{hint}")
+    return named(PRESETS, name)
 
 
 def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), alone: bool = False) -> KdSpec:

@@ -222,6 +222,14 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
         ) from None
 
 
+def named(presets: Mapping[str, SpecT], name: str) -> SpecT:
+    """Return the preset of that name; a SpecError lists those that exist."""
+    if name in presets:
+        return presets[name]
+    hint = tables.meant(name, presets).strip()
+    raise SpecError(f"no preset {name!r}; presets: {', '.join(presets)}{f'; {hint}' if hint else ''}")
+
+
 def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
     """Return the spec with some dotted keys changed, for example {"search.trials": 100}."""
     values = spec.as_dict()

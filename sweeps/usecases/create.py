@@ -26,9 +26,8 @@ from sweeps.extensions import KD, require, trainer_extra, trainer_kind
 from sweeps.hints import PORTABLE, local
 from sweeps.plan.phases import STAGES
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
-from sweeps.spec.model import Spec, override, parse
+from sweeps.spec.model import Spec, named, override, parse
 from sweeps.spec.stored import check_name, difference, frozen_code
-from sweeps.spec.tables import meant
 from sweeps.stats import estimates, verdict
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import label
@@ -216,12 +215,8 @@ class SpecRequest:
 
 
 def preset(name: str) -> Spec:
-    presets = trainer_kind(KD).presets
-    if name in presets:
-        spec: Spec = presets[name]
-        return spec
-    hint = meant(name, presets).strip()
-    raise SpecError(f"no preset {name!r}; presets: {', '.join(presets)}{f'; {hint}' if hint else ''}")
+    presets: Mapping[str, Spec] = trainer_kind(KD).presets
+    return named(presets, name)
 
 
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: str = "create") -> Spec:
