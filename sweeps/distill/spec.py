@@ -205,6 +205,7 @@ class KdSpec(Spec):
     )
     LATER: ClassVar[tuple[tuple[str, str], ...]] = (
         *(("search", "space"), ("training", "distillation"), ("training", "loss_parameters"), ("transfer", "rule")),
+        ("transfer", "margin_share"),
         *((role, key) for role in ROLES for key in ("name", "size")),
     )
     UNUSED: ClassVar[tuple[Any, ...]] = ("kd", 1)

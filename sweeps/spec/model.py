@@ -39,7 +39,10 @@ class Spec(tables.SpecModel):
     """The whole sweep, as far as it is the same for every trainer; a trainer's own class adds its tables."""
 
     # (table, key) of what specs of the first versions lack: stored only where it is used, else their hash would change.
-    LATER: ClassVar[tuple[tuple[str, str], ...]] = (("transfer", "rule"), *((role, "name") for role in ROLES))
+    LATER: ClassVar[tuple[tuple[str, str], ...]] = (
+        *(("transfer", "rule"), ("transfer", "margin_share")),
+        *((role, "name") for role in ROLES),
+    )
     UNUSED: ClassVar[tuple[Any, ...]] = (1,)  # their values that count as not used, beside what is empty
 
     preset: str = Field(default="", description="where this spec started from")

@@ -282,6 +282,9 @@ class Transfer(SpecModel):
     margin: float = Field(
         default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
     )
+    margin_share: float = Field(
+        default=0.0, ge=0, lt=1, description="the same as a share of the gain, which then counts; 0: `margin` counts"
+    )
     looks: Annotated[int, Field(ge=1, le=3, strict=True)] = Field(
         default=3, description="times that the test may be read, seeds or searches added"
     )

@@ -25,6 +25,7 @@ RULE = 2
 LEVELS = {
     1: {1: (0.05,), 2: (0.04, 0.01), 3: (0.03, 0.01, 0.01)},
     2: {1: (0.01,), 2: (0.01, 0.01), 3: (0.01, 0.01, 0.01)},
+    3: {1: (0.0025,), 2: (0.002, 0.0005), 3: (0.0015, 0.0005, 0.0005)},
 }
 
 # The part of native's gain over scratch that a transferred point has to keep where that gain is proven. At least half
