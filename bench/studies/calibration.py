@@ -1,0 +1,177 @@
+"""Does the advice hold? Ten sweeps of preset quick that differ in their seed alone, beside what all of them show.
+
+    python bench/studies/calibration.py [--part NAME ...] [--list | --declare | --page] [--storage DIR] [--workers N]
+
+A part is one sweep. The question and every formula stand in bench/results/studies/calibration/declared.md, written
+before the first training; the page is written of the CSVs alone.
+"""
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are no package
+
+from support.page import table
+from support.parts import Done, Part, Study, Training, Trainings, main, origins
+from sweeps.distill.presets import preset
+from sweeps.stats.advice import STRATEGIES, Choice, Runs, StrategyName, Use, advise, beyond_margin, over_searches
+from sweeps.stats.estimates import Estimate, estimate, ratio, t_quantile
+
+TARGET = "cifar10"
+SEEDS = range(2900, 2910)
+ARMS: Mapping[Use, str] = {
+    "default": "default-keras",
+    "elsewhere": "best",
+    "here": "native",
+    "untreated": "scratch-own",
+}
+MARGIN = preset("quick").transfer
+HALF_WIDTH = 0.10  # of a share: what core-seconds are counted to
+
+
+def changes(seed: int, done: Done, place: Path) -> Mapping[str, Any]:
+    """Return the changes of preset quick: other methods say nothing about the advice, and cost a fifth of it."""
+    return {"seed": seed, "baselines.methods": []}
+
+
+def searches(trained: Trainings) -> list[Runs]:
+    """Return what each search of a sweep trained on the target: test accuracy in points by strategy and repeat."""
+    compared = [one for one in trained if (one.stage, one.dataset) == ("transfer", TARGET) and one.test is not None]
+    return [
+        {use: {one.repeat: 100 * (one.test or 0.0) for one in _of(compared, number, arm)} for use, arm in ARMS.items()}
+        for number in sorted({one.search for one in compared})
+    ]
+
+
+def _of(compared: Sequence[Training], search: int, arm: str) -> list[Training]:
+    return [one for one in compared if (one.search, one.arm) == (search, arm)]
+
+
+def advice(runs: Sequence[Runs]) -> Choice:
+    choice = advise(runs, margin=MARGIN.margin, margin_share=MARGIN.margin_share, looks=MARGIN.looks)
+    assert choice is not None
+    return choice
+
+
+def share(runs: Sequence[Runs], strategy: StrategyName) -> Estimate | None:
+    """Return the part of the gain of tuning here that a strategy keeps, over searches, with Fieller's interval."""
+    kept, gained = (over_searches(runs, use, "untreated") for use in (strategy, "here"))
+    both = sorted(kept.keys() & gained.keys())
+    return ratio([kept[n] for n in both], [gained[n] for n in both])
+
+
+def beyond(runs: Sequence[Runs], strategy: StrategyName) -> Estimate:
+    """Return what a strategy loses beyond the margin over these searches; shown to be too much where low is above 0."""
+    value = estimate(beyond_margin(runs, strategy, margin=MARGIN.margin, share=MARGIN.margin_share))
+    assert value is not None
+    return value
+
+
+def core_seconds(done: Done, name: str) -> tuple[float, float]:
+    """Return the CPU seconds of the students of a sweep, and of its teachers."""
+    students = sum(one.cpu_s for one in done[name])
+    return students, origins(STUDY)[name]["core_s"] - sum(one.train_s for one in done[name])
+
+
+def needed(done: Done, strategy: StrategyName) -> float | None:
+    """Return the core-seconds after which the interval of a share is as narrow as HALF_WIDTH, by the spread of all.
+
+    Searches: the smallest number whose t interval of the residuals strategy - share * here, in parts of the gain, is no
+    wider. Core-seconds: of the students of so many searches, and of the teachers once.
+    """
+    runs = [search for trained in done.values() for search in searches(trained)]
+    kept, gained = (over_searches(runs, use, "untreated") for use in (strategy, "here"))
+    gain, part = fmean(gained.values()), fmean(kept.values()) / fmean(gained.values())
+    spread = stdev([kept[n] - part * gained[n] for n in kept]) / gain
+    count = next((n for n in range(3, 1000) if t_quantile(0.975, n - 1) * spread / math.sqrt(n) <= HALF_WIDTH), None)
+    if count is None:
+        return None
+    costs = [core_seconds(done, name) for name in done]
+    per_search = fmean(students for students, _ in costs) / fmean(len(searches(trained)) for trained in done.values())
+    return count * per_search + fmean(teachers for _, teachers in costs)
+
+
+def percent(value: Estimate | None) -> str:
+    if value is None or value.low is None or value.high is None:
+        return "none"
+    return f"{100 * value.mean:.0f} % [{100 * value.low:.0f}, {100 * value.high:.0f}]"
+
+
+def points(value: Estimate | None) -> str:
+    if value is None or value.low is None or value.high is None:
+        return "none"
+    return f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
+
+
+EACH = ("sweep", "advice", "gain, points", "default keeps", "elsewhere keeps", "default's holds", "elsewhere's holds")
+
+
+def page(done: Done) -> str:
+    if not done:
+        return "# Does the advice hold?\n\n**No sweep has ended.**"
+    by_sweep = {name: searches(trained) for name, trained in done.items()}
+    every = [search for runs in by_sweep.values() for search in runs]
+    choices = {name: advice(runs) for name, runs in by_sweep.items()}
+    bad = [name for name in STRATEGIES[:-1] if (low := beyond(every, name).low) is not None and low > 0]
+    good = next(
+        (name for name in STRATEGIES[:-1] if (high := beyond(every, name).high) is not None and high < 0), "here"
+    )
+    wrong = sum(choice.use in bad for choice in choices.values())
+    cheapest = sum(choice.use == good for choice in choices.values())
+    rows = [
+        [f"`{name}`", choices[name].use, points(choices[name].gain)]
+        + [percent(share(runs, strategy)) for strategy in STRATEGIES[:-1]]
+        + [_holds(by_sweep, name, strategy) for strategy in STRATEGIES[:-1]]
+        for name, runs in by_sweep.items()
+    ]
+    held = [row[-2:].count("yes") for row in rows]
+    seconds = {strategy: needed(done, strategy) for strategy in STRATEGIES[:-1]}
+    lines = [
+        f"core-seconds to share +-{100 * HALF_WIDTH:.0f} points = {_text(seconds['default'])} (default),"
+        f" {_text(seconds['elsewhere'])} (elsewhere)",
+        f"advice that all {len(done)} sweeps together show to be wrong: {wrong} of {len(done)}",
+        f"advice that names the cheapest one that all together show to be good ({good}): {cheapest} of {len(done)}",
+        f"intervals that hold the mean of the other sweeps: {sum(held)} of {2 * len(done)}",
+    ]
+    whole = [[name, percent(share(every, name)), points(beyond(every, name))] for name in STRATEGIES[:-1]]
+    return f"""# Does the advice hold?
+
+{chr(10).join(f"- {line}" for line in lines)}
+
+All {len(every)} searches of {len(done)} sweeps together, as if they were one: gain of tuning here over no distillation
+with its own recipe {points(advice(every).gain)} points.
+
+{table(["strategy", "share of the gain, 95 %", "lost beyond the margin, points, 95 %"], whole)}
+
+Each sweep: what it advises, its shares with their 95 % intervals, and whether these hold the mean of the others.
+
+{table(EACH, rows)}
+"""
+
+
+def _holds(by_sweep: Mapping[str, Sequence[Runs]], name: str, strategy: StrategyName) -> str:
+    mine = share(by_sweep[name], strategy)
+    others = share([search for other, runs in by_sweep.items() if other != name for search in runs], strategy)
+    if mine is None or others is None or mine.low is None or mine.high is None:
+        return "none"
+    return "yes" if mine.low <= others.mean <= mine.high else "no"
+
+
+def _text(seconds: float | None) -> str:
+    return "more than 1,000 searches" if seconds is None else f"{seconds:,.0f}"
+
+
+STUDY = Study(
+    name="calibration",
+    parts={f"seed-{seed}": Part(changes=partial(changes, seed)) for seed in SEEDS},
+    page=page,
+)
+
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY, str(__doc__), sys.argv[1:]))

@@ -1,0 +1,142 @@
+"""bench/studies: what their pages compute of recorded trainings."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+
+from studies import default, kinds, losses, tutorial
+
+from support import halves
+from support.parts import Training, read_csv, without_folders, write_csv
+from sweeps.distill.presets import preset
+from sweeps.spec.model import override
+from sweeps.usecases.create import freeze
+
+ONE = Training(
+    part="kd",
+    stage="transfer",
+    dataset="mnist",
+    search=0,
+    arm="native",
+    repeat=0,
+    seed=1,
+    temperature=4.0,
+    alpha=0.25,
+    validation=0.9,
+    test=0.95,
+    train_s=1.5,
+    cpu_s=1.25,
+)
+
+
+def test_a_csv_gives_back_what_was_written(tmp_path: Path) -> None:
+    written = [ONE, replace(ONE, stage="search", arm="", test=None, validation=1 / 3)]
+    write_csv(tmp_path / "kd.csv", written)
+    assert read_csv(tmp_path / "kd.csv") == written
+
+
+def test_no_folder_of_this_machine_is_kept() -> None:
+    values = {"teacher": "logits:/home/me/t.npz", "dataset": "/data/a.npz", "loss": "kd", "inner": {"seed": 3}}
+    assert without_folders(values) == {
+        "teacher": "logits:t.npz",
+        "dataset": "a.npz",
+        "loss": "kd",
+        "inner": {"seed": 3},
+    }
+
+
+def _searches(part: str, values: list[list[float]]) -> list[Training]:
+    return [
+        replace(ONE, part=part, search=search, repeat=repeat, test=value / 100)
+        for search, row in enumerate(values)
+        for repeat, value in enumerate(row)
+    ]
+
+
+def test_losses_are_compared_by_the_means_of_their_searches() -> None:
+    kd = [[90.0, 92.0], [91.0, 91.0], [90.0, 90.0], [92.0, 92.0], [90.0, 91.0]]
+    done = {"kd": _searches("kd", kd)}
+    for number, loss in enumerate(losses.OTHERS):
+        gains = (1.0, 1.2, 0.9, 1.1, 1.05) if number == 0 else (0.3, -0.3, 0.2, -0.2, 0.1)
+        done[loss] = _searches(loss, [[value + gain for value in row] for row, gain in zip(kd, gains, strict=True)])
+    rows = losses.family(done, "mnist")
+    assert [row[-1] for row in rows] == ["better", *["not told apart"] * 4]
+    assert rows[0][1] == "+1.05 [+0.91, +1.19]"
+    assert losses.family(done, "cifar10")[0][1] == "missing"
+    # Five comparisons were declared: those that are missing count.
+    assert losses.family({name: done[name] for name in ("kd", losses.OTHERS[1])}, "mnist")[1][3] == "1.000"
+
+
+def test_a_search_chooses_the_best_mean_of_the_points_that_came_to_its_last_round() -> None:
+    confirmed = [(2.0, 0.9), (3.0, 0.8), (4.0, 0.95), (2.0, 0.7), (3.0, 0.85)]
+    trained = [replace(ONE, stage="confirm", temperature=t, validation=score) for t, score in confirmed]
+    assert kinds.chosen(trained, "mnist", 0) == 3.0
+
+
+def test_a_ratio_of_temperatures_is_paired_by_networks() -> None:
+    logs = {"a": {"x": 1.0, "y": 0.5, "z": 0.0}, "b": {"x": 3.0, "y": 2.5, "z": 2.0}, "c": {"x": 9.0}}
+    paired = kinds.ratio(logs, ["x"], ["y", "z"])
+    assert paired is not None
+    assert (paired.mean, paired.n) == (0.75, 2)
+
+
+def test_signs_are_counted_with_one_seed_and_with_two() -> None:
+    first, second = {(0, 0): 2.0, (0, 1): 4.0}, {(0, 0): 1.0, (0, 1): 3.0}
+    assert tutorial.wrong_signs(first, second) == (0.0, 50.0)
+
+
+def test_a_fit_finds_the_response_that_its_points_came_from() -> None:
+    rng, weights = np.random.default_rng(0), np.array([0.5, 3.0, -2.0, 1.0, 0.3])
+    keras = default.features(np.array([default.KERAS]))
+    sweeps = []
+    for _ in range(8):
+        places = np.column_stack([np.exp(rng.uniform(0, 3, 3)), rng.uniform(0, 1, 3)])
+        beyond = (default.features(places) - keras) @ weights
+        sweeps.append(default.Tested(places=places, beyond=beyond, native=2.0))
+    expected = (default.features(np.array(default.PLACES)) - keras) @ weights / 2
+    assert default.fitted(sweeps) == pytest.approx(expected)
+
+
+def test_a_default_is_judged_on_the_dataset_that_did_not_choose_it() -> None:
+    shares = {name: np.zeros(len(default.PLACES)) for name in "abc"}
+    place = len(default.NAMED)
+    shares["a"][place], shares["b"][place + 1], shares["c"][place + 1] = 3.0, 1.0, 1.0
+    # Without a: the second place, worth 0 there. Without b or c: the first, worth 0 there.
+    assert default.left_out(shares, list("abc")).tolist() == [0.0] * place
+    shares["a"][place] = 0.5
+    assert default.left_out(shares, list("abc")) == pytest.approx([2 / 3] * place)
+
+
+def test_the_tutorials_point_is_the_only_one_of_its_search() -> None:
+    changes = tutorial.at_point(1, {}, Path("/studies"))
+    assert (changes["search"]["temperature"], changes["search"]["alpha"]) == ([2.0, 2.0], [0.75, 0.75])
+    assert changes["seed"] == tutorial.at_tuned(1, {"search": [ONE]}, Path("/studies"))["seed"]
+
+
+def test_the_specs_are_those_that_were_declared() -> None:
+    declared = (losses.STUDY.folder / "declared.md").read_text(encoding="utf-8")
+    for part in losses.STUDY.parts.values():
+        assert part.changes is not None
+        spec = freeze(override(preset("quick"), part.changes({}, Path())), data_dir=None)
+        assert f"`{spec.fingerprint}`" in declared
+
+
+def test_grey_is_the_luma_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Arrays:
+        x_train = x_test = np.array([[[[255, 255, 255], [255, 0, 0]], [[0, 255, 0], [0, 0, 255]]]], np.uint8)
+        y_train = y_test = np.array([[3]])
+
+    class Source:
+        arrays = Arrays
+
+    monkeypatch.setattr(halves, "obtain", lambda name: Source)
+    grey = halves.cifar10_grey()
+    assert grey["x_train"].tolist() == [[[[255], [76]], [[149], [29]]]]
+    assert grey["y_test"].tolist() == [3]
