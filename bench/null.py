@@ -1,13 +1,14 @@
-"""Does the verdict keep its promises? Simulated sweeps, nothing trained.
+"""Do the advice and the words keep their promises? Simulated sweeps, nothing trained.
 
     python bench/null.py [--sweeps N]
 
-Draws the test accuracies of the arms and asks for the word of `sweeps.stats.verdict.decide`. With normal noise as large
-as that of real sweeps: native gains 0 to 5 margins over no distillation, and the transferred point lies 0 to 5 points
-below native; or the gain is half a point, of which the transferred point keeps all to nothing. With the noise of the
-recorded surfaces, which is skewed and exactly 0 where both searches choose the same point: whole sweeps of preset
-quick, their mean regret planted. Writes the section "Verdicts" of bench/results/results.md, the worst rows first; exit
-code 1 if a claim does not hold.
+First the advice of rule 3 (support/advice.py): section "Advice" of bench/results/results.md. Then the words of sweeps
+that declared rule 2: draws the test accuracies of the arms and asks for the word of `sweeps.stats.verdict.decide`. With
+normal noise as large as that of real sweeps: native gains 0 to 5 margins over no distillation, and the transferred
+point lies 0 to 5 points below native; or the gain is half a point, of which the transferred point keeps all to nothing.
+With the noise of the recorded surfaces, which is skewed and exactly 0 where both searches choose the same point: whole
+sweeps of preset quick as it then was, their mean regret planted. Section "Verdicts", the worst rows first; exit code 1
+if a claim does not hold.
 """
 
 import math
@@ -20,11 +21,13 @@ from typing import TypeAlias
 import numpy as np
 from scipy import stats
 
-from support.page import Origin, make_parser, table, write_section
+from support import advice
+from support.page import Origin, make_parser, percent, table, write_section
 from support.surfaces import FOLDER, Array, Choice, Sweeps, planted, read_surface, world
 from sweeps.stats.estimates import resolvable, seeds_needed, t_quantile
-from sweeps.stats.verdict import FEWEST_SEARCHES, KEPT, LEVELS, RULE, WORDS, Arms, Verdict, decide
+from sweeps.stats.verdict import FEWEST_SEARCHES, KEPT, LEVELS, WORDS, Arms, Verdict, decide
 
+RULE = 2  # the words of rule 3 are those of the advice
 ARMS = ("native", "best", "scratch", "random")
 ALPHA = 0.05  # over all looks
 LOOKS = (1, 3)
@@ -84,7 +87,6 @@ SETTINGS = (
     # As replayed on the recorded surface of CIFAR-10: between searches 0.31, a pair of seeds 0.44, four of them each.
     Setting("quick", "searches", 5, 1.0, 0.23, 0.27),
     Setting("one search", "seeds", 8, 1.0, 0.46, 0.31),
-    Setting("full", "searches", 5, 0.3, 0.115, 0.135),  # assumed, not recorded: half the noise of quick
 )
 
 
@@ -306,11 +308,6 @@ def check_power(result: Result, rng: np.random.Generator, setting: Setting, *, l
         result.claims[POWER].append(bool(low <= right and (right <= high or wanted != "80")))
 
 
-def percent(count: int, sweeps: int) -> str:
-    interval = stats.binomtest(count, sweeps).proportion_ci(0.95)
-    return f"{100 * count / sweeps:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
-
-
 def page(result: Result, *, sweeps: int) -> str:
     settings: list[list[object]] = []
     for setting in SETTINGS:
@@ -362,7 +359,7 @@ def measure(*, sweeps: int) -> Result:
 
 
 def _decided(searches: Sequence[Arms], setting: Setting, level: float) -> Verdict:
-    verdict = decide(searches, margin=setting.margin, level=level)
+    verdict = decide(searches, margin=setting.margin, level=level, rule=RULE)
     assert verdict is not None
     return verdict
 
@@ -377,13 +374,13 @@ _LEVELS = " and ".join(", ".join(f"{100 * level:g} %" for level in LEVELS[RULE][
 _HEADS = ["regret", "looks", "true regret", "same point %", "sd", "half-width", "interval holds the truth %"]
 _EDGES = [f"{word} at a margin of the true regret %" for word in ("TRANSFERS", "FAILS")]
 
-_DRAWN = f"""Whole sweeps of preset quick, drawn from surface-{SURFACES[0]}.csv and surface-{SURFACES[1]}.csv: smoothed
-means, the sample covariance of the recorded seeds, white noise. Both datasets search the same Sobol points, so both may
-choose the same one, and the regret of that search is then exactly 0. The mean regret of the first look is planted: the
-source's mean is mixed with its mirror image in alpha, or for a smaller regret with the target's mean. The words are
-those at the declared margin. Beside them, how often a bound excludes the true regret: the word that a margin just there
-would get, and wrongly. `sd` and `half-width` are those of the mean regret and its 95 % interval at the last look.
-Shares in percent [exact 95 % binomial interval]."""
+_DRAWN = f"""Whole sweeps of preset quick as it was under rule 2, drawn from surface-{SURFACES[0]}.csv and
+surface-{SURFACES[1]}.csv: smoothed means, the sample covariance of the recorded seeds, white noise. Both datasets
+search the same Sobol points, so both may choose the same one, and the regret of that search is then exactly 0. The mean
+regret of the first look is planted: the source's mean is mixed with its mirror image in alpha, or for a smaller regret
+with the target's mean. The words are those at the declared margin. Beside them, how often a bound excludes the true
+regret: the word that a margin just there would get, and wrongly. `sd` and `half-width` are those of the mean regret and
+its 95 % interval at the last look. Shares in percent [exact 95 % binomial interval]."""
 
 _SMALL = f"""Five searches a look, margin 1. Native gains {SMALL_GAIN:g} points, with a standard deviation between
 searches of {SMALL_GAIN_SD:g}, as found on Fashion-MNIST; `best` keeps a part of them. Where half of the gain or less is
@@ -391,7 +388,7 @@ kept, TRANSFERS is wrong; where half or more, FAILS; FLAT beside a proven gain a
 
 _METHOD = """Accuracies are normal, with a part that the
 arms of one search, or of one seed, share and a part of each arm; the noise of quick is that of its searches replayed on
-the recorded surface of CIFAR-10, that of full is assumed to be half of it. `gain`: points that native lies above no
+the recorded surface of CIFAR-10. `gain`: points that native lies above no
 distillation; above random it lies half as far. `regret`: points that best lies below native; where it equals the gain,
 best stands for no distillation at all. While a look says neither TRANSFERS nor FAILS, as many searches or seeds are
 added. A word is wrong where the truth is on the other side of the margin that applied, or on it; FLAT where one of the
@@ -401,20 +398,28 @@ _BOUNDS = f"""A claim holds in a row if the count stays within the {100 * SURE:.
 power may be {100 * NEAR:.0f} points off besides, since its prediction is an approximation."""
 
 
+_SWEEPS = f"for each row of the words, and {advice.TIMES} times as many for each of the advice (default: 2000)"
+
+
 def main() -> int:
     parser = make_parser(__doc__)
-    parser.add_argument("--sweeps", type=int, default=2000, metavar="N", help="for each row (default: 2000)")
+    parser.add_argument("--sweeps", type=int, default=2000, metavar="N", help=_SWEEPS)
     options = parser.parse_args()
     if options.sweeps < 1:
         parser.error(f"--sweeps: got {options.sweeps}, allowed is a whole number >= 1")
     origin = Origin()
-    result = measure(sweeps=options.sweeps)
+    counted = advice.measure(sweeps=advice.TIMES * options.sweeps)
+    print(f"{advice.worst(counted)}\n", flush=True)
+    text = advice.page(counted)
+    write_section("Advice", f"{origin}\n\n{text}", path=options.page)
+    print(f"{text}\n", flush=True)
+    origin, result = Origin(), measure(sweeps=options.sweeps)
     text = page(result, sweeps=options.sweeps)
     write_section("Verdicts", f"{origin}\n\n{text}", path=options.page)
     print(f"{text}\n")
     print(f"wrong words, worst row = {100 * max(result.wrong.values()):.1f} %")
     print(f"coverage, worst row = {100 * min(result.coverage.values()):.1f} %")
-    return 0 if all(map(all, result.claims.values())) else 1
+    return 0 if all(map(all, (advice.claims(counted) | result.claims).values())) else 1
 
 
 if __name__ == "__main__":

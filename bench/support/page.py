@@ -46,7 +46,7 @@ class Origin:
     def __str__(self) -> str:
         machine = self._machine
         versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-        command = " ".join(["python", f"bench/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+        command = " ".join(["python", str(Path(sys.argv[0]).resolve().relative_to(ROOT)), *sys.argv[1:]])
         seconds = (datetime.now(UTC) - self._began).total_seconds()
         return (
             f"Written by `{command}` at commit {machine['git_commit']},\n"
@@ -59,6 +59,14 @@ class Origin:
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def percent(count: int, of: int) -> str:
+    """Return a share in percent with its exact 95 % binomial interval."""
+    from scipy import stats
+
+    interval = stats.binomtest(count, of).proportion_ci(0.95)
+    return f"{100 * count / of:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 
 def write_section(title: str, text: str, *, path: Path = RESULTS) -> None:

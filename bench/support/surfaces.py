@@ -1,4 +1,4 @@
-"""Recorded surfaces, and whole sweeps of preset quick drawn from them.
+"""Recorded surfaces, and whole sweeps of preset quick of rule 2 drawn from them.
 
 A surface is the validation accuracy of one student on a grid of (temperature, alpha) and seeds: CSV below a header of
 `# key: value` lines that say where the numbers come from, one line per training:
@@ -11,7 +11,7 @@ adds white noise. A sweep searches both datasets, then trains the arms. Both sea
 be `native`: the same trainings, a regret of 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -31,6 +31,16 @@ Array: TypeAlias = npt.NDArray[np.float64]
 Choice: TypeAlias = npt.NDArray[np.intp]
 """The number of the point that a search of each sweep chose, shape (sweeps,)."""
 
+DESIGN: Mapping[str, object] = {
+    "search.trials": 10,
+    "confirm.rounds": [[4, 1], [2, 2]],
+    "transfer.seeds": 8,
+    "transfer.other_seeds": 6,
+    "outer.trials": 8,
+    "outer.rounds": [[3, 1]],
+    "outer.seeds": 4,
+}
+"""What preset quick was about a search as long as sweeps declared rule 2."""
 STEPS = 12  # towards a planted regret; each halves what is left
 _LEFT = 1 - 2 * (1 / 4) + (6 / 16) ** 2  # of the variance of white noise, once its smoothed part is taken off
 
@@ -143,7 +153,7 @@ def confirmed(rounds: Sequence[tuple[int, int]], scores: Sequence[Sequence[float
 
 
 class Sweeps:
-    """Sweeps of preset quick. Their points and all of the target are drawn once, for every source.
+    """Sweeps of preset quick as it was. Their points and all of the target are drawn once, for every source.
 
     Attributes:
         target: where the regret is.
@@ -153,7 +163,7 @@ class Sweeps:
 
     def __init__(self, target: World, *, sweeps: int, searches_each: int, seed: int) -> None:
         self.target = target
-        spec = override(preset("quick"), {"outer.searches": searches_each})
+        spec = override(preset("quick"), {**DESIGN, "outer.searches": searches_each})
         self._searches = [
             Search(spec.for_group(group), _places(spec, group, sweeps), (seed, number))
             for number, group in enumerate(spec.searches)

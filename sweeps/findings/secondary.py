@@ -4,15 +4,13 @@ The verdict answers one question, fixed before anything ran. These are others ab
 Each one is one more chance to find something by luck, so their p values are Holm's, over all of them and all targets.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import TypeAlias
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import accuracies, is_incomplete
-from sweeps.stats.estimates import Estimate, differences, holm, percent, t_p_value, t_quantile
+from sweeps.stats.estimates import Estimate, differences, holm, percent, ratio, t_p_value
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
 
@@ -94,28 +92,6 @@ def _retained(findings: Findings, role: str) -> Question | None:
     return _question(name, dataset, Share(share if gained else None), beyond)
 
 
-def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
-    """Return the ratio of two means of paired values with its 95 % interval; None for fewer than two pairs.
-
-    Without bounds where the mean of the denominators is not told from 0 at that level: every ratio then fits.
-    Source: Fieller 1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16(2).
-    """
-    n = len(numerators)
-    if n < 2 or len(denominators) != n:
-        return None
-    top, bottom = fmean(numerators), fmean(denominators)
-    # Squared half-widths of the means, and the same of their product: t^2 times the variance of the mean.
-    scale = t_quantile(0.975, n - 1) ** 2 / (n * (n - 1))
-    aa = scale * math.fsum((a - top) ** 2 for a in numerators)
-    bb = scale * math.fsum((b - bottom) ** 2 for b in denominators)
-    ab = scale * math.fsum((a - top) * (b - bottom) for a, b in zip(numerators, denominators, strict=True))
-    leading, middle, last = bottom**2 - bb, top * bottom - ab, top**2 - aa
-    if leading <= 0:
-        return Estimate(top / bottom if bottom else math.nan, None, None, n)
-    root = math.sqrt(max(0.0, middle**2 - leading * last))
-    return Estimate(top / bottom, (middle - root) / leading, (middle + root) / leading, n)
-
-
 def _mean(findings: Findings, role: str, name: str, other: str) -> Question | None:
     mean = findings.between(role, "best", other)
     if mean is None or mean.n < 2:
@@ -126,5 +102,5 @@ def _mean(findings: Findings, role: str, name: str, other: str) -> Question | No
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
     # Over scratch, in points, by repeat.
-    ran, scratch = (accuracies(findings.trainings, role, name) for name in (arm, findings.spec.kind.features.untreated))
+    ran, scratch = (accuracies(findings.trainings, role, name) for name in (arm, findings.spec.counted_from(role)))
     return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

@@ -66,13 +66,17 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     if not left:  # a verdict before the last seed is in would be one more look
         arms = [_arms(stored, role, group) for group in mine]
         values = list(map(regrets, arms))
-        regret, by_search = nested(values, clipped=transfer.rule == 1), tuple(map(fmean, filter(None, values)))
+        regret, by_search = nested(values, clipped=transfer.rule != 2), tuple(map(fmean, filter(None, values)))
         pairs = [compared(stored.spec, stored.trainings, role, "native", "best", group) for group in mine]
         alike = [pair.same for pair in pairs if pair is not None]
         if regret is not None:
             same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
         level = transfer.level(max(len(stored.looks), 1))
-        decided = decide(arms, margin=transfer.margin, level=level, rule=transfer.rule)
+        if transfer.rule > 2:  # as the advice: what is said of all targets shares the level
+            level /= len(stored.spec.targets)
+        decided = decide(
+            arms, margin=transfer.margin, level=level, rule=transfer.rule, margin_share=transfer.margin_share
+        )
     return TargetVerdict(
         role=role,
         dataset=stored.spec.role(role).dataset,
@@ -90,9 +94,11 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
 
 def _arms(stored: StoredSweep, role: str, group: Group) -> dict[str, dict[int, float]]:
     """Return the test accuracy in percent of each arm of a group, by repeat; the untreated one as "scratch"."""
-    untreated = stored.spec.kind.features.untreated
-    names = {arm: "scratch" if arm == untreated else arm for arm in stored.spec.arms(role, group)}
-    return {name: accuracies(stored.trainings, role, arm, group) for arm, name in names.items()}
+    spec = stored.spec
+    untreated = spec.kind.features.untreated if spec.transfer.rule < 3 else spec.untreated_arm(role)
+    arms = {arm: accuracies(stored.trainings, role, arm, group) for arm in spec.arms(role, group)}
+    # Last: an arm scratch beside it is another one.
+    return arms | ({"scratch": arms[untreated]} if untreated in arms else {})
 
 
 @dataclass(frozen=True)

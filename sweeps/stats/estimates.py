@@ -76,6 +76,50 @@ def interval(mean: float, sd: float, n: int) -> Estimate:
     return Estimate(mean, mean - half, mean + half, n)
 
 
+@dataclass(frozen=True)
+class Contrast:
+    """The mean of n >= 2 differences and their standard deviation."""
+
+    mean: float
+    sd: float
+    n: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Contrast | None":
+        return cls(fmean(values), stdev(values), len(values)) if len(values) > 1 else None
+
+    def bounds(self, level: float) -> tuple[float, float]:
+        """Return the one-sided t bounds: each has the confidence 1 - level."""
+        half = t_quantile(1 - level, self.n - 1) * self.sd / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
+    def needed(self, edge: float, level: float) -> int | None:
+        """Return the units that tell the mean from an edge with 80 % power; None for more than MOST_SEEDS."""
+        return seeds_needed(self.sd, abs(self.mean - edge), level=level)
+
+
+def ratio(numerators: Sequence[float], denominators: Sequence[float]) -> Estimate | None:
+    """Return the ratio of two means of paired values with its 95 % interval; None for fewer than two pairs.
+
+    Without bounds where the mean of the denominators is not told from 0 at that level: every ratio then fits.
+    Source: Fieller 1954, "Some problems in interval estimation", J. R. Stat. Soc. B 16(2).
+    """
+    n = len(numerators)
+    if n < 2 or len(denominators) != n:
+        return None
+    top, bottom = fmean(numerators), fmean(denominators)
+    # Squared half-widths of the means, and the same of their product: t^2 times the variance of the mean.
+    scale = t_quantile(0.975, n - 1) ** 2 / (n * (n - 1))
+    aa = scale * math.fsum((a - top) ** 2 for a in numerators)
+    bb = scale * math.fsum((b - bottom) ** 2 for b in denominators)
+    ab = scale * math.fsum((a - top) * (b - bottom) for a, b in zip(numerators, denominators, strict=True))
+    leading, middle, last = bottom**2 - bb, top * bottom - ab, top**2 - aa
+    if leading <= 0:
+        return Estimate(top / bottom if bottom else math.nan, None, None, n)
+    root = math.sqrt(max(0.0, middle**2 - leading * last))
+    return Estimate(top / bottom, (middle - root) / leading, (middle + root) / leading, n)
+
+
 def paired(first: Mapping[int, float], second: Mapping[int, float]) -> Estimate | None:
     """Return the mean of first - second with its paired t interval, over the repeats that both have.
 

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 from typing import TypeAlias
 
-from sweeps.stats.estimates import Estimate, differences, estimate, interval, seeds_needed, t_quantile
+from sweeps.stats.advice import GAIN_LEVEL, LOOKS, Runs, Use, beyond_margin, is_gain_shown, is_worse, over_searches
+from sweeps.stats.advice import LEVELS as STRATEGY_LEVELS
+from sweeps.stats.estimates import Contrast, Estimate, differences, estimate, interval, t_quantile
 
 WORDS = ("TRANSFERS", "FAILS", "FLAT", "UNDECIDED")
 FEWEST_SEARCHES = 3  # searches: with two, t = 12.7 and the interval says nothing
 
 # The version of the rule that new sweeps declare. The first one, of sweeps made before there was another, said FLAT
-# beside a proven gain as well, took the variance of a few searches as it came out, and spent 5 % by normal theory.
-RULE = 2
+# beside a proven gain as well, took the variance of a few searches as it came out, and spent 5 % by normal theory. The
+# third one says of a point from elsewhere what `advice` says of it; its levels are those of that test.
+RULE = 3
 
 # By rule and number of declared looks: the level of each one-sided test at the first, second and third look. Those of
 # all looks may add up to 5 % (Bonferroni). The second rule spends less: the regret of a search is skewed, so that a
@@ -25,7 +28,7 @@ RULE = 2
 LEVELS = {
     1: {1: (0.05,), 2: (0.04, 0.01), 3: (0.03, 0.01, 0.01)},
     2: {1: (0.01,), 2: (0.01, 0.01), 3: (0.01, 0.01, 0.01)},
-    3: {1: (0.0025,), 2: (0.002, 0.0005), 3: (0.0015, 0.0005, 0.0005)},
+    3: {looks: tuple(STRATEGY_LEVELS["elsewhere"] * part for part in parts) for looks, parts in LOOKS.items()},
 }
 
 # The part of native's gain over scratch that a transferred point has to keep where that gain is proven. At least half
@@ -61,7 +64,7 @@ def nested(searches: Sequence[Sequence[float]], *, clipped: bool = False) -> Nes
 
     Args:
         searches: values of each search, one per seed, independent of each other; one without values counts for nothing.
-        clipped: as the first rule of the verdict did, the variance of the means counts even where it is the smaller.
+        clipped: as in the first and the third rule, the variance of the means counts even where it is the smaller.
     """
     known = [list(values) for values in searches if len(values)]
     if len(known) < FEWEST_SEARCHES:
@@ -132,23 +135,9 @@ class Verdict:
     within: dict[str, float]
 
 
-@dataclass(frozen=True)
-class _Contrast:
-    mean: float
-    sd: float
-    n: int
-
-    def bounds(self, level: float) -> tuple[float, float]:
-        """Return the one-sided t bounds: each has the confidence 1 - level."""
-        half = t_quantile(1 - level, self.n - 1) * self.sd / math.sqrt(self.n)
-        return self.mean - half, self.mean + half
-
-    def needed(self, edge: float, level: float) -> int | None:
-        """Return the units that tell the mean from an edge with 80 % power; None for more than 10,000."""
-        return seeds_needed(self.sd, abs(self.mean - edge), level=level)
-
-
-def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int = RULE) -> Verdict | None:
+def decide(
+    searches: Sequence[Arms], *, margin: float, level: float, rule: int = RULE, margin_share: float = 0.0
+) -> Verdict | None:
     """Return the verdict; None if native or best is missing, or if they share fewer than two units.
 
     The units are searches, each with its means, from FEWEST_SEARCHES on; else the seeds of the first search.
@@ -171,21 +160,31 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
     Berger & Hsu 1996, Statistical Science 11(4): several bounds that must all hold need no correction. bench/null.py
     simulates the error rates and the power.
 
+    The third rule asks what `sweeps.stats.advice.advise` asks of a point that was tuned elsewhere, and so never says
+    anything else: the margin is a share of the gain, the units are searches, their variance counts as it is, and with
+    fewer than FEWEST_SEARCHES the word is UNDECIDED. TRANSFERS: native is shown to gain over no treatment, and the
+    upper bound of native - best - margin is below 0. FAILS: its lower bound is above 0, and that of native - best, too.
+    FLAT: no gain is shown.
+
     Args:
         searches: the arms of each search, at least one.
         margin: the declared one, in points, > 0.
         level: type I error rate of each one-sided test, in (0, 0.5]; ValueError elsewhere.
         rule: the version that the sweep declared, a key of LEVELS.
+        margin_share: of the third rule: the margin as a share of the gain, which counts where it is above 0 and there
+            is a gain to share.
     """
+    if rule > 2:
+        return _decide_by_advice(searches, margin, margin_share, level)
     over = sum(bool(regrets(search)) for search in searches) >= FEWEST_SEARCHES
     arms = _means(searches) if over else searches[0]
 
-    def contrast(of: Callable[[Arms], list[float]], *, edge: float = 0.0) -> _Contrast | None:
+    def contrast(of: Callable[[Arms], list[float]], *, edge: float = 0.0) -> Contrast | None:
         values = [value - edge for value in of(arms)]
         if len(values) < 2:
             return None
         by_seed = list(filter(None, map(of, searches))) if over and rule > 1 else []
-        return _Contrast(fmean(values), spread(values, by_seed) if by_seed else stdev(values), len(values))
+        return Contrast(fmean(values), spread(values, by_seed) if by_seed else stdev(values), len(values))
 
     regret = contrast(regrets)
     if regret is None:
@@ -229,6 +228,44 @@ def decide(searches: Sequence[Arms], *, margin: float, level: float, rule: int =
     )
 
 
+def _decide_by_advice(searches: Sequence[Arms], margin: float, share: float, level: float) -> Verdict | None:
+    runs: list[Runs] = [{use: search.get(arm, {}) for use, arm in _USES.items()} for search in searches]
+    lost, by_search = over_searches(runs, "here", "elsewhere"), over_searches(runs, "here", "untreated")
+    gains = [*by_search.values()]
+    share = share if gains else 0.0
+    against = beyond_margin(lost, by_search, margin=margin, share=share)
+    enough = len(against) >= FEWEST_SEARCHES
+    regret = Contrast.of([*lost.values()] if enough else regrets(searches[0]))
+    if regret is None:
+        return None
+    beyond, gain = Contrast.of(against), Contrast.of(gains)
+    above = None if gain is None else gain.bounds(GAIN_LEVEL)
+    word = "UNDECIDED"
+    if enough and beyond is not None:
+        gained, worse = is_gain_shown(gains), is_worse([*lost.values()], against, level)
+        word = "FAILS" if worse else "UNDECIDED" if gained else "FLAT"
+        if gained and beyond.bounds(level)[1] < 0:
+            word = "TRANSFERS"
+    low, high = regret.bounds(level)
+    needed = beyond.needed(0.0, level) if word == "UNDECIDED" and enough and beyond is not None else None
+    return Verdict(
+        word=word,
+        regret=interval(regret.mean, regret.sd, regret.n),
+        low=low,
+        high=high,
+        level=level,
+        declared=margin,
+        gain=None if gain is None else interval(gain.mean, gain.sd, gain.n),
+        margin=share * fmean(gains) if share else margin,
+        halved=False,
+        sd=regret.sd,
+        n=regret.n,
+        seeds=needed if needed is not None and needed > regret.n else None,
+        beats={} if above is None else {"scratch": above[0]},
+        within={} if above is None else {"scratch": above[1]},
+    )
+
+
 def _means(searches: Sequence[Arms]) -> Arms:
     """Return the mean of native, best and scratch in each search, by its number.
 
@@ -245,6 +282,10 @@ def _means(searches: Sequence[Arms]) -> Arms:
             if gains := _RIVALS["scratch"](arms):
                 means["scratch"][number] = means["native"][number] - fmean(gains)
     return means
+
+
+# What the arms of a verdict are to the advice.
+_USES: Mapping[Use, str] = {"here": "native", "elsewhere": "best", "untreated": "scratch"}
 
 
 def native_less(other: str) -> Callable[[Arms], list[float]]:
@@ -264,9 +305,7 @@ def _beyond_half(arms: Arms) -> list[float]:
     return [native[repeat] - best[repeat] - KEPT * (native[repeat] - scratch[repeat]) for repeat in shared]
 
 
-def _needed(
-    beyond: _Contrast, rivals: Mapping[str, _Contrast], margin: float, level: float, *, flat: bool
-) -> int | None:
+def _needed(beyond: Contrast, rivals: Mapping[str, Contrast], margin: float, level: float, *, flat: bool) -> int | None:
     """Return the units that would decide if everything is as estimated; None if that takes more than 10,000.
 
     The regret has to be told from the margin that applies. Where it is on the good side, native has also to be told

@@ -1,5 +1,7 @@
 """Intervals, p values and power against scipy; paired differences; Holm by hand."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -126,3 +128,42 @@ def test_a_fraction_is_shown_without_an_interval_of_two_runs_and_never_outside_0
         ((0.9, 0.8, 1.0, 5), (0.9, 0.8, 1.0, 5)),
     ):
         assert estimates.display_fraction(estimates.Estimate(*value)) == estimates.Estimate(*shown_as)
+
+
+def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:
+    """p of the hypothesis that the ratio of the means is `share`: what Fieller's interval inverts."""
+    return float(stats.ttest_1samp(numerators - share * denominators, 0).pvalue)
+
+
+@settings(max_examples=20, deadline=None)  # the first one imports
+@given(st.integers(0, 10_000), st.integers(3, 25), st.floats(-2, 2), st.floats(0.05, 1.5))
+def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
+    seed: int, n: int, numerator: float, spread: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    bottoms = rng.normal(1.0, spread, n)
+    tops = numerator * bottoms + rng.normal(0, 0.5, n)
+    found = present(estimates.ratio(list(tops), list(bottoms)))
+    assert (found.mean, found.n) == (pytest.approx(tops.mean() / bottoms.mean()), n)
+    told = stats.ttest_1samp(bottoms, 0).pvalue
+    if found.low is None or found.high is None:
+        assert told > 0.05 - 1e-9, "no bounds only where the denominator may be 0"
+        return
+    assert told < 0.05 + 1e-9
+    width = found.high - found.low
+    assert inverted(tops, bottoms, found.low) == pytest.approx(0.05, abs=1e-6)
+    assert inverted(tops, bottoms, found.high) == pytest.approx(0.05, abs=1e-6)
+    for inside in np.linspace(found.low, found.high, 7)[1:-1]:
+        assert inverted(tops, bottoms, inside) > 0.05
+    for outside in (found.low - 0.3 * width, found.high + 0.3 * width, found.low - 50 * width):
+        assert inverted(tops, bottoms, outside) < 0.05
+
+
+def test_a_ratio_without_spread_is_exact_and_one_to_nothing_has_no_bounds() -> None:
+    assert estimates.ratio([1.0, 1.0], [2.0, 2.0]) == estimates.Estimate(0.5, 0.5, 0.5, 2)
+    unbounded = present(estimates.ratio([1.0, 2.0, 3.0], [-1.0, 1.0, 0.5]))
+    assert (unbounded.low, unbounded.high, unbounded.n) == (None, None, 3)
+    zero = present(estimates.ratio([1.0, 2.0], [0.0, 0.0]))
+    assert (math.isnan(zero.mean), zero.low) == (True, None)
+    assert estimates.ratio([1.0], [1.0]) is None
+    assert estimates.ratio([1.0, 2.0], [1.0]) is None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.stats.estimates import seeds_needed
-from sweeps.stats.verdict import RULE, WORDS, Verdict, decide
+from sweeps.stats.verdict import WORDS, Verdict, decide
 from tests.support.present import present
 
 # Differences whose mean is 0 and whose standard deviation is 1: with t[0.95, 3] = 2.3534 the one-sided bounds are
@@ -31,7 +31,7 @@ def bounds(values: Sequence[float], level: float) -> tuple[float, float]:
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
-def verdict(searches: list[dict[str, dict[int, float]]], *, margin: float, level: float, rule: int = RULE) -> Verdict:
+def verdict(searches: list[dict[str, dict[int, float]]], *, margin: float, level: float, rule: int = 2) -> Verdict:
     """What is decided, which has to be something."""
     return present(decide(searches, margin=margin, level=level, rule=rule))
 
@@ -242,3 +242,35 @@ def test_what_all_arms_of_a_repeat_share_changes_no_word(arms: dict[str, dict[in
     whole = {name: {repeat: float(round(value)) for repeat, value in scores.items()} for name, scores in arms.items()}
     moved = {name: {r: value + r * round(luck) for r, value in scores.items()} for name, scores in whole.items()}
     assert decide([whole], margin=1.0, level=0.05) == decide([moved], margin=1.0, level=0.05)
+
+
+def third(gains: list[float], losses: list[float], *, level: float = 0.05, share: float = 0.2) -> Verdict:
+    """What rule 3 says of searches; its margin is a share of the gain."""
+    found = decide(over_searches(gains, losses), margin=9.0, margin_share=share, level=level, rule=3)
+    return present(found)
+
+
+def test_rule_3_says_each_word_at_a_share_of_the_gain() -> None:
+    # 20 % of a gain of 10 are 2 points; the four losses have a standard deviation of 1, as SPREAD.
+    gains = [10.0] * 4
+    for loss, word in (
+        (2 - HALF - 0.001, "TRANSFERS"),
+        (2 - HALF + 0.001, "UNDECIDED"),
+        (2 + HALF - 0.001, "UNDECIDED"),
+        (2 + HALF + 0.001, "FAILS"),
+    ):
+        found = third(gains, [loss + value for value in SPREAD])
+        assert (found.word, found.margin, found.declared, found.halved) == (word, pytest.approx(2.0), 9.0, False)
+    assert third([value - 1.0 for value in SPREAD], [value * 0.1 for value in SPREAD]).word == "FLAT"
+    assert third([value - 1.0 for value in SPREAD], [5.0 + value for value in SPREAD]).word == "FAILS"
+    found = third(gains, [1.5 + value for value in SPREAD])
+    assert found.seeds == seeds_needed(1.0, 0.5, level=0.05)
+
+
+def test_rule_3_takes_the_variance_of_the_searches_as_it_is_and_needs_three_of_them() -> None:
+    seeds = {0: 70.0, 1: 74.0}
+    alike = [{"native": seeds, "best": {0: 75.0, 1: 69.0}, "scratch": {0: 50.0, 1: 54.0}} for _ in range(3)]
+    assert present(decide(alike, margin=1.0, margin_share=0.2, level=0.01, rule=3)).sd == 0.0
+    few = present(decide(alike[:2], margin=1.0, margin_share=0.2, level=0.01, rule=3))
+    assert (few.word, few.n, few.seeds) == ("UNDECIDED", 2, None), "two seeds of the first search"
+    assert decide([{"native": seeds}], margin=1.0, level=0.01, rule=3) is None

@@ -1,0 +1,125 @@
+"""What to use on each target: the untuned default, values tuned elsewhere, or tuned here, and what each costs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import fsum
+
+from storage.tables import TASK_AWAITED
+from sweeps.findings.load import StoredSweep, accuracies, identity, of_arm
+from sweeps.plan.jobs import ConfirmTask, SearchTask, StudentOutcome, TeacherOutcome, TeacherTask
+from sweeps.plan.phases import Phase
+from sweeps.plan.selection import Confirmed, confirmed_for
+from sweeps.spec.tables import Group
+from sweeps.stats.advice import STRATEGIES, Choice, Runs, StrategyName, Use, advise
+from sweeps.trainers.protocol import Point
+
+RULE = 3  # of the verdict; sweeps that declared an older one get no advice
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoleChoice:
+    """What to use on one dataset, over the searches of the first teacher.
+
+    role, dataset: of the target; with one dataset, the source. choice: None while trainings are missing, or where none
+    of the arms gave a model. points: of each strategy that the sweep trains, in the first search; None before it is
+    known. seconds: core-seconds that one search of a strategy cost, the mean over the searches that are done: its
+    teacher, its search and its confirm. same: searches in which elsewhere and here are one training, which is no
+    evidence. `done` of `planned` trainings on that dataset are there, `left` may still come.
+    """
+
+    role: str
+    dataset: str
+    choice: Choice | None
+    points: Mapping[StrategyName, Point | None]
+    seconds: Mapping[StrategyName, float]
+    same: int
+    done: int
+    left: int
+    planned: int
+
+
+def choices(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[RoleChoice, ...]:
+    """Return one for each target or, with one dataset, one for the source; none where an older rule was declared."""
+    if stored.spec.transfer.rule < RULE:
+        return ()
+    return tuple(_choice(stored, role, confirmed) for role in stored.spec.targets or ("source",))
+
+
+def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) -> RoleChoice:
+    spec, transfer, mine = stored.spec, stored.spec.transfer, stored.spec.searches
+    arms = _arms(stored, role)
+    states = [job.row.state for job in stored.trainings if job.work.role == role and job.work.group in mine]
+    left = sum(state in TASK_AWAITED for state in states)
+    choice = None
+    if not left:  # before the last seed is in it would be one more look
+        choice = advise(
+            [_runs(stored, role, arms, group) for group in mine],
+            margin=transfer.margin,
+            margin_share=transfer.margin_share,
+            looks=transfer.looks,
+            look=max(len(stored.looks), 1),
+            targets=len(spec.targets) or 1,
+        )
+    found_on: Mapping[StrategyName, str] = {"elsewhere": "source", "here": role}
+    strategies = [name for name in STRATEGIES if name in arms]
+    points = {name: _found(confirmed, found_on[name]) for name in strategies if name in found_on}
+    if "default" in arms:
+        points["default"] = _fixed(stored, role, arms["default"])
+    return RoleChoice(
+        role=role,
+        dataset=spec.role(role).dataset,
+        choice=choice,
+        points={name: points[name] for name in strategies},
+        seconds={name: _seconds(stored, found_on[name]) if name in found_on else 0.0 for name in strategies},
+        same=sum(_is_same(stored, role, arms, group) for group in mine),
+        done=states.count("done"),
+        left=left,
+        planned=len(states),
+    )
+
+
+def _arms(stored: StoredSweep, role: str) -> Mapping[Use, str]:
+    """Return the arm of each strategy on a dataset, and the untreated one, as far as the sweep trains them."""
+    spec = stored.spec
+    default, here = next(iter(spec.kind.features.defaults), ""), "best" if role == "source" else "native"
+    arms: dict[Use, str] = {"default": default, "here": here, "untreated": spec.untreated_arm(role)}
+    if role != "source":
+        arms["elsewhere"] = "best"
+    trained = spec.arms(role)
+    return {use: arm for use, arm in arms.items() if arm in trained}
+
+
+def _runs(stored: StoredSweep, role: str, arms: Mapping[Use, str], group: Group) -> Runs:
+    return {use: accuracies(stored.trainings, role, arm, group) for use, arm in arms.items()}
+
+
+def _found(confirmed: Mapping[str, Confirmed], role: str) -> Point | None:
+    return confirmed[role].best.point if role in confirmed else None
+
+
+def _fixed(stored: StoredSweep, role: str, arm: str) -> Point | None:
+    done = (training.outcome for training in of_arm(stored.trainings, role, arm) if training.outcome is not None)
+    known = next((outcome.point for outcome in done), None)
+    return None if known is None else Point.of(stored.spec.kind.own_values(arm, known.as_dict()))
+
+
+def _seconds(stored: StoredSweep, role: str) -> float:
+    """Return the core-seconds that one search on a dataset cost, its teacher included; 0 before one is done."""
+    teachers = stored.finished(TeacherTask, TeacherOutcome, phase=Phase.teachers(role))
+    searches = []
+    for group in stored.spec.searches:
+        search = stored.finished(SearchTask, StudentOutcome, phase=Phase.search(role, group))
+        confirms = confirmed_for(Phase.confirm(role, group), stored.finished(ConfirmTask, StudentOutcome))
+        if search and confirms:
+            trained = [*(task.outcome for task in search), *(task.outcome for task in confirms)]
+            searches.append(fsum(outcome.cpu_s for outcome in trained))
+    return fsum(task.outcome.cpu_s for task in teachers) + (fsum(searches) / len(searches) if searches else 0.0)
+
+
+def _is_same(stored: StoredSweep, role: str, arms: Mapping[Use, str], group: Group) -> bool:
+    """Return whether a seed of elsewhere and here is one training; of one search either all are or none."""
+    if "elsewhere" not in arms or "here" not in arms:
+        return False
+    both = (of_arm(stored.trainings, role, arms[use], group) for use in ("elsewhere", "here"))
+    mine, other = ({identity(stored.spec, training) for training in trainings} - {None} for trainings in both)
+    return bool(mine & other)

@@ -1,0 +1,215 @@
+"""What to use: the untuned default, values tuned elsewhere, or tuned here, and how much of the gain each keeps.
+
+Three strategies on one scale: 0 is no treatment with its own best recipe, 1 is tuning on the dataset itself, the mean
+over the searches. The cheapest one is advised that is shown to lose less than the margin, a share of the gain.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal, TypeAlias
+
+from sweeps.stats.estimates import FEWEST_RUNS, Contrast, Estimate, differences, estimate, ratio
+
+StrategyName: TypeAlias = Literal["default", "elsewhere", "here"]
+Use: TypeAlias = Literal["default", "elsewhere", "here", "untreated"]
+
+# Test accuracy in points of one search, by what was trained and repeat; repeats of one number share their seed.
+Runs: TypeAlias = Mapping[Use, Mapping[int, float]]
+
+STRATEGIES: tuple[StrategyName, ...] = ("default", "elsewhere", "here")
+"""Cheapest first."""
+
+# The level of the one-sided test of each strategy, over all looks and all targets. What a search loses by being tuned
+# elsewhere is skewed and often exactly 0, so that test errs far more often than its level says; at 0.25 % both together
+# err in up to 5.8 % of sweeps, at these in less than 5 % (docs/decisions/advice-level.md, bench/null.py).
+LEVELS: Mapping[StrategyName, float] = {"default": 0.025, "elsewhere": 0.001}
+LOOKS: Mapping[int, tuple[float, ...]] = {1: (1.0,), 2: (0.8, 0.2), 3: (0.6, 0.2, 0.2)}
+"""By number of declared looks: the part of a level that each of them spends."""
+
+# Of the one-sided test that there is a gain at all: a gain is shown exactly where its 95 % interval lies above 0, and
+# where Fieller's interval of a share has limits. Not split over looks: an error advises to tune, and no worse strategy.
+GAIN_LEVEL = 0.025
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy:
+    """One strategy, over searches; differences are points of test accuracy.
+
+    gain: over no treatment; None where the trainer has no untreated arm. lost: tuned here less this one; None of tuned
+    here itself. share: the part of the gain of tuning here that it keeps, a fraction with its 95 % interval; None where
+    no gain was shown. shown: whether it is shown to lose less than the margin; of tuned here, whether it is shown to
+    gain. worse: whether it is shown to lose more than the margin. needed: searches that would show it with 80 % power
+    if everything is as estimated; None where it is shown already, where the estimate is on the other side, or for more
+    than 10,000.
+    """
+
+    name: StrategyName
+    gain: Estimate | None
+    lost: Estimate | None
+    share: Estimate | None
+    shown: bool
+    worse: bool
+    needed: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What to use on a dataset.
+
+    use: the strategy, or "untreated" where no gain was shown. gain: of tuning here over no treatment, points; None
+    where the trainer has no untreated arm. margin: the points that may be lost, as estimated: `margin_share` of the
+    gain, or those declared where that is 0. strategies: those that were compared, the cheapest first.
+    elsewhere_less_default: the third paired difference, points; None where one of both is missing. searches: how many
+    all of this is over; fewer than FEWEST_RUNS show nothing. settled: whether more searches can bring nothing cheaper:
+    every strategy that is cheaper than the advised one is shown to lose more than the margin.
+    """
+
+    use: Use
+    gain: Estimate | None
+    margin: float
+    margin_share: float
+    strategies: tuple[Strategy, ...]
+    elsewhere_less_default: Estimate | None
+    searches: int
+    settled: bool
+
+    def strategy(self, name: StrategyName) -> Strategy | None:
+        return next((strategy for strategy in self.strategies if strategy.name == name), None)
+
+
+def level_of(strategy: StrategyName, *, looks: int, look: int, targets: int) -> float:
+    """Return the level of the one-sided test of a strategy at a look, counted from 1, on one of so many targets."""
+    return LEVELS[strategy] * LOOKS[looks][look - 1] / targets
+
+
+def advise(
+    searches: Sequence[Runs], *, margin: float, margin_share: float, looks: int = 1, look: int = 1, targets: int = 1
+) -> Choice | None:
+    """Return what to use on a dataset; None where nothing was tuned there.
+
+    Where tuning here is not shown to gain over no treatment, no treatment is advised. Else the first of default and
+    elsewhere that is shown to lose less than the margin: one value a search, here - strategy - margin_share * (here -
+    untreated), has its one-sided upper t bound below 0. So the noise of the estimated gain counts, too. Else tuning
+    here. With fewer than FEWEST_RUNS searches nothing is shown, and tuning here is advised.
+
+    Sources: Piaggio et al. 2012, "Reporting of noninferiority and equivalence randomized trials", JAMA 308: a bound
+    against a margin that was declared. Fieller 1954 for the shares. Colas, Sigaud & Oudeyer 2018, arXiv:1806.08295, for
+    the searches that are needed. bench/null.py simulates how often an advised strategy is truly worse.
+
+    Args:
+        searches: what each search trained.
+        margin: points that may be lost; counts where margin_share is 0 or nothing was trained untreated.
+        margin_share: the same as a share of the gain.
+        looks, look: how many were declared, and which of them this is, from 1.
+        targets: how many datasets get such an advice; they share the level (Bonferroni).
+    """
+    tuned = [search for search in searches if search.get("here")]
+    if not tuned:
+        return None
+    gains = over_searches(tuned, "here", "untreated")
+    gain = estimate([*gains.values()])
+    enough, share = len(gains or tuned) >= FEWEST_RUNS, margin_share if gains else 0.0
+    gained = is_gain_shown([*gains.values()])
+    strategies = tuple(
+        _strategy(
+            name,
+            lost=lost,
+            own=over_searches(tuned, name, "untreated"),
+            gains=gains,
+            beyond=beyond_margin(lost, gains, margin=margin, share=share),
+            level=level_of(name, looks=looks, look=look, targets=targets),
+        )
+        for name in STRATEGIES[:-1]
+        if (lost := over_searches(tuned, "here", name))
+    )
+    first = next((n for n, strategy in enumerate(strategies) if strategy.shown), len(strategies))
+    use: Use = strategies[first].name if first < len(strategies) else "here"
+    third = over_searches(tuned, "elsewhere", "default")
+    return Choice(
+        use="untreated" if enough and not gained else use,
+        gain=gain,
+        margin=margin if gain is None or not share else share * gain.mean,
+        margin_share=share,
+        strategies=(*strategies, _here(gain, [*gains.values()])),
+        elsewhere_less_default=estimate([*third.values()]),
+        searches=len(tuned),
+        settled=enough and gained and all(strategy.worse for strategy in strategies[:first]),
+    )
+
+
+def is_gain_shown(gains: Sequence[float]) -> bool:
+    """Return whether tuning here is shown to gain over no treatment, by one value a search; True without any.
+
+    A trainer without an untreated arm has nothing to fall back to.
+    """
+    contrast = Contrast.of(gains)
+    return not gains or (contrast is not None and contrast.n >= FEWEST_RUNS and contrast.bounds(GAIN_LEVEL)[0] > 0)
+
+
+def is_worse(lost: Sequence[float], beyond: Sequence[float], level: float) -> bool:
+    """Return whether more than the margin is shown to be lost, by one value a search.
+
+    And more than nothing: of a gain that is estimated below 0 the margin is below 0, too.
+    """
+    contrasts = Contrast.of(lost), Contrast.of(beyond)
+    return all(contrast is not None and contrast.bounds(level)[0] > 0 for contrast in contrasts)
+
+
+def over_searches(searches: Sequence[Runs], first: Use, second: Use) -> dict[int, float]:
+    """Return first - second of each search that has both, over the seeds that both have, by the search's number."""
+    values = {n: differences(runs.get(first, {}), runs.get(second, {})) for n, runs in enumerate(searches)}
+    return {number: fmean(differing) for number, differing in values.items() if differing}
+
+
+def beyond_margin(lost: Mapping[int, float], gains: Mapping[int, float], *, margin: float, share: float) -> list[float]:
+    """Return what is lost against tuning here beyond the margin, one value a search, points.
+
+    The margin is a share of what tuning here gains in that search or, where the share is 0, in points.
+    """
+    if not share:
+        return [value - margin for value in lost.values()]
+    return [value - share * gains[number] for number, value in lost.items() if number in gains]
+
+
+def _strategy(
+    name: StrategyName,
+    *,
+    lost: Mapping[int, float],
+    own: Mapping[int, float],
+    gains: Mapping[int, float],
+    beyond: Sequence[float],
+    level: float,
+) -> Strategy:
+    """own, gains: of the strategy, and of tuning here; beyond: what it loses beyond the margin."""
+    gained, contrast = is_gain_shown([*gains.values()]), Contrast.of(beyond)
+    enough = contrast is not None and contrast.n >= FEWEST_RUNS
+    high = contrast.bounds(level)[1] if contrast is not None and enough else 0.0
+    shown, both = gained and high < 0, sorted(own.keys() & gains.keys())
+    return Strategy(
+        name=name,
+        gain=estimate([*own.values()]),
+        lost=estimate([*lost.values()]),
+        share=ratio([own[n] for n in both], [gains[n] for n in both]) if gained and both else None,
+        shown=shown,
+        worse=enough and is_worse([*lost.values()], beyond, level),
+        needed=None if contrast is None or shown or contrast.mean >= 0 else _needed(contrast, level),
+    )
+
+
+def _here(gain: Estimate | None, gains: Sequence[float]) -> Strategy:
+    contrast, shown = Contrast.of(gains), bool(gains) and is_gain_shown(gains)
+    return Strategy(
+        name="here",
+        gain=gain,
+        lost=None,
+        share=Estimate(1.0, 1.0, 1.0, len(gains)) if shown else None,
+        shown=shown,
+        worse=False,
+        needed=None if contrast is None or shown or contrast.mean <= 0 else _needed(contrast, GAIN_LEVEL),
+    )
+
+
+def _needed(contrast: Contrast, level: float) -> int | None:
+    searches = contrast.needed(0.0, level)
+    return None if searches is None else max(searches, FEWEST_RUNS)
