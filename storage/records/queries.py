@@ -93,15 +93,17 @@ def task_records(
     stage: str | None = None,
     phase: str | None = None,
     state: str | None = None,
+    keys: Collection[str] | None = None,
     keep: Collection[str] | None = None,
 ) -> list[tables.TaskRecord]:
-    """Return the tasks in plan order; all, or those of one stage, phase or state.
+    """Return the tasks in plan order; all, or those of one stage, phase or state, or of these keys.
 
     keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time. RecordBroken: a value
     is not JSON any more, or a score no number.
     """
     wanted = ((tasks.c.sweep_id, sweep_id), (tasks.c.stage, stage), (phases.c.name, phase), (tasks.c.state, state))
     only = [column == value for column, value in wanted if value is not None]
+    only += [] if keys is None else [tasks.c.key.in_(keys)]
     query = _tasks_with_latest_attempt().where(*only).order_by(phases.c.ordinal, tasks.c.ordinal)
     with read(engine) as connection, explain_corruption(connection, sweep_id):
         rows = (row._asdict() for row in connection.execute(query))

@@ -10,6 +10,7 @@ from sweeps.trainers.arms import BEST, NATIVE, RANDOM, TARGETS, Arm, Context
 from sweeps.trainers.protocol import Point
 
 SCRATCH, SCRATCH_TUNED, SAME_COST, AUTOKERAS = "scratch", "scratch-tuned", "scratch-same-cost", "autokeras"
+SCRATCH_OWN = "scratch-own"
 # The student of that arm; every other one has the student of the spec.
 FOUND_NETWORK = "the network that AutoKeras found"
 
@@ -72,6 +73,18 @@ _ROWS = (
         repeats=True,
         early=True,
         fixed_point=False,
+    ),
+    Arm(
+        key=SCRATCH_OWN,
+        label="No distillation, its own recipe",
+        method="labels only, with the learning rate and the schedule that validation chose for that on this dataset",
+        point=lambda context: context.chosen(),
+        candidates=space.recipes,
+        prepared=False,
+        repeats=True,
+        early=True,
+        fixed_point=False,
+        settings=_PLAIN,
     ),
     Arm(
         key=SCRATCH_TUNED,
@@ -145,4 +158,5 @@ def trained_with(values: Mapping[str, Any], arm: str | None) -> dict[str, Any]:
     if arm is None or "loss" not in ARMS[arm].settings:
         return dict(values)
     kept = {"temperature", "alpha", *space.TRAINING_PARAMS} - ({"epochs"} if "network" in ARMS[arm].settings else set())
+    kept |= {space.SCHEDULE} if ARMS[arm].candidates else set()
     return {name: value for name, value in values.items() if name in kept}

@@ -41,7 +41,7 @@ def equal_cost_epochs(spec: KdSpec, macs: Mapping[str, Macs], role: str) -> int:
     gradients of inputs and of weights), so the factor cancels. A ready-made teacher costs one forward pass alone.
     """
     part, source = spec.role(role), spec.source
-    trainings = spec.search.trials + spec.confirm.trainings
+    trainings = spec.search.trials + spec.confirm_trainings
     shared: float = trainings * macs["source"].student * source.images * source.epochs
     for key in dict.fromkeys(("source", role)):
         taught = spec.role(key)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from kd.data.datasets import Contents, Dataset, Split, contents
 from kd.losses.loss import Loss
 from kd.teachers.names import parse_teacher
 from kd.tools.processes import Report, silence
+
+if TYPE_CHECKING:
+    from kd.models.measure import Scores
 
 
 def check_users_models(report: Report, models: Sequence[tuple[str, tuple[int, int, int], int]]) -> None:
@@ -98,11 +101,13 @@ def measure_models(
     files: dict[str, tuple[bytes, str, str]],
     tests: dict[str, Split],
     calibrations: dict[str, npt.NDArray[np.uint8]],
+    scores: dict[str, "Scores"],
 ) -> dict[str, Any]:
     """Measure all models by turns in one process.
 
     files: (bytes of a .keras file, role of its dataset, the user's function that built it or ""), by name. tests: what
-    a model is timed and scored on; calibrations: images (n, h, w, c) for its int8 conversion; both by role.
+    a model is timed and scored on; calibrations: images (n, h, w, c) for its int8 conversion; both by role. scores: of
+    the models that were scored before.
     """
     from kd.models.measure import ModelFile, measure
 
@@ -110,4 +115,4 @@ def measure_models(
         key: ModelFile(model=data, test=tests[role], calibration=calibrations[role], builder=builder)
         for key, (data, role, builder) in files.items()
     }
-    return {key: asdict(measurement) for key, measurement in measure(models, on_step=report).items()}
+    return {key: asdict(measurement) for key, measurement in measure(models, scores=scores, on_step=report).items()}

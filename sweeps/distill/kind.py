@@ -6,10 +6,21 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kd.losses.builtin import LOSSES
 from storage.studies.space import Space
 from sweeps.distill import space
-from sweeps.distill.arms import ARMS, FOUND_NETWORK, SAME_COST, SCRATCH, SCRATCH_TUNED, UNTUNED, trained_with
+from sweeps.distill.arms import (
+    ARMS,
+    FOUND_NETWORK,
+    SAME_COST,
+    SCRATCH,
+    SCRATCH_OWN,
+    SCRATCH_TUNED,
+    UNTUNED,
+    trained_with,
+)
 from sweeps.distill.snippets import snippets
+from sweeps.distill.space import PAPER
 from sweeps.distill.spec import DatasetSpec, KdSpec, formula
 from sweeps.plan import phases, plan
 from sweeps.spec.model import ROLES
@@ -64,7 +75,12 @@ class Distillation(TrainerKind):
         return "temperature", "alpha", *spec.search.space
 
     def untreated(self, spec: KdSpec, role: str) -> str:
-        return SCRATCH_TUNED if SCRATCH_TUNED in spec.arms(role) else SCRATCH
+        arms = spec.arms(role)
+        return next((arm for arm in (SCRATCH_OWN, SCRATCH_TUNED) if arm in arms), SCRATCH)
+
+    def raced(self, spec: KdSpec) -> str:
+        loss = spec.training.distillation  # a default of another loss would win with what the search cannot name
+        return UNTUNED[0] if loss == "kd" else PAPER if loss in LOSSES else ""
 
     def prepared(self, spec: KdSpec, role: str) -> str:
         return spec.role(role).teacher
@@ -92,11 +108,19 @@ class Distillation(TrainerKind):
     def own_values(self, arm: str, values: Mapping[str, Any]) -> dict[str, Any]:
         return trained_with(values, arm or None)
 
+    def settings(self, spec: KdSpec, arm: str) -> Mapping[str, str]:
+        return {"loss": spec.training.distillation} | dict(ARMS[arm].settings)
+
     def detail(self, spec: KdSpec, role: str, arm: str, facts: Mapping[str, Any]) -> str:
         if "network" in ARMS[arm].settings:
             return "the found network, trained anew"
-        epochs = f", {facts.get('epochs')} epochs" if arm == SAME_COST and facts else ""
-        return f"{self.trained(spec, role, arm)}{epochs}"
+        own = ""
+        if arm == SAME_COST and facts:
+            own = f", {facts.get('epochs')} epochs"
+        elif arm == SCRATCH_OWN and facts:
+            chosen = {name: facts["more"][name] for name in ("learning_rate", space.SCHEDULE)}
+            own = f", {spec.training.model_copy(update=chosen).rate()}"
+        return f"{self.trained(spec, role, arm)}{own}"
 
     def content(self, spec: KdSpec, role: str) -> str:
         return spec.role(role).content_hash
@@ -115,7 +139,9 @@ class Distillation(TrainerKind):
         epochs = number_of(int(tuned.get("epochs", spec.source.epochs)), "epoch")
         return f"Adam, {training.rate()}, batches of {training.batch_size}, {epochs}"
 
-    def paste(self, spec: KdSpec, point: Point) -> Mapping[str, str]:
+    def paste(self, spec: KdSpec, point: Point, arm: str = "") -> Mapping[str, str]:
+        if arm and "loss" in ARMS[arm].settings:
+            return snippets(point, loss=ARMS[arm].settings["loss"], own={})
         return snippets(point, loss=spec.training.distillation, own=spec.training.loss_parameters)
 
     @property
@@ -267,6 +293,8 @@ def _described(role: str, part: DatasetSpec) -> str:
 def _work(spec: KdSpec, kind: RunKind, role: str) -> float:
     """Return how much a run computes, in images that a student trains on; measuring is about a comparison method."""
     part = spec.role(role or "source")
+    if kind == "measure" and phases.scores_alone(spec):
+        return _METHOD / 2 * part.images * part.epochs
     if kind == "prepare":
         return _TEACHER * part.images * part.teacher_epochs
     return (_METHOD if kind in ("reference", "measure") else 1) * part.images * part.epochs

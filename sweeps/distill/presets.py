@@ -6,11 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from kd.baselines.applications import APPLICATIONS, TUNED
 from kd.errors import DataError
-from sweeps.distill.arms import AUTOKERAS, CONTROLS, SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.arms import (
+    AUTOKERAS,
+    CONTROLS,
+    SCRATCH,
+    SCRATCH_OWN,
+    SOURCE_ARMS,
+    TARGET_ARMS,
+    UNTUNED,
+)
 from sweeps.distill.spec import Baselines, DatasetSpec, KdSearch, KdSpec, KdTransfer, Training, of_distillation
 from sweeps.errors import SpecError
 from sweeps.spec.model import ROLES, named, override
-from sweeps.spec.tables import Confirm, Repeats
+from sweeps.spec.tables import MARGIN_SHARE, Confirm, Repeats
 from sweeps.stats.verdict import RULE
 
 if TYPE_CHECKING:
@@ -26,7 +34,14 @@ _TINY = KdSpec(
     ),
     search=KdSearch(trials=8),
     confirm=Confirm(rounds=((2, 2),)),
-    transfer=KdTransfer(seeds=5, rule=RULE),
+    # One search shows nothing about what to use: this preset checks an installation.
+    transfer=KdTransfer(
+        seeds=5,
+        margin_share=MARGIN_SHARE,
+        rule=RULE,
+        source_arms=("best", SCRATCH),
+        target_arms=("best", SCRATCH, "native", UNTUNED[0]),
+    ),
     baselines=Baselines(methods=("mobilenet",)),
 )
 
@@ -37,13 +52,19 @@ _QUICK = KdSpec(
     source=DatasetSpec(dataset="mnist", images=4_000, teacher="cnn-small", teacher_epochs=15, epochs=15),
     target=DatasetSpec(dataset="cifar10", images=4_000, teacher="cnn-small", teacher_epochs=18, epochs=12),
     training=Training(learning_rate=4e-3, schedule="average", teacher_learning_rate=5e-3),
-    # bench/results/samplers.md: of the searches with 29 trainings, Sobol points with halving end nearest to the best.
-    search=KdSearch(trials=10, sampler="qmc"),
-    confirm=Confirm(rounds=((4, 1), (2, 2))),
-    transfer=KdTransfer(seeds=8, other_seeds=6, rule=RULE),
-    # Four cheap searches more, from other starting points: which points a search finds is the larger part of what is
-    # uncertain about the regret. bench/results/answer.md.
-    outer=Repeats(searches=5, trials=8, rounds=((3, 1),), seeds=4),
+    search=KdSearch(trials=6, sampler="qmc"),
+    confirm=Confirm(rounds=((2, 1),)),
+    transfer=KdTransfer(
+        seeds=3,
+        margin_share=MARGIN_SHARE,
+        rule=RULE,
+        source_arms=("best", SCRATCH),
+        # Arms that may end at one point are not neighbours, as far as that can be: two workers would train it twice.
+        target_arms=("best", SCRATCH_OWN, "native", SCRATCH, *reversed(UNTUNED)),
+    ),
+    # Many cheap searches that are alike, from other starting points: which points a search finds is the larger part of
+    # what is uncertain, and only more searches average it.
+    outer=Repeats(searches=8),
     baselines=Baselines(methods=("autokeras", "mobilenet", "efficientnet-lite0"), autokeras_epochs=4),
 )
 
@@ -71,16 +92,16 @@ PRESETS = {
         # bench/results/recipe.md: of three recipes the best with 20,000 images, too. bench/results/samplers.md: with
         # many trials TPE that lags behind by eight, and halving, end nearest to the best.
         training=Training(learning_rate=4e-3, schedule="average"),
-        search=KdSearch(trials=100),
-        confirm=Confirm(rounds=((16, 2), (4, 10))),
+        search=KdSearch(trials=40),
+        confirm=Confirm(rounds=((8, 1), (3, 3))),
         transfer=KdTransfer(
-            seeds=30,
-            margin=0.3,
+            seeds=6,
+            margin_share=MARGIN_SHARE,
             rule=RULE,
-            source_arms=SOURCE_ARMS + CONTROLS,
-            target_arms=(*TARGET_ARMS, *CONTROLS, AUTOKERAS),
+            source_arms=(*SOURCE_ARMS, SCRATCH_OWN, *CONTROLS),
+            target_arms=(*TARGET_ARMS, SCRATCH_OWN, *CONTROLS, AUTOKERAS),
         ),
-        outer=Repeats(teachers=3, searches=5, trials=40, rounds=((10, 2), (3, 5)), seeds=10),
+        outer=Repeats(teachers=3, searches=8),
         baselines=Baselines(
             methods=("autokeras", *APPLICATIONS),
             source_methods=tuple(APPLICATIONS),
@@ -105,7 +126,8 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
     """Put a spec on other datasets. Datasets that it or a preset knows bring their settings along.
 
     So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
-    the settings of the role that it takes over, a further target those of the first. alone: without a target.
+    the settings of the role that it takes over, a further target those of the first. alone: without a target, so that
+    the untuned defaults are compared on the one dataset.
     """
     from kd.data.datasets import is_own  # here: NumPy takes a while to import, and most commands need none
 
@@ -125,6 +147,9 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
             roles[role] |= {"content_hash": "", "name": "", "size": ()}
             if is_own(dataset):
                 roles[role]["images"] = 0  # all of them, unless the request says less
+    if alone and spec.targets:  # what a target has compared is compared here
+        arms = [arm for arm in spec.transfer.target_arms if arm in (SCRATCH_OWN, *UNTUNED)]
+        roles["transfer.source_arms"] = [*dict.fromkeys((*spec.transfer.source_arms, *arms))]
     return override(spec, roles)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from kd.baselines.applications import APPLICATIONS, TUNED
 from kd.losses.builtin import LOSSES
 from sweeps.distill.arms import AUTOKERAS
 from sweeps.distill.cost import MULTIPLES, BreakEven
@@ -17,6 +18,7 @@ from sweeps.plan.jobs import Measured
 from sweeps.report.document import Block, Bullets, Fold, Heading, Paragraph, columns, table
 from sweeps.report.words import display_name, number, percentage, seconds_not_compared
 from sweeps.stats.estimates import Estimate, pareto_front
+from sweeps.terminal import number_of
 from sweeps.trainers.protocol import ReportParts
 
 _EVENS = TypeAdapter(tuple[BreakEven, ...])
@@ -189,6 +191,20 @@ class KdReport(ReportParts):
 
     def methods(self, spec: KdSpec) -> Sequence[str]:
         return _data(spec), _training(spec)
+
+    def banner(self, spec: KdSpec) -> str:
+        return "Preset tiny checks an installation; its numbers are no evidence." if spec.preset == "tiny" else ""
+
+    def display(self, method: str) -> str:
+        network = APPLICATIONS.get(method.removesuffix(TUNED))
+        if network is None:
+            return {AUTOKERAS: "AutoKeras", "keras": "Keras", "pytorch": "PyTorch"}.get(method, method)
+        return f"{network.title} (pretrained{', fine-tuned' if method.endswith(TUNED) else ''})"
+
+    def budget(self, spec: KdSpec, method: str) -> str:
+        limits = spec.baselines
+        text = f"{number_of(limits.autokeras_trials, 'trial')} of {number_of(limits.autokeras_epochs, 'epoch')}"
+        return text if method == AUTOKERAS else ""
 
     def references(self, spec: KdSpec) -> str:
         budget = spec.baselines

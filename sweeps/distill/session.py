@@ -5,15 +5,15 @@ import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from kd.config import CALIBRATION, BaselineResult, DistillConfig, TeacherResult, TrainingConfig, TrainResult
+from kd.config import CALIBRATION, BaselineResult, DistillConfig, Schedule, TeacherResult, TrainingConfig, TrainResult
 from kd.data import custom, datasets
 from kd.errors import Unavailable
 from kd.teachers import logits_file
@@ -24,10 +24,12 @@ from sweeps.distill import arms, cost, space
 from sweeps.distill import jobs as child_jobs
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.errors import SweepError
+from sweeps.plan import phases
 from sweeps.plan.identity import derive
 from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
 
 if TYPE_CHECKING:
+    from kd.models.measure import Scores
     from kd.training.student import StudentTrainer
 
 log = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ class KdTrainer:
         if run.kind == "reference":
             return self._fit(run, progress)
         if run.kind == "measure":
-            return self._measure(progress)
+            return self._score(progress) if run.method == "accuracy" else self._measure(progress)
         return self._refit(run, progress) if run.arm == arms.AUTOKERAS else self._distill(run, progress)
 
     def test(self, run: Run, progress: Progress) -> float:
@@ -96,7 +98,7 @@ class KdTrainer:
                     child_jobs.teach, *given, on_step=progress.check, on_report=progress
                 )
         logits = np.ascontiguousarray(taught.logits).tobytes()
-        actual = hashlib.sha256(logits).hexdigest()
+        actual = _digest(logits)
         if role.logits_hash and actual != role.logits_hash:
             raise SweepError(
                 f"{role.teacher} here gives logits {actual[:12]}, the sweep was created with"
@@ -117,10 +119,13 @@ class KdTrainer:
 
         assert run.point is not None
         role, arm = run.role, run.arm or None
-        dataset, logits = self.dataset(role), self._logits(role, run.prepared)
+        dataset = self.dataset(role)
         settings = settings_of(self.spec.training, run.point, arm)
+        # Its recipe is chosen before there is a teacher; and what is trained so, is trained so in the comparison.
+        logits = None if arm == arms.SCRATCH_OWN else self._logits(role, run.prepared)
         student = self.trainer(role, logits, settings)
-        student.teach(taught_by(arm, logits, dataset.train.labels, seed=derive(self.spec.seed, "shuffled", role)))
+        shuffle = derive(self.spec.seed, "shuffled", role)
+        student.teach(None if logits is None else taught_by(arm, logits, dataset.train.labels, seed=shuffle))
         epochs = self._same_cost(role) if arm == arms.SAME_COST else settings.epochs
         rate = settings.learning_rate
         result = student.train(settings.distill, seed=run.seed, epochs=epochs, learning_rate=rate, on_step=progress)
@@ -182,8 +187,25 @@ class KdTrainer:
             capped=result.capped,
         )
 
+    def _score(self, progress: Progress) -> Trained:
+        from kd.models.measure import ModelFile, score  # as TensorFlow: not before there are models
+
+        kept, files = self._kept(), {}
+        for run in kept:
+            files[run.key] = ModelFile(
+                model=self.artifacts.get(run, "model"),
+                test=self._test_images(run.role),
+                calibration=self.dataset(run.role).validation.images[:CALIBRATION],
+                builder=builder_of(run, self.spec.role(run.role)),
+            )
+        scores = score(files, on_step=progress, check=progress.check)
+        models = {key: {"digest": _digest(files[key].model), **asdict(found)} for key, found in scores.items()}
+        # Not of the students: theirs is part of a look at the test, which is not complete yet.
+        others = [scores[run.key].test_accuracy for run in kept if not run.keep]
+        return Trained(score=max(others, default=0.0), facts={"models": models})
+
     def _measure(self, progress: Progress) -> Trained:
-        kept = [entry.run for entry in self.artifacts.finished() if "model" in entry.artifacts]
+        kept = self._kept()
         if not kept:
             raise SweepError("no model was finished, so there is nothing to measure")
         files = {
@@ -192,11 +214,28 @@ class KdTrainer:
         }
         tests = {role: self._test_images(role) for role in {run.role for run in kept}}
         seen = {role: self.dataset(role).validation.images[:CALIBRATION] for role in tests}
+        scores = self._scores({key: _digest(data) for key, (data, _, _) in files.items()})
+        given = files, tests, seen, scores
         measured = run_in_subprocess(
-            child_jobs.measure_models, files, tests, seen, on_step=progress.check, on_report=lambda *_: progress()
+            child_jobs.measure_models, *given, on_step=progress.check, on_report=lambda *_: progress()
         )
         student = next((run.key for run in kept if run.keep and run.role == "source"), kept[0].key)
-        return Trained(score=measured[student]["latency_ms_p50"], facts={"models": measured})
+        watched = "test_accuracy" if phases.scores_alone(self.spec) else "latency_ms_p50"
+        return Trained(score=measured[student][watched], facts={"models": measured})
+
+    def _kept(self) -> list[Run]:
+        return [entry.run for entry in self.artifacts.finished() if "model" in entry.artifacts]
+
+    def _scores(self, digests: Mapping[str, str]) -> dict[str, "Scores"]:
+        """Return what was scored before, but for a model that was made again since; digests: of the models, by key."""
+        from kd.models.measure import Scores
+
+        return {
+            key: Scores(**{part.name: scored[part.name] for part in fields(Scores)})
+            for entry in self.artifacts.finished("measure", method="accuracy")
+            for key, scored in entry.facts["models"].items()
+            if scored["digest"] == digests.get(key)
+        }
 
     def _logits(self, role: str, prepared: str) -> Logits:
         """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""
@@ -227,12 +266,12 @@ class KdTrainer:
             self._tests[role] = datasets.load_test(part.dataset, size=part.size)
         return self._tests[role]
 
-    def trainer(self, role: str, logits: Logits, settings: "StudentSettings") -> "StudentTrainer":
-        """Return the students of a role, compiled once for all points and seeds of a loss and a size of batches."""
+    def trainer(self, role: str, logits: Logits | None, settings: "StudentSettings") -> "StudentTrainer":
+        """Return the students of a role, compiled once for all points and seeds of a loss, a schedule and a batch."""
         part = self.spec.role(role)
         if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
             log.info("%s: training the student %s", role, part.student)
-        name = f"{role}.{settings.loss}.{settings.batch_size}"
+        name = f"{role}.{settings.loss}.{settings.schedule}.{settings.batch_size}"
         if name not in self._trainers:
             self._trainers[name] = self._compiled(role, part.student, logits, part.epochs, settings)
         return self._trainers[name]
@@ -259,7 +298,7 @@ class KdTrainer:
             epochs=epochs,
             batch_size=settings.batch_size,
             learning_rate=self.spec.training.learning_rate,
-            schedule=self.spec.training.schedule,
+            schedule=settings.schedule,
             average_steps=self.spec.training.average_steps,
         )
         views, dataset = views_of(self.spec.role(role)), self.dataset(role)
@@ -273,6 +312,7 @@ class StudentSettings:
     """How one student is trained. loss: its name. epochs, learning_rate: None where they are those of the spec."""
 
     loss: str
+    schedule: Schedule
     distill: DistillConfig
     batch_size: int
     epochs: int | None
@@ -290,11 +330,16 @@ def settings_of(training: Training, point: Point, arm: str | None) -> StudentSet
     )
     return StudentSettings(
         loss="kd" if plain else training.distillation,
+        schedule=more[space.SCHEDULE] if arm == arms.SCRATCH_OWN else training.schedule,
         distill=DistillConfig(temperature=point["temperature"], alpha=point["alpha"], own=tuple(own.items())),
         batch_size=int(more.get("batch_size", training.batch_size)),
         epochs=int(more["epochs"]) if "epochs" in more else None,
         learning_rate=more.get("learning_rate"),
     )
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
 
 
 def views_of(role: DatasetSpec) -> int:

@@ -24,12 +24,13 @@ def _at(temperature: float, alpha: float) -> Point:
     return Point.of({"temperature": temperature, "alpha": alpha})
 
 
+SCHEDULE = "schedule"  # of the learning rate: a value of a point only where an arm chooses it
 LABELS_ONLY = _at(1.0, 1.0)  # alpha = 1 switches the teacher off, whatever T
 
-# (temperature, alpha) that people use without tuning, and where they come from.
+# (temperature, alpha) that people use without tuning, and where they come from. The first one is *the* default.
 DEFAULTS = {
-    "default-keras-io": _at(10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
     "default-keras": _at(3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
+    "default-keras-io": _at(10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
 }
 FIXED_POINTS = {
     **DEFAULTS,
@@ -78,7 +79,9 @@ _COLUMNS = (
     "target3",
     # outcomes, and the columns of the dashboard and of trackers
     "model method group parameters train_images detail data weights numerics wall_s provenance blobs search",
-    "epoch_val_accuracy latency latency_ms_p50 retry_of",
+    "epoch_val_accuracy latency latency_ms_p50 retry_of same_as",
+    # a value of the points of an arm
+    SCHEDULE,
 )
 RESERVED_NEW = frozenset(name for names in _COLUMNS for name in names.split())
 """What stands beside a searched parameter in records, tables or JSON: as the name of one it would be taken for that."""
@@ -154,14 +157,32 @@ def of_paper(spec: "KdSpec", role: str) -> Point:
     return Point.of(point | untuned(spec, role) | own)
 
 
+# Times the rate of the spec, which was chosen for distilled students, as its schedule was. Without a teacher MNIST and
+# CIFAR-10 are best with cosine at 1 to 2 times that rate, the digits with averaging at 1 or 2 times it
+# (bench/results/recipe.md, "a recipe of its own"); averaging at half of it comes next on CIFAR-10.
+_FACTORS: Mapping[str, Sequence[float]] = {"cosine": (1, 1.5, 2), "average": (0.5, 1, 2)}
+
+
+def recipes(spec: "KdSpec", role: str) -> tuple[Point, ...]:
+    """Return the recipes that training on the labels alone is chosen from; the spec's own is the first."""
+    own, without = spec.training, LABELS_ONLY.as_dict() | untuned(spec, role)
+    pairs = [(schedule, own.learning_rate * factor) for schedule, factors in _FACTORS.items() for factor in factors]
+    pairs = [(schedule, min(rate, TRAINING_PARAMS["learning_rate"].high)) for schedule, rate in pairs]
+    return tuple(
+        Point.of(without | {"learning_rate": rate, SCHEDULE: schedule})
+        for schedule, rate in dict.fromkeys([(own.schedule, own.learning_rate), *pairs])
+    )
+
+
 def of_training(point: Point) -> dict[str, Value]:
     return {name: value for name, value in point.values if name in TRAINING_PARAMS}
 
 
 def transfer_space(spec: "KdSpec") -> Space:
     # A default such as T=10 may lie outside the range that was searched.
-    named = any(PAPER in spec.arms(role) for role in spec.roles)
+    named = spec.raced == PAPER or any(PAPER in spec.arms(role) for role in spec.roles)
     papers = [of_paper(spec, role) for role in spec.roles] if named else []
+    recipe_points = [point for role in spec.roles for point in spec.candidates(role)]
     fixed_points = [*FIXED_POINTS.values(), *papers]
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
     temperatures = [t_low, t_high, *(point["temperature"] for point in fixed_points)]
@@ -174,7 +195,7 @@ def transfer_space(spec: "KdSpec") -> Space:
     for name in sorted(spec.search.space):
         low, high = spec.search.space[name]
         fixed = [untuned(spec, role)[name] for role in spec.roles]
-        fixed += [point[name] for point in papers]
+        fixed += [point[name] for point in (*papers, *recipe_points)]
         if name == "batch_size":
             space[name] = Choice(tuple(sorted({*_powers(int(low), int(high)), *fixed})))
         else:

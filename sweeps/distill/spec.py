@@ -8,7 +8,7 @@ from kd.baselines.methods import METHODS
 from kd.config import Schedule
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import is_users
-from sweeps.distill.arms import AUTOKERAS, CONTROLS, SAME_COST, SOURCE_ARMS, TARGET_ARMS
+from sweeps.distill.arms import AUTOKERAS, CONTROLS, SAME_COST, SCRATCH_OWN, SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within
 from sweeps.errors import SpecError
 from sweeps.spec import tables
@@ -187,11 +187,12 @@ class KdSearch(tables.Search):
 class KdTransfer(tables.Transfer):
     """The arms that are compared on seeds that no selection saw; only here is the test set read."""
 
-    source_arms: Annotated[tuple[Literal[SOURCE_ARMS + CONTROLS], ...], tables.EachOnce] = Field(  # type: ignore[valid-type]
-        default=SOURCE_ARMS, min_length=1
-    )
+    source_arms: Annotated[
+        tuple[Literal[(*SOURCE_ARMS, SCRATCH_OWN, *CONTROLS)], ...],  # type: ignore[valid-type]
+        tables.EachOnce,
+    ] = Field(default=SOURCE_ARMS, min_length=1)
     target_arms: Annotated[
-        tuple[Literal[TARGET_ARMS + CONTROLS + (SCALED, AUTOKERAS)], ...],  # type: ignore[valid-type]
+        tuple[Literal[(*TARGET_ARMS, SCRATCH_OWN, *CONTROLS, SCALED, AUTOKERAS)], ...],  # type: ignore[valid-type]
         tables.EachOnce,
     ] = Field(default=TARGET_ARMS, min_length=1)
 
@@ -205,7 +206,7 @@ class KdSpec(Spec):
     )
     LATER: ClassVar[tuple[tuple[str, str], ...]] = (
         *(("search", "space"), ("training", "distillation"), ("training", "loss_parameters"), ("transfer", "rule")),
-        ("transfer", "margin_share"),
+        *(("transfer", "margin_share"), ("limits", "recipes")),
         *((role, key) for role in ROLES for key in ("name", "size")),
     )
     UNUSED: ClassVar[tuple[Any, ...]] = ("kd", 1)

@@ -8,7 +8,7 @@ A worker adds who made it (`sweeps.workers.attempt.as_stored`).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Generic, TypeAlias, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
@@ -99,14 +99,27 @@ class SearchTask(_Payload):
 
 
 class ConfirmTask(_Payload):
-    """Train a student at one of the best points of a search. ranks: the phase that selected them; `rank`: which one."""
+    """Train a student at one of the best points of a search. ranks: the phase that selected them; `rank`: which one.
+
+    arm: an untuned one whose point is trained beside them, as of a rank behind them all; "" of a point of the search.
+    """
 
     ranks: StoredRanks
     rank: int
     repeat: int
+    arm: str = ""
 
     def _own(self) -> dict[str, Any]:
-        return {"ranks": self.ranks.selection, "rank": self.rank, "repeat": self.repeat}
+        own = {"ranks": self.ranks.selection, "rank": self.rank, "repeat": self.repeat}
+        return own | ({"arm": self.arm} if self.arm else {})
+
+
+class RecipeTask(_Payload):
+    """Train a student at one of the candidates of an arm. rank: which one, as the arm has them."""
+
+    arm: str
+    rank: int
+    repeat: int
 
 
 class TransferTask(_Payload):
@@ -138,8 +151,24 @@ class MeasureTask(BaseModel):
         return {}
 
 
-StudentTask: TypeAlias = SearchTask | ConfirmTask | TransferTask
-Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | MeasureTask
+class ScoreTask(BaseModel):
+    """Score every model that was kept so far on the test: the part of a measurement that needs no quiet machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    method: Literal["accuracy"] = "accuracy"
+    role: ClassVar[None] = None
+    seed: ClassVar[None] = None
+    tag: ClassVar[str] = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"method": self.method}
+
+
+RankedTask: TypeAlias = ConfirmTask | RecipeTask
+StudentTask: TypeAlias = SearchTask | ConfirmTask | RecipeTask | TransferTask
+ArmTask: TypeAlias = RecipeTask | TransferTask
+Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | ScoreTask | MeasureTask
 
 PUT_BACK = NextStep("put it back, or make another sweep", "create")  # of something stored that somebody edited
 
@@ -148,6 +177,7 @@ _KINDS: dict[str, type[Payload]] = {
     "search": SearchTask,
     "native": SearchTask,
     "confirm": ConfirmTask,
+    "recipes": RecipeTask,
     "transfer": TransferTask,
     "baselines": BaselineTask,
     "measure": MeasureTask,
@@ -162,7 +192,11 @@ def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Pay
     of = key or f"a task of stage {stage}"
     if stage not in _KINDS:
         raise RecordBroken(f"{of}: got stage {stage!r}; allowed: {', '.join(_KINDS)}")
-    kind = ConfirmTask if stage == "native" and "ranks" in values else _KINDS[stage]
+    kind = _KINDS[stage]
+    if stage == "native" and "ranks" in values:
+        kind = ConfirmTask
+    if stage == "measure" and "method" in values:
+        kind = ScoreTask
     try:
         return kind.model_validate(values)
     except ValidationError as error:
@@ -253,11 +287,12 @@ class TeacherOutcome(_Trained):
 
 
 class StudentOutcome(_Trained):
-    """A student: of a search, a confirm or transfer.
+    """A student: of a search, a confirm, recipes or transfer.
 
     test_accuracy: a fraction in [0, 1], of transfer alone; None elsewhere. epochs: where the spec's number of epochs
     does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized. more: what was searched
-    beyond T and alpha.
+    beyond T and alpha. same_as: the key of the training whose outcome this is, made for another arm with the same seed
+    and point; "" of one that was made for itself. Its seconds are those of that training, and count there.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -267,6 +302,7 @@ class StudentOutcome(_Trained):
     epochs: Count | None = None
     arm: str = ""
     loss: str = ""
+    same_as: str = ""
 
     @property
     def point(self) -> Point:
@@ -312,14 +348,33 @@ class Measured(BaseModel):
     int8_reason: str | None = None
 
 
+class Scored(BaseModel):
+    """One model on the test, by the names of `kd.models.measure.Scores`. digest: of its file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    digest: str
+    test_accuracy: Fraction
+    int8_bytes: Count | None = None
+    int8_test_accuracy: Fraction | None = None
+    int8_test_images: Count = 0
+    int8_reason: str = ""
+
+
+class ScoreOutcome(_Stored):
+    """The kept models on the test, by the key of the task that made each."""
+
+    models: Mapping[str, Scored] = {}
+
+
 class MeasureOutcome(_Stored):
-    """Every kept model measured, by the key of the task that made it."""
+    """Every kept model measured, by the key of the task that made it; scores that were there before are in it."""
 
     models: Mapping[str, Measured] = {}
 
 
 TrainedOutcome: TypeAlias = TeacherOutcome | StudentOutcome | BaselineOutcome
-StoredOutcome: TypeAlias = TrainedOutcome | MeasureOutcome
+StoredOutcome: TypeAlias = TrainedOutcome | ScoreOutcome | MeasureOutcome
 
 TaskT = TypeVar("TaskT", bound=Payload, covariant=True)
 OutcomeT = TypeVar("OutcomeT", bound=StoredOutcome)
@@ -351,7 +406,7 @@ class Job(Generic[TaskT, ResultT]):
 
     @property
     def score(self) -> float:
-        """What its stage is ranked by: a fraction, or milliseconds in stage measure; of a task that is done."""
+        """What its stage is ranked by, of a task that is done: a fraction, or the milliseconds of an older sweep."""
         assert self.row.score is not None  # checked when the job was read
         return self.row.score
 
@@ -409,4 +464,6 @@ def outcome_kind(payload: Payload) -> type[StoredOutcome]:
         return TeacherOutcome
     if isinstance(payload, BaselineTask):
         return BaselineOutcome
+    if isinstance(payload, ScoreTask):
+        return ScoreOutcome
     return MeasureOutcome if isinstance(payload, MeasureTask) else StudentOutcome

@@ -39,6 +39,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         "baselines": Stage(kind="reference", keeps=True),
         "confirm": Stage(kind="train"),
         "native": Stage(kind="train"),
+        "recipes": Stage(kind="train"),
         "transfer": Stage(kind="train", keeps=True),
         "measure": Stage(kind="measure"),
     }
@@ -50,8 +51,10 @@ def run_kind(stage: str) -> RunKind:
     return STAGES[stage].kind if stage in STAGES else "train"
 
 
+_SCORED_ALONE = 3  # the rule of the verdict since which accuracies have a phase of their own
+
 _NAME = re.compile(
-    r"(?P<kind>teachers|search|native:search|native:confirm|confirm|transfer|baselines|measure)"
+    r"(?P<kind>teachers|search|native:search|native:confirm|confirm|recipes|transfer|baselines|measure)"
     r"(?::(?P<role>source|target\d?)|:(?P<round>\d+))?(?:@(?P<tag>.+))?"
 )
 # What a phase selects is stored as: ranks of a search or of an earlier round of confirm, best of the last round.
@@ -60,8 +63,10 @@ _SELECTIONS = {
     "native:search": "native.ranks",
     "confirm": "confirm.best",
     "native:confirm": "native.best",
+    "recipes": "recipes.best",
 }
 _RANKS = {"confirm": "confirm.ranks", "native:confirm": "native.confirm.ranks"}
+_NAMED_BY_ROLE = ("teachers", "recipes", "transfer")
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,7 @@ class Phase:
     """What opens and closes together.
 
     kind: "teachers", "search", "native:confirm", ... role: of the dataset; "" where one phase serves all of them.
-    round: of a confirm, from 1; 0 is the last one, and everything else.
+    round: of a confirm or of measure, from 1; 0 is the last one, and everything else.
     """
 
     kind: str
@@ -84,14 +89,14 @@ class Phase:
     @property
     def name(self) -> str:
         """The stored name, such as "native:confirm:1@target2.t1s0"."""
-        if self.kind in ("teachers", "transfer"):
+        if self.kind in _NAMED_BY_ROLE:
             return f"{self.kind}:{self.role}{self.tag}"
         return self.kind + (f":{self.round}" if self.round else "") + self.tag
 
     @property
     def tag(self) -> str:
         """What its name ends with: "", "@t1s0", "@target2.t1s0"."""
-        if self.kind in ("teachers", "transfer"):
+        if self.kind in _NAMED_BY_ROLE:
             return tag_of("", self.group.preparation if self.kind == "teachers" else self.group.tag)
         return tag_of(self.role, self.group.tag)
 
@@ -103,6 +108,8 @@ class Phase:
     @property
     def selection(self) -> str:
         """The stored name of what it selects, such as "native.best@target2.t1s0"; KeyError if it selects nothing."""
+        if self.kind == "recipes":
+            return f"{_SELECTIONS[self.kind]}:{self.role}"
         return (f"{_RANKS[self.kind]}:{self.round}" if self.round else _SELECTIONS[self.kind]) + self.tag
 
     @property
@@ -128,6 +135,8 @@ class Phase:
         """Return the phase that a selection is read from; raise a ValueError where the name is none."""
         base, at, tag = name.partition("@")
         base, colon, number = base.partition(":")
+        if base == _SELECTIONS["recipes"]:
+            return cls.parse(f"recipes{colon}{number}{at}{tag}")
         kinds = {selection: kind for kind, selection in (_RANKS if number else _SELECTIONS).items()}
         if base not in kinds:
             raise ValueError(f"no selection: {name!r}")
@@ -145,6 +154,11 @@ class Phase:
     @classmethod
     def teachers(cls, role: str, group: Group = FIRST) -> "Phase":
         return cls("teachers", role, replace(group, search=0))  # all searches of one teacher share it
+
+    @classmethod
+    def recipes(cls, role: str) -> "Phase":
+        """Return the phase that chooses an arm's recipe on the dataset of a role: one for all groups."""
+        return cls("recipes", role)
 
     @classmethod
     def transfer(cls, role: str, group: Group = FIRST) -> "Phase":
@@ -165,6 +179,10 @@ def transfer_key(role: str, arm: str, repeat: int, group: Group = FIRST) -> str:
     return f"{Phase.transfer(role, group).prefix}#{role}.{arm}.{repeat}"
 
 
+def recipe_key(role: str, rank: int, repeat: int) -> str:
+    return f"{Phase.recipes(role).prefix}#{role}.{rank}.{repeat}"
+
+
 def kept_student_key(role: str) -> str:
     """Return the key of the task whose student is kept: it is measured, and can be exported."""
     return transfer_key(role, "best", 0)
@@ -175,10 +193,10 @@ def baseline_key(role: str, method: str) -> str:
 
 
 def repeat_of(key: str) -> int | None:
-    """Return the number of the repeat in the key of a task of confirm or transfer; None for any other task."""
+    """Return the number of the repeat in the key of a task of confirm, recipes or transfer; None for any other task."""
     prefix, _, last = key.partition("#")
     number = last.rpartition(".")[2]
-    repeats = prefix.partition("@")[0] in ("confirm", "native.confirm", "transfer")
+    repeats = prefix.partition("@")[0] in ("confirm", "native.confirm", "recipes", "transfer")
     return int(number) if repeats and number.isdecimal() else None
 
 
@@ -210,6 +228,10 @@ def group_phases(spec: Spec, group: Group) -> list[PhasePlan]:
     return phases
 
 
+def recipe_phases(spec: Spec) -> list[PhasePlan]:
+    return [plan_phase(Phase.recipes(role), minimum=1) for role in spec.roles if spec.recipe_arm(role)]
+
+
 def selections_of(spec: Spec, groups: Iterable[Group]) -> list[str]:
     return [Phase.confirm(role, group).name for group in groups for role in spec.roles]
 
@@ -227,8 +249,28 @@ def transfer_phases(spec: Spec, group: Group, selections: Sequence[str]) -> list
         needs = [Dependency(name, after_any_end=name not in own) for name in selections]
         chosen = dict.fromkeys(filter(None, (spec.arm(arm).chosen_in for arm in spec.arms(role, group))))
         needs += [Dependency(name, after_any_end=True) for name in chosen]
+        chooses = {other: Phase.recipes(other).name for other in spec.roles if spec.recipe_arm(other)}
+        needs += [Dependency(name, after_any_end=other != role) for other, name in chooses.items()]
         phases.append(plan_phase(Phase.transfer(role, group), *needs, minimum=1))
     return phases
+
+
+def scores_alone(spec: Spec) -> bool:
+    """Return whether accuracies are measured beside other work; in plans of older rules the last task measures all."""
+    return spec.kind.features.measures and spec.transfer.rule >= _SCORED_ALONE
+
+
+def score_phase(spec: Spec, selections: Sequence[str], others: Sequence[PhasePlan]) -> PhasePlan:
+    """Return the phase that scores the kept models on the test: after every selection is frozen, and their own tasks.
+
+    The kept students are those of the first group, whose comparison ends before that of the others.
+    """
+    kept = [Phase.teachers(role, group) for group in spec.groups if not group.search for role in spec.roles]
+    kept += [Phase("baselines"), *(Phase.transfer(role) for role in spec.roles)]
+    names = dict.fromkeys([*selections, *(phase.name for phase in kept)])
+    planned = {other.name for other in others}
+    needs = (Dependency(name, after_any_end=True) for name in names if name in planned)
+    return plan_phase(Phase("measure", round=1), *needs)
 
 
 def measure_phase(others: Sequence[PhasePlan]) -> PhasePlan:

@@ -8,8 +8,18 @@ from storage.queue.plans import PhasePlan, TaskPlan
 from sweeps.errors import SpecError
 from sweeps.plan import phases
 from sweeps.plan.identity import derive
-from sweeps.plan.jobs import BaselineTask, ConfirmTask, MeasureTask, Payload, SearchTask, TeacherTask, TransferTask
-from sweeps.plan.phases import STAGES, Phase, baseline_key, run_kind, teacher_key, transfer_key
+from sweeps.plan.jobs import (
+    BaselineTask,
+    ConfirmTask,
+    MeasureTask,
+    Payload,
+    RecipeTask,
+    ScoreTask,
+    SearchTask,
+    TeacherTask,
+    TransferTask,
+)
+from sweeps.plan.phases import STAGES, Phase, baseline_key, recipe_key, run_kind, teacher_key, transfer_key
 from sweeps.spec.model import Role, Spec, override
 from sweeps.spec.tables import FIRST, Group
 from sweeps.terminal import number_of
@@ -26,6 +36,7 @@ _PRIORITY = {
     "baselines": 55,
     "search": 50,
     "native:search": 40,
+    "recipes": 35,
     "transfer": 30,
     "measure": 0,
 }
@@ -39,8 +50,13 @@ _FIRST_TRIALS = 4
 _FIRST_REPEATS = 3
 
 
+# Fresh seeds of each candidate of an arm. No round of halving: with six candidates it would spare three trainings, and
+# cost a phase. Stored plans rest on this number.
+RECIPE_SEEDS = 2
+
+
 def measure_task(number: int) -> TaskPlan:
-    """Return the one task of the stage measure; `number` > 0: one more of it, after something was tried again."""
+    """Return the last task of the stage measure; `number` > 0: one more of it, after something was tried again."""
     return _task("measure#all" + (f".{number}" if number else ""), Phase("measure"), MeasureTask())
 
 
@@ -119,8 +135,9 @@ def _confirm(spec: Spec, role: Role, group: Group) -> list[TaskPlan]:
         phase = Phase.confirm(role, group, round=number if number < len(spec.confirm.rounds) else 0)
         for repeat in range(repeats, repeats + seeds):
             seed = derive(spec.seed, "student", "confirm", *_path(group.tag), repeat)
-            for rank in range(points):
-                payload = ConfirmTask(role=role, seed=seed, ranks=ranks, rank=rank, repeat=repeat, group=group)
+            arms = [*["" for _ in range(points)], *filter(None, [spec.raced])]  # the untuned one in every round
+            for rank, arm in enumerate(arms):
+                payload = ConfirmTask(role=role, seed=seed, ranks=ranks, rank=rank, repeat=repeat, arm=arm, group=group)
                 tasks.append(_task(f"{phase.prefix}#{rank}.{repeat}", phase, payload))
         ranks, repeats = phase, repeats + seeds  # every survivor gets the same new seeds
     return tasks
@@ -145,6 +162,17 @@ def transfer_tasks(spec: Spec, role: Role, group: Group, *, before: Spec | None 
     return tasks
 
 
+def recipe_tasks(spec: Spec) -> list[TaskPlan]:
+    tasks = []
+    for role in spec.roles:
+        for repeat in range(RECIPE_SEEDS):
+            seed = derive(spec.seed, "student", "recipes", repeat)
+            for rank in range(len(spec.candidates(role))):
+                payload = RecipeTask(role=role, seed=seed, arm=spec.recipe_arm(role), rank=rank, repeat=repeat)
+                tasks.append(_task(recipe_key(role, rank, repeat), Phase.recipes(role), payload))
+    return tasks
+
+
 def baseline_tasks(spec: Spec) -> list[TaskPlan]:
     return [
         _task(
@@ -163,14 +191,16 @@ def counts(spec: Spec) -> Counter[tuple[str, Role | None]]:
     "search" and "confirm" stand for those of the stage "native" as well.
     """
     features = spec.kind.features
-    counted = Counter[tuple[str, Role | None]]({("measure", None): 1} if features.measures else {})
+    last = 1 + phases.scores_alone(spec)
+    counted = Counter[tuple[str, Role | None]]({("measure", None): last} if features.measures else {})
     further = spec.outer.teachers * spec.outer.searches - 1  # groups are not made: there may be billions
     for role in spec.roles:
         counted["teachers", role] = spec.outer.teachers if features.prepares else 0
         counted["baselines", role] = len(spec.kind.references(spec, role))
+        counted["recipes", role] = RECIPE_SEEDS * len(spec.candidates(role))
         for version, group, times in ((spec, FIRST, 1), (spec.further, Group(search=1), further)):
             counted["search", role] += times * version.search.trials
-            counted["confirm", role] += times * version.confirm.trainings
+            counted["confirm", role] += times * version.confirm_trainings
             compared = sum(version.seeds_of(role, arm) for arm in version.arms(role, group))
             counted["transfer", role] += times * compared
     return counted
@@ -216,6 +246,8 @@ def make_plan(spec: Spec) -> Plan:
     if features.references:
         ordered.append(phases.plan_phase(Phase("baselines")))
         tasks += baseline_tasks(spec)
+    ordered += phases.recipe_phases(spec)
+    tasks += recipe_tasks(spec)
     groups = spec.groups
     selections = phases.selections_of(spec, groups)
     for group in groups:
@@ -225,6 +257,9 @@ def make_plan(spec: Spec) -> Plan:
     ordered.sort(key=lambda phase: places.index(phase.stage))  # as people see them in status and audit
     order = {phase.name: number for number, phase in enumerate(ordered)}
     tasks.sort(key=lambda task: order[task.phase])
+    if phases.scores_alone(spec):
+        ordered.append(phases.score_phase(spec, selections, ordered))
+        tasks.append(_task("measure#accuracy", Phase("measure", round=1), ScoreTask()))
     if features.measures:
         ordered.append(phases.measure_phase(ordered))
         tasks.append(measure_task(0))

@@ -1,7 +1,8 @@
 """The point of a task: planned, proposed, selected or of an arm; what its trial shows."""
 
 import random
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from itertools import accumulate
 from typing import Any
 
@@ -14,7 +15,7 @@ from storage.tables import TaskRecord
 from sweeps.plan import identity, jobs, phases, selection
 from sweeps.spec.model import Spec
 from sweeps.trainers.arms import Context
-from sweeps.trainers.protocol import Point
+from sweeps.trainers.protocol import Point, Value
 
 
 def _datasets(spec: Spec) -> tuple[str, ...]:
@@ -22,12 +23,22 @@ def _datasets(spec: Spec) -> tuple[str, ...]:
 
 
 def space_of(spec: Spec, stage: str) -> Space:
-    """Return the space of a stage's study; a stage without a search shows its fixed parameters as choices."""
+    """Return the space of a stage's study; a stage without a search shows its fixed parameters as choices.
+
+    Of transfer it has what only an arm with candidates has, too: `trial_space` is that of one trial.
+    """
     if stage in ("search", "confirm", "native"):
-        return spec.kind.space(spec)
+        space = spec.kind.space(spec)
+        if stage == "search" or not spec.raced:
+            return space
+        wide = spec.kind.space(spec, transfer=True)  # an untuned point may lie outside of what is searched
+        return {name: wide[name] for name in space}
     if stage == "transfer":
         names = tuple(dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role)))
-        return {**spec.kind.space(spec, transfer=True), "arm": Choice(names), "dataset": Choice(_datasets(spec))}
+        compared = {**recipe_space(spec), **spec.kind.space(spec, transfer=True)}
+        return {**compared, "arm": Choice(names), "dataset": Choice(_datasets(spec))}
+    if stage == "recipes":
+        return recipe_space(spec)
     if stage == "teachers":
         prepared = tuple(dict.fromkeys(spec.kind.prepared(spec, role) for role in spec.roles))
         return {"dataset": Choice(_datasets(spec)), "model": Choice(prepared)}
@@ -37,14 +48,34 @@ def space_of(spec: Spec, stage: str) -> Space:
     return {}
 
 
+def recipe_space(spec: Spec) -> Space:
+    """Return the values that the candidates of arms have, as choices."""
+    values: dict[str, list[Value]] = defaultdict(list)
+    for point in (point for role in spec.roles for point in spec.candidates(role)):
+        for name, value in point.values:
+            values[name].append(value)
+    return {name: Choice(tuple(dict.fromkeys(options))) for name, options in values.items()}
+
+
+def trial_space(spec: Spec, stage: str, task: jobs.Payload) -> Space:
+    """Return the space of a task's trial: that of its study, without what only arms with candidates have."""
+    space = space_of(spec, stage)
+    if isinstance(task, jobs.TransferTask) and spec.arm(task.arm).candidates is None:
+        beside = recipe_space(spec).keys() - spec.kind.space(spec, transfer=True).keys()
+        return {name: bounds for name, bounds in space.items() if name not in beside}
+    return space
+
+
 def attributes(
     spec: Spec, task: jobs.Payload, *, key: str, stage: str, attempt: int, worker: str, retry_of: int | None
 ) -> dict[str, Any]:
     """Return what a trial has from its first moment on: everything that is known before its task runs."""
     attrs: dict[str, Any] = {"task": key, "attempt": attempt, "worker": worker}
     attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
+    if isinstance(task, jobs.ConfirmTask) and task.arm:
+        attrs["arm"] = task.arm
     if isinstance(task, jobs.StudentTask):
-        arm = task.arm if isinstance(task, jobs.TransferTask) else ""
+        arm = task.arm if isinstance(task, jobs.ArmTask) else ""
         if trained := spec.kind.trained(spec, task.role, arm):
             attrs["detail"] = trained
     if search := phases.tag_of(task.role or "", task.tag):  # among those in the same study
@@ -78,7 +109,9 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, job: jobs.Job[jobs.Payl
         point = planned_point(spec, task) or _arm_point(engine, row.sweep_id, spec, task)
         return point.as_dict() | fixed_params(spec, task)
     if isinstance(task, jobs.ConfirmTask):
-        return _confirm_point(engine, spec, row, task).as_dict()
+        return (planned_point(spec, task) or _confirm_point(engine, spec, row, task)).as_dict()
+    if isinstance(task, jobs.RecipeTask):
+        return _candidate(spec, task).as_dict()
     if isinstance(task, jobs.SearchTask):
         return _proposed(engine, spec, row) if task.sobol is None else task.sobol.as_dict()
     return fixed_params(spec, task)
@@ -88,13 +121,25 @@ def planned_point(spec: Spec, task: jobs.Payload) -> Point | None:
     """Return the point of a task that follows from the spec alone; None: it has none, or follows from results."""
     if isinstance(task, jobs.SearchTask):
         return task.sobol
-    if not isinstance(task, jobs.TransferTask) or spec.arm(task.arm).selects:
+    if isinstance(task, jobs.RecipeTask):
+        return _candidate(spec, task)
+    if isinstance(task, jobs.ConfirmTask) and task.arm:
+        return planned_arm(spec, task.role, task.arm)
+    if not isinstance(task, jobs.TransferTask) or spec.arm(task.arm).selects or spec.arm(task.arm).candidates:
         return None
     return planned_arm(spec, task.role, task.arm, repeat=task.repeat)
 
 
 def planned_arm(spec: Spec, role: str, arm: str, *, repeat: int = 0) -> Point:
-    return spec.arm(arm).point(_context(spec, role, repeat, best_of=_nothing, fact=_nothing))
+    return spec.arm(arm).point(_context(spec, role, repeat, best_of=_nothing, fact=_nothing, chosen=_nothing))
+
+
+def _candidate(spec: Spec, task: jobs.RecipeTask) -> Point:
+    points = spec.candidates(task.role)
+    if task.rank not in range(len(points)):
+        key = phases.recipe_key(task.role, task.rank, task.repeat)
+        raise jobs.edited(f"payload of {key}", f"rank is {task.rank}; the arm has {len(points)} candidates")
+    return points[task.rank]
 
 
 def _nothing(*_: str) -> Any:
@@ -102,13 +147,32 @@ def _nothing(*_: str) -> Any:
 
 
 def _context(
-    spec: Spec, role: str, repeat: int, *, best_of: Callable[[str], Point], fact: Callable[[str, str], float]
+    spec: Spec,
+    role: str,
+    repeat: int,
+    *,
+    best_of: Callable[[str], Point],
+    fact: Callable[[str, str], float],
+    chosen: Callable[[], Point],
 ) -> Context:
     def draw() -> Point:
         space, part = spec.kind.space(spec), random.Random(identity.derive(spec.seed, "random", repeat))
         return Point.at(space, [part.random() for _ in space])
 
-    return Context(spec=spec, role=role, best_of=best_of, fact=fact, draw=draw)
+    return Context(spec=spec, role=role, best_of=best_of, fact=fact, draw=draw, chosen=chosen)
+
+
+def training_identity(spec: Spec, task: jobs.TransferTask, point: Point) -> tuple[Hashable, ...] | None:
+    """Return what two arms have in common if they share a training; None of one that is like no other.
+
+    The result of such a training is the same to the last bit, on one kind of processor. It holds within one dataset and
+    one preparation.
+    """
+    arm = spec.arm(task.arm)
+    if arm.control or arm.chosen_in:  # these train with other logits, or networks
+        return None
+    values = spec.kind.own_values(task.arm, point.as_dict())
+    return task.seed, Point.of(values), tuple(sorted(spec.kind.settings(spec, task.arm).items()))
 
 
 def points_of(spec: Spec, task: jobs.ConfirmTask) -> int | None:
@@ -173,4 +237,8 @@ def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: jobs.
             raise jobs.edited(f"outcome of {prepared.key}", f"{name} is missing")
         return float(value)
 
-    return spec.arm(task.arm).point(_context(spec, task.role, task.repeat, best_of=best_of, fact=fact))
+    def chosen() -> Point:
+        return selection.resolve_best(engine, sweep_id, phases.Phase.recipes(task.role)).best.point
+
+    context = _context(spec, task.role, task.repeat, best_of=best_of, fact=fact, chosen=chosen)
+    return spec.arm(task.arm).point(context)

@@ -7,20 +7,21 @@ trains the same (T, alpha).
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import sqlalchemy
+from pydantic import Field
 
 from storage.errors import RecordBroken
 from storage.records import artifacts, queries
 from sweeps.errors import SweepError
-from sweeps.plan.jobs import ConfirmTask, Job, SearchTask, StudentOutcome, edited, read_finished
+from sweeps.plan.jobs import ConfirmTask, Job, RankedTask, RecipeTask, SearchTask, StudentOutcome, edited, read_finished
 from sweeps.plan.phases import Phase
 from sweeps.stats.estimates import Estimate, estimate
 from sweeps.trainers.protocol import Point
 
 Search: TypeAlias = Job[SearchTask, StudentOutcome]
-Confirm: TypeAlias = Job[ConfirmTask, StudentOutcome]
+Confirm: TypeAlias = Job[RankedTask, StudentOutcome]
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,20 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point that was confirmed. rank: in its search, from 0. accuracy: validation, fractions, over fresh seeds."""
+    """A point that was confirmed. rank: in its search, from 0. accuracy: validation, fractions, over fresh seeds.
+
+    arm: the untuned one whose point it is, which raced with those of the search; its rank is behind theirs. "": of the
+    search.
+    """
 
     point: Point
     rank: int
     accuracy: Estimate
+    arm: Annotated[str, Field(exclude_if=lambda arm: not arm)] = ""
 
     def as_json(self) -> dict[str, Any]:
-        return self.point.as_json() | {"rank": self.rank} | asdict(self.accuracy)
+        arm = {"arm": self.arm} if self.arm else {}
+        return self.point.as_json() | {"rank": self.rank} | arm | asdict(self.accuracy)
 
 
 @dataclass(frozen=True)
@@ -61,8 +68,13 @@ class Confirmed:
         return self.best.as_json() | {"candidates": [candidate.as_json() for candidate in self.candidates]}
 
 
+def task_of(phase: Phase) -> type[ConfirmTask] | type[RecipeTask]:
+    """Return what a phase that selects on fresh seeds consists of."""
+    return RecipeTask if phase.kind == "recipes" else ConfirmTask
+
+
 def confirmed_for(phase: Phase, done: Iterable[Confirm]) -> list[Confirm]:
-    """Return those finished trainings that a confirm selects from: of its search, up to its round."""
+    """Return those finished trainings that a phase selects from; of a confirm, those up to its round."""
 
     def counts(other: Phase) -> bool:
         same = (other.kind, other.role, other.group) == (phase.kind, phase.role, phase.group)
@@ -89,7 +101,7 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase, *, top
 
 
 def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed:
-    """Return what a confirm selected; the first caller stores it. Raise SweepError if none of its runs has finished."""
+    """Return what a confirm or recipes selected; the first caller stores it. SweepError: none of its runs finished."""
     stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
         value = best(_confirms(engine, sweep_id, phase)).as_json()
@@ -130,10 +142,12 @@ def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
     """Return the `top` points of the rounds so far by their mean over the fresh seeds, the best first.
 
     All points of a round share their seeds, so a mean holds no luck of another seed. Ties go to the better rank of the
-    search. Source: Karnin, Koren & Somekh 2013, "Almost optimal exploration in multi-armed bandits" (sequential
-    halving).
+    search. An untuned point is in every round, and takes no place of a tuned one. Source: Karnin, Koren & Somekh 2013,
+    "Almost optimal exploration in multi-armed bandits" (sequential halving).
     """
-    order = sorted(_full(_candidates(done)), key=lambda candidate: (-candidate.accuracy.mean, candidate.rank))
+    candidates = _candidates(done)
+    tuned = [candidate for candidate in candidates if not candidate.arm]
+    order = sorted(_full(tuned or candidates), key=lambda candidate: (-candidate.accuracy.mean, candidate.rank))
     keys = {task.outcome.point: task.key for task in reversed(done)}
     return [Ranked(candidate.point, candidate.accuracy.mean, keys[candidate.point]) for candidate in order[:top]]
 
@@ -142,12 +156,15 @@ def best(done: Sequence[Confirm]) -> Confirmed:
     """Return the candidate with the best mean over fresh seeds; raise SweepError if no confirm run has finished.
 
     A candidate that lost a seed to a failure, or that a round left behind, cannot win by having been tried less: only
-    candidates with the most finished seeds compete. Ties go to the better rank of the search.
+    candidates with the most finished seeds compete. Ties go to the untuned point, which costs nothing, then to the
+    better rank of the search.
     """
     candidates = _candidates(done)
     if not candidates:
         raise SweepError("no confirm run has finished; nothing to select")
-    winner = max(_full(candidates), key=lambda candidate: (candidate.accuracy.mean, -candidate.rank))
+    winner = max(
+        _full(candidates), key=lambda candidate: (candidate.accuracy.mean, bool(candidate.arm), -candidate.rank)
+    )
     return Confirmed(winner, tuple(candidates))
 
 
@@ -168,7 +185,12 @@ def _candidates(done: Sequence[Confirm]) -> list[Candidate]:
     for point, tasks in by_point(done).items():
         accuracy = estimate([task.score for task in tasks])
         assert accuracy is not None
-        candidates.append(Candidate(point, tasks[0].work.rank, accuracy))
+        # Of a point that the search chose and that is the untuned one the trainings count once.
+        arm = next(
+            (t.work.arm for t in done if isinstance(t.work, ConfirmTask) and t.work.arm and t.outcome.point == point),
+            "",
+        )
+        candidates.append(Candidate(point, tasks[0].work.rank, accuracy, arm))
     return candidates
 
 
@@ -179,12 +201,12 @@ def _full(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def _confirms(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> list[Confirm]:
     done = queries.task_records(engine, sweep_id, stage=phase.stage, state="done")
-    return confirmed_for(phase, read_finished(done, ConfirmTask, StudentOutcome))
+    return confirmed_for(phase, read_finished(done, task_of(phase), StudentOutcome))
 
 
 def _candidate(value: Mapping[str, Any]) -> Candidate:
     accuracy = Estimate(float(value["mean"]), value["low"], value["high"], int(value["n"]))
-    return Candidate(Point.read(value), int(value["rank"]), accuracy)
+    return Candidate(Point.read(value), int(value["rank"]), accuracy, str(value.get("arm", "")))
 
 
 def _edited(name: str, error: Exception) -> RecordBroken:

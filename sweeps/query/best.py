@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from typing import Annotated
 
 import sqlalchemy
+from pydantic import Field
 
 from storage.records import queries
 from storage.tables import SweepRecord, TaskRecord
@@ -39,6 +41,7 @@ class Best:
     confirmed: whether it is the best mean over fresh seeds; else it is the best of single runs.
     accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
     Its interval, and those of the candidates, are as they are shown: None of fewer than three seeds, within [0, 1].
+    untuned: whose untuned default won, such as "Keras' untuned default"; "": a tuned point did, or none is confirmed.
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
     recipe: how the sweep trained with this point. paste: the point as code, by library. summary: of a finished sweep
     its verdict, and where an untuned point was as good.
@@ -55,6 +58,7 @@ class Best:
     recipe: str = ""
     paste: Mapping[str, str] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
+    untuned: Annotated[str, Field(exclude_if=lambda untuned: not untuned)] = ""
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
@@ -81,6 +85,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
             replace(candidate, accuracy=display_fraction(candidate.accuracy)) for candidate in confirmed.candidates
         )
     spec = as_it_stands(sweep)
+    arm = confirmed.best.arm if confirmed is not None else ""
     return Best(
         sweep=sweep.name,
         loss=spec.kind.formula(spec),
@@ -92,6 +97,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         answer_hash=fingerprints(engine, sweep).answer_hash,
         recipe=spec.kind.recipe(spec, point),
         paste=spec.kind.paste(spec, point),
+        untuned=f"{spec.arm(arm).owner} untuned default" if arm else "",
     )
 
 
@@ -105,7 +111,7 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
     compared = [task for task in done if task.stage == "transfer"]
     roles: tuple[Role, ...] = ("target", "source")
     for role in roles:
-        if pairs := _pairs(compared, role, spec.kind.features.untreated):
+        if pairs := _pairs(compared, role, spec.counted_from(role)):
             without = spec.kind.features.without
             best, scratch = (fmean(values) for values in zip(*pairs, strict=True))
             return _line(spec, role, f"best {_percent(best)}, {without} {_percent(scratch)} ({_MARK})")

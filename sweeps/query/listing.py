@@ -17,7 +17,7 @@ from sweeps.extensions import trainer_kind
 from sweeps.plan import jobs, phases
 from sweeps.query.status import stage_counts
 from sweeps.spec.stored import check_name, trainer_of
-from sweeps.trainers.protocol import TrainerKind
+from sweeps.trainers.protocol import TrainerKind, Value
 
 _FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a column, or a meaning, of their own
 _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
@@ -43,10 +43,11 @@ class SweepRow:
 class TrialRow:
     """A task with its latest trial.
 
-    arm: of transfer, or the comparison method. score: fraction, or milliseconds in stage measure. test_accuracy: None
-    for every task of a dataset until its look is complete, because who sees half of a look may stop where he likes it.
-    more: what is searched beyond T and alpha, without the parameters of a loss that the arm is not trained with.
-    state: as stored, or "unavailable". reason: why it failed or was skipped. None: there is no such thing, or not yet.
+    arm: of transfer and recipes, of an untuned point in confirm, or the comparison method. score: fraction, or the
+    milliseconds of an older sweep. test_accuracy: None for every task of a dataset until its look is complete, because
+    who sees half of a look may stop where he likes it. more: what is searched beyond T and alpha, without the
+    parameters of a loss that the arm is not trained with. state: as stored, or "unavailable". reason: why it failed or
+    was skipped. None: there is no such thing, or not yet.
     """
 
     task: str
@@ -58,7 +59,7 @@ class TrialRow:
     arm: str | None
     temperature: float | None
     alpha: float | None
-    more: dict[str, int | float] = field(default_factory=dict)
+    more: dict[str, Value] = field(default_factory=dict)
     score: float | None
     test_accuracy: float | None
     seed: int | None
@@ -114,7 +115,7 @@ def _columns(row: TrialRow, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _row(sweep: SweepRecord, task: TaskRecord, payload: jobs.Payload, kind: TrainerKind, *, tested: bool) -> TrialRow:
-    arm = payload.arm if isinstance(payload, jobs.TransferTask) else None
+    arm = payload.arm or None if isinstance(payload, jobs.ArmTask | jobs.ConfirmTask) else None
     params, outcome = task.params or {}, task.outcome or {}
     return TrialRow(
         task=task.key,

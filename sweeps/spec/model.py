@@ -8,7 +8,7 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, Self, TypeAlias, TypeVar, cast, get_args
 
 from pydantic import Field, PrivateAttr, ValidationError, model_validator
@@ -21,7 +21,7 @@ from sweeps.spec import tables
 from sweeps.spec.tables import FIRST, Group
 from sweeps.stats.verdict import RULE
 from sweeps.trainers.arms import Arm
-from sweeps.trainers.protocol import TrainerKind
+from sweeps.trainers.protocol import Point, TrainerKind
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -40,7 +40,7 @@ class Spec(tables.SpecModel):
 
     # (table, key) of what specs of the first versions lack: stored only where it is used, else their hash would change.
     LATER: ClassVar[tuple[tuple[str, str], ...]] = (
-        *(("transfer", "rule"), ("transfer", "margin_share")),
+        *(("transfer", "rule"), ("transfer", "margin_share"), ("limits", "recipes")),
         *((role, "name") for role in ROLES),
     )
     UNUSED: ClassVar[tuple[Any, ...]] = (1,)  # their values that count as not used, beside what is empty
@@ -74,6 +74,11 @@ class Spec(tables.SpecModel):
             raise ValueError(f"{keys} must differ: transfer is between two datasets")
         if (self.target3 and not self.target2) or (self.target2 and not self.target):
             raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
+        if self.transfer.margin_share and not self.kind.features.untreated:
+            raise ValueError(
+                f"transfer.margin_share: got {self.transfer.margin_share:g}, a share of the gain over an untreated arm,"
+                f" and trainer {self.trainer.kind} has none; leave it out, and give transfer.margin in points"
+            )
         needed = [arm for arm in ("best", self.untreated_arm("source")) if arm]
         if not self.targets and not set(needed) <= set(self.arms("source")):
             raise ValueError(
@@ -134,16 +139,25 @@ class Spec(tables.SpecModel):
         return part
 
     def arms(self, role: str, group: Group = FIRST) -> tuple[str, ...]:
-        """Return the arms compared on the dataset of a role; in a further group those that its regret is made of."""
+        """Return the arms compared on the dataset of a role; in a further group those that its answer is made of.
+
+        By rule 3 that is every strategy and what they are counted from, each trained with the seeds of every search.
+        """
         table = self.kind.arms
         named = self.transfer.source_arms if role == "source" else self.transfer.target_arms
         standard = sorted((arm for arm in table.values() if arm.standard and arm.is_on(role)), key=lambda a: a.standard)
         arms = named or tuple(arm.key for arm in standard)
-        if group != FIRST:
+        if group != FIRST and self.transfer.rule < 3:
             return tuple(arm for arm in arms if table[arm].repeats) if role != "source" else ()
-        if "best" not in arms:
+        if "best" in arms:
+            arms = (*arms, *(arm.key for arm in table.values() if arm.added is not None and arm.added(self)))
+        if group == FIRST:
             return arms
-        return (*arms, *(arm.key for arm in table.values() if arm.added is not None and arm.added(self)))
+        if role == "source" and self.targets:
+            return ()
+        plain = self.kind.features.untreated
+        repeated = {*self.kind.features.defaults, self.untreated_arm(role)}
+        return tuple(arm for arm in arms if arm in repeated or (table[arm].repeats and arm != plain))
 
     def arm(self, key: str) -> Arm:
         return self.kind.arms[key]
@@ -151,6 +165,28 @@ class Spec(tables.SpecModel):
     def untreated_arm(self, role: str) -> str:
         """Return the arm that gains are counted from on the dataset of a role; "" where the trainer has none."""
         return self.kind.untreated(self, role)
+
+    @property
+    def raced(self) -> str:
+        """The untuned arm whose point every confirm trains beside those of its search; "" if none, or before rule 3."""
+        return self.kind.raced(self) if self.transfer.rule >= 3 else ""
+
+    @property
+    def confirm_trainings(self) -> int:
+        return self.confirm.trainings + (sum(seeds for _, seeds in self.confirm.rounds) if self.raced else 0)
+
+    def counted_from(self, role: str) -> str:
+        """Return the same for the verdict: before rule 3 one arm for all, however another one without is tuned."""
+        return self.untreated_arm(role) if self.transfer.rule >= 3 else self.kind.features.untreated
+
+    def recipe_arm(self, role: str) -> str:
+        """Return the arm on the dataset of a role that a phase of its own chooses among candidates; "": none."""
+        return next((arm for arm in self.arms(role) if self.arm(arm).candidates is not None), "")
+
+    def candidates(self, role: str) -> Sequence[Point]:
+        """Return what that arm is chosen from; none where there is no such arm."""
+        rule = self.arm(arm).candidates if (arm := self.recipe_arm(role)) else None
+        return rule(self, role) if rule is not None else ()
 
     def controls(self, role: str) -> tuple[str, ...]:
         """Return the arms that stand for other explanations of a gain."""
@@ -205,17 +241,19 @@ def fingerprint(values: Mapping[str, Any]) -> str:
 def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> Spec:
     """Return the spec in plain values; raise a SpecError of one line that names the first wrong key.
 
-    new: of a sweep to be made, which declares today's rule unless it names another; stored without one, it is rule 1.
+    new: of a sweep to be made, which declares today's rule and margin unless it names another; stored without one, it
+    is rule 1.
     """
-    if new and isinstance(values.get("transfer"), Mapping):
-        values = {**values, "transfer": {"rule": RULE, **values["transfer"]}}
     place = f"{origin}: " if origin else ""
     trainer = values.get("trainer") if isinstance(values, Mapping) else None  # of a file or a row that was edited
-    kind = trainer.get("kind", KD) if isinstance(trainer, Mapping) else KD
+    name = trainer.get("kind", KD) if isinstance(trainer, Mapping) else KD
     try:
-        model = trainer_kind(str(kind)).spec
+        kind = trainer_kind(str(name))
     except (CodeError, ValueError) as error:
-        raise SpecError(f"{place}trainer.kind: got {kind!r}; {error}") from None
+        raise SpecError(f"{place}trainer.kind: got {name!r}; {error}") from None
+    model = kind.spec
+    if new and isinstance(values.get("transfer"), Mapping):
+        values = {**values, "transfer": _declared(values["transfer"], kind)}
     try:
         spec: Spec = model.model_validate(values)
         return spec
@@ -223,6 +261,13 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
         raise SpecError(
             f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
         ) from None
+
+
+def _declared(transfer: Mapping[str, Any], kind: TrainerKind) -> dict[str, Any]:
+    """Return the table with the rule of today and its margin, where it says nothing of them."""
+    declared = {"rule": RULE, **transfer}
+    shares = declared["rule"] == RULE and "margin" not in transfer and kind.features.untreated
+    return {"margin_share": tables.MARGIN_SHARE if shares else 0.0, **declared}
 
 
 def named(presets: Mapping[str, SpecT], name: str) -> SpecT:
@@ -234,8 +279,13 @@ def named(presets: Mapping[str, SpecT], name: str) -> SpecT:
 
 
 def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
-    """Return the spec with some dotted keys changed, for example {"search.trials": 100}."""
+    """Return the spec with some dotted keys changed, for example {"search.trials": 100}.
+
+    A margin in points takes the place of the share: whoever gives one means it.
+    """
     values = spec.as_dict()
+    if "transfer.margin" in changes:
+        changes = {"transfer.margin_share": 0.0, **changes}
     for dotted, value in changes.items():
         *groups, key = dotted.split(".")
         inner = values

@@ -19,6 +19,7 @@ from sweeps.stats.verdict import LEVELS, RULE
 MOST = 100_000
 MOST_SECONDS = 10_000_000  # four months
 MOST_LEASE_S = 86_400
+MARGIN_SHARE = 0.2  # of new sweeps: the part of the gain that may be lost
 _LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
 USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
 
@@ -75,6 +76,7 @@ class Limits(SpecModel):
     baselines: Silence = 0
     confirm: Silence = 0
     native: Silence = 0
+    recipes: Silence = 0
     transfer: Silence = 0
     measure: Silence = 0
 
@@ -315,6 +317,6 @@ class Repeats(SpecModel):
     rounds: tuple[tuple[Count, Count], ...] = Field(
         default=(), description="of each further search's confirm; none = as the first"
     )
-    seeds: Cap = Field(default=0, description="of native, best and scratch for each further search; 0 = as the first")
+    seeds: Cap = Field(default=0, description="of each arm of a further search; 0 = as the first")
 
     _halving = model_validator(mode="after")(_fewer_each_time)

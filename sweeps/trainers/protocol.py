@@ -117,8 +117,9 @@ class Run:
 
     kind: "train" at a point; "prepare" what trainings of a role share, such as a teacher; "reference" a model of
     another method; "measure" all models that were kept. key: of the task. role: such as "source"; "" of a measurement.
-    arm: of the comparison, "" in search and confirm. method: of a reference. prepared: which repeat of the preparation
-    it belongs to, "" the first. keep: whether its model is kept, to be measured and exported.
+    arm: of the comparison, or that whose recipe is chosen; "" in search and confirm. method: of a reference; "accuracy"
+    of a measurement beside other work, which takes no times. prepared: which repeat of the preparation it belongs to,
+    "" the first. keep: whether its model is kept, to be measured and exported.
     """
 
     kind: RunKind
@@ -219,10 +220,11 @@ class Features:
     trained: what a training is of, such as "student". prepares: what a preparation is called, such as "teacher"; "":
     there is none, and no stage `teachers`. references: what a model of another method is called; "": none, and no stage
     `baselines`. measures: whether finished models are measured. untreated: the arm that gains are counted from, such as
-    "scratch"; "": there is none. defaults: the arms that nobody tuned, in order. symbols: how parameters are written in
-    a sentence, by name: "T", "α". settings: what stands before them. treatment, treating, without, plain, better,
-    untreated_training, untreated_network: what a report calls what the untreated arm goes without, its verb, its
-    absence, the advice to go without it, and what is better then; what is trained so, and what comes of that.
+    "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that tuning is compared with.
+    symbols: how parameters are written in a sentence, by name: "T", "α". settings: what stands before them. treatment,
+    treating, without, plain, better, untreated_training, untreated_network: what a report calls what the untreated arm
+    goes without, its verb, its absence, the advice to go without it, and what is better then; what is trained so, and
+    what comes of that.
     """
 
     trained: str = "model"
@@ -256,6 +258,18 @@ class ReportParts:
 
     def references(self, spec: Any) -> str:
         """Return the sentence of Methods about models of other methods; "": there are none."""
+        return ""
+
+    def banner(self, spec: Any) -> str:
+        """Return what a reader has to know before the answer, such as that it is no evidence; "": nothing."""
+        return ""
+
+    def display(self, method: str) -> str:
+        """Return what another method, or a library, is called in a title."""
+        return method
+
+    def budget(self, spec: Any, method: str) -> str:
+        """Return within which limits such a model was searched, in a few words; "": there are none."""
         return ""
 
     def notes(self, spec: Any) -> Sequence[str]:
@@ -307,6 +321,13 @@ class TrainerKind(Protocol):
         """Return the arm that gains are counted from on the dataset of a role; "" if there is none."""
         return self.features.untreated
 
+    def raced(self, spec: Any) -> str:
+        """Return the untuned arm whose point every confirm trains beside the tuned ones; "" if there is none.
+
+        It is trained as a tuned point is, so it is an arm that has no settings but its point.
+        """
+        return next(iter(self.features.defaults), "")
+
     def prepared(self, spec: Any, role: str) -> str:
         """Return the name of what is prepared for a role, such as a teacher's; "": nothing is."""
         return ""
@@ -331,6 +352,13 @@ class TrainerKind(Protocol):
         """Return those values of a point that a training of an arm depends on; arm: "" in search and confirm."""
         return dict(values)
 
+    def settings(self, spec: Any, arm: str) -> Mapping[str, str]:
+        """Return what a training of an arm depends on beside its seed and its point.
+
+        Two arms of a dataset that agree in all three are trained once.
+        """
+        return self.arms[arm].settings
+
     def detail(self, spec: Any, role: str, arm: str, facts: Mapping[str, Any]) -> str:
         """Return what an arm trains, in a few words; facts: of one of its outcomes, empty before there is one."""
         return self.trained(spec, role, arm)
@@ -351,8 +379,8 @@ class TrainerKind(Protocol):
         """Return how the sweep trained with a point, beside the point itself."""
         return ""
 
-    def paste(self, spec: Any, point: Point) -> Mapping[str, str]:
-        """Return the point as code, by library."""
+    def paste(self, spec: Any, point: Point, arm: str = "") -> Mapping[str, str]:
+        """Return the point as code, by library. arm: as that arm trains with it, "" as a search does."""
         return {}
 
     @property

@@ -24,7 +24,7 @@ from storage.url import masked
 from sweeps.errors import AnotherSpec, SpecError
 from sweeps.extensions import KD, require, trainer_extra, trainer_kind
 from sweeps.hints import PORTABLE, local
-from sweeps.plan.phases import STAGES
+from sweeps.plan.phases import STAGES, scores_alone
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
 from sweeps.spec.model import Spec, named, override, parse
 from sweeps.spec.stored import check_name, difference, frozen_code
@@ -164,11 +164,12 @@ def make_studies(studies: "Studies", owner: ownership.Owner, spec: Spec, stages:
 def _make_study(
     studies: "Studies", name: str, stage: str, owner: ownership.Owner, spec: Spec, *, complete: bool
 ) -> None:
-    measure, formula = stage == "measure", spec.kind.formula(spec)
+    formula, times = spec.kind.formula(spec), stage == "measure" and not scores_alone(spec)
+    accuracy = "test_accuracy" if stage == "measure" else "val_accuracy"
     studies.create(
         name,
-        direction="minimize" if measure else "maximize",
-        metric="latency_ms_p50" if measure else "val_accuracy",
+        direction="minimize" if times else "maximize",
+        metric="latency_ms_p50" if times else accuracy,
         attrs={
             ownership.IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
             "sweep": owner.sweep,
@@ -258,7 +259,7 @@ def freeze(spec: Spec, *, data_dir: Path | None = None) -> Spec:
 def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
     """Return the spec with the rule of the verdict that the sweep declared when it was made: it keeps that one."""
     rule = known[0].spec["transfer"].get("rule", 1)
-    return spec if spec.transfer.rule == rule else override(spec, {"transfer.rule": rule})
+    return spec if spec.transfer.rule == rule else override(spec, {"transfer.rule": rule, "transfer.margin_share": 0.0})
 
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
@@ -302,7 +303,9 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
         *data_lines,
         *(f"{title:<8} {text}" for title, text in summary.items() if title != "data"),
         f"work     {trainings:,} trainings, about {minutes}",
-        f"verdict  {_resolution(spec)}"
+        f"answer   {_choice(spec)}"
+        if spec.transfer.margin_share
+        else f"verdict  {_resolution(spec)}"
         if spec.targets
         else f"answer   best against {spec.kind.features.without} and the untuned defaults, on {seeds}",
         f"storage  {masked(url)}",
@@ -356,8 +359,8 @@ def _repeats(spec: Spec) -> str:
         return f"{teachers}one search with each"
     return (
         f"{teachers}{outer.searches} searches: the first of {spec.search.trials} trials and"
-        f" {spec.confirm.trainings} to confirm, further ones of {further.search.trials} and"
-        f" {further.confirm.trainings}, compared on {further.transfer.seeds} seeds"
+        f" {spec.confirm_trainings} to confirm, further ones of {further.search.trials} and"
+        f" {further.confirm_trainings}, compared on {further.transfer.seeds} seeds"
     )
 
 
@@ -366,6 +369,15 @@ def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
     searches = spec.outer.searches >= verdict.FEWEST_SEARCHES
     number, unit = (spec.outer.searches, "searches") if searches else (spec.transfer.seeds, "seeds")
     return number, unit, spec.kind.seed_sd(spec, searches=searches)
+
+
+def _choice(spec: Spec) -> str:
+    """Say what the answer will be about, in a line."""
+    searches, least = spec.outer.searches, verdict.FEWEST_SEARCHES
+    if searches < least:
+        return f"outer.searches = {searches} shows nothing about what to use: {least} or more do"
+    kept = f"{estimates.percent(1 - spec.transfer.margin_share):g} % of the gain"
+    return f"the cheapest choice that {searches} searches show to keep {kept}"
 
 
 def _resolution(spec: Spec) -> str:
@@ -385,6 +397,8 @@ def _power(spec: Spec) -> str:
     _, unit, sds = _counted(spec)
     level = estimates.percent(spec.transfer.level(1))
     first = f"planned evaluation 1 of {spec.transfer.looks} on the test set, at the {level:g} % level"
+    if spec.transfer.margin_share:
+        return first
     if sds is None:
         return f"{first}; the sd between {unit} on {_short(spec)} is not known"
     return f"{first}; sd between {unit} {sds[0]:g} to {sds[1]:g} points ({sds[2]})"

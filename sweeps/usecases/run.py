@@ -101,7 +101,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     if wide is not None:
         print(f"\n{brief.brief(findings, columns=wide, page=written)}")
     else:
-        say(f"\n{answer.headline(findings)}")
+        say(f"\n{answer.statement(findings)}")
         if written:
             say(f"\nFull page with figures: {written}")
     if not written:

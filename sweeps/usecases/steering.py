@@ -18,7 +18,7 @@ from sweeps.findings import load
 from sweeps.hints import local
 from sweeps.plan import plan
 from sweeps.plan.phases import UNAVAILABLE, Phase, display_state
-from sweeps.query import listing, status
+from sweeps.query import listing
 from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands, check_name, stored_spec
@@ -122,8 +122,10 @@ def retry(url: sqlalchemy.URL, name: str) -> list[str]:
     unavailable stays so, unless it is a network whose weights have come: else the same file would be missing again.
     """
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
-        measured = status.stage_counts(engine, sweep.id)["measure"]
-        again = [plan.measure_task(measured.total)] if 0 < measured.done == measured.total else []
+        last = Phase("measure").name
+        counts = next((phase.counts for phase in queries.phase_records(engine, sweep.id) if phase.name == last), {})
+        measured = sum(counts.values())
+        again = [plan.measure_task(measured)] if 0 < counts.get("done", 0) == measured else []
         leave = _unavailable(engine, sweep)
         return plans.retry(engine, sweep.id, revision=sweep.revision, then=again, leave=leave)
 

@@ -8,7 +8,7 @@ import logging
 import os
 import platform
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -50,8 +50,8 @@ class Results(Protocol):
     url: sqlalchemy.URL | None
     """Of the storage, whose password is left out of every text; None where the worker knows none."""
 
-    def done(self, stage: str | None = None) -> Sequence[TaskRecord]:
-        """Return the finished tasks, of a stage or all, in the order of the plan."""
+    def done(self, stage: str | None = None, *, keys: Collection[str] | None = None) -> Sequence[TaskRecord]:
+        """Return the finished tasks, of a stage or all, or of these keys, in the order of the plan."""
 
     def get(self, digest: str) -> bytes:
         """Raises `storage.errors.BlobCorrupt`."""
@@ -149,8 +149,8 @@ class DatabaseBackend:
         assert self._studies is not None, "opened for its results alone"
         return self._studies
 
-    def done(self, stage: str | None = None) -> Sequence[TaskRecord]:
-        return queries.task_records(self.engine, self.sweep.id, stage=stage, state="done")
+    def done(self, stage: str | None = None, *, keys: Collection[str] | None = None) -> Sequence[TaskRecord]:
+        return queries.task_records(self.engine, self.sweep.id, stage=stage, state="done", keys=keys)
 
     def get(self, digest: str) -> bytes:
         return artifacts.get(self.engine, digest)
@@ -197,7 +197,7 @@ class DatabaseBackend:
             retry_of=claim.retry_of,
         )
         params = points.resolve_point(self.engine, self.spec, job)
-        space = points.space_of(self.spec, claim.stage)
+        space = points.trial_space(self.spec, claim.stage, job.work)
         number = self.studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
         failpoint("asked")
         if not tasks.save_trial(self.engine, claim, study=study, number=number, params=params):

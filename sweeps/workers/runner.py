@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from storage.errors import BlobCorrupt
-from sweeps.plan import jobs, phases
+from sweeps.plan import jobs, phases, points
 from sweeps.spec.stored import check_code
 from sweeps.trainers.protocol import Finished, Point, Run, RunKind, Steps, Trained
 from sweeps.workers import backend, logs
 
 log = logging.getLogger(__name__)
 
+_OF_ATTEMPT = ("wall_s", "worker", "provenance", "more")  # of an outcome; the point is that of the arm
 _COLUMNS = ("test_accuracy", "parameters", "train_s")  # of the dashboard; what was known before are others
 
 
@@ -21,8 +22,8 @@ _COLUMNS = ("test_accuracy", "parameters", "train_s")  # of the dashboard; what 
 class Outcome:
     """What one attempt found: the score of its task, everything that is stored of it, and what its trial shows.
 
-    score: what the stage is ranked and watched by; a fraction, or milliseconds in measure. attrs: the few of the values
-    that the dashboard shows as columns.
+    score: what the stage is ranked and watched by; a fraction, or the milliseconds of an older sweep. attrs: the few of
+    the values that the dashboard shows as columns.
     """
 
     score: float
@@ -34,7 +35,7 @@ class Outcome:
 class TaskRunner:
     """Runs tasks of one sweep in this process, and gives its trainer what earlier ones have kept.
 
-    read_only: models and logits are hashed, not stored: for who trains again only to compare.
+    read_only: every job is trained, and models and logits are hashed, not stored: for who trains again to compare.
     """
 
     def __init__(self, results: backend.Results, *, read_only: bool = False) -> None:
@@ -47,6 +48,8 @@ class TaskRunner:
         self.check()  # a file may have been edited since; what is loaded here already is not read again
         self._steps = steps
         run = _run_of(job, params)
+        if not self._read_only and (earlier := earlier_training(self._results, job, run)) is not None:
+            return _taken(earlier, run, params)
         trained = self.trainer.train(run, steps)
         test = self.trainer.test(run, steps) if isinstance(job.work, jobs.TransferTask) else None
         return self._outcome(job, run, params, trained, test)
@@ -119,11 +122,10 @@ class TaskRunner:
         if test is not None:
             values |= {"arm": run.arm, "test_accuracy": test}
         stored = jobs.outcome_kind(job.work).model_validate(values)
-        columns = stored.model_dump(include=set(_COLUMNS) & stored.model_fields_set - set(params))
-        attrs = {name: columns[name] for name in _COLUMNS if name in columns}
+        attrs = _columns(stored, params)
         if run.kind in ("prepare", "reference"):
             attrs["detail"] = trained.detail
-        if isinstance(stored, jobs.MeasureOutcome):
+        if isinstance(stored, jobs.ScoreOutcome | jobs.MeasureOutcome):
             attrs = {"models": len(stored.models)}
         return Outcome(score=trained.score, values=stored, attrs=attrs, epoch_values=tuple(trained.curve))
 
@@ -136,6 +138,40 @@ class TaskRunner:
         return value
 
 
+def earlier_training(
+    results: backend.Results, job: jobs.AnyJob, run: Run
+) -> jobs.Job[jobs.TransferTask, jobs.StudentOutcome] | None:
+    """Return the finished training of another arm that is this one, too; None where there is none.
+
+    Two workers that are at both at once train both: to wait for each other would save nothing.
+    """
+    work, spec = job.work, results.spec
+    if not isinstance(work, jobs.TransferTask) or run.keep or run.point is None:  # a kept model has to be made
+        return None
+    identity = points.training_identity(spec, work, run.point)
+    others = [arm for arm in spec.arms(work.role, work.group) if arm != work.arm]
+    keys = [phases.transfer_key(work.role, arm, work.repeat, work.group) for arm in others]
+    if identity is None or not keys:
+        return None
+    done = jobs.read_finished(results.done(keys=keys), jobs.TransferTask, jobs.StudentOutcome)
+    same = (made for made in done if points.training_identity(spec, made.work, made.outcome.point) == identity)
+    return next(same, None)
+
+
+def _taken(earlier: jobs.Job[jobs.TransferTask, jobs.StudentOutcome], run: Run, params: Mapping[str, Any]) -> Outcome:
+    assert run.point is not None
+    own = {"arm": run.arm, "blobs": {}, "same_as": earlier.outcome.same_as or earlier.key, **run.point.as_json()}
+    made = {name: value for name, value in earlier.outcome.as_json().items() if name not in _OF_ATTEMPT}
+    stored = jobs.StudentOutcome.model_validate(made | own)
+    attrs = _columns(stored, params) | {"same_as": stored.same_as}
+    return Outcome(score=earlier.score, values=stored, attrs=attrs, epoch_values=stored.epoch_val_accuracy)
+
+
+def _columns(stored: jobs.StoredOutcome, params: Mapping[str, Any]) -> dict[str, Any]:
+    columns = stored.model_dump(include=set(_COLUMNS) & stored.model_fields_set - set(params))
+    return {name: columns[name] for name in _COLUMNS if name in columns}
+
+
 def _run_of(job: jobs.AnyJob, params: Mapping[str, Any] | None = None) -> Run:
     """Return the run of a job, with the parameters of its trial; None: those that it is stored with."""
     work, values = job.work, (job.row.params if params is None else params) or {}
@@ -146,8 +182,8 @@ def _run_of(job: jobs.AnyJob, params: Mapping[str, Any] | None = None) -> Run:
         role=work.role or "",
         seed=work.seed or 0,
         point=Point.of(point) if isinstance(work, jobs.StudentTask) else None,
-        arm=work.arm if isinstance(work, jobs.TransferTask) else "",
-        method=work.method if isinstance(work, jobs.BaselineTask) else "",
-        prepared="" if isinstance(work, jobs.MeasureTask) else work.group.preparation,
+        arm=work.arm if isinstance(work, jobs.ArmTask) else "",
+        method=work.method if isinstance(work, jobs.BaselineTask | jobs.ScoreTask) else "",
+        prepared="" if isinstance(work, jobs.ScoreTask | jobs.MeasureTask) else work.group.preparation,
         keep=job.key == phases.kept_student_key(work.role or ""),
     )

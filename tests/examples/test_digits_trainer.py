@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import pytest
@@ -10,9 +11,15 @@ import pytest
 from kd.errors import NotHere
 from storage.url import resolve
 from sweeps import Sweep
+from sweeps.errors import SpecError
+from sweeps.plan.plan import RECIPE_SEEDS
+from sweeps.query.listing import open_sweep, trial_rows
 from sweeps.spec.model import Spec, parse
+from sweeps.trainers.arms import Arm
+from sweeps.trainers.protocol import Point
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
+from tests.examples.digits_trainer import DigitsKind
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it stops after 60 steps
 
@@ -27,13 +34,33 @@ ONE: dict[str, Any] = {
     "transfer": {"seeds": 3},
 }
 TWO = ONE | {"target": {"dataset": "negative"}}
-TASKS = {"one": 12, "two": 30}
+TASKS = {"one": 13, "two": 32}
 
 FOREIGN = re.compile(r"teacher|student|distil|keras|scratch|temperature|alpha|α|\bT\b", re.IGNORECASE)
 # Names of statistics, and the versions of all packages of the machine.
 _ALLOWED = re.compile(
     r"\(Student\s+1908\)|Student's t|95 %\s+t intervals?|\\% t interval|t\s+bound|^- .*; python .*$", re.M
 )
+
+
+CANDIDATES = [Point.of({"C": c, "tol": 1e-4}) for c in (1e-3, 1.0, 30.0)]
+
+
+class _ChosenKind(DigitsKind):
+    """The same trainer with an arm whose C is chosen among three."""
+
+    chosen = Arm(
+        key="chosen",
+        label="The best of three",
+        method="the C of three that validation chose",
+        point=lambda context: context.chosen(),
+        candidates=lambda spec, role: CANDIDATES,
+        standard=3,
+    )
+    arms = MappingProxyType({**DigitsKind.arms, "chosen": chosen})
+
+
+CHOSEN = _ChosenKind()
 
 
 @pytest.fixture(scope="module", params=["one", "two"])
@@ -74,7 +101,9 @@ def test_the_page_has_no_word_of_another_trainer(worked: tuple[str, str], kd_swe
     assert {path.stem for path in page.glob("figures/*.svg")} == {
         "gains",
         "surface",
-        *(["regret"] * (datasets == "two")),
+        "surface-narrow",
+        "strategies",
+        "strategies-narrow",
     }
     text = (page / "report.md").read_text(encoding="utf-8")
     assert "C and tol" in text
@@ -143,3 +172,37 @@ def test_it_writes_no_code_and_says_what_to_type_instead(worked: tuple[str, str]
     code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
     assert (code, out) == (2, "")
     assert "writes no code for a point" in err
+
+
+def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd_sweeps: Commands) -> None:
+    url = f"sqlite:///{tmp_path}/s.db"
+    spec = parse(TWO | {"trainer": {"kind": f"{__name__}:CHOSEN"}}, origin="test", new=True)
+    assert create_sweep(resolve(url), "d", spec).new
+    assert run_worker(resolve(url), "d") == 0
+    with open_sweep(resolve(url), "d") as (engine, sweep):
+        rows = [row for row in trial_rows(engine, sweep) if row.arm == "chosen" and row.dataset == "negative"]
+    tried: dict[float, list[float]] = {}
+    for row in rows:
+        if row.stage == "recipes":
+            tried.setdefault(float(row.more["C"]), []).append(row.score or 0.0)
+    assert {C: len(scores) for C, scores in tried.items()} == {point["C"]: RECIPE_SEEDS for point in CANDIDATES}
+    best = max(tried, key=lambda C: sum(tried[C]))
+    assert {row.more["C"] for row in rows if row.stage == "transfer"} == {best}
+    assert "0 violations, 0 warnings" in "".join(map(str, kd_sweeps("status", "d", "--audit", "--storage", url)))
+    assert kd_sweeps("archive", "d", "-o", f"{tmp_path}/d.kdsweep", "--storage", url)[0] == 0
+    code, checks, _ = kd_sweeps("verify", f"{tmp_path}/d.kdsweep")
+    assert (code, "DIFFERS" in checks) == (0, False)
+    assert re.search(r"^same     selection recipes.best:target$", checks, re.MULTILINE)
+
+
+def test_without_an_untreated_arm_the_margin_is_in_points(tmp_path: Path) -> None:
+    file = tmp_path / "plain.py"
+    file.write_text(TRAINER.read_text(encoding="utf-8").replace('untreated="default", ', ""), encoding="utf-8")
+    own = TWO | {"trainer": {"kind": f"{file}:KIND"}}
+    assert parse(TWO, origin="test", new=True).transfer.margin_share == 0.2
+    assert parse(own, origin="test", new=True).transfer.margin_share == 0.0
+    share = own | {"transfer": {"seeds": 3, "margin_share": 0.1}}
+    said = r"margin_share: got 0\.1, .* untreated arm, and trainer .* has none; leave it out, and give transfer\.margin"
+    with pytest.raises(SpecError, match=said) as error:
+        parse(share, origin="test", new=True)
+    assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ import contextlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +23,14 @@ from tests.support.paths import REPOSITORY
 from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import work
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
-# Of each preset, worked through by one worker with the quadratic runner at commit dfc4004.
+# Of each preset as it was with rule 2, worked through by one worker with the quadratic runner at commit dfc4004.
 ANSWERS = {"tiny": "74df569643f8", "quick": "28cb8e8b5dc0", "compare": "9a303710dcc3", "full": "79c96af9aadf"}
+# The same of today's presets, which declare rule 3.
+ANSWERS_3 = {"tiny": "56101aa648a5", "quick": "a75b3ca6d9a6", "compare": "d827050218c3", "full": "354c59097c2c"}
 
 QUICKLY = {
     "search.trials": 6,
@@ -64,13 +68,16 @@ def of(url: str, name: str = NAME) -> Fingerprints:
         return fingerprints(engine, sweep)
 
 
+@pytest.mark.parametrize(("presets", "answers"), [(before, ANSWERS), (preset, ANSWERS_3)], ids=["rule 2", "rule 3"])
 @pytest.mark.parametrize("name", ["tiny", "quick", "compare", pytest.param("full", marks=pytest.mark.slow)])
-def test_a_preset_ends_with_the_answer_that_it_had(tmp_path: Path, name: str) -> None:
+def test_a_preset_ends_with_the_answer_that_it_had(
+    tmp_path: Path, name: str, presets: Callable[[str], Spec], answers: Mapping[str, str]
+) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     with trials_in_memory():
-        new_storm(url, preset(name))
+        new_storm(url, presets(name))
         work(resolve(url), quadratic, name=NAME)
-        assert of(url).answer_hash == ANSWERS[name]
+        assert of(url).answer_hash == answers[name]
 
 
 def test_three_workers_end_with_the_answer_that_one_had(tmp_path: Path) -> None:
@@ -78,7 +85,7 @@ def test_three_workers_end_with_the_answer_that_one_had(tmp_path: Path) -> None:
     new_storm(url, preset("tiny"))
     with contextlib.closing(Nursery(url, task_s=0.0)) as crew:
         work_through(crew, workers=3)
-    assert of(url).answer_hash == ANSWERS["tiny"]
+    assert of(url).answer_hash == ANSWERS_3["tiny"]
 
 
 @pytest.mark.parametrize("sampler", [pytest.param("qmc", marks=pytest.mark.slow), "tpe"])
@@ -126,7 +133,7 @@ def _typed(url: str, *arguments: str) -> tuple[int, str, str]:
 
 @pytest.mark.slow
 def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained: str) -> None:
-    before = of(trained)
+    first = of(trained)
     code, out, _ = _typed(trained, "replay", NAME, "--sample", "3")
     assert (code, out.count("identical")) == (0, 3)
     assert _typed(trained, "replay", NAME, "--task", "teachers#source")[0] == 0
@@ -135,7 +142,7 @@ def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained
     assert code == 1
     assert "search#1" in out
     assert "score: " in out
-    assert of(trained).answer_hash != before.answer_hash
+    assert of(trained).answer_hash != first.answer_hash
     for wrong, said in (("nope", "has no such task"), ("measure#all", "is of stage measure")):
         code, _, err = _typed(trained, "replay", NAME, "--task", wrong)
         assert code == 1

@@ -58,7 +58,7 @@ def test_in_one_pipe_the_plan_comes_before_what_to_type_next(folder: Path) -> No
     code, out, _ = shell(folder, "$KD create t --preset tiny 2>&1")
     lines = out.splitlines()
     assert code == 0
-    assert lines.index("created: t. Next:") > next(i for i, line in enumerate(lines) if line.startswith("verdict "))
+    assert lines.index("created: t. Next:") > next(i for i, line in enumerate(lines) if line.startswith("answer "))
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])

@@ -74,7 +74,7 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
 
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
     """Yield what differs; one check that all is well, where nothing does. sizes: of the blobs, in bytes, by digest."""
-    wrong = [*_other_networks(stored), *_measured(stored, sizes)]
+    wrong = [*_other_networks(stored), *_taken(stored), *_measured(stored, sizes)]
     yield from wrong or [Check("facts: sizes, parameters and test accuracies agree")]
 
 
@@ -93,15 +93,35 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
             yield Check(f"outcome of {done.key}", text)
 
 
+def _taken(stored: StoredSweep) -> Iterator[Check]:
+    """Find what says that it is another training, and is not: that one has another result, or is none."""
+    made = {done.key: done for done in stored.finished(jobs.TransferTask, jobs.StudentOutcome)}
+    for key, done in made.items():
+        if not (same := done.outcome.same_as):
+            continue
+        other = made.get(same)
+        if other is None or other.outcome.same_as or _identity(stored, other) != _identity(stored, done):
+            yield Check(f"outcome of {key}", f"it says that it is {same}, and that is no such training")
+        elif (other.score, other.outcome.test_accuracy) != (done.score, done.outcome.test_accuracy):
+            yield Check(f"outcome of {key}", f"it says that it is {same}, which has another result")
+
+
+def _identity(stored: StoredSweep, done: jobs.Job[jobs.TransferTask, jobs.StudentOutcome]) -> object:
+    same = points.training_identity(stored.spec, done.work, done.outcome.point)
+    return None if same is None else (done.work.role, done.work.group, same)
+
+
 def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
     # What was measured last is what a report shows: models that were tried again are in it.
     measured = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)]
     if not measured or not isinstance(measured[-1].outcome, jobs.MeasureOutcome):
         return
     task, models = measured[-1], measured[-1].outcome.models
-    if models and task.score not in [model.latency_ms_p50 for model in models.values()]:
-        yield Check(f"outcome of {task.key}", f"its score is {task.score}, and no latency is")
+    name, called = ("test_accuracy", "accuracy") if phases.scores_alone(stored.spec) else ("latency_ms_p50", "latency")
+    if models and task.score not in [getattr(model, name) for model in models.values()]:
+        yield Check(f"outcome of {task.key}", f"its score is {task.score}, and no {called} is")
     trainings = {done.key: done.outcome for done in stored.done}
+    yield from _scored(stored, models)
     for key, model in models.items():
         what, outcome = f"{task.key} of {key}", trainings.get(key)
         if not isinstance(outcome, jobs.TeacherOutcome | jobs.StudentOutcome | jobs.BaselineOutcome):
@@ -119,6 +139,18 @@ def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
             continue
         if abs(model.test_accuracy - tested) > _TESTED_ALIKE:
             yield Check(what, f"it says test accuracy {model.test_accuracy:.4f}, and the training {tested:.4f}")
+
+
+def _scored(stored: StoredSweep, models: Mapping[str, jobs.Measured]) -> Iterator[Check]:
+    # The last task has taken the scores that were there, but for a model that was made again since.
+    blobs = {done.key: done.outcome.blobs for done in stored.done}
+    for done in stored.finished(jobs.ScoreTask, jobs.ScoreOutcome):
+        for key, scored in done.outcome.models.items():
+            if key not in models or blobs.get(key, {}).get("model") != scored.digest:
+                continue
+            for name in ("test_accuracy", "int8_bytes", "int8_test_accuracy", "int8_test_images", "int8_reason"):
+                if (here := getattr(scored, name)) != (there := getattr(models[key], name)):
+                    yield Check(f"{done.key} of {key}", f"it says {name} {here}, and the last measurement {there}")
 
 
 def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
@@ -153,11 +185,13 @@ def _own_selections(stored: StoredSweep) -> set[str]:
 def _needed(spec: Spec, payload: jobs.Payload) -> str:
     """Return the selection that a task reads; "": none."""
     if isinstance(payload, jobs.ConfirmTask):
-        return payload.ranks.selection
+        return "" if payload.arm else payload.ranks.selection
     if not isinstance(payload, jobs.TransferTask):
         return ""
     if name := spec.kind.own_selection(payload.role, payload.arm):
         return name
+    if spec.arm(payload.arm).candidates:
+        return phases.Phase.recipes(payload.role).selection
     selects = spec.arm(payload.arm).selects
     if not selects:
         return ""
@@ -190,7 +224,8 @@ def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> C
 def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
     """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
     phase = phases.Phase.of_selection(name)
-    confirms = [done for done in stored.finished(jobs.ConfirmTask, jobs.StudentOutcome) if done.key in there]
+    trained = stored.finished(selection.task_of(phase), jobs.StudentOutcome)
+    confirms = [done for done in trained if done.key in there]
     if not (phase.is_search or phase.round):
         return selection.best(selection.confirmed_for(phase, confirms)).as_json()
     top = _top(stored, phase)

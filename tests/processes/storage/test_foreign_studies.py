@@ -18,7 +18,7 @@ from storage.url import plain, resolve
 from sweeps.contrib.archive.transfer import archive_sweep, import_sweep
 from sweeps.distill.presets import on
 from sweeps.plan.audit import audit
-from sweeps.plan.plan import STAGES
+from sweeps.plan.plan import make_plan
 from sweeps.query.listing import open_sweep
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.run import publish
@@ -30,7 +30,7 @@ from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
 
-NAMES = [study_name("s", stage) for stage in STAGES]
+NAMES = [study_name("s", stage) for stage in make_plan(SMALL).stages]
 REPLACED = ["s.teachers", "s.transfer"]
 
 
@@ -148,7 +148,7 @@ def test_a_storage_of_an_older_version_is_upgraded_and_its_studies_known(tmp_pat
     before = content(plain(url), "old.transfer")
     with open_sweep(url, "old") as (engine, sweep):
         assert [line.text.split(",")[0] for line in audit(engine, sweep).violations] == ["study old.transfer is gone"]
-    assert delete(url, "old").studies == len(STAGES) - 1
+    assert delete(url, "old").studies == len(NAMES) - 1
     assert names(plain(url)) == ["old.transfer"]
     assert content(plain(url), "old.transfer") == before
 

@@ -8,7 +8,11 @@ from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.records import queries
 from sweeps.plan.audit import audit
-from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
+from sweeps.plan.plan import RECIPE_SEEDS, make_plan
+from sweeps.spec.model import override
+from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of
+
+OWN = override(SMALL, {"transfer.target_arms": ["best", "scratch-own", "native"]})
 
 
 @pytest.mark.parametrize("point", POINTS["worker"])
@@ -33,3 +37,37 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
     found = audit(engine, queries.find_sweep(engine, "s"))
     assert (found.violations, found.warnings) == ([], [])
     engine.dispose()
+
+
+@pytest.mark.parametrize("point", ["asked", "ran", "finished"])
+def test_a_worker_killed_while_recipes_are_tried_changes_neither_the_choice_nor_what_is_trained_with_it(
+    storage_url: str, point: str
+) -> None:
+    url = created(storage_url, OWN)
+    doomed = start_worker(storage_url, crash_at=f"{point}:{_before_recipes() + 3}")
+    doomed.join(60)
+    assert doomed.exitcode == -9
+    engine = open_engine(url)
+    tried = [task for task in tasks_of(engine) if task.stage == "recipes"]
+    assert 0 < sum(task.state == "done" for task in tried) < len(tried) == RECIPE_SEEDS * len(OWN.candidates("target"))
+    workers = [start_worker(storage_url) for _ in range(2)]
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    sweep = queries.find_sweep(engine, "s")
+    assert {task.state for task in tasks_of(engine)} == {"done"}
+    # All of them have one T and alpha, and so one score here: the first of equals, which is the recipe of the spec.
+    chosen = queries.selections(engine, sweep.id)["recipes.best:target"]
+    (trained,) = [task for task in tasks_of(engine) if task.key == "transfer#target.scratch-own.0"]
+    assert chosen["rank"] == 0
+    assert trained.params is not None
+    assert chosen["more"] == {name: trained.params[name] for name in ("learning_rate", "schedule")}
+    found = audit(engine, sweep)
+    assert (found.violations, found.warnings) == ([], [])
+    engine.dispose()
+
+
+def _before_recipes() -> int:
+    """How many tasks one worker alone ends before the first of that stage: all but those that wait for it."""
+    after = ("recipes", "transfer", "measure")
+    return sum(not task.phase.startswith(after) for task in make_plan(OWN).tasks)

@@ -18,21 +18,21 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.studies.studies import open_studies
 from storage.url import resolve
-from sweeps.distill.presets import preset
 from sweeps.plan.audit import audit
-from sweeps.plan.plan import STAGES, make_plan
+from sweeps.plan.plan import make_plan
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
 from tests.support.faults.crews import NAME, Crew
 from tests.support.faults.kills import MOMENTS, Kills
+from tests.support.sweeps.presets import before
 
 GIVE_UP_S = 300.0  # a load of 200 tasks takes 10 to 40 s; one that hangs has to say so
 
 
 def storm_spec(**changes: Any) -> Spec:
-    """200 tasks over all seven stages; a dead worker is noticed after 1.5 s, and any number of them may die."""
+    """200 tasks over seven stages; a dead worker is noticed after 1.5 s, and any number of them may die."""
     given = {"search.trials": 44, "transfer.seeds": 10, "lease.interval_s": 0.5, "lease.grace_s": 1.0}
-    spec = override(preset("tiny"), given | {"retry.lost_worker": 0, "retry.database": 0} | changes)
+    spec = override(before("tiny"), given | {"retry.lost_worker": 0, "retry.database": 0} | changes)
     assert len(make_plan(spec).tasks) == 200 or changes
     return spec
 
@@ -152,7 +152,7 @@ def count(url: str, *, name: str = NAME) -> Count:
         tasks = queries.task_records(studies.engine, sweep.id)
         trials = {
             (study, trial.number): trial.state.name
-            for study in (study_name(name, stage) for stage in STAGES)
+            for study in {study_name(name, task.stage) for task in tasks}
             for trial in optuna.load_study(study_name=study, storage=studies.storage).trials
         }
         of_tasks = {(task.study, task.trial_number) for task in tasks if task.state == "done"}

@@ -220,6 +220,11 @@ class _Worked:
             raise AssertionError
 
         context = Context(
-            spec=self._spec, role=payload.role, best_of=best_of, fact=lambda role, name: 1.0, draw=nothing
+            spec=self._spec,
+            role=payload.role,
+            best_of=best_of,
+            fact=lambda role, name: 1.0,
+            draw=nothing,
+            chosen=nothing,
         )
         return self._spec.arm(payload.arm).point(context)

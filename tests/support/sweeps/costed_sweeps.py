@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from sweeps.plan.jobs import AnyJob, Measured, MeasureOutcome
+from sweeps.plan.jobs import AnyJob, Measured, MeasureOutcome, MeasureTask
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -20,7 +20,7 @@ def planted(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) 
     """The quadratic runner with planted seconds, accuracies and measurements."""
     found = quadratic(claim, params, on_step)
     values: dict[str, Any] = {"cpu_s": 2.0, "train_s": 3.0}
-    if claim.row.stage == "measure":
+    if isinstance(claim.work, MeasureTask):
         models = {
             "transfer#source.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2},
             "transfer#target.best.0": {"bytes": 100_000, "latency_ms_p50": 0.2, "int8_test_accuracy": 0.6},

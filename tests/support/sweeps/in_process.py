@@ -29,4 +29,5 @@ def jobs_in_process(module: str = "sweeps.distill.session") -> Iterator[None]:
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(f"{module}.run_in_subprocess", _run_here)
+        patch.setattr(f"{module}.silence", lambda: None, raising=False)  # this process keeps its outputs
         yield

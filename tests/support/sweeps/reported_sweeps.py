@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sweeps.distill.presets import preset
-from sweeps.plan.jobs import AnyJob, read_outcome
+from sweeps.plan.jobs import AnyJob, MeasureTask, read_outcome
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps import planted_sweeps
+from tests.support.sweeps.presets import before
 
 CHANGES = {"transfer.seeds": 3, "transfer.target_arms": ["best", "scratch", "native", "random", "class-mean"]}
-REPORTED = override(preset("tiny"), CHANGES)
+REPORTED = override(before("tiny"), CHANGES)
 _LATENCY_MS = {"teachers": 0.27, "baselines": 0.75, "transfer": 0.18}
 
 
@@ -25,7 +25,7 @@ def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> O
     score = level - math.log(temperature / 5) ** 2 / 50 - (alpha - 0.6) ** 2 / 10 + luck
     values: dict[str, Any] = {"val_accuracy": score, "test_accuracy": score, "temperature": temperature, "alpha": alpha}
     values |= {"train_s": 2.0, "cpu_s": 1.5, "parameters": 20_490, "epochs": 9}
-    if claim.row.stage == "measure":
+    if isinstance(claim.work, MeasureTask):
         keys = ("teachers#source", "teachers#target", "baselines#mobilenet")
         keys += ("transfer#source.best.0", "transfer#target.best.0")
         shown = {"bytes": 113_000, "test_accuracy": 0.97, "latency_ms_p95": 1.1, "images_per_s": 5e4, "macs": 800_000}

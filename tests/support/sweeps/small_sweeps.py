@@ -15,17 +15,17 @@ from storage.failpoints import VARIABLE
 from storage.records import queries
 from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.trials_in_memory import made_once
 
 T = TypeVar("T")
 
 SMALL = override(
-    preset("tiny"),
+    before("tiny"),
     {
         "search.trials": 4,
         "confirm.top": 1,

@@ -23,7 +23,7 @@ from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.hints import local
 from sweeps.plan.audit import audit
-from sweeps.plan.plan import STAGES, make_plan
+from sweeps.plan.plan import make_plan
 from sweeps.usecases.create import create_sweep
 from tests.support.both_databases import both
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created
@@ -197,7 +197,8 @@ def delete_and_crash(url: str, point: str) -> None:
 @pytest.mark.slow_on("postgres")
 def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: str) -> None:
     url = created(storage_url, name="other")
-    whole = make_plan(SMALL).tasks
+    plan = make_plan(SMALL)
+    whole, stages = plan.tasks, plan.stages
     for point in POINTS["delete"]:
         assert create_sweep(url, "s", SMALL).new
         doomed = FORK.Process(target=delete_and_crash, args=(storage_url, point))
@@ -206,19 +207,19 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
         assert doomed.exitcode == -9
         with contextlib.closing(open_studies(url)) as storage:
             left = [name for name in storage.names() if name.split(".")[0] == "s"]
-            assert len(left) == (len(STAGES) if point == "delete-cancelled" else 0)
+            assert len(left) == (len(stages) if point == "delete-cancelled" else 0)
             half = queries.find_sweep(storage.engine, "s")
             assert half.state == "cancelled", "so no worker goes on with it"
             said = [local().after(one.text, one.next_steps) for one in audit(storage.engine, half).violations]
-            assert len(said) == len(STAGES) - len(left), "what is gone is our own doing, and said to be"
+            assert len(said) == len(stages) - len(left), "what is gone is our own doing, and said to be"
             for line in said:
                 assert "is gone and the sweep is cancelled: its deletion was interrupted; to finish that, type:" in line
                 assert "kd-sweeps delete s" in line
             if point == "delete-studies":
                 assert not create_sweep(url, "s", SMALL).new, "it is there, cancelled; its studies are made again"
-                left = list(STAGES)
+                left = list(stages)
             assert delete(storage, "s") == Deleted(tasks=len(whole), studies=len(left), blobs=0, bytes=0)
             (other,) = queries.list_sweeps(storage.engine)
-            assert [name.split(".")[0] for name in storage.names()] == ["other"] * len(STAGES)
+            assert [name.split(".")[0] for name in storage.names()] == ["other"] * len(stages)
             found = audit(storage.engine, other)
             assert (found.violations, found.warnings, found.accounted) == ([], [], len(whole))

@@ -32,6 +32,7 @@ KINDS: list[tuple[str, dict[str, Any], jobs.Payload]] = [
     ("confirm", CONFIRM, jobs.ConfirmTask(role="target", seed=4, ranks="native.ranks", rank=1, repeat=2)),
     ("transfer", TRANSFER, jobs.TransferTask(role="source", seed=5, arm="best", repeat=0)),
     ("baselines", BASELINE, jobs.BaselineTask(role="target", method="mobilenet", seed=6)),
+    ("measure", {"method": "accuracy"}, jobs.ScoreTask()),
     ("measure", {}, jobs.MeasureTask()),
 ]
 
@@ -66,6 +67,7 @@ def test_every_payload_of_a_plan_is_read_as_it_was_written(name: str) -> None:
         ("search", SEARCH | {"role": "teacher"}, "role is 'teacher'"),
         ("transfer", {"role": "source", "seed": 5, "arm": "best"}, "repeat is missing"),
         ("measure", {"seed": 1}, "seed is 1"),
+        ("measure", {"method": "luck"}, "method is 'luck'"),
         ("teachers", {"role": "source", "seed": 1, "colour": "red"}, "it has an unknown field 'colour'"),
     ],
 )
@@ -91,6 +93,7 @@ def test_an_unknown_stage_is_refused_with_those_there_are_and_a_task_that_is_not
 TRAINED = {"val_accuracy": 0.9, "parameters": 20_490, "train_s": 2.0, "cpu_s": 1.5}
 STUDENT = TRAINED | {"temperature": 4.0, "alpha": 0.25}
 PROPOSED = {"role": "source", "seed": 3, "sampler_seed": 1}
+SCORED = {"digest": "0a", "test_accuracy": 0.5}
 AUTOKERAS = TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.6]]}
 
 
@@ -103,6 +106,12 @@ AUTOKERAS = TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.
         ("transfer", TRANSFER, STUDENT | {"test_accuracy": 0.8, "arm": "best"}, jobs.StudentOutcome),
         ("baselines", BASELINE | {"method": "autokeras"}, AUTOKERAS, jobs.BaselineOutcome),
         ("measure", {}, {"models": {"teachers#source": {"latency_ms_p50": 0.4, "bytes": 100}}}, jobs.MeasureOutcome),
+        (
+            "measure",
+            {"method": "accuracy"},
+            {"models": {"x#1": {"digest": "0a", "test_accuracy": 0.5}}},
+            jobs.ScoreOutcome,
+        ),
     ],
 )
 def test_the_payload_tells_the_kind_and_only_what_was_given_is_stored(

@@ -2,13 +2,13 @@
 
 import json
 
-from sweeps.distill.presets import preset
 from sweeps.plan.audit import as_then
 from sweeps.plan.phases import Phase, kept_student_key, tag_of, transfer_key
 from sweeps.plan.plan import make_plan
 from sweeps.spec.model import ROLES, Spec, override, parse
 from sweeps.spec.tables import Group
 from tests.support.old_storages import DATA
+from tests.support.sweeps.presets import before
 
 SECOND = Group(prepared=1)  # the second teacher's first search
 
@@ -17,9 +17,9 @@ def test_the_first_group_has_no_tag_and_every_other_one_names_teacher_and_search
     def tags(spec: Spec) -> list[str]:
         return [group.tag for group in spec.groups]
 
-    assert tags(preset("tiny")) == [""]
-    assert tags(preset("quick")) == ["", "t0s1", "t0s2", "t0s3", "t0s4"]
-    several = override(preset("quick"), {"outer.teachers": 2, "outer.searches": 3})
+    assert tags(before("tiny")) == [""]
+    assert tags(before("quick")) == ["", "t0s1", "t0s2", "t0s3", "t0s4"]
+    several = override(before("quick"), {"outer.teachers": 2, "outer.searches": 3})
     assert tags(several) == ["", "t0s1", "t0s2", "t1s0", "t1s1", "t1s2"]
     assert [group.preparation for group in several.groups] == ["", "", "", "t1", "t1", "t1"]
     assert [Group.parse(group.tag) for group in several.groups] == list(several.groups)
@@ -68,7 +68,7 @@ def test_the_names_of_every_plan_are_parsed_as_they_were_written() -> None:
 
 
 def test_no_two_searches_of_a_study_have_the_same_name() -> None:
-    spec = override(preset("quick"), {"outer.teachers": 3, "outer.searches": 12})
+    spec = override(before("quick"), {"outer.teachers": 3, "outer.searches": 12})
     names = [tag_of(role, group.tag) for role in ROLES[1:] for group in spec.groups]
     assert len(set(names)) == len(names)
     assert names[0] == tag_of("source", "") == tag_of("", "") == "", "the first has no attribute"
@@ -83,7 +83,7 @@ def test_the_searches_of_one_teacher_wait_for_the_same_phase() -> None:
 
 
 def test_the_kept_student_is_a_task_of_every_plan() -> None:
-    plan = make_plan(override(preset("quick"), {"outer.teachers": 2}))
+    plan = make_plan(override(before("quick"), {"outer.teachers": 2}))
     planned = {task.key: task.phase for task in plan.tasks}
     for role in ("source", "target"):
         assert planned[kept_student_key(role)] == Phase.transfer(role).name

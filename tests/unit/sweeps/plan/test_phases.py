@@ -18,9 +18,10 @@ from sweeps.spec.model import Spec, override, parse
 from sweeps.spec.tables import MOST
 from tests.support.old_storages import DATA
 from tests.support.sweeps import builders
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
 
-ONE = override(preset("quick"), {"search.trials": 20, "search.sampler": "tpe", "confirm.rounds": [[3, 3]], "outer": {}})
+ONE = override(before("quick"), {"search.trials": 20, "search.sampler": "tpe", "confirm.rounds": [[3, 3]], "outer": {}})
 SEVERAL = override(ONE, {"outer.teachers": 2, "outer.searches": 2})
 
 
@@ -92,7 +93,7 @@ def test_the_network_of_autokeras_is_waited_for_where_it_is_an_arm() -> None:
     assert waiting == {"transfer:target", "measure"}, "no further group trains it"
 
 
-ORDERED = override(preset("tiny"), {"search.trials": 5, "transfer.seeds": 3})
+ORDERED = override(before("tiny"), {"search.trials": 5, "transfer.seeds": 3})
 
 
 def _order() -> tuple[list[str], str | None]:
@@ -138,9 +139,9 @@ def test_the_order_changes_no_task_and_no_bit_of_the_answer(monkeypatch: pytest.
     assert same == answer is not None
 
 
-TINY = preset("tiny")
-THIRD = override(TINY, {"target2": preset("quick").source.model_dump(), "outer.teachers": 3, "outer.searches": 2})
-FEW_ARMS = override(preset("quick"), {"transfer.target_arms": ["native", "random"], "transfer.other_seeds": 2})
+TINY = before("tiny")
+THIRD = override(TINY, {"target2": before("quick").source.model_dump(), "outer.teachers": 3, "outer.searches": 2})
+FEW_ARMS = override(before("quick"), {"transfer.target_arms": ["native", "random"], "transfer.other_seeds": 2})
 
 
 @pytest.mark.parametrize("spec", [*map(preset, PRESETS), THIRD, FEW_ARMS], ids=[*PRESETS, "third", "few arms"])
@@ -182,7 +183,7 @@ def test_a_plan_cannot_grow_too_large_later(more_of: str) -> None:
 
 
 PLANS = json.loads((DATA / "plans.json").read_text())
-OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}
+OF_PRESETS = {made["spec"]["preset"]: made for made in PLANS if "ordered" in made}  # the latest of each
 
 
 @pytest.mark.parametrize("number", range(len(PLANS)))
@@ -234,3 +235,14 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _rounded(inner) for name, inner in value.items()}
     return f"{value:.12g}" if isinstance(value, float) else value
+
+
+if __name__ == "__main__":  # as tests/data/README.md says
+    LATEST = "2ff3504"
+    ROWS = [made for made in PLANS if made["commit"] != LATEST]
+    for NAME in PRESETS:
+        SPEC = preset(NAME)
+        MADE = make_plan(SPEC)
+        HASHES = {"plan": digest(MADE), "tasks": len(MADE.tasks), "ordered": ordered(MADE)}
+        ROWS.append({"commit": LATEST, **HASHES, "fingerprint": SPEC.fingerprint, "spec": SPEC.as_dict()})
+    (DATA / "plans.json").write_text("[\n" + ",\n".join(map(json.dumps, ROWS)) + "\n]\n")

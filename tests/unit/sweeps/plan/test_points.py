@@ -19,7 +19,7 @@ from storage.studies.space import Choice, Range, Whole, check_params
 from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.distill.arms import trained_with
-from sweeps.distill.presets import on, preset
+from sweeps.distill.presets import on
 from sweeps.distill.space import FIXED_POINTS, search_space, untuned
 from sweeps.plan.jobs import AnyJob, read_job
 from sweeps.plan.plan import sobol_points
@@ -29,6 +29,7 @@ from sweeps.spec.tables import SAMPLERS
 from sweeps.trainers.protocol import Point
 from sweeps.usecases.create import create_sweep
 from tests.support.sweeps.planted_sweeps import done_of, worked
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL
 from tests.support.sweeps.task_records import task_record
@@ -36,7 +37,7 @@ from tests.support.sweeps.task_records import task_record
 pytestmark = pytest.mark.usefixtures("in_memory")
 
 WIDE = override(
-    preset("tiny"), {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [3, 12], "batch_size": [16, 100]}}
+    before("tiny"), {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [3, 12], "batch_size": [16, 100]}}
 )
 
 
@@ -109,7 +110,7 @@ def test_a_point_is_made_of_the_parts_of_each_range() -> None:
 
 
 TRIALS = 14
-TINY = override(preset("tiny"), {"search.trials": TRIALS, "search.lag": 3, "baselines.methods": []})
+TINY = override(before("tiny"), {"search.trials": TRIALS, "search.lag": 3, "baselines.methods": []})
 
 
 @pytest.fixture

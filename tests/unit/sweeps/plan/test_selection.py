@@ -135,6 +135,49 @@ def test_equal_means_go_to_the_better_rank_of_the_search() -> None:
     assert best([_done(0, 0.9, temperature=5.0, rank=1), _done(1, 0.9, temperature=2.0, rank=0)]).best.rank == 0
 
 
+def _raced(repeat: int, score: float, *, temperature: float = 3.0, rank: int = 3) -> Confirm:
+    """A training of the untuned default, in the first round or in the second."""
+    ranks, phase = ("search.ranks", "confirm:1") if repeat == 0 else ("confirm.ranks:1", "confirm")
+    payload = ConfirmTask(
+        role="source", seed=repeat, ranks=ranks, rank=rank if repeat == 0 else 2, repeat=repeat, arm="default-keras"
+    )
+    record = task_record(f"confirm#{payload.rank}.{repeat}", 200 + repeat, phase=phase, score=score)
+    return Job(record, payload, _outcome(score, temperature))
+
+
+def test_the_default_takes_no_place_of_a_tuned_point_and_wins_by_its_mean() -> None:
+    raced = [_raced(0, 0.99), _raced(1, 0.92), _raced(2, 0.94)]
+    done = [*_two_rounds(), *raced]
+    first = confirmed_for(Phase.confirm("source", round=1), done)
+    assert [one.point["temperature"] for one in survivors(first, 2)] == [5.0, 2.0]
+    found = best(confirmed_for(LAST, done))
+    assert (found.best.arm, found.best.rank, found.best.point) == ("default-keras", 3, at(3.0, 0.5))
+    assert [candidate.arm for candidate in found.candidates] == ["", "", "", "default-keras"]
+    stored = found.as_json()
+    assert stored["arm"] == "default-keras"
+    assert [candidate.get("arm") for candidate in stored["candidates"]] == [None, None, None, "default-keras"]
+    assert read_confirmed("confirm.best", stored) == found
+
+
+def test_a_tuned_point_has_to_be_better_than_the_default() -> None:
+    tuned = [_done(0, 0.9, temperature=2.0, rank=0)]
+    assert best([*tuned, _raced(0, 0.9)]).best.arm == "default-keras"
+    assert best([*tuned, _raced(0, 0.89)]).best.arm == ""
+
+
+def test_a_default_that_lost_a_seed_cannot_win_and_stands_alone_where_all_else_failed() -> None:
+    done = [*_two_rounds(), _raced(0, 0.99), _raced(1, 0.99)]
+    assert best(confirmed_for(LAST, done)).best.arm == ""
+    alone = [_raced(0, 0.7)]
+    assert [one.point for one in survivors(alone, 2)] == [at(3.0, 0.5)]
+    assert best(alone).best.arm == "default-keras"
+
+
+def test_where_the_search_chose_the_default_its_point_is_one_candidate() -> None:
+    found = best([_done(0, 0.9, temperature=3.0, rank=0), _raced(0, 0.9, rank=1)])
+    assert [(one.arm, one.rank, one.accuracy.n) for one in found.candidates] == [("default-keras", 0, 1)]
+
+
 def test_no_finished_confirm_run_is_said() -> None:
     with pytest.raises(SweepError, match="no confirm run has finished"):
         best([])

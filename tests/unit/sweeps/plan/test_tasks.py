@@ -7,13 +7,14 @@ import pytest
 from storage.queue.phases import StartLag
 from storage.queue.plans import PhasePlan
 from sweeps.distill.arms import CONTROLS, TARGET_ARMS
-from sweeps.distill.presets import on, preset
+from sweeps.distill.presets import on
 from sweeps.plan.phases import STAGES, Phase
 from sweeps.plan.plan import Plan, make_plan, more
 from sweeps.spec.model import Spec, override
+from tests.support.sweeps.presets import before
 
 QUICK = override(
-    preset("quick"),
+    before("quick"),
     {
         "search.trials": 20,
         "search.sampler": "tpe",
@@ -39,7 +40,7 @@ def test_arms_that_decide_nothing_may_have_fewer_seeds() -> None:
 
 
 def test_every_task_key_is_unique_and_every_phase_needs_earlier_ones() -> None:
-    plan = make_plan(preset("full"))
+    plan = make_plan(before("full"))
     assert max(Counter(task.key for task in plan.tasks).values()) == 1
     seen: set[str] = set()
     for phase in plan.phases:
@@ -77,6 +78,7 @@ def test_further_teachers_and_searches_repeat_what_depends_on_them_and_nothing_e
         "baselines": one.count("baselines"),
         "confirm": 4 * 9,
         "native": 4 * 29,
+        "recipes": 0,
         "transfer": 100 + 3 * 10 * 3,  # best, native and scratch on the target, nothing on the source
         "measure": 1,
     }
@@ -182,7 +184,7 @@ def test_more_counts_a_further_search_by_its_own_numbers() -> None:
     assert (unsaid.outer.trials, unsaid.outer.seeds) == (0, 0), "0 stays: as the first"
 
 
-@pytest.mark.parametrize("spec", [QUICK, WIDE, override(SEVERAL, CHEAPER), preset("quick")])
+@pytest.mark.parametrize("spec", [QUICK, WIDE, override(SEVERAL, CHEAPER), before("quick")])
 def test_further_searches_are_those_of_a_plan_that_had_them_from_the_start(spec: Spec) -> None:
     larger, added = more(spec, searches=2)
     assert larger == override(spec, {"outer.searches": spec.outer.searches + 2})

@@ -10,20 +10,24 @@ import sqlalchemy
 
 import sweeps
 from storage.errors import RecordBroken
-from sweeps.cli.text import describe_best
+from sweeps.cli.text import describe_best, untuned_won
 from sweeps.distill.presets import preset
 from sweeps.distill.snippets import snippets
 from sweeps.errors import NoResultsYet
-from sweeps.operations.operation import plain
+from sweeps.operations.operation import decode, encode, plain
 from sweeps.operations.table import BEST
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.best import Best, best
-from sweeps.query.listing import open_sweep
+from sweeps.query.listing import TrialRow, open_sweep, trial_rows
 from sweeps.spec.model import override
+from sweeps.stats import response
+from sweeps.stats.top import Run
 from sweeps.workers.runner import Outcome
+from tests.support.points import at
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES
 from tests.support.sweeps.audited_sweeps import execute
-from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps.planted_sweeps import analysed, done_of, violations, worked
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
 Until = Callable[[str], sqlalchemy.URL]
@@ -32,7 +36,7 @@ Until = Callable[[str], sqlalchemy.URL]
 @pytest.fixture
 def until(tmp_path: Path) -> Until:
     """Work on preset tiny until a task whose key begins so."""
-    return lambda key: worked(f"sqlite:///{tmp_path}/a.db", preset("tiny"), quadratic, stop_at=key)
+    return lambda key: worked(f"sqlite:///{tmp_path}/a.db", before("tiny"), quadratic, stop_at=key)
 
 
 def _best(url: sqlalchemy.URL) -> Best:
@@ -71,10 +75,44 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
 
 def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None:
     space = {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [2, 4]}, "training.schedule": "cosine"}
-    found = _best(worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), space), quadratic, stop_at="transfer"))
+    found = _best(worked(f"sqlite:///{tmp_path}/a.db", override(before("tiny"), space), quadratic, stop_at="transfer"))
     tuned = found.point.as_json()["more"]
     rate = f"learning rate {tuned['learning_rate']:g} with cosine decay to 0"
     assert found.recipe == f"Adam, {rate}, batches of 32, {tuned['epochs']} epochs"
+
+
+def test_where_the_default_won_the_answer_says_so_and_best_is_trained_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It races from outside of what is searched: the quadratic optimum is at T = 4."""
+    searched = {"search.temperature": [15.0, 20.0], "outer.searches": 3, "transfer.seeds": 1}
+    url = worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), searched), quadratic)
+    found = _best(url)
+    assert (found.untuned, found.point) == ("Keras' untuned default", at(3.0, 0.5))
+    assert found.candidates is not None
+    assert [one.arm for one in found.candidates] == ["", "", "default-keras"]
+    said = "Keras' untuned default won: no tuned point was better on fresh seeds"
+    assert said in describe_best(found)
+    assert untuned_won(replace(found, untuned="")) == ""
+    values = sweeps.best("s", storage=str(url))
+    assert values | {"summary": []} == plain(BEST.kind, found)
+    assert decode(BEST.kind, encode(BEST.kind, found)) == found
+    for role in ("source", "target"):
+        (trained,) = [task for task in done_of(url, f"transfer:{role}") if ".best." in task.key]
+        assert (trained.params["temperature"], trained.params["alpha"]) == (3.0, 0.5)
+    fitted: list[list[Run]] = []
+    monkeypatch.setattr(response, "top", fitted.append)
+    assert [surface.best for surface in analysed(url).surfaces] == [at(3.0, 0.5)] * 2
+    assert [len(runs) for runs in fitted] == [3 * (8 + 2 * 2)] * 2, "the default lies outside of what was searched"
+    raced = [row for row in trial_rows_of(url) if row.stage == "confirm" and row.arm]
+    assert [(row.arm, row.temperature) for row in raced] == [("default-keras", 3.0)] * 3 * 2
+    assert violations(url) == []
+
+
+def trial_rows_of(url: sqlalchemy.URL) -> list[TrialRow]:
+    """The rows that `trials` prints."""
+    with open_sweep(url, "s") as (engine, sweep):
+        return trial_rows(engine, sweep)
 
 
 def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_it(tmp_path: Path) -> None:

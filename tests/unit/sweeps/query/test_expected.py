@@ -82,7 +82,8 @@ def test_what_has_finished_says_how_slow_its_own_kind_is_and_stands_in_for_the_o
 
 
 def test_the_last_long_task_is_not_shared_among_workers() -> None:
-    tasks = _done(_tasks(), stages=("teachers", "search", "confirm", "native", "transfer", "baselines"))
+    others = [task for task in _tasks() if task.key != "measure#accuracy"]
+    tasks = _done(others, stages=("teachers", "search", "confirm", "native", "transfer", "baselines"))
     one, many = (eta(TINY, tasks, workers).seconds_left for workers in (1, 8))
     assert one == many == pytest.approx(expected_seconds(TINY, "measure", None))
 

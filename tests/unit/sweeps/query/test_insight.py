@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from sweeps.distill.presets import preset
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.best import WIDTH, insight
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.builders import stored
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
-TINY = preset("tiny")
+TINY = before("tiny")
 
 
 def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:

@@ -9,7 +9,7 @@ import pytest
 
 from kd.errors import Unavailable
 from sweeps.cli.text import describe_status
-from sweeps.distill.presets import on, preset
+from sweeps.distill.presets import on
 from sweeps.errors import SweepError
 from sweeps.operations.operation import plain
 from sweeps.operations.table import STATUS
@@ -20,6 +20,7 @@ from sweeps.query.status import Fingerprints, StageCount, Status, Working, statu
 from sweeps.spec.model import Spec, override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.planted_sweeps import worked
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL
 
@@ -39,7 +40,7 @@ RUNNING = Status(
 
 
 def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Path) -> None:
-    url = worked(f"sqlite:///{tmp_path}/a.db", preset("tiny"), quadratic, stop_at="native.search#2")
+    url = worked(f"sqlite:///{tmp_path}/a.db", before("tiny"), quadratic, stop_at="native.search#2")
     with open_sweep(url, "s") as (engine, sweep):
         found = status(engine, sweep)
     # The worker left without a word, as if killed: its lease still runs.
@@ -138,7 +139,7 @@ def test_a_baseline_with_a_mistake_in_it_and_a_teacher_that_cannot_run_here_have
 
 def test_a_failure_is_told_once_with_how_many_tasks_it_skipped(tmp_path: Path) -> None:
     """Nothing is left that could be measured: that is no failure of its own."""
-    spec = override(preset("quick"), {"baselines.methods": ["mobilenet"], "retry.error": 1})
+    spec = override(before("quick"), {"baselines.methods": ["mobilenet"], "retry.error": 1})
     mistakes = {"teachers#source": KeyError("a mistake\nof two lines"), "teachers#target": KeyError("another")}
     mistakes |= {"baselines": Unavailable("no weights")}
     found, rows = _told(tmp_path, spec, mistakes | {"measure": SweepError("no model was finished")})

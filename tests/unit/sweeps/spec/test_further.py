@@ -7,7 +7,7 @@ import pytest
 
 from kd.losses.builtin import LOSSES
 from sweeps.distill.cost import Macs
-from sweeps.distill.presets import on, preset
+from sweeps.distill.presets import on
 from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS
 from sweeps.errors import SpecError
 from sweeps.findings.surfaces import SearchTrial
@@ -20,9 +20,10 @@ from sweeps.spec.stored import to_toml
 from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate
 from tests.support.points import at
+from tests.support.sweeps.presets import before
 
 SPACE = {"learning_rate": [0.001, 0.01], "epochs": [3, 12], "batch_size": [16, 64]}
-WIDE = override(preset("tiny"), {"search.space": SPACE})
+WIDE = override(before("tiny"), {"search.space": SPACE})
 
 
 @pytest.mark.parametrize(
@@ -44,23 +45,23 @@ WIDE = override(preset("tiny"), {"search.space": SPACE})
 )
 def test_what_is_no_range_is_one_line_that_says_what_is(space: Any, allowed: str) -> None:
     with pytest.raises(SpecError) as error:
-        override(preset("tiny"), {"search.space": space})
+        override(before("tiny"), {"search.space": space})
     assert allowed in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_a_batch_has_to_fit_into_the_images() -> None:
     with pytest.raises(SpecError, match="images \\(1078\\) is less than one batch \\(2048\\)"):
-        override(preset("tiny"), {"search.space": {"batch_size": [32, 2048]}})
+        override(before("tiny"), {"search.space": {"batch_size": [32, 2048]}})
 
 
 def test_same_cost_is_refused_where_the_epochs_are_searched_since_what_a_search_costs_then_varies() -> None:
     with pytest.raises(SpecError, match="scratch-same-cost"):
-        override(preset("full"), {"search.space": {"epochs": [5, 20]}})
+        override(before("full"), {"search.space": {"epochs": [5, 20]}})
 
 
 def test_a_spec_without_them_is_stored_as_before_they_were_there() -> None:
-    spec = preset("tiny")
+    spec = before("tiny")
     assert "space" not in spec.as_dict()["search"]
     assert override(spec, {"search.space": {}}).fingerprint == spec.fingerprint
 
@@ -70,23 +71,23 @@ def test_where_the_training_is_searched_an_arm_shows_what_that_alone_gains() -> 
     assert WIDE.untreated_arm("source") == "scratch-tuned"
     assert "scratch-tuned" in WIDE.arms("target")
     assert "scratch-tuned" not in WIDE.arms("target", Group(search=1))
-    own = override(preset("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
+    own = override(before("tiny"), {"training.distillation": "nkd", "search.space": {"gamma": [1, 2]}})
     assert "scratch-tuned" not in own.arms("target")
     assert own.untreated_arm("target") == "scratch"
 
 
 def test_one_dataset_has_no_target_and_every_arm_all_seeds() -> None:
-    alone = on(preset("quick"), source="mnist", alone=True)
+    alone = on(before("quick"), source="mnist", alone=True)
     assert alone.roles == ("source",)
     assert alone.targets == ()
-    assert {alone.seeds_of("source", arm) for arm in alone.arms("source")} == {preset("quick").transfer.seeds}
-    assert alone.baselines_on("source") == preset("quick").baselines.methods
+    assert {alone.seeds_of("source", arm) for arm in alone.arms("source")} == {before("quick").transfer.seeds}
+    assert alone.baselines_on("source") == before("quick").baselines.methods
     assert "[target]" not in to_toml(alone)
 
 
 def test_targets_are_numbered_without_a_gap() -> None:
     with pytest.raises(SpecError, match="target2 without target"):
-        override(preset("tiny"), {"target2": preset("tiny").role("target").model_dump(), "target": None})
+        override(before("tiny"), {"target2": before("tiny").role("target").model_dump(), "target": None})
 
 
 def _recorded() -> set[str]:
@@ -95,7 +96,7 @@ def _recorded() -> set[str]:
     candidate = Candidate(point, 0, accuracy)
     confirmed = Confirmed(candidate, (candidate,)).as_json()
     row = TrialRow(**dict.fromkeys(one.name for one in fields(TrialRow)))
-    (csv_header,) = long_csv([("s", preset("tiny"), [replace(row, state="done", task="search#0", more={})])]).split()[
+    (csv_header,) = long_csv([("s", before("tiny"), [replace(row, state="done", task="search#0", more={})])]).split()[
         :1
     ]
     found = {*confirmed, *Ranked(point, 0.5, "").as_json(), *csv_header.split(",")}
@@ -113,4 +114,4 @@ def test_every_name_that_stands_beside_a_searched_parameter_is_taken() -> None:
 
 def test_a_spec_with_such_a_name_stays_readable() -> None:
     own = {"training.distillation": "./my.py:loss", "search.space": {"cpu_s": [1, 2]}}
-    assert override(preset("tiny"), own).search.space == {"cpu_s": (1, 2)}
+    assert override(before("tiny"), own).search.space == {"cpu_s": (1, 2)}

@@ -12,6 +12,7 @@ from sweeps.spec.model import fingerprint, override, parse
 from sweeps.spec.stored import check_name, difference, read, to_toml
 from sweeps.spec.tables import FIRST, Group
 from sweeps.stats.verdict import RULE
+from tests.support.sweeps.presets import before
 
 NAN = float("nan")
 ROLE = preset("tiny").source.model_dump()  # digits
@@ -37,7 +38,7 @@ def test_every_part_of_a_spec_survives_toml(tmp_path: Path) -> None:
 
 
 def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> None:
-    quick = preset("quick")
+    quick = before("quick")
     other = override(quick, {"search.alpha": [0.1, 0.9], "seed": 7})
     assert other.fingerprint != quick.fingerprint
     assert difference(quick.as_dict(), other.as_dict()) == ["seed: 0 -> 7", "search.alpha: [0.0, 1.0] -> [0.1, 0.9]"]
@@ -117,7 +118,7 @@ def test_a_wrong_value_is_one_line_with_what_was_got_and_what_is_allowed(
     changes: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(SpecError) as error:
-        override(preset("quick"), changes)
+        override(before("quick"), changes)
     assert "\n" not in str(error.value)
     for word in [*words, "kd-sweeps spec"]:
         assert word in str(error.value)
@@ -159,7 +160,7 @@ def test_every_name_of_the_allowed_characters_is_taken(name: str) -> None:
 
 
 def test_roles_are_those_that_have_a_dataset() -> None:
-    quick = preset("quick")
+    quick = before("quick")
     assert (quick.roles, quick.targets) == (("source", "target"), ("target",))
     wider = override(quick, {"target2": ROLE})
     assert (wider.roles, wider.targets) == (("source", "target", "target2"), ("target", "target2"))
@@ -168,17 +169,31 @@ def test_roles_are_those_that_have_a_dataset() -> None:
 
 
 def test_further_groups_repeat_only_the_arms_that_their_regret_is_made_of() -> None:
-    full = preset("full")
+    full = before("full")
     assert full.arms("source", Group(search=1)) == (), "the regret is one of the target"
     assert full.arms("target2", Group(prepared=1)) == ("best", "scratch", "native")
-    few = override(preset("quick"), {"transfer.target_arms": ["native", "random", "best"]})
+    few = override(before("quick"), {"transfer.target_arms": ["native", "random", "best"]})
     assert few.arms("target", Group(search=1)) == ("native", "best")
     assert full.controls("source") == full.controls("target2") == CONTROLS
-    assert preset("quick").controls("target") == ()
+    assert before("quick").controls("target") == ()
+
+
+def test_by_rule_3_every_search_trains_what_the_answer_is_made_of() -> None:
+    full, further = preset("full"), Group(search=1)
+    strategies = ("best", "default-keras-io", "default-keras", "native", "scratch-own")
+    assert full.arms("target", further) == full.arms("target2", Group(prepared=1)) == strategies
+    assert full.arms("source", further) == (), "nothing is carried over to it"
+    few = override(preset("quick"), {"transfer.target_arms": ["native", "random", "best", "default-keras"]})
+    assert few.arms("target", further) == ("native", "best", "default-keras")
+    alone = override(preset("full"), {"target": None})
+    assert alone.arms("source", further) == ("best", "default-keras-io", "default-keras", "scratch-own")
+    tuned = override(preset("quick"), {"search.space": {"learning_rate": [0.001, 0.01]}})
+    assert tuned.untreated_arm("target") == "scratch-own"
+    assert tuned.arms("target", further) == ("best", "scratch-own", "native", "default-keras-io", "default-keras")
 
 
 def test_a_further_search_is_as_large_as_the_first_one_where_nothing_else_is_said() -> None:
-    spec = override(preset("quick"), {"outer.trials": 0, "outer.rounds": [], "outer.seeds": 0})
+    spec = override(before("quick"), {"outer.trials": 0, "outer.rounds": [], "outer.seeds": 0})
     further = spec.for_group(Group(search=1))
     assert (further.search, further.confirm) == (spec.search, spec.confirm)
     assert further.transfer == spec.transfer.model_copy(update={"other_seeds": 0}), "scratch has as many seeds as best"
@@ -186,7 +201,7 @@ def test_a_further_search_is_as_large_as_the_first_one_where_nothing_else_is_sai
 
 
 def test_a_further_search_may_be_cheaper_in_each_part_and_differs_in_nothing_else() -> None:
-    spec = preset("quick")
+    spec = before("quick")
     further = spec.for_group(Group(search=4))
     assert (further.search.trials, further.confirm.rounds, further.transfer.seeds) == (8, ((3, 1),), 4)
     assert further.transfer.seeds_of("target", "scratch") == 4
@@ -196,17 +211,17 @@ def test_a_further_search_may_be_cheaper_in_each_part_and_differs_in_nothing_els
 
 @pytest.mark.parametrize("looks", [1, 2, 3])
 def test_the_looks_share_five_percent_at_most(looks: int) -> None:
-    transfer = override(preset("quick"), {"transfer.looks": looks}).transfer
+    transfer = override(before("quick"), {"transfer.looks": looks}).transfer
     assert [transfer.level(look) for look in range(1, looks + 1)] == [0.01] * looks
-    old = override(preset("quick"), {"transfer.looks": looks, "transfer.rule": 1}).transfer
+    old = override(before("quick"), {"transfer.looks": looks, "transfer.rule": 1}).transfer
     levels = [old.level(look) for look in range(1, looks + 1)]
     assert sum(levels) == pytest.approx(0.05)
     assert levels == sorted(levels, reverse=True)
 
 
 def test_a_spec_that_was_stored_without_a_rule_declared_the_first_and_stays_as_it_was() -> None:
-    old = preset("tiny").as_dict()
-    assert old["transfer"].pop("rule") == RULE
+    old = before("tiny").as_dict()
+    assert old["transfer"].pop("rule") == 2
     stored = parse(old, origin="database")
     assert stored.transfer.rule == 1
     assert (stored.as_dict(), stored.fingerprint) == (old, fingerprint(old))
@@ -219,10 +234,33 @@ def test_a_file_need_not_name_the_rule_and_may_name_an_old_one(tmp_path: Path) -
     line = next(line for line in text.splitlines() if line.startswith("rule = "))
     path.write_text(text.replace(line, ""))
     assert read(path) == preset("tiny")
-    old = override(preset("tiny"), {"transfer.rule": 1})
+    old = before("tiny")
     path.write_text(to_toml(old))
     assert (read(path), read(path).fingerprint) == (old, old.fingerprint)
     path.write_text(text.replace(line, f"rule = {RULE + 1}"))
     with pytest.raises(SpecError, match=rf"transfer\.rule: got {RULE + 1}; allowed: .*{RULE}") as error:
         read(path)
     assert "\n" not in str(error.value)
+
+
+def test_the_margin_of_a_new_sweep_is_a_share_unless_points_are_given(tmp_path: Path) -> None:
+    path, values = tmp_path / "my.toml", preset("quick").as_dict()
+    path.write_text(to_toml(preset("quick")))
+    assert read(path).transfer.margin_share == 0.2
+    for own, share, margin in (({}, 0.2, 1.0), ({"margin": 2.0}, 0.0, 2.0), ({"rule": 2}, 0.0, 1.0)):
+        new = parse({**values, "transfer": {"seeds": 3, **own}}, new=True).transfer
+        assert (new.margin_share, new.margin) == (share, margin)
+    assert parse({**values, "transfer": {"seeds": 3}}).transfer.margin_share == 0.0, "stored without one"
+    assert override(preset("quick"), {"transfer.margin": 2.0}).transfer.margin_share == 0.0
+    both = override(preset("quick"), {"transfer.margin": 2.0, "transfer.margin_share": 0.1}).transfer
+    assert (both.margin, both.margin_share) == (2.0, 0.1)
+    assert "margin_share" not in override(preset("quick"), {"transfer.margin": 2.0}).as_dict()["transfer"]
+    with pytest.raises(SpecError, match=r"transfer\.margin_share: got 1; allowed: less than 1"):
+        override(preset("quick"), {"transfer.margin_share": 1})
+
+
+def test_the_default_that_races_is_one_that_is_trained_as_the_search_is() -> None:
+    assert preset("quick").raced == "default-keras"
+    assert override(preset("quick"), {"training.distillation": "dkd"}).raced == "default-paper"
+    assert override(preset("quick"), {"training.distillation": "my_losses:loss"}).raced == ""
+    assert before("quick").raced == ""

@@ -99,3 +99,11 @@ def test_equal_points_are_the_same_point() -> None:
 
 def test_the_arms_without_a_teacher_train_on_the_labels_alone() -> None:
     assert FIXED_POINTS["scratch"] == FIXED_POINTS["scratch-same-cost"] == at(1.0, 1.0)
+
+
+def test_one_dataset_alone_is_compared_with_the_defaults_in_every_search() -> None:
+    spec = SpecRequest(dataset="mnist").spec()
+    further = ("best", "scratch-own", "default-keras-io", "default-keras")
+    assert [spec.arms("source", group) for group in spec.groups[1:]] == [further] * 7
+    assert set(spec.arms("source")) == {*further, "scratch"}
+    assert preset("quick").transfer.source_arms == ("best", "scratch"), "beside a target they are trained there"

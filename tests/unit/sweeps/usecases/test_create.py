@@ -17,9 +17,9 @@ from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.errors import AnotherSpec
 from sweeps.plan.audit import audit
-from sweeps.plan.plan import STAGES, make_plan
+from sweeps.plan.plan import make_plan
 from sweeps.query.listing import open_sweep
-from sweeps.spec.model import override
+from sweeps.spec.model import override, parse
 from sweeps.stats.verdict import RULE
 from sweeps.usecases.create import SpecRequest, create_sweep, requested
 from tests.support.sweeps.small_sweeps import FORK, PRELOADED, SMALL, created
@@ -54,9 +54,9 @@ def outcome_is_readable(url: str) -> None:
     with contextlib.closing(open_studies(resolve(url))) as studies:
         (sweep,) = queries.list_sweeps(studies.engine)
         assert sweep.name == "s"
-        planned = [study_name("s", stage) for stage in STAGES]
-        assert sorted(studies.names()) == sorted(planned)
-        for stage in STAGES:
+        stages = make_plan(parse(sweep.spec)).stages
+        assert sorted(studies.names()) == sorted(study_name("s", stage) for stage in stages)
+        for stage in stages:
             study = optuna.load_study(study_name=study_name("s", stage), storage=studies.storage)
             assert study.metric_names == ["latency_ms_p50" if stage == "measure" else "val_accuracy"]
             assert study.user_attrs["fingerprint"] == sweep.fingerprint
@@ -137,10 +137,12 @@ def exit_code_after(process: BaseProcess, *, seconds: float) -> int | None:
 
 def test_a_sweep_made_before_keeps_the_rule_that_it_declared(tmp_path: Path, in_memory: None) -> None:
     url = resolve(f"sqlite:///{tmp_path}/s.db")
-    old = create_sweep(url, "s", override(SMALL, {"transfer.rule": 1})).spec
-    again = create_sweep(url, "s", SMALL)
-    assert SMALL.transfer.rule == RULE
+    old = create_sweep(url, "s", SMALL).spec
+    new = override(SMALL, {"transfer.rule": RULE, "transfer.margin_share": 0.2})
+    again = create_sweep(url, "s", new)
+    assert old.transfer.rule == 2
     assert (again.new, again.spec, again.spec.fingerprint) == (False, old, old.fingerprint)
     with pytest.raises(AnotherSpec) as error:
-        create_sweep(url, "s", override(SMALL, {"search.trials": SMALL.search.trials + 1}))
+        create_sweep(url, "s", override(new, {"search.trials": SMALL.search.trials + 1}))
     assert "rule" not in str(error.value)
+    assert "margin" not in str(error.value)

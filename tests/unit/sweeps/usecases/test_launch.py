@@ -152,7 +152,7 @@ def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path, launche
     )
     url = created(f"sqlite:///{tmp_path}/a.db", fallen)
     assert run_sweep(url, "s", preset("quick"), workers=1, data_dir=None) == launched
-    with pytest.raises(SpecError, match=r"search\.trials: 10 -> 21"):
+    with pytest.raises(SpecError, match=r"search\.trials: 6 -> 21"):
         run_sweep(url, "s", override(preset("quick"), {"search.trials": 21}), workers=1, data_dir=None)
 
 

@@ -11,6 +11,7 @@ from sweeps.distill.presets import PRESETS, preset
 from sweeps.plan.plan import expected_core_seconds, make_plan, on_two_cores
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import describe_details, describe_plan, needed_elsewhere
+from tests.support.sweeps.presets import before
 
 URL = resolve("sqlite:///a.db")
 
@@ -22,19 +23,23 @@ def _lines(spec: Spec) -> list[str]:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_plan_is_six_lines_that_fit_a_terminal(name: str) -> None:
     lines = _lines(preset(name))
-    assert [line.split()[0] for line in lines] == ["search", "data", "models", "work", "verdict", "storage"]
+    assert [line.split()[0] for line in lines] == ["search", "data", "models", "work", "answer", "storage"]
     assert max(map(len, lines)) <= 80
 
 
 def test_the_lines_of_preset_quick() -> None:
     assert _lines(preset("quick")) == [
-        "search   T 1 to 20, alpha 0 to 1: 10 trials, 5 searches on each dataset",
+        "search   T 1 to 20, alpha 0 to 1: 6 trials, 8 searches on each dataset",
         "data     mnist (4,000 images) -> cifar10 (4,000 images)",
         "models   cnn-small teaches keras-student",
-        "work     241 trainings, about 20 core-minutes",
-        "verdict  margin 1 point; 5 searches tell 0.21 to 1.4 from it (80 % power)",
+        "work     290 trainings, about 20 core-minutes",
+        "answer   the cheapest choice that 8 searches show to keep 80 % of the gain",
         "storage  sqlite:///a.db",
     ]
+    (answer,) = [line for line in _lines(preset("tiny")) if line.startswith("answer")]
+    assert answer == "answer   outer.searches = 1 shows nothing about what to use: 3 or more do"
+    points = _lines(override(preset("quick"), {"transfer.margin": 2.0}))
+    assert "verdict  margin 2 points; 8 searches tell 0.22 to 1.5 from it (80 % power)" in points
 
 
 @pytest.mark.parametrize(
@@ -67,8 +72,8 @@ def test_twice_the_epochs_are_expected_to_take_about_twice_as_long() -> None:
     [
         (preset("tiny"), "1 minute"),
         (preset("quick"), "10 minutes"),
-        (preset("full"), "74 hours"),
-        (override(preset("quick"), {"search.trials": 100, "transfer.seeds": 100}), "21 minutes"),
+        (preset("full"), "72 hours"),
+        (override(preset("quick"), {"search.trials": 100, "transfer.seeds": 100}), "3 hours"),
         (override(preset("tiny"), {"source.images": 100, "target.images": 100}), "1 minute"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.preset,
@@ -78,7 +83,7 @@ def test_how_long_a_sweep_takes_on_two_cores(spec: Spec, said: str) -> None:
 
 
 def test_all_settings_phases_and_tasks_are_there_for_who_asks() -> None:
-    spec = preset("full")
+    spec = before("full")
     lines = describe_details(spec, make_plan(spec))
     assert "source   mnist: 50000 images, teacher keras-teacher, student keras-student, 20 epochs" in lines
     assert (
@@ -100,7 +105,7 @@ def test_all_settings_phases_and_tasks_are_there_for_who_asks() -> None:
     ],
 )
 def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float, number: int, unit: str) -> None:
-    spec = override(preset("quick"), changes)
+    spec = override(before("quick"), changes)
     known = SEARCH_SD if unit == "searches" else PAIRED_SD
     low, high, origin = known["cifar10", "keras-student"]
     times = (stats.t.ppf(1 - level, number - 1) + stats.t.ppf(0.8, number - 1)) / math.sqrt(number)
@@ -138,7 +143,7 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
 def test_the_plan_says_why_it_cannot_tell_what_it_resolves(
     name: str, changes: dict[str, int], line: str, power: str
 ) -> None:
-    spec = override(preset(name), changes)
+    spec = override(before(name), changes)
     assert f"verdict  {line}" in _lines(spec)
     look = "planned evaluation 1 of 3 on the test set, at the 1 % level"
     assert f"power    {look}; {power}" in describe_details(spec, make_plan(spec))

@@ -1,0 +1,77 @@
+"""Sweeps that say what to use, their accuracies planted by search, for what is said about them. Imports no pytest."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+from unittest import mock
+
+from sweeps.distill.arms import ARMS
+from sweeps.findings.findings import Findings, findings
+from sweeps.spec.model import Spec, override
+from tests.support.sweeps.answered_sweeps import OVER_SEEDS
+from tests.support.sweeps.builders import stored, top_once
+from tests.support.sweeps.planted_sweeps import Points
+
+SEEDS = 3
+BASE = 70.0  # percent of test accuracy that tuning on the target reaches, before noise
+NOISE = (0.3, -0.2, 0.1, -0.4, 0.2, 0.0, -0.3, 0.3)  # of a search, points; their mean is 0
+
+# Eight searches, each as small as one can be, that all train the default and no teacher.
+CHOSEN = override(
+    OVER_SEEDS,
+    {
+        "transfer.rule": 2,
+        "transfer.seeds": SEEDS,
+        "transfer.target_arms": ["best", "scratch", "native", "default-keras"],
+        "outer.searches": 8,
+        "outer.trials": 2,
+        "outer.rounds": [[1, 1]],
+        "outer.seeds": SEEDS,
+    },
+)
+
+
+def chosen(
+    default: float | Sequence[float] = 0.3,
+    elsewhere: float | Sequence[float] = 0.0,
+    *,
+    gain: float = 2.6,
+    spec: Spec = CHOSEN,
+    share: float = 0.2,
+    others: Mapping[str, Sequence[float]] = MappingProxyType({}),
+    **how: Any,
+) -> Findings:
+    """What such a sweep says by rule 3.
+
+    Args:
+        default, elsewhere: points that they lose against tuning on the target, or those of each search.
+        gain: points that tuning there gains over no teacher.
+        share: the margin, as a share of that gain.
+        others: what both lose on a further target.
+        how: as of `stored`.
+    """
+    planted: dict[str, Points] = {"transfer#source": [BASE + 20] * SEEDS}
+    every = {"target": (default, elsewhere)} | {role: (lost, lost) for role, lost in others.items()}
+    for number in range(spec.outer.searches):
+        there, own = BASE + NOISE[number % len(NOISE)], [0.5, -0.5, 0.0][:SEEDS]
+        for role, (untuned, best) in every.items():
+            key = f"transfer@t0s{number}#{role}" if number else f"transfer#{role}"
+            lost = {"native": 0.0, "default-keras": _of(untuned, number), "best": _of(best, number)}
+            # What no teacher scores does not depend on what the search found.
+            below = {arm: there - value for arm, value in lost.items()} | {"scratch": BASE - gain}
+            planted |= {f"{key}.{arm}": [value + seed for seed in own] for arm, value in below.items()}
+    return judged(spec, planted, share=share, **how)
+
+
+def judged(spec: Spec, planted: Mapping[str, Points], *, share: float = 0.2, **how: Any) -> Findings:
+    """The findings of a sweep with those accuracies, by rule 3, every search with all of its arms."""
+    repeated = {key: replace(ARMS[key], repeats=True) for key in ("default-keras", "scratch")}
+    with mock.patch.dict(ARMS, repeated), mock.patch("sweeps.stats.response.top", top_once):
+        done = stored(spec, planted, **how)
+        transfer = done.spec.transfer.model_copy(update={"rule": 3, "margin_share": share})
+        return findings(replace(done, spec=done.spec.model_copy(update={"transfer": transfer})))
+
+
+def _of(lost: float | Sequence[float], number: int) -> float:
+    return lost if isinstance(lost, float) else lost[number % len(lost)]

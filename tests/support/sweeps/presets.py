@@ -1,0 +1,19 @@
+"""The presets as they were with rule 2 of the verdict, for tests of what no rule decides. Imports no pytest."""
+
+import json
+
+from sweeps.distill.spec import KdSpec, of_distillation
+from sweeps.spec.model import named, parse
+from tests.support.old_storages import DATA
+
+_COMMIT = "dfc4004"
+RULE_2 = {
+    made["spec"]["preset"]: of_distillation(parse(made["spec"], origin=_COMMIT))
+    for made in json.loads((DATA / "plans.json").read_text())
+    if made["commit"] == _COMMIT
+}
+
+
+def before(name: str) -> KdSpec:
+    """The preset of that name, as a sweep has stored it that declared rule 2."""
+    return named(RULE_2, name)
