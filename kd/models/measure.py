@@ -1,10 +1,16 @@
-"""Size, arithmetic, latency, throughput and test accuracy of a model."""
+"""Size, arithmetic, latency, throughput and test accuracy of a model.
+
+Only times need a quiet machine (`measure`). Accuracies, of the model and of its int8 form, do not: `score` finds them
+beside other work.
+"""
 
 import math
+import pickle
+import tempfile
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TypeAlias
 
 import keras
@@ -13,8 +19,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from kd.data.datasets import Split
+from kd.errors import SubprocessFailed
 from kd.models import custom, quantize
 from kd.models.quantize import ModelFile as ModelFile
+from kd.tools.processes import Report, run_in_subprocess, silence
 
 Call: TypeAlias = Callable[[quantize.Images], npt.NDArray[np.float32]]
 
@@ -23,8 +31,26 @@ LATENCY_CALLS = 30  # per round
 # Multiply-accumulates that scoring one int8 model may take, a few seconds to half a minute on one core: all of
 # CIFAR-10's 10,000 test images for a network as large as ResNet-20.
 INT8_MACS = 500e9
+LIMIT_S = 300.0  # of one int8 form, and of the start of its process; ResNet50 takes 30 on an idle core
 INT8_IMAGES = 500  # at least, for any model; 1,000 if the multiply-accumulates are unknown
 ELEMENTWISE = (keras.layers.BatchNormalization, keras.layers.Normalization)  # weights, but no matrix product
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """The accuracies of one model on the test images.
+
+    Args:
+        test_accuracy: a fraction in [0, 1].
+        int8_bytes, int8_test_accuracy: see `kd.models.quantize`; None if there is no int8 form, int8_reason says why.
+        int8_test_images: how many of the test images that accuracy is of, evenly spaced over them; else 0.
+    """
+
+    test_accuracy: float
+    int8_bytes: int | None = None
+    int8_test_accuracy: float | None = None
+    int8_test_images: int = 0
+    int8_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +66,7 @@ class Measurement:
         bytes: size of the .keras file.
         latency_ms_p50, latency_ms_p95: of one image, from NumPy array to NumPy array.
         images_per_s: in batches of 256, from the median batch.
-        test_accuracy: a fraction in [0, 1].
-        int8_bytes, int8_test_accuracy: see `kd.models.quantize`; None if there is no int8 form, int8_reason says why.
-        int8_test_images: how many of the test images that accuracy is of, evenly spaced over them; else 0.
+        test_accuracy, int8_bytes, int8_test_accuracy, int8_test_images, int8_reason: see `Scores`.
     """
 
     name: str
@@ -60,7 +84,11 @@ class Measurement:
 
 
 def measure(
-    models: Mapping[str, ModelFile], *, rounds: int = 10, on_step: Callable[[], None] = lambda: None
+    models: Mapping[str, ModelFile],
+    *,
+    scores: Mapping[str, Scores] | None = None,
+    rounds: int = 10,
+    on_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Measurement]:
     """Measure several models in one process by turns, so that a busy moment of the machine affects all of them.
 
@@ -68,6 +96,7 @@ def measure(
     add milliseconds of Keras' own to each call. The number of threads is what TensorFlow was started with.
 
     Args:
+        scores: of the models that have been scored before; the others are scored here.
         rounds: turns of each model: 30 calls with one image and one call with 256 each; >= 1.
         on_step: called after each turn, each batch that is scored and each model that is quantized.
     """
@@ -76,13 +105,103 @@ def measure(
         for model in loaded.values():
             model.take_turn()
             on_step()
-    # Only the times need the machine for themselves. The int8 child and the accuracies here then take a core each.
-    jobs = {name: model.int8_job() for name, model in loaded.items()}
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        int8 = beside.submit(quantize.measure_int8, jobs, on_model=on_step)
-        accuracies = {name: model.accuracy(on_step) for name, model in loaded.items()}
-        results = int8.result()
-    return {name: model.measurement(name, accuracies[name], results[name]) for name, model in loaded.items()}
+    known = dict(scores or {})
+    known |= score({name: file for name, file in models.items() if name not in known}, on_step=on_step)
+    return {name: model.measurement(name, known[name]) for name, model in loaded.items()}
+
+
+def score(
+    files: Mapping[str, ModelFile],
+    *,
+    on_step: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
+) -> dict[str, Scores]:
+    """Score each model, quantize it and score that, in a child process.
+
+    One child takes model after model, because TensorFlow takes seconds to start. A model whose int8 form kills the
+    child, or takes longer than LIMIT_S, gets that as its reason, and another child goes on with the next model.
+
+    Args:
+        on_step: called after each batch that is scored and each model that is quantized.
+        check: called a few times per second; an exception that it raises ends the child and is passed on.
+
+    Raises:
+        SubprocessFailed: the model itself killed the child.
+    """
+    scores: list[Scores] = []
+    with tempfile.TemporaryDirectory(prefix="kd-scores-") as folder:
+        paths = [Path(folder) / str(number) for number in range(len(files))]
+        for path, file in zip(paths, files.values(), strict=True):
+            path.write_bytes(pickle.dumps(file))  # not sent: the child would hold all models in memory at once
+        while len(scores) < len(paths):
+            scores += _from_one_child(paths[len(scores) :], on_step, check)
+    return dict(zip(files, scores, strict=True))
+
+
+def _from_one_child(paths: list[Path], on_step: Callable[[], None], check: Callable[[], None]) -> list[Scores]:
+    scores: list[Scores] = []
+    accuracy: float | None = None
+    since = time.monotonic()
+
+    def add(result: float | Scores | None = None) -> None:
+        nonlocal accuracy, since
+        since = time.monotonic()
+        if isinstance(result, Scores):
+            scores.append(result)
+        accuracy = result if isinstance(result, float) else None
+        on_step()
+
+    def check_time() -> None:
+        check()
+        if time.monotonic() - since > LIMIT_S:
+            raise SubprocessFailed(f"no result within {LIMIT_S:g} s")
+
+    try:
+        run_in_subprocess(_score_files, paths, on_step=check_time, on_report=add)
+    except SubprocessFailed as error:
+        if accuracy is None:
+            raise
+        scores.append(Scores(test_accuracy=accuracy, int8_reason=str(error)))
+    return scores
+
+
+def _score_files(report: Report, paths: list[Path]) -> None:
+    """Report after each batch; of each model its accuracy, a float, and then its Scores."""
+    silence()  # what the converter prints says nothing to a user
+    for path in paths:
+        file: ModelFile = pickle.loads(path.read_bytes())
+        model = custom.load_users(file.model, file.builder)
+        accuracy = _accuracy(model, file.test, report)
+        report(accuracy)
+        rows = _int8_rows(count_macs(model), len(file.test))
+        int8 = quantize.int8_of(file, Split(file.test.images[rows], file.test.labels[rows]))
+        report(
+            Scores(
+                test_accuracy=accuracy,
+                int8_bytes=int8.bytes,
+                int8_test_accuracy=int8.test_accuracy,
+                int8_test_images=0 if int8.bytes is None else len(rows),
+                int8_reason=int8.reason,
+            )
+        )
+
+
+def _accuracy(model: keras.Model, test: Split, on_step: Callable[[], None]) -> float:
+    shape, right = test.images.shape[1:], 0
+    call = _compiled(model, THROUGHPUT_BATCH, shape)
+    for start in range(0, len(test), THROUGHPUT_BATCH):
+        truth = test.labels[start : start + THROUGHPUT_BATCH]
+        images = test.images[start : start + THROUGHPUT_BATCH]
+        batch = np.resize(images, (THROUGHPUT_BATCH, *shape))  # fills up the last one
+        right += int(np.sum(call(batch)[: len(truth)].argmax(axis=-1) == truth))
+        on_step()
+    return right / len(test)
+
+
+def _int8_rows(macs: int | None, images: int) -> npt.NDArray[np.int64]:
+    """Return the indices of the test images to score in int8, evenly spaced: a sorted file then loses no class."""
+    wanted = 2 * INT8_IMAGES if macs is None else max(INT8_IMAGES, int(INT8_MACS / max(macs, 1)))
+    return np.linspace(0, images, min(wanted, images), endpoint=False, dtype=np.int64)
 
 
 def count_macs(model: keras.Model) -> int | None:
@@ -123,7 +242,6 @@ class _Loaded:
     def __init__(self, file: ModelFile) -> None:
         self._file = file
         self._model = custom.load_users(file.model, file.builder)
-        self._macs = count_macs(self._model)
         self._one = _compiled(self._model, 1, file.test.images.shape[1:])
         self._many = _compiled(self._model, THROUGHPUT_BATCH, file.test.images.shape[1:])
         self._batch = np.resize(file.test.images, (THROUGHPUT_BATCH, *file.test.images.shape[1:]))  # repeats
@@ -137,42 +255,18 @@ class _Loaded:
         self._latencies += [_seconds(self._one, self._batch[i : i + 1]) for i in range(LATENCY_CALLS)]
         self._batch_times.append(_seconds(self._many, self._batch))
 
-    def int8_job(self) -> ModelFile:
-        test, rows = self._file.test, self._int8_rows()
-        return replace(self._file, test=Split(test.images[rows], test.labels[rows]))
-
-    def measurement(self, name: str, accuracy: float, int8: quantize.Int8) -> Measurement:
+    def measurement(self, name: str, scores: Scores) -> Measurement:
         p50, p95 = np.percentile(self._latencies, [50, 95]) * 1e3
         return Measurement(
             name=name,
             parameters=self._model.count_params(),
-            macs=self._macs,
+            macs=count_macs(self._model),
             bytes=len(self._file.model),
             latency_ms_p50=float(p50),
             latency_ms_p95=float(p95),
             images_per_s=THROUGHPUT_BATCH / float(np.median(self._batch_times)),
-            test_accuracy=accuracy,
-            int8_bytes=int8.bytes,
-            int8_test_accuracy=int8.test_accuracy,
-            int8_test_images=len(self._int8_rows()) if int8.bytes is not None else 0,
-            int8_reason=int8.reason,
+            **asdict(scores),
         )
-
-    def _int8_rows(self) -> npt.NDArray[np.int64]:
-        """Return the indices of the test images to score in int8, evenly spaced: a sorted file then loses no class."""
-        total = len(self._file.test)
-        wanted = 2 * INT8_IMAGES if self._macs is None else max(INT8_IMAGES, int(INT8_MACS / max(self._macs, 1)))
-        return np.linspace(0, total, min(wanted, total), endpoint=False, dtype=np.int64)
-
-    def accuracy(self, on_step: Callable[[], None]) -> float:
-        images, labels = self._file.test.images, self._file.test.labels
-        right = 0
-        for start in range(0, len(labels), THROUGHPUT_BATCH):
-            truth = labels[start : start + THROUGHPUT_BATCH]
-            batch = np.resize(images[start : start + THROUGHPUT_BATCH], self._batch.shape)  # fills the last one up
-            right += int(np.sum(self._many(batch)[: len(truth)].argmax(axis=-1) == truth))
-            on_step()
-        return right / len(labels)
 
 
 def _compiled(model: keras.Model, batch: int, shape: tuple[int, ...]) -> Call:

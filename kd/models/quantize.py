@@ -1,16 +1,13 @@
-"""Convert to int8 and score it, in a child process.
+"""Convert to int8 and score it.
 
 Full integer quantization after training: int8 weights and int8 arithmetic, uint8 images in, float32 scores out. The
-converter is C++ that may abort or hang, so `measure_int8` runs it in a child process.
+converter is C++ that may abort or hang, so `kd.models.measure.score` calls it in a child process.
 
 Source: https://ai.google.dev/edge/litert/conversion/tensorflow/quantization/post_training_integer_quant
 """
 
-import pickle
 import tempfile
-import time
 import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -19,11 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.data.datasets import Split
-from kd.errors import SubprocessFailed
 from kd.models.custom import load_users
-from kd.tools.processes import Report, run_in_subprocess, silence
-
-LIMIT_S = 300.0  # of one model, the start of its process included; ResNet50 takes 30 on an idle core
 
 Images: TypeAlias = npt.NDArray[np.uint8]
 
@@ -53,25 +46,6 @@ class Int8:
     bytes: int | None = None
     test_accuracy: float | None = None
     reason: str = ""
-
-
-def measure_int8(files: Mapping[str, ModelFile], *, on_model: Callable[[], None] = lambda: None) -> dict[str, Int8]:
-    """Quantize and score each model in a child process.
-
-    One child converts model after model, because TensorFlow takes seconds to start. A model that kills the child, or
-    takes longer than LIMIT_S, gets that as its reason, and another child goes on with the next model.
-    """
-    results: list[Int8] = []
-    with tempfile.TemporaryDirectory(prefix="kd-int8-") as folder:
-        paths = {
-            name: Path(folder) / str(number) for number, name in enumerate(files) if files[name].calibration is not None
-        }
-        for name, path in paths.items():
-            path.write_bytes(pickle.dumps(files[name]))  # not sent: the child would hold all models in memory at once
-        while len(results) < len(paths):
-            results += _from_one_child(list(paths.values())[len(results) :], on_model)
-    measured = dict(zip(paths, results, strict=True))
-    return {name: measured.get(name) or Int8(reason="no images to calibrate it with") for name in files}
 
 
 def quantize(model: bytes, calibration: Images, *, builder: str = "") -> bytes:
@@ -115,38 +89,13 @@ def score(litert: bytes, test: Split) -> float:
     return right / len(test)
 
 
-def _from_one_child(paths: list[Path], on_model: Callable[[], None]) -> list[Int8]:
-    results: list[Int8] = []
-    since = time.monotonic()
-
-    def add(result: Int8) -> None:
-        nonlocal since
-        results.append(result)
-        since = time.monotonic()
-        on_model()
-
-    def check() -> None:
-        if time.monotonic() - since > LIMIT_S:
-            raise SubprocessFailed(f"not quantized within {LIMIT_S:g} s")
-
-    try:
-        run_in_subprocess(_measure_files, paths, on_step=check, on_report=add)
-    except SubprocessFailed as error:
-        results.append(Int8(reason=str(error)))
-    return results
-
-
-def _measure_files(report: Report, paths: list[Path]) -> None:
-    silence()  # what the converter prints says nothing to a user
-    for path in paths:
-        report(_measured(pickle.loads(path.read_bytes())))
-
-
-def _measured(file: ModelFile) -> Int8:
-    assert file.calibration is not None
+def int8_of(file: ModelFile, test: Split) -> Int8:
+    """Quantize a model and score that on those images; why that failed is in what it returns."""
+    if file.calibration is None:
+        return Int8(reason="no images to calibrate it with")
     try:
         litert = quantize(file.model, file.calibration, builder=file.builder)
-        return Int8(bytes=len(litert), test_accuracy=score(litert, file.test))
+        return Int8(bytes=len(litert), test_accuracy=score(litert, test))
     except Exception as error:
         lines = str(error).strip().splitlines() or [""]
         return Int8(reason=f"{type(error).__name__}: {lines[0]}"[:200])

@@ -9,9 +9,17 @@ import kd.models.measure
 from kd.data.datasets import Split
 from kd.models.measure import ModelFile, count_macs, measure
 from kd.models.named import build
+from tests.support.sweeps.in_process import jobs_in_process
 
 RNG = np.random.default_rng(0)
 TEST = Split(RNG.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8), RNG.integers(0, 3, 300))
+
+
+@pytest.fixture
+def in_process():
+    """Models are scored in this process."""
+    with jobs_in_process("kd.models.measure"):
+        yield
 
 
 def saved(model, tmp_path):
@@ -57,7 +65,7 @@ def test_macs_are_unknown_where_shapes_are():
     assert count_macs(keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])) is None
 
 
-def test_several_models_are_measured_and_scored(tmp_path):
+def test_several_models_are_measured_and_scored(tmp_path, in_process):
     models = {name: build(name, (8, 8, 1), 3, seed=1) for name in ("keras-student", "cnn-small-narrow")}
     files = {name: ModelFile(model=saved(model, tmp_path), test=TEST) for name, model in models.items()}
     found = measure(files, rounds=2)
@@ -76,7 +84,7 @@ def test_several_models_are_measured_and_scored(tmp_path):
         assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())
 
 
-def test_fewer_test_images_than_one_batch_are_each_counted_once(tmp_path):
+def test_fewer_test_images_than_one_batch_are_each_counted_once(tmp_path, in_process):
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     few = Split(TEST.images[:7], model.predict_on_batch(TEST.images[:7]).argmax(axis=-1))
     few.labels[0] = (few.labels[0] + 1) % 3
@@ -84,7 +92,7 @@ def test_fewer_test_images_than_one_batch_are_each_counted_once(tmp_path):
     assert measured.test_accuracy == pytest.approx(6 / 7)
 
 
-def test_a_model_that_takes_float_images_is_fed_the_same_uint8(tmp_path):
+def test_a_model_that_takes_float_images_is_fed_the_same_uint8(tmp_path, in_process):
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)])
     measured = measure({"float": ModelFile(model=saved(model, tmp_path), test=TEST)}, rounds=1)["float"]
     scores = model.predict_on_batch(TEST.images)
@@ -133,8 +141,7 @@ def test_models_are_scored_in_int8_by_a_child_that_finds_a_users_layer_each_with
         assert "\n" not in failed.int8_reason
 
 
-@pytest.mark.slow
-def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(tmp_path, monkeypatch):
+def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(tmp_path, monkeypatch, in_process):
     monkeypatch.setattr(kd.models.measure, "INT8_IMAGES", 30)
     monkeypatch.setattr(kd.models.measure, "INT8_MACS", 1)
     model = build("keras-student", (8, 8, 1), 3, seed=1)

@@ -21,10 +21,11 @@ from storage.queue.tasks import given_back
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord
 from sweeps.distill.arms import CONTROLS
+from sweeps.distill.space import LABELS_ONLY
 from sweeps.plan.jobs import read_job
 from sweeps.plan.points import resolve_point
 from sweeps.spec.model import Spec, override
-from sweeps.trainers.protocol import Steps
+from sweeps.trainers.protocol import Run, Steps
 from sweeps.usecases import steering
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
@@ -65,11 +66,11 @@ def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> O
     return outcome
 
 
-def _again(engine: sqlalchemy.Engine, key: str, runner: TaskRunner) -> Outcome:
+def _again(engine: sqlalchemy.Engine, key: str, runner: TaskRunner, **more: Any) -> Outcome:
     """Run a finished task once more, at its point."""
     task = _task(engine, key)
     point = {name: task.outcome[name] for name in ("temperature", "alpha")}
-    return runner(read_job(task), point, Steps())
+    return runner(read_job(task), point | more, Steps())
 
 
 def _task(engine: sqlalchemy.Engine, key: str) -> Any:
@@ -129,6 +130,26 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
         artifacts.get(engine, digest)
     _again(engine, "transfer#source.best.0", TaskRunner(DatabaseBackend(engine, sweep)))
     assert artifacts.get(engine, digest) == logits
+    engine.dispose()
+
+
+def test_a_recipe_needs_no_teacher_and_that_of_the_spec_gives_the_bits_of_scratch(
+    tmp_path: Path, in_process: None
+) -> None:
+    changes = {"target.images": 256, "target.epochs": 2, "transfer.target_arms": ["best", "scratch", "scratch-own"]}
+    spec = override(MICRO, changes | {"training.learning_rate": 0.02})
+    engine = open_engine(created(f"sqlite:///{tmp_path}/s.db", spec))
+    runner = TaskRunner(DatabaseBackend(engine, queries.find_sweep(engine, "s")))
+    own, other = (_run_next(engine, spec, f"recipes#target.{rank}.0", runner) for rank in (0, 1))
+    _run_next(engine, spec, "teachers#target", runner)
+    seed = _task(engine, "recipes#target.0.0").payload["seed"]
+    scratch = Run(kind="train", key="", role="target", seed=seed, point=LABELS_ONLY, arm="scratch")
+    trained = runner.trainer.train(scratch, Steps())
+    assert (own.score, own.epoch_values) == (trained.score, tuple(trained.curve))
+    assert other.values.as_json()["more"] == {"learning_rate": 0.02, "schedule": "cosine"}
+    assert other.epoch_values != own.epoch_values
+    again = _again(engine, "recipes#target.0.0", runner, **own.values.as_json()["more"])
+    assert again.epoch_values == own.epoch_values, "after a teacher was there"
     engine.dispose()
 
 

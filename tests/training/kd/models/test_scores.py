@@ -1,0 +1,123 @@
+"""kd.models.measure.score: the accuracies of models and of their int8 forms, in a child process that may die."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import kd.models.measure
+from kd.data.datasets import Split
+from kd.errors import SubprocessFailed
+from kd.models.measure import ModelFile, score
+from kd.models.named import build
+from kd.tools.processes import run_in_subprocess
+from tests.support.processes import command_of, descendants, is_alive
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A student, and the images with the labels that it gives itself: its accuracy is 1."""
+    model = build("keras-student", (8, 8, 1), 3, seed=1)
+    model.save(tmp_path / "model.keras")
+    test = Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
+    return ModelFile(model=(tmp_path / "model.keras").read_bytes(), calibration=IMAGES[:50], test=test)
+
+
+def children():
+    return [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
+
+
+@pytest.mark.slow
+def test_an_int8_form_that_kills_the_child_costs_itself_alone(file, monkeypatch):
+    started = []
+
+    def start(*arguments, on_report, **more):
+        started.append(arguments)
+
+        def killing(result=None):
+            on_report(result)
+            if isinstance(result, float) and len(started) == 1:
+                for child in multiprocessing.active_children():
+                    child.kill()
+
+        return run_in_subprocess(*arguments, on_report=killing, **more)
+
+    monkeypatch.setattr(kd.models.measure, "run_in_subprocess", start)
+    found = score({"killed": file, "next": file})
+    assert (found["killed"].test_accuracy, found["killed"].int8_bytes) == (1.0, None)
+    assert found["killed"].int8_reason == "the child process was killed; the system does that when memory runs out"
+    assert found["next"].test_accuracy == 1.0
+    assert found["next"].int8_test_accuracy > 0.95
+    assert len(started) == 2
+
+
+def test_an_int8_form_that_takes_too_long_is_ended(file, monkeypatch):
+    def impatient(result=None):
+        if isinstance(result, float):
+            monkeypatch.setattr(kd.models.measure, "LIMIT_S", 0.0)
+
+    def start(*arguments, on_report, **more):
+        def both(*values):
+            on_report(*values)
+            impatient(*values)
+
+        return run_in_subprocess(*arguments, on_report=both, **more)
+
+    monkeypatch.setattr(kd.models.measure, "run_in_subprocess", start)
+    (found,) = score({"slow": file}).values()
+    assert (found.test_accuracy, found.int8_bytes, found.int8_reason) == (1.0, None, "no result within 0 s")
+    assert not children()
+
+
+def test_a_model_that_gives_no_accuracy_is_an_error(file, monkeypatch):
+    monkeypatch.setattr(kd.models.measure, "LIMIT_S", 0.1)  # TensorFlow alone takes longer to start
+    with pytest.raises(SubprocessFailed, match=r"no result within 0\.1 s"):
+        score({"slow": file})
+    assert not children()
+
+
+def test_a_check_that_raises_ends_the_child(file):
+    def stop():
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        score({"stopped": file}, check=stop)
+    assert not children()
+
+
+@pytest.mark.slow
+def test_a_child_does_not_outlive_a_parent_killed_with_kill_9():
+    program = """
+import numpy as np
+from kd.data.datasets import Split
+from kd.models.measure import ModelFile, score
+images = np.zeros((1, 8, 8, 1), np.uint8)
+score({"a": ModelFile(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
+"""
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        children = _until(
+            lambda: [pid for pid in descendants(parent.pid) if b"multiprocessing.spawn" in command_of(pid)]
+        )
+        parent.kill()
+    assert _until(lambda: not any(is_alive(pid) for pid in children))
+
+
+def _until(condition):
+    deadline = time.monotonic() + 60
+    while not (found := condition()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert found
+    return found
+
+
+def test_no_models_need_no_process():
+    start = time.process_time()
+    assert score({}) == {}
+    assert time.process_time() - start < 0.1

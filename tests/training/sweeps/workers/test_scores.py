@@ -1,0 +1,85 @@
+"""Models are scored by a task of its own; the last one times all of them and scores only what is not scored yet."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import kd.models.measure
+from kd.models.named import build
+from sweeps.distill.presets import preset
+from sweeps.distill.session import KdTrainer
+from sweeps.plan import phases
+from sweeps.spec.model import override
+from sweeps.trainers.protocol import Finished, Run, Steps
+from tests.support.sweeps.in_process import jobs_in_process
+
+SPEC = override(preset("tiny"), {"source.images": 64, "target.images": 64})
+TEACHER = Run(kind="prepare", key="teachers#source", role="source")
+STUDENT = Run(kind="train", key="transfer#source.best.0", role="source", keep=True)
+ACCURACY = Run(kind="measure", key="measure#accuracy", method="accuracy")
+TIMES = Run(kind="measure", key="measure#all")
+
+
+class Kept:
+    """What a sweep has kept: files of models, and what was found of them."""
+
+    def __init__(self, models: Mapping[Run, bytes]) -> None:
+        self.models = dict(models)
+        self.scored: list[Finished] = []
+
+    def finished(self, kind: str | None = None, **_: Any) -> Sequence[Finished]:
+        made = [Finished(run=run, facts={}, artifacts=frozenset(["model"])) for run in self.models]
+        return [run for run in (*made, *self.scored) if kind in (None, run.run.kind)]
+
+    def get(self, run: Run, name: str) -> bytes:
+        return self.models[run]
+
+    def once(self, name: str, make: Any) -> Mapping[str, Any]:
+        raise AssertionError(name)
+
+
+def _saved(path: Path, seed: int) -> bytes:
+    build("keras-student", (28, 28, 1), 10, seed=seed).save(path / "model.keras")
+    return (path / "model.keras").read_bytes()
+
+
+def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phases, "_SCORED_ALONE", SPEC.transfer.rule)
+    kept = Kept({TEACHER: _saved(tmp_path, 1), STUDENT: _saved(tmp_path, 2)})
+    trainer = KdTrainer(SPEC, kept)
+    with jobs_in_process("kd.models.measure"):
+        scored = trainer.train(ACCURACY, Steps())
+    scores = scored.facts["models"]
+    assert list(scores) == [TEACHER.key, STUDENT.key]
+    assert scored.score == scores[TEACHER.key]["test_accuracy"], "the student's is part of a look"
+    assert scores[STUDENT.key]["int8_test_images"] == len(trainer._test_images("source"))
+    kept.scored = [Finished(run=ACCURACY, facts=scored.facts, artifacts=frozenset())]
+
+    anew: list[list[str]] = []
+    score = kd.models.measure.score
+
+    def noting(files: Any, **more: Any) -> Any:
+        anew.append(list(files))
+        return score(files, **more)
+
+    monkeypatch.setattr(kd.models.measure, "score", noting)
+    with jobs_in_process(), jobs_in_process("kd.models.measure"):
+        timed = trainer.train(TIMES, Steps())
+        assert anew.pop() == []
+        for key, found in scores.items():
+            model = timed.facts["models"][key]
+            assert {name: model.get(name, found["digest"]) for name in found} == found
+            assert model["latency_ms_p50"] > 0
+        assert timed.score == scores[STUDENT.key]["test_accuracy"]
+        kept.models[STUDENT] = _saved(tmp_path, 3)
+        trainer.train(TIMES, Steps())
+        assert anew.pop() == [STUDENT.key]
+
+
+def test_where_no_model_was_kept_nothing_is_scored() -> None:
+    scored = KdTrainer(SPEC, Kept({})).train(ACCURACY, Steps())
+    assert (scored.score, scored.facts) == (0.0, {"models": {}})
