@@ -96,7 +96,7 @@ def runs(stored: StoredSweep) -> tuple[Run, ...]:
 
 def _run(done: jobs.DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
     outcome, record = done.outcome, done.row
-    if isinstance(outcome, jobs.MeasureOutcome):
+    if isinstance(outcome, jobs.ScoreOutcome | jobs.MeasureOutcome):
         return None
     parameters: dict[str, Value] = {}
     metrics = {"val_accuracy": outcome.val_accuracy, "train_s": outcome.train_s, "cpu_s": outcome.cpu_s}

@@ -1,11 +1,12 @@
 """The answer, or a comparison, in a few lines of a terminal."""
 
 import re
+from collections.abc import Sequence
 
 from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
-from sweeps.report import answer, compare
+from sweeps.report import answer, choice, compare, older
 from sweeps.report.words import accuracy, compared_with, display_name, effects, interval
 from sweeps.terminal import WIDTH, wrapped
 
@@ -18,11 +19,8 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break."""
     width = max(_NARROWEST, min(columns, WIDTH))
     advice = answer.advice(findings)
-    lines = [*_wrapped(answer.question(findings), width), ""]
-    for card in answer.cards(findings):
-        value = f"{card.value}, {card.interval}" if card.interval else card.value
-        lines += _wrapped(f"{card.question} {card.word}. {value}", width)
-    lines += ["", *_wrapped(_typed_here(f"What to do: {advice.text}"), width)]
+    lines = [*(_compared(findings, width) if findings.choices else _asked(findings, width)), ""]
+    lines += [*_wrapped(_typed_here(f"What to do: {advice.text}"), width)]
     for command in advice.commands:
         lines += _command(_typed_here(command), width)
     lines.append("")
@@ -34,7 +32,38 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
         command = local().line("report", findings.name, "-o", f"{findings.name}-report")
         lines += _beside("As a page:", _command(command, width), width)
     lines += [f"answer hash {findings.answer_hash}"] if findings.answer_hash else []
-    return "\n".join([*lines, "", *_wrapped(f"{answer.badge(findings).text}. {answer.headline(findings)}", width)])
+    return "\n".join([*lines, "", *_wrapped(answer.summary(findings), width)])
+
+
+def _asked(findings: Findings, width: int) -> list[str]:
+    lines = [*_wrapped(older.question(findings), width), ""]
+    for card in older.cards(findings):
+        value = f"{card.value}, {card.interval}" if card.interval else card.value
+        lines += _wrapped(f"{card.question} {card.word}. {value}", width)
+    return lines
+
+
+def _compared(findings: Findings, width: int) -> list[str]:
+    """Return the strategies as a table, without the values of their points where that is too wide, or as lines."""
+    banner = answer.banner(findings)
+    lines = [*_wrapped(answer.origin(findings).replace("**", ""), width), *_wrapped(banner, width)]
+    role = findings.choices[0]
+    rows = [(row.label, row.detail, row.kept, row.price) for row in choice.rows(findings, role)]
+    if not rows:
+        return lines
+    short = [(label, kept, price) for label, _, kept, price in rows]
+    below = [line for label, kept, price in short for line in _wrapped(f"  {label}: {kept}, {price}", width)]
+    tables = (_table(rows), _table(short))
+    table = next((lines for lines in tables if max(map(len, lines)) <= width), below)
+    title = f"{choice.scale(findings, role)}:"
+    return [*lines, "", f"{title[0].upper()}{title[1:]}", *table]
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  " + "  ".join(f"{cell:<{wide}}" for cell, wide in zip(row, widths, strict=True)).rstrip() for row in rows
+    ]
 
 
 def _beside(label: str, lines: list[str], width: int) -> list[str]:

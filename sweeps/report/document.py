@@ -3,11 +3,21 @@
 Text may hold `code` between backticks and **bold** between pairs of stars; everything else in it is plain text.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Tone: TypeAlias = Literal["good", "bad", "open"]
+
+_CODE = re.compile(r"(`[^`]+`)")
+_HYPHENS = re.compile(r"(?<![\w-])-(?=\d)|(?<= )-(?= )")  # before a number, and between two words
+
+
+def typeset(text: str) -> str:
+    """Return a text with minus signs where a keyboard has hyphens; what stands between backticks stays."""
+    parts = _CODE.split(text)
+    return "".join(part if part.startswith("`") else _HYPHENS.sub("−", part) for part in parts)
 
 
 @dataclass(frozen=True)
@@ -20,10 +30,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph. small: a remark, such as what the page is about or what a table shows."""
+    """A paragraph. small: a remark, such as what a table shows. lead: the reason for the answer, below it."""
 
     text: str
     small: bool = False
+    lead: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,11 @@ class Cards:
 
 @dataclass(frozen=True)
 class Advice:
+    """What to do. commands: what to type. code: the same as code to copy, by library; the first is open."""
+
     text: str
     commands: tuple[str, ...] = ()
+    code: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure. alt: what it is, for who cannot see it. wide: it needs the whole width. slot: its part of the page."""
+    """A figure. alt: what it is, for who cannot see it. wide: it needs the whole width. slot: its part of the page.
+
+    narrow: the name of the same, drawn for a phone; "": it is narrow enough.
+    """
 
     name: str
     alt: str
@@ -85,6 +102,7 @@ class Figure:
     wide: bool = False
     heading: str = ""
     slot: str = ""
+    narrow: str = ""
 
 
 @dataclass(frozen=True)

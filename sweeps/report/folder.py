@@ -11,9 +11,9 @@ from typing import Any
 
 from sweeps.errors import SpecError
 from sweeps.extensions import require
-from sweeps.findings import load, rows, secondary, surfaces, verdicts
+from sweeps.findings import choices, load, rows, secondary, surfaces, verdicts
 from sweeps.findings.findings import Findings
-from sweeps.plan import jobs, phases, selection
+from sweeps.plan import jobs, phases, points, selection
 from sweeps.report import answer, document, markdown, methods, words
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.spec import model, stored
@@ -66,14 +66,14 @@ def cells(row: rows.Row) -> list[str]:
 def results_csv(findings: Findings) -> str:
     """Return one line for each training of a student, planned ones included; empty cells where it has not finished.
 
-    stage: "search", "confirm" or "transfer"; what searched on a dataset stands before what compares the arms there, and
-    has no arm. repeat: of confirm and transfer. What is searched beyond T and alpha has a column each, after alpha; its
-    cell is empty for an arm that is trained without it. Accuracies are fractions in [0, 1], times seconds. group: the
-    teacher and search of an outer level, "" the first. The test accuracies of a dataset are left out until its look at
-    the test is complete.
+    stage: "search", "confirm", "recipes" or "transfer"; what searched on a dataset stands before what compares the arms
+    there, and has no arm but that of an untuned point. repeat: of all but search. What is searched, or chosen for an
+    arm, beyond T and alpha has a column each, after alpha; its cell is empty for an arm that is trained without it.
+    Accuracies are fractions in [0, 1], times seconds. group: the teacher and search of an outer level, "" the first.
+    The test accuracies of a dataset are left out until its look at the test is complete.
     """
     out, space, place = io.StringIO(), findings.spec.kind.space(findings.spec), COLUMNS.index("alpha") + 1
-    more = sorted(space.keys() - {"temperature", "alpha"})
+    more = sorted((space.keys() | points.recipe_space(findings.spec).keys()) - {"temperature", "alpha"})
     left_out = {"temperature", "alpha"} - space.keys()
     names = [name for name in (*COLUMNS[:place], *more, *COLUMNS[place:]) if name not in left_out]
     writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
@@ -89,7 +89,7 @@ def results_csv(findings: Findings) -> str:
 def _line(spec: model.Spec, training: jobs.AnyJob, more: Sequence[str]) -> dict[str, Any]:
     row, work, outcome = training.row, training.work, training.outcome
     stage = "transfer" if row.stage == "transfer" else training.phase.kind.removeprefix("native:")
-    arm, repeat = getattr(work, "arm", None), getattr(work, "repeat", None)
+    arm, repeat = getattr(work, "arm", None) or None, getattr(work, "repeat", None)
     planned = {"role": work.role, "arm": arm, "group": work.tag, "repeat": repeat, "seed": work.seed, "stage": stage}
     planned["state"] = phases.display_state(row.stage, row.state, row.error_class)
     searched = spec.kind.own_values(arm or "", outcome.more) if isinstance(outcome, jobs.StudentOutcome) else {}
@@ -134,7 +134,7 @@ def write(findings: Findings, directory: Path) -> Path:
     require("report", "report --output")
     from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
 
-    figures = tuple(f"figures/{figure.name}.svg" for figure in svg.figures_of(findings.spec.kind))
+    figures = tuple(f"figures/{name}.svg" for name in svg.names(findings.spec.kind))
     replace_files(lambda: files(findings), directory, what="report", stale=figures)
     return directory / PAGE
 
@@ -197,6 +197,7 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "headline": answer.headline(findings),
         "verdict": answer.badge(findings).text,
         "verdicts": [_verdict(verdict) for verdict in findings.verdicts],
+        **({"choices": list(map(_choice, findings.choices))} if findings.choices else {}),
         "spec": findings.spec.as_dict(),
         "fingerprint": findings.fingerprint,
         "answer_hash": findings.answer_hash,
@@ -219,6 +220,11 @@ def _verdict(verdict: verdicts.TargetVerdict) -> dict[str, Any]:
     values = asdict(verdict)
     del values["prepares"]  # a word for sentences, not a result
     return values
+
+
+def _choice(role: choices.RoleChoice) -> dict[str, Any]:
+    points = {name: None if point is None else point.as_dict() for name, point in role.points.items()}
+    return asdict(role) | {"points": points}
 
 
 def _surface(surface: surfaces.Surface) -> dict[str, Any]:

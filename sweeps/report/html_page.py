@@ -22,14 +22,18 @@ def inline(text: str) -> Markup:
     def element(match: re.Match[str]) -> str:
         return f"<code>{match[1]}</code>" if match[1] else f"<strong>{marked(match[2])}</strong>"
 
-    return Markup(marked(escape(text)))
+    return Markup(marked(escape(document.typeset(text))))
 
 
-def embedded(figure: document.Figure, figures: Mapping[str, str]) -> Markup:
-    """Return the SVG of a figure as a part of the page. This package drew it; matplotlib escaped its texts."""
-    svg = figures[figure.name]
+def embedded(figure: document.Figure, figures: Mapping[str, str], name: str = "") -> Markup:
+    """Return the SVG of a figure as a part of the page. This package drew it; matplotlib escaped its texts.
+
+    name: of its narrow one.
+    """
+    name = name or figure.name
+    svg = figures[name]
     # Two figures of one page may not share an id, and matplotlib numbers those of each from 1.
-    prefix = re.sub(r"\W+", "-", figure.name)
+    prefix = re.sub(r"\W+", "-", name)
     svg = re.sub(r'\bid="|href="#|url\(#', lambda match: f"{match[0]}{prefix}-", svg[svg.index("<svg") :])
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(figure.alt)}"', 1))
 

@@ -12,18 +12,19 @@ def text(blocks: Iterable[document.Block]) -> str:
 def _block(block: document.Block) -> str:
     match block:
         case document.Heading():
-            return f"{'#' * block.level} {block.text}"
+            return f"{'#' * block.level} {document.typeset(block.text)}"
         case document.Paragraph():
-            return block.text
+            return document.typeset(block.text)
         case document.Badge():
-            return f"**{block.text}**"
+            return f"**{document.typeset(block.text)}**"
         case document.Cards():
             return "\n".join(map(_card, block.cards))
         case document.Advice():
             commands = [document.Code(block.commands)] if block.commands else []
-            return text([document.Paragraph(f"**What to do.** {block.text}"), *commands])
+            code = [document.Code(tuple(source.splitlines())) for _, source in block.code[:1]]
+            return text([document.Paragraph(f"**What to do.** {block.text}"), *commands, *code])
         case document.Bullets():
-            return "\n".join(f"- {item}" for item in block.items)
+            return "\n".join(f"- {document.typeset(item)}" for item in block.items)
         case document.Table():
             return _table(block)
         case document.Figure():
@@ -42,8 +43,8 @@ def _card(card: document.Card) -> str:
 
 def _table(table: document.Table) -> str:
     # A bar inside a cell, as the path of a dataset may have, becomes a slash.
-    head = [column.title for column in table.columns]
-    rows = [[cell.replace("|", "/") for cell in row] for row in table.rows]
+    head = [document.typeset(column.title) for column in table.columns]
+    rows = [[document.typeset(cell).replace("|", "/") for cell in row] for row in table.rows]
     return "\n".join([_row(head), "|" + " --- |" * len(head), *map(_row, rows)])
 
 

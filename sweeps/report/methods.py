@@ -1,13 +1,14 @@
 """The Methods text: data, training, search, confirm, comparison, statistics."""
 
-from collections.abc import Sequence
-
+from sweeps.findings.choices import RULE
 from sweeps.findings.findings import Findings
 from sweeps.findings.surfaces import PLANE, ranges
 from sweeps.hints import PORTABLE
 from sweeps.report.document import Block, Code, Fold, Paragraph
 from sweeps.report.words import counted
 from sweeps.spec.model import Spec
+from sweeps.spec.tables import Group
+from sweeps.stats.advice import STRATEGIES, level_of
 from sweeps.stats.estimates import percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 from sweeps.stats.verdict import FEWEST_SEARCHES
@@ -31,7 +32,7 @@ def section(findings: Findings) -> Fold:
 
 
 def _search(spec: Spec) -> str:
-    search, rounds = spec.search, spec.confirm.rounds
+    search = spec.search
     several = _further(spec)
     native = " The same search and confirmation on each target, with the same seeds, give `native`."
     native = native if spec.targets else ""
@@ -41,7 +42,7 @@ def _search(spec: Spec) -> str:
             f"{search.trials - search.planned} points proposed by {search.method}, each of them from the outcomes of"
             f" all trials but the {search.lag - 1} before it, whatever finished first"
         )
-    confirm = _confirm(rounds)
+    confirm = _confirm(spec)
     return (
         f"**Search.** {_ranges(spec)}, {search.trials} trials on"
         f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same {spec.kind.features.trained} seed"
@@ -62,12 +63,12 @@ def _ranges(spec: Spec) -> str:
     return ", ".join([*([" and ".join(first)] if first else []), *others])
 
 
-def _confirm(rounds: Sequence[tuple[int, int]]) -> str:
-    (top, seeds), *later = rounds
+def _confirm(spec: Spec) -> str:
+    (top, seeds), *later = spec.confirm.rounds
     text = f"The {top} best points are retrained on {seeds} fresh seeds each"
     for points_left, more in later:
         text += f"; the {points_left} best of these on {more} more"
-    return text
+    return text + (f", and beside them in every round the untuned point of `{spec.raced}`" if spec.raced else "")
 
 
 def _further(spec: Spec) -> str:
@@ -75,16 +76,21 @@ def _further(spec: Spec) -> str:
         return ""
     cheap, features = spec.further, spec.kind.features
     per = f" per {features.prepares}" if features.prepares else ""
-    beside = f", beside {features.untreated}," if features.untreated else ""
     return (
         f" The search is repeated from other starting points and with seeds of its own, {spec.outer.searches} in all"
-        f"{per}; each further one has {cheap.search.trials} trials. {_confirm(cheap.confirm.rounds)}."
-        + (
-            f" Its best and native are compared{beside} on {cheap.transfer.seeds} seeds of their own."
-            if spec.targets
-            else ""
-        )
+        f"{per}; each further one has {cheap.search.trials} trials. {_confirm(cheap)}." + _compared_again(spec)
     )
+
+
+def _compared_again(spec: Spec) -> str:
+    seeds, untreated = spec.further.transfer.seeds, spec.kind.features.untreated
+    if spec.transfer.rule >= 3:
+        arms = spec.arms(spec.roles[-1], Group(search=1))
+        return f" {', '.join(f'`{arm}`' for arm in arms)} are compared on {seeds} seeds of its own."
+    if not spec.targets:
+        return ""
+    beside = f", beside {untreated}," if untreated else ""
+    return f" Its best and native are compared{beside} on {seeds} seeds of their own."
 
 
 def _transfer(spec: Spec) -> str:
@@ -112,8 +118,10 @@ def _statistics(spec: Spec) -> str:
     transfer, prepares = spec.transfer, spec.kind.features.prepares
     untreated = spec.kind.features.untreated or "an untreated arm"
     scope = f" for one {prepares}" if prepares else ""
-    if not spec.targets:
+    if not spec.targets and transfer.rule < RULE:
         return f"**Statistics.** {_intervals(spec)}"
+    if transfer.rule >= RULE:
+        return f"**Statistics.** {_strategies(spec)} {_intervals(spec, other=True)}"
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"
     outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, their searches averaged, are given apart."
@@ -135,6 +143,36 @@ def _statistics(spec: Spec) -> str:
         f"{'' if transfer.rule == 1 else f', and not shown to beat {untreated}'};"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         f" first look. {_intervals(spec, other=True)}{outer}"
+    )
+
+
+def _strategies(spec: Spec) -> str:
+    """Return what is compared, on which scale, and by which rule one strategy is advised."""
+    transfer, features = spec.transfer, spec.kind.features
+    role = spec.targets[0] if spec.targets else "source"
+    targets = len(spec.targets) or 1
+    here, elsewhere = ("`native`", ", values tuned on the source (`best`)") if spec.targets else ("`best`", "")
+    default, untreated = next(iter(features.defaults), ""), spec.untreated_arm(role)
+    share = f"{percent(transfer.margin_share):.3g} % of what {here} gains over `{untreated}`"
+    margin = share if transfer.margin_share else counted(transfer.margin)
+    levels = "; ".join(
+        f"{name} "
+        + ", ".join(
+            f"{percent(level_of(name, looks=transfer.looks, look=look, targets=targets)):.3g} %"
+            for look in range(1, transfer.looks + 1)
+        )
+        for name in STRATEGIES[:-1]
+        if name == "default" or spec.targets
+    )
+    shares = f" Shares are ratios of means over searches (Fieller 1954): 0 % is `{untreated}`, 100 % {here}."
+    untuned = f"; where it is not shown to gain, {features.untreated_training}" if untreated else ""
+    return (
+        f"Compared are the untuned default (`{default}`){elsewhere} and tuning on the dataset itself ({here}), each"
+        " search with seeds of its own; one value a search, so that intervals are Student's t over searches and cover"
+        f" seeds and search.{shares if transfer.margin_share else ''} Advised is the first, in this order, that is"
+        f" shown to lose less than {margin}: the one-sided upper t bound of that contrast is below 0 (non-inferiority,"
+        f" Piaggio et al. 2012), at levels by use of the test set of {levels}. Else tuning there is advised{untuned}."
+        " The spec and its time were stored before the first look."
     )
 
 

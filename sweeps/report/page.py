@@ -8,7 +8,7 @@ from sweeps.findings.load import Machine
 from sweeps.findings.rows import Row
 from sweeps.findings.secondary import RETAINED, Answer, Question, Share
 from sweeps.plan.identity import differing
-from sweeps.report import answer, markdown, words
+from sweeps.report import answer, choice, markdown, words
 from sweeps.report.document import Block, Bullets, Figure, Fold, Heading, Paragraph, columns, table
 from sweeps.report.sentences import regret, sentence
 from sweeps.stats.estimates import Paired, percent
@@ -31,21 +31,23 @@ def page(
 ) -> list[Block]:
     """Return the whole page.
 
-    figures: each stands in its slot: "answer" is above what is lost by not tuning ("regret"), "others" below it;
-    "searches", "cost". secondary, methods: what `report` on the terminal has no time for.
+    figures: each stands in its slot: "strategies" in the answer; "gains" and "regret", what a verdict is made of, below
+    it or, where the answer is what to use, among all numbers; then "surfaces" and "others"; "cost" in its fold.
+    secondary, methods: what `report` on the terminal has no time for.
     """
     slots: dict[str, list[Block]] = defaultdict(list)
     for figure in figures:
         slots[figure.slot] += [*([Heading(figure.heading)] if figure.heading else []), figure]
+    evidence = [*slots["gains"], *_lost(findings, slots["regret"])]
     return [
         *note(findings),
-        *answer.blocks(findings),
+        *answer.blocks(findings, slots["strategies"]),
         *further(findings),
-        *slots["answer"],
-        *_lost(findings, slots["regret"]),
+        *([] if findings.choices else evidence),
+        *slots["surfaces"],
         *slots["others"],
-        searches(findings, slots["searches"]),
-        numbers(findings, secondary),
+        searches(findings),
+        numbers(findings, [*(evidence if findings.choices else []), *secondary]),
         *findings.spec.kind.report().cost(findings, slots["cost"]),
         *methods,
         provenance(findings),
@@ -70,6 +72,11 @@ def note(findings: Findings) -> list[Block]:
 
 
 def further(findings: Findings) -> list[Block]:
+    if findings.choices:
+        return [
+            Paragraph(f"**On {words.display_name(role.dataset)}.** {answer.in_full(findings, role)}")
+            for role in findings.choices[1:]
+        ]
     return [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts[1:]]
 
 
@@ -81,16 +88,22 @@ def _lost(findings: Findings, figures: Iterable[Block]) -> list[Block]:
     return []
 
 
-def searches(findings: Findings, figures: Iterable[Block]) -> Fold:
-    blocks: list[Block] = [*figures, Bullets(tuple(_selected(findings)))]
+def searches(findings: Findings) -> Fold:
+    blocks: list[Block] = [Bullets(tuple(_selected(findings)))]
     if findings.spec.outer.teachers * findings.spec.outer.searches > 1:
         blocks += _outer(findings)
     return Fold("Where the searches looked", "; ".join(words.effects(findings)), tuple(blocks), printed=True)
 
 
 def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
-    blocks: list[Block] = [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts]
-    blocks.append(Bullets((*words.as_good(findings), *words.explained(findings), words.looked(findings))))
+    blocks: list[Block] = [answer.badge(findings)] if findings.choices else []
+    for compared in findings.choices:
+        if choice.rows(findings, compared):
+            heading = f"Strategies on {words.display_name(compared.dataset)}"
+            blocks += [Heading(heading, level=3), choice.strategies(findings, compared)]
+    blocks += [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts]
+    as_good = [] if findings.choices else words.as_good(findings)  # of the first search: the table is of all of them
+    blocks.append(Bullets((*as_good, *words.explained(findings), words.looked(findings))))
     for role in findings.report_roles:
         blocks += accuracies(findings, role)
     blocks += [*_controls(findings), *more]

@@ -89,6 +89,8 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     if verdict.word == "TRANSFERS" and target.lost is not None and is_same_point(target.lost):
         return f"{tuned} are also what tuning on {dataset} itself found, so nothing is lost"
     there, margin = f"tuning on {dataset} itself", _margin(findings, verdict)
+    if findings.choices:
+        return _said_by_advice(findings, verdict, tuned, margin, bound)
     if verdict.word == "FLAT":
         rivals = {"scratch": findings.spec.kind.features.without, "random": f"random {parameters}"}
         others = " and ".join([f"{parameters} tuned on {source}", *(rivals[name] for name in verdict.within)])
@@ -111,7 +113,21 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     )
 
 
+def _said_by_advice(findings: Findings, verdict: Verdict, tuned: str, margin: str, bound: str) -> str:
+    # What counts is one contrast a search, which has the noise of the estimated gain in it; no bound of the regret.
+    text = {
+        "TRANSFERS": f"{tuned} are shown to lose less than {margin}",
+        "FAILS": f"{tuned} are shown to lose more than {margin}",
+        "FLAT": f"no gain of tuning there over {findings.spec.kind.features.without} is shown",
+    }.get(verdict.word)
+    return f"whether {tuned} lose less than {margin} is open" if text is None else f"{text} ({bound})"
+
+
 def _margin(findings: Findings, verdict: Verdict) -> str:
+    share, features = findings.spec.transfer.margin_share, findings.spec.kind.features
+    if findings.choices and share and verdict.gain is not None:
+        gain = f"{verdict.gain.mean:.2f} points that tuning there gains over {features.without}"
+        return f"{percent(share):.3g} % of the {gain}"
     if not verdict.halved:
         return f"the {verdict.margin:g}-point margin"
     assert verdict.gain is not None

@@ -10,7 +10,7 @@ from sweeps.findings import load, surfaces
 from sweeps.findings.findings import Findings
 from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
-from sweeps.stats import verdict
+from sweeps.stats import advice, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
 from sweeps.stats.top import WORDS
 from sweeps.trainers.protocol import Point, label
@@ -113,6 +113,11 @@ def counted(value: float) -> str:
     return f"{text} point" if text == "1" else f"{text} points"
 
 
+def size(count: float) -> str:
+    """Return the size of a file: "113 KB", "12.3 MB"."""
+    return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} KB"
+
+
 def seconds_not_compared(kinds: Sequence[tuple[str, str]]) -> str:
     """Return why seconds are not set side by side; "" on one kind of machine, its processor and its threads."""
     named = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in kinds)
@@ -128,7 +133,7 @@ def display_name(dataset: str) -> str:
 
 def owner(spec: Spec, default: str | None) -> str:
     """Return whose an untuned default is, for a sentence; None: before one was trained."""
-    known = [default] if default is not None else spec.kind.features.defaults[-1:]
+    known = [default] if default is not None else spec.kind.features.defaults[:1]
     return spec.arm(known[0]).owner if known else "the"
 
 
@@ -329,10 +334,8 @@ def explained(findings: Findings) -> list[str]:
 
 def looked(findings: Findings) -> str:
     looks, transfer = findings.looks, findings.spec.transfer
-    levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
-    spent = f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}"
-    spent += f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
-    if not findings.verdicts:  # nothing is decided, so a look costs nothing
+    spent = _spent(findings)
+    if not findings.verdicts and not findings.choices:  # nothing is decided, so a look costs nothing
         return "; ".join(map(_look, looks)) or "the test set has not been read"
     if not looks:
         return f"the test set has not been read; looks declared: {transfer.looks}, {spent}"
@@ -343,6 +346,20 @@ def looked(findings: Findings) -> str:
     )
     read = "; ".join(map(_look, looks))
     return f"looks at the test set: {len(looks)} of {transfer.looks} declared, {spent}. {read}{rule}"
+
+
+def _spent(findings: Findings) -> str:
+    transfer = findings.spec.transfer
+    if not findings.choices:
+        levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
+        together = f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
+        return f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}{together}"
+    tested = [strategy for strategy in advice.LEVELS if strategy != "elsewhere" or findings.verdicts]
+    text = " and ".join(f"{strategy} at {percent(advice.LEVELS[strategy]):.3g} %" for strategy in tested)
+    parts = [f"{percent(part):.3g} %" for part in advice.LOOKS[transfer.looks]]
+    shared = f", shared by {len(findings.choices)} targets" if len(findings.choices) > 1 else ""
+    looks = f", of which the looks spend {', '.join(parts)}" if len(parts) > 1 else ""
+    return f"tested one-sided, {text}{shared}{looks}"
 
 
 def _look(look: load.Look) -> str:

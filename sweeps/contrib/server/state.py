@@ -23,7 +23,7 @@ from sweeps.query.best import Best, best, insight
 from sweeps.query.listing import SweepRow, sweep_row
 from sweeps.query.status import Status, status
 from sweeps.report import document, words
-from sweeps.report.answer import badge, headline
+from sweeps.report.answer import badge, statement
 from sweeps.spec.model import Name as Pattern
 from sweeps.spec.stored import as_it_stands, check_name
 
@@ -219,5 +219,5 @@ def _best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best | None:
 def _answer(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Answer | None:
     with suppress(NoResultsYet):
         findings = load(engine, sweep)
-        return Answer(badge(findings), headline(findings))
+        return Answer(badge(findings), statement(findings))
     return None

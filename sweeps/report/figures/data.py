@@ -3,7 +3,7 @@
 Accuracies are in percent. A part is empty where its data is not there yet, and is then not drawn.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
@@ -13,9 +13,10 @@ from sweeps.findings.load import accuracies, is_incomplete
 from sweeps.findings.rows import Row
 from sweeps.findings.surfaces import PLANE, Surface, ranges
 from sweeps.plan.points import planned_arm
-from sweeps.report import words
+from sweeps.report import choice, words
 from sweeps.spec.model import Spec
-from sweeps.stats.estimates import Estimate, differences, estimate, percent
+from sweeps.stats.advice import StrategyName
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate, differences, estimate, percent
 from sweeps.trainers.protocol import Point
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
@@ -24,6 +25,7 @@ BLACK, GREY = "#000000", "#767676"
 ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#cc79a7"
 
 ARM_COLOURS = {"best": VERMILLION, "native": BLUE}  # any other arm is grey
+STRATEGY_COLOURS: Mapping[StrategyName, str] = {"default": GREY, "elsewhere": VERMILLION, "here": BLUE}
 
 # From low to high: light enough for marks in any colour, and darker is more in black and white, too.
 SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
@@ -60,17 +62,83 @@ class RegretMark:
 
 @dataclass(frozen=True)
 class MethodMark:
-    """A model that a person would deploy. accuracy: of the test, percent; cost: its size and speed in words."""
+    """A model that a person would deploy. test: accuracy, a fraction; size: of its file, bytes.
+
+    distilled: whether it is what the sweep tuned. is_reference: whether another method made it. detail: its name, or
+    within which limits it was searched.
+    """
 
     dataset: str
     label: str
     detail: str
-    accuracy: float
-    cost: str
-    distilled: bool
+    test: Estimate
+    size: float
+    distilled: bool = False
+    is_reference: bool = False
 
 
 Mark = TypeVar("Mark", GainMark, MethodMark)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What one strategy keeps. value: the share of the gain, a fraction, or points; kept, price: in words."""
+
+    name: StrategyName
+    label: str
+    detail: str
+    value: Estimate
+    kept: str
+    price: str
+    is_advised: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategies:
+    """The strategies, the cheapest first, on one scale.
+
+    is_share: whether the scale is the share of the gain; else it is points. enough: from where a strategy is good
+    enough, None where nothing says so; zero: what the scale begins at. scope: what all of it is over.
+    """
+
+    marks: tuple[Kept, ...]
+    is_share: bool
+    enough: float | None
+    enough_label: str
+    zero: str
+    scope: str
+
+
+def strategies(findings: Findings) -> Strategies | None:
+    """Return those of the dataset that the answer is about; None before they can be compared."""
+    role = next(iter(findings.choices), None)
+    rows = () if role is None else choice.rows(findings, role)
+    if role is None or role.choice is None or not rows:
+        return None
+    made, is_share = role.choice, all(row.strategy.share is not None for row in rows)
+    marks = []
+    for row in rows:
+        value = row.strategy.share if is_share else choice.gained(made, row.strategy)
+        if value is not None:
+            name, is_advised = row.strategy.name, row.strategy.name == made.use and (made.settled or made.use != "here")
+            marks.append(Kept(name, row.label, row.detail, value, row.kept, row.price, is_advised))
+    if not marks:
+        return None
+    enough, label = None, ""
+    if is_share and made.margin_share:
+        enough = 1 - made.margin_share
+        label = f"good enough: at least {percent(enough):.0f} % of the gain"
+    elif made.gain is None and made.searches >= FEWEST_RUNS and marks:
+        enough = marks[-1].value.mean - made.margin
+        label = f"good enough: at most {words.counted(made.margin)} less than tuned here"
+    return Strategies(
+        marks=tuple(marks),
+        is_share=is_share,
+        enough=enough,
+        enough_label=label,
+        zero="the untuned default" if made.gain is None else findings.spec.kind.features.without,
+        scope=choice.scope(findings, role),
+    )
 
 
 @dataclass(frozen=True)
@@ -99,7 +167,7 @@ def plane(findings: Findings) -> Plane | None:
     surfaces = tuple(surface for surface in findings.surfaces if surface.trials)
     if len(axes) < PLANE or not surfaces:
         return None
-    planned = [spec.arm(key) for key in spec.kind.features.defaults]
+    planned = sorted(map(spec.arm, spec.kind.features.defaults), key=lambda arm: arm.standard)  # each keeps its marker
     defaults = [(arm.label.removesuffix(", untuned"), planned_arm(spec, "source", arm.key)) for arm in planned]
     return Plane(tuple(axes), tuple(defaults), surfaces)
 
@@ -117,19 +185,16 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
     return groups
 
 
-def title(search: Surface) -> str:
-    return f"{'Searches' if search.others else 'Search'} on {words.display_name(search.dataset)}"
-
-
 def gains(findings: Findings) -> list[GainMark]:
     """Return the gain of each arm over no distillation, the targets first."""
     spec, features, marks = findings.spec, findings.spec.kind.features, []
-    untreated, names = features.untreated, (features.without, features.untreated_network)
+    names = features.without, features.untreated_network
     details = {(row.dataset, row.method): row.point for row in findings.rows}
     for role in findings.report_roles:
         dataset = spec.role(role).dataset
         if is_incomplete(findings.trainings, role):
             continue
+        untreated = spec.counted_from(role)
         scratch = accuracies(findings.trainings, role, untreated)
         for arm in spec.kind.arms:
             values = differences(accuracies(findings.trainings, role, arm), scratch)
@@ -146,6 +211,9 @@ def gains(findings: Findings) -> list[GainMark]:
 
 
 def regrets(findings: Findings) -> list[RegretMark]:
+    """Return those of a sweep of an older rule; since then the figure of the strategies shows them."""
+    if findings.choices:
+        return []
     return [
         RegretMark(target.dataset, target.regret.estimate, target.verdict.margin, target.by_search)
         for target in findings.verdicts
@@ -154,28 +222,27 @@ def regrets(findings: Findings) -> list[RegretMark]:
 
 
 def methods(findings: Findings) -> list[MethodMark]:
-    """Return the student, distilled and not, its teacher and the baselines of each target, the least accurate first."""
+    """Return the student, distilled and not, its teacher and other methods on each target, as far as measured."""
     marks = []
     for role in findings.spec.targets or findings.spec.roles:
         dataset = findings.spec.role(role).dataset
-        of_dataset = [mark for row in findings.rows if row.dataset == dataset and (mark := _method(findings, row))]
-        marks += sorted(of_dataset, key=lambda mark: mark.accuracy)
+        rows = [row for row in findings.rows if row.dataset == dataset]
+        of_dataset = [mark for row in rows if (mark := _method(findings, role, row)) is not None]
+        marks += sorted(of_dataset, key=lambda mark: mark.test.mean)
     return marks
 
 
-def _method(findings: Findings, row: Row) -> MethodMark | None:
-    if row.test is None or (row.kind == "arm" and row.method not in ("best", findings.spec.kind.features.untreated)):
+def _method(findings: Findings, role: str, row: Row) -> MethodMark | None:
+    spec, size = findings.spec, None if row.measured is None else row.measured.bytes
+    if row.test is None or not size:
         return None
-    label = {"best": "Student, distilled", "scratch": "Student, labels only"}.get(row.method, row.method)
-    detail = ""
+    parts = spec.kind.report()
     if row.kind == "teacher":
-        label, detail = "Its teacher", row.method.removeprefix("teacher ")
-    return MethodMark(row.dataset, label, detail, percent(row.test.mean), _cost(row), row.method == "best")
-
-
-def _cost(row: Row) -> str:
-    measured = row.measured
-    size = None if measured is None else measured.bytes
-    latency = None if measured is None else measured.latency_ms_p50
-    parts = [] if size is None else [f"{size / 1e6:.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} KB"]
-    return ", ".join(parts if latency is None else [*parts, f"{latency:.2g} ms"])
+        return MethodMark(row.dataset, "Its teacher", row.method.removeprefix("teacher "), row.test, size)
+    if row.kind == "baseline":
+        label, budget = parts.display(row.method), parts.budget(spec, row.method)
+        return MethodMark(row.dataset, label, budget, row.test, size, is_reference=True)
+    labels = {"best": "Student, distilled", spec.untreated_arm(role): "Student, labels only"}
+    if row.method not in labels:
+        return None
+    return MethodMark(row.dataset, labels[row.method], "", row.test, size, distilled=row.method == "best")

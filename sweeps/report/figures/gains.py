@@ -1,4 +1,4 @@
-"""The figures of gains, regret and methods, and captions.
+"""The figures of gains and regret, and captions.
 
 Each is one narrow column of rows (`column`).
 """
@@ -10,7 +10,6 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from sweeps.findings.surfaces import Surface
 from sweeps.report.figures import data
 from sweeps.report.figures.style import SMALL, column, frame, name_row, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
@@ -79,32 +78,6 @@ def regret(marks: Sequence[data.RegretMark]) -> Figure:
     return figure
 
 
-def methods(marks: Sequence[data.MethodMark]) -> Figure:
-    datasets = data.by_dataset(marks)
-    figure, grid = column([len(group) for group in datasets.values()], below=0.5, above=0.05)
-    for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
-        accuracies = [mark.accuracy for mark in group]
-        room = 0.08 * (max(accuracies) - min(accuracies)) or 1.0
-        low = min(accuracies) - 2 * room
-        axes.set_xlim(low, max(accuracies) + room)
-        for row, mark in enumerate(group):
-            axes.plot([low, mark.accuracy], [row, row], color="#dddddd", lw=1, zorder=1)
-            axes.plot(
-                mark.accuracy,
-                row,
-                "o",
-                color=data.VERMILLION if mark.distilled else data.GREY,
-                ms=7,
-                mec="white",
-                mew=1,
-            )
-            name_row(axes, row, mark.label, mark.detail)
-            value_row(axes, row, f"{mark.accuracy:.1f} %", mark.cost)
-        set_rows(axes, len(group))
-        axes.set_xlabel(f"test accuracy on {display_name(dataset)}, %", fontsize=SMALL)
-    return figure
-
-
 def outside(marks: Sequence[data.GainMark]) -> tuple[int, int]:
     seeds = means = 0
     for group in data.by_dataset(marks).values():
@@ -149,20 +122,3 @@ def regret_caption(marks: Sequence[data.RegretMark]) -> str:
     dots = " Small dots: one search on each dataset." if several else ""
     what = "Line: mean and 95 % interval" if any(limits(mark.mean) for mark in marks) else "Large dot: mean"
     return f"{what} over {over}.{dots} The line may not cross the margin."
-
-
-def surface_caption(plane: data.Plane) -> str:
-    how = (
-        "Shading: the surface fitted to all runs of all searches."
-        if any(surface.top is not None for surface in plane.surfaces)
-        else "Every trial is a single run; too few searches for a fitted surface."
-    )
-    return f"{how} {'; '.join(map(_highest, plane.surfaces))}."
-
-
-def _highest(surface: Surface) -> str:
-    top = max(surface.trials, key=lambda trial: trial.accuracy)
-    return (
-        f"Highest single run of the first search on {display_name(surface.dataset)}: {top.accuracy:.2f} % at"
-        f" {top.point.text()}, partly luck"
-    )

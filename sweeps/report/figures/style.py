@@ -34,7 +34,8 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
 }
-_WIDTH, _COLUMNS = 10.0, 2  # inches of a figure; at 96 pixels an inch a page shows it without scaling
+# Inches of a figure; at 96 pixels an inch a page shows it without scaling, on a phone the narrow one.
+WIDTH, NARROW_WIDTH = 10.0, 3.75
 
 
 def style() -> AbstractContextManager[None]:
@@ -43,12 +44,15 @@ def style() -> AbstractContextManager[None]:
     return context
 
 
-def panels(titles: Sequence[str], *, height: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one panel for each title, two side by side, each `height` inches high."""
-    columns = min(_COLUMNS, len(titles))
+def panels(
+    titles: Sequence[str], *, height: float, columns: int = 2, width: float = WIDTH
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure with one panel for each title, side by side, each `height` inches high."""
+    single = columns > 1 and len(titles) == 1
+    columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
-    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08)
-    figure = Figure(figsize=(_WIDTH * (0.7 if columns == 1 else 1), height * rows), layout=layout)
+    layout = ConstrainedLayoutEngine(w_pad=0.06, h_pad=0.08)
+    figure = Figure(figsize=(width * (0.6 if single else 1), height * rows), layout=layout)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes in grid[len(titles) :]:
         axes.remove()

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sweeps.findings.findings import Findings
-from sweeps.report import answer
+from sweeps.report import answer, older
 from sweeps.report.brief import brief
 from sweeps.spec.model import override
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
@@ -40,8 +40,8 @@ def test_no_line_is_too_long_nothing_is_lost_by_wrapping_and_the_headline_is_las
         text = brief(findings, columns=columns)
         *_, last = text.split("\n\n")
         assert squeezed(last) == f"{answer.badge(findings).text}. {answer.headline(findings)}"
-        assert squeezed(text).startswith(answer.question(findings))
-        for card in answer.cards(findings):
+        assert squeezed(text).startswith(older.question(findings))
+        for card in older.cards(findings):
             assert f"{card.question} {card.word}. {card.value}, {card.interval}" in squeezed(text)
         assert f"What to do: {answer.advice(findings).text}" in squeezed(text)
     assert max(map(len, brief(last_look, columns=columns).splitlines())) > min(columns, 100) - 15, "the width is used"

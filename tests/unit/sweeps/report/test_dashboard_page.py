@@ -4,6 +4,7 @@ import pytest
 
 from sweeps.findings.findings import Findings
 from sweeps.report import answer, markdown
+from sweeps.report.document import typeset
 from sweeps.report.page import accuracies
 from sweeps.report.sentences import regret
 from sweeps.spec.model import override
@@ -22,7 +23,9 @@ def found() -> Findings:
 def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> None:
     text = study_note(found, IDS)
     opening = markdown.text(answer.blocks(found))
-    assert text.startswith(f"Note: only two lines\n\n{opening}\n\n{regret(found.verdicts[0])}\n\n### On digits-rgb\n\n")
+    assert text.startswith(
+        f"Note: only two lines\n\n{opening}\n\n{typeset(regret(found.verdicts[0]))}\n\n### On digits-rgb\n\n"
+    )
     for role in ("target", "source"):
         assert markdown.text(accuracies(found, role)) in text
     assert "`kd-sweeps best s` gives the confirmed best" in text

@@ -72,7 +72,6 @@ def test_all_of_a_look_is_shown_once_it_is_complete() -> None:
     assert [figure.name for figure, _ in with_data(findings)] == [
         "gains",
         "regret",
-        "methods",
         "surface",
     ]
     assert list(plots(findings)) == ["answer-0"]

@@ -1,14 +1,14 @@
 """What datasets and arms are called: in words, and short enough for a figure."""
 
 from sweeps.distill.arms import AUTOKERAS, CONTROLS, SOURCE_ARMS, TARGET_ARMS
-from sweeps.distill.presets import preset
 from sweeps.report import words
 from sweeps.report.words import display_name
+from tests.support.sweeps.presets import before
 
 
 def arm(name: str, *, source: str, dataset: str) -> str:
     """What an arm is called on a dataset, in a sweep from that source."""
-    spec = preset("tiny")
+    spec = before("tiny")
     named = spec.model_copy(update={"source": spec.source.model_copy(update={"dataset": source})})
     return words.arm(named, name, dataset)
 

@@ -4,7 +4,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sweeps.distill.presets import preset
 from sweeps.findings.rows import Control
 from sweeps.findings.surfaces import Surface
 from sweeps.report import words
@@ -23,8 +22,9 @@ from sweeps.stats.verdict import RULE
 from tests.support.points import at
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
+from tests.support.sweeps.presets import before
 
-SPEC = preset("tiny")  # T in [1, 20], alpha in [0, 1]
+SPEC = before("tiny")  # T in [1, 20], alpha in [0, 1]
 
 
 def top(share: float, low: float, high: float) -> Top:
@@ -160,6 +160,9 @@ def test_looks_are_told_with_the_plan_and_when_it_was_stored() -> None:
 
 def test_one_look_has_no_sum_and_the_newest_rule_is_not_named() -> None:
     newest = found(override(OVER_SEEDS, {"transfer.rule": RULE}), {}, until="transfer")
-    assert looked(newest).endswith("declared: 3, tested one-sided at 1 %, 1 %, 1 %, together 3 %")
+    assert looked(newest).endswith(
+        "declared: 3, tested one-sided, default at 2.5 % and elsewhere at 0.1 %, of which the looks spend 60 %, 20 %,"
+        " 20 %"
+    )
     once = looked(found(override(OVER_SEEDS, {"transfer.looks": 1}), accuracies(0.5)))
     assert once.startswith("looks at the test set: 1 of 1 declared, tested one-sided at 5 %. Look 1: ")

@@ -8,7 +8,7 @@ from sweeps.distill.presets import on
 from sweeps.errors import SpecError
 from sweeps.findings.compare import standings
 from sweeps.findings.secondary import questions
-from sweeps.report import answer, folder
+from sweeps.report import folder, older
 from sweeps.report.brief import brief
 from sweeps.report.page import report, title
 from sweeps.spec.model import override
@@ -41,43 +41,43 @@ def below(points: float) -> list[float]:
 def test_the_answer_is_what_was_planted(scratch: float, default: float, word: str, said: str, todo: str) -> None:
     arms = {"best": BEST, "scratch": below(scratch), "default-keras": below(default)}
     findings = found(ALONE, arms)
-    assert answer.badge(findings).text.startswith(f"{word}:")
-    assert said in answer.headline(findings)
-    assert todo in answer.advice(findings).text
-    assert answer.question(findings) == "Does distilling help on digits, and is it worth tuning T and α there?"
+    assert older.badge(findings).text.startswith(f"{word}:")
+    assert said in older.headline(findings)
+    assert todo in older.advice(findings).text
+    assert older.question(findings) == "Does distilling help on digits, and is it worth tuning T and α there?"
 
 
 def test_a_default_that_is_better_is_said_to_be_whichever_it_is_and_whatever_the_tuned_values_gain() -> None:
     arms = {"best": BEST, "scratch": below(5.0), "default-keras": below(2.0), "default-keras-io": below(-2.0)}
     spec = override(ALONE, {"transfer.source_arms": list(arms)})
     findings = found(spec, arms)
-    assert answer.badge(findings).text == "HELPS: distilling gains; the untuned default is better than the tuned values"
-    assert "keras.io's untuned default is better than the tuned values (−2.0 points, " in answer.headline(findings)
-    assert answer.cards(findings)[1].question == "Is tuning better than keras.io's default?"
+    assert older.badge(findings).text == "HELPS: distilling gains; the untuned default is better than the tuned values"
+    assert "keras.io's untuned default is better than the tuned values (−2.0 points, " in older.headline(findings)
+    assert older.cards(findings)[1].question == "Is tuning better than keras.io's default?"
     use = "Use keras.io's default, T = 10, alpha = 0.1: it is better, the tuned values score less (−2.0 points, "
-    assert answer.advice(findings).text.startswith(use)
+    assert older.advice(findings).text.startswith(use)
     arms["scratch"] = below(-0.5)  # the tuned values are worse than no teacher, and the default better than both
     harmed = found(spec, arms)
-    assert answer.advice(harmed).text.startswith(use)
-    assert "keras.io's untuned default is better" in answer.headline(harmed)
+    assert older.advice(harmed).text.startswith(use)
+    assert "keras.io's untuned default is better" in older.headline(harmed)
 
 
 def test_where_the_learning_rate_was_searched_the_teacher_gets_no_credit_for_it() -> None:
     spec = override(ALONE, {"search.space": {"learning_rate": [0.001, 0.01]}})
     arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
     findings = found(spec, arms)
-    assert answer.badge(findings).text.startswith("NOT SHOWN TO HELP")
-    assert answer.headline(findings).startswith("Distillation was not shown to help on digits (0.0 points")
-    assert answer.cards(findings)[0].value == "0.0 points"
-    assert answer.advice(findings).text.startswith("Train the small network without a teacher")
-    assert answer.question(findings).endswith("is it worth tuning T, α and learning_rate there?")
+    assert older.badge(findings).text.startswith("NOT SHOWN TO HELP")
+    assert older.headline(findings).startswith("Distillation was not shown to help on digits (0.0 points")
+    assert older.cards(findings)[0].value == "0.0 points"
+    assert older.advice(findings).text.startswith("Train the small network without a teacher")
+    assert older.question(findings).endswith("is it worth tuning T, α and learning_rate there?")
     assert [one.name for one in questions(findings)] == ["gain on the source: best - scratch-tuned"]
     (standing,) = standings([findings])
     assert isinstance(standing.gain, Estimate)
     assert standing.gain.mean == pytest.approx(0, abs=1e-9)
     arms["scratch-tuned"], arms["default-keras"] = below(5), below(2)
     paid = found(spec, arms)
-    assert "Tuning T, α and learning_rate is better than Keras' untuned default" in answer.headline(paid)
+    assert "Tuning T, α and learning_rate is better than Keras' untuned default" in older.headline(paid)
 
 
 def test_nothing_speaks_of_transfer() -> None:
@@ -91,10 +91,10 @@ def test_nothing_speaks_of_transfer() -> None:
 def test_before_it_is_decided_the_page_says_how_far_it_is() -> None:
     arms = {"best": BEST, "scratch": below(5), "default-keras": below(2)}
     findings = found(ALONE, arms, until="transfer#source.scratch.2")
-    assert answer.badge(findings).text.startswith("NOT YET: ")
-    assert "of 12 trainings on fresh seeds are done" in answer.badge(findings).text
-    assert answer.headline(findings) == "Whether distilling helps on digits is not known yet."
-    assert answer.advice(findings).text == "Let the sweep finish."
+    assert older.badge(findings).text.startswith("NOT YET: ")
+    assert "of 12 trainings on fresh seeds are done" in older.badge(findings).text
+    assert older.headline(findings) == "Whether distilling helps on digits is not known yet."
+    assert older.advice(findings).text == "Let the sweep finish."
 
 
 @pytest.mark.parametrize("arms", [["best"], ["scratch", "default-keras"]])

@@ -50,8 +50,8 @@ def test_an_unfinished_sweep_is_there_with_what_it_has() -> None:
     assert re.search(r"\| half \| digits -> digits-rgb \| T = [^|]+ \| \d+ of 38 \| [^|]+ \| not finished \|", out)
     assert "| fresh | not yet | not yet | 0 |  | nothing has finished yet |" in out
     assert re.search(r"\| half \| target \| not yet \| not yet \| not yet \| not yet \| \d+\.\d\d \|", out)
-    assert "| base - half | digits-rgb | not yet |  |  |" in out
-    assert "| base - half | digits | +1.00 [-0.59, +2.59] (n=4) |" in out
+    assert "| base − half | digits-rgb | not yet |  |  |" in out
+    assert "| base − half | digits | +1.00 [−0.59, +2.59] (n=4) |" in out
 
 
 def test_without_a_common_dataset_there_is_a_table_all_the_same() -> None:
@@ -63,7 +63,7 @@ def test_without_a_common_dataset_there_is_a_table_all_the_same() -> None:
 
 def test_a_source_and_a_target_of_the_same_data_are_compared() -> None:
     out = text(beside("worse", "mono"))
-    assert "| worse - mono | digits-rgb | -1.00 [-2.59, +0.59] (n=4) | 0.14 | 0.14 |" in out
+    assert "| worse − mono | digits-rgb | −1.00 [−2.59, +0.59] (n=4) | 0.14 | 0.14 |" in out
     assert "| `target` | digits-rgb | none |" in out
 
 

@@ -17,7 +17,7 @@ def captions(**values: Any) -> dict[str, str]:
 def test_every_figure_has_a_caption_in_the_order_of_the_page() -> None:
     values = {"gains": GAINS, "regret": (regret(0.3),), "methods": (method("mobilenet", 90.0),), "surface": PLANE}
     every = captions(break_even=(EVEN,), **values)
-    assert list(every) == ["gains", "regret", "methods", "surface", "break-even"]
+    assert list(every) == ["gains", "regret", "surface", "methods", "break-even"]
     assert all(every.values())
 
 
@@ -41,7 +41,7 @@ def test_a_regret_without_spread_has_no_line() -> None:
 def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:
     trials = (FOUR[0], replace(FOUR[1], point=at(9.126, 0.3)), *FOUR[2:])
     said = captions(surface=replace(PLANE, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
-    assert said.endswith("first search on a$b$.npz: 95.00 % at T = 9.13, alpha = 0.3, partly luck.")
+    assert said.endswith("the first search, partly luck: a$b$.npz 95.00 % at T = 9.13, alpha = 0.3.")
 
 
 def test_the_break_even_says_what_its_lines_are() -> None:

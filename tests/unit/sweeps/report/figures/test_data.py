@@ -7,7 +7,7 @@ import pytest
 from sweeps.distill.figures import evens
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import accuracies as accuracies_of
-from sweeps.report.figures.data import Axis, by_dataset, gains, methods, plane, regrets, title
+from sweeps.report.figures.data import Axis, by_dataset, gains, methods, plane, regrets
 from tests.support.sweeps import builders
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
 from tests.support.sweeps.pictured_sweeps import EVEN, WITH_EVEN
@@ -54,34 +54,33 @@ def test_the_regret_is_that_of_the_verdict_with_every_search(over_searches: Find
     assert mark.searches == pytest.approx((1.3, 1.6, 1.9))
 
 
-def test_methods_are_what_a_person_would_deploy_the_least_accurate_first(found: Findings) -> None:
+def test_methods_are_what_a_person_would_deploy_with_the_size_of_its_file(found: Findings) -> None:
     marks = methods(found)
     assert {mark.dataset for mark in marks} == {"digits-rgb"}, "other methods are compared on the targets"
-    accuracies_found = [mark.accuracy for mark in marks]
+    accuracies_found = [mark.test.mean for mark in marks]
     assert accuracies_found == sorted(accuracies_found)
-    assert {mark.label: mark.cost for mark in marks} == {
-        "Student, labels only": "113 KB, 0.18 ms",
-        "Student, distilled": "113 KB, 0.18 ms",
-        "Its teacher": "113 KB, 0.27 ms",
-        "mobilenet": "113 KB, 0.75 ms",
+    assert {mark.label: mark.size for mark in marks} == {
+        "Student, labels only": 113_000,
+        "Student, distilled": 113_000,
+        "Its teacher": 113_000,
+        "MobileNet 0.25 (pretrained)": 113_000,
     }
     assert [mark.label for mark in marks if mark.distilled] == ["Student, distilled"]
+    assert [mark.label for mark in marks if mark.is_reference] == ["MobileNet 0.25 (pretrained)"]
     assert [mark.detail for mark in marks if mark.detail] == ["cnn-small-narrow"]
 
 
-def test_a_method_that_was_not_measured_has_no_cost_and_one_without_a_test_is_left_out(found: Findings) -> None:
-    untimed = replace(found, rows=tuple(replace(row, measured=None) for row in found.rows))
-    assert {mark.cost for mark in methods(untimed)} == {""}
-    untested = replace(found, rows=tuple(replace(row, test=None) for row in found.rows))
-    assert methods(untested) == []
+def test_autokeras_has_its_budget(found: Findings) -> None:
+    (baseline,) = [row for row in found.rows if row.kind == "baseline"]
+    renamed = replace(found, rows=(*found.rows, replace(baseline, method="autokeras")))
+    limits = found.spec.as_dict()["baselines"]
+    budget = f"{limits['autokeras_trials']} trials of {limits['autokeras_epochs']} epochs"
+    assert {mark.label: mark.detail for mark in methods(renamed)}["AutoKeras"] == budget
 
 
-def test_large_files_are_in_megabytes(found: Findings) -> None:
-    rows = [
-        replace(row, measured=row.measured.model_copy(update={"bytes": 12_345_678})) if row.measured else row
-        for row in found.rows
-    ]
-    assert {mark.cost.split(",")[0] for mark in methods(replace(found, rows=tuple(rows)))} == {"12.3 MB"}
+def test_a_method_that_was_not_measured_or_not_tested_is_left_out(found: Findings) -> None:
+    assert methods(replace(found, rows=tuple(replace(row, measured=None) for row in found.rows))) == []
+    assert methods(replace(found, rows=tuple(replace(row, test=None) for row in found.rows))) == []
 
 
 def test_before_the_test_was_read_there_are_searches_alone() -> None:
@@ -103,12 +102,3 @@ def test_a_search_without_a_trial_yet_is_left_out(found: Findings) -> None:
 def test_a_curve_of_one_point_is_no_figure(found: Findings) -> None:
     short = {"break_evens": [*WITH_EVEN["break_evens"], asdict(replace(EVEN, curve=EVEN.curve[:1]))]}
     assert evens(replace(found, own=short)) == (EVEN,)
-
-
-def test_titles_say_the_dataset_and_whether_there_are_several_searches(
-    found: Findings, over_searches: Findings
-) -> None:
-    assert [title(one) for one in found.surfaces] == ["Search on digits", "Search on digits-rgb"]
-    several = over_searches.surfaces
-    assert [title(one) for one in several] == ["Searches on digits", "Searches on digits-rgb"]
-    assert title(replace(several[0], dataset="/a/mnist")) == "Searches on MNIST"

@@ -1,4 +1,4 @@
-"""Gains, regret and methods as they are drawn: what a frame holds, where the marks lie, what is written beside them."""
+"""Gains and regret as they are drawn: what a frame holds, where the marks lie, what is written beside them."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,14 +15,14 @@ from kd.errors import Diverged
 from sweeps.plan.jobs import AnyJob
 from sweeps.report.figures import data
 from sweeps.report.figures.data import BLUE, GREY, VERMILLION
-from sweeps.report.figures.gains import gains, methods, outside, regret
+from sweeps.report.figures.gains import gains, outside, regret
 from sweeps.report.figures.style import as_svg, style
 from sweeps.stats.estimates import Estimate
 from sweeps.workers.runner import Outcome
 from tests.support.present import present
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
-from tests.support.sweeps.pictured_sweeps import gain, method, texts
+from tests.support.sweeps.pictured_sweeps import gain, texts
 from tests.support.sweeps.pictured_sweeps import regret as regret_mark
 from tests.support.sweeps.planted_sweeps import planted
 
@@ -180,22 +180,6 @@ def test_one_search_has_no_dots_and_two_seeds_no_line() -> None:
     assert dots(axes) == []
     assert intervals(axes) == []
     assert axes.get_xlim()[1] - axes.get_xlim()[0] < 4, "t = 12.7 does not set the frame"
-
-
-def test_methods_are_rows_with_accuracy_and_cost() -> None:
-    student = replace(method("Student, distilled", 92.0, "113 KB, 0.18 ms"), distilled=True)
-    figure = methods([method("mobilenet", 80.0, "1.2 MB, 0.8 ms"), student])
-    (axes,) = figure.axes
-    assert marks(axes, "o") == [(80.0, 0, GREY), (92.0, 1, VERMILLION)]
-    low, high = axes.get_xlim()
-    assert low < 80 < 92 < high
-    words = {"mobilenet", "80.0 %", "1.2 MB, 0.8 ms", "Student, distilled", "92.0 %", "test accuracy on digits, %"}
-    assert words <= set(written(figure))
-
-
-def test_methods_that_are_all_as_accurate_have_a_frame() -> None:
-    ((low, high),) = frames(methods([method("a", 80.0), method("b", 80.0)]))
-    assert low < 80 < high
 
 
 def test_a_sweep_with_a_diverged_training_is_drawn_around_the_others() -> None:

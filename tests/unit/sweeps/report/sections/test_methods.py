@@ -63,6 +63,15 @@ def test_with_too_few_searches_the_interval_covers_seeds_alone(searches: int) ->
         ({"transfer.looks": 2}, "at most 2 times, at 1 %, 1 % in turn"),
         ({"transfer.looks": 1}, "The test set may be read once; the spec and its time"),
         (
+            {"transfer.rule": 3},
+            "fresh seeds each, and beside them in every round the untuned point of `default-keras`.",
+        ),
+        (
+            {"transfer.rule": 3, "outer.searches": 2},
+            "fresh seeds each, and beside them in every round the untuned point of `default-keras`. `best`, `scratch`,"
+            " `native` are compared on 3 seeds of its own.",
+        ),
+        (
             {"target.augment": "none", "baselines.methods": ["autokeras"], "baselines.autokeras_trials": 7},
             "autokeras (at most 7 trials of 6 epochs and 2,000,000 parameters)",
         ),

@@ -60,7 +60,7 @@ def test_a_baseline_that_cannot_run_says_why_as_far_as_there_is_room() -> None:
 def test_searches_of_more_than_t_and_alpha_do_not_ask_whether_these_two_matter() -> None:
     findings = found(override(OVER_SEEDS, {"search.space": {"learning_rate": [0.001, 0.01]}}), accuracies(0.5))
     assert all(surface.further for surface in findings.surfaces)
-    fold = searches(findings, [])
+    fold = searches(findings)
     assert "T and alpha matter" not in repr([fold, brief(findings, columns=100), methods.section(findings)])
     assert fold.summary == ""
     assert not any(item.endswith(": ") or not item for item in bullets(fold))
@@ -69,14 +69,14 @@ def test_searches_of_more_than_t_and_alpha_do_not_ask_whether_these_two_matter()
 def test_several_teachers_have_an_interval_over_teachers() -> None:
     findings: Findings = found(OVER_SEARCHES, accuracies((3.2, 3.5, 3.8)))
     several = replace(findings, spec=override(findings.spec, {"outer.teachers": 3}))
-    assert "Over teachers" not in markdown.text([searches(findings, [])])
+    assert "Over teachers" not in markdown.text([searches(findings)])
     # here all three searches are of one teacher: a number without an interval
     sentence = "Over teachers, the searches of each averaged: regret +3.50 (n=1, no interval), n = teachers."
-    assert sentence in markdown.text([searches(several, [])])
+    assert sentence in markdown.text([searches(several)])
 
 
 def test_before_a_search_is_over_it_says_so() -> None:
-    items = bullets(searches(found(OVER_SEEDS, {}, until="native.search"), []))
+    items = bullets(searches(found(OVER_SEEDS, {}, until="native.search")))
     assert items[0].startswith("`best`, tuned on digits: T = ")
     assert items[1] == "`native`, tuned on digits-rgb: not confirmed yet"
     assert "digits-rgb: not confirmed yet" in items

@@ -1,4 +1,4 @@
-"""The answer in plain words and the verdict in full, each from findings whose accuracies were planted to reach it.
+"""The answer of rules 1 and 2 in words and the verdict in full, each from findings planted to reach it.
 
 Over four seeds every planted difference has a standard deviation of 1 point, so its 95 % interval is mean -+ 1.59 and
 the one-sided bounds of the first look are mean -+ 1.48. Over three searches whose regrets lie 0.3 points apart the
@@ -13,7 +13,7 @@ import pytest
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.secondary import questions
-from sweeps.report import answer
+from sweeps.report import older
 from sweeps.report.document import Advice, Badge, Card
 from sweeps.report.sentences import another_sweep, regret, sentence
 from sweeps.report.words import effect_direction
@@ -116,9 +116,9 @@ def test_every_word_over_seeds_has_its_headline_badge_number_and_sentence(
     planned: dict[str, Points], headline: str, badge: Badge, lost: Card, spread: str, in_words: str
 ) -> None:
     findings = found(OVER_SEEDS, planned)
-    assert answer.headline(findings) == headline
-    assert answer.badge(findings) == badge
-    assert answer.cards(findings)[2] == lost
+    assert older.headline(findings) == headline
+    assert older.badge(findings) == badge
+    assert older.cards(findings)[2] == lost
     covers = "over seeds alone: one search and one teacher, other searches may find other points."
     begins = f"Regret on digits-rgb, native - best: {spread} points (95 %), {covers}"
     expected = f"{begins} {in_words.replace('THERE', THERE)} {TEACHER}; n = 4 seeds."
@@ -152,15 +152,15 @@ def test_a_word_over_searches_has_its_headline_badge_and_number(
     regrets: Points, headline: str, word: str, lost: Sequence[Any]
 ) -> None:
     findings = found(OVER_SEARCHES, accuracies(regrets))
-    assert answer.headline(findings) == headline
-    assert answer.badge(findings).text.startswith(f"{word}: ")
-    assert answer.cards(findings)[2] == Card(LOST, *lost)
+    assert older.headline(findings) == headline
+    assert older.badge(findings).text.startswith(f"{word}: ")
+    assert older.cards(findings)[2] == Card(LOST, *lost)
 
 
 def test_what_else_is_searched_is_named_in_the_order_of_the_spec_and_the_verdict_says_t_and_alpha() -> None:
     spec = override(OVER_SEARCHES, {"search.space": {"learning_rate": [0.001, 0.01], "epochs": [2, 4]}})
     findings = found(spec, accuracies((3.2, 3.5, 3.8)))
-    assert "T, α, learning_rate and epochs tuned on digits do not carry over: they lose" in answer.headline(findings)
+    assert "T, α, learning_rate and epochs tuned on digits do not carry over: they lose" in older.headline(findings)
     (target,) = findings.verdicts
     assert " FAILS: T and alpha, tuned on digits, cost at least " in sentence(findings, target)
 
@@ -190,12 +190,12 @@ def test_whether_distilling_helps_is_said_before_what_carries_over(
     gain: float, begins: str, limits: str, word: str, kind: Any
 ) -> None:
     findings = over_seeds(0.5, gain=gain)
-    assert answer.headline(findings).startswith(f"Distillation {begins}")
-    assert "carry over" in answer.headline(findings)
+    assert older.headline(findings).startswith(f"Distillation {begins}")
+    assert "carry over" in older.headline(findings)
     value = f"{gain:+.1f} points".replace("-", "−")
-    assert answer.cards(findings)[0] == Card("Does distilling help?", value, f"95 % interval {limits}", word, kind)
+    assert older.cards(findings)[0] == Card("Does distilling help?", value, f"95 % interval {limits}", word, kind)
     without = Advice("Train the small network without a teacher: distilling it was not shown to help.")
-    assert (answer.advice(findings) == without) == (gain < 5)
+    assert (older.advice(findings) == without) == (gain < 5)
 
 
 @pytest.mark.parametrize(
@@ -210,31 +210,31 @@ def test_keras_default_is_said_last_and_advised_where_tuning_was_not_shown_to_be
     untuned: float, ends: str, limits: str, word: str, kind: Any
 ) -> None:
     findings = over_seeds(0.5, untuned=untuned)
-    assert answer.headline(findings).endswith(ends)
-    assert ("Keras" in answer.headline(findings)) == (untuned < 4)
+    assert older.headline(findings).endswith(ends)
+    assert ("Keras" in older.headline(findings)) == (untuned < 4)
     value, question = f"{untuned:+.1f} points".replace("-", "−"), "Is tuning better than Keras' default?"
-    assert answer.cards(findings)[1] == Card(question, value, f"95 % interval {limits}", word, kind)
+    assert older.cards(findings)[1] == Card(question, value, f"95 % interval {limits}", word, kind)
     if untuned == 4:
         expected = Advice(f"Use {tuned(findings)}, tuned on digits.", ("kd-sweeps best s --paste",))
     else:
         better = "it is better, the tuned values score less"
         why = better if untuned < 0 else "the tuned values were not shown to beat it"
         expected = Advice(f"Use Keras' default, T = 3, alpha = 0.5: {why} ({value}, {limits}).")
-    assert answer.advice(findings) == expected
+    assert older.advice(findings) == expected
 
 
 def test_where_distilling_gains_nothing_a_default_counts_if_it_is_better_alone() -> None:
     findings = over_seeds(0.5, gain=0.5, untuned=0.5)
-    assert "Keras" not in answer.headline(findings)
-    assert "Keras" not in answer.advice(findings).text
+    assert "Keras" not in older.headline(findings)
+    assert "Keras" not in older.advice(findings).text
     better = over_seeds(0.5, gain=0.5, untuned=-4.0)
-    assert answer.headline(better).endswith(" Keras' untuned default is better.")
-    assert answer.advice(better).text.startswith("Use Keras' default, T = 3, alpha = 0.5: it is better, ")
+    assert older.headline(better).endswith(" Keras' untuned default is better.")
+    assert older.advice(better).text.startswith("Use Keras' default, T = 3, alpha = 0.5: it is better, ")
 
 
 @pytest.mark.parametrize(("source", "silent"), [(5.0, False), (0.5, True), (-5.0, True)])
 def test_a_source_that_says_nothing_is_said_first(source: float, silent: bool) -> None:
-    first = answer.headline(over_seeds(0.5, source=source)).split(". ")[0]
+    first = older.headline(over_seeds(0.5, source=source)).split(". ")[0]
     luck = "On digits itself the tuned values were not shown to help, so what carries over is luck"
     assert (first == luck) == silent
     assert silent or f"{first}.".startswith("Distillation gains 5.0 points")
@@ -244,12 +244,12 @@ def test_where_a_transfer_fails_the_advice_is_to_tune_there_or_to_take_a_default
     findings = over_seeds(3.5, gain=0.5, untuned=4.0)
     where = tuned(findings, "target")
     assert where != tuned(findings)
-    assert answer.advice(findings) == Advice(f"Tune on digits-rgb itself, where the search found {where}.")
+    assert older.advice(findings) == Advice(f"Tune on digits-rgb itself, where the search found {where}.")
     findings = over_seeds(3.5, gain=0.5, untuned=-4.0)  # half a point above native on every seed
-    assert answer.advice(findings) == Advice(
+    assert older.advice(findings) == Advice(
         "Use Keras' default, T = 3, alpha = 0.5: it is better, the tuned values score less (−0.5 points)."
     )
-    assert answer.headline(findings).endswith("Keras' untuned default is better.")
+    assert older.headline(findings).endswith("Keras' untuned default is better.")
 
 
 BOTH = override(OVER_SEEDS, {"transfer.target_arms": [*OVER_SEEDS.transfer.target_arms, "default-keras-io"]})
@@ -270,10 +270,10 @@ def test_the_card_the_headline_the_advice_and_the_question_are_about_the_better_
     planned = {"transfer#target.default-keras-io": [native + above for native in NATIVE]} | accuracies(0.5)
     findings = found(BOTH, planned)
     assert effect_direction(findings.between("target", "best", "default-keras")) == "above"
-    card = answer.cards(findings)[1]
+    card = older.cards(findings)[1]
     assert (card.question, card.word) == ("Is tuning better than keras.io's default?", word)
-    assert answer.headline(findings).endswith(f" keras.io's untuned default {last}.")
-    assert answer.advice(findings).text.startswith(f"Use keras.io's default, T = 10, alpha = 0.1: {why}")
+    assert older.headline(findings).endswith(f" keras.io's untuned default {last}.")
+    assert older.advice(findings).text.startswith(f"Use keras.io's default, T = 10, alpha = 0.1: {why}")
     (use,) = [question for question in questions(findings) if question.name.startswith("use:")]
     assert (use.name, use.answer) == (
         "use: best - default-keras-io (the better default)",
@@ -302,7 +302,7 @@ def test_undecided_is_extended_by_what_is_counted_and_after_the_last_look_anothe
     equals, (most, more) = "If the true regret equals the estimate,", commands
     findings = found(spec, planned)
     text = f"Use {tuned(findings)}, tuned on digits. To settle the open question:"
-    assert answer.advice(findings) == Advice(text, (f"kd-sweeps extend s {more}", "kd-sweeps launch s"))
+    assert older.advice(findings) == Advice(text, (f"kd-sweeps extend s {more}", "kd-sweeps launch s"))
     extend = f"decide with 80 % power: kd-sweeps extend s {more}, then kd-sweeps launch s"
     assert in_full(findings).endswith(f". {equals} {most} {extend}")
     last = found(override(spec, {"transfer.looks": 1}), planned)
@@ -310,9 +310,7 @@ def test_undecided_is_extended_by_what_is_counted_and_after_the_last_look_anothe
         f"{equals} {needed} with 80 % power, but no declared look is left; start another sweep: kd-sweeps report s -o"
         f" s-report, then kd-sweeps create s-2 s-report/spec.toml --seed 1 --set {larger}"
     )
-    assert answer.advice(last) == Advice(
-        f"Use {tuned(last)}, tuned on digits. {another}", ("kd-sweeps best s --paste",)
-    )
+    assert older.advice(last) == Advice(f"Use {tuned(last)}, tuned on digits. {another}", ("kd-sweeps best s --paste",))
     assert in_full(last).endswith(f". {another}")
 
 
@@ -325,8 +323,8 @@ def test_another_sweep_has_another_seed() -> None:
 
 def test_a_regret_at_the_margin_itself_is_not_worth_more_seeds() -> None:
     findings = found(OVER_SEEDS, accuracies(2.0) | {"transfer#target.best": [native - 2 for native in NATIVE]})
-    assert answer.badge(findings) == Badge("UNDECIDED: less than 2 points lost, or more", "open")
-    advice, close = answer.advice(findings), "so close to the margin that 10,000 seeds per arm would not decide with"
+    assert older.badge(findings) == Badge("UNDECIDED: less than 2 points lost, or more", "open")
+    advice, close = older.advice(findings), "so close to the margin that 10,000 seeds per arm would not decide with"
     assert advice.text.endswith(f"{close} 80 % power.")
     assert advice.commands == ("kd-sweeps best s --paste",)
     assert in_full(findings).endswith(f" The estimated regret is {close} 80 % power.")
@@ -346,7 +344,7 @@ def test_one_search_that_found_the_same_point_on_both_is_said_to_have(sampler: s
     same = tuned(findings) == tuned(findings, "target")
     assert same == (sampler == "qmc"), "the Sobol points of both searches are the same"
     sentence = "T and α tuned on digits carry over: tuning on digits-rgb found the same values."
-    assert answer.headline(findings).endswith(sentence) == same
+    assert older.headline(findings).endswith(sentence) == same
     lost = ", tuned on digits, are also what tuning on digits-rgb itself found, so nothing is lost. Scope: "
     assert (lost in in_full(findings)) == same
     others = "digits -> digits-rgb (other searches may find other points); n = 4 seeds."
@@ -355,8 +353,8 @@ def test_one_search_that_found_the_same_point_on_both_is_said_to_have(sampler: s
 
 def test_the_same_point_that_gains_nothing_leaves_the_question_open() -> None:
     findings = over_seeds(0.0, {"search.sampler": "qmc", "transfer.margin": 1.0}, gain=0.5)
-    assert answer.badge(findings).text.startswith("UNDECIDED")
-    assert answer.headline(findings).endswith(
+    assert older.badge(findings).text.startswith("UNDECIDED")
+    assert older.headline(findings).endswith(
         "Whether T and α tuned on digits carry over is open: tuning on digits-rgb found the same values, which were not"
         " shown to gain anything there."
     )
@@ -366,17 +364,17 @@ def test_two_seeds_have_numbers_and_no_interval_and_decide_what_is_advised() -> 
     findings = over_seeds(0.5, {"transfer.seeds": 2})
     # the noise of the first two seeds cancels, and t[.97, 1] = 10.6 leaves everything open
     openly = "Whether T and α tuned on digits carry over is open: they lose 0.5 points against tuning there."
-    assert answer.headline(findings) == f"Distillation was not shown to help on digits-rgb (+5.0 points). {openly}"
-    assert answer.cards(findings) == (
+    assert older.headline(findings) == f"Distillation was not shown to help on digits-rgb (+5.0 points). {openly}"
+    assert older.cards(findings) == (
         Card("Does distilling help?", "+5.0 points", "n = 2, no interval", "Open", "open"),
         Card("Is tuning better than Keras' default?", "+4.0 points", "n = 2, no interval", "Open", "open"),
         Card(LOST, "0.5 points", "2 seeds, no interval", "Open: the limit is 2 points", "open"),
     )
     begins = "Regret on digits-rgb, native - best: +0.50 points (no interval), over seeds alone:"
     assert regret(findings.verdicts[0]).startswith(begins)
-    assert answer.advice(findings).text.startswith("Use T = ")
+    assert older.advice(findings).text.startswith("Use T = ")
     as_good = over_seeds(0.5, {"transfer.seeds": 2}, untuned=0.0)
-    assert answer.advice(as_good).text.startswith("Use Keras' default")
+    assert older.advice(as_good).text.startswith("Use Keras' default")
 
 
 @pytest.mark.parametrize("left", ["waiting", "running", "cancelled"])
@@ -384,11 +382,11 @@ def test_half_way_there_is_no_number_at_all_not_even_after_a_cancel(left: str) -
     findings = found(OVER_SEEDS, accuracies(3.5), until="transfer#target.best.3", left=left)
     first = findings.verdicts[0]
     assert 0 < first.done < first.planned == 20
-    assert answer.headline(findings) == "Whether T and α tuned on digits carry over to digits-rgb is not known yet."
-    assert answer.badge(findings) == Badge(f"NOT YET: {first.done} of 20 transfer trainings are done", "open")
-    assert [(card.value, card.word) for card in answer.cards(findings)] == [("not yet", "Open")] * 3
-    assert answer.cards(findings)[2].interval == f"{first.done} of 20 trainings"
-    assert answer.advice(findings) == Advice("Let the sweep finish.", ("kd-sweeps launch s",))
+    assert older.headline(findings) == "Whether T and α tuned on digits carry over to digits-rgb is not known yet."
+    assert older.badge(findings) == Badge(f"NOT YET: {first.done} of 20 transfer trainings are done", "open")
+    assert [(card.value, card.word) for card in older.cards(findings)] == [("not yet", "Open")] * 3
+    assert older.cards(findings)[2].interval == f"{first.done} of 20 trainings"
+    assert older.advice(findings) == Advice("Let the sweep finish.", ("kd-sweeps launch s",))
     assert in_full(findings) == (
         f"NO VERDICT YET on digits -> digits-rgb: {first.done} of 20 transfer trainings are done; continue with:"
         " kd-sweeps launch s"
@@ -404,14 +402,14 @@ LACKS = (
 
 def test_trainings_that_failed_are_said_to_be_missing_and_can_run_again() -> None:
     findings = found(OVER_SEEDS, accuracies(0.5), broken="transfer#target.native")
-    assert answer.badge(findings) == Badge("NO VERDICT: trainings are missing", "open")
-    assert answer.headline(findings) == (
+    assert older.badge(findings) == Badge("NO VERDICT: trainings are missing", "open")
+    assert older.headline(findings) == (
         "Whether T and α tuned on digits carry over to digits-rgb cannot be told: trainings are missing."
     )
-    assert answer.cards(findings)[0].value == "+5.0 points"  # of arms that are all there
-    assert answer.cards(findings)[2] == Card(LOST, "no result", "16 of 20 trainings", "Open", "open")
+    assert older.cards(findings)[0].value == "+5.0 points"  # of arms that are all there
+    assert older.cards(findings)[2] == Card(LOST, "no result", "16 of 20 trainings", "Open", "open")
     again = ("kd-sweeps retry s", "kd-sweeps launch s")
-    assert answer.advice(findings) == Advice("Let the missing trainings run again.", again)
+    assert older.advice(findings) == Advice("Let the missing trainings run again.", again)
     assert in_full(findings) == f"{LACKS}; 4 of 20 trainings failed or were skipped: kd-sweeps retry s"
     decided = found(OVER_SEEDS, accuracies(3.5), broken="transfer#target.default-keras.1")
     assert in_full(decided).endswith("n = 4 seeds; 1 of 20 trainings failed."), "a verdict in spite of it"
@@ -419,17 +417,17 @@ def test_trainings_that_failed_are_said_to_be_missing_and_can_run_again() -> Non
 
 def test_one_seed_is_no_verdict_and_more_are_to_be_trained() -> None:
     findings = over_seeds(0.5, {"transfer.seeds": 1, "transfer.target_arms": ["best", "native"]})
-    assert answer.badge(findings) == Badge("NO VERDICT: it takes native and best on two seeds or more", "open")
-    assert answer.cards(findings)[1].value == "no result", "the arm is not part of the sweep: it is never to come"
+    assert older.badge(findings) == Badge("NO VERDICT: it takes native and best on two seeds or more", "open")
+    assert older.cards(findings)[1].value == "no result", "the arm is not part of the sweep: it is never to come"
     commands = ("kd-sweeps extend s --seeds +2", "kd-sweeps launch s")
-    assert answer.advice(findings) == Advice("Train with more seeds.", commands)
+    assert older.advice(findings) == Advice("Train with more seeds.", commands)
     assert in_full(findings) == LACKS
     begins = "Regret on digits-rgb, native - best: -0.37 points (no interval), over seeds alone:"  # 0.5 - sqrt(3) / 2
     assert regret(findings.verdicts[0]).startswith(begins)
 
 
 def test_without_the_arm_native_no_seed_would_help() -> None:
-    advice = answer.advice(over_seeds(0.5, {"transfer.target_arms": ["best", "scratch"]}))
+    advice = older.advice(over_seeds(0.5, {"transfer.target_arms": ["best", "scratch"]}))
     assert advice == Advice("Make another sweep that compares native and best on more seeds.")
 
 
@@ -438,5 +436,5 @@ def test_datasets_are_called_by_their_names_in_words() -> None:
     renamed = replace(
         findings, verdicts=tuple(replace(target, dataset="/data/mine.npz") for target in findings.verdicts)
     )
-    assert "tuned on MNIST still work on mine.npz?" in answer.question(renamed)
-    assert "T and α tuned on MNIST do not carry over" in answer.headline(renamed)
+    assert "tuned on MNIST still work on mine.npz?" in older.question(renamed)
+    assert "T and α tuned on MNIST do not carry over" in older.headline(renamed)

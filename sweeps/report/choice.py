@@ -1,0 +1,342 @@
+"""What to use, and why, in words: the untuned default, values tuned elsewhere, or values tuned here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sweeps.findings.choices import RoleChoice
+from sweeps.findings.findings import Findings
+from sweeps.hints import PORTABLE
+from sweeps.report.document import Advice, Badge, Table, columns, table
+from sweeps.report.sentences import another_sweep
+from sweeps.report.words import between, display_name, owner, percent_interval, points
+from sweeps.spec.model import Spec
+from sweeps.stats.advice import Choice, Strategy, StrategyName
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
+from sweeps.terminal import duration, number_of
+
+# A larger sweep is worth naming only where a user would run it.
+MOST_TIMES = 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """One strategy as figure and tables have it.
+
+    label: what it is called. detail: its point. kept: the share of the gain, or points, with its interval. price: what
+    one search of it costs.
+    """
+
+    strategy: Strategy
+    label: str
+    detail: str
+    kept: str
+    price: str
+
+
+def headline(findings: Findings, role: RoleChoice) -> str:
+    """Return what to do, in about five words."""
+    spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
+    if choice is None:
+        return f"What to use on {dataset} {'is not known yet' if role.left else 'cannot be told'}."
+    if choice.use == "untreated":
+        prepares, treating = spec.kind.features.prepares, spec.kind.features.treating
+        return f"Train without {f'a {prepares}' if prepares else treating}."
+    if choice.use == "default":
+        return f"Use {_default(spec)}. Tuning adds little here."
+    if choice.use == "elsewhere":
+        return f"Use values tuned on {_source(spec)}."
+    if choice.searches < FEWEST_RUNS:
+        return f"Not decided after {_searches(choice.searches)}: more settle it."
+    if not choice.settled:
+        rivals = [_name(spec, strategy.name) for strategy in _open(choice)]
+        return f"Not decided: {_either([*rivals, 'tuning here'])}."
+    added = [strategy.lost.mean for strategy in choice.strategies if strategy.lost is not None]
+    # Against the better one of what was compared: more would be a comparison with a straw man.
+    adds = f": it adds {points(min(added), sign='')} points" if added else ""
+    return f"Tune on {dataset} itself{adds}."
+
+
+def why(findings: Findings, role: RoleChoice) -> str:
+    """Return the reason in one or two sentences, with shares of the gain where a gain was shown."""
+    spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
+    if choice is None:
+        missing = role.planned - role.done
+        if role.left or missing:
+            return f"{role.done} of {role.planned} trainings on {dataset} are done."
+        return f"No training on {dataset} was tuned there."
+    here, features = f"tuning on {dataset} itself", spec.kind.features
+    if choice.gain is None:
+        return ""
+    rival = _untreated(spec, role.role)
+    if choice.use == "untreated" and choice.gain.high is not None and choice.gain.high < 0:
+        return f"On {dataset} {features.treating} harms: even tuned there, {_amount(choice.gain)} against {rival}."
+    if choice.use == "untreated":
+        return (
+            f"On {dataset} {features.treating} gains no more than the noise over {rival}: even tuned there,"
+            f" {_amount(choice.gain)}."
+        )
+    gains = f"On {dataset} {features.treating} gains {points(choice.gain.mean, sign='')} points over {rival}"
+    cheaper = [strategy for strategy in choice.strategies if strategy.name != "here"]
+    if any(strategy.share is None for strategy in choice.strategies):
+        verbs = {"default": "gains"}
+        known = [
+            f"{_name(spec, strategy.name)} {verbs.get(strategy.name, 'gain')} {points(strategy.gain.mean, sign='')}"
+            for strategy in cheaper
+            if strategy.gain is not None
+        ]
+        return f"{gains} when tuned there{f'; {_and(known)}' if known else ''}."
+    if not cheaper:
+        return f"{gains}."
+    parts = [
+        f"the untuned default keeps {_share(strategy)}"
+        if strategy.name == "default"
+        else f"{_name(spec, strategy.name)}{'' if number else ' keep'} {_share(strategy)}"
+        for number, strategy in enumerate(cheaper)
+    ]
+    text = ", ".join([f"{parts[0]} of that", *parts[1:]])
+    return f"{gains}. {text[0].upper()}{text[1:]}; {here} is the 100 %."
+
+
+def details(findings: Findings, role: RoleChoice) -> str:
+    """Return what tuning here would add, and what tuning elsewhere costs or brings, each with its interval."""
+    spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
+    if choice is None:
+        return ""
+    sentences = []
+    default, elsewhere = choice.strategy("default"), choice.strategy("elsewhere")
+    if default is not None and default.lost is not None:
+        adds = "adds" if choice.use == "here" and choice.settled else "would add"
+        sentences.append(f"Tuning on {dataset} itself {adds} {_amount(default.lost)} to {_default(spec)}.")
+    if elsewhere is not None and elsewhere.lost is not None:
+        third, text = choice.elsewhere_less_default, f"Values tuned on {_source(spec)}"
+        loses = f"lose {_amount(elsewhere.lost)} against tuning there"
+        if third is None:
+            sentences.append(f"{text} {loses}.")
+        elif third.mean < 0:
+            lower = Estimate(-third.mean, _minus(third.high), _minus(third.low), third.n)
+            sentences.append(f"{text} cost {_amount(lower)} compared with the default, and {loses}.")
+        else:
+            sentences.append(f"{text} bring {_amount(third)} more than the default, and {loses}.")
+    searched: tuple[tuple[StrategyName, str], ...] = (("elsewhere", _source(spec)), ("here", dataset))
+    known = {name: point for name, point in role.points.items() if point is not None}
+    won = [place for name, place in searched if name in known and known[name] == known.get("default")]
+    if won:
+        sentences.append(f"On {_and(won)} the first search confirmed the default itself.")
+    if choice.searches < FEWEST_RUNS:
+        sentences.append(f"An interval over searches needs {FEWEST_RUNS} of them.")
+    return " ".join(sentences)
+
+
+def advice(findings: Findings, role: RoleChoice) -> Advice:
+    spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
+    if choice is None:
+        return _finish(findings, role)
+    if choice.use == "untreated":
+        return Advice(f"{spec.kind.features.plain}.")
+    point = role.points.get(choice.use)
+    values = "" if point is None else f" with {point.text()}"
+    text = {
+        "default": f"Train with {_default(spec)}{'' if point is None else f', {point.text()}'}.",
+        "elsewhere": f"Train{values}, tuned on {_source(spec)}.",
+        "here": f"Train{values}, tuned on {dataset} itself.",
+    }[choice.use]
+    arm = spec.kind.features.defaults[0] if choice.use == "default" else ""
+    sources = {} if point is None else spec.kind.paste(spec, point, arm)
+    code = tuple((spec.kind.report().display(library), source) for library, source in sources.items())
+    if choice.settled or choice.use != "here":
+        return Advice(text, code=code)
+    more, commands = _settle(findings, role, choice)
+    return Advice(f"Until that is decided: {text[0].lower()}{text[1:]} {more}", commands, code)
+
+
+def badge(findings: Findings, role: RoleChoice) -> Badge:
+    """Return the word of the transfer, said against the default: what an untuned constant gets as well is no news."""
+    spec, choice = findings.spec, role.choice
+    verdict = next((target.verdict for target in findings.verdicts if target.role == role.role), None)
+    if choice is None:
+        if role.left:
+            return Badge(f"NOT YET: {role.done} of {role.planned} trainings are done", "open")
+        return Badge("NO ANSWER: trainings are missing", "open")
+    default = choice.strategy("default")
+    untuned, is_enough = f"{_default(spec, untuned=True)}", default is not None and default.shown
+    if verdict is None or choice.searches < FEWEST_RUNS:
+        return _alone(choice, untuned)
+    if verdict.word == "TRANSFERS":
+        if is_enough:
+            return Badge(f"TRANSFERS, and so does {untuned}", "good")
+        how = "falls short" if default is not None and default.worse else "was not shown to do as well"
+        return Badge(f"TRANSFERS{'' if default is None else f'; {untuned} {how}'}", "good")
+    if verdict.word == "FAILS":
+        how = f", and {untuned} does better" if is_enough else ": tuned elsewhere, too much is lost"
+        return Badge(f"FAILS{how}", "bad")
+    if verdict.word == "FLAT":
+        return Badge("FLAT: no gain was shown, so there is none to carry over", "open")
+    how = f", but {untuned} is good enough" if is_enough else ": more searches decide"
+    return Badge(f"UNDECIDED{how}", "open")
+
+
+def _alone(choice: Choice, untuned: str) -> Badge:
+    if choice.use == "untreated":
+        return Badge("NO GAIN was shown", "open")
+    if choice.use == "default":
+        return Badge(f"HELPS, and {untuned} is good enough", "good")
+    if not choice.settled:
+        return Badge("UNDECIDED: more searches decide", "open")
+    return Badge("PAYS: tuning beats the default", "good")
+
+
+def rows(findings: Findings, role: RoleChoice) -> tuple[Row, ...]:
+    """Return the strategies, the cheapest first; none before they can be compared."""
+    spec, choice = findings.spec, role.choice
+    if choice is None:
+        return ()
+    datasets = {"elsewhere": _source(spec), "here": display_name(role.dataset)}
+    symbols, lines = spec.kind.features.symbols, []
+    for strategy in choice.strategies:
+        point, seconds = role.points.get(strategy.name), role.seconds.get(strategy.name, 0.0)
+        on = datasets.get(strategy.name, "")
+        label = {"default": "Untuned default", "here": f"Tuned on {on} itself"}.get(strategy.name, f"Tuned on {on}")
+        price = f"{duration(round(seconds))} on {on}" if on else "costs nothing"
+        detail = "" if point is None else point.brief(symbols)
+        lines.append(Row(strategy, label, detail, _kept(choice, strategy), price))
+    return tuple(lines)
+
+
+def strategies(findings: Findings, role: RoleChoice) -> Table:
+    """Return the same as a table."""
+    heads = columns("strategy", "values", scale(findings, role), "cost of one search, core time", text=2)
+    return table(heads, [(row.label, row.detail, row.kept, row.price) for row in rows(findings, role)])
+
+
+def scale(findings: Findings, role: RoleChoice) -> str:
+    """Return what the numbers of the strategies are, with their unit."""
+    choice = role.choice
+    if choice is not None and all(strategy.share is not None for strategy in choice.strategies):
+        return "share of the gain, 95 % CI"
+    if choice is not None and choice.gain is None:
+        return f"points over {_default(findings.spec)}"
+    return f"points over {findings.spec.kind.features.without}"
+
+
+def scope(findings: Findings, role: RoleChoice) -> str:
+    """Return what all of it is over, and what a reader may doubt."""
+    spec, choice = findings.spec, role.choice
+    assert choice is not None
+    prepares, searches = spec.kind.features.prepares, _searches(choice.searches)
+    over = f"{searches} with {number_of(spec.transfer.seeds, 'seed')} each{f', one {prepares}' if prepares else ''}"
+    texts = [f"Mean and 95 % CI over {over}." if choice.searches >= FEWEST_RUNS else f"Mean over {over}; no interval."]
+    if choice.strategy("elsewhere") is not None:
+        texts.append(f"In {role.same} of {searches} both datasets chose the same candidate.")
+    times = "once" if len(findings.looks) < 2 else f"{len(findings.looks)} times"
+    texts.append(f"Test images were used {times}, after every choice.")
+    paid = f", its {prepares} included" if prepares else ""
+    return " ".join([*texts, f"Cost: of one search{paid}, time on one core."])
+
+
+def gained(choice: Choice, strategy: Strategy) -> Estimate | None:
+    """Return what a strategy gains over no treatment or, where a trainer has none, over the default; points."""
+    if choice.gain is not None:
+        return strategy.gain
+    default = choice.strategy("default")
+    if default is None or default.lost is None:
+        return None
+    if strategy.name == "default":
+        return Estimate(0.0, None, None, default.lost.n)
+    return default.lost if strategy.name == "here" else choice.elsewhere_less_default
+
+
+def _kept(choice: Choice, strategy: Strategy) -> str:
+    if strategy.share is not None:
+        return _share(strategy, with_limits=True)
+    value = gained(choice, strategy)
+    if value is None:
+        return ""
+    ends = between(value).replace(" to ", ", ")
+    return f"{points(value.mean)} points{f' [{ends}]' if ends else ''}"
+
+
+def _share(strategy: Strategy, *, with_limits: bool = False) -> str:
+    share = strategy.share
+    assert share is not None
+    ends = limits(share)
+    return f"{percent(share.mean):.0f} %" if ends is None or not with_limits else percent_interval(share.mean, *ends)
+
+
+def _amount(value: Estimate) -> str:
+    ends = between(value, sign="")
+    return f"{points(value.mean, sign='')} points{f' (95 % CI {ends})' if ends else ''}"
+
+
+def _searches(number: int) -> str:
+    return f"{number} search{'' if number == 1 else 'es'}"
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _source(spec: Spec) -> str:
+    return display_name(spec.source.dataset)
+
+
+def _default(spec: Spec, *, untuned: bool = False) -> str:
+    whose = owner(spec, next(iter(spec.kind.features.defaults), None))
+    return f"{whose} {'untuned ' if untuned else ''}default"
+
+
+def _untreated(spec: Spec, role: str) -> str:
+    features = spec.kind.features
+    tuned = spec.untreated_arm(role) != features.untreated  # with a recipe that was chosen for it
+    return f"{'the best ' if tuned else ''}{features.untreated_training}"
+
+
+def _name(spec: Spec, name: StrategyName) -> str:
+    return _default(spec) if name == "default" else f"values tuned on {_source(spec)}"
+
+
+def _open(choice: Choice) -> Sequence[Strategy]:
+    # What is shown to lose too much is out, whatever more searches bring.
+    return [strategy for strategy in choice.strategies if strategy.name != "here" and not strategy.worse]
+
+
+def _either(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _and(names: Sequence[str]) -> str:
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _finish(findings: Findings, role: RoleChoice) -> Advice:
+    name = findings.name
+    if role.left:
+        return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
+    if role.done < role.planned:
+        return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
+    return Advice("Make another sweep that tunes on this dataset and compares the default.")
+
+
+def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, tuple[str, ...]]:
+    """Return what would decide between the strategies, and what to type where it is worth its price."""
+    name, spec = findings.name, findings.spec
+    known = [strategy.needed for strategy in _open(choice) if strategy.needed is not None]
+    searches = min(known, default=0) if choice.searches >= FEWEST_RUNS else FEWEST_RUNS
+    if not searches:
+        return "The estimates favour tuning here: more searches are not expected to find a cheaper choice.", ()
+    if (searches - choice.searches) * _tasks_of_search(findings) >= MOST_TIMES * findings.provenance.planned:
+        return f"To decide, {searches} searches are needed: more than {MOST_TIMES} times this sweep.", ()
+    text = f"{searches} searches decide with 80 % power."
+    if choice.searches < FEWEST_RUNS:
+        text = f"That takes {searches} searches or more."
+    if len(findings.looks) >= spec.transfer.looks:
+        return f"{text} No planned use of the test images is left: {another_sweep(name, spec, search=searches)}", ()
+    more = PORTABLE.line("extend", name, "--searches", f"+{searches - choice.searches}")
+    return text, (more, PORTABLE.launch(name))
+
+
+def _tasks_of_search(findings: Findings) -> int:
+    # Of the last one: the first may be larger.
+    group = findings.spec.searches[-1]
+    return sum(job.work.group == group for job in (*findings.searched, *findings.trainings))

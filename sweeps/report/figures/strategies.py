@@ -1,0 +1,114 @@
+"""The figure of the answer: what each strategy keeps of the gain, the cheapest first, and its price."""
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
+
+from sweeps.report.figures.data import BLACK, GREY, STRATEGY_COLOURS, Kept, Strategies
+from sweeps.report.figures.style import NARROW_WIDTH, WIDTH, frame
+from sweeps.stats.estimates import limits
+
+_FINE, _EDGE = "#e4f2ec", "#2a8a63"
+_LARGE, _TEXT, _SMALL = 11.0, 10.0, 8.5  # points
+
+
+def strategies(shown: Strategies) -> Figure:
+    """Draw names at the left, intervals in the middle, share and price at the right."""
+    rows, line, above, below = len(shown.marks), 0.52, 0.4, 0.62
+    height = rows * line + above + below
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0.25, below / height, 0.39, rows * line / height))
+    _scale(axes, shown, _SMALL)
+    for row, mark in enumerate(shown.marks):
+        _interval(axes, row, mark)
+        _text(axes, 0.0, row, mark.label, va="bottom", fontsize=_LARGE, weight=_weight(mark))
+        _text(axes, 0.0, row + 0.04, mark.detail, va="top", fontsize=_SMALL, color=GREY)
+        _text(axes, 0.665, row, mark.kept, va="center", fontsize=_LARGE, weight=_weight(mark))
+        _text(axes, 1.0, row, mark.price, va="center", ha="right", fontsize=_TEXT, color=GREY)
+    axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
+    axes.set_ylim(rows - 0.5, -0.5)
+    _band(axes, shown, _SMALL)
+    return figure
+
+
+def narrow(shown: Strategies) -> Figure:
+    """Draw the same for a phone: names, shares and prices stand above the intervals."""
+    rows, line, above, below = len(shown.marks), 0.82, 0.36, 0.6
+    height = rows * line + above + below
+    figure = Figure(figsize=(NARROW_WIDTH, height))
+    axes = figure.add_axes((0.05, below / height, 0.9, rows * line / height))
+    _scale(axes, shown, _SMALL)
+    for row, mark in enumerate(shown.marks):
+        _interval(axes, row + 0.22, mark)
+        _text(axes, 0.0, row - 0.18, mark.label, va="bottom", fontsize=_TEXT, weight=_weight(mark))
+        _text(axes, 1.0, row - 0.18, mark.kept, va="bottom", ha="right", fontsize=_TEXT, weight=_weight(mark))
+        _text(axes, 0.0, row - 0.16, mark.detail, va="top", fontsize=_SMALL, color=GREY)
+        _text(axes, 1.0, row - 0.16, mark.price, va="top", ha="right", fontsize=_SMALL, color=GREY)
+    axes.set_ylim(rows - 0.5, -0.5)
+    _band(axes, shown, _SMALL)
+    return figure
+
+
+def caption(shown: Strategies) -> str:
+    return shown.scope
+
+
+def _weight(mark: Kept) -> str:
+    return "bold" if mark.is_advised else "normal"
+
+
+def _scale(axes: Axes, shown: Strategies, size: float) -> None:
+    ends = [0.0, *(end for mark in shown.marks for end in (mark.value.mean, *(limits(mark.value) or ())))]
+    low, high = frame([*ends, 1.2] if shown.is_share else ends)
+    axes.set_xlim(low if min(ends) < 0 else 0.0, high)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    axes.tick_params(axis="x", labelsize=size)
+    if shown.is_share:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value):d} %".replace("-", "−"))
+    else:
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
+    below: dict[str, Any] = {"xytext": (0, -20), "textcoords": "offset points", "va": "top", "fontsize": size}
+    below |= {"annotation_clip": False}
+    if shown.is_share:
+        axes.annotate(shown.zero, (0, 0), xycoords=("data", "axes fraction"), ha="left", **below)
+        axes.annotate("tuned here", (1, 0), xycoords=("data", "axes fraction"), ha="center", **below)
+    else:
+        text = f"points of test accuracy over {shown.zero}"
+        axes.annotate(text, (0.5, 0), xycoords="axes fraction", ha="center", **below)
+
+
+def _band(axes: Axes, shown: Strategies, size: float) -> None:
+    if shown.enough is None:
+        return
+    axes.axvspan(shown.enough, axes.get_xlim()[1], color=_FINE, lw=0, zorder=0)
+    axes.axvline(shown.enough, color=_EDGE, lw=1, ls="--", zorder=1)
+    # From the right end where it would run out of the figure at the left one.
+    left, right = axes.get_xlim()
+    at_right = (shown.enough - left) / (right - left) > 0.5
+    axes.annotate(
+        shown.enough_label,
+        (right if at_right else shown.enough, 1),
+        xycoords=("data", "axes fraction"),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="right" if at_right else "left",
+        fontsize=size,
+        annotation_clip=False,
+    )
+
+
+def _interval(axes: Axes, row: float, mark: Kept) -> None:
+    colour = STRATEGY_COLOURS[mark.name]
+    if ends := limits(mark.value):
+        axes.plot(ends, [row, row], color=colour, lw=4, solid_capstyle="butt", zorder=3)
+    axes.plot(mark.value.mean, row, "o", color=colour, ms=10, mec="white", mew=1.2, zorder=4, clip_on=False)
+
+
+def _text(axes: Axes, x: float, row: float, text: str, **how: Any) -> None:
+    figure = axes.get_figure()
+    assert figure is not None
+    place = blended_transform_factory(figure.transFigure, axes.transData)
+    axes.text(x, row, text, transform=place, clip_on=False, **how)

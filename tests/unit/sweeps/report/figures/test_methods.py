@@ -1,0 +1,67 @@
+"""Other methods as they are drawn: accuracy against size, what nothing smaller beats, and the message above."""
+
+from dataclasses import replace
+
+import pytest
+from matplotlib.colors import to_hex
+
+from sweeps.report.figures.data import BLACK, VERMILLION
+from sweeps.report.figures.methods import caption, heading, methods, narrow
+from sweeps.stats.estimates import Estimate
+from tests.support.sweeps.pictured_sweeps import mean, method
+
+STUDENT = replace(
+    method("Student, distilled", 0, 113e3), test=mean([0.69, 0.7, 0.71]), distilled=True, is_reference=False
+)
+LARGE, SMALL = method("Large", 80, 13.6e6), method("Small", 60, 120e3)
+
+
+@pytest.mark.parametrize("draw", [methods, narrow])
+def test_a_method_is_a_mark_with_its_size_on_a_log_axis(draw: object) -> None:
+    assert callable(draw)
+    (axes,) = draw([SMALL, STUDENT, LARGE]).axes
+    assert axes.get_xscale() == "log"
+    marks = {
+        (line.get_xdata()[0], round(float(line.get_ydata()[0]), 6)): to_hex(line.get_color())
+        for line in axes.lines
+        if line.get_marker() == "o"
+    }
+    assert marks == {(113e3, 70): VERMILLION, (120e3, 60): BLACK, (13.6e6, 80): BLACK}
+    (bar,) = [line for line in axes.lines if list(line.get_xdata()) == [113e3, 113e3]]
+    assert list(bar.get_ydata()) == pytest.approx([70 - 2.484, 70 + 2.484], abs=0.01)  # t[.975, 2] / sqrt(3)
+    (front,) = [line for line in axes.lines if line.get_linestyle() == "--"]
+    assert list(front.get_xdata()) == [113e3, 13.6e6], "the small one is beaten by the student"
+    labels = [text.get_text() for text in axes.texts]
+    assert {"Large", "80.0 %, 13.6 MB", "Student, distilled", "70.0 %, 113 KB"} <= set(labels)
+
+
+@pytest.mark.parametrize(
+    ("others", "text"),
+    [
+        ([LARGE, SMALL], "Large is better, and 120 times larger"),
+        ([SMALL], "No other method is better; Small comes next and is about as large"),
+        ([replace(LARGE, test=mean([0.72]))], "No other method is better; Large comes next and is 120 times larger"),
+        ([replace(LARGE, size=50e3)], "Large is better, and smaller"),
+        ([], "Accuracy against size"),
+    ],
+)
+def test_the_heading_is_what_the_numbers_say(others: list[object], text: str) -> None:
+    """0.72 lies within the interval of the student."""
+    assert heading([*others, STUDENT]) == text  # type: ignore[list-item]
+
+
+def test_marks_of_one_size_and_accuracy_have_a_frame_and_labels_that_stand_apart() -> None:
+    (axes,) = methods([SMALL, replace(SMALL, label="Again")]).axes
+    low, high = axes.get_xlim()
+    assert low < 120e3 < high
+    low, high = axes.get_ylim()
+    assert low < 60 < high
+    heights = {text.get_text(): text.xyann[1] for text in axes.texts if hasattr(text, "xyann")}
+    assert abs(heights["Small"] - heights["Again"]) > 20
+
+
+def test_the_caption_has_the_budget_of_a_search_and_says_what_a_bar_is() -> None:
+    searched = replace(SMALL, label="AutoKeras", detail="2 trials of 4 epochs")
+    assert caption([searched, STUDENT]).endswith(" Bars: 95 % CI over seeds. AutoKeras: 2 trials of 4 epochs.")
+    single = replace(STUDENT, test=Estimate(0.7, None, None, 1))
+    assert "Bars" not in caption([single, LARGE])

@@ -1,0 +1,101 @@
+"""The figure of the answer as it is drawn: one whole scale, the band of what is good enough, and a phone's width."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from sweeps.report.figures.data import BLUE, GREY, VERMILLION, Kept, Strategies, strategies
+from sweeps.report.figures.strategies import narrow
+from sweeps.report.figures.strategies import strategies as wide
+from sweeps.spec.model import override
+from sweeps.stats.estimates import Estimate
+from tests.support.sweeps.builders import found
+from tests.support.sweeps.chosen_sweeps import CHOSEN, chosen
+from tests.support.sweeps.reported_sweeps import REPORTED, run
+
+Draw = Callable[[Strategies], Figure]
+
+SHOWN = Strategies(
+    marks=(
+        Kept("default", "Untuned default", "T 3", Estimate(0.89, 0.82, 0.97, 8), "89 % [82, 97]", "free", True),
+        Kept("elsewhere", "Tuned on MNIST", "T 4", Estimate(1.01, 0.92, 1.1, 8), "101 % [92, 110]", "6 min", False),
+        Kept("here", "Tuned on CIFAR-10 itself", "T 5", Estimate(1.0, 1.0, 1.0, 8), "100 %", "12 min", False),
+    ),
+    is_share=True,
+    enough=0.8,
+    enough_label="good enough: at least 80 % of the gain",
+    zero="no distillation",
+    scope="over 8 searches",
+)
+
+
+def dots(axes: Axes) -> list[tuple[float, str]]:
+    return [(line.get_xdata()[0], line.get_color()) for line in axes.lines if line.get_marker() == "o"]
+
+
+def written(axes: Axes) -> set[str]:
+    ticks = [label.get_text() for label in axes.get_xticklabels()]
+    return {*ticks, *(text.get_text() for text in axes.texts)}
+
+
+@pytest.mark.parametrize("draw", [wide, narrow])
+def test_the_scale_goes_from_nothing_to_all_and_the_band_says_what_is_enough(draw: Draw) -> None:
+    figure = draw(SHOWN)
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    assert dots(axes) == [(0.89, GREY), (1.01, VERMILLION), (1.0, BLUE)]
+    low, high = axes.get_xlim()
+    assert (low, high >= 1.2) == (0.0, True), "no axis begins in the middle"
+    (band,) = axes.patches
+    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.8, high))
+    words = {"0 %", "100 %", "no distillation", "tuned here", "good enough: at least 80 % of the gain"}
+    assert words | {"89 % [82, 97]", "free", "Tuned on CIFAR-10 itself", "T 5"} <= written(axes)
+    bars = [tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 4]
+    assert bars == [(0.82, 0.97), (0.92, 1.1)], "tuned here is the scale: it has no interval of its own"
+    bold = {text.get_text() for text in axes.texts if text.get_weight() == "bold"}
+    assert bold == {"Untuned default", "89 % [82, 97]"}
+
+
+def test_on_a_phone_names_stand_above_the_bars_and_nothing_is_scaled() -> None:
+    figure = narrow(SHOWN)
+    assert figure.get_figwidth() * 96 == 360
+    (axes,) = figure.axes
+    heights = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "o"]
+    names = [text.get_position()[1] for text in axes.texts if text.get_text() in ("Untuned default", "Tuned on MNIST")]
+    assert all(name < bar for name, bar in zip(names, heights, strict=False)), "the axis points down"
+    assert min(text.get_fontsize() for text in axes.texts) >= 8.5
+
+
+def test_less_than_nothing_is_on_the_axis() -> None:
+    (default, *others) = SHOWN.marks
+    below = replace(SHOWN, marks=(replace(default, value=Estimate(-0.2, -0.5, 0.1, 8)), *others))
+    (axes,) = wide(below).axes
+    assert axes.get_xlim()[0] < -0.5
+
+
+def test_the_data_is_the_share_of_the_gain_or_points_without_a_band() -> None:
+    shares = strategies(chosen([0.1, 0.5, 0.4, 0.2, 0.6, 0.3, 0.0, 0.3], 0.0))
+    assert shares is not None
+    assert (shares.is_share, shares.enough, shares.zero) == (True, 0.8, "no distillation")
+    assert [mark.is_advised for mark in shares.marks] == [True, False, False]
+    one = strategies(chosen(spec=override(CHOSEN, {"outer.searches": 1})))
+    assert one is not None
+    assert (one.is_share, one.enough) == (False, None)
+    (axes,) = wide(one).axes
+    assert list(axes.patches) == []
+    assert "points of test accuracy over no distillation" in written(axes)
+
+
+def test_without_a_gain_there_is_no_share() -> None:
+    nothing = strategies(chosen(gain=0.05))
+    assert nothing is not None
+    assert (nothing.is_share, nothing.enough) == (False, None)
+    assert not any(mark.is_advised for mark in nothing.marks)
+
+
+def test_older_rules_and_sweeps_half_way_have_none() -> None:
+    assert strategies(found(override(REPORTED, {"transfer.rule": 2}), run)) is None
+    assert strategies(chosen(until="transfer#target.best.2")) is None
