@@ -200,8 +200,9 @@ def best(
         values = local().line("best", name, "-f value")
         raise SpecError(f"the trainer of {name} writes no code for a point; to print its values: {values}")
     if paste:
-        above = f"# student and teacher: Keras models that give logits\n# the sweep's students: {point.recipe}"
-        print("\n\n".join([above, *point.paste.values()]))
+        above = ["student and teacher: Keras models that give logits", f"the sweep's students: {point.recipe}"]
+        above += filter(None, [text.untuned_won(point)])
+        print("\n\n".join(["\n".join(f"# {line}" for line in above), *point.paste.values()]))
         return
     if form is Format.table and field is None:
         show(text.describe_best(point))
@@ -247,14 +248,14 @@ def report(
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
     from sweeps.report import folder, page
-    from sweeps.report.answer import headline
+    from sweeps.report.answer import statement
     from sweeps.report.brief import brief
 
     _check_output(form, ("brief", "markdown", "json"), output, f"{name}-report")
     findings = ask(storage, url, FINDINGS, SweepArgs(name=name))
     if output is not None:
         written = folder.write(findings, Path(output))
-        show(headline(findings))
+        show(statement(findings))
         say(f"report   {written}")
         return
     wide = columns()

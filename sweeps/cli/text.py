@@ -197,6 +197,7 @@ def describe_best(best: "Best") -> str:
         *((name, f"{value:.4g}") for name, value in point.items()),
         ("loss", best.loss + weighs if best.loss else ""),
         *_evidence(best),
+        ("", untuned_won(best)),
         ("answer", " ".join(best.summary)),
         ("answer hash", best.answer_hash or ""),
     ]
@@ -204,6 +205,11 @@ def describe_best(best: "Best") -> str:
     lines = (wrapped(text, width, first=f"{label:<{wide}}", then=" " * wide) for label, text in rows if text)
     typed = [f"{'as code':<{wide}}{local().line('best', best.sweep, '--paste')}"] if best.paste else []
     return "\n".join([*(line for row in lines for line in row), *typed])
+
+
+def untuned_won(best: "Best") -> str:
+    """Say that the untuned default won; "" where a tuned point did."""
+    return f"{best.untuned} won: no tuned point was better on fresh seeds" if best.untuned else ""
 
 
 def _evidence(best: "Best") -> list[tuple[str, str]]:
@@ -228,7 +234,8 @@ def _evidence(best: "Best") -> list[tuple[str, str]]:
     if single.point != best.point:
         why = (
             "optuna-dashboard shows this trial as best; its score is partly luck. The point above has the highest mean"
-            " when the first search's top trials are rerun with fresh seeds"
+            f" when the first search's top trials{' and the default' if best.untuned else ''} are rerun with fresh"
+            " seeds"
         )
     return [("validation", f"{percent(accuracy.mean):.2f} %{interval}"), ("incumbent", trial), ("", why)]
 

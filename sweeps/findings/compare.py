@@ -218,7 +218,7 @@ def _cost(findings: Findings) -> Cost:
 def _standing(findings: Findings, role: str) -> Standing:
     dataset, chosen = findings.spec.role(role).dataset, findings.confirmed.get("source")
     plain = findings.spec.untreated_arm(role)
-    default = next(reversed(findings.spec.kind.features.defaults), "")
+    default = next(iter(findings.spec.kind.features.defaults), "")
     best = next((row for row in findings.rows if (row.kind, row.method, row.dataset) == ("arm", "best", dataset)), None)
     return Standing(
         sweep=findings.name,

@@ -10,12 +10,13 @@ from statistics import fmean
 from typing import Annotated, Any, cast
 
 import sqlalchemy
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from storage.records import queries
 from storage.tables import SweepRecord
 from sweeps.errors import NoResultsYet
 from sweeps.findings import load as stored_sweeps
+from sweeps.findings.choices import RoleChoice, choices
 from sweeps.findings.load import Look, Provenance, StoredSweep, Training, contrast, validations
 from sweeps.findings.rows import Control, Difference, Row, controls, differences, rows
 from sweeps.findings.surfaces import Surface, confirmed_points, surfaces
@@ -37,8 +38,9 @@ class Findings:
     """What a sweep found, as far as it has come.
 
     name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
-    question. surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far.
-    trainings: those that compare the arms, planned ones included; searched: those of searches and confirms, likewise.
+    question. choices: what to use on each target or, with one dataset, there; none before rule 3 of the verdict.
+    surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far. trainings: those that
+    compare the arms, planned ones included; searched: those of every phase before, likewise.
     answer_hash: None until every task has ended. own: what its trainer adds; only its own part of a report reads it.
     """
 
@@ -51,7 +53,7 @@ class Findings:
     confirmed: Mapping[str, selection.Confirmed]
     looks: tuple[Look, ...]
     trainings: tuple[Training, ...]
-    searched: tuple[jobs.Job[jobs.SearchTask | jobs.ConfirmTask, jobs.StudentOutcome | None], ...]
+    searched: tuple[jobs.Job[jobs.SearchTask | jobs.ConfirmTask | jobs.RecipeTask, jobs.StudentOutcome | None], ...]
     rows: tuple[Row, ...]
     differences: tuple[Difference, ...]
     controls: tuple[Control, ...]
@@ -59,6 +61,7 @@ class Findings:
     provenance: Provenance
     answer_hash: str | None
     own: Mapping[str, Any] = field(default_factory=dict)
+    choices: Annotated[tuple[RoleChoice, ...], Field(exclude_if=lambda choices: not choices)] = ()
 
     @property
     def finished(self) -> bool:
@@ -112,6 +115,7 @@ def findings(stored: StoredSweep) -> Findings:
         provenance=provenance,
         answer_hash=answer_hash(stored.rows),
         own=stored.spec.kind.own_findings(stored, provenance),
+        choices=choices(stored, confirmed),
     )
 
 

@@ -20,6 +20,7 @@ from sweeps.plan.jobs import (
     DoneJob,
     Job,
     OutcomeT,
+    RecipeTask,
     SearchTask,
     StudentOutcome,
     TaskT,
@@ -29,6 +30,7 @@ from sweeps.plan.jobs import (
     read_job,
     read_payload,
 )
+from sweeps.plan.points import training_identity
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 from sweeps.spec.tables import FIRST, Group
@@ -81,14 +83,8 @@ def contrast(spec: Spec, trainings: Sequence[Training], role: str, first: str, s
 
 
 def identity(spec: Spec, training: Training) -> tuple[Hashable, ...] | None:
-    """Return what two arms have in common if they share a training: seed, point and loss; None where nothing is known.
-
-    The result of such a training is the same to the last bit, on one kind of processor.
-    """
-    arm = spec.arm(training.work.arm)
-    if training.outcome is None or arm.control or arm.chosen_in:  # the latter train with other logits, or networks
-        return None
-    return training.work.seed, training.outcome.point, training.outcome.loss
+    """Return the `training_identity` of a training; None as well where it has not finished."""
+    return None if training.outcome is None else training_identity(spec, training.work, training.outcome.point)
 
 
 def is_incomplete(trainings: Iterable[Training], role: str) -> bool:
@@ -194,8 +190,8 @@ class StoredSweep:
         return self._students(TransferTask)
 
     @property
-    def searched(self) -> tuple[Job[SearchTask | ConfirmTask, StudentOutcome | None], ...]:
-        return self._students(SearchTask, ConfirmTask)
+    def searched(self) -> tuple[Job[SearchTask | ConfirmTask | RecipeTask, StudentOutcome | None], ...]:
+        return self._students(SearchTask, ConfirmTask, RecipeTask)
 
     def _students(self, *kinds: type[TaskT]) -> tuple[Job[TaskT, StudentOutcome | None], ...]:
         # Without their stored text: a report that goes over a network hides what the test says in one place alone.
@@ -220,12 +216,13 @@ class StoredSweep:
         return finished(mine, task, outcome)
 
     def confirmed(self, phase: phases.Phase) -> selection.Confirmed | None:
-        """Return what a confirm selected, or will; raise SweepError if the phase closed without a result."""
+        """Return what a confirm or recipes selected, or will; raise SweepError if it closed without a result."""
         if phase.selection in self.selections:
             return selection.read_confirmed(phase.selection, self.selections[phase.selection])
         if phase.name not in self.closed:
             return None
-        return selection.best(selection.confirmed_for(phase, self.finished(ConfirmTask, StudentOutcome)))
+        done = self.finished(selection.task_of(phase), StudentOutcome)
+        return selection.best(selection.confirmed_for(phase, done))
 
 
 def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:

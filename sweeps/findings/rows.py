@@ -98,12 +98,16 @@ def differences(stored: StoredSweep) -> tuple[Difference, ...]:
 
 
 def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
-    """Return what the students of an arm share; None for an arm that needs neither teacher nor search."""
+    """Return what the students of an arm share; None for an arm that needs neither teacher nor search.
+
+    The choice of an arm among its candidates counts as a search.
+    """
     row = stored.spec.arm(arm)
-    if not row.prepared:
+    if not (row.prepared or row.candidates):
         return None
     searched = {"source": "source", "own": role}.get(row.selects)
-    used = {Phase.teachers(role)} | ({Phase.search(searched), Phase.teachers(searched)} if searched else set())
+    used = {Phase.recipes(role)} if row.candidates else {Phase.teachers(role)}
+    used |= {Phase.search(searched), Phase.teachers(searched)} if searched else set()
     spent: list[jobs.TeacherOutcome | jobs.StudentOutcome] = [
         done.outcome
         for done in stored.done

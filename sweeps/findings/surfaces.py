@@ -152,9 +152,12 @@ def _top(stored: StoredSweep, role: str) -> tuple[Top | None, str]:
     confirms = stored.finished(ConfirmTask, StudentOutcome)
     for group in closed:
         runs += [*_trials(stored, role, group), *selection.confirmed_for(Phase.confirm(role, group), confirms)]
-    points = [[float(value) for _, value in task.outcome.point.values] for task in runs]
-    places = [[bounds.fraction(value) for bounds, value in zip(axes, point, strict=True)] for point in points]
-    trainings = [Run(x, y, score=percent(t.score), seed=t.work.seed) for t, (x, y) in zip(runs, places, strict=True)]
+    trainings = []
+    for task in runs:
+        values = [float(value) for _, value in task.outcome.point.values]
+        x, y = (bounds.fraction(value) for bounds, value in zip(axes, values, strict=True))
+        if 0 <= x <= 1 and 0 <= y <= 1:  # an untuned point may lie outside of what was searched
+            trainings.append(Run(x, y, score=percent(task.score), seed=task.work.seed))
     return top(trainings), ""
 
 

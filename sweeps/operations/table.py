@@ -118,11 +118,11 @@ def _best(client: LocalClient, args: SweepArgs) -> Best:
         if not point.answer_hash:
             return point
         from sweeps.findings.findings import load
-        from sweeps.report.answer import badge, headline
+        from sweeps.report.answer import summary
         from sweeps.report.words import display_name, parameter_effect
 
         findings = load(engine, sweep)
-    source, answer = findings.surfaces[0], f"{badge(findings).text}. {headline(findings)}"
+    source, answer = findings.surfaces[0], summary(findings)
     effect = parameter_effect(source)
     more = (f"On {display_name(source.dataset)} {effect}.",) if effect else ()
     return replace(point, summary=(answer, *more))

@@ -4,6 +4,7 @@
 """
 
 import os
+import re
 import signal
 import threading
 import warnings
@@ -62,6 +63,7 @@ class BestPoint:
         confirmed: whether it was trained again on fresh seeds; else it is the luckiest single run, with n = 1.
         loss: the formula.
         code: Python that trains with it, by library: "kd", "keras", "pytorch".
+        untuned: whose untuned default it is, where no tuned point was better on fresh seeds; else "".
     """
 
     point: "Point"
@@ -69,6 +71,7 @@ class BestPoint:
     confirmed: bool
     loss: str
     code: Mapping[str, str]
+    untuned: str = ""
 
     @property
     def more(self) -> Mapping[str, Any]:
@@ -84,7 +87,7 @@ class BestPoint:
     def __str__(self) -> str:
         """Return it in words: "T = 6.8, alpha = 0.724: validation 97.41 %, n=3"."""
         text = f"{self.point.text(4)}: validation {100 * self.accuracy.mean:.2f} %, n={self.accuracy.n}"
-        return text if self.confirmed else f"{text}, unconfirmed"
+        return text + ("" if self.confirmed else ", unconfirmed") + (f", {self.untuned}" if self.untuned else "")
 
     def _repr_pretty_(self, printer: object, cycle: bool) -> None:
         printer.text(str(self))  # type: ignore[attr-defined]  # IPython's; the code alone would fill a page
@@ -251,7 +254,12 @@ class Sweep:
 
         best = self._ask(BEST)
         return BestPoint(
-            point=best.point, accuracy=best.accuracy, confirmed=best.confirmed, loss=best.loss, code=best.paste
+            point=best.point,
+            accuracy=best.accuracy,
+            confirmed=best.confirmed,
+            loss=best.loss,
+            code=best.paste,
+            untuned=best.untuned,
         )
 
     @property
@@ -262,16 +270,16 @@ class Sweep:
             from sweeps.report.answer import badge
 
             text = badge(self._ask(FINDINGS)).text
-            return Verdict(text.partition(":")[0], text)
+            return Verdict(re.split("[:,;]", text)[0], text)
 
     @property
     def headline(self) -> str:
         """The answer with its numbers in two to four sentences. Raises as `verdict`."""
         with self._translated():
             from sweeps.operations.table import FINDINGS
-            from sweeps.report.answer import headline
+            from sweeps.report.answer import statement
 
-            return headline(self._ask(FINDINGS))
+            return statement(self._ask(FINDINGS))
 
     @property
     def results(self) -> Any:
@@ -294,14 +302,16 @@ class Sweep:
     def figures(self) -> dict[str, Svg]:
         """The figures of its page by name: SVG text that a notebook draws. Raises as `verdict`.
 
-        What has no data yet has no figure. Names: "gains", "regret", "methods", "surface", "break-even".
+        What has no data yet has no figure. Names: "strategies", "gains", "regret", "surface", "methods", "break-even".
         """
         with self._translated():
             require("report", "figures")
             from sweeps.operations.table import FINDINGS
             from sweeps.report.figures import svg
 
-            return {name: Svg(text) for name, text in svg.draw(svg.with_data(self._ask(FINDINGS))).items()}
+            return {
+                name: Svg(text) for name, text in svg.draw(svg.with_data(self._ask(FINDINGS)), narrow=False).items()
+            }
 
     def report(self, folder: str | os.PathLike[str] | None = None) -> Path:
         """Write the whole report into a folder, NAME-report if none is given; return the path of its report.html.

@@ -16,10 +16,13 @@ import pytest
 
 from storage.errors import ArchiveBroken
 from sweeps.contrib.archive.transfer import archive_sweep
-from sweeps.contrib.archive.verify import verify
+from sweeps.contrib.archive.verify import fact_checks, verify
 from sweeps.distill.cost import Macs, equal_cost_epochs
+from sweeps.plan import jobs, phases
 from sweeps.spec.model import override
 from sweeps.usecases.steering import extend, retry
+from sweeps.workers.runner import Outcome
+from tests.support.sweeps import builders
 from tests.support.sweeps.archived_sweeps import edited, lived, members, packed
 from tests.support.sweeps.planted_sweeps import PLANTED, work
 from tests.support.sweeps.quadratic_worker import changed, quadratic
@@ -32,7 +35,13 @@ Lines = list[dict[str, Any]]
 # Several searches, two rounds of confirm: selections of every kind.
 ROUNDS = override(
     PLANTED,
-    {"confirm.rounds": [[3, 1], [2, 2]], "outer.searches": 2, "outer.rounds": [[2, 1], [1, 1]], "transfer.seeds": 2},
+    {
+        "confirm.rounds": [[3, 1], [2, 2]],
+        "outer.searches": 2,
+        "outer.rounds": [[2, 1], [1, 1]],
+        "transfer.seeds": 2,
+        "transfer.target_arms": ["best", "scratch-own", "scratch", "native", "random"],
+    },
 )
 
 
@@ -64,7 +73,10 @@ def test_an_untouched_file_is_what_it_claims(file: Path) -> None:
     told = "\n".join(check.what for check in checks)
     for what in ("tasks.jsonl ", "blob ", "audit: ", "verdict on digits-rgb: ", "answer hash "):
         assert what in told
-    for name in ("search.ranks", "confirm.ranks:1", "confirm.best", "native.best", "native.confirm.ranks:1@t0s1"):
+    for name in (
+        *("search.ranks", "confirm.ranks:1", "confirm.best", "native.best", "native.confirm.ranks:1@t0s1"),
+        "recipes.best:target",
+    ):
         assert f"selection {name}" in told.splitlines()
 
 
@@ -94,6 +106,10 @@ def _test_accuracy(lines: Lines) -> None:
 
 def _confirmed(lines: Lines) -> None:
     _of(lines, "confirm.best")["value"]["mean"] -= 0.01
+
+
+def _chosen(lines: Lines) -> None:
+    _of(lines, "recipes.best:target")["value"]["more"]["learning_rate"] *= 2
 
 
 def _another_point(lines: Lines) -> None:
@@ -165,6 +181,30 @@ def test_a_measured_value_that_cannot_be_is_named(measured: Path, model: str, ke
     assert any(f"models.{model}.{key} is {value} (" in text for text in found), found
 
 
+@pytest.mark.parametrize(("digest", "accuracy", "problems"), [("0a", 0.9, 1), ("0a", 0.8, 0), ("0b", 0.9, 0)])
+def test_the_last_measurement_holds_the_scores_that_were_there_unless_the_model_was_made_again(
+    monkeypatch: pytest.MonkeyPatch, digest: str, accuracy: float, problems: int
+) -> None:
+    monkeypatch.setattr(phases, "_SCORED_ALONE", SMALL.transfer.rule)
+    scored = {"digest": digest, "test_accuracy": accuracy}
+    timed = {"latency_ms_p50": 0.4, "test_accuracy": 0.8, "int8_test_images": 0, "int8_reason": ""}
+
+    def run(claim: jobs.AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+        outcome = quadratic(claim, params, on_step)
+        if isinstance(claim.work, jobs.TeacherTask):
+            return changed(outcome, blobs={"model": "0a"})
+        if isinstance(claim.work, jobs.ScoreTask | jobs.MeasureTask):
+            model = scored if isinstance(claim.work, jobs.ScoreTask) else timed
+            values = jobs.read_outcome(claim.work, {"models": {"teachers#source": model}})
+            return Outcome(score=0.8, values=values, attrs={})
+        return outcome
+
+    found = [check for check in fact_checks(builders.stored(SMALL, run), {}) if check.differs]
+    assert [(check.what, check.differs) for check in found] == problems * [
+        ("measure#accuracy of teachers#source", "it says test_accuracy 0.9, and the last measurement 0.8")
+    ]
+
+
 def _less(lines: Lines) -> None:
     lines.pop()
 
@@ -177,6 +217,7 @@ def _less(lines: Lines) -> None:
         ("tasks.jsonl", _test_accuracy, ["verdict on digits-rgb: ", "answer hash "]),
         ("tasks.jsonl", _less, ["audit: measure: expected 1 tasks as planned, found 0"]),
         ("selections.jsonl", _confirmed, ["selection confirm.best: the scores give temperature "]),
+        ("selections.jsonl", _chosen, ["selection recipes.best:target: the scores give temperature "]),
         ("selections.jsonl", _another_point, ["selection search.ranks: the scores give temperature "]),
         ("sweep.jsonl", lambda lines: lines[0]["spec"].update(seed=9), ["audit: the spec of the sweep was changed: "]),
         ("revisions.jsonl", lambda lines: lines[0]["planned"].update(search=9), ["audit: search: expected 9 tasks"]),

@@ -205,7 +205,7 @@ def test_a_sweep_of_another_packages_trainer_is_planned(
     )
     assert kd_sweeps("create", "d", "own.toml")[0] == 0
     code, out, _ = kd_sweeps("trials", "d", "-f", "csv")
-    assert (code, len(out.splitlines())) == (0, 13)
+    assert (code, len(out.splitlines())) == (0, 14)
 
 
 def test_a_command_of_another_package_is_listed_and_runs(

@@ -34,7 +34,7 @@ def test_a_verdict_is_what_decide_says_of_the_arms_on_the_target_alone() -> None
     tests = arms(3.5) | {"transfer#source.best": below(50.0), "transfer#source.scratch": below(0.0)}
     found = builders.found(FEW, tests)
     (one,) = found.verdicts
-    expected = present(decide([by_repeat(arms(3.5))], margin=2.0, level=0.05))
+    expected = present(decide([by_repeat(arms(3.5))], margin=2.0, level=0.05, rule=2))
     verdict = present(one.verdict)
     assert (verdict.word, verdict.n) == (expected.word, expected.n) == ("FAILS", 4)
     assert (verdict.low, verdict.high) == pytest.approx((expected.low, expected.high))

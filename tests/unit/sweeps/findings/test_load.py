@@ -86,7 +86,9 @@ def known(findings: Findings, name: str) -> Any:
 def placed(findings: Findings) -> Findings:
     """The findings at one time and in one place."""
     looks = tuple(replace(look, registered_at=0, first_read=0) for look in findings.looks)
-    return replace(findings, looks=looks, provenance=replace(findings.provenance, machines=(), wall_s=0, work_s=0))
+    provenance = replace(findings.provenance, machines=(), wall_s=0, work_s=0)
+    runs = {name: tuple(known(findings, name)) for name in ("trainings", "searched")}
+    return replace(findings, looks=looks, provenance=provenance, **runs)
 
 
 def test_nothing_done_is_no_findings_but_what_to_type(tmp_path: Path) -> None:

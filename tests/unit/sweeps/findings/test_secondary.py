@@ -1,23 +1,20 @@
 """The secondary questions of a sweep with planted accuracies, each number against scipy or against its definition."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy import stats
 
 from sweeps.distill.arms import SOURCE_ARMS, TARGET_ARMS
 from sweeps.findings.findings import Findings
-from sweeps.findings.secondary import Question, questions, ratio
+from sweeps.findings.secondary import Question, questions
 from sweeps.plan.jobs import AnyJob
 from sweeps.report.page import answer_text
 from sweeps.spec.model import override
-from sweeps.stats.estimates import Estimate
+from sweeps.stats.estimates import ratio
 from sweeps.stats.resampling import bca_interval
 from sweeps.workers.runner import Outcome
 from tests.support.present import present
@@ -124,42 +121,3 @@ def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_que
     worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
     retained = questions(builders.found(spec, worse))[1]
     assert answer_text(retained.answer) == "no share: native was not found to gain"
-
-
-def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:
-    """p of the hypothesis that the ratio of the means is `share`: what Fieller's interval inverts."""
-    return float(stats.ttest_1samp(numerators - share * denominators, 0).pvalue)
-
-
-@settings(max_examples=20, deadline=None)  # the first one imports
-@given(st.integers(0, 10_000), st.integers(3, 25), st.floats(-2, 2), st.floats(0.05, 1.5))
-def test_the_interval_of_a_ratio_holds_what_a_test_does_not_reject(
-    seed: int, n: int, numerator: float, spread: float
-) -> None:
-    rng = np.random.default_rng(seed)
-    bottoms = rng.normal(1.0, spread, n)
-    tops = numerator * bottoms + rng.normal(0, 0.5, n)
-    found = present(ratio(list(tops), list(bottoms)))
-    assert (found.mean, found.n) == (pytest.approx(tops.mean() / bottoms.mean()), n)
-    told = stats.ttest_1samp(bottoms, 0).pvalue
-    if found.low is None or found.high is None:
-        assert told > 0.05 - 1e-9, "no bounds only where the denominator may be 0"
-        return
-    assert told < 0.05 + 1e-9
-    width = found.high - found.low
-    assert inverted(tops, bottoms, found.low) == pytest.approx(0.05, abs=1e-6)
-    assert inverted(tops, bottoms, found.high) == pytest.approx(0.05, abs=1e-6)
-    for inside in np.linspace(found.low, found.high, 7)[1:-1]:
-        assert inverted(tops, bottoms, inside) > 0.05
-    for outside in (found.low - 0.3 * width, found.high + 0.3 * width, found.low - 50 * width):
-        assert inverted(tops, bottoms, outside) < 0.05
-
-
-def test_a_ratio_without_spread_is_exact_and_one_to_nothing_has_no_bounds() -> None:
-    assert ratio([1.0, 1.0], [2.0, 2.0]) == Estimate(0.5, 0.5, 0.5, 2)
-    unbounded = present(ratio([1.0, 2.0, 3.0], [-1.0, 1.0, 0.5]))
-    assert (unbounded.low, unbounded.high, unbounded.n) == (None, None, 3)
-    zero = present(ratio([1.0, 2.0], [0.0, 0.0]))
-    assert (math.isnan(zero.mean), zero.low) == (True, None)
-    assert ratio([1.0], [1.0]) is None
-    assert ratio([1.0, 2.0], [1.0]) is None

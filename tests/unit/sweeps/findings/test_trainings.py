@@ -4,14 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from sweeps.distill.presets import preset
 from sweeps.findings.load import Training, compared
 from sweeps.plan.jobs import Job, StudentOutcome, TransferTask
 from sweeps.plan.phases import transfer_key
+from sweeps.spec.model import override
 from sweeps.stats.estimates import Paired
+from tests.support.sweeps.presets import before
 from tests.support.sweeps.task_records import task_record
 
-TINY = preset("tiny")
+TINY = before("tiny")
 
 
 def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **made: object) -> Training:
@@ -35,12 +36,19 @@ def test_an_arm_at_the_same_point_with_the_same_seeds_is_the_same_training_whate
     assert of(trained("native", 0, tested=0.51), trained("native", 1)).same == 2, "another kind of processor"
 
 
-@pytest.mark.parametrize(
-    "made", [{"temperature": 4.1}, {"alpha": 0.31}, {"more": {"learning_rate": 0.1}}, {"loss": "dkd"}, {"seed": 7}]
-)
-def test_another_point_loss_or_seed_is_another_training_even_with_the_same_result(made: dict[str, object]) -> None:
+@pytest.mark.parametrize("made", [{"temperature": 4.1}, {"alpha": 0.31}, {"more": {"learning_rate": 0.1}}, {"seed": 7}])
+def test_another_point_or_seed_is_another_training_even_with_the_same_result(made: dict[str, object]) -> None:
     found = of(trained("native", 0, **made), trained("native", 1))  # type: ignore[arg-type]  # seed is an int
     assert (found.mean, found.n, found.same) == (0.0, 2, 1)
+
+
+def test_an_arm_with_the_loss_kd_is_another_training_in_a_sweep_of_another_loss() -> None:
+    done = [trained("best", 0), trained("default-keras", 0)]
+    for loss, same in (("kd", 1), ("dkd", 0)):
+        spec = override(TINY, {"training.distillation": loss})
+        found = compared(spec, done, "target", "best", "default-keras")
+        assert found is not None
+        assert found.same == same
 
 
 @pytest.mark.parametrize("arm", ["class-mean", "shuffled-within-class", "autokeras"])

@@ -195,7 +195,7 @@ DIGITS = Dataset("digits", NOTHING, NOTHING, classes=10, content_hash="c", split
 
 def outcome_of(work: Payload, params: dict[str, Any], result: Trained, *, test: float | None = None) -> Outcome:
     """What a task ends with whose trainer gives that result, and that test score if it is asked."""
-    runner = TaskRunner(SimpleNamespace(spec=SMALL, url=None))
+    runner = TaskRunner(SimpleNamespace(spec=SMALL, url=None, done=lambda **_: []))
     runner.trainer = SimpleNamespace(check=lambda: None, train=lambda *_: result, test=lambda *_: test)
     stages = {TeacherTask: "teachers", BaselineTask: "baselines", MeasureTask: "measure", TransferTask: "transfer"}
     return runner(Job(task_record("it", stage=stages.get(type(work), "search")), work, None), params, Steps())

@@ -6,11 +6,11 @@ import pytest
 from kd.teachers import logits_file
 from sweeps.distill.arms import CONTROLS, TARGET_ARMS
 from sweeps.distill.cost import Macs, equal_cost_epochs
-from sweeps.distill.presets import preset
 from sweeps.distill.session import taught_by
 from sweeps.distill.space import FIXED_POINTS
 from sweeps.spec.model import override
 from tests.support.points import at
+from tests.support.sweeps.presets import before
 
 LOGITS = np.random.default_rng(0).normal(0, 3, (12, 4)).astype(np.float32)
 LABELS = np.arange(12) % 4
@@ -35,7 +35,7 @@ def test_label_smoothing_is_the_point_that_the_uniform_teacher_needs() -> None:
 
 
 SPEC = override(
-    preset("tiny"),
+    before("tiny"),
     {
         "source.images": 1000,
         "source.epochs": 4,

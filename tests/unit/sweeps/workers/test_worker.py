@@ -15,7 +15,7 @@ from storage.records import queries
 from storage.studies.space import study_name
 from sweeps.hints import explain
 from sweeps.plan.jobs import AnyJob
-from sweeps.plan.plan import STAGES, make_plan
+from sweeps.plan.plan import make_plan
 from sweeps.spec.model import override
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.backend import DatabaseBackend
@@ -52,7 +52,7 @@ def url(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
 def _each_task_has_one_complete_trial(worker: Worker) -> None:
     tasks = tasks_of(worker.backend.engine)
     assert {task.state for task in tasks} == {"done"}, Counter(task.state for task in tasks)
-    for stage in STAGES:
+    for stage in make_plan(SPEC).stages:
         study = optuna.load_study(study_name=study_name("s", stage), storage=worker.backend.studies.storage)
         complete = [trial.number for trial in study.trials if trial.state.name == "COMPLETE"]
         assert sorted(complete) == sorted(task.trial_number or 0 for task in tasks if task.stage == stage)
