@@ -85,9 +85,8 @@ def test_the_readme_is_short_and_begins_with_what_it_is_for() -> None:
     lines = README.read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 150
     first_screen = "\n".join(lines[:30])
-    assert "TRANSFERS" in first_screen
-    assert "UNDECIDED" in first_screen
-    assert "gains.svg" in first_screen
+    assert "strategies.svg" in first_screen
+    assert "wrong in at most" in first_screen
     assert "make run" in first_screen
 
 
