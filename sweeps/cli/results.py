@@ -16,7 +16,7 @@ from sweeps.cli.options import Field, Form, Service, Storage, SweepName, ask, cl
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
 from sweeps.hints import local
-from sweeps.terminal import WIDTH, columns, duration, number_of, say, show
+from sweeps.terminal import WIDTH, columns, duration, number_of, say, show, wrapped
 
 if TYPE_CHECKING:
     from sweeps.findings.findings import Findings
@@ -202,6 +202,8 @@ def best(
     if paste:
         above = ["student and teacher: Keras models that give logits", f"the sweep's students: {point.recipe}"]
         above += filter(None, [text.untuned_won(point)])
+        # A point that was tuned is not always what the sweep advises: whoever pastes it has to know.
+        above += [line for words in point.summary[:1] for line in wrapped(f"the sweep's answer: {words}", WIDTH - 2)]
         print("\n\n".join(["\n".join(f"# {line}" for line in above), *point.paste.values()]))
         return
     if form is Format.table and field is None:

@@ -117,6 +117,7 @@ def test_paste_is_code_and_nothing_else(url: str, findings: Findings, kd_sweeps:
     assert code == 0
     assert err.startswith("storage "), "what is no code goes to stderr"
     compile(out, "pasted", "exec")
+    assert "\n# the sweep's answer: " in out, "which may be another point than this one"
     point = findings.confirmed["source"].best.point
     assert out.count(repr(point["temperature"])) == 3
     for line in out.splitlines():
