@@ -39,9 +39,9 @@ class Strategy:
     gain: over no treatment; None where the trainer has no untreated arm. lost: tuned here less this one; None of tuned
     here itself. share: the part of the gain of tuning here that it keeps, a fraction with its 95 % interval; None where
     no gain was shown. shown: whether it is shown to lose less than the margin; of tuned here, whether it is shown to
-    gain. worse: whether it is shown to lose more than the margin. needed: searches that would show it with 80 % power
-    if everything is as estimated; None where it is shown already, where the estimate is on the other side, or for more
-    than 10,000.
+    gain. worse: whether it is shown to lose more than the margin. needed: searches that would show it with 80 % power at
+    the next look, after the last one at the first of another sweep, if everything is as estimated; None where it is
+    shown already, where the estimate is on the other side, or for more than 10,000.
     """
 
     name: StrategyName
@@ -119,6 +119,8 @@ def advise(
             gains=gains,
             beyond=beyond_margin(lost, gains, margin=margin, share=share),
             level=level_of(name, looks=looks, look=look, targets=targets),
+            # More searches are another look, whose level is not that of this one.
+            next_level=level_of(name, looks=looks, look=look % looks + 1, targets=targets),
         )
         for name in STRATEGIES[:-1]
         if (lost := over_searches(tuned, "here", name))
@@ -180,6 +182,7 @@ def _strategy(
     gains: Mapping[int, float],
     beyond: Sequence[float],
     level: float,
+    next_level: float,
 ) -> Strategy:
     """own, gains: of the strategy, and of tuning here; beyond: what it loses beyond the margin."""
     gained, contrast = is_gain_shown([*gains.values()]), Contrast.of(beyond)
@@ -193,7 +196,7 @@ def _strategy(
         share=ratio([own[n] for n in both], [gains[n] for n in both]) if gained and both else None,
         shown=shown,
         worse=enough and is_worse([*lost.values()], beyond, level),
-        needed=None if contrast is None or shown or contrast.mean >= 0 else _needed(contrast, level),
+        needed=None if contrast is None or shown or contrast.mean >= 0 else _needed(contrast, next_level),
     )
 
 

@@ -111,6 +111,16 @@ def test_the_numbers_of_a_strategy_are_over_searches() -> None:
     assert present(untuned.needed) > 4
 
 
+@pytest.mark.parametrize(("looks", "look", "part"), [(2, 1, 0.2), (2, 2, 0.8), (3, 1, 0.2), (3, 2, 0.2), (3, 3, 0.6)])
+def test_the_searches_that_are_needed_are_those_of_the_next_look(looks: int, look: int, part: float) -> None:
+    choice = advice(runs(gain=[10.0] * 4, default=spread(1.5, 2.0), elsewhere=spread(1.5, 2.0)), looks=looks, look=look)
+    for name, level in LEVELS.items():
+        needed, sd = present(of(choice, name).needed), float(stats.tstd(spread(1.5, 2.0)))
+        high = stats.t.isf(part * level, needed - 1)
+        power = stats.nct.sf(high, needed - 1, 0.5 * needed**0.5 / sd)
+        assert power == pytest.approx(0.8, abs=0.01), name
+
+
 def test_without_a_gain_no_treatment_is_advised_and_there_is_no_share() -> None:
     for gain in (DEFAULT - 0.001, 0.0, -9.0):
         choice = advice(runs(gain=spread(gain), default=spread(-5.0), elsewhere=spread(-9.0)))
