@@ -42,7 +42,9 @@ def headline(findings: Findings, role: RoleChoice) -> str:
         prepares, treating = spec.kind.features.prepares, spec.kind.features.treating
         return f"Train without {f'a {prepares}' if prepares else treating}."
     if choice.use == "default":
-        return f"Use {_default(spec)}. Tuning adds little here."
+        default = choice.strategy("default")
+        adds = "nothing" if default is not None and _is_better(default.lost) else "little"
+        return f"Use {_default(spec)}. Tuning adds {adds} here."
     if choice.use == "elsewhere":
         return f"Use values tuned on {_source(spec)}."
     if choice.searches < FEWEST_RUNS:
@@ -50,8 +52,9 @@ def headline(findings: Findings, role: RoleChoice) -> str:
     if not choice.settled:
         rivals = [_name(spec, strategy.name) for strategy in _open(choice)]
         return f"Not decided: {_either([*rivals, 'tuning here'])}."
-    added = [strategy.lost.mean for strategy in choice.strategies if strategy.lost is not None]
-    # Against the better one of what was compared: more would be a comparison with a straw man.
+    # Against the best of what was compared, no treatment too: more would be a comparison with a straw man.
+    losses = [strategy.lost for strategy in choice.strategies]
+    added = [value.mean for value in (*losses, choice.gain) if value is not None]
     adds = f": it adds {points(min(added), sign='')} points" if added else ""
     return f"Tune on {dataset} itself{adds}."
 
@@ -106,15 +109,19 @@ def details(findings: Findings, role: RoleChoice) -> str:
     default, elsewhere = choice.strategy("default"), choice.strategy("elsewhere")
     if default is not None and default.lost is not None:
         adds = "adds" if choice.use == "here" and choice.settled else "would add"
-        sentences.append(f"Tuning on {dataset} itself {adds} {_amount(default.lost)} to {_default(spec)}.")
+        text = f"{adds} {_amount(default.lost)} to"
+        if _is_better(default.lost):
+            text = f"would cost {_amount(_reversed(default.lost))} compared with"
+        sentences.append(f"Tuning on {dataset} itself {text} {_default(spec)}.")
     if elsewhere is not None and elsewhere.lost is not None:
         third, text = choice.elsewhere_less_default, f"Values tuned on {_source(spec)}"
         loses = f"lose {_amount(elsewhere.lost)} against tuning there"
+        if _is_better(elsewhere.lost):
+            loses = f"score {_amount(_reversed(elsewhere.lost))} higher than tuning there"
         if third is None:
             sentences.append(f"{text} {loses}.")
         elif third.mean < 0:
-            lower = Estimate(-third.mean, _minus(third.high), _minus(third.low), third.n)
-            sentences.append(f"{text} cost {_amount(lower)} compared with the default, and {loses}.")
+            sentences.append(f"{text} cost {_amount(_reversed(third))} compared with the default, and {loses}.")
         else:
             sentences.append(f"{text} bring {_amount(third)} more than the default, and {loses}.")
     searched: tuple[tuple[StrategyName, str], ...] = (("elsewhere", _source(spec)), ("here", dataset))
@@ -223,7 +230,9 @@ def scope(findings: Findings, role: RoleChoice) -> str:
     spec, choice = findings.spec, role.choice
     assert choice is not None
     prepares, searches = spec.kind.features.prepares, _searches(choice.searches)
-    over = f"{searches} with {number_of(spec.transfer.seeds, 'seed')} each{f', one {prepares}' if prepares else ''}"
+    fewest, *_, most = sorted(2 * [spec.for_group(group).transfer.seeds for group in spec.searches])
+    seeds = f"{'' if fewest == most else f'{fewest} to '}{number_of(most, 'seed')}"
+    over = f"{searches} with {seeds} each{f', one {prepares}' if prepares else ''}"
     texts = [f"Mean and 95 % CI over {over}." if choice.searches >= FEWEST_RUNS else f"Mean over {over}; no interval."]
     if choice.strategy("elsewhere") is not None:
         texts.append(f"In {role.same} of {searches} both datasets chose the same candidate.")
@@ -259,7 +268,8 @@ def _share(strategy: Strategy, *, with_limits: bool = False) -> str:
     share = strategy.share
     assert share is not None
     ends = limits(share)
-    return f"{percent(share.mean):.0f} %" if ends is None or not with_limits else percent_interval(share.mean, *ends)
+    text = f"{percent(share.mean):.0f} %" if ends is None or not with_limits else percent_interval(share.mean, *ends)
+    return text.replace("-", "−")
 
 
 def _amount(value: Estimate) -> str:
@@ -271,8 +281,14 @@ def _searches(number: int) -> str:
     return f"{number} search{'' if number == 1 else 'es'}"
 
 
-def _minus(value: float | None) -> float | None:
-    return None if value is None else -value
+def _is_better(lost: Estimate | None) -> bool:
+    # As it is shown: what rounds to 0.0 is lost by neither.
+    return lost is not None and round(lost.mean, 1) < 0
+
+
+def _reversed(value: Estimate) -> Estimate:
+    low, high = (None if end is None else -end for end in (value.high, value.low))
+    return Estimate(-value.mean, low, high, value.n)
 
 
 def _source(spec: Spec) -> str:
@@ -321,9 +337,10 @@ def _finish(findings: Findings, role: RoleChoice) -> Advice:
 def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, tuple[str, ...]]:
     """Return what would decide between the strategies, and what to type where it is worth its price."""
     name, spec = findings.name, findings.spec
-    known = [strategy.needed for strategy in _open(choice) if strategy.needed is not None]
-    searches = min(known, default=0) if choice.searches >= FEWEST_RUNS else FEWEST_RUNS
-    if not searches:
+    # Of those that a strategy was compared in, which may be fewer than there are: trainings fail.
+    more = [max(one.needed - one.lost.n, 1) for one in _open(choice) if one.needed is not None and one.lost is not None]
+    searches = choice.searches + min(more, default=0) if choice.searches >= FEWEST_RUNS else FEWEST_RUNS
+    if searches == choice.searches:
         return "The estimates favour tuning here: more searches are not expected to find a cheaper choice.", ()
     if (searches - choice.searches) * _tasks_of_search(findings) >= MOST_TIMES * findings.provenance.planned:
         return f"To decide, {searches} searches are needed: more than {MOST_TIMES} times this sweep.", ()
@@ -332,8 +349,8 @@ def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, 
         text = f"That takes {searches} searches or more."
     if len(findings.looks) >= spec.transfer.looks:
         return f"{text} No planned use of the test images is left: {another_sweep(name, spec, search=searches)}", ()
-    more = PORTABLE.line("extend", name, "--searches", f"+{searches - choice.searches}")
-    return text, (more, PORTABLE.launch(name))
+    extend = PORTABLE.line("extend", name, "--searches", f"+{searches - choice.searches}")
+    return text, (extend, PORTABLE.launch(name))
 
 
 def _tasks_of_search(findings: Findings) -> int:

@@ -98,6 +98,31 @@ def test_where_tuning_pays_the_first_line_says_how_much_over_the_better_of_the_o
     assert answer.advice(findings).text == f"Train with {point.text()}, tuned on digits-rgb itself."
 
 
+def test_against_worse_than_nothing_the_first_line_says_how_much_over_nothing() -> None:
+    findings = chosen([5 + lost for lost in NEAR], [6 + lost for lost in NEAR])
+    assert answer.headline(findings) == "Tune on digits-rgb itself: it adds 2.6 points."
+    assert " The untuned default keeps −104 % of that, values tuned on digits −142 %;" in answer.summary(findings)
+    (role,) = findings.choices
+    assert choice.rows(findings, role)[0].kept == "−104 % [−123, −88]"
+
+
+def test_what_is_better_than_tuning_there_is_not_said_to_lose_less_than_nothing() -> None:
+    findings = chosen([-0.5 - lost for lost in NEAR], [-lost for lost in NEAR])
+    assert answer.headline(findings) == "Use Keras' default. Tuning adds nothing here."
+    (role,) = findings.choices
+    assert choice.details(findings, role) == (
+        "Tuning on digits-rgb itself would cost 0.8 points (95 % CI 0.6 to 1.0) compared with Keras' default."
+        " Values tuned on digits cost 0.5 points compared with the default, and score 0.3 points (95 % CI 0.1 to 0.5)"
+        " higher than tuning there."
+    )
+
+
+def test_further_searches_with_fewer_seeds_are_said() -> None:
+    findings = chosen(NEAR, NONE, spec=override(CHOSEN, {"outer.seeds": 2}))
+    (role,) = findings.choices
+    assert choice.scope(findings, role).startswith("Mean and 95 % CI over 8 searches with 2 to 3 seeds each,")
+
+
 def test_where_nothing_is_gained_the_advice_is_to_train_without_a_teacher_and_there_is_no_share() -> None:
     findings = chosen(NEAR, NONE, gain=0.06)
     assert answer.summary(findings).startswith(
@@ -183,6 +208,19 @@ def test_a_sweep_ten_times_as_large_is_not_proposed() -> None:
     assert dear.commands == ()
     hopeless = answer.advice(needing(findings, None))
     assert hopeless.text.endswith("more searches are not expected to find a cheaper choice.")
+
+
+def test_searches_that_lack_the_default_do_not_count_towards_those_it_needs() -> None:
+    findings = needing(chosen(WIDE, FAR), 7)
+    (role,) = findings.choices
+    assert role.choice is not None
+    default, *others = role.choice.strategies
+    assert default.lost is not None
+    broken = replace(default, lost=replace(default.lost, n=5))  # three of eight have no training of the default
+    fewer = replace(role, choice=replace(role.choice, strategies=(broken, *others)))
+    advice = answer.advice(replace(findings, choices=(fewer,)))
+    assert advice.commands[0] == "kd-sweeps extend s --searches +2"
+    assert "10 searches decide" in advice.text
 
 
 def test_where_no_look_is_left_another_sweep_has_another_seed() -> None:
