@@ -5,7 +5,8 @@ from sweeps.findings.verdicts import TargetVerdict
 from sweeps.hints import PORTABLE
 from sweeps.report.words import counted, interval, is_same_point
 from sweeps.spec.model import Spec
-from sweeps.stats.estimates import limits, percent
+from sweeps.stats.advice import GAIN_LEVEL
+from sweeps.stats.estimates import FEWEST_RUNS, limits, percent
 from sweeps.stats.verdict import Nested, Verdict
 from sweeps.trainers.protocol import label
 
@@ -120,6 +121,8 @@ def _said_by_advice(findings: Findings, verdict: Verdict, tuned: str, margin: st
         "FAILS": f"{tuned} are shown to lose more than {margin}",
         "FLAT": f"no gain of tuning there over {findings.spec.kind.features.without} is shown",
     }.get(verdict.word)
+    if verdict.word == "FLAT":  # the gain has a level of its own
+        bound = f"{percent(1 - GAIN_LEVEL):.3g} % bound"
     return f"whether {tuned} lose less than {margin} is open" if text is None else f"{text} ({bound})"
 
 
@@ -147,6 +150,8 @@ def undecided(findings: Findings, target: TargetVerdict) -> str:
     verdict, name = target.verdict, findings.name
     if verdict is None or verdict.word != "UNDECIDED":
         return ""
+    if findings.choices:
+        return _undecided_by_advice(findings, target)
     units = "searches" if target.unit == "search" else "seeds per arm"
     if verdict.seeds is None:
         return f"The estimated regret is so close to the margin that 10,000 {units} would not decide with 80 % power."
@@ -155,6 +160,19 @@ def undecided(findings: Findings, target: TargetVerdict) -> str:
         again = another_sweep(name, findings.spec, **{target.unit: verdict.seeds})
         return f"{needed}, but no declared look is left; start another sweep: {again}"
     return f"{needed}: {extension(name, target)}, then {PORTABLE.launch(name)}"
+
+
+def _undecided_by_advice(findings: Findings, target: TargetVerdict) -> str:
+    # No command: the advice has it, where more searches are worth their price.
+    choice = next((role.choice for role in findings.choices if role.role == target.role), None)
+    elsewhere = None if choice is None else choice.strategy("elsewhere")
+    if choice is None or elsewhere is None:
+        return ""
+    if choice.searches < FEWEST_RUNS:
+        return f"Fewer than {FEWEST_RUNS} searches show nothing."
+    if elsewhere.needed is None:
+        return ""
+    return f"If everything is as estimated, {elsewhere.needed} searches show that they do with 80 % power."
 
 
 def extension(name: str, target: TargetVerdict) -> str:

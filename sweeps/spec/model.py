@@ -281,10 +281,10 @@ def named(presets: Mapping[str, SpecT], name: str) -> SpecT:
 def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
     """Return the spec with some dotted keys changed, for example {"search.trials": 100}.
 
-    A margin in points takes the place of the share: whoever gives one means it.
+    A margin in points takes the place of the share: whoever gives one means it. Older rules know no share.
     """
     values = spec.as_dict()
-    if "transfer.margin" in changes:
+    if "transfer.margin" in changes or changes.get("transfer.rule", RULE) != RULE:
         changes = {"transfer.margin_share": 0.0, **changes}
     for dotted, value in changes.items():
         *groups, key = dotted.split(".")

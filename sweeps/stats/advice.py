@@ -39,8 +39,8 @@ class Strategy:
     gain: over no treatment; None where the trainer has no untreated arm. lost: tuned here less this one; None of tuned
     here itself. share: the part of the gain of tuning here that it keeps, a fraction with its 95 % interval; None where
     no gain was shown. shown: whether it is shown to lose less than the margin; of tuned here, whether it is shown to
-    gain. worse: whether it is shown to lose more than the margin. needed: searches that would show it with 80 % power at
-    the next look, after the last one at the first of another sweep, if everything is as estimated; None where it is
+    gain. worse: whether it is shown to lose more than the margin. needed: searches that would show it with 80 % power
+    at the next look, after the last one at the first of another sweep, if everything is as estimated; None where it is
     shown already, where the estimate is on the other side, or for more than 10,000.
     """
 

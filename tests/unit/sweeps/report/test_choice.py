@@ -210,6 +210,20 @@ def test_a_sweep_ten_times_as_large_is_not_proposed() -> None:
     assert hopeless.text.endswith("more searches are not expected to find a cheaper choice.")
 
 
+def test_the_word_of_a_strategy_that_is_open_has_the_searches_that_show_it_and_no_command_of_its_own() -> None:
+    findings = chosen(NEAR, WIDE)
+    (role,) = findings.choices
+    elsewhere = role.choice and role.choice.strategy("elsewhere")
+    assert elsewhere
+    text = sentence(findings, findings.verdicts[0])
+    assert text.endswith(f"If everything is as estimated, {elsewhere.needed} searches show that they do with 80 % power.")
+    assert "extend" not in text
+    flat = chosen(NEAR, NONE, gain=0.1)
+    assert "FLAT: no gain of tuning there over no distillation is shown (97.5 % bound)" in (
+        sentence(flat, flat.verdicts[0])
+    )
+
+
 def test_searches_that_lack_the_default_do_not_count_towards_those_it_needs() -> None:
     findings = needing(chosen(WIDE, FAR), 7)
     (role,) = findings.choices
@@ -242,6 +256,7 @@ def test_fewer_than_three_searches_have_no_interval_and_more_settle_it(searches:
     (role,) = findings.choices
     assert not any("[" in row.kept for row in choice.rows(findings, role))
     assert answer.advice(findings).commands[0] == f"kd-sweeps extend s --searches +{3 - searches}"
+    assert sentence(findings, findings.verdicts[0]).endswith(" Fewer than 3 searches show nothing.")
     assert answer.badge(findings) == Badge("UNDECIDED: more searches decide", "open")
 
 

@@ -255,6 +255,7 @@ def test_the_margin_of_a_new_sweep_is_a_share_unless_points_are_given(tmp_path: 
     both = override(preset("quick"), {"transfer.margin": 2.0, "transfer.margin_share": 0.1}).transfer
     assert (both.margin, both.margin_share) == (2.0, 0.1)
     assert "margin_share" not in override(preset("quick"), {"transfer.margin": 2.0}).as_dict()["transfer"]
+    assert "margin_share" not in override(preset("quick"), {"transfer.rule": 2}).as_dict()["transfer"]
     with pytest.raises(SpecError, match=r"transfer\.margin_share: got 1; allowed: less than 1"):
         override(preset("quick"), {"transfer.margin_share": 1})
 
