@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from storage.tables import TASK_AWAITED
-from sweeps.findings.load import StoredSweep, accuracies, identity, of_arm
+from sweeps.findings.load import StoredSweep, accuracies, identity, lacks_untreated, of_arm
 from sweeps.plan.jobs import ConfirmTask, SearchTask, StudentOutcome, TeacherOutcome, TeacherTask
 from sweeps.plan.phases import Phase
 from sweeps.plan.selection import Confirmed, confirmed_for
@@ -20,11 +20,12 @@ RULE = 3  # of the verdict; sweeps that declared an older one get no advice
 class RoleChoice:
     """What to use on one dataset, over the searches of the first teacher.
 
-    role, dataset: of the target; with one dataset, the source. choice: None while trainings are missing, or where none
-    of the arms gave a model. points: of each strategy that the sweep trains, in the first search; None before it is
-    known. seconds: core-seconds that one search of a strategy cost, the mean over the searches that are done: its
-    teacher, its search and its confirm. same: searches in which elsewhere and here are one training, which is no
-    evidence. `done` of `planned` trainings on that dataset are there, `left` may still come.
+    role, dataset: of the target; with one dataset, the source. choice: None while trainings are missing, or where no
+    tuned one gave a model, or no untreated one that the margin is a share of. points: of each strategy that the sweep
+    trains, in the first search; None before it is known. seconds: core-seconds that one search of a strategy cost, the
+    mean over the searches that are done: its teacher, its search and its confirm. same: searches in which elsewhere and
+    here are one training, which is no evidence. `done` of `planned` trainings on that dataset are there, `left` may
+    still come.
     """
 
     role: str
@@ -51,7 +52,8 @@ def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) 
     states = [job.row.state for job in stored.trainings if job.work.role == role and job.work.group in mine]
     left = sum(state in TASK_AWAITED for state in states)
     choice = None
-    if not left:  # before the last seed is in it would be one more look
+    # Before the last seed is in it would be one more look.
+    if not left and not lacks_untreated(spec, stored.trainings, role):
         choice = advise(
             [_runs(stored, role, arms, group) for group in mine],
             margin=transfer.margin,

@@ -96,6 +96,17 @@ def is_incomplete(trainings: Iterable[Training], role: str) -> bool:
     return any(training.row.state in TASK_AWAITED for training in trainings if training.work.role == role)
 
 
+def lacks_untreated(spec: Spec, trainings: Iterable[Training], role: str) -> bool:
+    """Return whether the margin is a share of a gain over an arm that is planned on a dataset, and gave nothing there.
+
+    The margin in points would then count, which was not declared to.
+    """
+    arm = spec.untreated_arm(role)
+    if not spec.transfer.margin_share or arm not in spec.arms(role):
+        return False
+    return not any(scores_on_test(trainings, role, arm, group) for group in spec.searches)
+
+
 def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:
     """Return the validation accuracy in percent of the finished trainings of an arm, by repeat."""
     return [percent(training.score) for training in of_arm(trainings, role, arm) if training.done]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from storage.tables import TASK_AWAITED
-from sweeps.findings.load import Look, StoredSweep, accuracies, compared, is_incomplete
+from sweeps.findings.load import Look, StoredSweep, accuracies, compared, is_incomplete, lacks_untreated
 from sweeps.plan.phases import Phase
 from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate, Paired, estimate
@@ -74,9 +74,10 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         level = transfer.level(max(len(stored.looks), 1))
         if transfer.rule > 2:  # as the advice: what is said of all targets shares the level
             level /= len(stored.spec.targets)
-        decided = decide(
-            arms, margin=transfer.margin, level=level, rule=transfer.rule, margin_share=transfer.margin_share
-        )
+        if not lacks_untreated(stored.spec, stored.trainings, role):
+            decided = decide(
+                arms, margin=transfer.margin, level=level, rule=transfer.rule, margin_share=transfer.margin_share
+            )
     return TargetVerdict(
         role=role,
         dataset=stored.spec.role(role).dataset,

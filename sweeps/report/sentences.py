@@ -15,7 +15,7 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     spec, verdict = findings.spec, target.verdict
     datasets = f"{spec.source.dataset} -> {target.dataset}"
     if verdict is None:
-        return _no_verdict(findings.name, datasets, target)
+        return _no_verdict(findings, datasets, target)
     prepared = " and ".join(dict.fromkeys(spec.kind.prepared(spec, role) for role in ("source", target.role)))
     one_each = f"one {spec.kind.features.prepares} each, {prepared}; " if prepared else ""
     if target.unit == "seed" and target.same:
@@ -64,18 +64,18 @@ def _parts(nested: Nested) -> str:
     return f" ({search})" if seeds.startswith("±0.00") else f" ({seeds}, {search})"
 
 
-def _no_verdict(name: str, datasets: str, target: TargetVerdict) -> str:
+def _no_verdict(findings: Findings, datasets: str, target: TargetVerdict) -> str:
+    name, spec = findings.name, findings.spec
     if target.left:
         return (
             f"NO VERDICT YET on {datasets}: {target.done} of {target.planned} transfer trainings are done;"
             f" continue with: {PORTABLE.launch(name)}"
         )
     lost = target.planned - target.done
+    untreated = spec.untreated_arm(target.role) if spec.transfer.margin_share else ""
+    arms = f"native, best and {untreated}" if untreated else "native and best"
     again = f"; {lost} of {target.planned} trainings failed or were skipped: {PORTABLE.retry(name)}" if lost else ""
-    return (
-        f"NO VERDICT on {datasets}: it needs the arms native and best on at least two common seeds, which are"
-        f" missing{again}"
-    )
+    return f"NO VERDICT on {datasets}: it needs the arms {arms} on at least two common seeds, which are missing{again}"
 
 
 def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:

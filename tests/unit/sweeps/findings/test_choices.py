@@ -14,6 +14,8 @@ from sweeps.findings.surfaces import confirmed_points
 from sweeps.findings.verdicts import verdicts
 from sweeps.operations.operation import decode, encode
 from sweeps.plan.jobs import AnyJob, ConfirmTask, SearchTask, StudentOutcome, TeacherTask, TransferTask
+from sweeps.report import answer
+from sweeps.report.sentences import sentence
 from sweeps.spec.model import Spec, override
 from sweeps.stats.advice import advise, level_of
 from sweeps.workers.runner import Outcome
@@ -120,6 +122,30 @@ def test_nothing_is_said_before_the_last_training_is_in(stored: StoredSweep) -> 
     choice = only(replace(sweep, jobs=jobs))
     assert (choice.choice, choice.left) == (None, 1)
     assert choice.done == choice.planned - 1
+
+
+def test_a_share_of_a_gain_that_no_training_is_left_of_is_not_replaced_by_points(stored: StoredSweep) -> None:
+    sweep = with_default(stored)
+
+    def without(arm: str) -> StoredSweep:
+        jobs = (
+            failed(job) if isinstance(job.work, TransferTask) and job.work.arm == arm else job for job in sweep.jobs
+        )
+        return replace(sweep, jobs=tuple(jobs))
+
+    def failed(job: AnyJob) -> AnyJob:
+        return replace(job, row=replace(job.row, state="failed", score=None), outcome=None)
+
+    broken = without("scratch")
+    (verdict,) = verdicts(broken)
+    assert (only(broken).choice, verdict.verdict) == (None, None)
+    told = findings(broken)
+    assert answer.headline(told).endswith("cannot be told.")
+    assert answer.advice(told).commands[0] == "kd-sweeps retry s"
+    assert "it needs the arms native, best and scratch on" in sentence(told, verdict)
+    in_points = replace(broken, spec=by_rule_3(broken.spec, margin_share=0.0))
+    assert present(only(in_points).choice).margin == SPEC.transfer.margin, "declared, so it counts"
+    assert only(without("random")).choice == only(sweep).choice, "what is missing is not what it counts from"
 
 
 def test_points_and_costs_are_those_of_each_strategy(stored: StoredSweep) -> None:

@@ -216,7 +216,9 @@ def test_the_word_of_a_strategy_that_is_open_has_the_searches_that_show_it_and_n
     elsewhere = role.choice and role.choice.strategy("elsewhere")
     assert elsewhere
     text = sentence(findings, findings.verdicts[0])
-    assert text.endswith(f"If everything is as estimated, {elsewhere.needed} searches show that they do with 80 % power.")
+    assert text.endswith(
+        f"If everything is as estimated, {elsewhere.needed} searches show that they do with 80 % power."
+    )
     assert "extend" not in text
     flat = chosen(NEAR, NONE, gain=0.1)
     assert "FLAT: no gain of tuning there over no distillation is shown (97.5 % bound)" in (
