@@ -2,10 +2,12 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kd.errors import Diverged
 from storage.errors import BlobCorrupt
 from sweeps.plan import jobs, phases, points
 from sweeps.spec.stored import check_code
@@ -51,6 +53,8 @@ class TaskRunner:
         if not self._read_only and (earlier := earlier_training(self._results, job, run)) is not None:
             return _taken(earlier, run, params)
         trained = self.trainer.train(run, steps)
+        if not math.isfinite(trained.score):  # before its outcome is checked, whose error would count as another class
+            raise Diverged(f"the score of {job.key} is {trained.score}")
         test = self.trainer.test(run, steps) if isinstance(job.work, jobs.TransferTask) else None
         return self._outcome(job, run, params, trained, test)
 

@@ -20,6 +20,7 @@ from sweeps.trainers.protocol import Point
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
 from tests.examples.digits_trainer import DigitsKind
+from tests.support.sweeps.small_sweeps import tasks_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it stops after 60 steps
 
@@ -193,6 +194,22 @@ def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd
     code, checks, _ = kd_sweeps("verify", f"{tmp_path}/d.kdsweep")
     assert (code, "DIFFERS" in checks) == (0, False)
     assert re.search(r"^same     selection recipes.best:target$", checks, re.MULTILINE)
+
+
+def test_a_trainer_that_returns_no_finite_score_has_diverged(tmp_path: Path) -> None:
+    score = "Trained(score="
+    text = TRAINER.read_text(encoding="utf-8")
+    assert text.count(score) == 1
+    file, url = tmp_path / "diverging.py", f"sqlite:///{tmp_path}/s.db"
+    file.write_text(text.replace(score, f"{score}float('nan') if run.key == 'search#1' else "), encoding="utf-8")
+    spec = parse(ONE | {"trainer": {"kind": f"{file}:KIND"}}, origin="test", new=True)
+    assert create_sweep(resolve(url), "s", spec).new
+    assert run_worker(resolve(url), "s") == 0
+    with open_sweep(url, "s") as (engine, _):
+        lost = [task for task in tasks_of(engine) if task.state != "done"]
+    assert [(task.key, task.error_class, task.reason) for task in lost] == [
+        ("search#1", "nan", "the score of search#1 is nan")
+    ]
 
 
 def test_without_an_untreated_arm_the_margin_is_in_points(tmp_path: Path) -> None:
