@@ -19,6 +19,8 @@ from sweeps.extensions import KD, trainer_kind
 from sweeps.hints import local
 from sweeps.spec import tables
 from sweeps.spec.tables import FIRST, Group
+from sweeps.stats.advice import StrategyName, level_of
+from sweeps.stats.estimates import percent
 from sweeps.stats.verdict import RULE
 from sweeps.trainers.arms import Arm
 from sweeps.trainers.protocol import Point, TrainerKind
@@ -170,6 +172,17 @@ class Spec(tables.SpecModel):
     def raced(self) -> str:
         """The untuned arm whose point every confirm trains beside those of its search; "" if none, or before rule 3."""
         return self.kind.raced(self) if self.transfer.rule >= 3 else ""
+
+    def tested_at(self, look: int) -> str:
+        """Return the level of the tests at a look, counted from 1, in words: by rule 3 each strategy has its own."""
+        if self.transfer.rule < 3:
+            return f"at the {percent(self.transfer.level(look)):g} % level"
+        given = {"looks": self.transfer.looks, "look": look, "targets": len(self.targets) or 1}
+        tested: list[tuple[StrategyName, str]] = [("default", "an untuned default")]
+        if self.targets:
+            tested.append(("elsewhere", "values from elsewhere"))
+        levels = [f"{name} at {percent(level_of(key, **given)):.3g} %" for key, name in tested]
+        return f"which tests {' and '.join(levels)}"
 
     @property
     def confirm_trainings(self) -> int:

@@ -395,8 +395,7 @@ def _resolution(spec: Spec) -> str:
 
 def _power(spec: Spec) -> str:
     _, unit, sds = _counted(spec)
-    level = estimates.percent(spec.transfer.level(1))
-    first = f"planned evaluation 1 of {spec.transfer.looks} on the test set, at the {level:g} % level"
+    first = f"planned evaluation 1 of {spec.transfer.looks} on the test set, {spec.tested_at(1)}"
     if spec.transfer.margin_share:
         return first
     if sds is None:

@@ -22,7 +22,7 @@ from sweeps.query import listing
 from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands, check_name, stored_spec
-from sweeps.stats import estimates, verdict
+from sweeps.stats import verdict
 from sweeps.workers.attempt import cap_of
 
 if TYPE_CHECKING:
@@ -108,8 +108,7 @@ def _more(
 def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
     """Say which look the verdict is decided at, once more seeds or searches have read the test."""
     looks, declared = load.begun_looks(engine, sweep.id), spec.transfer.looks
-    level = estimates.percent(spec.transfer.level(looks + 1))
-    which = f"planned evaluation {looks + 1} of {declared} on the test set, at the {level:g} % level"
+    which = f"planned evaluation {looks + 1} of {declared} on the test set, {spec.tested_at(looks + 1)}"
     if not looks:
         return f"this is part of {which}"
     return f"this uses {which}" + ("; none is left after it" if looks + 1 == declared else "")
