@@ -13,8 +13,6 @@ from sweeps.spec.tables import Group
 from sweeps.stats.advice import STRATEGIES, Choice, Runs, StrategyName, Use, advise
 from sweeps.trainers.protocol import Point
 
-RULE = 3  # of the verdict; sweeps that declared an older one get no advice
-
 
 @dataclass(frozen=True, kw_only=True)
 class RoleChoice:
@@ -41,7 +39,7 @@ class RoleChoice:
 
 def choices(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[RoleChoice, ...]:
     """Return one for each target or, with one dataset, one for the source; none where an older rule was declared."""
-    if stored.spec.transfer.rule < RULE:
+    if not stored.spec.transfer.advises:
         return ()
     return tuple(_choice(stored, role, confirmed) for role in stored.spec.targets or ("source",))
 

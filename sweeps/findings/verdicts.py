@@ -96,7 +96,7 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
 def _arms(stored: StoredSweep, role: str, group: Group) -> dict[str, dict[int, float]]:
     """Return the test accuracy in percent of each arm of a group, by repeat; the untreated one as "scratch"."""
     spec = stored.spec
-    untreated = spec.kind.features.untreated if spec.transfer.rule < 3 else spec.untreated_arm(role)
+    untreated = spec.counted_from(role)
     arms = {arm: accuracies(stored.trainings, role, arm, group) for arm in spec.arms(role, group)}
     # Last: an arm scratch beside it is another one.
     return arms | ({"scratch": arms[untreated]} if untreated in arms else {})

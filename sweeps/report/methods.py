@@ -1,6 +1,5 @@
 """The Methods text: data, training, search, confirm, comparison, statistics."""
 
-from sweeps.findings.choices import RULE
 from sweeps.findings.findings import Findings
 from sweeps.findings.surfaces import PLANE, ranges
 from sweeps.hints import PORTABLE
@@ -84,7 +83,7 @@ def _further(spec: Spec) -> str:
 
 def _compared_again(spec: Spec) -> str:
     seeds, untreated = spec.further.transfer.seeds, spec.kind.features.untreated
-    if spec.transfer.rule >= 3:
+    if spec.transfer.advises:
         arms = spec.arms(spec.roles[-1], Group(search=1))
         return f" {', '.join(f'`{arm}`' for arm in arms)} are compared on {seeds} seeds of its own."
     if not spec.targets:
@@ -118,9 +117,9 @@ def _statistics(spec: Spec) -> str:
     transfer, prepares = spec.transfer, spec.kind.features.prepares
     untreated = spec.kind.features.untreated or "an untreated arm"
     scope = f" for one {prepares}" if prepares else ""
-    if not spec.targets and transfer.rule < RULE:
+    if not spec.targets and not transfer.advises:
         return f"**Statistics.** {_intervals(spec)}"
-    if transfer.rule >= RULE:
+    if transfer.advises:
         return f"**Statistics.** {_strategies(spec)} {_intervals(spec, other=True)}"
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"

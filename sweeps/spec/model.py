@@ -149,7 +149,7 @@ class Spec(tables.SpecModel):
         named = self.transfer.source_arms if role == "source" else self.transfer.target_arms
         standard = sorted((arm for arm in table.values() if arm.standard and arm.is_on(role)), key=lambda a: a.standard)
         arms = named or tuple(arm.key for arm in standard)
-        if group != FIRST and self.transfer.rule < 3:
+        if group != FIRST and not self.transfer.advises:
             return tuple(arm for arm in arms if table[arm].repeats) if role != "source" else ()
         if "best" in arms:
             arms = (*arms, *(arm.key for arm in table.values() if arm.added is not None and arm.added(self)))
@@ -171,11 +171,11 @@ class Spec(tables.SpecModel):
     @property
     def raced(self) -> str:
         """The untuned arm whose point every confirm trains beside those of its search; "" if none, or before rule 3."""
-        return self.kind.raced(self) if self.transfer.rule >= 3 else ""
+        return self.kind.raced(self) if self.transfer.advises else ""
 
     def tested_at(self, look: int) -> str:
         """Return the level of the tests at a look, counted from 1, in words: by rule 3 each strategy has its own."""
-        if self.transfer.rule < 3:
+        if not self.transfer.advises:
             return f"at the {percent(self.transfer.level(look)):g} % level"
         given = {"looks": self.transfer.looks, "look": look, "targets": len(self.targets) or 1}
         tested: list[tuple[StrategyName, str]] = [("default", "an untuned default")]
@@ -190,7 +190,7 @@ class Spec(tables.SpecModel):
 
     def counted_from(self, role: str) -> str:
         """Return the same for the verdict: before rule 3 one arm for all, however another one without is tuned."""
-        return self.untreated_arm(role) if self.transfer.rule >= 3 else self.kind.features.untreated
+        return self.untreated_arm(role) if self.transfer.advises else self.kind.features.untreated
 
     def recipe_arm(self, role: str) -> str:
         """Return the arm on the dataset of a role that a phase of its own chooses among candidates; "": none."""

@@ -303,6 +303,11 @@ class Transfer(SpecModel):
             return self.seeds
         return min(self.other_seeds, self.seeds)
 
+    @property
+    def advises(self) -> bool:
+        """Whether its rule says what to use; an older one says a word, of a plan that its sweep keeps."""
+        return self.rule >= 3
+
     def level(self, look: int) -> float:
         """Return the error rate of each one-sided test of the verdict at a look, counted from 1."""
         return LEVELS[self.rule][self.looks][look - 1]
