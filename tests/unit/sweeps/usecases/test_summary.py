@@ -30,7 +30,7 @@ def test_a_plan_is_six_lines_that_fit_a_terminal(name: str) -> None:
 def test_the_lines_of_preset_quick() -> None:
     assert _lines(preset("quick")) == [
         "search   T 1 to 20, alpha 0 to 1: 6 trials, 8 searches on each dataset",
-        "data     mnist (4,000 images) -> cifar10 (4,000 images)",
+        "data     mnist (3,000 images) -> cifar10 (3,000 images)",
         "models   cnn-small teaches keras-student",
         "work     290 trainings, about 20 core-minutes",
         "answer   the cheapest choice that 8 searches show to keep 80 % of the gain",
@@ -72,7 +72,7 @@ def test_twice_the_epochs_are_expected_to_take_about_twice_as_long() -> None:
     [
         (preset("tiny"), "1 minute"),
         (preset("quick"), "10 minutes"),
-        (preset("full"), "72 hours"),
+        (preset("full"), "96 hours"),
         (override(preset("quick"), {"search.trials": 100, "transfer.seeds": 100}), "3 hours"),
         (override(preset("tiny"), {"source.images": 100, "target.images": 100}), "1 minute"),
     ],
