@@ -98,6 +98,7 @@ class Spec(tables.SpecModel):
 
     @property
     def kind(self) -> TrainerKind:
+        """Its trainer; a subclass whose tables say what is scored, searched and compared returns one made of them."""
         return trainer_kind(self.trainer.kind)
 
     def for_group(self, group: Group) -> Self:
@@ -265,22 +266,25 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
     except (CodeError, ValueError) as error:
         raise SpecError(f"{place}trainer.kind: got {name!r}; {error}") from None
     model = kind.spec
-    if new and isinstance(values.get("transfer"), Mapping):
-        values = {**values, "transfer": _declared(values["transfer"], kind)}
+    transfer = values.get("transfer") if new else None
+    if isinstance(transfer, Mapping):
+        values = {**values, "transfer": {"rule": RULE, "margin_share": 0.0, **transfer}}
     try:
         spec: Spec = model.model_validate(values)
-        return spec
+        return _with_share(spec, transfer) if isinstance(transfer, Mapping) else spec
     except ValidationError as error:
         raise SpecError(
             f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
         ) from None
 
 
-def _declared(transfer: Mapping[str, Any], kind: TrainerKind) -> dict[str, Any]:
-    """Return the table with the rule of today and its margin, where it says nothing of them."""
-    declared = {"rule": RULE, **transfer}
-    shares = declared["rule"] == RULE and "margin" not in transfer and kind.features.untreated
-    return {"margin_share": tables.MARGIN_SHARE if shares else 0.0, **declared}
+def _with_share(spec: SpecT, transfer: Mapping[str, Any]) -> SpecT:
+    """Return a new spec with the share of today's rule, where it declares no margin and its trainer has a gain."""
+    named = "margin" in transfer or "margin_share" in transfer
+    if named or spec.transfer.rule != RULE or not spec.kind.features.untreated:
+        return spec
+    share = {"margin_share": tables.MARGIN_SHARE}
+    return spec.model_copy(update={"transfer": spec.transfer.model_copy(update=share)})
 
 
 def named(presets: Mapping[str, SpecT], name: str) -> SpecT:

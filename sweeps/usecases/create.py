@@ -211,7 +211,8 @@ class SpecRequest:
 
     def spec(self) -> Spec:
         """Return the spec that all this makes; raise SpecError if it makes none."""
-        spec: Spec = trainer_kind(self.trainer).requested(self)
+        kind = trainer_kind(KD) if self.base is None else self.base.kind
+        spec: Spec = kind.requested(self)
         return override(spec, self.changes)
 
 
