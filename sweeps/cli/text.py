@@ -214,22 +214,23 @@ def untuned_won(best: "Best") -> str:
 
 def _evidence(best: "Best") -> list[tuple[str, str]]:
     """Return its interval, and the incumbent beside it with the reason why they may differ."""
-    from sweeps.stats.estimates import limits, percent
+    from sweeps.stats.estimates import clipped, limits
 
-    single, accuracy = best.incumbent, best.accuracy
+    single, accuracy, score = best.incumbent, best.accuracy, best.score
     trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
-    trial += f"{percent(single.score):.2f} % (n=1)"
+    trial += f"{score.text(single.score)} (n=1)"
     if not best.confirmed:
         return [
-            ("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}"),
+            ("validation", f"{score.text(accuracy.mean)}, n=1: UNCONFIRMED, the best single {trial}"),
             ("", "a lucky seed can win a search; stage confirm reruns the best trials with fresh seeds"),
         ]
     bounds = limits(accuracy)
     if bounds is None:
         interval = f", n={accuracy.n}, no interval"
     else:
-        low, high = percent(max(bounds[0], 0.0)), percent(min(bounds[1], 1.0))
-        interval = f" [{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
+        low, high = sorted(map(score.level, clipped(bounds, score.bounds)))
+        digits = score.decimals(2, low, high)
+        interval = f" [{low:.{digits}f}, {high:.{digits}f}] 95 % t interval, n={accuracy.n} fresh seeds"
     why = "optuna-dashboard shows the same point as best"
     if single.point != best.point:
         why = (
@@ -237,7 +238,7 @@ def _evidence(best: "Best") -> list[tuple[str, str]]:
             f" when the first search's top trials{' and the default' if best.untuned else ''} are rerun with fresh"
             " seeds"
         )
-    return [("validation", f"{percent(accuracy.mean):.2f} %{interval}"), ("incumbent", trial), ("", why)]
+    return [("validation", f"{score.text(accuracy.mean)}{interval}"), ("incumbent", trial), ("", why)]
 
 
 def describe_status(status: "Status") -> str:

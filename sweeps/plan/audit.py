@@ -197,7 +197,9 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                 edit = next(_differing(task.key, expected, {**task.payload, "stage": task.stage}), None)
             if edit is None and task.state == "done" and isinstance(task.outcome, dict):
                 outcome = jobs.read_outcome(payload, task.outcome, key=task.key)
-                jobs.checked_score(payload, task.score, key=task.key)
+                score = jobs.checked_score(payload, task.score, key=task.key)
+                if spec is not None:
+                    jobs.check_bounds(spec.score, outcome, score, key=task.key)
                 if spec is not None and task.key in plan:
                     expected, trained = points.fixed_params(spec, payload), params.get(task.id)
                     values = {name: trained.get(name) for name in expected} if isinstance(trained, dict) else expected

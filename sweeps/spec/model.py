@@ -24,6 +24,7 @@ from sweeps.stats.estimates import percent
 from sweeps.stats.verdict import RULE
 from sweeps.trainers.arms import Arm
 from sweeps.trainers.protocol import Point, TrainerKind
+from sweeps.trainers.score import Score
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -77,9 +78,10 @@ class Spec(tables.SpecModel):
         if (self.target3 and not self.target2) or (self.target2 and not self.target):
             raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
         if self.transfer.margin_share and not self.kind.features.untreated:
+            unit = self.score.difference or f"the unit of the {self.score.name}"
             raise ValueError(
                 f"transfer.margin_share: got {self.transfer.margin_share:g}, a share of the gain over an untreated arm,"
-                f" and trainer {self.trainer.kind} has none; leave it out, and give transfer.margin in points"
+                f" and trainer {self.trainer.kind} has none; leave it out, and give transfer.margin in {unit}"
             )
         needed = [arm for arm in ("best", self.untreated_arm("source")) if arm]
         if not self.targets and not set(needed) <= set(self.arms("source")):
@@ -100,6 +102,11 @@ class Spec(tables.SpecModel):
     def kind(self) -> TrainerKind:
         """Its trainer; a subclass whose tables say what is scored, searched and compared returns one made of them."""
         return trainer_kind(self.trainer.kind)
+
+    @property
+    def score(self) -> Score:
+        """What its trainer scores, with the unit of everything that is shown."""
+        return self.kind.features.score
 
     def for_group(self, group: Group) -> Self:
         """Return the spec by which a group is searched and compared."""

@@ -1,0 +1,99 @@
+"""What a trainer scores, how it is stored, and how it is shown."""
+
+import math
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """What a trainer scores, in its own unit; the engine stores a value of which higher is better.
+
+    name: "accuracy", "loss". unit: behind a level, such as "%"; "": none. difference: the same behind a difference.
+    scale: what is shown is as many times the score. minimize: lower is better, so minus the score is stored, and levels
+    are turned back where they are shown; differences and gains are positive where they are better. low, high: the
+    trainer's bounds; a score outside is a mistake.
+    """
+
+    name: str = "accuracy"
+    unit: str = "%"
+    difference: str = "points"
+    scale: float = 100.0
+    minimize: bool = False
+    low: float = 0.0
+    high: float = 1.0
+
+    def signed(self, value: float) -> float:
+        """Return a trainer's score as it is stored, or a stored one as the trainer has it."""
+        return -value if self.minimize else value
+
+    def scaled(self, value: float) -> float:
+        """Return a stored score, or a difference of two, in the unit that is shown; higher is better."""
+        return self.scale * value
+
+    def level(self, value: float) -> float:
+        """Return a stored score as it is shown: in that unit, and turned back where lower is better."""
+        return self.signed(self.scaled(value))
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The lowest and the highest score that can be stored."""
+        return (-self.high, -self.low) if self.minimize else (self.low, self.high)
+
+    def decimals(self, digits: int, *shown: float) -> int:
+        """Return with how many decimals numbers are shown beside each other.
+
+        digits: decimals of a percentage. In another unit the largest has one significant digit more than that.
+        """
+        largest = max(map(abs, shown), default=0.0)
+        if self.unit == "%" or not math.isfinite(largest) or largest == 0:
+            return digits
+        return max(0, digits - math.floor(math.log10(largest)))
+
+    def number(self, value: float, digits: int = 2) -> str:
+        """Return a stored score as text without its unit: "97.41", "0.0312"."""
+        level = self.level(value)
+        return f"{level:.{self.decimals(digits, level)}f}"
+
+    def text(self, value: float, digits: int = 2) -> str:
+        """Return a stored score as text: "97.41 %", "0.0312"."""
+        return self.scaled_text(self.scaled(value), digits)
+
+    def scaled_text(self, value: float, digits: int = 2) -> str:
+        """Return the same of a score that is scaled already."""
+        level = self.signed(value)
+        return f"{level:.{self.decimals(digits, level)}f} {self.unit}".rstrip()
+
+    def amount(self, text: str) -> str:
+        """Return a difference, as text, with its unit: "3.4 points", "1 point", "0.0021"."""
+        return "1 point" if (text, self.difference) == ("1", "points") else f"{text} {self.difference}".rstrip()
+
+    def differences(self, of: str) -> str:
+        """Return what differences are of: "points of test accuracy", "test loss"."""
+        return f"{self.difference} of {of} {self.name}" if self.difference else f"{of} {self.name}"
+
+    def head(self, title: str) -> str:
+        """Return the head of a column of levels: "test %"; where there is no unit "test loss"."""
+        return f"{title} {self.unit or self.name}"
+
+    def key(self, part: str) -> str:
+        """Return what stored scores of a part are called where programs read them: "val_accuracy", "neg_val_loss"."""
+        return f"{'neg_' if self.minimize else ''}{self.own_key(part)}"
+
+    def own_key(self, part: str) -> str:
+        """Return the same of the trainer's own scores: "val_loss"."""
+        return re.sub(r"\W+", "_", f"{part}_{self.name}")
+
+    @property
+    def better(self) -> str:
+        """Return where a better score lies: "higher" or "lower"."""
+        return "lower" if self.minimize else "higher"
+
+    @property
+    def remark(self) -> str:
+        """What a reader of differences has to know; "" where higher is better."""
+        return f"A lower {self.name} is better; differences are positive where they are better." * self.minimize
+
+
+ACCURACY = Score()
+"""What is scored where a trainer says nothing else."""
