@@ -229,7 +229,8 @@ def trials(
 
     rows = ask(storage, url, TRIALS, TrialsArgs(name=name, stage=stage))
     if form is Format.table and field is None:
-        print(text.describe_trials(as_columns([row.as_given() for row in rows])))
+        scored = next((row.scored for row in rows), "")
+        print(text.describe_trials(as_columns([row.as_given() for row in rows]), scored=scored))
     else:
         print(render(as_columns(rows), form, field))
 

@@ -224,8 +224,8 @@ def scale(findings: Findings, role: RoleChoice) -> str:
     if choice is not None and all(strategy.share is not None for strategy in choice.strategies):
         return "share of the gain, 95 % CI"
     if choice is not None and choice.gain is None:
-        return f"{score.difference or score.name} over {_default(findings.spec)}"
-    return f"{score.difference or score.name} over {findings.spec.kind.features.without}"
+        return score.over(_default(findings.spec))
+    return score.over(findings.spec.kind.features.without)
 
 
 def scope(findings: Findings, role: RoleChoice) -> str:

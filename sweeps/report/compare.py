@@ -80,9 +80,10 @@ def work(cost: Cost) -> str:
 def by_dataset(comparison: Compared) -> list[Block]:
     blocks: list[Block] = []
     without, default = compared_with(comparison.sweeps)
+    score = comparison.score
     heads = columns(
-        *("sweep", "role", f"best - {without}", f"best - {default}", "regret: native - best"),
-        f"{comparison.score.head('test')} of best",
+        *("sweep", "role", score.less(without), score.less(default), "regret: native - best"),
+        f"{score.head('test')} of best",
         "s per training",
         text=2,
     )
@@ -173,9 +174,7 @@ def _pairs(comparison: Compared) -> list[Block]:
         " questions that nobody fixed beforehand: no verdict, and each sweep keeps its own."
     )
     score = comparison.score
-    heads = columns(
-        "first - second", "dataset", f"difference of best, {score.difference or score.name}", "p", "p, Holm", text=2
-    )
+    heads = columns("first - second", "dataset", f"difference of best{score.behind}", "p", "p, Holm", text=2)
     blocks: list[Block] = [
         Heading("Sweep against sweep"),
         table(heads, [_pair(score, pair) for pair in comparison.pairs]),
@@ -193,14 +192,15 @@ def _differing(comparison: Compared) -> list[Block]:
 
 
 def remarks(comparison: Compared) -> Iterable[str]:
-    unit = f"{comparison.score.name} {comparison.score.difference}".rstrip()
+    score = comparison.score
+    of = f"{score.name} {score.difference} of the test set" if score.difference else f"of the test {score.name}"
     yield (
-        f"Differences are {unit} of the test set with their 95 % t interval; none is shown before a look"
+        f"Differences are {of} with their 95 % t interval; none is shown before a look"
         " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
         " thread each in core-seconds (core-s)."
     )
-    if comparison.score.remark:
-        yield comparison.score.remark
+    if score.remark:
+        yield score.remark
     if apart := words.seconds_not_compared(comparison.machine_kinds):
         yield apart
 

@@ -31,7 +31,7 @@ def section(findings: Findings) -> Fold:
 
 
 def _search(spec: Spec) -> str:
-    search = spec.search
+    search, score = spec.search, spec.score
     several = _further(spec)
     native = " The same search and confirmation on each target, with the same seeds, give `native`."
     native = native if spec.targets else ""
@@ -46,8 +46,8 @@ def _search(spec: Spec) -> str:
     return (
         f"**Search.** {_ranges(spec)}, {search.trials} trials on"
         f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same {spec.kind.features.trained} seed"
-        f" and are scored by validation {spec.score.name}{last}, without pruning. {confirm}. The points of a"
-        f" round share their seeds; the one with the highest mean over fresh seeds is `best`.{native}{several}"
+        f" and are scored by validation {score.name}{last}, without pruning. {confirm}. The points of a"
+        f" round share their seeds; the one with the {score.best} mean over fresh seeds is `best`.{native}{several}"
     )
 
 

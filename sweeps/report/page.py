@@ -108,15 +108,11 @@ def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
     for role in findings.report_roles:
         blocks += scores(findings, role)
     blocks += [*_controls(findings), *more]
-    return Fold("All numbers", f"{_plural(findings.spec.score.name)}, differences, tests", tuple(blocks), printed=True)
+    return Fold("All numbers", f"{findings.spec.score.plural}, differences, tests", tuple(blocks), printed=True)
 
 
 def remarks(findings: Findings) -> list[str]:
     return [findings.spec.score.remark] if findings.spec.score.remark else []
-
-
-def _plural(name: str) -> str:
-    return {"accuracy": "accuracies"}.get(name, f"{name}s" if name[-1:].isalpha() and name[-1:] != "s" else name)
 
 
 def scores(findings: Findings, role: str) -> list[Block]:
@@ -124,7 +120,7 @@ def scores(findings: Findings, role: str) -> list[Block]:
     rows = [row for row in findings.rows if row.dataset == dataset]
     strange = any(row.status != "done" for row in rows)
     levels = [score.head(title) for title in ("validation", "test")]
-    heads = ["method", _names(findings), *levels, f"best - this, {score.difference or score.name}"]
+    heads = ["method", _names(findings), *levels, f"{score.less('this')}{score.behind}"]
     head = columns(*heads, *(["status"] if strange else []), text=2)
     leads = {item.name: item.points for item in findings.differences if item.dataset == dataset}
     cells = [_cells(findings, row, leads.get(f"best - {row.method}"), strange=strange) for row in rows]

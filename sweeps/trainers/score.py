@@ -43,7 +43,7 @@ class Score:
     def decimals(self, digits: int, *shown: float) -> int:
         """Return with how many decimals numbers are shown beside each other.
 
-        digits: decimals of a percentage. In another unit the largest has one significant digit more than that.
+        digits: decimals of a percentage. In another unit the largest has one significant digit more than these.
         """
         largest = max(map(abs, shown), default=0.0)
         if self.unit == "%" or not math.isfinite(largest) or largest == 0:
@@ -51,9 +51,14 @@ class Score:
         return max(0, digits - math.floor(math.log10(largest)))
 
     def number(self, value: float, digits: int = 2) -> str:
-        """Return a stored score as text without its unit: "97.41", "0.0312"."""
-        level = self.level(value)
-        return f"{level:.{self.decimals(digits, level)}f}"
+        """Return a stored score as text without its unit: "97.41", "0.0312".
+
+        digits: decimals of a percentage; in another unit there are three significant digits.
+        """
+        return self._number(self.level(value), digits)
+
+    def _number(self, level: float, digits: int) -> str:
+        return f"{level:.{self.decimals(digits if self.unit == '%' else 2, level)}f}"
 
     def text(self, value: float, digits: int = 2) -> str:
         """Return a stored score as text: "97.41 %", "0.0312"."""
@@ -61,16 +66,41 @@ class Score:
 
     def scaled_text(self, value: float, digits: int = 2) -> str:
         """Return the same of a score that is scaled already."""
-        level = self.signed(value)
-        return f"{level:.{self.decimals(digits, level)}f} {self.unit}".rstrip()
+        return f"{self._number(self.signed(value), digits)} {self.unit}".rstrip()
 
     def amount(self, text: str) -> str:
         """Return a difference, as text, with its unit: "3.4 points", "1 point", "0.0021"."""
         return "1 point" if (text, self.difference) == ("1", "points") else f"{text} {self.difference}".rstrip()
 
     def differences(self, of: str) -> str:
-        """Return what differences are of: "points of test accuracy", "test loss"."""
+        """Return what differences are of: "points of test accuracy", "ms of test latency", "test loss"."""
         return f"{self.difference} of {of} {self.name}" if self.difference else f"{of} {self.name}"
+
+    def amount_of(self, what: str) -> str:
+        """Return what a short axis is of: "points lost"; where differences have no unit "lost"."""
+        return f"{self.difference} {what}" if self.difference else what.removeprefix("of ")
+
+    def gained(self, of: str) -> str:
+        """Return what an axis of gains is of: "points of test accuracy gained", "reduction of test loss"."""
+        if self.minimize:
+            return f"reduction of {of} {self.name}{self.behind}"
+        return f"{self.differences(of)} gained"
+
+    def over(self, rival: str, of: str = "") -> str:
+        """Return what gains over a rival are: "points of test accuracy over the default"."""
+        name = f"{of} {self.name}".lstrip()
+        if self.minimize or not self.difference:
+            return f"{'reduction' if self.minimize else 'gain'} of {name} against {rival}{self.behind}"
+        return f"{self.difference}{f' of {name}' if of else ''} over {rival}"
+
+    def less(self, rival: str) -> str:
+        """Return the head of a column of what best gains over a rival: "best - this"."""
+        return f"{'gain of best over' if self.minimize else 'best -'} {rival}"
+
+    @property
+    def behind(self) -> str:
+        """Return the unit of a difference behind a title: ", points"."""
+        return f", {self.difference}" if self.difference else ""
 
     def head(self, title: str) -> str:
         """Return the head of a column of levels: "test %"; where there is no unit "test loss"."""
@@ -83,6 +113,18 @@ class Score:
     def own_key(self, part: str) -> str:
         """Return the same of the trainer's own scores: "val_loss"."""
         return re.sub(r"\W+", "_", f"{part}_{self.name}")
+
+    @property
+    def plural(self) -> str:
+        """Return its name where there are several: "accuracies", "losses"."""
+        if self.name.endswith("y"):
+            return f"{self.name[:-1]}ies"
+        return f"{self.name}{'es' if self.name.endswith('s') else 's'}"
+
+    @property
+    def best(self) -> str:
+        """Return which score is the best: "highest" or "lowest"."""
+        return "lowest" if self.minimize else "highest"
 
     @property
     def better(self) -> str:

@@ -64,7 +64,7 @@ def families(totals: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
     )
     best = GaugeMetricFamily(
         "kd_sweeps_best_score",
-        "Highest validation score of a search trial: of an accuracy a fraction, of what is minimised minus its value.",
+        "Best validation score of a search trial, higher is better: accuracy as a fraction, minus a minimised one.",
         labels=["sweep"],
     )
     for tally in totals.attempts:

@@ -37,7 +37,7 @@ class GainMark:
     """What an arm gains over no distillation on one dataset.
 
     arm: its key; label, detail: what it is called, and its T and alpha. seeds: of each seed; mean: over them, with its
-    95 % t interval. base: the test score of no distillation, with its unit.
+    95 % t interval. base: the test score of no distillation.
     """
 
     dataset: str
@@ -46,7 +46,7 @@ class GainMark:
     detail: str
     seeds: tuple[float, ...]
     mean: Estimate
-    base: str
+    base: float
     without: str = "no distillation"
     untreated: str = "the undistilled network"
     score: Score = ACCURACY
@@ -101,7 +101,7 @@ class Kept:
 class Strategies:
     """The strategies, the cheapest first, on one scale.
 
-    is_share: whether the scale is the share of the gain; else it is differences of that unit. enough: from where a
+    is_share: whether the scale is the share of the gain; else it is differences, called axis. enough: from where a
     strategy is good enough, None where nothing says so; zero: what the scale begins at. scope: what all of it is over.
     """
 
@@ -111,7 +111,7 @@ class Strategies:
     enough_label: str
     zero: str
     scope: str
-    unit: str = ACCURACY.differences("test")
+    axis: str
 
 
 def strategies(findings: Findings) -> Strategies | None:
@@ -136,14 +136,15 @@ def strategies(findings: Findings) -> Strategies | None:
     elif made.gain is None and made.searches >= FEWEST_RUNS and marks:
         enough = marks[-1].value.mean - made.margin
         label = f"good enough: at most {words.counted(findings.spec.score, made.margin)} less than tuned here"
+    zero = "the untuned default" if made.gain is None else findings.spec.kind.features.without
     return Strategies(
         marks=tuple(marks),
         is_share=is_share,
         enough=enough,
         enough_label=label,
-        zero="the untuned default" if made.gain is None else findings.spec.kind.features.without,
+        zero=zero,
         scope=choice.scope(findings, role),
-        unit=findings.spec.score.differences("test"),
+        axis=findings.spec.score.over(zero, "test"),
     )
 
 
@@ -210,7 +211,7 @@ def gains(findings: Findings) -> list[GainMark]:
                 point = details.get((dataset, arm))
                 where = "" if point is None else point.brief(features.symbols)
                 detail = "a new draw per seed" if arm == "random" else where
-                base = spec.score.scaled_text(fmean(scratch.values()), 1)
+                base = fmean(scratch.values())
                 mark = GainMark(dataset, arm, words.arm(spec, arm, dataset), detail, tuple(values), mean, base, *names)
                 marks.append(mark)
     return marks

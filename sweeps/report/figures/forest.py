@@ -40,7 +40,6 @@ def panels(comparison: Compared) -> list[Panel]:
         "tuning": f"gained over {default}",
         "regret": "lost by not tuning there",
     }
-    unit = comparison.score.difference or comparison.score.name
     symbols = {findings.name: findings.spec.kind.features.symbols for findings in comparison.sweeps}
     for dataset in comparison.datasets:
         for name, title in questions.items():
@@ -53,14 +52,16 @@ def panels(comparison: Compared) -> list[Panel]:
                 for standing in comparison.standings
                 if standing.dataset == dataset and not isinstance(value := getattr(standing, name), Absent)
             ]
-            candidates.append(Panel(f"{unit} {title} on {display_name(dataset)}", tuple(marks)))
+            candidates.append(Panel(f"{comparison.score.amount_of(title)} on {display_name(dataset)}", tuple(marks)))
         marks = [
             Mark(_short(pair.first), f"minus {_short(pair.second)}", pair.difference)
             for pair in comparison.pairs
             if pair.dataset == dataset and pair.difference is not None
         ]
         marks = marks if len(marks) <= _MOST_PAIRS else []
-        candidates.append(Panel(f"{unit} of difference on {display_name(dataset)}", tuple(marks)))
+        candidates.append(
+            Panel(f"{comparison.score.amount_of('of difference')} on {display_name(dataset)}", tuple(marks))
+        )
     return [panel for panel in candidates if panel.marks]
 
 

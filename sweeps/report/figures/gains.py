@@ -43,9 +43,9 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
             value_row(axes, row, points(mark.score, mark.mean), between(mark.score, mark.mean))
         set_rows(axes, len(group))
         first = group[0]
-        without = f"{first.without}: {first.base}"
+        without = f"{first.without}: {first.score.scaled_text(first.base, 1)}"
         axes.set_title(without, fontsize=8, color=data.GREY, loc="center", fontweight="normal")
-        axes.set_xlabel(f"{first.score.differences('test')} gained on {display_name(dataset)}", fontsize=SMALL)
+        axes.set_xlabel(f"{first.score.gained('test')} on {display_name(dataset)}", fontsize=SMALL)
     return figure
 
 
@@ -75,7 +75,7 @@ def regret(marks: Sequence[data.RegretMark]) -> Figure:
         for text, shift, side in texts:
             axes.annotate(text, (mark.margin, 1), xytext=(shift, 4), ha=side, fontsize=SMALL, **beside)
         axes.set_xlabel(
-            f"{mark.score.difference or mark.score.name} lost on {display_name(mark.dataset)} by not tuning there",
+            f"{mark.score.amount_of('lost')} on {display_name(mark.dataset)} by not tuning there",
             fontsize=SMALL,
         )
     return figure
