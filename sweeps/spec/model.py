@@ -278,18 +278,28 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
         values = {**values, "transfer": {"rule": RULE, "margin_share": 0.0, **transfer}}
     try:
         spec: Spec = model.model_validate(values)
-        return _with_share(spec, transfer) if isinstance(transfer, Mapping) else spec
     except ValidationError as error:
         raise SpecError(
             f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
         ) from None
+    return _with_margin(spec, transfer, place) if isinstance(transfer, Mapping) else spec
 
 
-def _with_share(spec: SpecT, transfer: Mapping[str, Any]) -> SpecT:
-    """Return a new spec with the share of today's rule, where it declares no margin and its trainer has a gain."""
-    named = "margin" in transfer or "margin_share" in transfer
-    if named or spec.transfer.rule != RULE or not spec.kind.features.untreated:
+def _with_margin(spec: SpecT, transfer: Mapping[str, Any], place: str) -> SpecT:
+    """Return a new spec with the margin of today's rule, where it declares none.
+
+    That is a share of the gain; where the trainer has none to take a share of, a point. Raise a SpecError where its
+    score has no points.
+    """
+    if "margin" in transfer or "margin_share" in transfer or spec.transfer.rule != RULE:
         return spec
+    if not spec.kind.features.untreated:
+        if (score := spec.score).difference == "points":
+            return spec
+        raise SpecError(
+            f"{place}transfer.margin: missing, and trainer {spec.trainer.kind} has no untreated arm that it could be a"
+            f" share of; give the {score.name}{f' in {score.difference}' if score.difference else ''} that may be lost"
+        )
     share = {"margin_share": tables.MARGIN_SHARE}
     return spec.model_copy(update={"transfer": spec.transfer.model_copy(update=share)})
 

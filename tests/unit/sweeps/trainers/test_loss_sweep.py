@@ -30,20 +30,22 @@ from sweeps.report.figures import data
 from sweeps.report.markdown import text
 from sweeps.report.words import level
 from sweeps.spec.model import Spec
-from sweeps.trainers.protocol import Progress, Run, Trained
+from sweeps.trainers.protocol import Features, Progress, Run, Trained, TrainerKind
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.run import study_note
 from sweeps.workers.worker import run_worker
 from tests.support.sweeps import loss_trainer
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, arms
-from tests.support.sweeps.loss_trainer import DEFAULT, LOSS, LOWEST, LossKind, LossTrainer, loss_spec
+from tests.support.sweeps.loss_trainer import DEFAULT, KIND, LOSS, LOWEST, LossKind, LossTrainer, loss_spec
 from tests.support.sweeps.small_sweeps import tasks_of
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 
 # Of a share, a confidence and a level of a test there are per cents; of a loss there are none.
-OF_ACCURACY = re.compile(r"accurac|\d points?\b(?! proposed)|points? (?:of test|lost|gained|over)|%, n=|(?:validation|test) %", re.I)
+OF_ACCURACY = re.compile(
+    r"accurac|\d points?\b(?! proposed)|points? (?:of test|lost|gained|over)|%, n=|(?:validation|test) %", re.I
+)
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +184,47 @@ def test_two_sweeps_of_a_loss_are_compared_and_one_of_another_score_is_not(url: 
         "s scores loss (lower is better); other scores accuracy (in %, higher is better, shown times 100); give sweeps"
         " that score the same to compare"
     )
+
+
+class _PlainKind(LossKind):
+    features = Features(score=LOSS, defaults=("default",))
+
+
+def test_without_an_untreated_arm_a_new_sweep_gives_the_margin_as_a_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_trainer, "PLAIN_KIND", _PlainKind(), raising=False)
+    name = f"{loss_trainer.__name__}:PLAIN_KIND"
+    with pytest.raises(SpecError) as refused:
+        loss_spec(kind=name)
+    assert str(refused.value) == (
+        f"test: transfer.margin: missing, and trainer {name} has no untreated arm that it could be a share of; give the"
+        " loss that may be lost"
+    )
+    spec = loss_spec(kind=name, transfer={"seeds": 3, "margin": 0.02})
+    assert (spec.transfer.margin, spec.transfer.margin_share) == (0.02, 0.0)
+    share = {"seeds": 3, "margin_share": 0.1}
+    with pytest.raises(SpecError, match=r"leave it out, and give transfer\.margin in the unit of the loss"):
+        loss_spec(kind=name, transfer=share)
+
+
+class _OfItsTable(Spec):
+    """A spec whose trainer is made of its note, as one may be made of a table."""
+
+    @property
+    def kind(self) -> TrainerKind:
+        return KIND if self.note == "a loss" else _PlainKind()
+
+
+class _TableKind(_PlainKind):
+    spec = _OfItsTable
+
+
+def test_the_engine_asks_the_trainer_that_a_spec_is_made_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loss_trainer, "TABLE", _TableKind(), raising=False)
+    name = f"{loss_trainer.__name__}:TABLE"
+    spec = loss_spec(kind=name, note="a loss")
+    assert (spec.transfer.margin_share, spec.untreated_arm("source"), spec.score) == (0.2, "plain", LOSS)
+    with pytest.raises(SpecError, match=r"transfer\.margin: missing"):
+        loss_spec(kind=name)
 
 
 @dataclass
