@@ -227,14 +227,16 @@ def _held(
     if outcome.seed is not None:
         expected["seed"], stored["seed"] = payload.seed, outcome.seed
     if curve := outcome.epoch_val_accuracy:
-        expected["last accuracy"], stored["last accuracy"] = outcome.val_accuracy, curve[-1]
+        last = f"last {spec.score.name}"
+        expected[last], stored[last] = outcome.val_accuracy, curve[-1]
         arm, facts = getattr(payload, "arm", ""), outcome.as_json()
         if (length := spec.kind.curve_length(spec, run_kind(task.stage), payload.role or "", arm, facts)) is not None:
             expected["number of epochs"], stored["number of epochs"] = length, len(curve)
     trial = task.outcome.get("trial")
     curve_of_trial = trial.get("epoch_values") if isinstance(trial, dict) else None
     if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve, as its trial shows it
-        expected["accuracies after epochs"], stored["accuracies after epochs"] = len(curve_of_trial), len(curve)
+        after = f"{spec.score.plural} after epochs"
+        expected[after], stored[after] = len(curve_of_trial), len(curve)
     if isinstance(outcome, jobs.StudentOutcome):
         if isinstance(payload, jobs.TransferTask) and outcome.test_accuracy is None:
             expected["test_accuracy"] = "a number"  # which the verdict rests on

@@ -23,6 +23,10 @@ class Score:
     low: float = 0.0
     high: float = 1.0
 
+    def __post_init__(self) -> None:
+        if not (self.name and self.low < self.high and 0 < self.scale < math.inf):
+            raise ValueError(f"a score needs a name, low < high and scale > 0, got {self}")
+
     def signed(self, value: float) -> float:
         """Return a trainer's score as it is stored, or a stored one as the trainer has it."""
         return -value if self.minimize else value

@@ -76,7 +76,7 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
     """Yield what differs; one check that all is well, where nothing does. sizes: of the blobs, in bytes, by digest."""
     wrong = [*_other_networks(stored), *_taken(stored), *_measured(stored, sizes)]
-    yield from wrong or [Check("facts: sizes, parameters and test accuracies agree")]
+    yield from wrong or [Check(f"facts: sizes, parameters and test {stored.spec.score.plural} agree")]
 
 
 def _other_networks(stored: StoredSweep) -> Iterator[Check]:

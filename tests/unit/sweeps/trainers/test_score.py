@@ -1,6 +1,7 @@
 """What a trainer scores: how it is stored, and how levels and differences of it are written."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -86,6 +87,12 @@ def test_sentences_heads_and_axes_say_what_is_scored(score: Score, amounts: list
     assert [score.amount(text) for text in ("1", "0.5")] == amounts
     made = [score.gained("test"), score.over("x"), score.less("x"), score.head("validation"), score.plural]
     assert made == phrases
+
+
+@pytest.mark.parametrize("wrong", [{"name": ""}, {"low": 1.0}, {"scale": 0.0}, {"scale": math.inf}, {"high": math.nan}])
+def test_a_score_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"a score needs a name, low < high and scale > 0, got Score\("):
+        Score(**wrong)
 
 
 def test_programs_read_a_name_that_says_whether_the_sign_was_turned() -> None:
