@@ -34,10 +34,10 @@ from sweeps.trainers.protocol import Features, Progress, Run, Trained, TrainerKi
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.run import study_note
 from sweeps.workers.worker import run_worker
-from tests.support.sweeps import loss_trainer
+from tests.examples import loss_trainer
+from tests.examples.loss_trainer import DEFAULT, KIND, LOSS, LOWEST, LossKind, LossTrainer, loss_spec
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, arms
-from tests.support.sweeps.loss_trainer import DEFAULT, KIND, LOSS, LOWEST, LossKind, LossTrainer, loss_spec
 from tests.support.sweeps.small_sweeps import tasks_of
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]

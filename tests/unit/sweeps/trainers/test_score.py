@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.trainers.protocol import Score
 from sweeps.trainers.score import ACCURACY
-from tests.support.sweeps.loss_trainer import LOSS
+from tests.examples.loss_trainer import LOSS
 
 LATENCY = Score(name="p99 latency", unit="ms", difference="ms", scale=1000.0, minimize=True, high=math.inf)
 BLEU = Score(name="BLEU", unit="", difference="", scale=1.0, high=100.0)

@@ -1,6 +1,6 @@
-"""A trainer that trains in no time and scores a loss, of which lower is better. Imports no pytest.
+"""A trainer that trains in no time and scores a loss, of which lower is better.
 
-In a spec: trainer.kind = "tests.support.sweeps.loss_trainer:KIND", source.dataset = "here", target.dataset = "there".
+In a spec: trainer.kind = "tests.examples.loss_trainer:KIND", source.dataset = "here", target.dataset = "there".
 """
 
 import random
@@ -16,7 +16,7 @@ from sweeps.trainers.protocol import Artifacts, Features, Point, Progress, Run, 
 
 LOSS = Score(name="loss", unit="", difference="", scale=1.0, minimize=True, low=0.0, high=5.0)
 LOWEST = 0.0312  # without noise, at rate = 0.6 and decay = 0.1 on both datasets
-NAME = "tests.support.sweeps.loss_trainer:KIND"
+NAME = "tests.examples.loss_trainer:KIND"
 DEFAULT, PLAIN = Point.of({"rate": 0.3, "decay": 0.1}), Point.of({"rate": 0.0, "decay": 0.1})
 
 
