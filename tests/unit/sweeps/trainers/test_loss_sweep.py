@@ -137,7 +137,9 @@ def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None
     assert "the one with the lowest mean over fresh seeds is `best`" in page
     assert page.count("A lower loss is better; differences are positive where they are better.") == 2
     assert "Best single runs of the first search, partly luck: here 0.0347 at" in page
+    assert "Differences are of test loss, paired by seed." in page
     assert "validation loss & test loss &" in files["table.tex"]
+    assert "margin = 1.0  # loss that a regret may have and still transfer" in files["spec.toml"]
     assert "reduction of test loss on there" in files["figures/gains.svg"]
     assert "loss below the mean of all runs" in files["figures/surface.svg"]
     # What programs read is as it is stored.
