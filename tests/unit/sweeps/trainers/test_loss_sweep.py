@@ -153,6 +153,15 @@ def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None
     assert kept.axis == "reduction of test loss against a rate of 0"
 
 
+def test_the_fitted_surface_is_lowest_where_the_loss_is_whatever_the_order_of_the_parameters(url: str) -> None:
+    with open_sweep(url, "s") as (engine, sweep):
+        surface = findings(read(engine, sweep)).surfaces[0]
+    assert surface.parameters == ("rate", "decay"), "a point has them in another order"
+    assert surface.top is not None
+    columns = [sum(column) for column in surface.top.mean]
+    assert abs((columns.index(max(columns)) + 0.5) / len(columns) - 0.6) < 0.1
+
+
 def test_the_studies_of_the_dashboard_hold_minus_the_loss_and_say_so(url: str) -> None:
     with contextlib.closing(open_studies(resolve(url))) as studies:
         study = optuna.load_study(study_name="s", storage=studies.storage)
