@@ -25,7 +25,7 @@ def replay(
     Example: kd-sweeps replay mnist-kd --task search#3
     """
     from sweeps.query.listing import open_sweep
-    from sweeps.stats.estimates import percent
+    from sweeps.spec.stored import as_it_stands
     from sweeps.usecases import replay as again
 
     use_folders(data, None)
@@ -33,12 +33,13 @@ def replay(
     with open_sweep(storage, name) as (engine, sweep):
         note_storage(engine.url)
         tasks = again.chosen(engine, sweep, key=task, sample=count)
-        different = 0
+        different, score = 0, as_it_stands(sweep).score
         for result in again.replay(engine, sweep, tasks, on_step=lambda: None):
             different += bool(result.differs)
             difference = "; ".join(result.differs) or "identical"
             before, now = result.numerics
+            shown = f"{score.number(result.score):>6} {score.unit}".rstrip()
             kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
-            show(f"{result.key:<28} {percent(result.score):6.2f} %  {difference}{kind}")
+            show(f"{result.key:<28} {shown}  {difference}{kind}")
     print(f"{len(tasks)} rerun, {different} differ")
     raise typer.Exit(1 if different else 0)

@@ -24,6 +24,7 @@ from sweeps.stats.estimates import percent
 from sweeps.stats.verdict import RULE
 from sweeps.trainers.arms import Arm
 from sweeps.trainers.protocol import Point, TrainerKind
+from sweeps.trainers.score import Score
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -77,9 +78,10 @@ class Spec(tables.SpecModel):
         if (self.target3 and not self.target2) or (self.target2 and not self.target):
             raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
         if self.transfer.margin_share and not self.kind.features.untreated:
+            unit = self.score.difference or f"the unit of the {self.score.name}"
             raise ValueError(
                 f"transfer.margin_share: got {self.transfer.margin_share:g}, a share of the gain over an untreated arm,"
-                f" and trainer {self.trainer.kind} has none; leave it out, and give transfer.margin in points"
+                f" and trainer {self.trainer.kind} has none; leave it out, and give transfer.margin in {unit}"
             )
         needed = [arm for arm in ("best", self.untreated_arm("source")) if arm]
         if not self.targets and not set(needed) <= set(self.arms("source")):
@@ -98,7 +100,13 @@ class Spec(tables.SpecModel):
 
     @property
     def kind(self) -> TrainerKind:
+        """Its trainer; a subclass whose tables say what is scored, searched and compared returns one made of them."""
         return trainer_kind(self.trainer.kind)
+
+    @property
+    def score(self) -> Score:
+        """What its trainer scores, with the unit of everything that is shown."""
+        return self.kind.features.score
 
     def for_group(self, group: Group) -> Self:
         """Return the spec by which a group is searched and compared."""
@@ -265,22 +273,35 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
     except (CodeError, ValueError) as error:
         raise SpecError(f"{place}trainer.kind: got {name!r}; {error}") from None
     model = kind.spec
-    if new and isinstance(values.get("transfer"), Mapping):
-        values = {**values, "transfer": _declared(values["transfer"], kind)}
+    transfer = values.get("transfer") if new else None
+    if isinstance(transfer, Mapping):
+        values = {**values, "transfer": {"rule": RULE, "margin_share": 0.0, **transfer}}
     try:
         spec: Spec = model.model_validate(values)
-        return spec
     except ValidationError as error:
         raise SpecError(
             f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
         ) from None
+    return _with_margin(spec, transfer, place) if isinstance(transfer, Mapping) else spec
 
 
-def _declared(transfer: Mapping[str, Any], kind: TrainerKind) -> dict[str, Any]:
-    """Return the table with the rule of today and its margin, where it says nothing of them."""
-    declared = {"rule": RULE, **transfer}
-    shares = declared["rule"] == RULE and "margin" not in transfer and kind.features.untreated
-    return {"margin_share": tables.MARGIN_SHARE if shares else 0.0, **declared}
+def _with_margin(spec: SpecT, transfer: Mapping[str, Any], place: str) -> SpecT:
+    """Return a new spec with the margin of today's rule, where it declares none.
+
+    That is a share of the gain; where the trainer has none to take a share of, a point. Raise a SpecError where its
+    score has no points.
+    """
+    if "margin" in transfer or "margin_share" in transfer or spec.transfer.rule != RULE:
+        return spec
+    if not spec.kind.features.untreated:
+        if (score := spec.score).difference == "points":
+            return spec
+        raise SpecError(
+            f"{place}transfer.margin: missing, and trainer {spec.trainer.kind} has no untreated arm that it could be a"
+            f" share of; give the {score.name}{f' in {score.difference}' if score.difference else ''} that may be lost"
+        )
+    share = {"margin_share": tables.MARGIN_SHARE}
+    return spec.model_copy(update={"transfer": spec.transfer.model_copy(update=share)})
 
 
 def named(presets: Mapping[str, SpecT], name: str) -> SpecT:

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
+from sweeps.trainers.score import ACCURACY
+from sweeps.trainers.score import Score as Score  # a trainer of one's own needs no other module of this room
+
 if TYPE_CHECKING:
     from storage.studies.space import Space
     from sweeps.trainers.arms import Arm
@@ -137,10 +140,10 @@ class Run:
 class Trained:
     """What came out of a run. It has no field for a test score: that is what `Trainer.test` is for.
 
-    score: on validation, higher is better; what search and confirm rank by. Of a measurement any number that is worth
-    watching. curve: validation after each epoch. size: of the model. artifacts: bytes to keep, by name. facts: what the
-    trainer's own report reads, as JSON has it. detail: what was trained, in a few words. numerics: fingerprint of the
-    process that trained. capped: a time limit cut it short, so that no seed decides it.
+    score: on validation, as `Features.score` says; what search and confirm rank by. Of a measurement any number that is
+    worth watching. curve: validation after each epoch. size: of the model. artifacts: bytes to keep, by name. facts:
+    what the trainer's own report reads, as JSON has it. detail: what was trained, in a few words. numerics: fingerprint
+    of the process that trained. capped: a time limit cut it short, so that no seed decides it.
     """
 
     score: float
@@ -217,16 +220,17 @@ class Trainer(Protocol):
 class Features:
     """What plans and reports may speak of.
 
-    trained: what a training is of, such as "student". prepares: what a preparation is called, such as "teacher"; "":
-    there is none, and no stage `teachers`. references: what a model of another method is called; "": none, and no stage
-    `baselines`. measures: whether finished models are measured. untreated: the arm that gains are counted from, such as
-    "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that tuning is compared with.
-    symbols: how parameters are written in a sentence, by name: "T", "α". settings: what stands before them. treatment,
-    treating, without, plain, better, untreated_training, untreated_network: what a report calls what the untreated arm
-    goes without, its verb, its absence, the advice to go without it, and what is better then; what is trained so, and
-    what comes of that.
+    score: what is scored. trained: what a training is of, such as "student". prepares: what a preparation is called,
+    such as "teacher"; "": there is none, and no stage `teachers`. references: what a model of another method is called;
+    "": none, and no stage `baselines`. measures: whether finished models are measured. untreated: the arm that gains
+    are counted from, such as "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that
+    tuning is compared with. symbols: how parameters are written in a sentence, by name: "T", "α". settings: what stands
+    before them. treatment, treating, without, plain, better, untreated_training, untreated_network: what a report calls
+    what the untreated arm goes without, its verb, its absence, the advice to go without it, and what is better then;
+    what is trained so, and what comes of that.
     """
 
+    score: Score = ACCURACY
     trained: str = "model"
     prepares: str = ""
     references: str = ""
