@@ -18,6 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are 
 from kd.losses.builtin import LOSSES
 from support.page import table
 from support.parts import TRAINING, Done, Part, Study, Trainings, main, origins, spec_of
+from sweeps.report.figures.forest import Mark, Panel
+from sweeps.report.words import display_name
 from sweeps.stats.estimates import Estimate, estimate, holm, t_p_value
 
 ORDER = ("kd", "dkd", "dist", "nkd", "mse", "logit-standardization")
@@ -149,6 +151,18 @@ Intervals are 95 % t intervals over the five searches; a search is the mean of f
 {by_dataset}"""
 
 
+def figure(done: Done) -> list[Panel]:
+    """Return by dataset what each loss gains over kd: both tuned, and below it both at the points of their papers."""
+    panels = []
+    for suffix, what in (("", "tuned alike"), (PAPER, "at the points of the papers")):
+        for dataset in DATASETS:
+            reference = means(done.get(f"kd{suffix}", ()), dataset)
+            values = {loss: estimate(apart(means(done.get(loss + suffix, ()), dataset), reference)) for loss in OTHERS}
+            marks = tuple(Mark(loss, "minus kd", value) for loss, value in values.items() if value is not None)
+            panels.append(Panel(f"points over kd on {display_name(dataset)}, {what}", marks))
+    return [panel for panel in panels if panel.marks]
+
+
 def headline(done: Done) -> str:
     """Return the first sentence: which losses are better or worse than kd, tuned alike."""
     if any(name not in done for name in ORDER):
@@ -170,6 +184,7 @@ STUDY = Study(
     parts={loss: Part(changes=partial(tuned, loss)) for loss in ORDER}
     | {loss + PAPER: Part(changes=partial(at_paper, loss)) for loss in ORDER},
     page=page,
+    figure=figure,
 )
 
 

@@ -28,7 +28,9 @@ from sweeps.findings.load import StoredSweep, provenance, read
 from sweeps.plan.identity import answer_hash
 from sweeps.plan.jobs import AnyJob, ConfirmTask, SearchTask, StudentOutcome, TeacherOutcome, TeacherTask, TransferTask
 from sweeps.query.listing import open_sweep
+from sweeps.report.figures.forest import Panel, draw_panels
 from sweeps.spec.model import override
+from sweeps.trainers.score import ACCURACY, Score
 from sweeps.usecases.create import freeze
 from sweeps.workers import environment
 
@@ -116,11 +118,17 @@ def spec_of(
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study by its name. page: its page without the table of parts."""
+    """A study by its name.
+
+    page: its page without the table of parts. figure: the panels of its figure; none before there is something to see.
+    score: of which the panels' values are differences.
+    """
 
     name: str
     parts: Mapping[str, Part]
     page: Callable[[Done], str]
+    figure: Callable[[Done], Sequence[Panel]] = lambda _: ()
+    score: Score = ACCURACY
 
     @property
     def folder(self) -> Path:
@@ -312,6 +320,8 @@ written before the first training; versions, commits and specs in the JSON besid
 {table(["part", "students", "core-seconds", "answer hash", "processor", "started, load before it"], _origins(study))}
 """
     (STUDIES / f"{study.name}.md").write_text(text, encoding="utf-8")
+    if panels := study.figure(done):
+        (STUDIES / f"{study.name}.svg").write_text(draw_panels(panels, study.score), encoding="utf-8")
 
 
 def origins(study: Study) -> dict[str, dict[str, Any]]:

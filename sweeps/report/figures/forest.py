@@ -1,5 +1,6 @@
 """The forest plot of a comparison of sweeps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -67,12 +68,15 @@ def panels(comparison: Compared) -> list[Panel]:
 
 def draw(comparison: Compared) -> str | None:
     drawn = panels(comparison)
-    if not drawn:
-        return None
+    return draw_panels(drawn, comparison.score) if drawn else None
+
+
+def draw_panels(drawn: Sequence[Panel], score: Score) -> str:
+    """Return panels as SVG, one below the other; score: of which the values are scaled differences."""
     with style():
         figure, grid = column([len(panel.marks) for panel in drawn], below=0.5, above=0.12)
         for axes, panel in zip(grid, drawn, strict=True):
-            _draw(axes, comparison.score, panel)
+            _draw(axes, score, panel)
         return as_svg(figure)
 
 
