@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are 
 from support.page import table
 from support.parts import Done, Part, Study, Training, Trainings, main, origins
 from sweeps.distill.presets import preset
+from sweeps.report.figures.forest import Mark, Panel
 from sweeps.stats.advice import STRATEGIES, Choice, Runs, StrategyName, Use, advise, beyond_margin, over_searches
 from sweeps.stats.estimates import Estimate, estimate, ratio, t_quantile
 
@@ -166,10 +167,24 @@ def _text(seconds: float | None) -> str:
     return "more than 1,000 searches" if seconds is None else f"{seconds:,.0f}"
 
 
+def figure(done: Done) -> list[Panel]:
+    """Return by strategy what each sweep finds that it loses against tuning there, and all of them together."""
+    by_sweep = {name: searches(trained) for name, trained in done.items()}
+    every = {"all together": [search for runs in by_sweep.values() for search in runs]}
+    titles = {"default": "by Keras' default", "elsewhere": "by values tuned on MNIST"}
+    panels = []
+    for strategy in STRATEGIES[:-1]:
+        lost = {name: over_searches(runs, "here", strategy).values() for name, runs in (by_sweep | every).items()}
+        marks = tuple(Mark(name, "", value) for name, of in lost.items() if (value := estimate([*of])) is not None)
+        panels.append(Panel(f"points lost {titles[strategy]}", marks))
+    return [panel for panel in panels if panel.marks]
+
+
 STUDY = Study(
     name="calibration",
     parts={f"seed-{seed}": Part(changes=partial(changes, seed)) for seed in SEEDS},
     page=page,
+    figure=figure,
 )
 
 

@@ -21,7 +21,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are 
 
 from support.page import table
 from support.parts import Done, Part, Study, Trainings, main, spec_of
+from sweeps.report.figures.forest import Mark, Panel
 from sweeps.stats.estimates import Estimate, estimate
+from sweeps.trainers.score import Score
 
 _GREY, _COLOUR = {"teacher_epochs": 15, "epochs": 15}, {"teacher_epochs": 18, "epochs": 12}
 # By the words of the page: where a dataset comes from, and its recipe, that of preset quick.
@@ -160,7 +162,23 @@ teacher, two searches each, paired.
 The images are old, and CIFAR-10's classes are not cut here: of its halves the transfer study tuned T, 8.8 and 7.7."""
 
 
-STUDY = Study(name="kinds", parts=parts(), page=page)
+def doublings(value: Estimate) -> Estimate:
+    low, high = (None if end is None else end / math.log(2) for end in (value.low, value.high))
+    return Estimate(value.mean / math.log(2), low, high, value.n)
+
+
+def figure(done: Done) -> list[Panel]:
+    """Return the contrasts as doublings of T."""
+    logs = log_temperatures(done)
+    panels = []
+    for title, contrasts in (("primary", PRIMARY), ("beside", BESIDE)):
+        values = {contrast.cause: ratio(logs, contrast.above, contrast.below) for contrast in contrasts}
+        marks = [Mark(*cause.split(": "), doublings(value)) for cause, value in values.items() if value]
+        panels.append(Panel(f"doublings of T, {title}", tuple(marks)))
+    return [panel for panel in panels if panel.marks]
+
+
+STUDY = Study(name="kinds", parts=parts(), page=page, figure=figure, score=Score(unit="", difference="", scale=1))
 
 
 if __name__ == "__main__":

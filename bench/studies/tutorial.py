@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are 
 
 from support.page import table
 from support.parts import Done, Part, Study, main, origins, spec_of
+from sweeps.report.figures.forest import Mark, Panel
 from sweeps.stats.estimates import estimate
 
 BLOCKS, SEEDS, FIRST_SEED, TEACHER_SEED = 3, 10, 2920, 42
@@ -148,6 +149,18 @@ def points(differences: Sequence[float]) -> str:
     return f"{mean.mean:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}] (n={mean.n})"
 
 
+def figure(done: Done) -> list[Panel]:
+    scratch, point = accuracies(done, "point", "scratch"), accuracies(done, "point", "native")
+    tuned = accuracies(done, "tuned", "native")
+    pairs = {
+        ("the tutorial's point", "minus no teacher"): _apart(point, scratch),
+        ("tuned", "minus no teacher"): _apart(tuned, scratch),
+        ("tuned", "minus the tutorial's point"): _apart(tuned, point),
+    }
+    marks = [Mark(*names, value) for names, of in pairs.items() if (value := estimate(of)) is not None]
+    return [Panel("points of test accuracy", tuple(marks))] if marks else []
+
+
 STUDY = Study(
     name="tutorial",
     parts={
@@ -157,6 +170,7 @@ STUDY = Study(
         **{f"tuned-{block}": Part(changes=partial(at_tuned, block), after=("search",)) for block in range(BLOCKS)},
     },
     page=page,
+    figure=figure,
 )
 
 

@@ -11,12 +11,13 @@ from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
-from studies import default, kinds, losses, tutorial
+from studies import calibration, default, kinds, losses, tutorial
 
 from support import halves
 from support.parts import Training, read_csv, without_folders, write_csv
 from sweeps.distill.presets import preset
 from sweeps.spec.model import override
+from sweeps.stats.estimates import Estimate
 from sweeps.usecases.create import freeze
 
 ONE = Training(
@@ -72,6 +73,28 @@ def test_losses_are_compared_by_the_means_of_their_searches() -> None:
     assert losses.family(done, "cifar10")[0][1] == "missing"
     # Five comparisons were declared: those that are missing count.
     assert losses.family({name: done[name] for name in ("kd", losses.OTHERS[1])}, "mnist")[1][3] == "1.000"
+
+
+def test_the_figure_of_the_losses_shows_the_numbers_of_their_table() -> None:
+    done = losses.STUDY.done()
+    (mnist, *_), table = losses.figure(done), losses.family(done, "mnist")
+    assert [[f"`{mark.label}`", losses.points(mark.value)] for mark in mnist.marks] == [row[:2] for row in table]
+
+
+def test_a_contrast_of_logarithms_is_drawn_as_doublings() -> None:
+    drawn = kinds.doublings(Estimate(np.log(4), np.log(2), None, 2))
+    assert (drawn.mean, drawn.low, drawn.high) == (pytest.approx(2), pytest.approx(1), None)
+
+
+def test_what_a_sweep_loses_is_drawn_by_strategy() -> None:
+    arms = {"native": 53.0, "default-keras": 52.5, "best": 53.5, "scratch-own": 50.0}
+    trained = [
+        replace(ONE, dataset="cifar10", arm=arm, search=search, test=value / 100)
+        for arm, value in arms.items()
+        for search in range(3)
+    ]
+    default, elsewhere = calibration.figure({"seed-0": trained})
+    assert [round(mark.value.mean, 6) for mark in default.marks + elsewhere.marks] == [0.5, 0.5, -0.5, -0.5]
 
 
 def test_a_search_chooses_the_best_mean_of_the_points_that_came_to_its_last_round() -> None:
