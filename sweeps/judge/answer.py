@@ -1,0 +1,76 @@
+"""A judgement as plain values, as text for a terminal, and as a folder with its page."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sweeps.extensions import require
+from sweeps.judge import words
+from sweeps.judge.judging import Judgement
+from sweeps.report import document, folder, markdown
+from sweeps.report.document import Figure
+
+PAGE = "judge.html"
+
+
+def values(judgement: Judgement) -> dict[str, Any]:
+    """Return everything as plain values. Levels are as in the file; in differences positive is better."""
+    known = asdict(judgement)
+    runs: Mapping[str, Any] = known.pop("runs")
+    return {
+        "headline": words.headline(judgement),
+        "reason": words.reason(judgement),
+        "what_to_do": words.advice(judgement),
+        "notes": [*words.sentences(judgement)],
+        **{key: value for key, value in runs.items() if key not in ("scores", "rows")},
+        "rows": runs["rows"],
+        **known,
+    }
+
+
+def text(judgement: Judgement, *, columns: int) -> list[str]:
+    """Return the sentences and, between them, the table as lines that are not to be wrapped."""
+    from sweeps.terminal import wrapped
+
+    table = words.rows(judgement)
+    cells = [[column.title for column in table.columns], *table.rows[: words.MOST_ROWS]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        *wrapped(words.origin(judgement), columns),
+        "",
+        *wrapped(words.headline(judgement), columns),
+        *(wrapped(reason, columns, then="  ") if (reason := words.reason(judgement)) else []),
+        "",
+        *("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells),
+    ]
+    if len(table.rows) > words.MOST_ROWS:
+        lines.append(f"and {len(table.rows) - words.MOST_ROWS} more; all of them: -f json")
+    lines.append("")
+    for sentence in words.sentences(judgement):
+        lines += wrapped(sentence, columns, first="- ", then="  ")
+    return [*lines, "", *wrapped(f"What to do: {words.advice(judgement)}", columns, then="  ")]
+
+
+def write(judgement: Judgement, directory: Path) -> Path:
+    """Write the judgement into a folder: the page with its figure, Markdown, JSON; return the path of the page."""
+    require("report", "judge --output")
+    from sweeps.judge import figure
+
+    folder.replace_files(lambda: _files(judgement), directory, what="judgement", stale=[f"figures/{figure.NAME}.svg"])
+    return directory / PAGE
+
+
+def _files(judgement: Judgement) -> dict[str, str]:
+    from sweeps.judge import figure
+    from sweeps.report import html_page
+
+    drawn = figure.draw(judgement)
+    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.CAPTION))
+    return {
+        f"figures/{figure.NAME}.svg": drawn,
+        "judge.json": f"{json.dumps(values(judgement), indent=2, ensure_ascii=False)}\n",
+        "judge.md": f"{markdown.text(blocks)}\n",
+        PAGE: html_page.html(blocks, title=document.typeset(words.headline(judgement)), figures={figure.NAME: drawn}),
+    }

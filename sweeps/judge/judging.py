@@ -1,0 +1,259 @@
+"""Judge runs that were made elsewhere: every setting against the baseline, ties, luck, missing seeds, what to use."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Literal, TypeAlias
+
+from sweeps.errors import SpecError, UnreadableRuns
+from sweeps.judge import forms
+from sweeps.judge.reading import Question, Runs, listed
+from sweeps.stats.baseline import (
+    LEVEL,
+    Against,
+    Scores,
+    against,
+    expected_best,
+    luck_of_choice,
+    on_datasets,
+    run_spread,
+    ties,
+)
+from sweeps.stats.estimates import FEWEST_RUNS, percent
+
+Use: TypeAlias = Literal["use", "keep", "open"]
+
+MOST_SETTINGS = 1_000  # tests of one family; more are a search, of which no setting was rerun
+
+
+@dataclass(frozen=True, kw_only=True)
+class BestRun:
+    """The best single run of a setting, seen from the baseline's mean on its dataset.
+
+    above: how far it lies above that mean. beats_best: whether it beats the baseline's best run there, too. runs: of
+    the setting there. luck: how far the best of so many runs of pure noise is expected above their mean; None where no
+    setting has two runs.
+    """
+
+    dataset: str
+    seed: str
+    score: float
+    above: float
+    beats_best: bool
+    runs: int
+    luck: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """A setting and what is known of it against the baseline; of the baseline itself, no `against`.
+
+    mean: of its scores, the mean over datasets. missing: seeds that others have on a dataset, and it has not.
+    is_same: every pair has the same score as the baseline.
+    """
+
+    name: str
+    runs: int
+    mean: float
+    missing: Mapping[str, tuple[str, ...]]
+    against: Against | None = None
+    best_run: BestRun | None = None
+    is_same: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """use: "use" a setting that is shown to be better, "keep" the baseline, or "open": too little is known.
+
+    setting: what to use meanwhile. rival: the setting that the seeds are about. seeds: of it and of the baseline on
+    every dataset, in all, that would show its estimated lead with 80 % power; None where that is not known.
+    """
+
+    use: Use
+    setting: str
+    rival: str = ""
+    seeds: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What the runs show. Levels are as in the file; in differences positive is better, whatever the direction.
+
+    is_improvement: whether a setting is shown to be better than the baseline, all settings together at `level`.
+    settings: the baseline first, then the others, best first. ties: settings that are not told apart from the best
+    mean. luck_of_choice: how far the best of so many settings would be expected above the baseline if all were alike.
+    """
+
+    runs: Runs
+    baseline: str
+    datasets: tuple[str, ...]
+    seeds: tuple[str, ...]
+    settings: tuple[Setting, ...]
+    is_improvement: bool
+    best: str
+    ties: tuple[str, ...]
+    luck_of_choice: float | None
+    advice: Advice
+    margin: float | None
+    level: float = LEVEL
+
+    @property
+    def others(self) -> tuple[Setting, ...]:
+        return self.settings[1:]
+
+    def setting(self, name: str) -> Setting:
+        return next(setting for setting in self.settings if setting.name == name)
+
+    def shown(self, score: float) -> float:
+        """Return a score or a difference in the unit in which it is shown."""
+        return percent(score) if self.runs.percent else score
+
+
+def judge(runs: Runs, question: Question) -> Judgement:
+    """Compare every setting with the baseline.
+
+    Raises:
+        SpecError: the baseline is not known, or is no setting; the margin or the unit does not fit.
+        UnreadableRuns: there is nothing to compare.
+    """
+    if len(runs.scores) < 2:
+        (name,) = runs.scores
+        raise UnreadableRuns(
+            f"{runs.source}: one setting, {name}, and nothing to compare it with; settings are told apart by"
+            f" {listed(runs.columns)}: name other columns with --setting"
+        )
+    if len(runs.scores) > MOST_SETTINGS:
+        raise UnreadableRuns(
+            f"{runs.source}: {len(runs.scores):,} settings; allowed: at most {MOST_SETTINGS:,}; rerun the best few"
+            " on fresh seeds and judge those"
+        )
+    _check_unit(runs, question)
+    baseline = _baseline(runs, question.baseline)
+    known = _Runs(runs, baseline)
+    compared = against(known.scores, baseline, margin=question.margin)
+    if all(item.difference is None for item in compared):
+        raise UnreadableRuns(
+            f"{runs.source}: no setting has a dataset in common with {baseline}; nothing can be compared"
+        )
+    order = sorted(compared, key=lambda item: -(item.difference.mean if item.difference is not None else -math.inf))
+    lead, advice = order[0], _advice(baseline, order, len(known.seeds))
+    above = lead.difference is not None and lead.difference.mean > 0
+    best = advice.setting if advice.use == "use" else lead.setting if above else baseline
+    return Judgement(
+        runs=runs,
+        baseline=baseline,
+        datasets=tuple(known.seeds),
+        seeds=tuple(dict.fromkeys(seed for seeds in known.seeds.values() for seed in seeds)),
+        settings=(known.setting(baseline), *(known.setting(item.setting, item) for item in order)),
+        is_improvement=any(item.better for item in compared),
+        best=best,
+        ties=ties(known.scores, best),
+        luck_of_choice=luck_of_choice(known.scores, baseline),
+        advice=advice,
+        margin=question.margin,
+    )
+
+
+def _check_unit(runs: Runs, question: Question) -> None:
+    if question.margin is not None and not 0 < question.margin < float("inf"):
+        raise SpecError(f"--margin: got {question.margin:g}; allowed: more than 0, in the unit of {runs.score}")
+    if not question.percent:
+        return
+    outside = next((score for scores in runs.scores.values() for score in scores.values() if not 0 <= score <= 1), None)
+    if outside is not None:
+        raise SpecError(
+            f"--unit percent: got a score of {outside:g}; allowed: fractions from 0 to 1. Scores that are percentages"
+            " already need no --unit"
+        )
+
+
+def _baseline(runs: Runs, named: str) -> str:
+    settings = [*runs.scores]
+    if named:
+        like = [name for name in settings if name == named] or [
+            name for name in settings if name.lower() == named.strip().lower()
+        ]
+        if len(like) == 1:
+            return like[0]
+        raise SpecError(f"--baseline: got {named!r}, which is no setting; settings: {listed(settings)}")
+    for usual in forms.BASELINE:
+        like = [name for name in settings if usual in _words(name)]
+        if len(like) == 1:
+            return like[0]
+    raise SpecError(f"{runs.source}: which setting is the baseline? Name it: --baseline, of {listed(settings)}")
+
+
+def _words(setting: str) -> list[str]:
+    """Return what a setting is called, or each of its values: "method=none, lr=0.1"."""
+    return [part.partition("=")[2].strip() or part.strip() for part in setting.lower().split(",")]
+
+
+class _Runs:
+    """All runs, higher is better, and what every setting is seen from: the baseline's means, the spread of one run."""
+
+    def __init__(self, runs: Runs, baseline: str) -> None:
+        sign = -1.0 if runs.minimize else 1.0
+        self.scores: dict[str, Scores] = {
+            name: {key: sign * score for key, score in scores.items()} for name, scores in runs.scores.items()
+        }
+        self.baseline, self._read = self.scores[baseline], runs.scores
+        self.seeds: dict[str, dict[str, None]] = {}
+        for scores in runs.scores.values():
+            for dataset, seed in scores:
+                self.seeds.setdefault(dataset, {})[seed] = None
+        self._base = on_datasets(self.baseline)
+        self._spread = {dataset: run_spread(self.scores, dataset) for dataset in self._base}
+
+    def setting(self, name: str, item: Against | None = None) -> Setting:
+        scores, own = self._read[name], self.scores[name]
+        missing = {
+            dataset: seeds
+            for dataset, known in self.seeds.items()
+            if (seeds := tuple(seed for seed in known if (dataset, seed) not in scores))
+        }
+        shared = own.keys() & self.baseline.keys()
+        return Setting(
+            name=name,
+            runs=len(scores),
+            mean=fmean(map(fmean, on_datasets(scores).values())),
+            missing=missing,
+            against=item,
+            best_run=None if item is None else self._best_run(name),
+            is_same=item is not None and bool(shared) and all(own[key] == self.baseline[key] for key in shared),
+        )
+
+    def _best_run(self, name: str) -> BestRun | None:
+        ours, counts = self.scores[name], on_datasets(self.scores[name])
+        means = {dataset: fmean(scores) for dataset, scores in self._base.items()}
+        above = {key: score - means[key[0]] for key, score in ours.items() if key[0] in means}
+        if not above:
+            return None
+        key = max(above, key=lambda key: above[key])
+        dataset, seed = key
+        count, spread = len(counts[dataset]), self._spread[dataset]
+        return BestRun(
+            dataset=dataset,
+            seed=seed,
+            score=self._read[name][key],
+            above=above[key],
+            beats_best=ours[key] > max(self._base[dataset]),
+            runs=count,
+            luck=None if spread is None else spread * expected_best(count),
+        )
+
+
+def _advice(baseline: str, order: list[Against], datasets: int) -> Advice:
+    """order: best first."""
+    better = [item for item in order if item.better]
+    if better:
+        return Advice(use="use", setting=better[0].setting)
+    tested = [item for item in order if item.p is not None]
+    hopeful = [item for item in tested if item.difference is not None and item.difference.mean > 0]
+    if not tested:
+        return Advice(use="open", setting=baseline, rival=order[0].setting, seeds=FEWEST_RUNS)
+    if not hopeful:
+        return Advice(use="keep", setting=baseline)
+    rival = min(hopeful, key=lambda item: item.needed or float("inf"))
+    needed = None if rival.needed is None else -(-rival.needed // datasets)
+    return Advice(use="open", setting=baseline, rival=rival.setting, seeds=needed)
