@@ -13,7 +13,7 @@ from storage.db.sqlite_file import check_path
 from storage.errors import NotAStorage, StudyMissing
 from storage.studies.studies import without_warnings
 from storage.studies.trials import explain_faults
-from storage.url import masked, plain
+from storage.url import masked, plain, sqlite_path
 
 _LISTED = 10  # names in a message
 
@@ -46,6 +46,8 @@ def read_trials(url: URL, studies: Sequence[str]) -> StudyTrials:
         StudyMissing: none has that name; it lists those that have one.
     """
     if url.get_backend_name() == "sqlite":
+        if not sqlite_path(url).exists():  # of any program: no word of how a storage of ours is made
+            raise NotAStorage(f"{masked(url)}: no such file; give the URL of an Optuna storage")
         check_path(url, must_exist=True, read_only=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with explain_faults(url, lambda: (), ""), without_warnings():
@@ -53,9 +55,8 @@ def read_trials(url: URL, studies: Sequence[str]) -> StudyTrials:
             storage = RDBStorage(plain(url), skip_compatibility_check=True, skip_table_creation=True)
             known = optuna.get_all_study_names(storage)
         except optuna.exceptions.StorageInternalError as error:
-            raise NotAStorage(
-                f"{masked(url)} holds no Optuna studies that this version reads: {error.__cause__}"
-            ) from error
+            why = getattr(error.__cause__, "orig", error.__cause__)
+            raise NotAStorage(f"{masked(url)} holds no Optuna studies that this version reads: {why}") from error
         try:
             names = list(studies) or known[:1]
             missing = [name for name in names if name not in known]

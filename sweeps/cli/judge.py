@@ -1,5 +1,6 @@
 """The command judge: results that other programs made, compared over seeds."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -34,7 +35,7 @@ def judge(
         typer.Option("--minimize/--maximize", help="Whether lower scores are better (default: by the column's name)."),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(metavar="X", help="Also test which settings lose less than this, in score units.")
+        str | None, typer.Option(metavar="X", help="Also test which settings lose less than this, in score units.")
     ] = None,
     unit: Annotated[str, typer.Option(metavar="percent", help="Show fractions as percentages.")] = "",
     output: Annotated[
@@ -70,7 +71,7 @@ def judge(
         settings=tuple(setting or ()),
         baseline=baseline,
         minimize=minimize,
-        margin=margin,
+        margin=None if margin is None else _margin(margin),
         percent=unit == "percent",
     )
     if "://" in source:
@@ -90,3 +91,16 @@ def judge(
     else:
         print(render(answer.values(judgement), form, field))
     raise typer.Exit(0 if judgement.is_improvement else 3)
+
+
+def _margin(text: str) -> float:
+    # Not Typer's float: its message does not say what it got.
+    try:
+        margin = float(text)
+    except ValueError:
+        margin = math.nan
+    if not 0 < margin < math.inf:
+        raise SpecError(
+            f"--margin: got {text[:40]!r}; allowed: a number above 0 in the unit of the scores, such as 0.005"
+        )
+    return margin

@@ -13,6 +13,7 @@ from sweeps.report import document, folder, markdown
 from sweeps.report.document import Figure
 
 PAGE = "judge.html"
+_LONGEST = 30  # characters of a setting's name in a terminal's table
 
 
 def values(judgement: Judgement) -> dict[str, Any]:
@@ -35,7 +36,10 @@ def text(judgement: Judgement, *, columns: int) -> list[str]:
     from sweeps.terminal import wrapped
 
     table = words.rows(judgement)
-    cells = [[column.title for column in table.columns], *table.rows[: words.MOST_ROWS]]
+    cells = [
+        [column.title for column in table.columns],
+        *([_short(row[0]), *row[1:]] for row in table.rows[: words.MOST_ROWS]),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         *wrapped(words.origin(judgement), columns),
@@ -48,9 +52,13 @@ def text(judgement: Judgement, *, columns: int) -> list[str]:
     if len(table.rows) > words.MOST_ROWS:
         lines.append(f"and {len(table.rows) - words.MOST_ROWS} more; all of them: -f json")
     lines.append("")
-    for sentence in words.sentences(judgement):
-        lines += wrapped(sentence, columns, first="- ", then="  ")
-    return [*lines, "", *wrapped(f"What to do: {words.advice(judgement)}", columns, then="  ")]
+    notes = [line for text in words.sentences(judgement) for line in wrapped(text, columns, first="- ", then="  ")]
+    lines += [*notes, ""] if notes else []
+    return [*lines, *wrapped(f"What to do: {words.advice(judgement)}", columns, then="  ")]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
 
 
 def write(judgement: Judgement, directory: Path) -> Path:

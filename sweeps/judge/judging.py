@@ -114,7 +114,7 @@ def judge(runs: Runs, question: Question) -> Judgement:
     """Compare every setting with the baseline.
 
     Raises:
-        SpecError: the baseline is not known, or is no setting; the margin or the unit does not fit.
+        SpecError: the baseline is not known, or is no setting; the unit does not fit.
         UnreadableRuns: there is nothing to compare.
     """
     if len(runs.scores) < 2:
@@ -156,8 +156,6 @@ def judge(runs: Runs, question: Question) -> Judgement:
 
 
 def _check_unit(runs: Runs, question: Question) -> None:
-    if question.margin is not None and not 0 < question.margin < float("inf"):
-        raise SpecError(f"--margin: got {question.margin:g}; allowed: more than 0, in the unit of {runs.score}")
     if not question.percent:
         return
     outside = next((score for scores in runs.scores.values() for score in scores.values() if not 0 <= score <= 1), None)

@@ -50,7 +50,7 @@ class RunTable:
 
     def text(self, cell: str) -> str:
         """Return a cell as its writer meant it, and a number always in the same way: 1 and 1.0 are one seed."""
-        cell = cell.strip()
+        cell = " ".join(cell.split())
         if _ESCAPED.match(cell):
             cell = cell[1:]
         if self.decimal_comma and _COMMA.fullmatch(cell):
@@ -125,8 +125,8 @@ def _rows(source: str, text: io.TextIOWrapper, delimiter: str) -> Iterator[Row]:
         ) from None
     except UnicodeDecodeError as error:
         raise UnreadableRuns(
-            f"{source} is not UTF-8 (byte 0x{error.object[error.start]:02x} after line {max(begins - 1, 0)}); convert"
-            f" it: iconv -f LATIN1 -t UTF-8 {source} > runs-utf8.csv"
+            f"{source} is not UTF-8 (it has a byte 0x{error.object[error.start]:02x}); convert it:"
+            f" iconv -f LATIN1 -t UTF-8 {source} > runs-utf8.csv"
         ) from None
 
 

@@ -26,8 +26,8 @@ class Numbers:
             and (ends := limits(setting.against.difference))
         ]
         sizes = [abs(judgement.shown(setting.mean)) for setting in judgement.settings]
-        size = median(halves) if halves else max(sizes) / 1000
-        # Two digits of the half-width, as papers have it.
+        # Two digits of the half-width, as papers have it; where there is none, four of the largest mean.
+        size = median(halves) if halves else max(sizes) / 100
         self._digits = min(max(1 - math.floor(math.log10(size)), 0), 9) if size > 0 else 4
 
     def level(self, score: float, *, unit: bool = True) -> str:
