@@ -82,6 +82,7 @@ FORMS = (
         finished=("FINISHED",),
         settings=("params.",),
         scores=("metrics.",),
+        own=("run_id", "experiment_id", "artifact_uri", "start_time", "end_time"),
     ),
     Form(
         name="MLflow (page)",
@@ -133,10 +134,13 @@ def is_lower_better(column: str) -> bool:
     return bool(_LOWER_IS_BETTER.search(column.lower().replace("_", " ")))
 
 
+def is_own(form: Form, column: str) -> bool:
+    """Return whether the program itself writes a column of every run, of which no part of an experiment is read."""
+    return not column or column in form.own or column == form.state or column.startswith("tags.mlflow.")
+
+
 def may_be_setting(form: Form, column: str) -> bool:
-    """Return whether a column that has no other part may name a setting."""
-    if not column or column in form.own or column == form.state:
-        return False
+    """Return whether a column of the user's that has no other part may name a setting."""
     if any(form.settings):
         return column.startswith(tuple(form.settings))
     # As whole words: "step_size" is a setting, whatever "step" is.

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from sweeps.errors import SpecError, UnreadableRuns
 from sweeps.judge import forms
 from sweeps.judge.reading import Question, Runs, listed
+from sweeps.judge.tables import normal
 from sweeps.stats.baseline import (
     LEVEL,
     Against,
@@ -49,7 +50,8 @@ class BestRun:
 class Setting:
     """A setting and what is known of it against the baseline; of the baseline itself, no `against`.
 
-    mean: of its scores, the mean over datasets. missing: seeds that others have on a dataset, and it has not.
+    mean: of its scores, the mean over the datasets that all settings have or, where there is none, over its own.
+    missing: seeds that others have on a dataset, and it has not.
     is_same: every pair has the same score as the baseline.
     """
 
@@ -81,13 +83,14 @@ class Judgement:
     """What the runs show. Levels are as in the file; in differences positive is better, whatever the direction.
 
     is_improvement: whether a setting is shown to be better than the baseline, all settings together at `level`.
-    settings: the baseline first, then the others, best first. ties: settings that are not told apart from the best
-    mean. luck_of_choice: how far the best of so many settings would be expected above the baseline if all were alike.
+    settings: the baseline first, then the others, best first. common: datasets that all of them have. ties: settings
+    that are not told apart from the best mean. luck_of_choice: how far the best of so many settings would be expected above the baseline if all were alike.
     """
 
     runs: Runs
     baseline: str
     datasets: tuple[str, ...]
+    common: tuple[str, ...]
     seeds: tuple[str, ...]
     settings: tuple[Setting, ...]
     is_improvement: bool
@@ -144,6 +147,7 @@ def judge(runs: Runs, question: Question) -> Judgement:
         runs=runs,
         baseline=baseline,
         datasets=tuple(known.seeds),
+        common=known.common,
         seeds=tuple(dict.fromkeys(seed for seeds in known.seeds.values() for seed in seeds)),
         settings=(known.setting(baseline), *(known.setting(item.setting, item) for item in order)),
         is_improvement=any(item.better for item in compared),
@@ -169,8 +173,8 @@ def _check_unit(runs: Runs, question: Question) -> None:
 def _baseline(runs: Runs, named: str) -> str:
     settings = [*runs.scores]
     if named:
-        like = [name for name in settings if name == named] or [
-            name for name in settings if name.lower() == named.strip().lower()
+        like = [name for name in settings if name in (named, normal(named))] or [
+            name for name in settings if name.lower() == normal(named).lower()
         ]
         if len(like) == 1:
             return like[0]
@@ -202,9 +206,12 @@ class _Runs:
                 self.seeds.setdefault(dataset, {})[seed] = None
         self._base = on_datasets(self.baseline)
         self._spread = {dataset: run_spread(self.scores, dataset) for dataset in self._base}
+        on = [{dataset for dataset, _ in scores} for scores in runs.scores.values()]
+        self.common = tuple(dataset for dataset in self.seeds if all(dataset in datasets for datasets in on))
 
     def setting(self, name: str, item: Against | None = None) -> Setting:
         scores, own = self._read[name], self.scores[name]
+        on = on_datasets(scores)
         missing = {
             dataset: seeds
             for dataset, known in self.seeds.items()
@@ -214,7 +221,7 @@ class _Runs:
         return Setting(
             name=name,
             runs=len(scores),
-            mean=fmean(map(fmean, on_datasets(scores).values())),
+            mean=fmean(fmean(on[dataset]) for dataset in self.common or on),
             missing=missing,
             against=item,
             best_run=None if item is None else self._best_run(name),

@@ -93,12 +93,12 @@ def _columns(table: RunTable, form: Form, question: Question) -> _Columns:
     header = table.header
     settings = tuple(dict.fromkeys(_named(table, "--setting", name) for name in question.settings))
     score = _named(table, "--score", question.score) if question.score else ""
-    left = [column for column in header if column not in settings and column not in (form.state, score)]
+    left = [column for column in header if not forms.is_own(form, column) and column not in (*settings, score)]
     seed = _named(table, "--seed", question.seed) if question.seed else _seed(table, left)
     left = [column for column in left if column != seed]
     dataset = _named(table, "--dataset", question.dataset) if question.dataset else _first(left, forms.DATASET)
     left = [column for column in left if column != dataset]
-    score = score or _score(table, form, [column for column in left if column not in form.own])
+    score = score or _score(table, form, left)
     left = [column for column in left if column != score]
     for option, column in (("--score", score), ("--seed", seed), ("--dataset", dataset)):
         if column and header.count(column) > 1:
@@ -107,7 +107,8 @@ def _columns(table: RunTable, form: Form, question: Question) -> _Columns:
             )
     if settings:
         return _Columns(score=score, seed=seed, dataset=dataset, settings=settings, is_chosen=True)
-    by_name = _first([column for column in left if column not in form.own], forms.SETTING)
+    measured = tuple(filter(None, form.scores))
+    by_name = _first([column for column in left if not column.startswith(measured)], forms.SETTING)
     if by_name:
         both = ("sweep", by_name) if "sweep" in left and form.only[0] else (by_name,)
         return _Columns(score=score, seed=seed, dataset=dataset, settings=both, is_chosen=True)

@@ -11,8 +11,8 @@ from pathlib import Path
 from sweeps.errors import UnreadableRuns
 
 STDIN = "-"
-MOST_CELLS = 5_000_000  # a file of runs has a line for each run; half a gigabyte of memory (docs/how-to/judge.md)
-MOST_ROWS = 1_000_000
+# A file of runs has a line for each run; this is more of them than anybody trains, and a log of steps is told early.
+MOST_ROWS, MOST_CELLS = 200_000, 5_000_000
 _HEAD = 4096  # bytes that are looked at before anything is read
 _BEGINNINGS = (
     (b"PK\x03\x04", "an Excel file or another zip archive; save the sheet as CSV UTF-8 and give that"),
@@ -49,18 +49,22 @@ class RunTable:
     minimize: bool | None = None
 
     def text(self, cell: str) -> str:
-        """Return a cell as its writer meant it, and a number always in the same way: 1 and 1.0 are one seed."""
-        cell = " ".join(cell.split())
+        """Return a cell as its writer meant it, see `normal`."""
+        cell = cell.strip()
         if _ESCAPED.match(cell):
             cell = cell[1:]
-        if self.decimal_comma and _COMMA.fullmatch(cell):
-            cell = cell.replace(",", ".")
-        if cell[:1] not in "+-.0123456789" or not cell:
-            return cell
-        try:
-            return f"{float(cell):.15g}" if len(cell) < 18 and "_" not in cell else cell
-        except ValueError:
-            return cell
+        return normal(cell.replace(",", ".") if self.decimal_comma and _COMMA.fullmatch(cell) else cell)
+
+
+def normal(text: str) -> str:
+    """Return a text on one line, and a number always written in the same way: 1 and 1.0 are one seed."""
+    text = " ".join(text.split())
+    if not text or text[0] not in "+-.0123456789":
+        return text
+    try:
+        return f"{float(text):.15g}" if len(text) < 18 and "_" not in text else text
+    except ValueError:
+        return text
 
 
 def read_csv(path: str) -> RunTable:

@@ -224,6 +224,11 @@ def best_run(judgement: Judgement) -> str:
 def _datasets(judgement: Judgement) -> Iterator[str]:
     if len(judgement.datasets) < 2:
         return
+    if len(judgement.common) < len(judgement.datasets):
+        where = (
+            f"over {_few(judgement.common)}, which all have" if judgement.common else "of each over its own datasets"
+        )
+        yield f"Means: {where}."
     numbers, leader = Numbers(judgement), judgement.setting(judgement.best)
     setting = judgement.others[0] if leader.against is None else leader
     item = setting.against
@@ -241,7 +246,7 @@ def _missing(judgement: Judgement) -> Iterator[str]:
     for setting in [] if unpaired else paired:
         for dataset, seeds in setting.missing.items():
             on = f" on {dataset}" if dataset and len(judgement.datasets) > 1 else ""
-            parts.append(f"{setting.name}{on} {_few(seeds)}")
+            parts.append(f"{setting.name}{on}: {_few(seeds)}")
     if parts:
         more = f" and {len(parts) - _SEEDS} more" if len(parts) > _SEEDS else ""
         yield f"Missing seeds, which leave a pair out: {'; '.join(parts[:_SEEDS])}{more}."
@@ -251,7 +256,7 @@ def _left_out(judgement: Judgement) -> Iterator[str]:
     runs = judgement.runs
     if runs.unfinished:
         states = ", ".join(f"{count} {state}" for state, count in runs.unfinished.items())
-        yield f"Left out because they did not finish: {states}. A setting that crashes often is not better for it."
+        yield f"Left out because they did not finish: {states}."
     if runs.unscored:
         yield f"Left out without a score: {number_of(runs.unscored, 'run')}."
     if runs.repeated:
