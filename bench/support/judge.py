@@ -215,7 +215,9 @@ def claims(rows: list[Family]) -> dict[str, list[bool]]:
             bool(row.wrong <= stats.binom.ppf(SURE, row.families, WRONG)) for row in rows
         ],
         f"the 95 % intervals hold the truth in {100 * COVERED:.0f} % or more": [
-            row.held >= COVERED for row in rows if not math.isnan(row.held)
+            bool(row.held * row.families >= stats.binom.ppf(1 - SURE, row.families, COVERED))
+            for row in rows
+            if not math.isnan(row.held)
         ],
     }
 

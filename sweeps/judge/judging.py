@@ -84,7 +84,8 @@ class Judgement:
 
     is_improvement: whether a setting is shown to be better than the baseline, all settings together at `level`.
     settings: the baseline first, then the others, best first. common: datasets that all of them have. ties: settings
-    that are not told apart from the best mean. luck_of_choice: how far the best of so many settings would be expected above the baseline if all were alike.
+    that are not told apart from the best mean. luck_of_choice: how far the best of so many settings would be expected
+    above the baseline if all were alike.
     """
 
     runs: Runs
@@ -173,11 +174,14 @@ def _check_unit(runs: Runs, question: Question) -> None:
 def _baseline(runs: Runs, named: str) -> str:
     settings = [*runs.scores]
     if named:
-        like = [name for name in settings if name in (named, normal(named))] or [
-            name for name in settings if name.lower() == normal(named).lower()
-        ]
-        if len(like) == 1:
-            return like[0]
+        wanted = normal(named).lower()
+        for like in (
+            [name for name in settings if name in (named, normal(named))],
+            [name for name in settings if name.lower() == wanted],
+            [name for name in settings if wanted in _words(name)],
+        ):
+            if len(like) == 1:
+                return like[0]
         raise SpecError(f"--baseline: got {named!r}, which is no setting; settings: {listed(settings)}")
     for usual in forms.BASELINE:
         like = [name for name in settings if usual in _words(name)]

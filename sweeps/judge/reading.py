@@ -266,12 +266,13 @@ class _Reader:
         raise UnreadableRuns(f"{source}: no row with {self._form.only[0]} {self._form.only[1]!r} yet")
 
     def _names(self) -> tuple[tuple[str, ...], Callable[[tuple[str, ...]], str]]:
-        """Return the columns that tell settings apart, and the name of a setting.
+        """Return the columns that tell settings apart, and the name of a setting; those of one value are dropped.
 
-        Of candidates those are dropped that tell no further ones apart. Where every run would be a setting of its own,
-        though seeds differ, a column is among them that names runs: the user is asked.
+        Of candidates those are dropped, too, that tell no further ones apart. Where every run would be a setting of its
+        own, though seeds differ, a column is among them that names runs: the user is asked.
         """
-        columns, kept = self._columns.settings, list(range(len(self._columns.settings)))
+        columns = self._columns.settings
+        kept = [place for place in range(len(columns)) if self._distinct(place) > 1] or [0]
         if not self._columns.is_chosen:
             kept, groups = [], 1
             for place in range(len(columns)):

@@ -215,8 +215,8 @@ def luck_of_choice(settings: Mapping[str, Scores], baseline: str) -> float | Non
     A setting's mean has its own noise, of which a paired difference holds twice the variance.
     """
     samples = [_sample(scores, settings[baseline]) for name, scores in settings.items() if name != baseline]
-    errors = [sample.error for sample in samples if sample is not None]
-    return expected_best(len(samples)) * median(errors) / math.sqrt(2) if errors else None
+    variances = [sample.error**2 for sample in samples if sample is not None]
+    return expected_best(len(samples)) * math.sqrt(fmean(variances) / 2) if variances else None
 
 
 @lru_cache(maxsize=1024)
