@@ -78,10 +78,11 @@ def judge(
         require("train", "judge of Optuna studies")
         from sweeps.judge.studies import read_studies
 
-        table = read_studies(source, study or [])
+        runs = read_runs(read_studies(source, study or []), question)
     else:
-        table = read_csv(source)
-    judgement = judged(read_runs(table, question), question)
+        with read_csv(source) as table:
+            runs = read_runs(table, question)
+    judgement = judged(runs, question)
     if output is not None:
         written = answer.write(judgement, Path(output))
         print("\n".join(answer.text(judgement, columns=min(columns() or WIDTH, WIDTH))))

@@ -1,8 +1,7 @@
 """A judgement as plain values, as text for a terminal, and as a folder with its page."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +16,16 @@ _LONGEST = 30  # characters of a setting's name in a terminal's table
 
 
 def values(judgement: Judgement) -> dict[str, Any]:
-    """Return everything as plain values. Levels are as in the file; in differences positive is better."""
-    known = asdict(judgement)
-    runs: Mapping[str, Any] = known.pop("runs")
+    """Return everything as values of JSON. Levels are as in the file; in differences positive is better."""
+    known: dict[str, Any] = json.loads(json.dumps(asdict(replace(judgement, runs=replace(judgement.runs, scores={})))))
+    runs = known.pop("runs")
+    del runs["scores"]  # the file has them
     return {
         "headline": words.headline(judgement),
         "reason": words.reason(judgement),
         "what_to_do": words.advice(judgement),
         "notes": [*words.sentences(judgement)],
-        **{key: value for key, value in runs.items() if key not in ("scores", "rows")},
-        "rows": runs["rows"],
+        **runs,
         **known,
     }
 

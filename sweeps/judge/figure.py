@@ -1,5 +1,7 @@
 """The intervals of all settings against the baseline."""
 
+import warnings
+
 from sweeps.judge.judging import Judgement
 from sweeps.judge.words import Numbers
 from sweeps.report.document import typeset
@@ -25,7 +27,8 @@ def draw(judgement: Judgement) -> str:
         if setting.against is not None and setting.against.difference is not None
     ][:_MOST]
     ends = [end for _, value in settings for end in (value.mean, *(limits(value) or ()))]
-    with style():
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # text stays text: a browser has the letter
         figure, (axes,) = column([len(settings)], below=0.5, above=0.12)
         axes.set_xlim(*frame([0.0, *map(judgement.shown, ends)]))
         axes.axvline(0, color=BLACK, lw=1.1, zorder=1)

@@ -34,7 +34,7 @@ _LOWER_IS_BETTER = re.compile(
 # What no setting is named by: a run's identity, its times, and what it measured beside the score.
 _NO_SETTING = re.compile(
     r"(?<![a-z])(id|uuid|name|time|date|created|updated|duration|runtime|seconds|secs?|step|steps|epoch|repeat|fold|notes?"
-    r"|user|host|hostname|state|status|acc|accuracy|loss|score|metric|path|dir|folder|file|url|commit|cpu_s|train_s"
+    r"|user|host|hostname|state|status|acc|accuracy|loss|score|metric|path|dir|folder|file|url|commit|s|ms"
     r"|timestamp|worker|unnamed)(?![a-z])"
 )
 

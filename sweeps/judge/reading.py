@@ -131,7 +131,7 @@ def _seed(table: RunTable, columns: Sequence[str]) -> str:
 
 
 def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
-    scored = [column for column in columns if column.startswith(tuple(form.scores))]
+    scored = [column for column in dict.fromkeys(columns) if column.startswith(tuple(form.scores))]
     if form.only[0]:  # our own: the test's where there is one
         return "test_accuracy"
     if any(form.scores) and len(scored) == 1:
@@ -141,10 +141,10 @@ def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
         return known[0]
     if known:
         raise SpecError(f"{table.source} has {len(known)} columns of scores; name one: --score, of {listed(known)}")
-    unknown = [column for column in scored if column and forms.plain_name(column) not in forms.SETTING]
+    unknown = [column for column in scored if forms.plain_name(column) not in forms.SETTING]
     if len(unknown) == 1:
         return unknown[0]
-    raise SpecError(f"{table.source}: no column is known as a score; name it with --score, of {listed(scored)}")
+    raise SpecError(f"{table.source}: no column is known as a score; name it with --score, of {listed(unknown)}")
 
 
 def _first(columns: Iterable[str], names: Sequence[str]) -> str:

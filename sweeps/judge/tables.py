@@ -5,10 +5,12 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.errors import UnreadableRuns
+from sweeps.terminal import escape_control_chars
 
 STDIN = "-"
 # A file of runs has a line for each run; this is more of them than anybody trains, and a log of steps is told early.
@@ -58,7 +60,7 @@ class RunTable:
 
 def normal(text: str) -> str:
     """Return a text on one line, and a number always written in the same way: 1 and 1.0 are one seed."""
-    text = " ".join(text.split())
+    text = escape_control_chars(" ".join(text.split()))
     if not text or text[0] not in "+-.0123456789":
         return text
     try:
@@ -67,24 +69,24 @@ def normal(text: str) -> str:
         return text
 
 
-def read_csv(path: str) -> RunTable:
-    """Open a CSV file, or stdin where the path is "-", with commas, semicolons or tabs.
+@contextmanager
+def read_csv(path: str) -> Iterator[RunTable]:
+    """Open a CSV file for the block, or stdin where the path is "-", with commas, semicolons or tabs.
 
     Raises:
         UnreadableRuns: it is missing, no text, empty or has no rows; while rows are read, one that is malformed.
     """
     source = "stdin" if path == STDIN else path
-    stream = _opened(path)
-    head = stream.peek(_HEAD)[:_HEAD]
-    _refuse_binary(source, head)
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
-    delimiter = _delimiter(head)
-    rows = _rows(source, text, delimiter)
-    first = next(rows, None)
-    if first is None:
-        raise UnreadableRuns(f"{source} is empty; give a CSV file with a header and one row for each run")
-    header = tuple(map(str.strip, first.cells))
-    return RunTable(source, header, _checked(source, header, rows), decimal_comma=delimiter != ",")
+    with _opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        head = stream.peek(_HEAD)[:_HEAD]
+        _refuse_binary(source, head)
+        delimiter = _delimiter(head)
+        rows = _rows(source, text, delimiter)
+        first = next(rows, None)
+        if first is None:
+            raise UnreadableRuns(f"{source} is empty; give a CSV file with a header and one row for each run")
+        header = tuple(map(str.strip, first.cells))
+        yield RunTable(source, header, _checked(source, header, rows), decimal_comma=delimiter != ",")
 
 
 def _opened(path: str) -> io.BufferedReader:

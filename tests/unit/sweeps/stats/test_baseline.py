@@ -174,7 +174,7 @@ def test_the_luck_of_a_choice_is_what_simulated_equal_settings_lead_by() -> None
         present(luck_of_choice({str(name): runs([*rows]) for name, rows in enumerate(family)}, "0"))
         for family in drawn[:300]
     ]
-    assert np.mean(told) == pytest.approx(leads.mean(), rel=0.06)
+    assert np.mean(told) == pytest.approx(leads.mean(), rel=0.08)
     assert luck_of_choice({"base": runs([1.0]), "a": runs([2.0])}, "base") is None
 
 
