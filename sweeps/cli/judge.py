@@ -18,7 +18,7 @@ app = typer.Typer()
 @app.command()
 def judge(
     source: Annotated[
-        str, typer.Argument(metavar="FILE|URL", help="CSV file, - for stdin, or the URL of an Optuna storage.")
+        str, typer.Argument(metavar="SOURCE", help="CSV file, - for stdin, or the URL of an Optuna storage.")
     ],
     study: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Optuna study, with a URL; repeatable.")
@@ -47,7 +47,8 @@ def judge(
     """Judge results that you already have: which settings are better, over seeds?
 
     Reads a CSV file with a row for each run, tables exported from W&B, MLflow or Optuna, or Optuna studies. Runs with
-    the same seed and dataset are compared in pairs. Exits with 0 if an improvement is shown, with 3 if none is.
+    the same seed and dataset are compared in pairs. Exits with 0 if an improvement is shown, with 3 if none is. With
+    -f csv: a row for each setting; with -f value: only the setting to use.
 
     Examples: kd-sweeps judge runs.csv --baseline adam; kd-sweeps judge sqlite:///optuna.db --study a --study b
     """
@@ -89,6 +90,10 @@ def judge(
         say(f"page     {written}")
     elif form is Format.table and field is None:
         print("\n".join(answer.text(judgement, columns=min(columns() or WIDTH, WIDTH))))
+    elif form is Format.csv and field is None:
+        print(render(answer.rows(judgement), form))
+    elif form is Format.value and field is None:
+        print(judgement.advice.setting)  # what a script wants; everything else has a name
     else:
         print(render(answer.values(judgement), form, field))
     raise typer.Exit(0 if judgement.is_improvement else 3)

@@ -12,6 +12,7 @@ from sweeps.report import document, folder, markdown
 from sweeps.report.document import Figure
 
 PAGE = "judge.html"
+_OF_DIFFERENCE = ("mean", "low", "high", "n")
 _LONGEST = 30  # characters of a setting's name in a terminal's table
 
 
@@ -28,6 +29,20 @@ def values(judgement: Judgement) -> dict[str, Any]:
         **runs,
         **known,
     }
+
+
+def rows(judgement: Judgement) -> list[dict[str, Any]]:
+    """Return a record for each setting, the baseline first; differences and p are empty there."""
+    records = []
+    for setting in judgement.settings:
+        item = setting.against
+        value = None if item is None else item.difference
+        records.append(
+            {"setting": setting.name, "runs": setting.runs, "mean": setting.mean}
+            | {f"difference_{name}": None if value is None else getattr(value, name) for name in _OF_DIFFERENCE}
+            | {name: None if item is None else getattr(item, name) for name in ("p", "p_holm", "better", "worse")}
+        )
+    return records
 
 
 def text(judgement: Judgement, *, columns: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Judge runs that were made elsewhere: every setting against the baseline, ties, luck, missing seeds, what to use."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
@@ -33,8 +34,8 @@ class BestRun:
     """The best single run of a setting, seen from the baseline's mean on its dataset.
 
     above: how far it lies above that mean. beats_best: whether it beats the baseline's best run there, too. runs: of
-    the setting there. luck: how far the best of so many runs of pure noise is expected above their mean; None where no
-    setting has two runs.
+    the setting there; tried: of all settings but the baseline. luck, luck_of_all: how far the best of so many runs of
+    pure noise is expected above their mean; None where no setting has two runs.
     """
 
     dataset: str
@@ -43,7 +44,9 @@ class BestRun:
     above: float
     beats_best: bool
     runs: int
+    tried: int
     luck: float | None
+    luck_of_all: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -210,6 +213,8 @@ class _Runs:
                 self.seeds.setdefault(dataset, {})[seed] = None
         self._base = on_datasets(self.baseline)
         self._spread = {dataset: run_spread(self.scores, dataset) for dataset in self._base}
+        others = [key for name, scores in runs.scores.items() if name != baseline for key in scores]
+        self._tried = Counter(dataset for dataset, _ in others)
         on = [{dataset for dataset, _ in scores} for scores in runs.scores.values()]
         self.common = tuple(dataset for dataset in self.seeds if all(dataset in datasets for datasets in on))
 
@@ -240,7 +245,7 @@ class _Runs:
             return None
         key = max(above, key=lambda key: above[key])
         dataset, seed = key
-        count, spread = len(counts[dataset]), self._spread[dataset]
+        count, tried, spread = len(counts[dataset]), self._tried[dataset], self._spread[dataset]
         return BestRun(
             dataset=dataset,
             seed=seed,
@@ -248,7 +253,9 @@ class _Runs:
             above=above[key],
             beats_best=ours[key] > max(self._base[dataset]),
             runs=count,
+            tried=tried,
             luck=None if spread is None else spread * expected_best(count),
+            luck_of_all=None if spread is None else spread * expected_best(tried),
         )
 
 

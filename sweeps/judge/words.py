@@ -172,8 +172,9 @@ def sentences(judgement: Judgement) -> Iterator[str]:
         yield f"Not told apart from {leader.name}, which has the best mean: {_few(judgement.ties)}."
     if len(judgement.others) > 1 and judgement.luck_of_choice is not None:
         count, luck = len(judgement.others), numbers.amount(judgement.luck_of_choice)
+        alike = "both settings" if count == 2 else f"all {count} settings"
         yield (
-            f"If all {count} settings were as good as {judgement.baseline}, the best of them would still be expected"
+            f"If {alike} were as good as {judgement.baseline}, the best of them would still be expected"
             f" {luck} better. Were they tuned or chosen on these scores? Then the scores flatter them: rerun the chosen"
             " one on fresh seeds."
         )
@@ -214,11 +215,11 @@ def best_run(judgement: Judgement) -> str:
         f"The best of {best.runs} seeds is no improvement: {setting.name} reaches {numbers.level(best.score)} with seed"
         f" {best.seed}{on}, {numbers.amount(best.above)} {way} the mean of {judgement.baseline}{beats}."
     )
-    if best.luck is None:
+    if best.luck is None or best.luck_of_all is None:
         return text
-    return (
-        f"{text} The best of {best.runs} runs of pure noise is expected {numbers.amount(best.luck)} {way} their mean."
-    )
+    luck = f"Of pure noise, the best of {best.runs} runs is expected {numbers.amount(best.luck)} {way} the mean"
+    luck += f", the best of all {best.tried} {numbers.amount(best.luck_of_all)}" if best.tried > best.runs else ""
+    return f"{text} {luck}."
 
 
 def _datasets(judgement: Judgement) -> Iterator[str]:

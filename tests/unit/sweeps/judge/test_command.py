@@ -28,10 +28,10 @@ lucky     5     0.9110  +0.0008 [-0.0044, +0.0060]  0.69
 worse     5     0.8800  -0.0302 [-0.0319, -0.0285]  < 0.0001 worse
 
 - The best of 5 seeds is no improvement: lucky reaches 0.9230 with seed 1,
-  0.0128 above the mean of baseline and beats its best run. The best of 5 runs
-  of pure noise is expected 0.0067 above their mean.
+  0.0128 above the mean of baseline and beats its best run. Of pure noise, the
+  best of 5 runs is expected 0.0067 above the mean, the best of all 10 0.0089.
 - Not told apart from lucky, which has the best mean: baseline.
-- If all 2 settings were as good as baseline, the best of them would still be
+- If both settings were as good as baseline, the best of them would still be
   expected 0.0006 better. Were they tuned or chosen on these scores? Then the
   scores flatter them: rerun the chosen one on fresh seeds.
 
@@ -60,6 +60,17 @@ def test_an_improvement_exits_with_0_and_json_has_everything(kd_sweeps: KdSweeps
     assert kd["against"]["difference"]["n"] == 4
     assert (answer["score"], answer["columns"], answer["rows"], answer["level"]) == ("accuracy", ["setting"], 8, 0.03)
     assert "scores" not in answer, "the file has them"
+
+
+def test_csv_has_a_row_for_each_setting_and_value_the_one_to_use(kd_sweeps: KdSweeps) -> None:
+    Path("runs.csv").write_text(long(), encoding="utf-8")
+    head, none, kd = kd_sweeps("judge", "runs.csv", "-f", "csv")[1].splitlines()
+    assert head.startswith(
+        "setting,runs,mean,difference_mean,difference_low,difference_high,difference_n,p,p_holm,better"
+    )
+    assert none == "none,4,0.705,,,,,,,,"
+    assert kd.startswith("kd,4,0.72525,0.02025,")
+    assert kd_sweeps("judge", "runs.csv", "-f", "value")[1] == "kd\n"
 
 
 def test_one_field_is_printed_for_a_script(kd_sweeps: KdSweeps) -> None:

@@ -68,7 +68,9 @@ def test_the_best_of_several_seeds_is_no_improvement_and_noise_alone_would_bring
     text = words.best_run(judgement)
     assert text.startswith("The best of 5 seeds is no improvement: lucky reaches 0.9230 with seed 1, 0.0128 above")
     assert "and beats its best run" in text
-    assert f"The best of 5 runs of pure noise is expected {best.luck:.4f} above their mean." in text
+    assert (best.tried, best.luck_of_all) == (10, pytest.approx(spread * expected_best(10)))
+    luck = f"the best of 5 runs is expected {best.luck:.4f} above the mean, the best of all 10 {best.luck_of_all:.4f}."
+    assert text.endswith(f"Of pure noise, {luck}")
 
 
 def test_more_seeds_are_asked_for_where_the_lead_may_be_real(judged: Judged) -> None:
