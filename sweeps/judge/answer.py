@@ -8,8 +8,9 @@ from typing import Any
 from sweeps.extensions import require
 from sweeps.judge import words
 from sweeps.judge.judging import Judgement
-from sweeps.report import document, folder, markdown
+from sweeps.report import document, markdown
 from sweeps.report.document import Figure
+from sweeps.terminal import wrapped
 
 PAGE = "judge.html"
 _OF_DIFFERENCE = ("mean", "low", "high", "n")
@@ -47,8 +48,6 @@ def rows(judgement: Judgement) -> list[dict[str, Any]]:
 
 def text(judgement: Judgement, *, columns: int) -> list[str]:
     """Return the sentences and, between them, the table as lines that are not to be wrapped."""
-    from sweeps.terminal import wrapped
-
     table = words.rows(judgement)
     cells = [
         [column.title for column in table.columns],
@@ -78,7 +77,8 @@ def _short(name: str) -> str:
 def write(judgement: Judgement, directory: Path) -> Path:
     """Write the judgement into a folder: the page with its figure, Markdown, JSON; return the path of the page."""
     require("report", "judge --output")
-    from sweeps.judge import figure
+    from sweeps.judge import figure  # here: text and JSON wait neither for matplotlib nor for SQLAlchemy
+    from sweeps.report import folder
 
     folder.replace_files(lambda: _files(judgement), directory, what="judgement", stale=[f"figures/{figure.NAME}.svg"])
     return directory / PAGE

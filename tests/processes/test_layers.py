@@ -20,9 +20,9 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
+from tests.support.judged.tables import long
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import changed, quadratic
-from tests.support.sweeps.runs_elsewhere import long
 
 HEAVY = {
     *("tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"),

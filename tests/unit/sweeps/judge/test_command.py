@@ -9,11 +9,15 @@ from pathlib import Path
 import optuna
 import pytest
 
+from tests.support.judged.tables import SCORES, long
+from tests.support.pages import DOCS
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps.runs_elsewhere import SCORES, long
+from tests.support.transcript import run, steps
 from tests.unit.sweeps.judge.test_judging import NOISE
 
 KdSweeps = Callable[..., tuple[int, str, str]]
+
+HEAVY = {"numpy", "scipy", "optuna", "sqlalchemy", "matplotlib", "pandas", "tensorflow", "jinja2"}
 
 GOLDEN = """\
 runs.csv: 15 runs, 3 settings, 5 seeds; accuracy, higher is better.
@@ -84,8 +88,7 @@ def test_stdin_is_read_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
     program = (
         "import sys; from sweeps.cli.app import app; from sweeps.cli.streams import exit_code_of\n"
         "sys.argv = ['kd-sweeps', 'judge', '-']; code = exit_code_of(app)\n"
-        "heavy = {'numpy', 'scipy', 'optuna', 'matplotlib', 'pandas', 'tensorflow', 'jinja2'} & {*sys.modules}\n"
-        "print(code, sorted(heavy))"
+        f"print(code, sorted({HEAVY} & {{*sys.modules}}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -98,6 +101,14 @@ def test_stdin_is_read_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("stdin: 8 runs, 2 settings, 4 seeds")
     assert done.stdout.endswith("\n0 []\n"), done.stderr
+
+
+@pytest.mark.processes
+def test_the_page_of_the_docs_shows_what_is_printed(tmp_path: Path) -> None:
+    shown = steps((DOCS / "how-to" / "judge.md").read_text(encoding="utf-8"))
+    assert len(shown) == 3
+    for step in shown:
+        assert run(step.command, tmp_path) == (0, [*step.lines])
 
 
 def test_studies_of_optuna_are_settings(kd_sweeps: KdSweeps) -> None:

@@ -12,8 +12,8 @@ from sweeps.judge.judging import Judgement, judge
 from sweeps.judge.reading import Question, read_runs
 from sweeps.judge.tables import read_csv
 from sweeps.stats.baseline import LEVEL, expected_best
+from tests.support.judged.tables import SCORES, long, mlflow, table
 from tests.support.present import present
-from tests.support.sweeps.runs_elsewhere import SCORES, long, mlflow, table
 
 Judged = Callable[..., Judgement]
 

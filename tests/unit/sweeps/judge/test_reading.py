@@ -7,8 +7,8 @@ import pytest
 
 from sweeps.judge.reading import Question, Runs, read_runs
 from sweeps.judge.tables import read_csv
+from tests.support.judged.tables import SCORES, long, mlflow, mlflow_page, table, wandb
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps.runs_elsewhere import SCORES, long, mlflow, mlflow_page, table, wandb
 
 Read = Callable[..., Runs]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.judge import tables
-from tests.support.sweeps.runs_elsewhere import long
+from tests.support.judged.tables import long
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
