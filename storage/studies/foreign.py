@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+import sqlalchemy.exc
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from sqlalchemy import URL
@@ -38,6 +39,11 @@ class StudyTrials:
     minimize: bool
 
 
+def _is_table_missing(cause: BaseException | None) -> bool:
+    # Postgres has an error of its own for that, SQLite only a text.
+    return isinstance(cause, sqlalchemy.exc.ProgrammingError) or "no such table" in str(cause)
+
+
 def read_trials(url: URL, studies: Sequence[str]) -> StudyTrials:
     """Return every trial of these studies, in the order given.
 
@@ -55,8 +61,12 @@ def read_trials(url: URL, studies: Sequence[str]) -> StudyTrials:
             storage = RDBStorage(plain(url), skip_compatibility_check=True, skip_table_creation=True)
             known = optuna.get_all_study_names(storage)
         except optuna.exceptions.StorageInternalError as error:
+            if not _is_table_missing(error.__cause__):
+                raise
             why = getattr(error.__cause__, "orig", error.__cause__)
-            raise NotAStorage(f"{masked(url)} holds no Optuna studies that this version reads: {why}") from error
+            raise NotAStorage(
+                f"{masked(url)} holds no Optuna studies that this version of Optuna reads: {why}"
+            ) from error
         try:
             names = list(studies) or known[:1]
             missing = [name for name in names if name not in known]

@@ -83,6 +83,8 @@ def read_csv(path: str) -> Iterator[RunTable]:
         delimiter = _delimiter(head)
         rows = _rows(source, text, delimiter)
         first = next(rows, None)
+        if first is not None and first.cells[0].strip().lower() == "sep=":  # Excel's own line before the header
+            first = next(rows, None)
         if first is None:
             raise UnreadableRuns(f"{source} is empty; give a CSV file with a header and one row for each run")
         header = tuple(map(str.strip, first.cells))

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from sweeps.errors import SweepError
+from sweeps.judge import words
+from sweeps.judge.judging import Judgement, judge
 from sweeps.judge.reading import Question, Runs, read_runs
 from sweeps.judge.tables import read_csv
 from tests.support.judged.tables import SCORES, long, mlflow, mlflow_page, table, wandb
 from tests.support.paths import REPOSITORY
+from tests.support.present import present
 
 Read = Callable[..., Runs]
 
@@ -117,6 +123,10 @@ def test_semicolons_tabs_and_decimal_commas_are_read(read: Read, delimiter: str)
     }
 
 
+def test_excels_line_before_the_header_is_no_header(read: Read) -> None:
+    assert values(read("sep=;\nsetting;seed;acc\nbase;0;0,5\n")) == {"base": [0.5]}
+
+
 def test_a_comma_in_a_csv_with_commas_may_mean_thousands_and_is_refused(read: Read) -> None:
     with pytest.raises(Exception, match="got '1,234', not a number"):
         read('setting,seed,acc\nbase,0,"1,234"\n')
@@ -155,3 +165,69 @@ def test_the_name_of_a_score_says_which_direction_is_better(read: Read, score: s
     content = f"setting,seed,{score}\nbase,0,0.5\n"
     assert read(content, score=score).minimize is lower
     assert read(content, score=score, minimize=not lower).minimize is not lower
+
+
+def outcome(path: Path, question: Question) -> Judgement | SweepError:
+    try:
+        with read_csv(str(path)) as lines:
+            return judge(read_runs(lines, question), question)
+    except SweepError as error:
+        return error
+
+
+CELL = st.one_of(
+    st.sampled_from(["", "base", "baseline", "a", "b", "0", "1", "2", "0.5", "0,5", "nan", "1e400", "finished", "\n"]),
+    st.text(max_size=4),
+    st.floats(-1e12, 1e12).map(str),
+)
+COLUMN = st.sampled_from(["setting", "seed", "acc", "loss", "dataset", "Name", "State", "lr", "params.lr", "value", ""])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    header=st.lists(COLUMN, min_size=1, max_size=5),
+    rows=st.lists(st.lists(CELL, min_size=1, max_size=5), max_size=8),
+    head=st.binary(max_size=3),
+)
+def test_any_file_is_judged_or_refused(tmp_path: Path, header: list[str], rows: list[list[str]], head: bytes) -> None:
+    path = tmp_path / "any.csv"
+    path.write_bytes(head + table(header, [row[: len(header)] for row in rows]).encode("utf-8", "surrogatepass"))
+    answer = outcome(path, Question())
+    if isinstance(answer, SweepError):
+        assert str(answer)
+    else:
+        assert all([words.headline(answer), words.advice(answer), *words.sentences(answer), *words.rows(answer).rows])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    runs=st.lists(
+        st.tuples(
+            st.sampled_from(["baseline", "a", "b"]),
+            st.sampled_from(["m", "n"]),
+            st.integers(0, 4),
+            st.one_of(st.floats(-1e6, 1e6), st.sampled_from([0.5, 0.6])),
+        ),
+        min_size=2,
+        max_size=25,
+        unique_by=lambda run: run[:3],
+    ),
+    minimize=st.booleans(),
+    margin=st.sampled_from([None, 0.1]),
+)
+def test_any_runs_are_judged_whatever_is_missing(
+    tmp_path: Path, runs: list[tuple[str, str, int, float]], minimize: bool, margin: float | None
+) -> None:
+    path = tmp_path / "any.csv"
+    path.write_text(table(("setting", "dataset", "seed", "acc"), runs), encoding="utf-8")
+    answer = outcome(path, Question(minimize=minimize, margin=margin, baseline="baseline"))
+    if isinstance(answer, SweepError):
+        assert "baseline" in str(answer) or "one setting" in str(answer)
+        return
+    for setting in answer.others:
+        item = present(setting.against)
+        assert not (item.better and item.worse)
+        assert item.p is None or 0 <= item.p <= 1
+    assert answer.is_improvement == (answer.advice.use == "use")
+    assert words.advice(answer)
+    assert [*words.page(answer)]

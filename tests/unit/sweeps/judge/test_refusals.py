@@ -28,6 +28,11 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
     "no seed in a row": (b"setting,seed,acc\nbase,,1\n", 1, ["line 2, column seed: empty"]),
     "no setting in a row": (b"setting,seed,acc\n,0,1\n", 1, ["line 2, column setting: empty"]),
     "one setting": (b"setting,seed,acc\nb,0,1\nb,1,1\n", 1, ["one setting, b", "told apart by setting", "--setting"]),
+    "a thousand settings": (
+        (HEAD + "".join(f"s{number},{seed},0.5\n" for number in range(1001) for seed in (0, 1))).encode(),
+        1,
+        ["1,001 settings; allowed: at most 1,000"],
+    ),
     "no baseline": (b"setting,seed,acc\nx,0,1\ny,0,1\n", 2, ["which setting is the baseline?", "--baseline, of x, y"]),
     "no dataset in common": (
         b"setting,data,seed,acc\nbase,m,0,1\nb,n,0,1\n",
