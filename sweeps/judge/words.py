@@ -10,7 +10,7 @@ from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
 from sweeps.terminal import number_of
 
 MOST_ROWS = 20  # of the table on a terminal; JSON and the page have all
-_SEEDS = 8  # named of those that are missing
+_NAMED = 8  # seeds or settings in a sentence
 
 
 class Numbers:
@@ -73,17 +73,13 @@ def origin(judgement: Judgement) -> str:
 
 
 def headline(judgement: Judgement) -> str:
-    better = [setting for setting in judgement.others if setting.against is not None and setting.against.better]
+    others = [setting for setting in judgement.others if setting.against is not None]
+    better = [setting.name for setting in others if setting.against is not None and setting.against.better]
     if better:
-        names = _and([setting.name for setting in better[:3]])
-        more = f" and {len(better) - 3} more" if len(better) > 3 else ""
-        are = "is" if len(better) == 1 else "are"
-        return f"{names}{more} {are} better than {judgement.baseline}."
-    if all(setting.against is not None and setting.against.worse for setting in judgement.others):
-        what = "it" if len(judgement.others) == 1 else "every other setting"
-        return (
-            f"No improvement: {what if what != 'it' else judgement.others[0].name} is worse than {judgement.baseline}."
-        )
+        return f"{_few(better, most=3)} {'is' if len(better) == 1 else 'are'} better than {judgement.baseline}."
+    if all(setting.against is not None and setting.against.worse for setting in others):
+        worse = others[0].name if len(others) == 1 else "every other setting"
+        return f"No improvement: {worse} is worse than {judgement.baseline}."
     if not _is_tested(judgement):
         return f"No improvement can be shown over {judgement.baseline}: too few seeds."
     return f"No improvement over {judgement.baseline} is shown."
@@ -249,8 +245,8 @@ def _missing(judgement: Judgement) -> Iterator[str]:
             on = f" on {dataset}" if dataset and len(judgement.datasets) > 1 else ""
             parts.append(f"{setting.name}{on}: {_few(seeds)}")
     if parts:
-        more = f" and {len(parts) - _SEEDS} more" if len(parts) > _SEEDS else ""
-        yield f"Missing seeds, which leave a pair out: {'; '.join(parts[:_SEEDS])}{more}."
+        more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+        yield f"Missing seeds, which leave a pair out: {'; '.join(parts[:_NAMED])}{more}."
 
 
 def _left_out(judgement: Judgement) -> Iterator[str]:
@@ -272,11 +268,7 @@ def advice(judgement: Judgement) -> str:
         also = f" {_few(ties)} {'does' if len(ties) == 1 else 'do'} as well, within the noise." if ties else ""
         return f"Use {known.setting}.{also}"
     if known.use == "keep":
-        return (
-            f"Keep {baseline}: no setting has a higher mean."
-            if not judgement.runs.minimize
-            else (f"Keep {baseline}: no setting has a lower mean.")
-        )
+        return f"Keep {baseline}: no setting has a {'lower' if judgement.runs.minimize else 'higher'} mean."
     if not _is_tested(judgement):
         rival = judgement.setting(known.rival)
         if rival.against is not None and rival.against.alike:
@@ -287,8 +279,8 @@ def advice(judgement: Judgement) -> str:
     have = len({seed for _, seed in judgement.runs.scores[baseline].keys() & judgement.runs.scores[known.rival].keys()})
     more = f", {known.seeds - have} more," if 0 < have < known.seeds else ""
     return (
-        f"Keep {baseline}. If the lead of {known.rival} is as estimated, {known.seeds} seeds{more} show it with"
-        f" {percent(0.8):.0f} % power."
+        f"Keep {baseline}. If the lead of {known.rival} is as estimated, {known.seeds} seeds{more} show it with 80 %"
+        " power."
     )
 
 
@@ -317,9 +309,9 @@ def method(judgement: Judgement) -> str:
     )
 
 
-def _few(names: Iterable[str]) -> str:
+def _few(names: Iterable[str], *, most: int = _NAMED) -> str:
     known = [*names]
-    return f"{', '.join(known[:_SEEDS])}{f' and {len(known) - _SEEDS} more' if len(known) > _SEEDS else ''}"
+    return f"{', '.join(known[:most])} and {len(known) - most} more" if len(known) > most else _and(known)
 
 
 def _and(names: list[str]) -> str:

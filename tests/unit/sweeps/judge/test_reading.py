@@ -84,6 +84,19 @@ def test_our_own_results_are_read_as_they_are(read: Read) -> None:
     assert {dataset for dataset, _ in runs.scores["best"]} == {"mnist", "cifar10"}
 
 
+def test_what_compare_writes_is_read_with_its_sweeps_as_part_of_a_setting(read: Read) -> None:
+    header = "sweep,task,dataset,role,stage,arm,repeat,seed,temperature,alpha,val_accuracy,test_accuracy,train_s,cpu_s"
+    rows = [
+        (sweep, "t", "m", "source", stage, "best", seed, seed, 3, 0.5, 0.6, 0.7 + seed / 100, 1, 1)
+        for sweep in ("plain", "wide")
+        for stage in ("confirm", "transfer")
+        for seed in range(3)
+    ]
+    runs = read(table(header.split(","), rows))
+    assert (runs.form, runs.columns, runs.rows) == ("kd-sweeps", ("sweep",), 6)
+    assert [*runs.scores] == ["plain", "wide"]
+
+
 def test_an_exported_study_is_read_as_the_study_itself(read: Read) -> None:
     header = ("number", "value", "datetime_start", "datetime_complete", "duration", "params_lr", "params_seed", "state")
     rows = [
