@@ -152,7 +152,7 @@ def _several_datasets(rng: np.random.Generator, families: int, settings: int, se
 def unpaired(
     rng: np.random.Generator, families: int, settings: int, seeds: int, times: float
 ) -> tuple[Array, Array, int, Array]:
-    """Return what `called` is given where no seed is shared, and a setting is so many times as noisy as the baseline."""
+    """Return what `called` is given without shared seeds, of settings so many times as noisy as the baseline."""
     base = rng.standard_normal((families, 1, seeds))
     runs = times * rng.standard_normal((families, settings, seeds))
     parts = runs.var(axis=-1, ddof=1) / seeds, np.broadcast_to(base.var(axis=-1, ddof=1) / seeds, (families, settings))
@@ -269,8 +269,8 @@ def page(rows: list[Family]) -> str:
             table(["lead", "settings", *heads], power),
             "Intervals that hold the truth, %:",
             table(["noise", "settings", *heads], covered),
-            "Without the two safeguards, better below 5 % and every spread as it came out: families in which a setting is"
-            " called better though all are as good as the baseline, %:",
+            "Without the two safeguards, better below 5 % and every spread as it came out: families in which a setting"
+            " is called better though all are as good as the baseline, %:",
             table(["noise", "settings", *heads], plain_wrong),
             "and the power, %:",
             table(["lead", "settings", *heads], plain_power),

@@ -26,7 +26,7 @@ from sweeps.stats.estimates import (
 LEVEL = 0.03
 
 # The standard deviation that counts is at least this part of the median over the settings. With few seeds one of twenty
-# settings has nearly no spread by luck, and the smallest spread would decide: 9 % of families were wrong without this.
+# settings has nearly no spread by luck, and would be called better for it: without both, up to 17 % of families err.
 LEAST_SPREAD = 0.5
 _ALIKE = 1e-9  # relative to the scores: less is rounding of the same number
 
