@@ -264,9 +264,9 @@ def _advice(baseline: str, order: list[Against], datasets: int) -> Advice:
     better = [item for item in order if item.better]
     if better:
         return Advice(use="use", setting=better[0].setting)
-    tested = [item for item in order if item.p is not None]
-    hopeful = [item for item in tested if item.difference is not None and item.difference.mean > 0]
-    if not tested:
+    above = [item for item in order if item.difference is not None and item.difference.mean > 0]
+    hopeful = [item for item in above if item.p is not None]
+    if not hopeful and (above or all(item.p is None for item in order)):
         return Advice(use="open", setting=baseline, rival=order[0].setting, seeds=FEWEST_RUNS)
     if not hopeful:
         return Advice(use="keep", setting=baseline)

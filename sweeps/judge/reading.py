@@ -227,10 +227,11 @@ class _Reader:
             elif runs[dataset, seed] == score:
                 repeated += 1
             else:
-                on, other = f" on {dataset}" if dataset else "", runs[dataset, seed]
+                unit, other = self._table.unit, runs[dataset, seed]
+                run = f"{name}{f' on {dataset}' if dataset else ''} with seed {seed}"
                 raise UnreadableRuns(
-                    f"{self._table.source}, line {line}: {name}{on} with seed {seed} is there twice, {other:g} in line"
-                    f" {first} and {score:g} here; name every column that makes a setting (--setting), or drop one row"
+                    f"{self._table.source}, {unit} {line}: {run} is there twice, {other:g} in {unit} {first} and"
+                    f" {score:g} here; name every column that makes a setting (--setting), or drop one row"
                 )
         columns, score_name = self._columns, self._columns.score
         return Runs(
@@ -332,4 +333,4 @@ class _Reader:
         return value
 
     def _where(self, row: Row, column: str) -> str:
-        return f"{self._table.source}, line {row.line}, column {column}"
+        return f"{self._table.source}, {self._table.unit} {row.line}, column {column}"

@@ -30,7 +30,7 @@ def read_studies(url: str, studies: Sequence[str]) -> RunTable:
     params = list(dict.fromkeys(name for trial in read.trials for name in trial.params))
     attrs = list(dict.fromkeys(name for trial in read.trials for name in trial.attrs))
     header = (*_OWN, *(f"params_{name}" for name in params), *(f"user_attrs_{name}" for name in attrs))
-    return RunTable(source, header, _rows(read, params, attrs), minimize=read.minimize)
+    return RunTable(source, header, _rows(read, params, attrs), minimize=read.minimize, unit="trial")
 
 
 def _rows(read: StudyTrials, params: Sequence[str], attrs: Sequence[str]) -> Iterator[Row]:

@@ -31,7 +31,7 @@ _COMMA = re.compile(r"[-+]?\d+,\d+")
 
 @dataclass(frozen=True)
 class Row:
-    """One row as text, a cell for each column. line: of the file, or the number of the row, from 1."""
+    """One row as text, a cell for each column. line: where it is, counted from 1."""
 
     line: int
     cells: Sequence[str]
@@ -41,7 +41,8 @@ class Row:
 class RunTable:
     """What a source has: its name for messages, its columns, and its rows, which are read as they are asked for.
 
-    decimal_comma: 0,93 is a number there. minimize: None where the source does not say whether lower is better.
+    decimal_comma: 0,93 is a number there. minimize: None where the source does not say whether lower is better. unit:
+    what the number of a row counts.
     """
 
     source: str
@@ -49,6 +50,7 @@ class RunTable:
     rows: Iterator[Row]
     decimal_comma: bool = False
     minimize: bool | None = None
+    unit: str = "line"
 
     def text(self, cell: str) -> str:
         """Return a cell as its writer meant it, see `normal`."""

@@ -149,7 +149,8 @@ def _mark(setting: Setting) -> str:
     if item is None:
         return "baseline"
     if item.p_holm is None:
-        return "same scores" if setting.is_same else "all alike" if item.alike else "too few seeds"
+        why = "all alike" if item.alike else "too few seeds" if item.difference is not None else "no dataset shared"
+        return "same scores" if setting.is_same else why
     word = " better" if item.better else " worse" if item.worse else ""
     return f"{p_value(item.p_holm)}{word}"
 
@@ -269,9 +270,9 @@ def advice(judgement: Judgement) -> str:
         return f"Use {known.setting}.{also}"
     if known.use == "keep":
         return f"Keep {baseline}: no setting has a {'lower' if judgement.runs.minimize else 'higher'} mean."
-    if not _is_tested(judgement):
-        rival = judgement.setting(known.rival)
-        if rival.against is not None and rival.against.alike:
+    rival = judgement.setting(known.rival).against
+    if rival is not None and rival.p is None:
+        if rival.alike:
             return f"Keep {baseline}. Check that the seed changes anything, and that scores are not rounded."
         return f"Keep {baseline} until {known.rival} and {baseline} have run with at least {known.seeds} seeds each."
     if known.seeds is None:

@@ -121,6 +121,20 @@ def test_one_seed_tells_nothing_and_says_what_would(judged: Judged) -> None:
     assert [*words.sentences(judgement)] == []
 
 
+def test_a_setting_with_one_lucky_seed_is_to_be_rerun_though_others_are_worse(judged: Judged) -> None:
+    judgement = judged(long({name: NOISE[name] for name in ("baseline", "worse")} | {"once": [0.99]}))
+    assert (judgement.advice.use, judgement.advice.rival) == ("open", "once")
+    assert words.advice(judgement) == "Keep baseline until once and baseline have run with at least 3 seeds each."
+
+
+def test_a_setting_without_a_dataset_of_the_baselines_is_not_compared(judged: Judged) -> None:
+    judgement = judged(
+        by_dataset({("base", "m"): NOISE["baseline"], ("a", "m"): NOISE["worse"], ("b", "n"): (0.9, 0.8)})
+    )
+    assert [row[-1] for row in words.rows(judgement).rows if row[0] == "b"] == ["no dataset shared"]
+    assert judgement.advice.use == "keep"
+
+
 def test_a_seed_that_changes_nothing_is_told(judged: Judged) -> None:
     judgement = judged(long({"base": [0.5, 0.5, 0.5], "a": [0.6, 0.6, 0.6]}))
     assert not judgement.is_improvement
