@@ -7,13 +7,13 @@ from typing import Any
 
 from sweeps.extensions import require
 from sweeps.judge import words
-from sweeps.judge.judging import Judgement
+from sweeps.judge.judging import Judgement, Setting
 from sweeps.report import document, markdown
 from sweeps.report.document import Figure
 from sweeps.terminal import wrapped
 
 PAGE = "judge.html"
-_OF_DIFFERENCE = ("mean", "low", "high", "n")
+_OF_DIFFERENCE, _OF_TEST = ("mean", "low", "high", "n"), ("p", "p_holm", "better", "worse")
 _LONGEST = 30  # characters of a setting's name in a terminal's table
 
 
@@ -28,22 +28,25 @@ def values(judgement: Judgement) -> dict[str, Any]:
         "what_to_do": words.advice(judgement),
         "notes": [*words.sentences(judgement)],
         **runs,
+        "baseline": known.pop("base"),
+        "settings": known.pop("others"),
         **known,
     }
 
 
 def rows(judgement: Judgement) -> list[dict[str, Any]]:
     """Return a record for each setting, the baseline first; differences and p are empty there."""
-    records = []
-    for setting in judgement.settings:
-        item = setting.against
-        value = None if item is None else item.difference
-        records.append(
-            {"setting": setting.name, "runs": setting.runs, "mean": setting.mean}
-            | {f"difference_{name}": None if value is None else getattr(value, name) for name in _OF_DIFFERENCE}
-            | {name: None if item is None else getattr(item, name) for name in ("p", "p_holm", "better", "worse")}
-        )
+    nothing = dict.fromkeys((*(f"difference_{name}" for name in _OF_DIFFERENCE), *_OF_TEST))
+    records = [_level(judgement.base) | nothing]
+    for setting in judgement.others:
+        value = setting.against.difference
+        differences = {f"difference_{name}": value and getattr(value, name) for name in _OF_DIFFERENCE}
+        records.append(_level(setting) | differences | {name: getattr(setting.against, name) for name in _OF_TEST})
     return records
+
+
+def _level(setting: Setting) -> dict[str, Any]:
+    return {"setting": setting.name, "runs": setting.runs, "mean": setting.mean}
 
 
 def text(judgement: Judgement, *, columns: int) -> list[str]:

@@ -24,7 +24,7 @@ def draw(judgement: Judgement) -> str:
     settings = [
         (setting.name, setting.against.difference)
         for setting in judgement.others
-        if setting.against is not None and setting.against.difference is not None
+        if setting.against.difference is not None
     ][:_MOST]
     ends = [end for _, value in settings for end in (value.mean, *(limits(value) or ()))]
     with style(), warnings.catch_warnings():

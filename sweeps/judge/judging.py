@@ -51,20 +51,28 @@ class BestRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A setting and what is known of it against the baseline; of the baseline itself, no `against`.
+    """A setting: the baseline, or what `Compared` adds to.
 
     mean: of its scores, the mean over the datasets that all settings have or, where there is none, over its own.
     missing: seeds that others have on a dataset, and it has not.
-    is_same: every pair has the same score as the baseline.
     """
 
     name: str
     runs: int
     mean: float
     missing: Mapping[str, tuple[str, ...]]
-    against: Against | None = None
-    best_run: BestRun | None = None
-    is_same: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared(Setting):
+    """A setting and what is known of it against the baseline. best_run: None without a dataset of the baseline's.
+
+    is_same: every pair has the same score as the baseline.
+    """
+
+    against: Against
+    best_run: BestRun | None
+    is_same: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +94,17 @@ class Judgement:
     """What the runs show. Levels are as in the file; in differences positive is better, whatever the direction.
 
     is_improvement: whether a setting is shown to be better than the baseline, all settings together at `level`.
-    settings: the baseline first, then the others, best first. common: datasets that all of them have. ties: settings
-    that are not told apart from the best mean. luck_of_choice: how far the best of so many settings would be expected
-    above the baseline if all were alike.
+    others: best first. common: datasets that all settings have. best: the setting with the best mean, or that is to be
+    used; ties: those that are not told apart from it. luck_of_choice: how far the best of so many settings would be
+    expected above the baseline if all were alike.
     """
 
     runs: Runs
-    baseline: str
+    base: Setting
+    others: tuple[Compared, ...]
     datasets: tuple[str, ...]
     common: tuple[str, ...]
     seeds: tuple[str, ...]
-    settings: tuple[Setting, ...]
     is_improvement: bool
     best: str
     ties: tuple[str, ...]
@@ -106,11 +114,16 @@ class Judgement:
     level: float = LEVEL
 
     @property
-    def others(self) -> tuple[Setting, ...]:
-        return self.settings[1:]
+    def baseline(self) -> str:
+        return self.base.name
 
-    def setting(self, name: str) -> Setting:
-        return next(setting for setting in self.settings if setting.name == name)
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        return self.base, *self.others
+
+    def other(self, name: str) -> Compared | None:
+        """Return a setting by its name; None of the baseline."""
+        return next((setting for setting in self.others if setting.name == name), None)
 
     def shown(self, score: float) -> float:
         """Return a score or a difference in the unit in which it is shown."""
@@ -149,11 +162,11 @@ def judge(runs: Runs, question: Question) -> Judgement:
     best = advice.setting if advice.use == "use" else lead.setting if above else baseline
     return Judgement(
         runs=runs,
-        baseline=baseline,
+        base=known.setting(baseline),
+        others=tuple(map(known.compared, order)),
         datasets=tuple(known.seeds),
         common=known.common,
         seeds=tuple(dict.fromkeys(seed for seeds in known.seeds.values() for seed in seeds)),
-        settings=(known.setting(baseline), *(known.setting(item.setting, item) for item in order)),
         is_improvement=any(item.better for item in compared),
         best=best,
         ties=ties(known.scores, best),
@@ -218,23 +231,25 @@ class _Runs:
         on = [{dataset for dataset, _ in scores} for scores in runs.scores.values()]
         self.common = tuple(dataset for dataset in self.seeds if all(dataset in datasets for datasets in on))
 
-    def setting(self, name: str, item: Against | None = None) -> Setting:
-        scores, own = self._read[name], self.scores[name]
+    def setting(self, name: str) -> Setting:
+        scores = self._read[name]
         on = on_datasets(scores)
         missing = {
             dataset: seeds
             for dataset, known in self.seeds.items()
             if (seeds := tuple(seed for seed in known if (dataset, seed) not in scores))
         }
-        shared = own.keys() & self.baseline.keys()
-        return Setting(
-            name=name,
-            runs=len(scores),
-            mean=fmean(fmean(on[dataset]) for dataset in self.common or on),
-            missing=missing,
+        mean = fmean(fmean(on[dataset]) for dataset in self.common or on)
+        return Setting(name=name, runs=len(scores), mean=mean, missing=missing)
+
+    def compared(self, item: Against) -> Compared:
+        scores = self.scores[item.setting]
+        shared = scores.keys() & self.baseline.keys()
+        return Compared(
+            **vars(self.setting(item.setting)),
             against=item,
-            best_run=None if item is None else self._best_run(name),
-            is_same=item is not None and bool(shared) and all(own[key] == self.baseline[key] for key in shared),
+            best_run=self._best_run(item.setting),
+            is_same=bool(shared) and all(scores[key] == self.baseline[key] for key in shared),
         )
 
     def _best_run(self, name: str) -> BestRun | None:

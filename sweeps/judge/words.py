@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Iterator
 from statistics import median
 
-from sweeps.judge.judging import Judgement, Setting
+from sweeps.judge.judging import Compared, Judgement
 from sweeps.report.document import Advice, Block, Bullets, Figure, Heading, Paragraph, Table, columns, table
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
 from sweeps.terminal import number_of
@@ -21,9 +21,7 @@ class Numbers:
         halves = [
             judgement.shown(ends[1] - ends[0]) / 2
             for setting in judgement.others
-            if setting.against is not None
-            and setting.against.difference is not None
-            and (ends := limits(setting.against.difference))
+            if setting.against.difference is not None and (ends := limits(setting.against.difference))
         ]
         sizes = [abs(judgement.shown(setting.mean)) for setting in judgement.settings]
         # Two digits of the half-width, as papers have it; where there is none, four of the largest mean.
@@ -73,11 +71,11 @@ def origin(judgement: Judgement) -> str:
 
 
 def headline(judgement: Judgement) -> str:
-    others = [setting for setting in judgement.others if setting.against is not None]
-    better = [setting.name for setting in others if setting.against is not None and setting.against.better]
+    others = judgement.others
+    better = [setting.name for setting in others if setting.against.better]
     if better:
         return f"{_few(better, most=3)} {'is' if len(better) == 1 else 'are'} better than {judgement.baseline}."
-    if all(setting.against is not None and setting.against.worse for setting in others):
+    if all(setting.against.worse for setting in others):
         worse = others[0].name if len(others) == 1 else "every other setting"
         return f"No improvement: {worse} is worse than {judgement.baseline}."
     if not _is_tested(judgement):
@@ -87,12 +85,10 @@ def headline(judgement: Judgement) -> str:
 
 def reason(judgement: Judgement) -> str:
     """Return the number behind the headline, with its interval."""
-    numbers, better = Numbers(judgement), judgement.setting(judgement.advice.setting)
-    setting = better if judgement.advice.use == "use" else judgement.others[0]
-    item = setting.against
-    if item is None or item.difference is None:
+    numbers, setting = Numbers(judgement), judgement.other(judgement.advice.setting) or judgement.others[0]
+    item, value = setting.against, setting.against.difference
+    if value is None:
         return ""
-    value = item.difference
     way = "above" if value.mean >= 0 else "below"
     if judgement.runs.minimize:
         way = "below" if value.mean >= 0 else "above"
@@ -100,9 +96,9 @@ def reason(judgement: Judgement) -> str:
     best = "" if judgement.advice.use == "use" else ", the best of them," if len(judgement.others) > 1 else ""
     text = f"{setting.name}{best} is {numbers.amount(shown.mean)} {way} {judgement.baseline}"
     if item.p is None:
-        return f"{text}, over {_counted(setting)}; {_untested(setting)}."
+        return f"{text}, over {_counted(setting, value)}; {_untested(setting)}."
     holm = " after Holm" if len(judgement.others) > 1 else ""
-    return f"{text} ({numbers.between(shown)}, {_p(item.p_holm)}{holm}, {_counted(setting)})."
+    return f"{text} ({numbers.between(shown)}, {_p(item.p_holm)}{holm}, {_counted(setting, value)})."
 
 
 def _reversed_limits(value: Estimate) -> tuple[float | None, float | None]:
@@ -115,15 +111,12 @@ def _p(value: float | None) -> str:
     return f"p {text}" if (text := p_value(value)).startswith("<") else f"p = {text}"
 
 
-def _counted(setting: Setting) -> str:
-    item = setting.against
-    assert item is not None
-    assert item.difference is not None
-    return number_of(item.difference.n, "pair") if item.paired else f"{number_of(item.difference.n, 'run')} each"
+def _counted(setting: Compared, value: Estimate) -> str:
+    return number_of(value.n, "pair") if setting.against.paired else f"{number_of(value.n, 'run')} each"
 
 
-def _untested(setting: Setting) -> str:
-    if setting.against is not None and setting.against.alike:
+def _untested(setting: Compared) -> str:
+    if setting.against.alike:
         return "all differences are the same number, so seeds say nothing"
     return f"an interval needs {FEWEST_RUNS} seeds"
 
@@ -135,19 +128,28 @@ def rows(judgement: Judgement) -> Table:
     less = f"better than {judgement.baseline} by{unit}" if minimize else f"- {judgement.baseline}{unit}"
     heads = ["setting", "runs", f"mean{' %' if judgement.runs.percent else ''}", less, "p, Holm"]
     with_margin = judgement.margin is not None
-    lines = []
-    for setting in judgement.settings:
-        item = setting.against
-        value = "" if item is None or item.difference is None else numbers.interval(item.difference)
-        cells = [setting.name, f"{setting.runs}", numbers.level(setting.mean, unit=False), value, _mark(setting)]
-        lines.append([*cells, *([_no_worse(setting)] if with_margin else [])])
+    beside = [["", "baseline", ""], *(_compared(setting, numbers) for setting in judgement.others)]
+    lines = [
+        [
+            setting.name,
+            f"{setting.runs}",
+            numbers.level(setting.mean, unit=False),
+            *(cells if with_margin else cells[:2]),
+        ]
+        for setting, cells in zip(judgement.settings, beside, strict=True)
+    ]
     return table(columns(*heads, *(["no worse"] if with_margin else []), text=1), lines)
 
 
-def _mark(setting: Setting) -> str:
+def _compared(setting: Compared, numbers: Numbers) -> list[str]:
+    """Return the cells of its difference, of p, and of whether it is no worse."""
+    value = setting.against.difference
+    difference = "" if value is None else numbers.interval(value)
+    return [difference, _mark(setting), "yes" if setting.against.no_worse else "not shown"]
+
+
+def _mark(setting: Compared) -> str:
     item = setting.against
-    if item is None:
-        return "baseline"
     if item.p_holm is None:
         why = "all alike" if item.alike else "too few seeds" if item.difference is not None else "no dataset shared"
         return "same scores" if setting.is_same else why
@@ -155,18 +157,13 @@ def _mark(setting: Setting) -> str:
     return f"{p_value(item.p_holm)}{word}"
 
 
-def _no_worse(setting: Setting) -> str:
-    return "" if setting.against is None else "yes" if setting.against.no_worse else "not shown"
-
-
 def sentences(judgement: Judgement) -> Iterator[str]:
     """Return what else a reader has to know, the most important first."""
     numbers = Numbers(judgement)
     if text := best_run(judgement):
         yield text
-    leader = judgement.setting(judgement.best)
     if judgement.ties and _is_tested(judgement):
-        yield f"Not told apart from {leader.name}, which has the best mean: {_few(judgement.ties)}."
+        yield f"Not told apart from {judgement.best}, which has the best mean: {_few(judgement.ties)}."
     if len(judgement.others) > 1 and judgement.luck_of_choice is not None:
         count, luck = len(judgement.others), numbers.amount(judgement.luck_of_choice)
         alike = "both settings" if count == 2 else f"all {count} settings"
@@ -176,12 +173,12 @@ def sentences(judgement: Judgement) -> Iterator[str]:
             " one on fresh seeds."
         )
     if judgement.margin is not None:
-        safe = [s.name for s in judgement.others if s.against is not None and s.against.no_worse]
+        safe = [setting.name for setting in judgement.others if setting.against.no_worse]
         margin = numbers.amount(judgement.margin)
         shown = f"{_few(safe)}" if safe else "none is shown"
         yield f"No worse than {judgement.baseline} by {margin}: {shown}."
     yield from _datasets(judgement)
-    unpaired = [s.name for s in judgement.others if s.against is not None and not s.against.paired]
+    unpaired = [setting.name for setting in judgement.others if not setting.against.paired]
     if unpaired:
         yield (
             f"Not paired, because no seed is shared with {judgement.baseline} (Welch's test, wider): {_few(unpaired)}."
@@ -196,11 +193,7 @@ def best_run(judgement: Judgement) -> str:
     lucky = [
         (setting, setting.best_run)
         for setting in judgement.others
-        if setting.best_run is not None
-        and setting.best_run.above > 0
-        and setting.against is not None
-        and not setting.against.better
-        and setting.best_run.runs > 1
+        if setting.best_run is not None and setting.best_run.above > 0 and setting.best_run.runs > 1
     ]
     if not lucky or judgement.is_improvement:
         return ""
@@ -227,21 +220,17 @@ def _datasets(judgement: Judgement) -> Iterator[str]:
             f"over {_few(judgement.common)}, which all have" if judgement.common else "of each over its own datasets"
         )
         yield f"Means: {where}."
-    numbers, leader = Numbers(judgement), judgement.setting(judgement.best)
-    setting = judgement.others[0] if leader.against is None else leader
-    item = setting.against
-    if item is None or not item.by_dataset:
-        return
-    parts = [f"{dataset} {numbers.interval(value)}" for dataset, value in item.by_dataset.items()]
-    yield f"{setting.name} by dataset, each with its own interval: {'; '.join(parts)}."
+    numbers, setting = Numbers(judgement), judgement.other(judgement.best) or judgement.others[0]
+    parts = [f"{dataset} {numbers.interval(value)}" for dataset, value in setting.against.by_dataset.items()]
+    if parts:
+        yield f"{setting.name} by dataset, each with its own interval: {'; '.join(parts)}."
 
 
 def _missing(judgement: Judgement) -> Iterator[str]:
     # Of settings that are compared in pairs alone: where none is shared, every seed of the others is missing.
-    paired = [s for s in judgement.settings if s.against is None or s.against.paired]
-    unpaired = any(s.against is not None and not s.against.paired for s in judgement.others)
+    is_paired = all(setting.against.paired for setting in judgement.others)
     parts = []
-    for setting in [] if unpaired else paired:
+    for setting in judgement.settings if is_paired else ():
         for dataset, seeds in setting.missing.items():
             on = f" on {dataset}" if dataset and len(judgement.datasets) > 1 else ""
             parts.append(f"{setting.name}{on}: {_few(seeds)}")
@@ -270,9 +259,9 @@ def advice(judgement: Judgement) -> str:
         return f"Use {known.setting}.{also}"
     if known.use == "keep":
         return f"Keep {baseline}: no setting has a {'lower' if judgement.runs.minimize else 'higher'} mean."
-    rival = judgement.setting(known.rival).against
-    if rival is not None and rival.p is None:
-        if rival.alike:
+    rival = judgement.other(known.rival)
+    if rival is not None and rival.against.p is None:
+        if rival.against.alike:
             return f"Keep {baseline}. Check that the seed changes anything, and that scores are not rounded."
         return f"Keep {baseline} until {known.rival} and {baseline} have run with at least {known.seeds} seeds each."
     if known.seeds is None:
@@ -286,7 +275,7 @@ def advice(judgement: Judgement) -> str:
 
 
 def _is_tested(judgement: Judgement) -> bool:
-    return any(setting.against is not None and setting.against.p is not None for setting in judgement.others)
+    return any(setting.against.p is not None for setting in judgement.others)
 
 
 def page(judgement: Judgement, *, figure: Figure | None = None) -> list[Block]:

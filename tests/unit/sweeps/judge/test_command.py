@@ -59,8 +59,8 @@ def test_an_improvement_exits_with_0_and_json_has_everything(kd_sweeps: KdSweeps
     assert answer["is_improvement"] is True
     assert answer["headline"] == "kd is better than none."
     assert answer["advice"] == {"use": "use", "setting": "kd", "rival": "", "seeds": None}
-    baseline, kd = answer["settings"]
-    assert (baseline["name"], baseline["against"], kd["against"]["paired"]) == ("none", None, True)
+    (kd,) = answer["settings"]
+    assert (answer["baseline"]["name"], kd["name"], kd["against"]["paired"]) == ("none", "kd", True)
     assert kd["against"]["difference"]["n"] == 4
     assert (answer["score"], answer["columns"], answer["rows"], answer["level"]) == ("accuracy", ["setting"], 8, 0.03)
     assert "scores" not in answer, "the file has them"
@@ -80,7 +80,7 @@ def test_csv_has_a_row_for_each_setting_and_value_the_one_to_use(kd_sweeps: KdSw
 def test_one_field_is_printed_for_a_script(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long(NOISE), encoding="utf-8")
     assert kd_sweeps("judge", "runs.csv", "-f", "value", "--field", "advice.use")[:2] == (3, "open\n")
-    assert kd_sweeps("judge", "runs.csv", "-f", "value", "--field", "settings.1.name")[:2] == (3, "lucky\n")
+    assert kd_sweeps("judge", "runs.csv", "-f", "value", "--field", "settings.0.name")[:2] == (3, "lucky\n")
 
 
 @pytest.mark.processes

@@ -45,7 +45,7 @@ def by_dataset(scores: Mapping[tuple[str, str], Sequence[float]]) -> str:
 def test_an_improvement_has_scipys_numbers(judged: Judged) -> None:
     judgement = judged(long())
     (kd,) = judgement.others
-    item, test = present(kd.against), stats.ttest_rel(SCORES["kd"], SCORES["none"])
+    item, test = kd.against, stats.ttest_rel(SCORES["kd"], SCORES["none"])
     low, high = test.confidence_interval(0.95)
     assert judgement.is_improvement == (test.pvalue < LEVEL)
     assert (present(item.difference).low, present(item.difference).high) == pytest.approx((low, high))
@@ -60,7 +60,7 @@ def test_the_best_of_several_seeds_is_no_improvement_and_noise_alone_would_bring
     judgement = judged(long(NOISE))
     assert not judgement.is_improvement
     assert words.headline(judgement) == "No improvement over baseline is shown."
-    best = present(judgement.setting("lucky").best_run)
+    best = present(present(judgement.other("lucky")).best_run)
     assert (best.seed, best.score, best.runs, best.beats_best) == ("1", 0.923, 5, True)
     assert best.above == pytest.approx(0.923 - np.mean(NOISE["baseline"]))
     spread = np.sqrt(np.mean([np.var(values, ddof=1) for values in NOISE.values()]))
@@ -76,7 +76,7 @@ def test_the_best_of_several_seeds_is_no_improvement_and_noise_alone_would_bring
 def test_more_seeds_are_asked_for_where_the_lead_may_be_real(judged: Judged) -> None:
     judgement = judged(long(NOISE))
     advice = judgement.advice
-    needed = present(present(judgement.setting("lucky").against).needed)
+    needed = present(present(judgement.other("lucky")).against.needed)
     assert (advice.use, advice.setting, advice.rival, advice.seeds) == ("open", "baseline", "lucky", needed)
     more = f"{needed} seeds, {needed - 5} more, show it with 80 % power"
     assert words.advice(judgement) == f"Keep baseline. If the lead of lucky is as estimated, {more}."
@@ -95,8 +95,8 @@ def test_lower_scores_may_be_better(judged: Judged) -> None:
     assert judgement.is_improvement
     assert "lower is better" in words.origin(judgement)
     (ours,), (theirs,) = judgement.others, mirror.others
-    assert present(ours.against).p == pytest.approx(present(theirs.against).p)
-    assert present(present(ours.against).difference).mean == pytest.approx(0.02, abs=0.001), "positive is better"
+    assert ours.against.p == pytest.approx(theirs.against.p)
+    assert present(ours.against.difference).mean == pytest.approx(0.02, abs=0.001), "positive is better"
     assert ours.mean == pytest.approx(1 - theirs.mean), "levels are as in the file"
     assert "kd is 0.0203 below none" in words.reason(judgement)
     assert not judged(long(losses, score="loss"), minimize=False).is_improvement
@@ -117,7 +117,7 @@ def test_one_seed_tells_nothing_and_says_what_would(judged: Judged) -> None:
     assert words.headline(judgement) == "No improvement can be shown over base: too few seeds."
     assert "an interval needs 3 seeds" in words.reason(judgement)
     assert words.advice(judgement) == "Keep base until a and base have run with at least 3 seeds each."
-    assert present(judgement.setting("a").best_run).luck is None
+    assert present(present(judgement.other("a")).best_run).luck is None
     assert [*words.sentences(judgement)] == []
 
 
@@ -144,8 +144,8 @@ def test_a_seed_that_changes_nothing_is_told(judged: Judged) -> None:
 
 def test_missing_seeds_are_named_and_leave_their_pair_out(judged: Judged) -> None:
     judgement = judged(long({**SCORES, "kd": SCORES["kd"][:3]}))
-    assert present(present(judgement.setting("kd").against).difference).n == 3
-    assert judgement.setting("kd").missing == {"": ("3",)}
+    assert present(present(judgement.other("kd")).against.difference).n == 3
+    assert present(judgement.other("kd")).missing == {"": ("3",)}
     assert "Missing seeds, which leave a pair out: kd: 3." in [*words.sentences(judgement)]
 
 
@@ -157,8 +157,8 @@ def test_without_a_shared_seed_the_test_is_welchs_and_that_is_said(judged: Judge
     ]
     judgement = judged(table(("setting", "seed", "accuracy"), rows))
     (kd,) = judgement.others
-    assert not present(kd.against).paired
-    assert present(kd.against).p > stats.ttest_ind(SCORES["kd"], SCORES["none"], equal_var=False).pvalue
+    assert not kd.against.paired
+    assert kd.against.p > stats.ttest_ind(SCORES["kd"], SCORES["none"], equal_var=False).pvalue
     assert judgement.is_improvement
     notes = [*words.sentences(judgement)]
     assert any(text.startswith("Not paired, because no seed is shared with none (Welch's test") for text in notes)
@@ -173,12 +173,12 @@ def test_over_datasets_pairs_count_together_and_means_are_over_those_that_all_ha
         ("a", "n"): (0.525, 0.53),
     }
     judgement = judged(by_dataset(scores | {("b", "m"): (0.91, 0.93)}))
-    item = present(judgement.setting("a").against)
+    item = present(judgement.other("a")).against
     test = stats.ttest_1samp([0.02, 0.02, 0.025, 0.01], 0)
     assert present(item.difference).n == 4
     assert item.p == pytest.approx(test.pvalue)
     assert (judgement.datasets, judgement.common) == (("m", "n"), ("m",))
-    assert judgement.setting("a").mean == pytest.approx(0.925)
+    assert present(judgement.other("a")).mean == pytest.approx(0.925)
     notes = [*words.sentences(judgement)]
     assert "Means: over m, which all have." in notes
     assert any(text.startswith("a by dataset, each with its own interval: m ") for text in notes)
@@ -186,7 +186,7 @@ def test_over_datasets_pairs_count_together_and_means_are_over_those_that_all_ha
 
 def test_a_margin_says_which_settings_lose_less(judged: Judged) -> None:
     judgement = judged(long(NOISE), margin=0.02)
-    assert [present(setting.against).no_worse for setting in judgement.others] == [True, False]
+    assert [setting.against.no_worse for setting in judgement.others] == [True, False]
     assert "No worse than baseline by 0.0200: lucky." in [*words.sentences(judgement)]
     table = words.rows(judgement)
     assert [row[-1] for row in table.rows] == ["", "yes", "not shown"]

@@ -14,7 +14,6 @@ from sweeps.judge.reading import Question, Runs, read_runs
 from sweeps.judge.tables import read_csv
 from tests.support.judged.tables import SCORES, long, mlflow, mlflow_page, table, wandb
 from tests.support.paths import REPOSITORY
-from tests.support.present import present
 
 Read = Callable[..., Runs]
 
@@ -238,7 +237,7 @@ def test_any_runs_are_judged_whatever_is_missing(
         assert "baseline" in str(answer) or "one setting" in str(answer)
         return
     for setting in answer.others:
-        item = present(setting.against)
+        item = setting.against
         assert not (item.better and item.worse)
         assert item.p is None or 0 <= item.p <= 1
     assert answer.is_improvement == (answer.advice.use == "use")
