@@ -4,7 +4,7 @@ Scores are "higher is better" here. Pure Python, as `sweeps.stats.estimates`.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
@@ -242,8 +242,3 @@ def _is_apart(first: Scores, second: Scores) -> bool:
         return False
     ends = sample.interval()
     return ends.low is not None and ends.high is not None and not ends.low <= 0 <= ends.high
-
-
-def pairs_of(scores: Scores, baseline: Scores) -> Sequence[Key]:
-    """Return the dataset and seed of each pair."""
-    return sorted(scores.keys() & baseline.keys())
