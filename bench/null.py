@@ -1,9 +1,10 @@
 """Do the advice and the words keep their promises? Simulated sweeps, nothing trained.
 
-    python bench/null.py [--sweeps N]
+    python bench/null.py [--sweeps N] [--only PART]
 
-First the advice of rule 3 (support/advice.py): section "Advice" of bench/results/results.md. Then the words of sweeps
-that declared rule 2: draws the test accuracies of the arms and asks for the word of `sweeps.stats.verdict.decide`. With
+First the advice of rule 3 (support/advice.py): section "Advice" of bench/results/results.md. Then what `kd-sweeps
+judge` calls an improvement (support/judge.py): section "Judge". Then the words of sweeps that declared rule 2: draws
+the test accuracies of the arms and asks for the word of `sweeps.stats.verdict.decide`. With
 normal noise as large as that of real sweeps: native gains 0 to 5 margins over no distillation, and the transferred
 point lies 0 to 5 points below native; or the gain is half a point, of which the transferred point keeps all to nothing.
 With the noise of the recorded surfaces, which is skewed and exactly 0 where both searches choose the same point: whole
@@ -21,7 +22,7 @@ from typing import TypeAlias
 import numpy as np
 from scipy import stats
 
-from support import advice
+from support import advice, judge
 from support.page import Origin, make_parser, percent, table, write_section
 from support.surfaces import FOLDER, Array, Choice, Sweeps, planted, read_surface, world
 from sweeps.stats.estimates import resolvable, seeds_needed, t_quantile
@@ -401,25 +402,36 @@ power may be {100 * NEAR:.0f} points off besides, since its prediction is an app
 _SWEEPS = f"for each row of the words, and {advice.TIMES} times as many for each of the advice (default: 2000)"
 
 
+PARTS = ("advice", "judge", "verdicts")
+
+
 def main() -> int:
     parser = make_parser(__doc__)
     parser.add_argument("--sweeps", type=int, default=2000, metavar="N", help=_SWEEPS)
+    parser.add_argument("--only", choices=PARTS, metavar="PART", help=f"one of {', '.join(PARTS)} (default: all)")
     options = parser.parse_args()
     if options.sweeps < 1:
         parser.error(f"--sweeps: got {options.sweeps}, allowed is a whole number >= 1")
-    origin = Origin()
-    counted = advice.measure(sweeps=advice.TIMES * options.sweeps)
-    print(f"{advice.worst(counted)}\n", flush=True)
-    text = advice.page(counted)
-    write_section("Advice", f"{origin}\n\n{text}", path=options.page)
-    print(f"{text}\n", flush=True)
-    origin, result = Origin(), measure(sweeps=options.sweeps)
-    text = page(result, sweeps=options.sweeps)
-    write_section("Verdicts", f"{origin}\n\n{text}", path=options.page)
-    print(f"{text}\n")
-    print(f"wrong words, worst row = {100 * max(result.wrong.values()):.1f} %")
-    print(f"coverage, worst row = {100 * min(result.coverage.values()):.1f} %")
-    return 0 if all(map(all, (advice.claims(counted) | result.claims).values())) else 1
+    claims: dict[str, list[bool]] = {}
+    for part in [options.only] if options.only else PARTS:
+        origin, many = Origin(), advice.TIMES * options.sweeps
+        if part == "advice":
+            counted = advice.measure(sweeps=many)
+            text, worst_rows, kept = advice.page(counted), [advice.worst(counted)], advice.claims(counted)
+        elif part == "judge":
+            families = judge.measure(families=many)
+            text, worst_rows, kept = judge.page(families), [judge.worst(families)], judge.claims(families)
+        else:
+            result = measure(sweeps=options.sweeps)
+            text, kept = page(result, sweeps=options.sweeps), result.claims
+            worst_rows = [
+                f"wrong words, worst row = {100 * max(result.wrong.values()):.1f} %",
+                f"coverage, worst row = {100 * min(result.coverage.values()):.1f} %",
+            ]
+        write_section(part.capitalize(), f"{origin}\n\n{text}", path=options.page)
+        print("\n".join([text, "", *worst_rows, ""]), flush=True)
+        claims |= kept
+    return 0 if all(map(all, claims.values())) else 1
 
 
 if __name__ == "__main__":

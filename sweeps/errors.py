@@ -28,6 +28,10 @@ class NotAllowed(SweepError):
     """A service does not let this client do that."""
 
 
+class UnreadableRuns(SweepError):
+    """Results made elsewhere that cannot be read, or compared."""
+
+
 class NoResultsYet(SweepError):
     """Nothing has been completed that could answer the question: exit code 3."""
 

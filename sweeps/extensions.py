@@ -80,9 +80,10 @@ _SERVER = (
 )
 EXTRAS: Mapping[str, Extra] = {
     "train": Extra(
-        _TRAIN, "create, extend, import, verify, export, delete, status --audit; workers of your own trainers"
+        _TRAIN,
+        "create, extend, import, verify, export, delete, status --audit; judge of studies; your own trainers' workers",
     ),
-    "report": Extra(_REPORT, "report --output, compare --output"),
+    "report": Extra(_REPORT, "report --output, compare --output, judge --output"),
     "keras": Extra(_KERAS, "workers of distillations"),
     "autokeras": Extra((*_KERAS, "autokeras", "keras_tuner", "tensorboard"), "AutoKeras as a comparison method"),
     "server": Extra((*_TRAIN, *_REPORT, *_SERVER), "dashboard, serve"),

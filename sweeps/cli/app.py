@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sweeps.cli import models, options, results, steering, streams
+from sweeps.cli import judge, models, options, results, steering, streams
 from sweeps.cli.options import note_storage, storage_url
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import COMMANDS, load, names
@@ -71,6 +71,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(results.app)
+app.add_typer(judge.app)
 app.add_typer(load("commands", "export"))
 app.add_typer(models.app)
 app.add_typer(steering.app)

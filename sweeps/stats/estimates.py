@@ -147,11 +147,15 @@ def t_p_value(values: Sequence[float]) -> float | None:
     """
     if len(values) < 2:
         return None
-    mean, spread, df = fmean(values), stdev(values), len(values) - 1
-    if spread == 0:
+    return t_p_value_of(fmean(values), stdev(values) / math.sqrt(len(values)), len(values) - 1)
+
+
+def t_p_value_of(mean: float, error: float, df: int) -> float:
+    """Return the same of a mean whose standard error is known, with so many degrees of freedom."""
+    if error == 0:
         return 0.0 if mean else 1.0
-    # t / sqrt(df) = mean / (spread * sqrt(df / n)); atan2 also takes a spread too small to divide by
-    theta = math.atan2(abs(mean), spread * math.sqrt(df / len(values)))
+    # t / sqrt(df) = mean / (error * sqrt(df)); atan2 also takes an error too small to divide by
+    theta = math.atan2(abs(mean), error * math.sqrt(df))
     return max(0.0, 1 - _central_probability(theta, df))
 
 

@@ -20,6 +20,7 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
+from tests.support.judged.tables import long
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 
@@ -37,6 +38,7 @@ READING = {
     "report as JSON": ["report", "s", "-f", "json"],
     "list": ["list"],
     "data list": ["data", "list"],
+    "judge": ["judge", "runs.csv"],
     "spec": ["spec", "full"],
 }
 
@@ -83,6 +85,7 @@ def home(tmp_path: Path) -> Path:
     """A folder with a finished sweep "s"."""
     folder = tmp_path / "home"
     folder.mkdir()
+    (folder / "runs.csv").write_text(long(), encoding="utf-8")
     url = resolve(f"sqlite:///{folder}/kd-sweeps.db")
     assert create_sweep(url, "s", override(preset("tiny"), {"transfer.seeds": 2})).new
 

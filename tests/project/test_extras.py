@@ -19,6 +19,7 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.support.judged.tables import long
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps import reported_sweeps
 from tests.support.wheel import run
@@ -180,6 +181,21 @@ def test_the_base_opens_a_sweep_in_python_and_answers_as_a_full_install_does(
     for words in (("best", "s", "-f", "json"), ("report", "s", "-f", "json"), ("trials", "s", "-f", "csv")):
         light = run(base / "kd-sweeps", *words, folder=folder).stdout
         assert light == kd_sweeps(*words, "--storage", f"sqlite:///{folder}/kd-sweeps.db")[1], words
+
+
+def test_the_base_judges_runs_of_other_programs(base: Path, folder: Path) -> None:
+    (folder / "runs.csv").write_text(long(), encoding="utf-8")
+    began = time.perf_counter()
+    done = run(base / "kd-sweeps", "judge", "runs.csv", folder=folder)
+    print(f"judge: {time.perf_counter() - began:.2f} s")
+    assert "kd is better than none." in done.stdout
+    assert json.loads(run(base / "kd-sweeps", "judge", "runs.csv", "-f", "json", folder=folder).stdout)["rows"] == 8
+    for words, what, extra in (
+        (("judge", "runs.csv", "-o", "page"), "judge --output", "report"),
+        (("judge", "sqlite:///kd-sweeps.db"), "judge of Optuna studies", "train"),
+    ):
+        line = f"kd-sweeps: {what} needs more packages: pip install 'kd-sweeps[{extra}]'\n"
+        assert run(base / "kd-sweeps", *words, folder=folder, codes=(2,)).stderr == line
 
 
 def test_train_plans_and_works_a_sweep_of_a_trainer_of_ones_own(installed: Programs, folder: Path) -> None:

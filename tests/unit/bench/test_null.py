@@ -103,9 +103,11 @@ def test_a_small_run_writes_its_section_and_the_claims_hold(tmp_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
     text = page.read_text()
     assert "## Advice" in text
+    assert "## Judge" in text
     assert "## Verdicts" in text
-    assert text.count("**holds**") == 3 + len(CLAIMS)
-    assert re.match(r"wrong advice, worst row = \d+\.\d %\n", done.stdout)
-    wrong, coverage = done.stdout.splitlines()[-2:]
+    assert text.count("**holds**") == 3 + 2 + len(CLAIMS)
+    assert re.search(r"^wrong advice, worst row = \d+\.\d %$", done.stdout, flags=re.MULTILINE)
+    assert re.search(r"^a setting wrongly called better, worst row = \d+\.\d % ", done.stdout, flags=re.MULTILINE)
+    wrong, coverage = done.stdout.rstrip().splitlines()[-2:]
     assert re.fullmatch(r"wrong words, worst row = \d+\.\d %", wrong)
     assert re.fullmatch(r"coverage, worst row = \d+\.\d %", coverage)

@@ -1,0 +1,101 @@
+"""A judgement as plain values, as text for a terminal, and as a folder with its page."""
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from sweeps.extensions import require
+from sweeps.judge import words
+from sweeps.judge.judging import Judgement, Setting
+from sweeps.report import document, markdown
+from sweeps.report.document import Figure
+from sweeps.terminal import wrapped
+
+PAGE = "judge.html"
+_OF_DIFFERENCE, _OF_TEST = ("mean", "low", "high", "n"), ("p", "p_holm", "better", "worse")
+_LONGEST = 30  # characters of a setting's name in a terminal's table
+
+
+def values(judgement: Judgement) -> dict[str, Any]:
+    """Return everything as values of JSON. Levels are as in the file; in differences positive is better."""
+    known: dict[str, Any] = json.loads(json.dumps(asdict(replace(judgement, runs=replace(judgement.runs, scores={})))))
+    runs = known.pop("runs")
+    del runs["scores"]  # the file has them
+    return {
+        "headline": words.headline(judgement),
+        "reason": words.reason(judgement),
+        "what_to_do": words.advice(judgement),
+        "notes": [*words.sentences(judgement)],
+        **runs,
+        "baseline": known.pop("base"),
+        "settings": known.pop("others"),
+        **known,
+    }
+
+
+def rows(judgement: Judgement) -> list[dict[str, Any]]:
+    """Return a record for each setting, the baseline first; differences and p are empty there."""
+    nothing = dict.fromkeys((*(f"difference_{name}" for name in _OF_DIFFERENCE), *_OF_TEST))
+    records = [_level(judgement.base) | nothing]
+    for setting in judgement.others:
+        value = setting.against.difference
+        differences = {f"difference_{name}": value and getattr(value, name) for name in _OF_DIFFERENCE}
+        records.append(_level(setting) | differences | {name: getattr(setting.against, name) for name in _OF_TEST})
+    return records
+
+
+def _level(setting: Setting) -> dict[str, Any]:
+    return {"setting": setting.name, "runs": setting.runs, "mean": setting.mean}
+
+
+def text(judgement: Judgement, *, columns: int) -> list[str]:
+    """Return the sentences and, between them, the table as lines that are not to be wrapped."""
+    table = words.rows(judgement)
+    cells = [
+        [column.title for column in table.columns],
+        *([_short(row[0]), *row[1:]] for row in table.rows[: words.MOST_ROWS]),
+    ]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        *wrapped(words.origin(judgement), columns),
+        "",
+        *wrapped(words.headline(judgement), columns),
+        *(wrapped(reason, columns, then="  ") if (reason := words.reason(judgement)) else []),
+        "",
+        *("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells),
+    ]
+    if len(table.rows) > words.MOST_ROWS:
+        lines.append(f"and {len(table.rows) - words.MOST_ROWS} more; all of them: -f json")
+    lines.append("")
+    notes = [line for text in words.sentences(judgement) for line in wrapped(text, columns, first="- ", then="  ")]
+    lines += [*notes, ""] if notes else []
+    return [*lines, *wrapped(f"What to do: {words.advice(judgement)}", columns, then="  ")]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
+
+
+def write(judgement: Judgement, directory: Path) -> Path:
+    """Write the judgement into a folder: the page with its figure, Markdown, JSON; return the path of the page."""
+    require("report", "judge --output")
+    from sweeps.judge import figure  # here: text and JSON wait neither for matplotlib nor for SQLAlchemy
+    from sweeps.report import folder
+
+    folder.replace_files(lambda: _files(judgement), directory, what="judgement", stale=[f"figures/{figure.NAME}.svg"])
+    return directory / PAGE
+
+
+def _files(judgement: Judgement) -> dict[str, str]:
+    from sweeps.judge import figure
+    from sweeps.report import html_page
+
+    drawn = figure.draw(judgement)
+    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.CAPTION))
+    return {
+        f"figures/{figure.NAME}.svg": drawn,
+        "judge.json": f"{json.dumps(values(judgement), indent=2, ensure_ascii=False)}\n",
+        "judge.md": f"{markdown.text(blocks)}\n",
+        PAGE: html_page.html(blocks, title=document.typeset(words.headline(judgement)), figures={figure.NAME: drawn}),
+    }

@@ -1,0 +1,47 @@
+"""The intervals of all settings against the baseline."""
+
+import warnings
+
+from sweeps.judge.judging import Judgement
+from sweeps.judge.words import Numbers
+from sweeps.report.document import typeset
+from sweeps.report.figures.data import BLACK, VERMILLION
+from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
+from sweeps.stats.estimates import limits
+
+NAME = "settings"
+ALT = "Each setting less the baseline, with 95 % intervals"
+CAPTION = (
+    "Dot and line: mean difference and 95 % interval over pairs of one dataset and seed; right of the line is better."
+    " The intervals are of each setting alone; the p values of the table count all of them."
+)
+_LONGEST = 24  # characters of a name
+_MOST = 40  # rows
+
+
+def draw(judgement: Judgement) -> str:
+    numbers = Numbers(judgement)
+    settings = [
+        (setting.name, setting.against.difference)
+        for setting in judgement.others
+        if setting.against.difference is not None
+    ][:_MOST]
+    ends = [end for _, value in settings for end in (value.mean, *(limits(value) or ()))]
+    with style(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # text stays text: a browser has the letter
+        figure, (axes,) = column([len(settings)], below=0.5, above=0.12)
+        axes.set_xlim(*frame([0.0, *map(judgement.shown, ends)]))
+        axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
+        axes.grid(visible=True, axis="x")
+        for row, (name, value) in enumerate(settings):
+            if known := limits(value):
+                axes.plot([*map(judgement.shown, known)], [row, row], color=VERMILLION, lw=2.6, zorder=3)
+            axes.plot(judgement.shown(value.mean), row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
+            label = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
+            interval = numbers.interval(value).partition(" ")
+            name_row(axes, row, label, "")
+            value_row(axes, row, typeset(interval[0]), typeset(interval[2].strip("[]")))
+        set_rows(axes, len(settings))
+        unit = "points" if judgement.runs.percent else judgement.runs.score
+        axes.set_xlabel(f"{unit} better than {judgement.baseline}", fontsize=SMALL)
+        return as_svg(figure)

@@ -1,0 +1,147 @@
+"""The tables that other programs write: how each is known by its columns, and which of them say what."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+SEED = ("seed", "random_seed", "rng_seed", "run_seed", "random_state", "seed_id")
+DATASET = ("dataset", "dataset_name", "data", "benchmark", "task", "env", "env_id", "environment")
+SETTING = (
+    "setting",
+    "arm",
+    "config",
+    "method",
+    "variant",
+    "condition",
+    "approach",
+    "algorithm",
+    "algo",
+    "group",
+    "name",
+)
+SCORE = (
+    *("score", "test_score", "val_score", "value", "result", "metric"),
+    *("test_accuracy", "test_acc", "accuracy", "acc", "val_accuracy", "val_acc", "eval_accuracy", "top1", "test_top1"),
+    *("f1", "auc", "map", "map50", "iou", "miou", "dice", "psnr", "ssim", "bleu", "return", "reward"),
+    *("loss", "test_loss", "val_loss", "eval_loss", "error", "test_error", "rmse", "mse", "mae", "perplexity", "wer"),
+)
+BASELINE = ("baseline", "default", "scratch", "untreated", "control", "vanilla", "base", "reference", "none")
+"""What each is called, in lower case and in the order in which they are taken."""
+
+_LOWER_IS_BETTER = re.compile(
+    r"(?<![a-z])(loss|error|err|rmse|mse|mae|nll|perplexity|ppl|wer|cer|fid|bpb|regret)(?![a-z])"
+)
+# What no setting is named by: a run's identity, its times, and what it measured beside the score.
+_NO_SETTING = re.compile(
+    r"(?<![a-z])(id|uuid|name|time|date|created|updated|duration|runtime|seconds|secs?|step|steps|epoch|repeat|fold|notes?"
+    r"|user|host|hostname|state|status|acc|accuracy|loss|score|metric|path|dir|folder|file|url|commit|s|ms"
+    r"|timestamp|worker|unnamed)(?![a-z])"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A table by who writes it.
+
+    marks: columns that every such table has. state, finished: the column that says whether a run ended well, and the
+    values that do. settings, scores: prefixes of the columns of either kind; "": none has one. own: columns that the
+    program writes of a run, no setting of it. unnamed: nothing tells its settings from its measurements. only: values
+    of a column outside of which rows are no results. percent: its scores are fractions that are shown in percent.
+    """
+
+    name: str
+    marks: Collection[str]
+    state: str = ""
+    finished: Collection[str] = ()
+    settings: Sequence[str] = ("",)
+    scores: Sequence[str] = ("",)
+    own: Collection[str] = ()
+    unnamed: bool = False
+    only: tuple[str, str] = ("", "")
+    percent: bool = False
+
+
+# Where these columns are known from: W&B, tables that users keep in public repositories (the app has no reference of
+# its export); MLflow, `search_runs` in mlflow/tracking/fluent.py, which `mlflow experiments csv` writes, and
+# mlflow/server/js/src/experiment-tracking/utils/CsvUtils.ts, which the download of its page writes; Optuna,
+# `Study.trials_dataframe`; kd-sweeps, `sweeps.report.folder:results_csv` and `sweeps.report.compare:long_csv`.
+FORMS = (
+    Form(
+        name="kd-sweeps",
+        marks=("dataset", "role", "arm", "repeat", "seed", "stage", "test_accuracy"),
+        state="state",
+        finished=("done", ""),
+        own=("role", "group", "task", "repeat", "temperature", "alpha", "train_s", "cpu_s", "stage"),
+        only=("stage", "transfer"),
+        percent=True,
+    ),
+    Form(
+        name="MLflow (experiments csv)",
+        marks=("run_id", "experiment_id", "status"),
+        state="status",
+        finished=("FINISHED",),
+        settings=("params.",),
+        scores=("metrics.",),
+        own=("run_id", "experiment_id", "artifact_uri", "start_time", "end_time"),
+    ),
+    Form(
+        name="MLflow (page)",
+        marks=("Start Time", "Duration", "Run ID", "Name", "Status"),
+        state="Status",
+        finished=("FINISHED",),
+        own=("Start Time", "Duration", "Run ID", "Name", "Source Type", "Source Name", "User"),
+        unnamed=True,
+    ),
+    Form(
+        name="W&B (runs table)",
+        marks=("Name", "State"),
+        state="State",
+        finished=("finished",),
+        own=(
+            *("Name", "Agent", "State", "Notes", "User", "Tags", "Created", "Updated", "Runtime", "Sweep", "ID"),
+            *("Job Type", "Host Name", "Command", "GPU Count", "GPU Type", "End Time", "Commit"),
+        ),
+        unnamed=True,
+    ),
+    Form(
+        name="Optuna",
+        marks=("number", "value", "state"),
+        state="state",
+        finished=("COMPLETE",),
+        settings=("params_", "study"),
+        scores=("value",),
+        own=("number", "datetime_start", "datetime_complete", "duration"),
+    ),
+)
+LONG = Form(name="CSV", marks=())
+
+
+def form_of(header: Sequence[str]) -> Form:
+    return next((form for form in FORMS if set(form.marks) <= set(header)), LONG)
+
+
+def is_chart(header: Sequence[str]) -> bool:
+    """Return whether this is what W&B exports of a chart, a row for each step, instead of its runs table."""
+    return any(name.endswith("__MIN") for name in header[1:])
+
+
+def plain_name(column: str) -> str:
+    """Return a column's name as those above have it: without what stands before its last point or slash."""
+    return re.split(r"[./]", re.sub(r"^(params_|user_attrs_)", "", column))[-1].strip().lower().replace(" ", "_")
+
+
+def is_lower_better(column: str) -> bool:
+    return bool(_LOWER_IS_BETTER.search(column.lower().replace("_", " ")))
+
+
+def is_own(form: Form, column: str) -> bool:
+    """Return whether the program itself writes a column of every run, of which no part of an experiment is read."""
+    return not column or column in form.own or column == form.state or column.startswith("tags.mlflow.")
+
+
+def may_be_setting(form: Form, column: str) -> bool:
+    """Return whether a column of the user's that has no other part may name a setting."""
+    if any(form.settings):
+        return column.startswith(tuple(form.settings))
+    # As whole words: "step_size" is a setting, whatever "step" is.
+    return not _NO_SETTING.search(plain_name(column).replace("_", " ")) or plain_name(column).endswith("_size")

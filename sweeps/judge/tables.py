@@ -1,0 +1,154 @@
+"""Read a CSV file line by line: its header, its rows as text, and one clear line for every file that is none."""
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.errors import UnreadableRuns
+from sweeps.terminal import escape_control_chars
+
+STDIN = "-"
+# A file of runs has a line for each run; this is more of them than anybody trains, and a log of steps is told early.
+MOST_ROWS, MOST_CELLS = 200_000, 5_000_000
+_HEAD = 4096  # bytes that are looked at before anything is read
+_BEGINNINGS = (
+    (b"PK\x03\x04", "an Excel file or another zip archive; save the sheet as CSV UTF-8 and give that"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel file; save the sheet as CSV UTF-8 and give that"),
+    (b"\x1f\x8b", "compressed; unpack it first: gunzip -k FILE"),
+    (b"SQLite format 3\x00", "an SQLite database; of Optuna's studies give its URL: sqlite:///FILE --study NAME"),
+    (b"PAR1", "a Parquet file; in pandas: read_parquet(FILE).to_csv('runs.csv', index=False)"),
+    (codecs.BOM_UTF16_LE, "UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > runs.csv"),
+    (codecs.BOM_UTF16_BE, "UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > runs.csv"),
+)
+_ESCAPED = re.compile(r"'[-+=@]")  # MLflow's page writes '-0.5, so that no spreadsheet computes it
+_COMMA = re.compile(r"[-+]?\d+,\d+")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row as text, a cell for each column. line: where it is, counted from 1."""
+
+    line: int
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True)
+class RunTable:
+    """What a source has: its name for messages, its columns, and its rows, which are read as they are asked for.
+
+    decimal_comma: 0,93 is a number there. minimize: None where the source does not say whether lower is better. unit:
+    what the number of a row counts.
+    """
+
+    source: str
+    header: tuple[str, ...]
+    rows: Iterator[Row]
+    decimal_comma: bool = False
+    minimize: bool | None = None
+    unit: str = "line"
+
+    def text(self, cell: str) -> str:
+        """Return a cell as its writer meant it, see `normal`."""
+        cell = cell.strip()
+        if _ESCAPED.match(cell):
+            cell = cell[1:]
+        return normal(cell.replace(",", ".") if self.decimal_comma and _COMMA.fullmatch(cell) else cell)
+
+
+def normal(text: str) -> str:
+    """Return a text on one line, and a number always written in the same way: 1 and 1.0 are one seed."""
+    text = escape_control_chars(" ".join(text.split()))
+    if not text or text[0] not in "+-.0123456789":
+        return text
+    try:
+        return f"{float(text):.15g}" if len(text) < 18 and "_" not in text else text
+    except ValueError:
+        return text
+
+
+@contextmanager
+def read_csv(path: str) -> Iterator[RunTable]:
+    """Open a CSV file for the block, or stdin where the path is "-", with commas, semicolons or tabs.
+
+    Raises:
+        UnreadableRuns: it is missing, no text, empty or has no rows; while rows are read, one that is malformed.
+    """
+    source = "stdin" if path == STDIN else path
+    with _opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
+        head = stream.peek(_HEAD)[:_HEAD]
+        _refuse_binary(source, head)
+        delimiter = _delimiter(head)
+        rows = _rows(source, text, delimiter)
+        first = next(rows, None)
+        if first is not None and first.cells[0].strip().lower() == "sep=":  # Excel's own line before the header
+            first = next(rows, None)
+        if first is None:
+            raise UnreadableRuns(f"{source} is empty; give a CSV file with a header and one row for each run")
+        header = tuple(map(str.strip, first.cells))
+        yield RunTable(source, header, _checked(source, header, rows), decimal_comma=delimiter != ",")
+
+
+def _opened(path: str) -> io.BufferedReader:
+    try:
+        if path == STDIN:
+            return open(0, "rb", closefd=False)
+        if Path(path).is_dir():
+            raise UnreadableRuns(f"{path} is a folder; give the CSV file in it")
+        return open(path, "rb")
+    except FileNotFoundError:
+        raise UnreadableRuns(f"{path}: no such file; give a CSV file, - for stdin, or an Optuna URL") from None
+    except (OSError, ValueError) as error:
+        raise UnreadableRuns(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _refuse_binary(source: str, head: bytes) -> None:
+    kind = next((kind for beginning, kind in _BEGINNINGS if head.startswith(beginning)), None)
+    if kind is not None:
+        raise UnreadableRuns(f"{source} is {kind.replace('FILE', source)}")
+    if b"\x00" in head:
+        raise UnreadableRuns(f"{source} is binary; give a CSV file in UTF-8")
+
+
+def _delimiter(head: bytes) -> str:
+    # Of the first line alone: a cell of text below may hold any of them.
+    first = re.sub(rb'"[^"]*"', b"", head).splitlines()[:1]
+    counts = {sign: first[0].count(sign.encode()) if first else 0 for sign in (",", ";", "\t")}
+    return max(counts, key=lambda sign: counts[sign])
+
+
+def _rows(source: str, text: io.TextIOWrapper, delimiter: str) -> Iterator[Row]:
+    reader = csv.reader(text, delimiter=delimiter, strict=True)
+    begins = 1
+    try:
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                yield Row(begins, cells)
+            begins = reader.line_num + 1
+    except csv.Error as error:
+        raise UnreadableRuns(
+            f"{source}, line {begins}: no CSV: {error}; a quote is not closed or not doubled"
+        ) from None
+    except UnicodeDecodeError as error:
+        raise UnreadableRuns(
+            f"{source} is not UTF-8 (it has a byte 0x{error.object[error.start]:02x}); convert it:"
+            f" iconv -f LATIN1 -t UTF-8 {source} > runs-utf8.csv"
+        ) from None
+
+
+def _checked(source: str, header: tuple[str, ...], rows: Iterator[Row]) -> Iterator[Row]:
+    most, count, width = min(MOST_ROWS, MOST_CELLS // max(len(header), 1)), 0, len(header)
+    for count, row in enumerate(rows, start=1):
+        if count > most:
+            raise UnreadableRuns(
+                f"{source} has more than {most:,} rows; give one row for each run, such as the last step of each"
+            )
+        if len(row.cells) != width:
+            raise UnreadableRuns(f"{source}, line {row.line}: {len(row.cells)} cells, but the header has {width}")
+        yield row
+    if not count:
+        raise UnreadableRuns(f"{source} has a header and no rows; give one row for each run")

@@ -1,0 +1,244 @@
+"""Several settings against one baseline: which are better, at one error rate for all; what luck alone would bring.
+
+Scores are "higher is better" here. Pure Python, as `sweeps.stats.estimates`.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from statistics import NormalDist, fmean, median, stdev, variance
+from typing import TypeAlias
+
+from sweeps.stats.estimates import (
+    FEWEST_RUNS,
+    Estimate,
+    estimate,
+    holm,
+    seeds_needed,
+    t_p_value_of,
+    t_quantile,
+)
+
+# Of the family of all settings, two-sided. With normal noise a setting is then wrongly called better in 1.5 % of
+# families, with the recorded noise of searches, which is skewed, in less than 5 % (bench/null.py, "Judge").
+LEVEL = 0.03
+
+# The standard deviation that counts is at least this part of the median over the settings. With few seeds one of twenty
+# settings has nearly no spread by luck, and would be called better for it: without both, up to 17 % of families err.
+LEAST_SPREAD = 0.5
+_ALIKE = 1e-9  # relative to the scores: less is rounding of the same number
+
+Key: TypeAlias = tuple[str, str]
+"""Dataset and seed of a run."""
+Scores: TypeAlias = Mapping[Key, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Against:
+    """One setting less the baseline; positive is better.
+
+    difference: the mean over pairs of one dataset and seed, or, where no seed is shared, of the means; its interval is
+    a 95 % t interval, or Welch's. paired: which of the two; its n counts pairs, else runs of the side with fewer. p,
+    p_holm: two-sided, the second over all settings; None with fewer than FEWEST_RUNS, or where all differences are
+    alike. better, worse: p_holm is below LEVEL. no_worse: shown to lose less than the margin; None without one.
+    needed: what n would have to be to show the estimated difference with 80 % power; None where it is shown, or is not
+    above 0, for an unknown spread, and for more than 10,000. alike: all differences are the same number.
+    """
+
+    setting: str
+    difference: Estimate | None
+    paired: bool
+    by_dataset: Mapping[str, Estimate]
+    p: float | None = None
+    p_holm: float | None = None
+    better: bool = False
+    worse: bool = False
+    no_worse: bool | None = None
+    needed: int | None = None
+    alike: bool = False
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """A mean difference whose standard error is sd / sqrt(n), with df degrees of freedom."""
+
+    mean: float
+    sd: float
+    n: int
+    df: int
+
+    @property
+    def error(self) -> float:
+        return self.sd / math.sqrt(self.n)
+
+    def interval(self) -> Estimate:
+        half = t_quantile(0.975, self.df) * self.error
+        return Estimate(self.mean, self.mean - half, self.mean + half, self.n)
+
+
+def against(settings: Mapping[str, Scores], baseline: str, *, margin: float | None = None) -> tuple[Against, ...]:
+    """Compare every other setting with the baseline, in the order given.
+
+    Runs of one dataset and seed are paired (Student 1908); where no seed is shared the means are compared (Welch 1947,
+    "The generalization of Student's problem", Biometrika 34; its degrees of freedom rounded down). Over several
+    datasets a pair counts as one value, so what is said is said of the mean over these pairs. Holm 1979 keeps the
+    error rate of the family. bench/null.py simulates it, and the power.
+
+    Args:
+        settings: the scores of each setting, the baseline's among them.
+        margin: what may be lost, > 0, in the unit of the scores, for `no_worse`: a one-sided test at LEVEL / 2, Holm's.
+    """
+    others = {name: scores for name, scores in settings.items() if name != baseline}
+    samples = {name: _sample(scores, settings[baseline]) for name, scores in others.items()}
+    size = max(abs(score) for scores in settings.values() for score in scores.values())
+    spreads = [sample.sd for sample in samples.values() if sample is not None]
+    least = LEAST_SPREAD * median(spreads) if spreads else 0.0
+    tested = {
+        name: replace(sample, sd=max(sample.sd, least))
+        for name, sample in samples.items()
+        if sample is not None and sample.n >= FEWEST_RUNS and max(sample.sd, least) > _ALIKE * size
+    }
+    p_values = {name: t_p_value_of(sample.mean, sample.error, sample.df) for name, sample in tested.items()}
+    adjusted = holm(p_values)
+    safe = _no_worse(tested, margin) if margin is not None else {}
+    answers = []
+    for name, scores in others.items():
+        sample, known = tested.get(name), samples[name]
+        shown = name in adjusted and adjusted[name] < LEVEL
+        above = sample is not None and sample.mean > 0 and not shown
+        answers.append(
+            Against(
+                setting=name,
+                difference=sample.interval() if sample is not None else _mean(scores, settings[baseline]),
+                paired=bool(scores.keys() & settings[baseline].keys()),
+                by_dataset=_by_dataset(scores, settings[baseline]),
+                p=p_values.get(name),
+                p_holm=adjusted.get(name),
+                better=shown and sample is not None and sample.mean > 0,
+                worse=shown and sample is not None and sample.mean < 0,
+                no_worse=None if margin is None else safe.get(name, False),
+                needed=_needed(sample, len(tested)) if above and sample is not None else None,
+                alike=known is not None and known.n >= FEWEST_RUNS and sample is None,
+            )
+        )
+    return tuple(answers)
+
+
+def _no_worse(tested: Mapping[str, _Sample], margin: float) -> dict[str, bool]:
+    """Return which settings are shown to lose less than the margin, all at LEVEL / 2."""
+    one_sided = {}
+    for name, sample in tested.items():
+        half = t_p_value_of(sample.mean + margin, sample.error, sample.df) / 2
+        one_sided[name] = half if sample.mean + margin > 0 else 1 - half
+    return {name: p < LEVEL / 2 for name, p in holm(one_sided).items()}
+
+
+def _needed(sample: _Sample, settings: int) -> int | None:
+    # The level of Holm's first step: the others are not known to fall.
+    more = seeds_needed(sample.sd, sample.mean, level=LEVEL / 2 / settings)
+    return None if more is None else max(more, sample.n + 1)
+
+
+def _sample(scores: Scores, baseline: Scores) -> _Sample | None:
+    """Return the mean difference with its spread; None where there are too few runs to know that."""
+    pairs = _paired(scores, baseline)
+    if pairs:
+        return _Sample(fmean(pairs), stdev(pairs), len(pairs), len(pairs) - 1) if len(pairs) > 1 else None
+    known = [(ours, theirs) for ours, theirs in _both(scores, baseline).values() if min(len(ours), len(theirs)) > 1]
+    if not known:
+        return None
+    means = [fmean(ours) - fmean(theirs) for ours, theirs in known]
+    parts = [(variance(runs) / len(runs), len(runs) - 1) for both in known for runs in both]
+    whole = math.fsum(part for part, _ in parts)
+    # Welch-Satterthwaite, over both sides of every dataset.
+    df = math.floor(whole**2 / math.fsum(part**2 / free for part, free in parts)) if whole else 1
+    n = min(sum(len(ours) for ours, _ in known), sum(len(theirs) for _, theirs in known))
+    return _Sample(fmean(means), math.sqrt(whole * n) / len(known), n, max(df, 1))
+
+
+def _mean(scores: Scores, baseline: Scores) -> Estimate | None:
+    if pairs := _paired(scores, baseline):
+        return Estimate(fmean(pairs), None, None, len(pairs))
+    both = _both(scores, baseline).values()
+    if not both:
+        return None
+    fewest = min(sum(len(ours) for ours, _ in both), sum(len(theirs) for _, theirs in both))
+    return Estimate(fmean(fmean(ours) - fmean(theirs) for ours, theirs in both), None, None, fewest)
+
+
+def _by_dataset(scores: Scores, baseline: Scores) -> dict[str, Estimate]:
+    """Return the difference on each dataset that both have, where it is more than one; its interval is its own."""
+    both = _both(scores, baseline)
+    if len(both) < 2:
+        return {}
+    estimates = {}
+    for dataset in both:
+        ours, theirs = ({key: score for key, score in of.items() if key[0] == dataset} for of in (scores, baseline))
+        sample = None if _paired(ours, theirs) else _sample(ours, theirs)
+        value = estimate(_paired(ours, theirs)) or (sample.interval() if sample is not None else _mean(ours, theirs))
+        if value is not None:
+            estimates[dataset] = value
+    return estimates
+
+
+def _paired(scores: Scores, baseline: Scores) -> list[float]:
+    shared = sorted(scores.keys() & baseline.keys())
+    return [scores[key] - baseline[key] for key in shared]
+
+
+def _both(scores: Scores, baseline: Scores) -> dict[str, tuple[list[float], list[float]]]:
+    """Return the scores of both on each dataset that both have."""
+    ours, theirs = on_datasets(scores), on_datasets(baseline)
+    return {dataset: (ours[dataset], theirs[dataset]) for dataset in ours if dataset in theirs}
+
+
+def on_datasets(scores: Scores) -> dict[str, list[float]]:
+    """Return the scores on each dataset, in the order of their keys."""
+    groups: dict[str, list[float]] = {}
+    for (dataset, _), score in scores.items():
+        groups.setdefault(dataset, []).append(score)
+    return groups
+
+
+def run_spread(settings: Mapping[str, Scores], dataset: str) -> float | None:
+    """Return the standard deviation of runs of one setting on a dataset, pooled; None without two runs of one."""
+    groups = [runs for scores in settings.values() if len(runs := on_datasets(scores).get(dataset, [])) > 1]
+    free = sum(len(runs) - 1 for runs in groups)
+    return math.sqrt(math.fsum(variance(runs) * (len(runs) - 1) for runs in groups) / free) if free else None
+
+
+def luck_of_choice(settings: Mapping[str, Scores], baseline: str) -> float | None:
+    """Return how far the best of the other settings would lie above the baseline if all were the same; None if unknown.
+
+    A setting's mean has its own noise, of which a paired difference holds twice the variance.
+    """
+    samples = [_sample(scores, settings[baseline]) for name, scores in settings.items() if name != baseline]
+    variances = [sample.error**2 for sample in samples if sample is not None]
+    return expected_best(len(samples)) * math.sqrt(fmean(variances) / 2) if variances else None
+
+
+@lru_cache(maxsize=1024)
+def expected_best(n: int) -> float:
+    """Return the expected largest of n independent standard normal numbers; 0 for one.
+
+    The integral of 1 - F^n above 0 less that of F^n below, by the trapezoidal rule. Source: David & Nagaraja 2003,
+    "Order Statistics", section 3.1.
+    """
+    cdf, step = NormalDist().cdf, 0.01
+    heights = [1 - cdf(step * place) ** n - cdf(-step * place) ** n for place in range(1001)]
+    return step * math.fsum((first + second) / 2 for first, second in pairwise(heights))
+
+
+def ties(settings: Mapping[str, Scores], leader: str) -> tuple[str, ...]:
+    """Return the settings that are not told apart from one: the paired 95 % interval includes 0, or is not known."""
+    return tuple(name for name in settings if name != leader and not _is_apart(settings[leader], settings[name]))
+
+
+def _is_apart(first: Scores, second: Scores) -> bool:
+    sample = _sample(first, second)
+    if sample is None or sample.n < FEWEST_RUNS:
+        return False
+    ends = sample.interval()
+    return ends.low is not None and ends.high is not None and not ends.low <= 0 <= ends.high
