@@ -125,9 +125,14 @@ def is_chart(header: Sequence[str]) -> bool:
     return any(name.endswith("__MIN") for name in header[1:])
 
 
+def label(column: str) -> str:
+    """Return a column's name without what stands before its last point or slash: "T" of "params_model.T"."""
+    return re.split(r"[./]", re.sub(r"^(params_|user_attrs_)", "", column))[-1].strip()
+
+
 def plain_name(column: str) -> str:
-    """Return a column's name as those above have it: without what stands before its last point or slash."""
-    return re.split(r"[./]", re.sub(r"^(params_|user_attrs_)", "", column))[-1].strip().lower().replace(" ", "_")
+    """Return a column's name as those above have it."""
+    return label(column).lower().replace(" ", "_")
 
 
 def is_lower_better(column: str) -> bool:

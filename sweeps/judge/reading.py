@@ -294,7 +294,7 @@ class _Reader:
         chosen = tuple(columns[place] for place in kept)
         if len(kept) == 1:
             return chosen, lambda setting: setting[kept[0]] or "none"
-        labels = [forms.plain_name(column) for column in chosen]
+        labels = [forms.label(column) for column in chosen]
         labels = labels if len(set(labels)) == len(labels) else list(chosen)
 
         def name_of(setting: tuple[str, ...]) -> str:

@@ -378,6 +378,9 @@ def _choice(spec: Spec) -> str:
     searches, least = spec.outer.searches, verdict.FEWEST_SEARCHES
     if searches < least:
         return f"outer.searches = {searches} shows nothing about what to use: {least} or more do"
+    if spec.counted_from("target") not in spec.arms("target"):
+        lost = spec.score.amount(f"{spec.transfer.margin:g}")
+        return f"the cheapest choice that {searches} searches show to lose less than {lost}; no arm gives a gain"
     kept = f"{estimates.percent(1 - spec.transfer.margin_share):g} % of the gain"
     return f"the cheapest choice that {searches} searches show to keep {kept}"
 

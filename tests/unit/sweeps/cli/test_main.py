@@ -209,7 +209,7 @@ def test_create_twice_changes_nothing_and_another_spec_is_refused_with_the_diffe
 def test_a_dry_run_prints_the_plan_and_writes_nothing(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     code, out, err = kd_sweeps("create", "s", "--preset", "full", "--trials", "40", "--dry-run")
     assert code == 0
-    assert "work     3,795 trainings, about 8,700 core-minutes" in out.splitlines()
+    assert "work     3,795 trainings, about 12,000 core-minutes" in out.splitlines()
     assert err == "dry run: nothing written; to create it, repeat without --dry-run\n"
     assert len((out + err).splitlines()) == 7
     assert max(map(len, (out + err).splitlines())) <= 80

@@ -108,7 +108,7 @@ def test_an_exported_study_is_read_as_the_study_itself(read: Read) -> None:
 
 
 def test_settings_are_what_is_left_and_tells_runs_apart(read: Read) -> None:
-    header = ("lr", "depth", "optimizer", "wd", "seed", "train_s", "accuracy")
+    header = ("LR", "depth", "optimizer", "wd", "seed", "train_s", "accuracy")
     rows = [
         (lr, depth, "adam", lr * 2, seed, 10.0 + seed, 0.5 + lr)
         for lr, depth in ((0.1, 2), (0.1, 4), (0.2, 2))
@@ -116,8 +116,8 @@ def test_settings_are_what_is_left_and_tells_runs_apart(read: Read) -> None:
     ]
     runs = read(table(header, rows))
     # The optimizer is the same everywhere, and the weight decay follows from the learning rate; seconds are no setting.
-    assert runs.columns == ("lr", "depth")
-    assert [*runs.scores] == ["lr=0.1, depth=2", "lr=0.1, depth=4", "lr=0.2, depth=2"]
+    assert runs.columns == ("LR", "depth")
+    assert [*runs.scores] == ["LR=0.1, depth=2", "LR=0.1, depth=4", "LR=0.2, depth=2"]
     assert read(table(header, rows), settings=("depth", "wd", "optimizer")).columns == ("depth", "wd")
 
 
