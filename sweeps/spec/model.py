@@ -300,7 +300,11 @@ def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
 
     A margin in points takes the place of the share: whoever gives one means it. Older rules know no share.
     """
-    values = spec.as_dict()
+    return cast(SpecT, parse(changed(spec.as_dict(), changes)))
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain values of a spec, which are changed likewise."""
     if "transfer.margin" in changes or changes.get("transfer.rule", RULE) != RULE:
         changes = {"transfer.margin_share": 0.0, **changes}
     for dotted, value in changes.items():
@@ -313,4 +317,4 @@ def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
             if not isinstance(inner, dict):
                 raise SpecError(f"unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
-    return cast(SpecT, parse(values))
+    return values

@@ -22,7 +22,7 @@ from storage.studies.space import SAMPLERS, Choice, Range, Whole, study_name
 from storage.tables import RevisionRecord
 from storage.url import masked
 from sweeps.errors import AnotherSpec, SpecError
-from sweeps.extensions import KD, require, trainer_extra, trainer_kind
+from sweeps.extensions import CUSTOM, KD, require, trainer_extra, trainer_kind
 from sweeps.hints import PORTABLE, local
 from sweeps.plan.phases import STAGES, scores_alone
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
@@ -188,7 +188,8 @@ class SpecRequest:
 
     base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
     `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student: of
-    every dataset for which `changes` name no other.
+    every dataset for which `changes` name no other. train, command: a training of the user's own, which makes a spec of
+    the trainer "custom"; space: what it searches, by name, as a spec writes it.
     """
 
     base: Spec | None = None
@@ -198,6 +199,9 @@ class SpecRequest:
     teacher: str | None = None
     student: str | None = None
     dataset: str | None = None
+    train: str | None = None
+    command: str | None = None
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -207,11 +211,13 @@ class SpecRequest:
     @property
     def trainer(self) -> str:
         """The name of the trainer."""
-        return KD if self.base is None else self.base.trainer.kind
+        if self.base is not None:
+            return self.base.trainer.kind
+        return CUSTOM if self.train or self.command or self.space else KD
 
     def spec(self) -> Spec:
         """Return the spec that all this makes; raise SpecError if it makes none."""
-        kind = trainer_kind(KD) if self.base is None else self.base.kind
+        kind = trainer_kind(self.trainer) if self.base is None else self.base.kind
         spec: Spec = kind.requested(self)
         return override(spec, self.changes)
 
