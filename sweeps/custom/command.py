@@ -20,7 +20,7 @@ from kd.tools import code
 from kd.tools.processes import Report
 from storage import json_text
 from sweeps.custom.results import TEST, Request, Result, result_of, scored
-from sweeps.custom.spec import filled, split
+from sweeps.custom.words import filled, split
 from sweeps.errors import SpecError, TrainingFailed
 
 PREFIX = "KD_SWEEPS_"
@@ -79,11 +79,11 @@ def work(report: Report, request: Request) -> Iterator[Result | float]:
     began = time.perf_counter(), _cpu_s()
     values = _called(report, request, request.train, test=False)
     train_s, cpu_s = time.perf_counter() - began[0], _cpu_s() - began[1]
-    yield result_of(_program(request.train), values, request.score, train_s=train_s, cpu_s=cpu_s)
+    yield result_of(_program(request.train), values, request.bounds, train_s=train_s, cpu_s=cpu_s)
     program, values = _program(request.test), _called(report, request, request.test, test=True)
     if TEST not in values:
         raise TrainingFailed(f'{program} gave no "{TEST}" when the test was asked for; print {{"{TEST}": 0.9}}')
-    yield scored(program, values[TEST], request.score)
+    yield scored(program, values[TEST], request.bounds)
 
 
 def _called(report: Report, request: Request, command: str, *, test: bool) -> Mapping[str, Any]:

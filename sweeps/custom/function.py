@@ -14,9 +14,8 @@ from kd.errors import CodeError, KdError, NotHere, lacks_room, told
 from kd.tools import code
 from kd.tools.processes import Report, silence
 from sweeps.custom.results import Request, Result, in_curve, result_of, scored
-from sweeps.custom.spec import GIVEN
+from sweeps.custom.words import GIVEN
 from sweeps.errors import TrainingFailed
-from sweeps.trainers.protocol import Value
 
 MOST_OF_CURVE = 1_000  # each is a row of the database
 _REPORT_EVERY_S = 0.1
@@ -54,7 +53,7 @@ def check(report: Report, train: str, test: str, names: Sequence[str], datasets:
         _arguments("trainer.test", test, (*names, *_TEST_GIVEN), required=())
 
 
-def signature(report: Report, train: str) -> dict[str, Value | None]:
+def signature(report: Report, train: str) -> dict[str, Any]:
     """Return the names of a function's own arguments, silently, each with its default; None: it has none."""
     silence()
     parameters = inspect.signature(_loaded("trainer.train", train)).parameters.values()
@@ -71,7 +70,9 @@ def work(report: Report, request: Request) -> Iterator[Result | float]:
     """Train, and give the result; where more is asked for, test what was trained, and give that score."""
     yield _trained(report, request)
     given = {"seed": request.seed, "dataset": request.dataset, "folder": Path(request.folder)}
-    yield scored(_short(request.test), _called("trainer.test", request.test, {**request.point, **given}), request.score)
+    yield scored(
+        _short(request.test), _called("trainer.test", request.test, {**request.point, **given}), request.bounds
+    )
 
 
 def _trained(report: Report, request: Request) -> Result:
@@ -84,7 +85,7 @@ def _trained(report: Report, request: Request) -> Result:
     began, cpu = time.perf_counter(), _cpu_s()
     returned = _called("trainer.train", request.train, {**request.point, **given})
     train_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu
-    return result_of(_short(request.train), returned, request.score, train_s=train_s, cpu_s=cpu_s)
+    return result_of(_short(request.train), returned, request.bounds, train_s=train_s, cpu_s=cpu_s)
 
 
 def _reporting(send: Report) -> Callable[..., None]:

@@ -60,9 +60,6 @@ class CustomKind(TrainerKind):
         points = [table.point(given) for given in untuned]
         return {name: _with(bounds, [point[name] for point in points]) for name, bounds in table.space.items()}
 
-    def seconds(self, spec: CustomSpec, kind: str, role: str) -> float:
-        return 0.0
-
     def detail(self, spec: CustomSpec, role: str, arm: str, facts: Mapping[str, Any]) -> str:
         return ""
 
@@ -83,10 +80,7 @@ class CustomKind(TrainerKind):
                 changes["trainer.test"] = command.frozen("trainer.test", table.test)
             return override(spec, changes)
         for key, name in self.code(spec):
-            if not code.is_code(name):
-                raise SpecError(f"{key}: got {name!r}; allowed: ./file.py:function or package.module:function")
-            if not code.is_there(name):
-                raise SpecError(f"{key}: got {name!r}; {missing(name)}")
+            _check_there(key, name)
         return override(spec, {"trainer.test": table.test or function.test_beside(table.train) or NO_TEST})
 
     def try_code(self, spec: CustomSpec, data: Path | None) -> None:
@@ -128,6 +122,12 @@ class CustomKind(TrainerKind):
         return CustomTrainer(spec, artifacts)
 
 
+def started_from(train: str) -> CustomSpec:
+    """Return the spec to start from with a function of that name; raise a SpecError where it cannot be read."""
+    _check_there("trainer.train", train)
+    return presets.start(train, asked(function.signature, train))
+
+
 def asked(check: Any, *arguments: Any) -> Any:
     """Return what a function of `sweeps.custom.function` says of a user's file, in a child process: it may do all."""
     from kd.tools.processes import run_in_subprocess  # here: a reading command starts none
@@ -138,6 +138,13 @@ def asked(check: Any, *arguments: Any) -> Any:
         raise SpecError(f"trainer.train: {arguments[0]!r} cannot be imported: {error}") from None
     except KdError as error:
         raise SpecError(str(error)) from None
+
+
+def _check_there(key: str, name: str) -> None:
+    if not code.is_code(name):
+        raise SpecError(f"{key}: got {name!r}; allowed: ./file.py:function or package.module:function")
+    if not code.is_there(name):
+        raise SpecError(f"{key}: got {name!r}; {missing(name)}")
 
 
 def _features(table: CustomTable) -> Features:

@@ -45,7 +45,7 @@ def requested(request: "SpecRequest") -> CustomSpec:
         return override(request.base, options)
     space = [key for key in (*options, *request.changes) if key == "trainer.space" or key.startswith("trainer.space.")]
     if not space:
-        start = f"kd-sweeps spec --train {request.train} > my.toml" if request.train else local().spec("--help")
+        start = local().spec(f"--train {request.train or './train.py:train'} > my.toml")
         raise SpecError(
             f"nothing to search: give --space NAME=LOW:HIGH, for example --space alpha=0.0:1.0; or start from: {start}"
         )

@@ -8,11 +8,19 @@ from typing import Any
 
 from kd.errors import Diverged
 from sweeps.errors import TrainingFailed
-from sweeps.trainers.protocol import Score, Value
 
 VALIDATION, SIZE, TEST = "validation", "size", "test"
 MOST_FACTS = 64 * 1024  # bytes of JSON
 _SAYS = 'return a number, or {"validation": 0.93, "size": 12345, ...}'
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a score may be. name: what it is called."""
+
+    name: str
+    low: float
+    high: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +32,13 @@ class Request:
 
     train: str
     test: str
-    point: Mapping[str, Value]
+    point: Mapping[str, int | float | str | bool]
     seed: int
     dataset: str
     role: str
     arm: str
     folder: str
-    score: Score
+    bounds: Bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +52,7 @@ class Result:
     cpu_s: float = 0.0
 
 
-def result_of(name: str, returned: object, score: Score, *, train_s: float, cpu_s: float) -> Result:
+def result_of(name: str, returned: object, bounds: Bounds, *, train_s: float, cpu_s: float) -> Result:
     """Return what a training gave, checked. name: of the function or the program, for messages.
 
     Raises:
@@ -61,7 +69,7 @@ def result_of(name: str, returned: object, score: Score, *, train_s: float, cpu_
             f"{name} gave {tests[0]!r}, which nobody asked for: test data are for the comparison; score them in a"
             " function or command of its own (trainer.test), or call the value otherwise"
         )
-    validation, size = scored(name, values.pop(VALIDATION), score), None
+    validation, size = scored(name, values.pop(VALIDATION), bounds), None
     if SIZE in values:
         given = values.pop(SIZE)
         size = _whole(given)
@@ -71,18 +79,18 @@ def result_of(name: str, returned: object, score: Score, *, train_s: float, cpu_
     return Result(validation=validation, size=size, facts=facts, train_s=train_s, cpu_s=cpu_s)
 
 
-def scored(name: str, value: Any, score: Score) -> float:
+def scored(name: str, value: Any, bounds: Bounds) -> float:
     """Return a score as a number within its bounds; errors as of `result_of`."""
     number = _number(value)
     if number is None:
         raise TrainingFailed(f"{name} gave {_shown(value)} of type {type(value).__name__} for a score; {_SAYS}")
     if not math.isfinite(number):
         raise Diverged(f"{name} gave the score {number}")
-    if not score.low <= number <= score.high:
-        hint = "; is it a percentage? Divide it by 100" if score.high == 1 and 1 < number <= 100 else ""
+    if not bounds.low <= number <= bounds.high:
+        hint = "; is it a percentage? Divide it by 100" if bounds.high == 1 and 1 < number <= 100 else ""
         raise TrainingFailed(
-            f"{name} gave the {score.name} {number:g}, outside of trainer.score.low = {score.low:g} and high ="
-            f" {score.high:g}{hint}"
+            f"{name} gave the {bounds.name} {number:g}, outside of trainer.score.low = {bounds.low:g} and high ="
+            f" {bounds.high:g}{hint}"
         )
     return number
 

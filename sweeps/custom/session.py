@@ -7,7 +7,7 @@ from typing import Any
 
 from kd.tools.processes import Child, started
 from sweeps.custom import command, function
-from sweeps.custom.results import Request, Result
+from sweeps.custom.results import Bounds, Request, Result
 from sweeps.custom.spec import CustomSpec
 from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
 
@@ -26,6 +26,7 @@ class CustomTrainer:
 
     def train(self, run: Run, progress: Progress) -> Trained:
         self._open.close()  # of a run whose test was never asked for
+        self._child = None
         table, score = self.spec.trainer, self.spec.kind.features.score
         curve: list[float | None] = []
 
@@ -48,7 +49,7 @@ class CustomTrainer:
                 role=run.role,
                 arm=run.arm,
                 folder=str(folder),
-                score=score,
+                bounds=Bounds(score.name, score.low, score.high),
             )
             child = stack.enter_context(started(work, request, group=True))
             result: Result = child.result(on_step=progress.check, on_report=on_report)

@@ -3,13 +3,14 @@
 import keyword
 import math
 import re
-import shlex
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from storage.studies.space import Choice, Range, Space, Whole
+from sweeps.custom.words import GIVEN, PLACEHOLDERS, placeholders, split
 from sweeps.extensions import CUSTOM
 from sweeps.spec import tables
 from sweeps.spec.model import Spec, TrainerTable
@@ -21,15 +22,8 @@ if TYPE_CHECKING:
 
 UNTREATED = "untreated"
 NO_TEST = "none"
-GIVEN = ("seed", "dataset", "folder", "report")
-"""What a function is called with beside its parameters, where it has an argument of that name."""
-
-PLACEHOLDERS = ("seed", "dataset", "role", "arm", "test", "folder", "out")
-"""What a command may have in braces beside its parameters."""
-
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 _DEFAULT = re.compile(r"[a-z][a-z0-9-]{0,40}")
-_BRACES = re.compile(r"\{([A-Za-z_]\w*)\}")
 _ARMS = ("best", "native", "random", UNTREATED)
 _TAKEN = RESERVED | set(GIVEN) | set(PLACEHOLDERS)
 _SPELLINGS = "[low, high], { low = 1.0, high = 20.0, log = true } or { choices = [...] }"
@@ -62,10 +56,8 @@ def _bounds(name: str, written: Any) -> Range | Whole | Choice:
     if not is_number(low) or not is_number(high) or not isinstance(log, bool):
         raise ValueError(f"for {name}: {_SPELLINGS}, with finite numbers")
     if low >= high:
-        why = (
-            "one value is no search: leave the name out, and let the training have it" if low == high else "low < high"
-        )
-        raise ValueError(f"for {name}: {why}; got {low!r} to {high!r}")
+        one = "; of one value there is nothing to search, so leave the name out" if low == high else ""
+        raise ValueError(f"for {name}: low < high{one}; got {low!r} and {high!r}")
     if log and low <= 0:
         raise ValueError(f"for {name}: low > 0 where log is true; got {low!r}")
     if not isinstance(low, int) or not isinstance(high, int):
@@ -121,11 +113,6 @@ def _checked_defaults(points: Mapping[str, Mapping[str, Value]]) -> Mapping[str,
     return points
 
 
-def split(command: str) -> list[str]:
-    """Return the words of a command, as a shell would split them; nothing else of a shell is done."""
-    return shlex.split(command)
-
-
 def _checked_command(command: str) -> str:
     try:
         split(command)
@@ -134,17 +121,7 @@ def _checked_command(command: str) -> str:
     return command
 
 
-def placeholders(command: str) -> list[str]:
-    """Return the names that a command has in braces."""
-    return [name for word in split(command) for name in _BRACES.findall(word)]
-
-
-def filled(command: str, values: Mapping[str, str]) -> list[str]:
-    """Return the words of a command with the values of its placeholders; each stays within its word."""
-    return [_BRACES.sub(lambda match: values[match[1]], word) for word in split(command)]
-
-
-_Point = dict[str, Annotated[Value, Field(strict=True)]]
+_Point = dict[str, Value]
 _Command = Annotated[str, AfterValidator(_checked_command)]
 
 
@@ -209,7 +186,12 @@ class CustomTable(TrainerTable):
     )
     score: ScoreTable = Field(default_factory=lambda: ScoreTable.model_validate({}), description="what is scored")
 
-    _kind: "CustomKind | None" = PrivateAttr(default=None)
+    @cached_property
+    def as_kind(self) -> "CustomKind":
+        """The trainer that it makes."""
+        from sweeps.custom.kind import CustomKind  # which names a class of this file
+
+        return CustomKind(self)
 
     @property
     def tests(self) -> str:
@@ -240,12 +222,7 @@ class CustomSpec(Spec):
 
     @property
     def kind(self) -> "CustomKind":
-        from sweeps.custom.kind import CustomKind  # which names this class
-
-        table = self.trainer
-        if table._kind is None:
-            table._kind = CustomKind(table)
-        return table._kind
+        return self.trainer.as_kind
 
     @model_validator(mode="after")
     def _of_custom(self) -> "CustomSpec":

@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from kd.errors import CodeError
 from sweeps.errors import SpecError
-from sweeps.extensions import KD, trainer_kind
+from sweeps.extensions import CUSTOM, KD, trainer_kind
 from sweeps.hints import local
 from sweeps.spec import tables
 from sweeps.spec.tables import FIRST, Group
@@ -273,9 +273,8 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
         spec: Spec = model.model_validate(values)
         return _with_share(spec, transfer) if isinstance(transfer, Mapping) else spec
     except ValidationError as error:
-        raise SpecError(
-            f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
-        ) from None
+        example = local().spec("--train ./train.py:train" if name == CUSTOM else "quick")
+        raise SpecError(f"{place}{tables.first_problem(error, model)} (a complete spec: {example})") from None
 
 
 def _with_share(spec: SpecT, transfer: Mapping[str, Any]) -> SpecT:

@@ -386,9 +386,9 @@ class TrainerKind(Protocol):
         """Return the methods that are fitted beside the trainings on the dataset of a role."""
         return ()
 
-    def seconds(self, spec: Any, kind: "RunKind", role: str) -> float:
-        """Return how long such a run is expected to take on one core."""
-        return 1.0
+    def seconds(self, spec: Any, kind: "RunKind", role: str) -> float | None:
+        """Return how long such a run is expected to take on one core; None: nobody knows before one has finished."""
+        return None
 
     def curve_length(self, spec: Any, kind: "RunKind", role: str, arm: str, facts: Mapping[str, Any]) -> int | None:
         """Return how many values the curve of such a run has; None: any number. facts: of its outcome."""

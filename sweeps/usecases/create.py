@@ -22,7 +22,7 @@ from storage.studies.space import SAMPLERS, Choice, Range, Whole, study_name
 from storage.tables import RevisionRecord
 from storage.url import masked
 from sweeps.errors import AnotherSpec, SpecError
-from sweeps.extensions import CUSTOM, KD, require, trainer_extra, trainer_kind
+from sweeps.extensions import CUSTOM, KD, attribute, require, trainer_extra, trainer_kind
 from sweeps.hints import PORTABLE, local
 from sweeps.plan.phases import STAGES, scores_alone
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
@@ -227,6 +227,12 @@ def preset(name: str) -> Spec:
     return named(presets, name)
 
 
+def started_from(train: str) -> Spec:
+    """Return the spec to start from with a function of the user's own; raise SpecError where it cannot be read."""
+    spec: Spec = attribute("sweeps.custom.kind:started_from")(train)
+    return spec
+
+
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: str = "create") -> Spec:
     """Return the spec that the user asks for; raise SpecError if the options make none.
 
@@ -302,14 +308,15 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
-    minutes = number_of(rounded(expected_core_seconds(spec) / 60), "core-minute")
+    seconds = expected_core_seconds(spec)
+    about = f", about {number_of(rounded(seconds / 60), 'core-minute')}" if seconds else ""  # else nobody knows
     seeds, summary = number_of(spec.transfer.seeds, "fresh seed"), spec.kind.summary(spec)
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
         *(f"{title:<8} {text}" for title, text in summary.items() if title == "data"),
         *data_lines,
         *(f"{title:<8} {text}" for title, text in summary.items() if title != "data"),
-        f"work     {trainings:,} trainings, about {minutes}",
+        f"work     {trainings:,} trainings{about}",
         f"answer   {_choice(spec)}"
         if spec.transfer.margin_share
         else f"verdict  {_resolution(spec)}"
@@ -348,14 +355,15 @@ def _space(spec: Spec) -> str:
 def _tried(bounds: Range | Whole | Choice) -> str:
     if isinstance(bounds, Choice):
         return str(bounds)
-    return f"{bounds.low:g}" + (f" to {bounds.high:g}" if bounds.high > bounds.low else "")
+    whole = " in whole numbers" if isinstance(bounds, Whole) and not bounds.log else ""
+    return f"{bounds.low:g}" + (f" to {bounds.high:g}" if bounds.high > bounds.low else "") + whole
 
 
 def _ranges(spec: Spec) -> str:
     parts = []
     for name, bounds in spec.kind.space(spec).items():
-        scale = "uniform " if isinstance(bounds, Range) and not bounds.log else "log-uniform "
-        parts.append(f"{label(name)} {'' if isinstance(bounds, Choice) else scale}{bounds}")
+        scale = "" if isinstance(bounds, Choice) else "log-uniform " if bounds.log else "uniform "
+        parts.append(f"{label(name)} {scale}{bounds}")
     return ", ".join(parts)
 
 
