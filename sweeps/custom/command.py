@@ -39,25 +39,25 @@ def frozen(key: str, command: str) -> str:
     words = split(command)
     if not words:
         raise SpecError(f"{key}: got {command!r}; give a program and its arguments")
-    program = words[0]
-    if shutil.which(os.path.expanduser(program)) is None:
-        if Path(program).expanduser().is_file():
-            raise SpecError(f"{key}: {program} is not executable; type: chmod +x {program}")
-        meant = f"; did you mean {sys.executable}?" if program == "python" else ""
-        raise SpecError(f"{key}: there is no program {program!r} on this machine{meant}")
-    named = [_is_file(word, program=not place) for place, word in enumerate(words)]
+    first = words[0]
+    if shutil.which(os.path.expanduser(first)) is None:
+        if Path(first).expanduser().is_file():
+            raise SpecError(f"{key}: {first} is not executable; type: chmod +x {first}")
+        meant = f"; did you mean {sys.executable}?" if first == "python" else ""
+        raise SpecError(f"{key}: there is no program {first!r} on this machine{meant}")
+    named = [_is_file(word, is_program=not place) for place, word in enumerate(words)]
     return shlex.join([_absolute(word) if is_file else word for word, is_file in zip(words, named, strict=True)])
 
 
 def scripts(command: str) -> list[Path]:
     """Return the files that a frozen command names, if they are here, and no larger than code is."""
-    named = [Path(word) for place, word in enumerate(split(command)) if _is_file(word, program=not place)]
+    named = [Path(word) for place, word in enumerate(split(command)) if _is_file(word, is_program=not place)]
     return [path for path in named if path.is_absolute() and _is_code(code.located(path))]
 
 
-def _is_file(word: str, *, program: bool) -> bool:
+def _is_file(word: str, *, is_program: bool) -> bool:
     # A program without a path is one of the machine's, even where a file of this folder is called like it.
-    return (not program or os.sep in word) and code.located(Path(word)).is_file()
+    return (not is_program or os.sep in word) and code.located(Path(word)).is_file()
 
 
 def _is_code(path: Path) -> bool:
@@ -79,11 +79,11 @@ def work(report: Report, request: Request) -> Iterator[Result | float]:
     began = time.perf_counter(), _cpu_s()
     values = _called(report, request, request.train, test=False)
     train_s, cpu_s = time.perf_counter() - began[0], _cpu_s() - began[1]
-    yield result_of(_program(request.train), values, request.bounds, train_s=train_s, cpu_s=cpu_s)
-    program, values = _program(request.test), _called(report, request, request.test, test=True)
+    yield result_of(program(request.train), values, request.bounds, train_s=train_s, cpu_s=cpu_s)
+    name, values = program(request.test), _called(report, request, request.test, test=True)
     if TEST not in values:
-        raise TrainingFailed(f'{program} gave no "{TEST}" when the test was asked for; print {{"{TEST}": 0.9}}')
-    yield scored(program, values[TEST], request.bounds)
+        raise TrainingFailed(f'{name} gave no "{TEST}" when the test was asked for; print {{"{TEST}": 0.9}}')
+    yield scored(name, values[TEST], request.bounds)
 
 
 def _called(report: Report, request: Request, command: str, *, test: bool) -> Mapping[str, Any]:
@@ -99,15 +99,15 @@ def _called(report: Report, request: Request, command: str, *, test: bool) -> Ma
     words = filled(command, texts | own)
     here = [str(code.located(Path(word))) if word.startswith(os.sep) else word for word in words]
     ending, output = _run(report, here, environment)
-    program = _program(command)
+    name = program(command)
     if ending == -signal.SIGKILL:
-        raise SubprocessKilled(f"{program} was killed; the system does that when memory runs out")
+        raise SubprocessKilled(f"{name} was killed; the system does that when memory runs out")
     if ending:
         how = f"died of signal {-ending}" if ending < 0 else f"ended with exit code {ending}"
-        raise TrainingFailed(f"{program} {how}; its last line: {output.last_line()}")
+        raise TrainingFailed(f"{name} {how}; its last line: {output.last_line()}")
     values = _read(out) or output.result()
     if values is None:
-        raise TrainingFailed(f"{program} gave no result; {_SAYS}; its last line: {output.last_line()}")
+        raise TrainingFailed(f"{name} gave no result; {_SAYS}; its last line: {output.last_line()}")
     return values
 
 
@@ -218,7 +218,7 @@ def _object(data: bytes | bytearray) -> Mapping[str, Any] | None:
     return values if isinstance(values, Mapping) else None
 
 
-def _program(command: str) -> str:
+def program(command: str) -> str:
     """Return what a command is called in a message: its program, and the script that an interpreter runs."""
     words = [os.path.basename(word) for word in split(command)[:2]]
     return words[0] if len(words) < 2 or words[1].startswith("-") or "{" in words[1] else " ".join(words)

@@ -28,8 +28,8 @@ class CustomReport(ReportParts):
     # `sweeps.trainers.protocol:ReportParts` says what each method is for.
     def methods(self, spec: CustomSpec) -> Sequence[str]:
         table = spec.trainer
-        what = f"`{_name(table.train)}`" if table.train else f"the command `{table.command}`"
-        tested = f"tested by `{_name(table.tests)}`" if table.tests else "scored on validation alone: it has no test"
+        what = f"`{_name(table, table.train)}`" if table.train else f"the command `{table.command}`"
+        tested = f"tested by `{_name(table, table.tests)}`" if table.tests else "which has no test"
         exact = "" if table.exact else " The same run need not give the same score."
         return (f"**Training.** Each trial is one call of {what}, {tested}.{exact}",)
 
@@ -99,9 +99,11 @@ class CustomKind(TrainerKind):
 
     def summary(self, spec: CustomSpec) -> Mapping[str, str]:
         table = spec.trainer
-        tested = f", tested by {_name(table.tests)}" if table.tests else ", no test: the comparison scores validation"
+        tested = (
+            f"tested by {_name(table, table.tests)}" if table.tests else "no test: the comparison scores validation"
+        )
         data = " -> ".join(spec.role(role).shown for role in spec.roles)
-        return {"data": data, "trains": f"{_name(table.train or table.command)}{tested}"}
+        return {"data": data, "trains": f"{_name(table, table.train or table.command)}, {tested}"}
 
     def report(self) -> ReportParts:
         return CustomReport()
@@ -203,9 +205,12 @@ def _with(bounds: Range | Whole | Choice, values: Sequence[Any]) -> Range | Whol
     return type(bounds)(min(bounds.low, *values), max(bounds.high, *values), log=bounds.log) if values else bounds
 
 
-def _name(train: str) -> str:
-    where, colon, attribute = train.rpartition(":")
-    return f"{os.path.basename(where)}:{attribute}" if colon and code.is_code(train) and " " not in train else train
+def _name(table: CustomTable, text: str) -> str:
+    """Return what a function or a command is called: "train.py:train", "python train.py"."""
+    if table.command:
+        return command.program(text)
+    where, _, attribute = text.rpartition(":")
+    return f"{os.path.basename(where)}:{attribute}"
 
 
 KIND = CustomKind()

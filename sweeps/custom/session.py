@@ -57,6 +57,8 @@ class CustomTrainer:
             if run.arm and table.tests:  # of the comparison: what it has trained is there until its test is asked for
                 self._open, self._child = stack.pop_all(), child
         self._validation = score.signed(result.validation)
+        if curve and curve[-1] != self._validation:  # the last value of a curve is the score, as the audit holds it
+            curve.append(self._validation)
         return Trained(
             score=self._validation,
             curve=curve,
