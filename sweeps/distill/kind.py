@@ -50,6 +50,7 @@ class Distillation(TrainerKind):
     # `sweeps.trainers.protocol:TrainerKind` says what each method is for.
     spec = KdSpec
     features = Features(
+        one_size=True,
         trained="student",
         prepares="teacher",
         references="comparison method",

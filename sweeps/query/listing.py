@@ -13,10 +13,9 @@ from storage.records import queries
 from storage.tables import TASK_AWAITED, SweepRecord, TaskRecord
 from storage.url import resolve
 from sweeps.errors import SpecError
-from sweeps.extensions import trainer_kind
 from sweeps.plan import jobs, phases
 from sweeps.query.status import stage_counts
-from sweeps.spec.stored import check_name, trainer_of
+from sweeps.spec.stored import as_it_stands, check_name
 from sweeps.trainers.protocol import TrainerKind, Value
 
 _FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a column, or a meaning, of their own
@@ -97,7 +96,7 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
     awaited = {
         payload.role for task, payload in tasks if isinstance(payload, jobs.TransferTask) and task.state in TASK_AWAITED
     }
-    kind = trainer_kind(trainer_of(sweep))
+    kind = as_it_stands(sweep).kind
     return [_row(sweep, task, payload, kind, tested=payload.role not in awaited) for task, payload in tasks]
 
 

@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from kd.errors import CodeError
 from sweeps.errors import SpecError
-from sweeps.extensions import KD, trainer_kind
+from sweeps.extensions import CUSTOM, KD, trainer_kind
 from sweeps.hints import local
 from sweeps.spec import tables
 from sweeps.spec.tables import FIRST, Group
@@ -98,6 +98,7 @@ class Spec(tables.SpecModel):
 
     @property
     def kind(self) -> TrainerKind:
+        """Its trainer; a subclass whose tables say what is scored, searched and compared returns one made of them."""
         return trainer_kind(self.trainer.kind)
 
     def for_group(self, group: Group) -> Self:
@@ -265,22 +266,24 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
     except (CodeError, ValueError) as error:
         raise SpecError(f"{place}trainer.kind: got {name!r}; {error}") from None
     model = kind.spec
-    if new and isinstance(values.get("transfer"), Mapping):
-        values = {**values, "transfer": _declared(values["transfer"], kind)}
+    transfer = values.get("transfer") if new else None
+    if isinstance(transfer, Mapping):
+        values = {**values, "transfer": {"rule": RULE, "margin_share": 0.0, **transfer}}
     try:
         spec: Spec = model.model_validate(values)
-        return spec
+        return _with_share(spec, transfer) if isinstance(transfer, Mapping) else spec
     except ValidationError as error:
-        raise SpecError(
-            f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
-        ) from None
+        example = local().spec("--train ./train.py:train" if name == CUSTOM else "quick")
+        raise SpecError(f"{place}{tables.first_problem(error, model)} (a complete spec: {example})") from None
 
 
-def _declared(transfer: Mapping[str, Any], kind: TrainerKind) -> dict[str, Any]:
-    """Return the table with the rule of today and its margin, where it says nothing of them."""
-    declared = {"rule": RULE, **transfer}
-    shares = declared["rule"] == RULE and "margin" not in transfer and kind.features.untreated
-    return {"margin_share": tables.MARGIN_SHARE if shares else 0.0, **declared}
+def _with_share(spec: SpecT, transfer: Mapping[str, Any]) -> SpecT:
+    """Return a new spec with the share of today's rule, where it declares no margin and its trainer has a gain."""
+    named = "margin" in transfer or "margin_share" in transfer
+    if named or spec.transfer.rule != RULE or not spec.kind.features.untreated:
+        return spec
+    share = {"margin_share": tables.MARGIN_SHARE}
+    return spec.model_copy(update={"transfer": spec.transfer.model_copy(update=share)})
 
 
 def named(presets: Mapping[str, SpecT], name: str) -> SpecT:
@@ -296,7 +299,11 @@ def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
 
     A margin in points takes the place of the share: whoever gives one means it. Older rules know no share.
     """
-    values = spec.as_dict()
+    return cast(SpecT, parse(changed(spec.as_dict(), changes)))
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain values of a spec, which are changed likewise."""
     if "transfer.margin" in changes or changes.get("transfer.rule", RULE) != RULE:
         changes = {"transfer.margin_share": 0.0, **changes}
     for dotted, value in changes.items():
@@ -309,4 +316,4 @@ def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
             if not isinstance(inner, dict):
                 raise SpecError(f"unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
-    return cast(SpecT, parse(values))
+    return values
