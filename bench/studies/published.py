@@ -36,7 +36,7 @@ def spec(row: str, done: Done, place: Path) -> Mapping[str, Any]:
     """Return the spec of a row whole. Its search has one trial, of a cell that is an arm as well.
 
     The function answers the search and its confirm at once, since there is nothing to choose; the arm "best", which a
-    sweep must have, then has the point of a cell, and shares its trainings.
+    sweep must have, then has the point of a cell, and comes last, to take over that cell's trainings.
     """
     cells = published.arms(row)
     return {
@@ -44,7 +44,7 @@ def spec(row: str, done: Done, place: Path) -> Mapping[str, Any]:
         "source": {"dataset": "mnist"},
         "search": {"trials": 1, "sampler": "qmc"},
         "confirm": {"rounds": [[1, 1]]},
-        "transfer": {"seeds": ROWS[row].seeds, "margin": 1.0, "rule": 3, "source_arms": ["best", *cells]},
+        "transfer": {"seeds": ROWS[row].seeds, "margin": 1.0, "rule": 3, "source_arms": [*cells, "best"]},
         "trainer": {
             "kind": "custom",
             "train": "support.published:train",

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import product
 from typing import Any
 
+from kd.config import TrainingConfig
 from sweeps.plan.identity import derive
 
 SEED = 2015  # of every spec
@@ -47,6 +48,13 @@ class Cell:
         """The recipe: a spec holds it, so that its fingerprint changes with it."""
         point = f", T = {self.temperature:g}, alpha = {self.alpha:g}, by {self.teacher.name}" if self.teacher else ""
         return f"{self.name}{point}" + ("" if self.without is None else f", without {self.without}")
+
+    @property
+    def training(self) -> TrainingConfig:
+        """The recipe that the cells of a paper share: keras.io's own, or that of Hinton's networks here."""
+        if self.network.startswith("keras-"):
+            return TrainingConfig(epochs=self.epochs, batch_size=64, learning_rate=1e-3)
+        return TrainingConfig(epochs=self.epochs, batch_size=250, learning_rate=1e-3, schedule="cosine")
 
     def numbers(self, seeds: int) -> range:
         """Return the numbers of its seeds: students of one number have the same initial weights and batches."""

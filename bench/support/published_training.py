@@ -28,11 +28,12 @@ import platformdirs
 import tensorflow as tf
 from keras import layers
 
-from kd.config import DistillConfig, TrainingConfig
+from kd.config import DistillConfig
 from kd.data import sources
 from kd.data.datasets import Dataset, Split
 from kd.tools.code import hash_file
 from kd.training.student import StudentTrainer
+from support import published
 from support.published import DIGIT, TEACHERS, Cell, Counts
 from sweeps.plan.identity import derive
 
@@ -64,13 +65,12 @@ def counts(cell: Cell, number: int, report: Report) -> Counts:
     if cell.teaches:
         return _teacher(cell, number % TEACHERS, report).counts
     teacher = None if cell.teacher is None else _teacher(cell.teacher, number % TEACHERS, report)
-    return _trained(cell, number, teacher, report)[1]
+    return trained(cell, number, teacher, report)[1]
 
 
 def _teacher(cell: Cell, number: int, report: Report) -> Teacher:
     """Return a teacher of this machine; train it where it is missing, or wait for the process that does."""
-    # Under the hash of this file: whoever changes a recipe gets teachers that follow it.
-    folder = platformdirs.user_cache_path("kd-sweeps") / "published-teachers" / hash_file(Path(__file__))[:12]
+    folder = teachers_folder()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{cell.name.replace(' ', '-')}-{number}.npz"
     while not path.exists():
@@ -78,38 +78,41 @@ def _teacher(cell: Cell, number: int, report: Report) -> Teacher:
         try:
             with filelock.FileLock(path.with_suffix(".lock"), timeout=WAIT_S):
                 if not path.exists():
-                    _keep(path, *_trained(cell, number, None, report))
+                    _keep(path, *trained(cell, number, None, report))
         except filelock.Timeout:
             continue
     with np.load(path, allow_pickle=False) as kept:
         return Teacher(kept["train"], kept["test"], Counts.of(json.loads(str(kept["counts"]))))
 
 
+def teachers_folder() -> Path:
+    """Return where the teachers of this machine are; whoever changes a recipe or a network gets other ones."""
+    code = "-".join(hash_file(Path(file))[:8] for file in (published.__file__, __file__))
+    return platformdirs.user_cache_path("kd-sweeps") / "published-teachers" / code
+
+
 def _keep(path: Path, trainer: StudentTrainer, made: Counts) -> None:
-    dataset, unfinished = _images("mnist", None), path.with_suffix(".new")
+    dataset, unfinished = images("mnist", None), path.with_suffix(".new")
     logits = {"train": trainer.logits(dataset.train), "test": trainer.logits(dataset.validation)}
     with unfinished.open("wb") as file:
         np.savez(file, **logits, counts=np.array(json.dumps(asdict(made))))
     unfinished.replace(path)
 
 
-def _trained(cell: Cell, number: int, teacher: Teacher | None, report: Report) -> tuple[StudentTrainer, Counts]:
-    dataset, keras_io = _images("mnist", cell.without), cell.network.startswith("keras-")
-    training = TrainingConfig(
-        epochs=cell.epochs,
-        batch_size=64 if keras_io else 250,
-        learning_rate=1e-3,
-        schedule="constant" if keras_io else "cosine",
-    )
+def trained(
+    cell: Cell, number: int, teacher: Teacher | None, report: Report, *, name: str = "mnist"
+) -> tuple[StudentTrainer, Counts]:
+    """Train a cell on a dataset, and count on its test images."""
+    dataset = images(name, cell.without)
     point, soft = DistillConfig(temperature=cell.temperature, alpha=cell.alpha), None
     if teacher is not None:
-        soft = teacher.train[_seen(sources.obtain("mnist").arrays.y_train, cell.without)]
+        soft = teacher.train[_seen(images(name, None).train.labels, cell.without)]
     elif cell.smoothing:
         soft = np.zeros((len(dataset.train), dataset.classes), np.float32)
         point = DistillConfig(temperature=1.0, alpha=1 - cell.smoothing)
     own = cell.network.replace("-", "_")
     network = f"{__name__}:{own}" if own in globals() else cell.network
-    trainer = StudentTrainer(dataset, student=network, teacher_logits=soft, training=training, validations=1)
+    trainer = StudentTrainer(dataset, student=network, teacher_logits=soft, training=cell.training, validations=1)
     made = trainer.train(
         point,
         seed=derive(SEED, "teacher" if cell.teaches else "student", number),
@@ -122,7 +125,7 @@ def _trained(cell: Cell, number: int, teacher: Teacher | None, report: Report) -
 
 
 @lru_cache(maxsize=2)
-def _images(name: str, without: int | None) -> Dataset:
+def images(name: str, without: int | None) -> Dataset:
     """Return all published training images that do not show a digit, in their order; the test images validate."""
     source = sources.obtain(name)
     arrays, seen = source.arrays, _seen(source.arrays.y_train, without)
