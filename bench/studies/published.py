@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are 
 from support import published
 from support.page import FOLDER, table
 from support.parts import Done, Part, Study, main
-from support.published import HINTON_T, HOME, ROWS, TEMPERATURES, TEST_IMAGES, Cell, Counts, temperature_arm
+from support.published import HINTON_T, HOME, ROWS, TEMPERATURES, TEST_IMAGES, Cell, Counts, temperature_arm, trainings
 from sweeps.stats.estimates import FEWEST_RUNS, differences, estimate, holm, paired, t_p_value, t_quantile
 
 RECORD = FOLDER / "published.csv"
@@ -76,61 +76,42 @@ def recorded() -> Mapping[Training, Mapping[str, str]]:
         return {(cell_of(line), int(line["seed"])): line for line in csv.DictReader(file)}
 
 
-def counts_of(text: Mapping[str, Any]) -> Counts:
-    kinds = {"agreement": float, "best_bias": float, "trained_cpu_s": float}
-    return Counts.of({name: value and kinds.get(name, int)(value) for name, value in text.items() if name in NAMES})
-
-
-NAMES = Counts.__dataclass_fields__.keys()
-
-
 class Figures:
     """What is known of every training: of a part that has ended from its CSV, of the others from the record."""
 
     def __init__(self, done: Done) -> None:
         self.swept = set(done)
         lines = {key: line | {"trained_cpu_s": line["cpu_s"]} for key, line in recorded().items()}
-        self.counts = {key: counts_of(line) for key, line in lines.items() if HOME[key[0]] not in done}
+        self.counts = {key: Counts.of(line) for key, line in lines.items() if HOME[key[0]] not in done}
         for part, trained in done.items():
             for made in trained:
                 if made.stage == "transfer" and made.arm != "best":
                     cell = ROWS[part].cells[made.arm]
-                    self.counts[cell, made.repeat % len(cell.numbers(ROWS[part].seeds))] = counts_of(made.more)
+                    number = made.repeat % len(cell.numbers(ROWS[part].seeds))
+                    self.counts[cell, number] = Counts.of(made.more)
 
     def of(self, row: str, arm: str, measure: str = "errors") -> dict[int, float]:
         """Return what the trainings of a cell measured, by the number of their seed."""
         cell = ROWS[row].cells[arm]
-        known = {n: self.counts[cell, n] for n in cell.numbers(ROWS[row].seeds) if (cell, n) in self.counts}
-        return {n: value for n, made in known.items() if (value := getattr(made, measure)) is not None}
-
-    def percent(self, row: str, arm: str) -> dict[int, float]:
-        return {n: 100 * (1 - count / TEST_IMAGES) for n, count in self.of(row, arm).items()}
+        counts = {number: self.counts[cell, number] for number in cell.numbers(ROWS[row].seeds)}
+        return {number: value for number, made in counts.items() if (value := getattr(made, measure)) is not None}
 
     def agreement(self, row: str, arm: str) -> str:
         shares = self.of(row, arm, "agreement").values()
         return f"{100 * fmean(shares):.2f} %" if shares else "-"
 
-    def seconds(self, row: str, arm: str) -> str:
-        seconds = self.of(row, arm, "trained_cpu_s").values()
-        return f"{median_high(seconds):.0f}" if seconds else "-"
-
-    def progress(self, rows: Sequence[str]) -> str:
-        """Return how many trainings of some rows are there, and from where each part of them is."""
-        wanted = {(cell, n) for row in rows for cell in ROWS[row].cells.values() for n in cell.numbers(ROWS[row].seeds)}
-        homes = {HOME[cell]: HOME[cell] in self.swept for cell, _ in wanted}
-        sources = [
-            f"{source}: {', '.join(f'`{row}`' for row in ROWS if homes.get(row) is swept)}"
-            for source, swept in (("of a sweep", True), ("recorded", False))
-            if swept in homes.values()
-        ]
+    def origin(self, rows: Sequence[str]) -> str:
+        """Return how many trainings some rows have, and from where those of each part are."""
+        cells = {(cell, number) for row in rows for cell, number in trainings(row)}
+        homes = {HOME[cell] for cell, _ in cells}
+        swept, rest = ([f"`{row}`" for row in ROWS if row in some] for some in (homes & self.swept, homes - self.swept))
+        origins = [f"{name}: {', '.join(some)}" for name, some in (("of a sweep", swept), ("recorded", rest)) if some]
         command = " ".join(["python bench/studies/published.py", *(f"--part {row}" for row in rows)])
-        there = len(wanted & self.counts.keys())
-        text = f"`{command}`: {there} of {len(wanted)} trainings are there; {'; '.join(sources)}."
-        return text if there == len(wanted) else f"**Partial.** {text}"
+        return f"`{command}`: {len(cells)} trainings; {'; '.join(origins)}."
 
 
 def mean(values: BySeed, digits: int = 1) -> str:
-    """Return a mean with its 95 % t interval and n, such as "81.3 [78.0, 84.6] n=5"; "-" without values."""
+    """Return a mean with its 95 % t interval and n, such as "81.3 [78.0, 84.6] n=5"."""
     return _written(estimate(list(values.values())), digits, "")
 
 
@@ -140,21 +121,15 @@ def difference(first: BySeed, second: BySeed, digits: int = 1) -> str:
 
 
 def _written(value: Any, digits: int, sign: str) -> str:
-    if value is None:
-        return "-"
-    interval = "" if value.low is None else f" [{value.low:{sign}.{digits}f}, {value.high:{sign}.{digits}f}]"
-    return f"{value.mean:{sign}.{digits}f}{interval} n={value.n}"
+    low, high = (f"{end:{sign}.{digits}f}" for end in (value.low, value.high))
+    return f"{value.mean:{sign}.{digits}f} [{low}, {high}] n={value.n}"
 
 
 def verdict(first: BySeed, second: BySeed, *, below: str, above: str, unit: str = "errors", digits: int = 1) -> str:
     """Return which of two words the interval of first - second earns, below or above 0, with the difference."""
-    value = paired(first, second)
-    if value is None:
-        return "not trained yet"
-    word = "cannot be told"
-    if value.low is not None and value.high is not None and (value.high < 0 or value.low > 0):
-        word = below if value.high < 0 else above
-    number, _, n = difference(first, second, digits).rpartition(" ")
+    value: Any = paired(first, second)
+    word = below if value.high < 0 else above if value.low > 0 else "cannot be told"
+    number, _, n = _written(value, digits, "+").rpartition(" ")
     return f"{word}, {number} {unit} {n}"
 
 
@@ -185,7 +160,7 @@ class Printed:
         limits = interval_of_a_run(list(self.values.values()))
         if limits is None:
             runs = ", ".join(f"{value:g}" for value in self.values.values())
-            return f"{head}. {f'Too few runs to say where another lies: {runs}' if runs else 'Not trained yet'}."
+            return f"{head}. Too few runs to say where another lies: {runs}."
         where = "**outside**" if self.deviates else "inside"
         low, high = limits
         return f"{head}. One run here lies in {low:.{digits}f} to {high:.{digits}f}: the printed figure is {where}."
@@ -209,65 +184,57 @@ class Section:
     differs: str
 
 
+def _networks(
+    figures: Figures, row: str, paper: str, names: Mapping[str, tuple[str, float]], unit: str = "errors"
+) -> tuple[Mapping[str, BySeed], str, Sequence[Printed]]:
+    """Return our values by arm, their table beside the printed figures, and these."""
+    ours, cells = {arm: figures.of(row, arm) for arm in names}, []
+    if unit == "%":
+        ours = {
+            arm: {n: 100 * (1 - count / TEST_IMAGES) for n, count in errors.items()} for arm, errors in ours.items()
+        }
+    for arm, (name, figure) in names.items():
+        seconds = median_high(figures.of(row, arm, "trained_cpu_s").values())
+        shown = mean(ours[arm], 2 if unit == "%" else 1)
+        cells.append((name, shown, figure, figures.agreement(row, arm), f"{seconds:.0f}"))
+    measured = "test accuracy, %" if unit == "%" else "test errors of 10,000"
+    heads = ("network", measured, "printed", "agrees with its teacher", "CPU s each")
+    printed = [Printed(f"{paper}, {name}", figure, ours[arm], unit) for arm, (name, figure) in names.items()]
+    return ours, table(heads, cells), printed
+
+
 def keras_io(figures: Figures) -> Section:
-    row, names = (
-        "keras-io",
-        {
-            "teacher": ("teacher, 5 epochs", 97.6),
-            "scratch": ("student from scratch, 3 epochs", 97.6),
-            "distilled": ("student distilled at T = 10, alpha = 0.1, 3 epochs", 98.1),
-            "without-factor": ("the same without the factor T^2", 98.1),
-        },
-    )
-    ours = {arm: figures.percent(row, arm) for arm in names}
-    cells = [
-        (name, mean(ours[arm], 2), figure, figures.agreement(row, arm), figures.seconds(row, arm))
-        for arm, (name, figure) in names.items()
-    ]
+    names = {
+        "teacher": ("teacher, 5 epochs", 97.6),
+        "scratch": ("student from scratch, 3 epochs", 97.6),
+        "distilled": ("student distilled at T = 10, alpha = 0.1, 3 epochs", 98.1),
+        "without-factor": ("the same without the factor T^2", 98.1),
+    }
+    ours, networks, printed = _networks(figures, "keras-io", "keras.io", names, "%")
     gain, without = (difference(ours[arm], ours["scratch"], 2) for arm in ("distilled", "without-factor"))
-    heads = ("network", "test accuracy, %", "printed", "agrees with its teacher", "CPU s each")
     claims = [
         f'keras.io, "a performance boost" over the same student from scratch, {loss}:'
         f" {verdict(ours[arm], ours['scratch'], below='the opposite', above='holds', unit='points', digits=2)}."
         for arm, loss in (("distilled", "with the page's loss"), ("without-factor", "without its factor T^2"))
     ]
-    return Section(
-        "keras.io's example",
-        [row],
-        f"{table(heads, cells)}\n\nDistilled less from scratch, paired by seed: {gain} points, without the factor T^2"
-        f" {without}; printed 0.5.",
-        [Printed(f"keras.io, {name}", figure, ours[arm], "%") for arm, (name, figure) in names.items()],
-        claims,
-        _KERAS_IO,
-    )
+    body = f"""{networks}
+
+Distilled less from scratch, paired by seed: {gain} points, without the factor T^2 {without}; printed 0.5."""
+    return Section("keras.io's example", ["keras-io"], body, printed, claims, _KERAS_IO)
 
 
 def hinton_errors(figures: Figures) -> Section:
-    row, names = (
-        "hinton-errors",
-        {
-            "teacher": ("teacher, 2 x 1200, dropout, jitter", 67),
-            "scratch": ("student, 2 x 800, labels alone", 146),
-            "distilled": ("student, 2 x 800, distilled at T = 20", 74),
-        },
-    )
-    ours = {arm: figures.of(row, arm) for arm in names}
-    cells = [
-        (name, mean(ours[arm]), figure, figures.agreement(row, arm), figures.seconds(row, arm))
-        for arm, (name, figure) in names.items()
-    ]
-    heads = ("network", "test errors of 10,000", "printed", "agrees with its teacher", "CPU s each")
+    names = {
+        "teacher": ("teacher, 2 x 1200, dropout, jitter", 67),
+        "scratch": ("student, 2 x 800, labels alone", 146),
+        "distilled": ("student, 2 x 800, distilled at T = 20", 74),
+    }
+    ours, networks, printed = _networks(figures, "hinton-errors", "Hinton", names)
     pair = ours["distilled"], ours["scratch"]
     claim = verdict(*pair, below="holds", above="the opposite")
-    return Section(
-        "Hinton et al. 2015: errors on MNIST",
-        [row],
-        f"{table(heads, cells)}\n\nDistilled less labels alone, paired by seed: {difference(*pair)} errors; printed"
-        " -72.",
-        [Printed(f"Hinton, {name}", figure, ours[arm]) for arm, (name, figure) in names.items()],
-        [f"Hinton, the distilled student makes fewer errors than that of labels alone: {claim}."],
-        _HINTON,
-    )
+    body = f"{networks}\n\nDistilled less labels alone, paired by seed: {difference(*pair)} errors; printed -72."
+    claims = [f"Hinton, the distilled student makes fewer errors than that of labels alone: {claim}."]
+    return Section("Hinton et al. 2015: errors on MNIST", ["hinton-errors"], body, printed, claims, _HINTON)
 
 
 def no_threes(figures: Figures) -> Section:
@@ -327,8 +294,6 @@ def _of_30(ours: Mapping[float, BySeed]) -> Iterator[str]:
 
 
 def _of_many(units: int, ours: Mapping[float, BySeed]) -> Iterator[str]:
-    if not all(ours.values()):
-        return
     means = {value: fmean(errors.values()) for value, errors in ours.items()}
     best, worst = min(ABOVE_8, key=means.__getitem__), max(ABOVE_8, key=means.__getitem__)
     yield (
@@ -421,7 +386,7 @@ def page(done: Done) -> str:
     parts = [_INTRO, "## Where we differ", *_deviations([one for section in sections for one in section.printed])]
     parts += ["## What the papers say in words", _bullets(claim for section in sections for claim in section.claims)]
     for section in sections:
-        parts += [f"## {section.title}", figures.progress(section.rows), section.body, section.differs]
+        parts += [f"## {section.title}", figures.origin(section.rows), section.body, section.differs]
     return "\n\n".join([*parts, "## What the record was made with", _made_with(list(recorded().values()))])
 
 
@@ -432,7 +397,7 @@ def _deviations(printed: Sequence[Printed]) -> Iterator[str]:
         f" inside; {len(open_)} cannot be told, for want of three runs: those that have a value stand last. What"
         " differs in the setting is said with each row."
     )
-    yield _bullets([*outside, *inside, *(one for one in open_ if one.values)])
+    yield _bullets([*outside, *inside, *open_])
 
 
 def _bullets(lines: Iterable[object]) -> str:

@@ -4,10 +4,10 @@ keras-io: keras.io's example. hinton-errors, no-threes, hinton-units: Hinton et 
 Kornblith & Hinton 2019 (smoothed teachers) and Cho & Hariharan 2019 (smaller and early-stopped ones).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import product
-from typing import Any
+from typing import Any, get_args
 
 from kd.config import TrainingConfig
 from sweeps.plan.identity import derive
@@ -82,7 +82,9 @@ class Counts:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Counts":
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__ if values.get(name) not in (None, "")})
+        """Read what a CSV or a file of a teacher has of them."""
+        kinds = {one.name: float if float in (one.type, *get_args(one.type)) else int for one in fields(cls)}
+        return cls(**{name: kind(values[name]) for name, kind in kinds.items() if values.get(name) not in (None, "")})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,6 +171,11 @@ NUMBERS = {
 def arms(row: str) -> Mapping[str, Cell]:
     """Return what the sweep of a row trains; what an earlier row has is read there."""
     return {arm: cell for arm, cell in ROWS[row].cells.items() if HOME[cell] == row}
+
+
+def trainings(row: str) -> Sequence[tuple[Cell, int]]:
+    """Return each cell of a row with each number of its seeds."""
+    return [(cell, number) for cell in ROWS[row].cells.values() for number in cell.numbers(ROWS[row].seeds)]
 
 
 def train(cell: str, *, seed: int, report: Callable[..., None]) -> Mapping[str, Any]:

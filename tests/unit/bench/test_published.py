@@ -29,9 +29,9 @@ def _frozen(row: str) -> Spec:
 
 
 def test_every_line_of_the_record_is_one_training_of_a_cell_and_none_is_missing() -> None:
-    planned = {(cell, n) for row in ROWS for cell in published.arms(row).values() for n in cell.numbers(ROWS[row].seeds)}
-    assert len(RECORD) == 324
-    assert RECORD.keys() == planned
+    planned = [(cell, n) for row in ROWS for cell, n in published.trainings(row) if HOME[cell] == row]
+    assert len(planned) == len(RECORD) == 324
+    assert RECORD.keys() == set(planned)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -124,16 +124,10 @@ def test_a_part_that_was_trained_as_a_sweep_takes_the_place_of_the_record(tmp_pa
     figures = study.Figures({"keras-io": parts.read_csv(tmp_path / "keras-io.csv")})
     assert figures.of("keras-io", "scratch") == dict.fromkeys(range(10), 150)
     assert figures.of("keras-io", "teacher") == {0: 150, 1: 150}
-    assert figures.seconds("keras-io", "distilled") == "8"
-    assert figures.progress(["keras-io"]).endswith("32 of 32 trainings are there; of a sweep: `keras-io`.")
+    assert figures.of("keras-io", "distilled", "trained_cpu_s") == dict.fromkeys(range(10), 8.5)
+    assert figures.origin(["keras-io"]).endswith("32 trainings; of a sweep: `keras-io`.")
     assert figures.of("hinton-errors", "teacher") == {0: 101, 1: 104}
-    assert "recorded: `hinton-errors`, `no-threes`." in figures.progress(["no-threes"])
-
-
-def test_a_part_without_all_of_its_trainings_is_called_partial() -> None:
-    figures = study.Figures({"no-threes": [made for made in _swept("no-threes", 150) if made.repeat < 4]})
-    assert figures.progress(["no-threes"]).startswith("**Partial.** ")
-    assert "10 of 12" in figures.progress(["no-threes"])
+    assert figures.origin(["no-threes"]).endswith("12 trainings; recorded: `hinton-errors`, `no-threes`.")
 
 
 def test_what_a_training_gave_beside_its_score_is_a_column_of_its_own(tmp_path: Path) -> None:
