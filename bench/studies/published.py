@@ -81,7 +81,7 @@ class Figures:
 
     def __init__(self, done: Done) -> None:
         self.swept = set(done)
-        lines = {key: line | {"trained_cpu_s": line["cpu_s"]} for key, line in recorded().items()}
+        lines = {key: {**line, "trained_cpu_s": line["cpu_s"]} for key, line in recorded().items()}
         self.counts = {key: Counts.of(line) for key, line in lines.items() if HOME[key[0]] not in done}
         for part, trained in done.items():
             for made in trained:
@@ -314,8 +314,8 @@ def smoothing(figures: Figures) -> Section:
         agreements = [figures.agreement(row, arm) for arm in arms]
         cells.append((network, f"{value:g}", mean(hard), mean(smooth), difference(smooth, hard), *agreements))
         pairs[value] = hard, smooth  # of mlp-300, which comes last
-    heads = ("student", "T", "errors, teacher with dropout", "errors, smoothed teacher")
-    heads += ("smoothed less dropout, paired", "agreement, dropout", "agreement, smoothed")
+    heads = ["student", "T", "errors, teacher with dropout", "errors, smoothed teacher"]
+    heads += ["smoothed less dropout, paired", "agreement, dropout", "agreement, smoothed"]
     printed = []
     for kind, (name, of_teacher, of_student) in kinds.items():
         student = figures.of(row, f"mlp-800-{temperature_arm(HINTON_T)}-{kind}")
@@ -362,8 +362,8 @@ def stopped(figures: Figures) -> Section:
         f" ({', '.join(better) or 'none'}), worse in {len(worse)} ({', '.join(worse) or 'none'}), the others are not"
         " told apart (Holm's correction over the cells)."
     )
-    heads = ("student", "teacher x epochs", "errors of the teacher", "errors of the student")
-    heads += ("less those with the largest teacher, paired", "agrees with its teacher")
+    heads = ["student", "teacher x epochs", "errors of the teacher", "errors of the student"]
+    heads += ["less those with the largest teacher, paired", "agrees with its teacher"]
     title = "Cho & Hariharan 2019: smaller and early-stopped teachers"
     by_student = sorted(cells, key=lambda cell: cell[0])
     return Section(title, [row], table(heads, by_student), [], [claim], _STOPPED)

@@ -170,7 +170,9 @@ def write_csv(path: Path, trainings: Trainings) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [*(one.name for one in _columns()), *more], lineterminator="\n")
         writer.writeheader()
-        writer.writerows({one.name: getattr(made, one.name) for one in _columns()} | made.more for made in trainings)
+        writer.writerows(
+            {**{one.name: getattr(made, one.name) for one in _columns()}, **made.more} for made in trainings
+        )
 
 
 def _columns() -> Sequence[Field[Any]]:

@@ -158,7 +158,7 @@ ROWS: Mapping[str, Row] = {
     "teachers": Row(seeds=5, cells=_teachers()),
 }
 
-HOME: Mapping[Cell, str] = {cell: row for row in reversed(ROWS) for cell in ROWS[row].cells.values()}
+HOME: Mapping[Cell, str] = {cell: row for row in list(ROWS)[::-1] for cell in ROWS[row].cells.values()}
 """The row whose sweep trains a cell: the first one that has it. The others read it there."""
 
 _CELLS = {str(cell): cell for cell in HOME}
