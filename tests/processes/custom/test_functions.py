@@ -107,10 +107,10 @@ def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_re
     assert max(fraction or 0 for fraction, _ in steps.steps) == 1.0
 
 
-def test_a_minimized_score_is_stored_as_minus_itself_its_curve_as_well(tmp_path: Path) -> None:
+def test_a_minimized_score_is_given_as_it_is_its_curve_as_well(tmp_path: Path) -> None:
     body = "def train(alpha, seed, report):\n    report(0.5, validation=3.0)\n    return 2.0\n"
     made = trained(tmp_path, body, score={"name": "loss", "direction": "minimize"})
-    assert (made.score, made.curve) == (-2.0, [-3.0, -2.0])
+    assert (made.score, made.curve) == (2.0, [3.0, 2.0])
 
 
 def test_the_test_runs_in_the_process_of_its_training_and_only_once_it_is_asked_for(tmp_path: Path) -> None:

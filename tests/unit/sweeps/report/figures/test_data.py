@@ -6,7 +6,7 @@ import pytest
 
 from sweeps.distill.figures import evens
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies as accuracies_of
+from sweeps.findings.load import scaled_scores
 from sweeps.report.figures.data import Axis, by_dataset, gains, methods, plane, regrets
 from tests.support.sweeps import builders
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
@@ -26,7 +26,7 @@ def over_searches() -> Findings:
 
 def test_a_gain_is_that_of_every_seed_over_no_distillation_with_the_same_seed(found: Findings) -> None:
     marks = {(mark.dataset, mark.arm): mark for mark in gains(found)}
-    native, scratch = (accuracies_of(found.trainings, "target", arm) for arm in ("native", "scratch"))
+    native, scratch = (scaled_scores(found.spec, found.trainings, "target", arm) for arm in ("native", "scratch"))
     mark = marks["digits-rgb", "native"]
     assert mark.seeds == tuple(native[repeat] - scratch[repeat] for repeat in range(3))
     assert (mark.mean.mean, mark.mean.n) == (pytest.approx(sum(mark.seeds) / 3), 3)
