@@ -150,7 +150,7 @@ def strategies(findings: Findings) -> Strategies | None:
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm. title: else its name."""
+    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm. title: "": its name."""
 
     name: str
     low: float
