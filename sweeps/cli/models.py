@@ -26,7 +26,6 @@ def replay(
     """
     from sweeps.query.listing import open_sweep
     from sweeps.spec.stored import as_it_stands
-    from sweeps.stats.estimates import percent
     from sweeps.usecases import replay as again
 
     use_folders(data, None)
@@ -34,14 +33,15 @@ def replay(
     with open_sweep(storage, name) as (engine, sweep):
         note_storage(engine.url)
         tasks = again.chosen(engine, sweep, key=task, sample=count)
-        different = 0
+        different, spec = 0, as_it_stands(sweep)
+        score, exact = spec.score, spec.kind.features.exact
         for result in again.replay(engine, sweep, tasks, on_step=lambda: None):
             different += bool(result.differs)
             difference = "; ".join(result.differs) or "identical"
             before, now = result.numerics
+            shown = f"{score.number(result.score):>6} {score.unit}".rstrip()
             kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
-            show(f"{result.key:<28} {percent(result.score):6.2f} %  {difference}{kind}")
-        exact = as_it_stands(sweep).kind.features.exact
+            show(f"{result.key:<28} {shown}  {difference}{kind}")
     promised = "" if exact else "; this trainer does not promise the same score (trainer.exact = false)"
     print(f"{len(tasks)} rerun, {different} differ{promised}")
     raise typer.Exit(1 if different and exact else 0)

@@ -227,8 +227,12 @@ def trials(
     from sweeps.operations.table import TRIALS, TrialsArgs
     from sweeps.query.listing import as_columns
 
-    rows = as_columns(ask(storage, url, TRIALS, TrialsArgs(name=name, stage=stage)))
-    print(text.describe_trials(rows) if form is Format.table and field is None else render(rows, form, field))
+    rows = ask(storage, url, TRIALS, TrialsArgs(name=name, stage=stage))
+    if form is Format.table and field is None:
+        scored = next((row.scored for row in rows), "")
+        print(text.describe_trials(as_columns([row.as_given() for row in rows]), scored=scored))
+    else:
+        print(render(as_columns(rows), form, field))
 
 
 @app.command()

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Container, Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sweeps.errors import SpecError
@@ -102,10 +103,15 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     return out.getvalue().rstrip("\n")
 
 
-def _cells(rows: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[list[str]]:
-    """Return a head and these columns of the rows as text, without columns that are empty."""
+def _cells(
+    rows: Sequence[Mapping[str, Any]], names: Sequence[str], heads: Mapping[str, str] = MappingProxyType({})
+) -> list[list[str]]:
+    """Return a head and these columns of the rows as text, without columns that are empty.
+
+    heads: what some of the columns are called.
+    """
     filled = [name for name in names if any(row[name] not in (None, "") for row in rows)]
-    return [filled, *([_short(row[name]) for name in filled] for row in rows)]
+    return [[heads.get(name, name) for name in filled], *([_short(row[name]) for name in filled] for row in rows)]
 
 
 def _short(value: Any) -> str:
@@ -194,7 +200,7 @@ def describe_best(best: "Best") -> str:
     point = best.point.as_dict()
     weighs = "  (alpha weighs the labels)" if "alpha" in point else ""  # some libraries have it the other way round
     rows = [
-        *((name, f"{value:.4g}") for name, value in point.items()),
+        *((name, value if isinstance(value, str) else f"{value:.4g}") for name, value in point.items()),
         ("loss", best.loss + weighs if best.loss else ""),
         *_evidence(best),
         ("", untuned_won(best)),
@@ -214,30 +220,31 @@ def untuned_won(best: "Best") -> str:
 
 def _evidence(best: "Best") -> list[tuple[str, str]]:
     """Return its interval, and the incumbent beside it with the reason why they may differ."""
-    from sweeps.stats.estimates import limits, percent
+    from sweeps.stats.estimates import clipped, limits
 
-    single, accuracy = best.incumbent, best.accuracy
+    single, accuracy, score = best.incumbent, best.accuracy, best.score
     trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
-    trial += f"{percent(single.score):.2f} % (n=1)"
+    trial += f"{score.text(single.score)} (n=1)"
     if not best.confirmed:
         return [
-            ("validation", f"{percent(accuracy.mean):.2f} %, n=1: UNCONFIRMED, the best single {trial}"),
+            ("validation", f"{score.text(accuracy.mean)}, n=1: UNCONFIRMED, the best single {trial}"),
             ("", "a lucky seed can win a search; stage confirm reruns the best trials with fresh seeds"),
         ]
     bounds = limits(accuracy)
     if bounds is None:
         interval = f", n={accuracy.n}, no interval"
     else:
-        low, high = percent(max(bounds[0], 0.0)), percent(min(bounds[1], 1.0))
-        interval = f" [{low:.2f}, {high:.2f}] 95 % t interval, n={accuracy.n} fresh seeds"
+        low, high = sorted(map(score.level, clipped(bounds, score.bounds)))
+        digits = score.decimals(2, low, high)
+        interval = f" [{low:.{digits}f}, {high:.{digits}f}] 95 % t interval, n={accuracy.n} fresh seeds"
     why = "optuna-dashboard shows the same point as best"
     if single.point != best.point:
+        default = " and the default" if best.untuned else ""
         why = (
-            "optuna-dashboard shows this trial as best; its score is partly luck. The point above has the highest mean"
-            f" when the first search's top trials{' and the default' if best.untuned else ''} are rerun with fresh"
-            " seeds"
+            "optuna-dashboard shows this trial as best; its score is partly luck. The point above has the"
+            f" {score.best} mean when the first search's top trials{default} are rerun with fresh seeds"
         )
-    return [("validation", f"{percent(accuracy.mean):.2f} %{interval}"), ("incumbent", trial), ("", why)]
+    return [("validation", f"{score.text(accuracy.mean)}{interval}"), ("incumbent", trial), ("", why)]
 
 
 def describe_status(status: "Status") -> str:
@@ -274,22 +281,26 @@ def _next_step(status: "Status") -> str:
     return f"time left: {left} ({100 * status.fraction:.0f} % done)"
 
 
-def describe_trials(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return a table of the tasks. On a terminal it has the columns that fit, and a reason stands below its row."""
+def describe_trials(rows: Sequence[Mapping[str, Any]], *, scored: str) -> str:
+    """Return a table of the tasks. On a terminal it has the columns that fit, and a reason stands below its row.
+
+    Args:
+        scored: the name of the score.
+    """
     if not rows:
         return "(none)"
     keys, wide = list(rows[0]), columns()
     extra = keys[keys.index("alpha") + 1 : keys.index("score")]  # what else is searched
     names = [*_POINT, *extra, *_RESULT]
+    heads = {"test_accuracy": f"test_{scored}"}
     if wide is None:
-        return "\n".join(_aligned(_cells(rows, [*names, "reason"])))
-    lines = _aligned(_cells(rows, names))
+        return "\n".join(_aligned(_cells(rows, [*names, "reason"], heads)))
+    lines = _aligned(_cells(rows, names, heads))
     for left_out in ("", *_LEFT_OUT, *reversed(extra)):
         if max(map(len, lines)) <= wide:
             break
         names = [name for name in names if name != left_out]
-        head, *cells = _cells(rows, names)
-        lines = _aligned([[_SHORT.get(name, name) for name in head], *cells])
+        lines = _aligned(_cells(rows, names, _SHORT))
     printed = [lines[0]]
     for line, row in zip(lines[1:], rows, strict=True):
         # Of a row that was skipped the state says enough: dozens of them have the same reason.

@@ -23,10 +23,10 @@ from sweeps.extensions import TRACKERS, load, names, require
 from sweeps.findings.load import StoredSweep, is_incomplete, read
 from sweeps.hints import local
 from sweeps.plan import identity, jobs
+from sweeps.trainers.score import ACCURACY, Score
 
 Value: TypeAlias = str | int | float
 FILE = "mlflow.db"
-STEPS = "epoch_val_accuracy"
 _AT_ONCE = 1000  # metrics that MLflow takes in one call
 FOLDER = "wandb"
 _LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
@@ -41,8 +41,9 @@ class Run:
     """One finished training.
 
     key, stage: of its task. started_at, finished_at: seconds since 1970, of its last attempt. parameters: what it was
-    trained with, T and alpha first. metrics: accuracies as fractions in [0, 1], seconds, the number of weights.
-    epochs: validation accuracy after each epoch, None where it was not looked at. tags: what it is found by.
+    trained with, T and alpha first. metrics: scores as the trainer gave them, accuracies as fractions; seconds, the
+    number of weights. epochs: the validation score after each epoch, None where it was not looked at; steps: what that
+    is called. tags: what it is found by.
     """
 
     key: str
@@ -53,6 +54,7 @@ class Run:
     metrics: Mapping[str, float]
     epochs: tuple[float | None, ...]
     tags: Mapping[str, str]
+    steps: str = ACCURACY.own_key("epoch_val")
 
 
 @dataclass(frozen=True)
@@ -81,30 +83,34 @@ def check_tracker(name: str) -> None:
 def runs(stored: StoredSweep) -> tuple[Run, ...]:
     """Return the finished trainings in the order of the plan.
 
-    The test accuracies of a dataset are left out until its look at the test is complete, as everywhere.
+    The test scores of a dataset are left out until its look at the test is complete, as everywhere.
     """
     hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
     # Of the whole sweep: None before every task has ended.
     shared = {"sweep": stored.sweep.name, "fingerprint": stored.sweep.fingerprint}
     shared |= {"answer_hash": answer} if (answer := identity.answer_hash(stored.rows)) else {}
-    finished = tuple(run for done in stored.done if (run := _run(done, shared, hidden)) is not None)
+    finished = tuple(run for done in stored.done if (run := _run(done, shared, hidden, stored.spec.score)) is not None)
     if not finished:
         name = stored.sweep.name
         raise NoResultsYet(f"no training of {name} has finished yet; go on with: {local().launch(name)}")
     return finished
 
 
-def _run(done: jobs.DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run | None:
+def _run(done: jobs.DoneJob, shared: Mapping[str, str], hidden: set[str], score: Score) -> Run | None:
     outcome, record = done.outcome, done.row
     if isinstance(outcome, jobs.ScoreOutcome | jobs.MeasureOutcome):
         return None
     parameters: dict[str, Value] = {}
-    metrics = {"val_accuracy": outcome.val_accuracy, "train_s": outcome.train_s, "cpu_s": outcome.cpu_s}
+    metrics = {
+        score.own_key("val"): score.signed(outcome.val_accuracy),
+        "train_s": outcome.train_s,
+        "cpu_s": outcome.cpu_s,
+    }
     metrics["parameters"] = float(outcome.parameters)
     if isinstance(outcome, jobs.StudentOutcome):
         parameters |= {**outcome.point.as_dict(), "loss": outcome.loss}
         if outcome.test_accuracy is not None and done.work.role not in hidden:
-            metrics["test_accuracy"] = outcome.test_accuracy
+            metrics[score.own_key("test")] = score.signed(outcome.test_accuracy)
     elif isinstance(outcome, jobs.TeacherOutcome):
         parameters["model"] = outcome.model
     elif isinstance(outcome, jobs.BaselineOutcome):
@@ -117,7 +123,8 @@ def _run(done: jobs.DoneJob, shared: Mapping[str, str], hidden: set[str]) -> Run
         finished_at=record.finished_at or 0.0,
         parameters={name: value for name, value in parameters.items() if value != ""},
         metrics=metrics,
-        epochs=outcome.epoch_val_accuracy,
+        epochs=tuple(None if value is None else score.signed(value) for value in outcome.epoch_val_accuracy),
+        steps=score.own_key("epoch_val"),
         tags=_tags(done, shared),
     )
 
@@ -200,9 +207,9 @@ def _write_mlflow_run(client: Any, experiment: str, run: Run, old: Any) -> bool:
     known = {} if old is None else old.data.metrics
     start, end = (round(1000 * at) for at in (run.started_at, run.finished_at))
     metrics = [
-        entities.Metric(STEPS, value, end, step)
+        entities.Metric(run.steps, value, end, step)
         for step, value in enumerate(run.epochs, start=1)
-        if value is not None and STEPS not in known
+        if value is not None and run.steps not in known
     ]
     metrics += [entities.Metric(name, value, end, 0) for name, value in run.metrics.items() if name not in known]
     tags = {name: value for name, value in run.tags.items() if old is None or old.data.tags.get(name) != value}
@@ -291,7 +298,7 @@ def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
     folder = Path(opened.dir).parent
     for step, value in enumerate(run.epochs, start=1):
         if value is not None:
-            opened.log({STEPS: value}, step=step)
+            opened.log({run.steps: value}, step=step)
     opened.summary.update(dict(run.metrics))
     opened.finish()
     return folder

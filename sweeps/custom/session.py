@@ -27,11 +27,11 @@ class CustomTrainer:
     def train(self, run: Run, progress: Progress) -> Trained:
         self._open.close()  # of a run whose test was never asked for
         self._child = None
-        table, score = self.spec.trainer, self.spec.kind.features.score
+        table, score = self.spec.trainer, self.spec.score
         curve: list[float | None] = []
 
         def on_report(fraction: float | None, text: str, validation: tuple[float | None, ...]) -> None:
-            curve.extend(None if value is None else score.signed(value) for value in validation)
+            curve.extend(validation)
             if fraction is None:
                 progress()
             else:
@@ -56,7 +56,7 @@ class CustomTrainer:
             progress()
             if run.arm and table.tests:  # of the comparison: what it has trained is there until its test is asked for
                 self._open, self._child = stack.pop_all(), child
-        self._validation = score.signed(result.validation)
+        self._validation = result.validation
         if curve and curve[-1] != self._validation:  # the last value of a curve is the score, as the audit holds it
             curve.append(self._validation)
         return Trained(
@@ -74,7 +74,7 @@ class CustomTrainer:
         with self._open:
             child, self._child = self._child, None
             score: float = child.result(on_step=progress.check, on_report=lambda *_: progress())
-        return self.spec.kind.features.score.signed(score)
+        return score
 
 
 def _said(validation: tuple[float | None, ...]) -> str:

@@ -15,7 +15,8 @@ from sweeps.extensions import CUSTOM
 from sweeps.spec import tables
 from sweeps.spec.model import Spec, TrainerTable
 from sweeps.trainers.names import RESERVED
-from sweeps.trainers.protocol import Point, Score, Value
+from sweeps.trainers.protocol import Point, Value
+from sweeps.trainers.score import Score
 
 if TYPE_CHECKING:
     from sweeps.custom.kind import CustomKind

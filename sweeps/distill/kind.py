@@ -58,6 +58,7 @@ class Distillation(TrainerKind):
         untreated=SCRATCH,
         defaults=UNTUNED,
         symbols={"temperature": "T", "alpha": "α"},
+        axes={"temperature": "temperature T", "alpha": "alpha, weight of the labels"},
         settings="the distillation settings",
         treatment="Distillation",
         treating="distilling",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import fsum
 
 from storage.tables import TASK_AWAITED
-from sweeps.findings.load import StoredSweep, accuracies, identity, lacks_untreated, of_arm
+from sweeps.findings.load import StoredSweep, identity, lacks_untreated, of_arm, scaled_scores
 from sweeps.plan.jobs import ConfirmTask, SearchTask, StudentOutcome, TeacherOutcome, TeacherTask
 from sweeps.plan.phases import Phase
 from sweeps.plan.selection import Confirmed, confirmed_for
@@ -90,7 +90,7 @@ def _arms(stored: StoredSweep, role: str) -> Mapping[Use, str]:
 
 
 def _runs(stored: StoredSweep, role: str, arms: Mapping[Use, str], group: Group) -> Runs:
-    return {use: accuracies(stored.trainings, role, arm, group) for use, arm in arms.items()}
+    return {use: scaled_scores(stored.spec, stored.trainings, role, arm, group) for use, arm in arms.items()}
 
 
 def _found(confirmed: Mapping[str, Confirmed], role: str) -> Point | None:

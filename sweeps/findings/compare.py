@@ -6,16 +6,18 @@ from enum import StrEnum
 from itertools import combinations
 from typing import Any, TypeAlias
 
+from sweeps.errors import SpecError
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies, identity, is_incomplete, of_arm
+from sweeps.findings.load import identity, is_incomplete, of_arm, scaled_scores
 from sweeps.spec.stored import changes
 from sweeps.stats.estimates import Estimate, Paired, differences, estimate, holm, t_p_value
 from sweeps.trainers.protocol import Point
+from sweeps.trainers.score import ACCURACY, Score
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """best of the first sweep - best of the second one on a dataset, in accuracy points of the test set.
+    """best of the first sweep - best of the second one on a dataset, on the test, in the unit that is shown.
 
     difference: over the seeds that both trained with; None where it is not known. p: two-sided, of the t test, from
     two seeds on, unless both sweeps have the same trainings; p_holm: the same, adjusted for all pairs that are shown
@@ -93,7 +95,8 @@ def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
 def _by_seed(findings: Findings, role: str) -> dict[int, float]:
     # By the stored seed of its training: the number of a repeat says nothing, in another sweep it has another seed.
     seeds = {training.work.repeat: training.work.seed for training in of_arm(findings.trainings, role, "best")}
-    return {seeds[repeat]: value for repeat, value in accuracies(findings.trainings, role, "best").items()}
+    scores = scaled_scores(findings.spec, findings.trainings, role, "best")
+    return {seeds[repeat]: value for repeat, value in scores.items()}
 
 
 def _results(findings: Findings, role: str) -> set[Hashable]:
@@ -170,7 +173,7 @@ class Standing:
 
     point: that was tuned on the source and confirmed, None before.
     gain: best - the untreated arm, as tuned as best; tuning: best - the untuned default; regret: native - best, of a
-    target alone; all in accuracy points of the test set. test: test accuracy of best, a fraction in [0, 1].
+    target alone; all on the test, in the unit that is shown. test: the stored test score of best.
     train_s: wall seconds of one training of best, mean over its seeds; None before the first.
     """
 
@@ -246,6 +249,11 @@ def _number(findings: Findings, role: str, arms: Sequence[str], value: Estimate 
     return Absent.RESULT if value is None else value
 
 
+def _scored(score: Score) -> str:
+    unit = f"in {score.unit}, " if score.unit else ""
+    return f"{unit}{score.better} is better{f', shown times {score.scale:g}' if score.scale != 1 else ''}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Compared:
     """What several sweeps say beside each other.
@@ -264,12 +272,24 @@ class Compared:
     machine_kinds: tuple[tuple[str, str], ...]
 
     @property
+    def score(self) -> Score:
+        """What all of them score; before anything has finished, what is scored where nothing else is said."""
+        return self.sweeps[0].spec.score if self.sweeps else ACCURACY
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(standing.dataset for standing in self.standings))
 
 
 def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
-    """Compare sweeps; names: all that were asked for, sweeps: the findings of those that have some, in that order."""
+    """Compare sweeps; names: all that were asked for, sweeps: the findings of those that have some, in that order.
+
+    Raises a SpecError where they do not score the same thing: no difference of two scores would mean anything.
+    """
+    scores = {findings.name: f"{findings.spec.score.name} ({_scored(findings.spec.score)})" for findings in sweeps}
+    if len(set(scores.values())) > 1:
+        each = "; ".join(f"{name} scores {score}" for name, score in scores.items())
+        raise SpecError(f"{each}; give sweeps that score the same to compare")
     kinds = {kind for findings in sweeps for kind in findings.provenance.machine_kinds}
     known = {findings.name for findings in sweeps}
     return Compared(

@@ -77,11 +77,11 @@ class Findings:
 
         Chosen by test, it would be the luckier one.
         """
-        scores = {arm: validations(self.trainings, role, arm) for arm in self.spec.kind.features.defaults}
+        scores = {arm: validations(self.spec, self.trainings, role, arm) for arm in self.spec.kind.features.defaults}
         return max((arm for arm in scores if scores[arm]), key=lambda arm: fmean(scores[arm]), default=None)
 
     def beyond_default(self, role: str, arm: str = "best") -> Paired | None:
-        """Return an arm less that default, in points of test accuracy; None where there is none, or not yet."""
+        """Return an arm less that default, on the test as it is shown; None where there is none, or not yet."""
         default = self.better_default(role)
         return None if default is None else self.between(role, arm, default)
 

@@ -4,6 +4,7 @@ Every look is another chance to be right by luck. So their number is declared in
 hash and the time before any test image is read, and each is decided at its share of the 5 %.
 """
 
+import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -26,6 +27,7 @@ from sweeps.plan.jobs import (
     TaskT,
     TrainedOutcome,
     TransferTask,
+    check_bounds,
     finished,
     read_job,
     read_payload,
@@ -34,7 +36,7 @@ from sweeps.plan.points import training_identity
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 from sweeps.spec.tables import FIRST, Group
-from sweeps.stats.estimates import Paired, paired, percent
+from sweeps.stats.estimates import Paired, paired
 
 DIVERGED = "nan"  # the error class of a training whose loss was no longer finite
 
@@ -46,31 +48,48 @@ def of_arm(trainings: Iterable[Training], role: str, arm: str, group: Group = FI
     return [job for job in trainings if (job.work.role, job.work.arm, job.work.group) == wanted]
 
 
-def scores_on_test(trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST) -> dict[int, float]:
-    """Return the test accuracy of an arm, a fraction, by repeat.
+def scores_on_test(
+    spec: Spec, trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST
+) -> dict[int, float]:
+    """Return the stored test score of an arm, by repeat.
 
-    A training that diverged counts as 0: it gave no model. Left out, it would make its arm look better than it is.
+    A training that diverged counts as the worst score there is: it gave no model. Left out, it would make its arm look
+    better than it is.
     """
-    scores = {}
+    scores, trainings = {}, list(trainings)
     for training in of_arm(trainings, role, arm, group):
         if training.row.state == "failed" and training.row.error_class == DIVERGED:
-            scores[training.work.repeat] = 0.0
+            if (worst := _worst(spec, trainings, role)) is not None:
+                scores[training.work.repeat] = worst
         elif training.outcome is not None and training.outcome.test_accuracy is not None:
             scores[training.work.repeat] = training.outcome.test_accuracy
     return scores
 
 
-def accuracies(trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST) -> dict[int, float]:
-    """Return the same in percent: what the paired differences are made of."""
-    return {repeat: percent(value) for repeat, value in scores_on_test(trainings, role, arm, group).items()}
+def _worst(spec: Spec, trainings: Iterable[Training], role: str) -> float | None:
+    """Return the lowest score that can be stored; where it has no bound, the lowest of the dataset."""
+    lowest, _ = spec.score.bounds
+    if math.isfinite(lowest):
+        return lowest
+    outcomes = (training.outcome for training in trainings if training.work.role == role)
+    tested = (outcome.test_accuracy for outcome in outcomes if outcome is not None)
+    return min((score for score in tested if score is not None), default=None)
+
+
+def scaled_scores(
+    spec: Spec, trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST
+) -> dict[int, float]:
+    """Return the same in the unit that is shown, an accuracy in percent: what the paired differences are made of."""
+    scores = scores_on_test(spec, trainings, role, arm, group)
+    return {repeat: spec.score.scaled(value) for repeat, value in scores.items()}
 
 
 def compared(
     spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group = FIRST
 ) -> Paired | None:
-    """Return first - second in points, paired by repeat; None without a repeat that both have."""
+    """Return first - second in the unit that is shown, paired by repeat; None without a repeat that both have."""
     mine = [training for training in trainings if (training.work.role, training.work.group) == (role, group)]
-    difference = paired(accuracies(mine, role, first, group), accuracies(mine, role, second, group))
+    difference = paired(*(scaled_scores(spec, mine, role, arm, group) for arm in (first, second)))
     if difference is None:
         return None
     ran = ({identity(spec, training) for training in of_arm(mine, role, arm, group)} for arm in (first, second))
@@ -99,17 +118,17 @@ def is_incomplete(trainings: Iterable[Training], role: str) -> bool:
 def lacks_untreated(spec: Spec, trainings: Iterable[Training], role: str) -> bool:
     """Return whether the margin is a share of a gain over an arm that is planned on a dataset, and gave nothing there.
 
-    The margin in points would then count, which was not declared to.
+    The margin in the unit of the score would then count, which was not declared to.
     """
     arm = spec.untreated_arm(role)
     if not spec.transfer.margin_share or arm not in spec.arms(role):
         return False
-    return not any(scores_on_test(trainings, role, arm, group) for group in spec.searches)
+    return not any(scores_on_test(spec, trainings, role, arm, group) for group in spec.searches)
 
 
-def validations(trainings: Iterable[Training], role: str, arm: str) -> list[float]:
-    """Return the validation accuracy in percent of the finished trainings of an arm, by repeat."""
-    return [percent(training.score) for training in of_arm(trainings, role, arm) if training.done]
+def validations(spec: Spec, trainings: Iterable[Training], role: str, arm: str) -> list[float]:
+    """Return the validation score of the finished trainings of an arm, in the unit that is shown, by repeat."""
+    return [spec.score.scaled(training.score) for training in of_arm(trainings, role, arm) if training.done]
 
 
 @dataclass(frozen=True)
@@ -237,11 +256,15 @@ class StoredSweep:
 
 
 def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
-    rows = queries.task_records(engine, sweep.id)
+    rows, spec = queries.task_records(engine, sweep.id), stored_spec(sweep).as_called()
+    jobs, score = tuple(map(read_job, rows)), spec.score
+    for job in jobs:
+        if job.outcome is not None:
+            check_bounds(score, job.outcome, job.score, key=job.key)
     return StoredSweep(
         sweep=sweep,
-        spec=stored_spec(sweep).as_called(),
-        jobs=tuple(map(read_job, rows)),
+        spec=spec,
+        jobs=jobs,
         looks=tuple(_begun(engine, sweep.id, rows)),
         selections=queries.selections(engine, sweep.id),
         closed=frozenset(phase.name for phase in queries.phase_records(engine, sweep.id) if phase.state == "closed"),

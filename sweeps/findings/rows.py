@@ -7,7 +7,7 @@ from statistics import fmean
 
 from storage.queue.phases import root_reason
 from storage.tables import TaskRecord
-from sweeps.findings.load import StoredSweep, accuracies, contrast, is_incomplete, of_arm, scores_on_test
+from sweeps.findings.load import StoredSweep, contrast, is_incomplete, of_arm, scaled_scores, scores_on_test
 from sweeps.plan import jobs
 from sweeps.plan.phases import Phase, baseline_key, display_state, kept_student_key
 from sweeps.plan.selection import confirmed_for
@@ -22,7 +22,7 @@ class Row:
     """One method on one dataset.
 
     kind: "teacher", "arm" or "baseline". point: of an arm that has one and the same in all its trainings.
-    validation, test: accuracy, fractions in [0, 1]; test is None until it was read.
+    validation, test: stored scores, see `sweeps.trainers.protocol.Score`; test is None until it was read.
     parameters: of the final model; measured: what the stage measure found for it, None before.
     train_s, train_cpu_s: wall and CPU seconds, mean over the seeds.
     shared_s, shared_cpu_s: those that a distilled student needed besides its own: its teacher, and the search that
@@ -47,7 +47,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One paired comparison, in accuracy points of the test set (1 point = 0.01)."""
+    """One paired comparison on the test set, in the unit that is shown (of an accuracy, 1 point = 0.01)."""
 
     name: str
     dataset: str
@@ -139,7 +139,7 @@ def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm
         known = sizes.model_dump(exclude_unset=True)
         sizes = jobs.Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
     part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
-    tested = scores_on_test(stored.trainings, role, arm)
+    tested = scores_on_test(stored.spec, stored.trainings, role, arm)
     point = _point(stored.spec, arm, done)
     detail = stored.spec.kind.detail(stored.spec, role, arm, done[0].as_json() if done else {})
     return Row(
@@ -210,7 +210,7 @@ def _status(tasks: Sequence[TaskRecord]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """One control on one dataset, test accuracy points.
+    """One control on one dataset: differences on the test, in the unit that is shown.
 
     gain: control - no teacher. beyond: best - control. best: best - no teacher, which is to be explained. No teacher is
     `Spec.untreated_arm`: scratch, or scratch-tuned.
@@ -241,9 +241,9 @@ def controls(stored: StoredSweep) -> tuple[Control, ...]:
         if is_incomplete(stored.trainings, role):
             continue
         arms = "best", stored.spec.untreated_arm(role)
-        best, scratch = (accuracies(stored.trainings, role, arm) for arm in arms)
+        best, scratch = (scaled_scores(stored.spec, stored.trainings, role, arm) for arm in arms)
         for arm in stored.spec.controls(role):
-            ran = accuracies(stored.trainings, role, arm)
+            ran = scaled_scores(stored.spec, stored.trainings, role, arm)
             gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
             if gain is not None and beyond is not None and whole is not None:
                 dataset = stored.spec.role(role).dataset

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies, is_incomplete
+from sweeps.findings.load import is_incomplete, scaled_scores
 from sweeps.stats.estimates import Estimate, differences, holm, percent, ratio, t_p_value
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
@@ -31,9 +31,9 @@ Answer: TypeAlias = Estimate | Share
 class Question:
     """One secondary question and its answer.
 
-    answer: an Estimate is of accuracy points. p: two-sided, of the t test; None where both sides are one training: that
-    is no test. p_holm: the same, adjusted for all questions of the sweep. bca: 95 % bootstrap interval of the same mean
-    from BCA_FROM seeds on. sign_flip: its p by flipping signs, from SIGN_FLIP_FROM seeds on.
+    answer: an Estimate is in the unit that is shown. p: two-sided, of the t test; None where both sides are one
+    training: that is no test. p_holm: the same, adjusted for all questions of the sweep. bca: 95 % bootstrap interval
+    of the same mean from BCA_FROM seeds on. sign_flip: its p by flipping signs, from SIGN_FLIP_FROM seeds on.
     """
 
     name: str
@@ -96,11 +96,13 @@ def _mean(findings: Findings, role: str, name: str, other: str) -> Question | No
     mean = findings.between(role, "best", other)
     if mean is None or mean.n < 2:
         return None
-    values = differences(*(accuracies(findings.trainings, role, arm) for arm in ("best", other)))
+    values = differences(*(scaled_scores(findings.spec, findings.trainings, role, arm) for arm in ("best", other)))
     return _question(name, findings.spec.role(role).dataset, mean, () if mean.is_same_point else values)
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
-    # Over scratch, in points, by repeat.
-    ran, scratch = (accuracies(findings.trainings, role, name) for name in (arm, findings.spec.counted_from(role)))
+    # Over scratch, in the unit that is shown, by repeat.
+    ran, scratch = (
+        scaled_scores(findings.spec, findings.trainings, role, name) for name in (arm, findings.spec.counted_from(role))
+    )
     return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

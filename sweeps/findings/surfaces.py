@@ -16,7 +16,6 @@ from sweeps.plan.phases import Phase
 from sweeps.plan.selection import Confirm, Confirmed, Search
 from sweeps.spec.model import Spec
 from sweeps.spec.tables import FIRST, Group
-from sweeps.stats.estimates import percent
 from sweeps.stats.resampling import is_tied
 from sweeps.stats.top import Run, Top
 from sweeps.stats.verdict import FEWEST_SEARCHES
@@ -32,7 +31,10 @@ Missing = Annotated[str, Field(exclude_if=lambda reason: not reason)]
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One trial of a search. accuracy: validation, percent. number: from 0. shared: of the Sobol half."""
+    """One trial of a search. number: from 0. shared: of the Sobol half.
+
+    accuracy: the score on validation in the unit that is shown, such as percent; higher is better.
+    """
 
     point: Point
     accuracy: float
@@ -46,8 +48,8 @@ class Surface:
 
     trials, best, tied, optimism: of the first search. best: the point that was confirmed, None before. tied: confirmed
     candidates, best aside, that the confirm seeds cannot tell from it. optimism: how much the best search trial fell
-    when it was retrained on fresh seeds, accuracy points. others: the trials of further searches of the first teacher.
-    top: of all of them together, in accuracy points; None until there are enough searches, and where other than two
+    when it was retrained on fresh seeds, in that unit. others: the trials of further searches of the first teacher.
+    top: of all of them together, in that unit; None until there are enough searches, and where other than two
     parameters are searched. importances: then, the share of the variance that each parameter explains, the largest
     first; empty with fewer than FEWEST_TRIALS trials. top_missing, importances_missing: why they are not here, where
     packages are missing. parameters: the names of what is searched. further: whether that is anything but two of them.
@@ -83,24 +85,27 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
     search = _trials(stored, role, FIRST)
     confirms = selection.confirmed_for(Phase.confirm(role), stored.finished(ConfirmTask, StudentOutcome))
     by_rank = {tasks[0].work.rank: (point, tasks) for point, tasks in selection.by_point(confirms).items()}
-    accuracies = {rank: {t.work.repeat: percent(t.score) for t in tasks} for rank, (_, tasks) in by_rank.items()}
+    scaled = stored.spec.score.scaled
+    scores = {rank: {t.work.repeat: scaled(t.score) for t in tasks} for rank, (_, tasks) in by_rank.items()}
     tied: tuple[Point, ...] = ()
-    if confirmed is not None and (winner := accuracies.get(confirmed.best.rank)) is not None:
-        others = {rank: values for rank, values in accuracies.items() if rank != confirmed.best.rank}
+    if confirmed is not None and (winner := scores.get(confirmed.best.rank)) is not None:
+        others = {rank: values for rank, values in scores.items() if rank != confirmed.best.rank}
         tied = tuple(by_rank[rank][0] for rank, values in others.items() if is_tied(winner, values))
     optimism = None  # above 0 on average: the best of many noisy scores is partly the luckiest (winner's curse)
-    if search and 0 in accuracies:
-        optimism = percent(max(task.score for task in search)) - fmean(accuracies[0].values())
+    if search and 0 in scores:
+        optimism = scaled(max(task.score for task in search)) - fmean(scores[0].values())
     fitted, top_missing = _top(stored, role)
     shares, importances_missing = _importances(stored, role)
     return Surface(
         role=role,
         dataset=stored.spec.role(role).dataset,
-        trials=_shown(search),
+        trials=_shown(stored.spec, search),
         best=None if confirmed is None else confirmed.best.point,
         tied=tied,
         optimism=optimism,
-        others=tuple(trial for group in stored.spec.searches[1:] for trial in _shown(_trials(stored, role, group))),
+        others=tuple(
+            trial for group in stored.spec.searches[1:] for trial in _shown(stored.spec, _trials(stored, role, group))
+        ),
         top=fitted,
         parameters=tuple(stored.spec.kind.space(stored.spec)),
         importances=shares,
@@ -127,9 +132,9 @@ def _trials(stored: StoredSweep, role: str, group: Group) -> list[Search]:
     return stored.finished(SearchTask, StudentOutcome, phase=Phase.search(role, group))
 
 
-def _shown(search: Sequence[Search]) -> tuple[SearchTrial, ...]:
+def _shown(spec: Spec, search: Sequence[Search]) -> tuple[SearchTrial, ...]:
     return tuple(
-        SearchTrial(task.outcome.point, percent(task.score), number, task.work.sobol is not None)
+        SearchTrial(task.outcome.point, spec.score.scaled(task.score), number, task.work.sobol is not None)
         for number, task in enumerate(search)
     )
 
@@ -157,7 +162,7 @@ def _top(stored: StoredSweep, role: str) -> tuple[Top | None, str]:
         values = [float(value) for _, value in task.outcome.point.values]
         x, y = (bounds.fraction(value) for bounds, value in zip(axes, values, strict=True))
         if 0 <= x <= 1 and 0 <= y <= 1:  # an untuned point may lie outside of what was searched
-            trainings.append(Run(x, y, score=percent(task.score), seed=task.work.seed))
+            trainings.append(Run(x, y, score=stored.spec.score.scaled(task.score), seed=task.work.seed))
     return top(trainings), ""
 
 

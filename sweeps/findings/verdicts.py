@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from storage.tables import TASK_AWAITED
-from sweeps.findings.load import Look, StoredSweep, accuracies, compared, is_incomplete, lacks_untreated
+from sweeps.findings.load import Look, StoredSweep, compared, is_incomplete, lacks_untreated, scaled_scores
 from sweeps.plan.phases import Phase
 from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate, Paired, estimate
@@ -17,11 +17,12 @@ from sweeps.trainers.protocol import Point
 class TargetVerdict:
     """The answer for one target.
 
-    regret: native - best, in points, over searches and seeds of the first teacher; None while trainings are missing.
-    same: of how many of those searches, or seeds, native and best are one training. by_search: the mean of each of
-    those searches, the first one first. verdict: decided over searches where there are enough of them, else over seeds;
-    None while trainings are missing. `done` of `planned` are there, `left` may still come: those that wait, run, or
-    were cancelled. looks: those begun so far. prepares: of what all of it has one, such as "teacher"; "": nothing.
+    regret: native - best, in the unit that is shown, over searches and seeds of the first teacher; None while trainings
+    are missing. same: of how many of those searches, or seeds, native and best are one training. by_search: the mean of
+    each of those searches, the first one first. verdict: decided over searches where there are enough of them, else
+    over seeds; None while trainings are missing. `done` of `planned` are there, `left` may still come: those that wait,
+    run, or were cancelled. looks: those begun so far. prepares: of what all of it has one, such as "teacher"; "":
+    nothing.
     """
 
     role: str
@@ -94,17 +95,17 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
 
 
 def _arms(stored: StoredSweep, role: str, group: Group) -> dict[str, dict[int, float]]:
-    """Return the test accuracy in percent of each arm of a group, by repeat; the untreated one as "scratch"."""
+    """Return the test score of each arm of a group, as it is shown, by repeat; the untreated one as "scratch"."""
     spec = stored.spec
     untreated = spec.counted_from(role)
-    arms = {arm: accuracies(stored.trainings, role, arm, group) for arm in spec.arms(role, group)}
+    arms = {arm: scaled_scores(stored.spec, stored.trainings, role, arm, group) for arm in spec.arms(role, group)}
     # Last: an arm scratch beside it is another one.
     return arms | ({"scratch": arms[untreated]} if untreated in arms else {})
 
 
 @dataclass(frozen=True)
 class GroupRegret:
-    """The regret on a target with one teacher and one search, points, over the seeds of that search.
+    """The regret on a target with one teacher and one search, in that unit, over the seeds of that search.
 
     best, native: the points that the search found on the source and on the target.
     """

@@ -197,7 +197,9 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                 edit = next(_differing(task.key, expected, {**task.payload, "stage": task.stage}), None)
             if edit is None and task.state == "done" and isinstance(task.outcome, dict):
                 outcome = jobs.read_outcome(payload, task.outcome, key=task.key)
-                jobs.checked_score(payload, task.score, key=task.key)
+                score = jobs.checked_score(payload, task.score, key=task.key)
+                if spec is not None:
+                    jobs.check_bounds(spec.score, outcome, score, key=task.key)
                 if spec is not None and task.key in plan:
                     expected, trained = points.fixed_params(spec, payload), params.get(task.id)
                     values = {name: trained.get(name) for name in expected} if isinstance(trained, dict) else expected
@@ -225,14 +227,16 @@ def _held(
     if outcome.seed is not None:
         expected["seed"], stored["seed"] = payload.seed, outcome.seed
     if curve := outcome.epoch_val_accuracy:
-        expected["last accuracy"], stored["last accuracy"] = outcome.val_accuracy, curve[-1]
+        last = f"last {spec.score.name}"
+        expected[last], stored[last] = outcome.val_accuracy, curve[-1]
         arm, facts = getattr(payload, "arm", ""), outcome.as_json()
         if (length := spec.kind.curve_length(spec, run_kind(task.stage), payload.role or "", arm, facts)) is not None:
             expected["number of epochs"], stored["number of epochs"] = length, len(curve)
     trial = task.outcome.get("trial")
     curve_of_trial = trial.get("epoch_values") if isinstance(trial, dict) else None
     if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve, as its trial shows it
-        expected["accuracies after epochs"], stored["accuracies after epochs"] = len(curve_of_trial), len(curve)
+        after = f"{spec.score.plural} after epochs"
+        expected[after], stored[after] = len(curve_of_trial), len(curve)
     if isinstance(outcome, jobs.StudentOutcome):
         if isinstance(payload, jobs.TransferTask) and outcome.test_accuracy is None:
             expected["test_accuracy"] = "a number"  # which the verdict rests on

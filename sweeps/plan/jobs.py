@@ -5,6 +5,7 @@ The database holds both as flat JSON without a tag. The stage of a task tells th
 A worker adds who made it (`sweeps.workers.attempt.as_stored`).
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from sweeps.plan.phases import Phase
 from sweeps.spec.model import Role
 from sweeps.spec.tables import FIRST, Group
 from sweeps.trainers.protocol import Point
+from sweeps.trainers.score import Score
 
 # As they are stored: by their tag, and by the name of the selection.
 StoredGroup = Annotated[Group, BeforeValidator(lambda tag: Group.parse(tag) if isinstance(tag, str) else tag)]
@@ -223,6 +225,7 @@ def first_problem(error: ValidationError) -> str:
 _LONGEST = 1e9  # of seconds and milliseconds: 30 years and 12 days
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
+StoredScore = Annotated[float, Field(allow_inf_nan=False, strict=True)]  # within the bounds of its trainer's score
 Amount = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
@@ -258,15 +261,15 @@ class DataOrigin(BaseModel):
 class _Trained(_Stored):
     """What every training gives.
 
-    val_accuracy: after the last epoch, a fraction in [0, 1]; epoch_val_accuracy: after each, None where it was not
-    looked at. parameters: of the model.
+    val_accuracy: the score on validation, higher is better: an accuracy is a fraction, of what is minimised it is minus
+    its value; epoch_val_accuracy: after each epoch, None where it was not looked at. parameters: of the model.
     train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
     in a few words. weights: what a ready-made network came from. numerics: fingerprint of the process that trained it,
     see `kd.training.student`; empty for a comparison method.
     """
 
-    val_accuracy: Fraction
-    epoch_val_accuracy: tuple[Fraction | None, ...] = ()
+    val_accuracy: StoredScore
+    epoch_val_accuracy: tuple[StoredScore | None, ...] = ()
     parameters: Count
     train_images: Count = 0
     train_s: Amount
@@ -289,17 +292,17 @@ class TeacherOutcome(_Trained):
 class StudentOutcome(_Trained):
     """A student: of a search, a confirm, recipes or transfer.
 
-    test_accuracy: a fraction in [0, 1], of transfer alone; None elsewhere. epochs: where the spec's number of epochs
-    does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized. more: what was searched
-    beyond T and alpha. facts: what a user's own training said beside its score, as JSON has it. same_as: the key of the
-    training whose outcome this is, made for another arm with the same seed and point; "" of one that was made for
-    itself. Its seconds are those of that training, and count there.
+    test_accuracy: the score on the test, as val_accuracy, of transfer alone; None elsewhere. epochs: where the spec's
+    number of epochs does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized. more: what
+    was searched beyond T and alpha. facts: what a user's own training said beside its score, as JSON has it. same_as:
+    the key of the training whose outcome this is, made for another arm with the same seed and point; "" of one that was
+    made for itself. Its seconds are those of that training, and count there.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     alpha: Fraction | None = None
     more: Mapping[str, int | Annotated[float, Field(allow_inf_nan=False)] | bool | str] = {}
-    test_accuracy: Fraction | None = None
+    test_accuracy: StoredScore | None = None
     epochs: Count | None = None
     arm: str = ""
     loss: str = ""
@@ -453,12 +456,32 @@ def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str
 
 def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
     """Return the score of a finished task with that payload; raise RecordBroken if it is missing or out of range."""
-    of, most = f"outcome of {key}", _LONGEST if isinstance(payload, MeasureTask) else 1
+    of, most = f"outcome of {key}", _LONGEST
     if score is None:
         raise edited(of, "its score is missing")
-    if not (isinstance(score, float) and 0 <= score <= most):  # NaN is neither, and SQLite keeps text in any column
-        raise edited(of, f"its score is {score!r} (allowed: 0 to {most:g})")
+    # SQLite keeps text in any column. A trainer's own bounds: see `check_bounds`.
+    least = 0 if isinstance(payload, MeasureTask) else -math.inf
+    most = _LONGEST if isinstance(payload, MeasureTask) else math.inf
+    if not (isinstance(score, float) and math.isfinite(score) and least <= score <= most):
+        raise edited(of, f"its score is {score!r} (allowed: {'a number' if math.isinf(most) else f'0 to {most:g}'})")
     return score
+
+
+def check_bounds(allowed: Score, outcome: StoredOutcome, score: float, *, key: str) -> None:
+    """Raise RecordBroken where an outcome has a score that the trainer of the sweep cannot have given."""
+    if isinstance(outcome, MeasureOutcome):  # whose score is any number
+        return
+    low, high = allowed.bounds
+    scores = {"its score": score}
+    if not isinstance(outcome, ScoreOutcome):
+        curve = enumerate(outcome.epoch_val_accuracy)
+        scores |= {"val_accuracy": outcome.val_accuracy}
+        scores |= {f"epoch_val_accuracy.{number}": value for number, value in curve if value is not None}
+    if isinstance(outcome, StudentOutcome) and outcome.test_accuracy is not None:
+        scores["test_accuracy"] = outcome.test_accuracy
+    for name, value in scores.items():
+        if not low <= value <= high:
+            raise edited(f"outcome of {key}", f"{name} is {value!r} (allowed: {low:g} to {high:g})")
 
 
 def outcome_kind(payload: Payload) -> type[StoredOutcome]:

@@ -28,7 +28,7 @@ Confirm: TypeAlias = Job[RankedTask, StudentOutcome]
 class Ranked:
     """One of the best points of a search, or of a round of confirm.
 
-    score: validation accuracy, a fraction; of a round, the mean. task: the key of the training that first had it.
+    score: on validation, as it is stored; of a round, the mean. task: the key of the training that first had it.
     """
 
     point: Point
@@ -41,10 +41,10 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point that was confirmed. rank: in its search, from 0. accuracy: validation, fractions, over fresh seeds.
+    """A point that was confirmed. rank: in its search, from 0.
 
-    arm: the untuned one whose point it is, which raced with those of the search; its rank is behind theirs. "": of the
-    search.
+    accuracy: the score on validation, as it is stored, over fresh seeds. arm: the untuned one whose point it is, which
+    raced with those of the search; its rank is behind theirs. "": of the search.
     """
 
     point: Point

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from sweeps.report.document import Block
     from sweeps.stats.estimates import Estimate
     from sweeps.trainers.protocol import Point
+    from sweeps.trainers.score import Score
 
 _WITH_RESULTS, _WITHOUT = 640, 330  # px; the user may drag the lower corner
 
@@ -59,11 +60,13 @@ class BestPoint:
     Attributes:
         point: every searched value by name; `temperature`, > 0, and `alpha`, the weight of the labels in [0, 1], are
             attributes as well, where the sweep has them, and `more` is what else was searched.
-        accuracy: on validation images, fractions: `mean`, `low` and `high` of its 95 % interval (or None), `n`.
+        accuracy: on validation, fractions: `mean`, `low` and `high` of its 95 % interval (or None), `n`. Of another
+            score the stored value, of which higher is better.
         confirmed: whether it was trained again on fresh seeds; else it is the luckiest single run, with n = 1.
         loss: the formula.
         code: Python that trains with it, by library: "kd", "keras", "pytorch".
         untuned: whose untuned default it is, where no tuned point was better on fresh seeds; else "".
+        score: what is scored, and how it is shown.
     """
 
     point: "Point"
@@ -71,6 +74,7 @@ class BestPoint:
     confirmed: bool
     loss: str
     code: Mapping[str, str]
+    score: "Score"
     untuned: str = ""
 
     @property
@@ -86,7 +90,7 @@ class BestPoint:
 
     def __str__(self) -> str:
         """Return it in words: "T = 6.8, alpha = 0.724: validation 97.41 %, n=3"."""
-        text = f"{self.point.text(4)}: validation {100 * self.accuracy.mean:.2f} %, n={self.accuracy.n}"
+        text = f"{self.point.text(4)}: validation {self.score.text(self.accuracy.mean)}, n={self.accuracy.n}"
         return text + ("" if self.confirmed else ", unconfirmed") + (f", {self.untuned}" if self.untuned else "")
 
     def _repr_pretty_(self, printer: object, cycle: bool) -> None:
@@ -260,6 +264,7 @@ class Sweep:
             loss=best.loss,
             code=best.paste,
             untuned=best.untuned,
+            score=best.score,
         )
 
     @property

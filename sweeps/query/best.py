@@ -1,5 +1,6 @@
 """`Best`: the confirmed point, or the incumbent; one line for watchers."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,8 +18,9 @@ from sweeps.plan import jobs, phases, selection
 from sweeps.query.status import fingerprints, stage_counts
 from sweeps.spec.model import Role, Spec
 from sweeps.spec.stored import as_it_stands
-from sweeps.stats.estimates import Estimate, display_fraction
+from sweeps.stats.estimates import Estimate, as_shown
 from sweeps.trainers.protocol import Point
+from sweeps.trainers.score import ACCURACY, Score
 
 WIDTH = 78  # of the line for watchers
 _MARK = "provisional, validation"  # the test decides, and half of it is not shown
@@ -26,7 +28,7 @@ _MARK = "provisional, validation"  # the test decides, and half of it is not sho
 
 @dataclass(frozen=True, kw_only=True)
 class Incumbent:
-    """The best single trial of the search. score: validation accuracy, a fraction. task: its key."""
+    """The best single trial of the search. score: on validation, as it is stored. task: its key."""
 
     point: Point
     score: float
@@ -39,8 +41,9 @@ class Best:
     """The best point of a sweep. loss: what is minimised.
 
     confirmed: whether it is the best mean over fresh seeds; else it is the best of single runs.
-    accuracy: validation, fractions; of the confirmed point its mean over fresh seeds, else that of the single trial.
-    Its interval, and those of the candidates, are as they are shown: None of fewer than three seeds, within [0, 1].
+    accuracy: the score on validation as it is stored, of an accuracy a fraction; of the confirmed point its mean over
+    fresh seeds, else that of the single trial. Its interval, and those of the candidates, are as they are shown: None
+    of fewer than three seeds, within the bounds of the score. score: what that is, and how it is shown.
     untuned: whose untuned default won, such as "Keras' untuned default"; "": a tuned point did, or none is confirmed.
     candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
     recipe: how the sweep trained with this point. paste: the point as code, by library. summary: of a finished sweep
@@ -59,6 +62,7 @@ class Best:
     paste: Mapping[str, str] = field(default_factory=dict)
     summary: tuple[str, ...] = ()
     untuned: Annotated[str, Field(exclude_if=lambda untuned: not untuned)] = ""
+    score: Annotated[Score, Field(exclude_if=lambda score: score == ACCURACY)] = ACCURACY
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
@@ -78,13 +82,14 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     number = next(task.row.trial_number for task in done if task.key == first.task)
     incumbent = Incumbent(point=first.point, score=first.score, task=first.task, trial_number=number)
     confirmed = selection.preview(engine, sweep.id, phases.Phase.confirm("source"))
+    spec = as_it_stands(sweep)
+    bounds = spec.score.bounds
     point, accuracy, candidates = first.point, Estimate(first.score, None, None, 1), None
     if confirmed is not None:
-        point, accuracy = confirmed.best.point, display_fraction(confirmed.best.accuracy)
+        point, accuracy = confirmed.best.point, as_shown(confirmed.best.accuracy, bounds)
         candidates = tuple(
-            replace(candidate, accuracy=display_fraction(candidate.accuracy)) for candidate in confirmed.candidates
+            replace(candidate, accuracy=as_shown(candidate.accuracy, bounds)) for candidate in confirmed.candidates
         )
-    spec = as_it_stands(sweep)
     arm = confirmed.best.arm if confirmed is not None else ""
     return Best(
         sweep=sweep.name,
@@ -98,6 +103,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         recipe=spec.kind.recipe(spec, point),
         paste=spec.kind.paste(spec, point),
         untuned=f"{spec.arm(arm).owner} untuned default" if arm else "",
+        score=spec.score,
     )
 
 
@@ -107,6 +113,10 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
     First how good that teacher is, then the best point of the search beside it, then the confirmed point against no
     distillation: on the target as soon as both are known there. tasks: those that are done, or all.
     """
+
+    def shown(score: float | None) -> str:
+        return spec.score.text(score or 0.0, 1)
+
     done = [task for task in tasks if task.state == "done"]
     compared = [task for task in done if task.stage == "transfer"]
     roles: tuple[Role, ...] = ("target", "source")
@@ -114,18 +124,18 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
         if pairs := _pairs(compared, role, spec.counted_from(role)):
             without = spec.kind.features.without
             best, scratch = (fmean(values) for values in zip(*pairs, strict=True))
-            return _line(spec, role, f"best {_percent(best)}, {without} {_percent(scratch)} ({_MARK})")
+            return _line(spec, role, f"best {shown(best)}, {without} {shown(scratch)} ({_MARK})")
     teacher = next((task for task in done if task.key == "teachers#source"), None)
     if spec.kind.features.prepares and teacher is None:
         return ""
     trials = [task for task in done if task.stage == "search" and task.params]
-    taught = f"{spec.kind.features.prepares} {_percent(teacher.score)}" if teacher is not None else ""
+    taught = f"{spec.kind.features.prepares} {shown(teacher.score)}" if teacher is not None else ""
     if not trials:
         return _line(spec, "source", f"{taught} ({_MARK})") if taught else ""
-    top = max(trials, key=lambda task: (task.score or 0.0, -task.id))
+    top = max(trials, key=lambda task: (-math.inf if task.score is None else task.score, -task.id))
     names = list(spec.kind.space(spec))[:2]  # what else is searched would not fit
     point = Point.of({name: (top.params or {})[name] for name in names}).brief(spec.kind.features.symbols)
-    text = ", ".join(filter(None, (taught, f"best {_percent(top.score)} ({point}; {_MARK})")))
+    text = ", ".join(filter(None, (taught, f"best {shown(top.score)} ({point}; {_MARK})")))
     return _line(spec, "source", text)
 
 
@@ -136,14 +146,10 @@ def _line(spec: Spec, role: Role, text: str) -> str:
 
 
 def _pairs(done: Sequence[TaskRecord], role: str, untreated: str) -> list[tuple[float, float]]:
-    """Return the validation accuracies of best and of scratch on the seeds that both have, of the first search."""
+    """Return the validation scores of best and of scratch on the seeds that both have, of the first search."""
     arms: dict[str, dict[int, float]] = {"best": {}, untreated: {}}
     for task in done:
         payload = task.payload
         if payload["role"] == role and not payload.get("group") and payload["arm"] in arms:
             arms[payload["arm"]][payload["repeat"]] = task.score or 0.0
     return [(best, arms[untreated][repeat]) for repeat, best in arms["best"].items() if repeat in arms[untreated]]
-
-
-def _percent(score: float | None) -> str:
-    return f"{100 * (score or 0.0):.1f} %"

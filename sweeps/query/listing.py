@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any
 
 import sqlalchemy
+from pydantic import Field
 
 from storage.db.engine import open_engine
 from storage.queue.phases import root_reason
@@ -17,6 +18,7 @@ from sweeps.plan import jobs, phases
 from sweeps.query.status import stage_counts
 from sweeps.spec.stored import as_it_stands, check_name
 from sweeps.trainers.protocol import TrainerKind, Value
+from sweeps.trainers.score import ACCURACY
 
 _FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a column, or a meaning, of their own
 _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
@@ -42,9 +44,10 @@ class SweepRow:
 class TrialRow:
     """A task with its latest trial.
 
-    arm: of transfer and recipes, of an untuned point in confirm, or the comparison method. score: fraction, or the
-    milliseconds of an older sweep. test_accuracy: None for every task of a dataset until its look is complete, because
-    who sees half of a look may stop where he likes it. more: what is searched beyond T and alpha, without the
+    arm: of transfer and recipes, of an untuned point in confirm, or the comparison method. score: as it is stored,
+    higher is better, or the milliseconds of an older sweep; scored, minimize: what it is called, and whether it is
+    minus what the trainer gave. test_accuracy: likewise; None for every task of a dataset until its look is complete,
+    because who sees half of a look may stop where he likes it. more: what is searched beyond T and alpha, without the
     parameters of a loss that the arm is not trained with. state: as stored, or "unavailable". reason: why it failed or
     was skipped. None: there is no such thing, or not yet.
     """
@@ -66,6 +69,15 @@ class TrialRow:
     cpu_s: float | None
     worker: str | None
     reason: str | None
+    scored: Annotated[str, Field(exclude_if=lambda scored: scored == ACCURACY.name)] = ACCURACY.name
+    minimize: Annotated[bool, Field(exclude_if=lambda minimize: not minimize)] = False
+
+    def as_given(self) -> "TrialRow":
+        """Return it with the scores that the trainer gave, for people."""
+        if not self.minimize:
+            return self
+        score, test = (None if value is None else -value for value in (self.score, self.test_accuracy))
+        return replace(self, score=score, test_accuracy=test)
 
 
 def sweep_rows(engine: sqlalchemy.Engine) -> list[SweepRow]:
@@ -109,6 +121,8 @@ def as_columns(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
 def _columns(row: TrialRow, names: Sequence[str]) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for key, value in vars(row).items():
+        if key in ("scored", "minimize"):  # of the whole sweep
+            continue
         columns |= {name: row.more.get(name) for name in names} if key == "more" else {key: value}
     return columns
 
@@ -134,6 +148,8 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: jobs.Payload, kind: Trai
         cpu_s=outcome.get("cpu_s"),
         worker=task.worker,
         reason=task.reason and root_reason(task.reason),
+        scored=kind.features.score.name,
+        minimize=kind.features.score.minimize and task.stage != "measure",
     )
 
 

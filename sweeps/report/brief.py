@@ -7,8 +7,9 @@ from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, choice, compare, older
-from sweeps.report.words import accuracy, compared_with, display_name, effects, interval
+from sweeps.report.words import compared_with, display_name, effects, interval, level
 from sweeps.terminal import WIDTH, wrapped
+from sweeps.trainers.score import Score
 
 _NARROWEST = 40
 
@@ -92,9 +93,11 @@ def compared_brief(comparison: Compared, *, columns: int) -> str:
     for dataset in comparison.datasets:
         texts.append(f"On {display_name(dataset)}:")
         texts += [
-            f"  {_standing(standing, *words)}" for standing in comparison.standings if standing.dataset == dataset
+            f"  {_standing(comparison.score, standing, *words)}"
+            for standing in comparison.standings
+            if standing.dataset == dataset
         ]
-        texts += [f"  {_pair(pair)}" for pair in comparison.pairs if pair.dataset == dataset]
+        texts += [f"  {_pair(comparison.score, pair)}" for pair in comparison.pairs if pair.dataset == dataset]
         texts.append("")
     if comparison.differing:
         texts += ["Their specs differ in:", *map(_differing, compare.differing(comparison).rows), ""]
@@ -111,19 +114,21 @@ def _sweeps(comparison: Compared) -> list[str]:
     return lines
 
 
-def _standing(standing: Standing, without: str, default: str) -> str:
-    test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
-    gain, tuning = compare.points_text(standing.gain), compare.points_text(standing.tuning)
-    parts = [f"test % {test}", f"over {without} {gain}", f"over {default} {tuning}"]
-    parts += [f"regret {compare.points_text(standing.regret)}"] if standing.regret is not Absent.PLANNED else []
+def _standing(score: Score, standing: Standing, without: str, default: str) -> str:
+    test = standing.test.value if isinstance(standing.test, Absent) else level(score, standing.test)
+    gain, tuning = compare.difference_text(score, standing.gain), compare.difference_text(score, standing.tuning)
+    parts = [f"{score.head('test')} {test}", f"over {without} {gain}", f"over {default} {tuning}"]
+    parts += (
+        [f"regret {compare.difference_text(score, standing.regret)}"] if standing.regret is not Absent.PLANNED else []
+    )
     return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"
 
 
-def _pair(pair: Pair) -> str:
+def _pair(score: Score, pair: Pair) -> str:
     if pair.difference is None:
         return f"{pair.first} - {pair.second}: {pair.why}"
     tested = "" if pair.p_holm is None else f", p = {compare.p_value(pair.p_holm)} (Holm)".replace("= <", "<")
-    return f"{pair.first} - {pair.second}: {interval(pair.difference)}{tested}"
+    return f"{pair.first} - {pair.second}: {interval(score, pair.difference)}{tested}"
 
 
 def _differing(row: tuple[str, ...]) -> str:

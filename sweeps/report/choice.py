@@ -8,7 +8,7 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE
 from sweeps.report.document import Advice, Badge, Table, columns, table
 from sweeps.report.sentences import another_sweep
-from sweeps.report.words import between, display_name, owner, percent_interval, points
+from sweeps.report.words import amount, between, display_name, owner, percent_interval, points
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import Choice, Strategy, StrategyName
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
@@ -22,8 +22,8 @@ MOST_TIMES = 10
 class Row:
     """One strategy as figure and tables have it.
 
-    label: what it is called. detail: its point. kept: the share of the gain, or points, with its interval. price: what
-    one search of it costs.
+    label: what it is called. detail: its point. kept: the share of the gain, or a difference, with its interval.
+    price: what one search of it costs.
     """
 
     strategy: Strategy
@@ -43,7 +43,7 @@ def headline(findings: Findings, role: RoleChoice) -> str:
         return f"Train without {f'a {prepares}' if prepares else treating}."
     if choice.use == "default":
         default = choice.strategy("default")
-        adds = "nothing" if default is not None and _is_better(default.lost) else "little"
+        adds = "nothing" if default is not None and _is_better(spec, default.lost) else "little"
         return f"Use {_default(spec)}. Tuning adds {adds} here."
     if choice.use == "elsewhere":
         return f"Use values tuned on {_source(spec)}."
@@ -54,8 +54,9 @@ def headline(findings: Findings, role: RoleChoice) -> str:
         return f"Not decided: {_either([*rivals, 'tuning here'])}."
     # Against the best of what was compared, no treatment too: more would be a comparison with a straw man.
     losses = [strategy.lost for strategy in choice.strategies]
-    added = [value.mean for value in (*losses, choice.gain) if value is not None]
-    adds = f": it adds {points(min(added), sign='')} points" if added else ""
+    added = [value for value in (*losses, choice.gain) if value is not None]
+    least = min(added, key=lambda value: value.mean, default=None)
+    adds = "" if least is None else f": it adds {amount(spec.score, least, sign='')}"
     return f"Tune on {dataset} itself{adds}."
 
 
@@ -67,23 +68,25 @@ def why(findings: Findings, role: RoleChoice) -> str:
         if role.left or missing:
             return f"{role.done} of {role.planned} trainings on {dataset} are done."
         return f"No training on {dataset} was tuned there."
-    here, features = f"tuning on {dataset} itself", spec.kind.features
+    here, features, score = f"tuning on {dataset} itself", spec.kind.features, spec.score
     if choice.gain is None:
         return ""
     rival = _untreated(spec, role.role)
     if choice.use == "untreated" and choice.gain.high is not None and choice.gain.high < 0:
-        return f"On {dataset} {features.treating} harms: even tuned there, {_amount(choice.gain)} against {rival}."
+        return (
+            f"On {dataset} {features.treating} harms: even tuned there, {_amount(spec, choice.gain)} against {rival}."
+        )
     if choice.use == "untreated":
         return (
             f"On {dataset} {features.treating} gains no more than the noise over {rival}: even tuned there,"
-            f" {_amount(choice.gain)}."
+            f" {_amount(spec, choice.gain)}."
         )
-    gains = f"On {dataset} {features.treating} gains {points(choice.gain.mean, sign='')} points over {rival}"
+    gains = f"On {dataset} {features.treating} gains {amount(score, choice.gain, sign='')} over {rival}"
     cheaper = [strategy for strategy in choice.strategies if strategy.name != "here"]
     if any(strategy.share is None for strategy in choice.strategies):
         verbs = {"default": "gains"}
         known = [
-            f"{_name(spec, strategy.name)} {verbs.get(strategy.name, 'gain')} {points(strategy.gain.mean, sign='')}"
+            f"{_name(spec, strategy.name)} {verbs.get(strategy.name, 'gain')} {points(score, strategy.gain, sign='')}"
             for strategy in cheaper
             if strategy.gain is not None
         ]
@@ -109,21 +112,21 @@ def details(findings: Findings, role: RoleChoice) -> str:
     default, elsewhere = choice.strategy("default"), choice.strategy("elsewhere")
     if default is not None and default.lost is not None:
         adds = "adds" if choice.use == "here" and choice.settled else "would add"
-        text = f"{adds} {_amount(default.lost)} to"
-        if _is_better(default.lost):
-            text = f"would cost {_amount(_reversed(default.lost))} compared with"
+        text = f"{adds} {_amount(spec, default.lost)} to"
+        if _is_better(spec, default.lost):
+            text = f"would cost {_amount(spec, _reversed(default.lost))} compared with"
         sentences.append(f"Tuning on {dataset} itself {text} {_default(spec)}.")
     if elsewhere is not None and elsewhere.lost is not None:
         third, text = choice.elsewhere_less_default, f"Values tuned on {_source(spec)}"
-        loses = f"lose {_amount(elsewhere.lost)} against tuning there"
-        if _is_better(elsewhere.lost):
-            loses = f"score {_amount(_reversed(elsewhere.lost))} higher than tuning there"
+        loses = f"lose {_amount(spec, elsewhere.lost)} against tuning there"
+        if _is_better(spec, elsewhere.lost):
+            loses = f"score {_amount(spec, _reversed(elsewhere.lost))} {spec.score.better} than tuning there"
         if third is None:
             sentences.append(f"{text} {loses}.")
         elif third.mean < 0:
-            sentences.append(f"{text} cost {_amount(_reversed(third))} compared with the default, and {loses}.")
+            sentences.append(f"{text} cost {_amount(spec, _reversed(third))} compared with the default, and {loses}.")
         else:
-            sentences.append(f"{text} bring {_amount(third)} more than the default, and {loses}.")
+            sentences.append(f"{text} bring {_amount(spec, third)} more than the default, and {loses}.")
     searched: tuple[tuple[StrategyName, str], ...] = (("elsewhere", _source(spec)), ("here", dataset))
     known = {name: point for name, point in role.points.items() if point is not None}
     won = [place for name, place in searched if name in known and known[name] == known.get("default")]
@@ -205,7 +208,7 @@ def rows(findings: Findings, role: RoleChoice) -> tuple[Row, ...]:
         label = {"default": "Untuned default", "here": f"Tuned on {on} itself"}.get(strategy.name, f"Tuned on {on}")
         price = f"{duration(round(seconds))} on {on}" if on else "costs nothing"
         detail = "" if point is None else point.brief(symbols)
-        lines.append(Row(strategy, label, detail, _kept(choice, strategy), price))
+        lines.append(Row(strategy, label, detail, _kept(spec, choice, strategy), price))
     return tuple(lines)
 
 
@@ -217,12 +220,12 @@ def strategies(findings: Findings, role: RoleChoice) -> Table:
 
 def scale(findings: Findings, role: RoleChoice) -> str:
     """Return what the numbers of the strategies are, with their unit."""
-    choice = role.choice
+    choice, score = role.choice, findings.spec.score
     if choice is not None and all(strategy.share is not None for strategy in choice.strategies):
         return "share of the gain, 95 % CI"
     if choice is not None and choice.gain is None:
-        return f"points over {_default(findings.spec)}"
-    return f"points over {findings.spec.kind.features.without}"
+        return score.over(_default(findings.spec))
+    return score.over(findings.spec.kind.features.without)
 
 
 def scope(findings: Findings, role: RoleChoice) -> str:
@@ -243,7 +246,7 @@ def scope(findings: Findings, role: RoleChoice) -> str:
 
 
 def gained(choice: Choice, strategy: Strategy) -> Estimate | None:
-    """Return what a strategy gains over no treatment or, where a trainer has none, over the default; points."""
+    """Return what a strategy gains over no treatment or, where a trainer has none, over the default; as it is shown."""
     if choice.gain is not None:
         return strategy.gain
     default = choice.strategy("default")
@@ -254,14 +257,14 @@ def gained(choice: Choice, strategy: Strategy) -> Estimate | None:
     return default.lost if strategy.name == "here" else choice.elsewhere_less_default
 
 
-def _kept(choice: Choice, strategy: Strategy) -> str:
+def _kept(spec: Spec, choice: Choice, strategy: Strategy) -> str:
     if strategy.share is not None:
         return _share(strategy, with_limits=True)
     value = gained(choice, strategy)
     if value is None:
         return ""
-    ends = between(value).replace(" to ", ", ")
-    return f"{points(value.mean)} points{f' [{ends}]' if ends else ''}"
+    ends = between(spec.score, value).replace(" to ", ", ")
+    return f"{amount(spec.score, value)}{f' [{ends}]' if ends else ''}"
 
 
 def _share(strategy: Strategy, *, with_limits: bool = False) -> str:
@@ -272,18 +275,18 @@ def _share(strategy: Strategy, *, with_limits: bool = False) -> str:
     return text.replace("-", "−")
 
 
-def _amount(value: Estimate) -> str:
-    ends = between(value, sign="")
-    return f"{points(value.mean, sign='')} points{f' (95 % CI {ends})' if ends else ''}"
+def _amount(spec: Spec, value: Estimate) -> str:
+    ends = between(spec.score, value, sign="")
+    return f"{amount(spec.score, value, sign='')}{f' (95 % CI {ends})' if ends else ''}"
 
 
 def _searches(number: int) -> str:
     return f"{number} search{'' if number == 1 else 'es'}"
 
 
-def _is_better(lost: Estimate | None) -> bool:
+def _is_better(spec: Spec, lost: Estimate | None) -> bool:
     # As it is shown: what rounds to 0.0 is lost by neither.
-    return lost is not None and round(lost.mean, 1) < 0
+    return lost is not None and points(spec.score, lost).startswith("−")
 
 
 def _reversed(value: Estimate) -> Estimate:

@@ -15,9 +15,10 @@ from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
 from sweeps.report import folder, markdown, words
 from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Table, columns, table
-from sweeps.report.words import accuracy, between, compared_with, display_name, interval, number, points
+from sweeps.report.words import amount, between, compared_with, display_name, interval, level, number
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
+from sweeps.trainers.score import Score
 
 PAGE = "compare.html"
 LEVEL = 0.05  # of the family of all pairs that are shown
@@ -79,29 +80,31 @@ def work(cost: Cost) -> str:
 def by_dataset(comparison: Compared) -> list[Block]:
     blocks: list[Block] = []
     without, default = compared_with(comparison.sweeps)
+    score = comparison.score
     heads = columns(
-        *("sweep", "role", f"best - {without}", f"best - {default}", "regret: native - best", "test % of best"),
+        *("sweep", "role", score.less(without), score.less(default), "regret: native - best"),
+        f"{score.head('test')} of best",
         "s per training",
         text=2,
     )
     for dataset in comparison.datasets:
-        rows = [_cells(standing) for standing in comparison.standings if standing.dataset == dataset]
+        rows = [_cells(comparison.score, standing) for standing in comparison.standings if standing.dataset == dataset]
         blocks += [Heading(f"On {display_name(dataset)}"), table(heads, rows)]
     return blocks
 
 
-def _cells(standing: Standing) -> list[str]:
-    points = [points_text(value) for value in (standing.gain, standing.tuning, standing.regret)]
-    test = standing.test.value if isinstance(standing.test, Absent) else accuracy(standing.test)
-    return [standing.sweep, standing.role, *points, test, number(standing.train_s, ".2f") or Absent.YET.value]
+def _cells(score: Score, standing: Standing) -> list[str]:
+    values = [difference_text(score, value) for value in (standing.gain, standing.tuning, standing.regret)]
+    test = standing.test.value if isinstance(standing.test, Absent) else level(score, standing.test)
+    return [standing.sweep, standing.role, *values, test, number(standing.train_s, ".2f") or Absent.YET.value]
 
 
-def points_text(value: Number) -> str:
-    return value.value if isinstance(value, Absent) else interval(value)
+def difference_text(score: Score, value: Number) -> str:
+    return value.value if isinstance(value, Absent) else interval(score, value)
 
 
-def _pair(pair: Pair) -> list[str]:
-    text = pair.why if pair.difference is None else interval(pair.difference)
+def _pair(score: Score, pair: Pair) -> list[str]:
+    text = pair.why if pair.difference is None else interval(score, pair.difference)
     return [f"{pair.first} - {pair.second}", display_name(pair.dataset), text, p_value(pair.p), p_value(pair.p_holm)]
 
 
@@ -131,13 +134,13 @@ def headline(comparison: Compared) -> str:
         return "These sweeps have no dataset in common: nothing can be compared directly."
     apart = [pair for pair in comparison.pairs if pair.p_holm is not None and pair.p_holm < LEVEL]
     if apart:
-        return " ".join(map(_better, apart))
+        return " ".join(_better(comparison.score, pair) for pair in apart)
     if any(pair.p is not None for pair in comparison.pairs):
         return "No two of these sweeps are told apart: every difference may be luck of the seeds."
     return f"Nothing can be compared directly: {_reasons(comparison.pairs)}."
 
 
-def _better(pair: Pair) -> str:
+def _better(score: Score, pair: Pair) -> str:
     # The better one stands first.
     assert pair.difference is not None
     difference: Estimate = pair.difference
@@ -145,8 +148,8 @@ def _better(pair: Pair) -> str:
     if difference.mean < 0:
         low, high = (None if end is None else -end for end in (difference.high, difference.low))
         difference, better, worse = Estimate(-difference.mean, low, high, difference.n), worse, better
-    interval = between(difference, "")
-    number = f"{points(difference.mean, '')} points better than {worse}{f' ({interval})' if interval else ''}"
+    interval = between(score, difference, "")
+    number = f"{amount(score, difference, '')} better than {worse}{f' ({interval})' if interval else ''}"
     return f"On {display_name(pair.dataset)} {better} is {number}."
 
 
@@ -170,8 +173,12 @@ def _pairs(comparison: Compared) -> list[Block]:
         f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These are"
         " questions that nobody fixed beforehand: no verdict, and each sweep keeps its own."
     )
-    heads = columns("first - second", "dataset", "difference of best, points", "p", "p, Holm", text=2)
-    blocks: list[Block] = [Heading("Sweep against sweep"), table(heads, map(_pair, comparison.pairs))]
+    score = comparison.score
+    heads = columns("first - second", "dataset", f"difference of best{score.behind}", "p", "p, Holm", text=2)
+    blocks: list[Block] = [
+        Heading("Sweep against sweep"),
+        table(heads, [_pair(score, pair) for pair in comparison.pairs]),
+    ]
     return [*blocks, Paragraph(note, small=True)] if tests else blocks
 
 
@@ -185,11 +192,15 @@ def _differing(comparison: Compared) -> list[Block]:
 
 
 def remarks(comparison: Compared) -> Iterable[str]:
+    score = comparison.score
+    of = f"{score.name} {score.difference} of the test set" if score.difference else f"of the test {score.name}"
     yield (
-        "Differences are accuracy points of the test set with their 95 % t interval; none is shown before a look"
+        f"Differences are {of} with their 95 % t interval; none is shown before a look"
         " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
         " thread each in core-seconds (core-s)."
     )
+    if score.remark:
+        yield score.remark
     if apart := words.seconds_not_compared(comparison.machine_kinds):
         yield apart
 
@@ -197,9 +208,9 @@ def remarks(comparison: Compared) -> Iterable[str]:
 def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
     """Return one line for each finished training, by sweep and in the order of the plan.
 
-    Accuracies are fractions in [0, 1], times seconds. What is searched beyond T and alpha has a column each, between
-    alpha and val_accuracy. repeat: of confirm and transfer. A cell is empty where there is no such thing, and
-    test_accuracy until the look at that dataset is complete.
+    Scores are as stored, of which higher is better: accuracies are fractions in [0, 1]. Times are seconds. What is
+    searched beyond T and alpha has a column each, between alpha and val_accuracy. repeat: of confirm and transfer. A
+    cell is empty where there is no such thing, and test_accuracy until the look at that dataset is complete.
     """
     rows = [_line(name, spec, row) for name, spec, its_rows in sweeps for row in its_rows if _is_training(row)]
     more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))

@@ -18,14 +18,15 @@ from sweeps.report import answer, document, markdown, methods, words
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.spec import model, stored
 from sweeps.trainers.protocol import Point, Value
+from sweeps.trainers.score import Score
 
 PAGE = "report.html"
 COMPARISON = (
     *document.columns(
         "method",
         "dataset",
-        "validation %",
-        "test %",
+        "{validation}",
+        "{test}",
         "parameters",
         "file KB",
         "latency ms p50",
@@ -47,13 +48,13 @@ _LATEX = str.maketrans(
 )
 
 
-def cells(row: rows.Row) -> list[str]:
+def cells(score: Score, row: rows.Row) -> list[str]:
     measured = row.measured
     return [
         f"{row.method} ({row.detail})" if row.detail else row.method,
         row.dataset,
-        words.accuracy(row.validation),
-        words.accuracy(row.test),
+        words.level(score, row.validation),
+        words.level(score, row.test),
         words.number(row.parameters, ",.0f"),
         words.number(None if measured is None else measured.bytes, ",.0f", 1e-3),
         words.number(None if measured is None else measured.latency_ms_p50, ".2f"),
@@ -69,8 +70,9 @@ def results_csv(findings: Findings) -> str:
     stage: "search", "confirm", "recipes" or "transfer"; what searched on a dataset stands before what compares the arms
     there, and has no arm but that of an untuned point. repeat: of all but search. What is searched, or chosen for an
     arm, beyond T and alpha has a column each, after alpha; its cell is empty for an arm that is trained without it.
-    Accuracies are fractions in [0, 1], times seconds. group: the teacher and search of an outer level, "" the first.
-    The test accuracies of a dataset are left out until its look at the test is complete.
+    Scores are as stored, of which higher is better: accuracies are fractions in [0, 1]. Times are seconds. group: the
+    teacher and search of an outer level, "" the first. The test scores of a dataset are left out until its look at the
+    test is complete.
     """
     out, space, place = io.StringIO(), findings.spec.kind.space(findings.spec), COLUMNS.index("alpha") + 1
     more = sorted((space.keys() | points.recipe_space(findings.spec).keys()) - {"temperature", "alpha"})
@@ -101,10 +103,12 @@ def _line(spec: model.Spec, training: jobs.AnyJob, more: Sequence[str]) -> dict[
 
 
 def table_tex(findings: Findings) -> str:
-    prepares = findings.spec.kind.features.prepares
-    head = [column.title.format(prepared=f"{prepares} and " if prepares else "") for column in COMPARISON]
+    prepares, score = findings.spec.kind.features.prepares, findings.spec.score
+    filled = {title: score.head(title) for title in ("validation", "test")}
+    filled |= {"prepared": f"{prepares} and " if prepares else ""}
+    head = [column.title.format(**filled) for column in COMPARISON]
     width = len(head) - findings.finished  # without the status, which comes last and says nothing where all are done
-    body = [[latex(cell) for cell in cells(row)[:width]] for row in findings.rows]
+    body = [[latex(cell) for cell in cells(score, row)[:width]] for row in findings.rows]
     return "\n".join(
         [
             f"% kd-sweeps {findings.name}, spec {findings.fingerprint[:12]}. Needs \\usepackage{{booktabs}}.",
@@ -173,7 +177,7 @@ def files(findings: Findings) -> dict[str, str]:
     blocks = page(
         findings,
         figures=svg.blocks(findings.spec, figures),
-        secondary=secondary_blocks(secondary.questions(findings)),
+        secondary=secondary_blocks(findings.spec.score, secondary.questions(findings)),
         methods=[methods.section(findings)],
     )
     return {

@@ -31,7 +31,7 @@ def section(findings: Findings) -> Fold:
 
 
 def _search(spec: Spec) -> str:
-    search = spec.search
+    search, score = spec.search, spec.score
     several = _further(spec)
     native = " The same search and confirmation on each target, with the same seeds, give `native`."
     native = native if spec.targets else ""
@@ -42,11 +42,12 @@ def _search(spec: Spec) -> str:
             f" all trials but the {search.lag - 1} before it, whatever finished first"
         )
     confirm = _confirm(spec)
+    last = " after the last epoch" if spec.kind.curve_length(spec, "train", "source", "", {}) else ""
     return (
         f"**Search.** {_ranges(spec)}, {search.trials} trials on"
         f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same {spec.kind.features.trained} seed"
-        f" and are scored by validation accuracy after the last epoch, without pruning. {confirm}. The points of a"
-        f" round share their seeds; the one with the highest mean over fresh seeds is `best`.{native}{several}"
+        f" and are scored by validation {score.name}{last}, without pruning. {confirm}. The points of a"
+        f" round share their seeds; the one with the {score.best} mean over fresh seeds is `best`.{native}{several}"
     )
 
 
@@ -131,14 +132,15 @@ def _statistics(spec: Spec) -> str:
         if spec.outer.searches >= FEWEST_SEARCHES
         else f"Its interval covers the training seeds of one search{f' and one {prepares}' if prepares else ''}."
     )
+    margin, differences = counted(spec.score, transfer.margin), spec.score.differences("test")
     return (
-        "**Statistics.** The one primary question is the regret, native − best, in points of test accuracy, paired by"
+        f"**Statistics.** The one primary question is the regret, native − best, in {differences}, paired by"
         f" seed. {unit}"
-        f" The margin is {counted(transfer.margin)} or, where native measurably gains over {untreated} and half of"
+        f" The margin is {margin} or, where native measurably gains over {untreated} and half of"
         " that gain is less, half of that gain (one paired contrast). The verdict is FAILS when the one-sided"
         f" {percent(1 - transfer.level(1)):.3g} % lower t bound is above the margin; TRANSFERS when the upper bound is"
         f" below it (non-inferiority, Piaggio et al. 2012) and native measurably beats {untreated} or random; FLAT when"
-        f" native is shown to lie less than {counted(transfer.margin)} above best, {untreated} and random alike"
+        f" native is shown to lie less than {margin} above best, {untreated} and random alike"
         f"{'' if transfer.rule == 1 else f', and not shown to beat {untreated}'};"
         f" UNDECIDED otherwise. The test set may be read {looks}; the spec and its time were stored before the"
         f" first look. {_intervals(spec, other=True)}{outer}"
@@ -153,7 +155,7 @@ def _strategies(spec: Spec) -> str:
     here, elsewhere = ("`native`", ", values tuned on the source (`best`)") if spec.targets else ("`best`", "")
     default, untreated = next(iter(features.defaults), ""), spec.untreated_arm(role)
     share = f"{percent(transfer.margin_share):.3g} % of what {here} gains over `{untreated}`"
-    margin = share if transfer.margin_share else counted(transfer.margin)
+    margin = share if transfer.margin_share else counted(spec.score, transfer.margin)
     levels = "; ".join(
         f"{name} "
         + ", ".join(
@@ -183,8 +185,9 @@ def _intervals(spec: Spec, *, other: bool = False) -> str:
         " searches (Rasmussen & Williams 2006): the share of the searched box that loses less than half the standard"
         " deviation of a run against its best point."
     )
+    remark = f"{spec.score.remark} " if spec.score.remark else ""
     return (
-        f"All{beside} intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
+        f"{remark}All{beside} intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
         f" 1908), given one test set, and not adjusted for further looks. All{beside} questions are"
         f"{' secondary, and their p values are' if other else ''} adjusted by Holm's method (1979). Bias-corrected"
         f" bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from"

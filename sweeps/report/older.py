@@ -11,7 +11,8 @@ from sweeps.report import words
 from sweeps.report.document import Advice, Badge, Card, Tone
 from sweeps.report.sentences import chosen_alike, extension, undecided
 from sweeps.report.words import counted, effect_direction, is_same_point, owner, searched
-from sweeps.stats.estimates import FEWEST_RUNS
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate
+from sweeps.trainers.score import Score
 
 
 def question(findings: Findings) -> str:
@@ -27,7 +28,7 @@ def headline(findings: Findings) -> str:
 
 
 def badge(findings: Findings) -> Badge:
-    return _transfer_badge(findings.verdicts[0]) if findings.verdicts else _gain_badge(findings)
+    return _transfer_badge(findings, findings.verdicts[0]) if findings.verdicts else _gain_badge(findings)
 
 
 def cards(findings: Findings) -> tuple[Card, ...]:
@@ -35,9 +36,9 @@ def cards(findings: Findings) -> tuple[Card, ...]:
     nothing = "not yet" if _progress(findings)[0] else "no result"  # an arm may also not be part of the sweep
     helps = f"Does {findings.spec.kind.features.treating} help?"
     return (
-        words.card(helps, findings.gain(role), nothing=nothing, negative="No, it harms"),
+        words.card(findings.spec.score, helps, findings.gain(role), nothing=nothing, negative="No, it harms"),
         words.tuning_card(findings, role, nothing=nothing),
-        *(_lost(first, nothing) for first in findings.verdicts[:1]),
+        *(_lost(findings, first, nothing) for first in findings.verdicts[:1]),
     )
 
 
@@ -84,7 +85,7 @@ def _gain_headline(findings: Findings) -> str:
     sentences = [words.gained(findings, gain, _source(findings))]
     direction = effect_direction(untuned)
     if untuned is not None and (effect_direction(gain) != "below" or direction == "below"):
-        number = words.difference(untuned)
+        number = words.difference(findings.spec.score, untuned)
         default = f"{owner(findings.spec, findings.better_default('source'))} untuned default"
         better = {
             "above": f"Tuning {searched(findings.spec)} is better than {default} ({number}).",
@@ -155,12 +156,13 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
     assert lost is not None
     assert first.regret is not None
     tuned = f"{searched(findings.spec)} tuned on {_source(findings)}"
-    limits = words.between(lost, sign="").replace(" to ", ", ")
-    number = f"{_loss(lost.mean)}{f' [{limits}]' if limits else ''} against tuning there"
+    score = findings.spec.score
+    limits = words.between(score, lost, sign="").replace(" to ", ", ")
+    number = f"{_loss(score, lost)}{f' [{limits}]' if limits else ''} against tuning there"
     if first.same:
         number += f", {words.SAME} in {first.same} of {first.regret.searches} searches"
     if verdict.word == "FLAT":
-        less = f"less than {counted(verdict.declared)} over not tuning"
+        less = f"less than {counted(score, verdict.declared)} over not tuning"
         return f"Tuning on {target} gains {less}, so there is less than that to carry over."
     if is_same_point(lost):
         same = f"tuning on {target} found the same values"
@@ -174,9 +176,9 @@ def _carried(findings: Findings, first: TargetVerdict) -> str:
     return f"Whether {tuned} carry over is open: they {number}."
 
 
-def _loss(mean: float) -> str:
-    amount = f"{words.points(abs(mean), sign='')} points"
-    return f"gain {amount}" if mean < 0 and words.points(mean) != "0.0" else f"lose {amount}"
+def _loss(score: Score, lost: Estimate) -> str:
+    amount = words.amount(score, lost, sign="")
+    return f"gain {amount[1:]}" if amount.startswith("−") else f"lose {amount}"
 
 
 def _missing(first: TargetVerdict) -> str:
@@ -184,38 +186,40 @@ def _missing(first: TargetVerdict) -> str:
     return "trainings are missing" if first.done < first.planned else "it takes native and best on two seeds or more"
 
 
-def _transfer_badge(first: TargetVerdict) -> Badge:
+def _transfer_badge(findings: Findings, first: TargetVerdict) -> Badge:
     verdict = first.verdict
     if verdict is None:
         if first.left:
             return Badge(f"NOT YET: {first.done} of {first.planned} transfer trainings are done", "open")
         return Badge(f"NO VERDICT: {_missing(first)}", "open")
-    allowed = counted(verdict.margin)
+    score = findings.spec.score
+    allowed = counted(score, verdict.margin)
     if verdict.word == "TRANSFERS":
         return Badge(f"TRANSFERS: less than {allowed} lost", "good")
     if verdict.word == "FAILS":
         return Badge(f"FAILS: more than {allowed} lost", "bad")
     if verdict.word == "FLAT":
-        return Badge(f"FLAT: tuning gains less than {counted(verdict.declared)} there", "open")
+        return Badge(f"FLAT: tuning gains less than {counted(score, verdict.declared)} there", "open")
     more = "" if verdict.seeds is None else f"; {verdict.seeds - verdict.n} more {first.units} would tell"
     return Badge(f"UNDECIDED: less than {allowed} lost, or more{more}", "open")
 
 
-def _lost(first: TargetVerdict, nothing: str) -> Card:
+def _lost(findings: Findings, first: TargetVerdict, nothing: str) -> Card:
     question, lost = f"What is lost by not tuning on {words.display_name(first.dataset)}?", first.lost
     if first.verdict is None or lost is None:
         return Card(question, nothing, f"{first.done} of {first.planned} trainings", "Open", "open")
-    limits, over = words.between(lost, sign=""), chosen_alike(first) if first.same else f"{lost.n} {first.units}"
+    score = findings.spec.score
+    limits, over = words.between(score, lost, sign=""), chosen_alike(first) if first.same else f"{lost.n} {first.units}"
     if not is_same_point(lost):
         over = f"95 % interval {limits}, {over}" if limits else f"{over}, no interval"
-    allowed = f"the limit is {counted(first.verdict.margin)}"
+    allowed = f"the limit is {counted(score, first.verdict.margin)}"
     answers: dict[str, tuple[str, Tone]] = {
         "TRANSFERS": ("Nothing" if is_same_point(lost) else f"Little: {allowed}", "good"),
         "FAILS": (f"Too much: {allowed}", "bad"),
-        "FLAT": (f"Little: tuning gains less than {counted(first.verdict.declared)}", "open"),
+        "FLAT": (f"Little: tuning gains less than {counted(score, first.verdict.declared)}", "open"),
         "UNDECIDED": (f"Open: {allowed}", "open"),
     }
-    return Card(question, words.mean_points(lost, sign="").capitalize(), over, *answers[first.verdict.word])
+    return Card(question, words.mean_points(score, lost, sign="").capitalize(), over, *answers[first.verdict.word])
 
 
 def _transfer_advice(findings: Findings) -> Advice:

@@ -14,6 +14,7 @@ from sweeps.report.sentences import regret, sentence
 from sweeps.stats.estimates import Paired, percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
 from sweeps.trainers.protocol import label
+from sweeps.trainers.score import Score
 
 _COLUMNS = columns("question", "dataset", "answer", "p", "p (Holm)", "95 % BCa interval", "p (sign flips)", text=2)
 
@@ -82,7 +83,7 @@ def further(findings: Findings) -> list[Block]:
 
 def _lost(findings: Findings, figures: Iterable[Block]) -> list[Block]:
     for target in findings.verdicts[:1]:
-        if text := regret(target):
+        if text := regret(findings.spec, target):
             heading = f"What is lost by not tuning on {words.display_name(target.dataset)}"
             return [Heading(heading), *figures, Paragraph(text)]
     return []
@@ -103,18 +104,23 @@ def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
             blocks += [Heading(heading, level=3), choice.strategies(findings, compared)]
     blocks += [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts]
     as_good = [] if findings.choices else words.as_good(findings)  # of the first search: the table is of all of them
-    blocks.append(Bullets((*as_good, *words.explained(findings), words.looked(findings))))
+    blocks.append(Bullets((*as_good, *words.explained(findings), words.looked(findings), *remarks(findings))))
     for role in findings.report_roles:
-        blocks += accuracies(findings, role)
+        blocks += scores(findings, role)
     blocks += [*_controls(findings), *more]
-    return Fold("All numbers", "accuracies, differences, tests", tuple(blocks), printed=True)
+    return Fold("All numbers", f"{findings.spec.score.plural}, differences, tests", tuple(blocks), printed=True)
 
 
-def accuracies(findings: Findings, role: str) -> list[Block]:
-    dataset = findings.spec.role(role).dataset
+def remarks(findings: Findings) -> list[str]:
+    return [findings.spec.score.remark] if findings.spec.score.remark else []
+
+
+def scores(findings: Findings, role: str) -> list[Block]:
+    dataset, score = findings.spec.role(role).dataset, findings.spec.score
     rows = [row for row in findings.rows if row.dataset == dataset]
     strange = any(row.status != "done" for row in rows)
-    heads = ["method", _names(findings), "validation %", "test %", "best - this, points"]
+    levels = [score.head(title) for title in ("validation", "test")]
+    heads = ["method", _names(findings), *levels, f"{score.less('this')}{score.behind}"]
     head = columns(*heads, *(["status"] if strange else []), text=2)
     leads = {item.name: item.points for item in findings.differences if item.dataset == dataset}
     cells = [_cells(findings, row, leads.get(f"best - {row.method}"), strange=strange) for row in rows]
@@ -126,9 +132,9 @@ def _cells(findings: Findings, row: Row, lead: Paired | None, *, strange: bool) 
     return [
         _method(findings, row),
         "" if row.point is None else row.point.numbers(findings.spec.kind.space(findings.spec)),
-        words.accuracy(row.validation),
-        words.accuracy(row.test),
-        "" if lead is None else words.interval(lead),
+        words.level(findings.spec.score, row.validation),
+        words.level(findings.spec.score, row.test),
+        "" if lead is None else words.interval(findings.spec.score, lead),
         *([status] if strange else []),
     ]
 
@@ -146,7 +152,7 @@ def _selected(findings: Findings) -> list[str]:
         arm, chosen = "best" if role == "source" else "native", findings.confirmed.get(role)
         text = "not confirmed yet"
         if chosen is not None:
-            text = f"{chosen.best.point.text()}; validation {words.accuracy(chosen.best.accuracy)}"
+            text = f"{chosen.best.point.text()}; validation {words.level(findings.spec.score, chosen.best.accuracy)}"
         items.append(f"`{arm}`, tuned on {findings.spec.role(role).dataset}: {text}")
     items += [line for surface in findings.surfaces if (line := words.identified(surface, findings.spec))]
     return [*items, *findings.spec.kind.report().notes(findings.spec)]
@@ -154,16 +160,17 @@ def _selected(findings: Findings) -> list[str]:
 
 def _outer(findings: Findings) -> list[Block]:
     blocks: list[Block] = []
+    score = findings.spec.score
     for target in findings.outer:
         names, space = _names(findings), findings.spec.kind.space(findings.spec)
         head = columns("search", f"best: {names}", f"native: {names}", f"regret on {target.dataset}", text=3)
         rows = (
-            (group.group, group.best.numbers(space), group.native.numbers(space), words.interval(group.regret))
+            (group.group, group.best.numbers(space), group.native.numbers(space), words.interval(score, group.regret))
             for group in target.groups
         )
         blocks.append(table(head, rows))
         if findings.spec.outer.teachers > 1 and not all(group.regret.is_same_point for group in target.groups):
-            over_teachers = f"regret {words.interval(target.over_teachers)}, n = teachers"
+            over_teachers = f"regret {words.interval(score, target.over_teachers)}, n = teachers"
             blocks.append(Paragraph(f"Over teachers, the searches of each averaged: {over_teachers}."))
     return blocks
 
@@ -176,7 +183,11 @@ def _controls(findings: Findings) -> list[Block]:
     if not findings.controls:
         return []
     heads = columns("control", "dataset", "control - scratch", "best - control", text=2)
-    rows = [(row.arm, row.dataset, words.interval(row.gain), words.interval(row.beyond)) for row in findings.controls]
+    score = findings.spec.score
+    rows = [
+        (row.arm, row.dataset, words.interval(score, row.gain), words.interval(score, row.beyond))
+        for row in findings.controls
+    ]
     return [Heading("Controls", level=3), table(heads, rows)]
 
 
@@ -206,16 +217,16 @@ def _machine(machine: Machine) -> str:
     return f"{machine.cpu}, {cores}; {versions}; commit {machine.commit or 'not from a checkout'}"
 
 
-def secondary_blocks(questions: Sequence[Question]) -> list[Block]:
+def secondary_blocks(score: Score, questions: Sequence[Question]) -> list[Block]:
     if not questions:
         return []
     tests = sum(question.p is not None for question in questions)
     untested = "" if tests == len(questions) else " Trainings at the same point are not compared with themselves."
     return [
         Heading("Secondary questions", level=3),
-        table(_COLUMNS, map(_question_cells, questions)),
+        table(_COLUMNS, [_question_cells(score, question) for question in questions]),
         Paragraph(
-            f"Differences are points of test accuracy, paired by seed. Holm's p adjusts for all {tests} questions"
+            f"Differences are {score.differences('test')}, paired by seed. Holm's p adjusts for all {tests} questions"
             f" together.{untested} BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
             f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {percent(RETAINED):.0f} % of"
             " native's gain."
@@ -223,24 +234,24 @@ def secondary_blocks(questions: Sequence[Question]) -> list[Block]:
     ]
 
 
-def answer_text(answer: Answer) -> str:
+def answer_text(score: Score, answer: Answer) -> str:
     if not isinstance(answer, Share):
-        return words.interval(answer)
+        return words.interval(score, answer)
     share = answer.share
     if share is None or share.low is None or share.high is None:
         return "no share: native was not found to gain"
     return f"{words.percent_interval(share.mean, share.low, share.high)} (n={share.n})"
 
 
-def _question_cells(question: Question) -> list[str]:
+def _question_cells(score: Score, question: Question) -> list[str]:
     bca = question.bca
     return [
         question.name,
         question.dataset,
-        answer_text(question.answer),
+        answer_text(score, question.answer),
         _p(question.p),
         _p(question.p_holm),
-        "" if bca is None or bca[0] == bca[1] else f"[{bca[0]:+.2f}, {bca[1]:+.2f}]",
+        "" if bca is None or bca[0] == bca[1] else "[{}, {}]".format(*(words.exact(score, end, "+") for end in bca)),
         _p(question.sign_flip),
     ]
 

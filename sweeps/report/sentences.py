@@ -3,7 +3,7 @@
 from sweeps.findings.findings import Findings
 from sweeps.findings.verdicts import TargetVerdict
 from sweeps.hints import PORTABLE
-from sweeps.report.words import counted, interval, is_same_point
+from sweeps.report.words import counted, exact, interval, is_same_point
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import GAIN_LEVEL
 from sweeps.stats.estimates import FEWEST_RUNS, limits, percent
@@ -24,27 +24,27 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
     more = f" {undecided(findings, target)}" if verdict.word == "UNDECIDED" else ""
-    text = f"{regret(target)} {verdict.word}: {_said(findings, verdict, target)}. {scope}.{more}"
+    text = f"{regret(spec, target)} {verdict.word}: {_said(findings, verdict, target)}. {scope}.{more}"
     return text.strip()
 
 
-def regret(target: TargetVerdict) -> str:
+def regret(spec: Spec, target: TargetVerdict) -> str:
     """Return the regret with its interval and what the interval covers; empty where there is none."""
-    nested, lost = target.regret, target.lost
+    nested, lost, score = target.regret, target.lost, spec.score
     if nested is None or lost is None:
         return ""
     begins = f"Regret on {target.dataset}, native - best: "
     scope = f", for one {target.prepares}" if target.prepares else ""
     if is_same_point(lost):
         more = "; other searches may find other points" if nested.searches == 1 else ""
-        return f"{begins}{interval(lost)}{scope}: {chosen_alike(target)}{more}."
+        return f"{begins}{interval(score, lost)}{scope}: {chosen_alike(target)}{more}."
     kind = "95 %" if limits(lost) else "no interval"
-    value = f"{begins}{interval(lost).rpartition(' (n=')[0]} points ({kind})"
+    value = f"{begins}{score.amount(interval(score, lost).rpartition(' (n=')[0])} ({kind})"
     if nested.searches == 1:
         whole = f"one search and one {target.prepares}" if target.prepares else "one search"
         return f"{value}, over seeds alone: {whole}, other searches may find other points."
     alike = f" {chosen_alike(target)}." if target.same else ""
-    return f"{value}, over {nested.searches} searches and their seeds{_parts(nested)}{scope}.{alike}"
+    return f"{value}, over {nested.searches} searches and their seeds{_parts(spec, nested)}{scope}.{alike}"
 
 
 def chosen_alike(target: TargetVerdict) -> str:
@@ -54,14 +54,15 @@ def chosen_alike(target: TargetVerdict) -> str:
     return f"{who} chose the same candidate on both datasets"
 
 
-def _parts(nested: Nested) -> str:
+def _parts(spec: Spec, nested: Nested) -> str:
     # A part that was cut to 0 is not told from the other.
     if nested.by_seeds is None or nested.by_search is None:
         return ""
-    seeds, search = f"±{nested.by_seeds:.2f} by seeds", f"±{nested.by_search:.2f} by search"
-    if search.startswith("±0.00"):
-        search = "the searches differ no more than their seeds make them"
-    return f" ({search})" if seeds.startswith("±0.00") else f" ({seeds}, {search})"
+    digits = spec.score.decimals(2, nested.by_seeds, nested.by_search)
+    seeds, search = (f"±{part:.{digits}f}" for part in (nested.by_seeds, nested.by_search))
+    nothing = f"±{0:.{digits}f}"
+    by_search = "the searches differ no more than their seeds make them" if search == nothing else f"{search} by search"
+    return f" ({by_search})" if seeds == nothing else f" ({seeds} by seeds, {by_search})"
 
 
 def _no_verdict(findings: Findings, datasets: str, target: TargetVerdict) -> str:
@@ -79,6 +80,7 @@ def _no_verdict(findings: Findings, datasets: str, target: TargetVerdict) -> str
 
 
 def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
+    score = findings.spec.score
     bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", target.dataset
     confirmed, source = findings.confirmed.get("source"), findings.spec.source.dataset
     kind = findings.spec.kind  # of a longer list of parameters, those with a symbol stand for all
@@ -95,23 +97,24 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     if verdict.word == "FLAT":
         rivals = {"scratch": findings.spec.kind.features.without, "random": f"random {parameters}"}
         others = " and ".join([f"{parameters} tuned on {source}", *(rivals[name] for name in verdict.within)])
+        little = counted(score, verdict.declared)
         return (
-            f"{there} gains less than {counted(verdict.declared)} ({bound}s) over {others} alike, so there is less than"
-            " that to transfer"
+            f"{there} gains less than {little} ({bound}s) over {others} alike, so there is less than that to transfer"
         )
     if verdict.word == "TRANSFERS" and verdict.high > 0:
-        return f"{tuned} cost at most {verdict.high:.2f} points ({bound}) compared with {there}, less than {margin}"
+        cost = score.amount(exact(score, verdict.high))
+        return f"{tuned} cost at most {cost} ({bound}) compared with {there}, less than {margin}"
     if verdict.word == "TRANSFERS":
+        better = score.amount(exact(score, -verdict.high))
         return (
-            f"{tuned} score at least {-verdict.high:.2f} points ({bound}) higher on {dataset} than {there},"
+            f"{tuned} score at least {better} ({bound}) {score.better} on {dataset} than {there},"
             f" so they stay within {margin}"
         )
     if verdict.word == "FAILS":
-        return f"{tuned} cost at least {verdict.low:.2f} points ({bound}) compared with {there}, more than {margin}"
-    return (
-        f"{tuned} cost between {verdict.low:+.2f} and {verdict.high:+.2f} points ({bound}s) compared with {there};"
-        f" {_why_undecided(verdict, margin)}"
-    )
+        cost = score.amount(exact(score, verdict.low))
+        return f"{tuned} cost at least {cost} ({bound}) compared with {there}, more than {margin}"
+    low, high = exact(score, verdict.low, "+"), score.amount(exact(score, verdict.high, "+"))
+    return f"{tuned} cost between {low} and {high} ({bound}s) compared with {there}; {_why_undecided(verdict, margin)}"
 
 
 def _said_by_advice(findings: Findings, verdict: Verdict, tuned: str, margin: str, bound: str) -> str:
@@ -128,14 +131,17 @@ def _said_by_advice(findings: Findings, verdict: Verdict, tuned: str, margin: st
 
 def _margin(findings: Findings, verdict: Verdict) -> str:
     share, features = findings.spec.transfer.margin_share, findings.spec.kind.features
+    score = findings.spec.score
     if findings.choices and share and verdict.gain is not None:
-        gain = f"{verdict.gain.mean:.2f} points that tuning there gains over {features.without}"
+        gain = f"{score.amount(exact(score, verdict.gain.mean))} that tuning there gains over {features.without}"
         return f"{percent(share):.3g} % of the {gain}"
     if not verdict.halved:
-        return f"the {verdict.margin:g}-point margin"
+        is_points = score.difference == "points"
+        margin = f"{verdict.margin:g}"
+        return f"the {margin}-point margin" if is_points else f"the margin of {score.amount(margin)}"
     assert verdict.gain is not None
     without = findings.spec.kind.features.without
-    return f"half of the {verdict.gain.mean:.2f} points that tuning there gains over {without}"
+    return f"half of the {score.amount(exact(score, verdict.gain.mean))} that tuning there gains over {without}"
 
 
 def _why_undecided(verdict: Verdict, margin: str) -> str:

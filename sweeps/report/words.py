@@ -11,9 +11,10 @@ from sweeps.findings.findings import Findings
 from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
 from sweeps.stats import advice, verdict
-from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, limits, percent
+from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, clipped, limits, percent
 from sweeps.stats.top import WORDS
 from sweeps.trainers.protocol import Point, label
+from sweeps.trainers.score import Score
 
 _LONGEST_STATUS = 110  # characters of a status with its reason
 EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
@@ -44,24 +45,31 @@ def percent_interval(mean: float, low: float, high: float) -> str:
     return f"{percent(mean):.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def accuracy(value: Estimate | None) -> str:
-    """Return an accuracy, a fraction, in percent with its interval: "97.41 ± 0.12 (n=10)".
+def level(score: Score, value: Estimate | None) -> str:
+    """Return a score with its interval, without its unit: "97.41 ± 0.12 (n=10)".
 
-    One that would leave 0 to 100 % is written with its limits: "99.50 [98.00, 100.00] (n=3)".
+    One whose interval would leave the bounds is written with its limits: "99.50 [98.00, 100.00] (n=3)".
     """
     if value is None:
         return ""
-    mean, ends = percent(value.mean), limits(value)
+    ends, (lowest, highest) = limits(value), score.bounds
     if ends is None:
-        return f"{mean:.2f} (n={value.n})"
-    low, high = ends
-    if low < 0 or high > 1:
-        return f"{mean:.2f} [{percent(max(low, 0.0)):.2f}, {percent(min(high, 1.0)):.2f}] (n={value.n})"
-    return f"{mean:.2f} ± {percent(high - value.mean):.2f} (n={value.n})"
+        return f"{score.number(value.mean)} (n={value.n})"
+    low, high = sorted(score.level(end) for end in clipped(ends, score.bounds))
+    mean, half = score.level(value.mean), score.scaled(ends[1] - value.mean)
+    # As many decimals as the mean needs, and as the interval does, if it is that narrow.
+    digits = max(score.decimals(2, mean), score.decimals(0, half) if score.unit != "%" else 0)
+    if ends[0] < lowest or ends[1] > highest:
+        return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] (n={value.n})"
+    return f"{mean:.{digits}f} ± {half:.{digits}f} (n={value.n})"
 
 
-def interval(value: Estimate | None) -> str:
-    """Return signed accuracy points with the 95 % t interval: "+0.20 [-0.49, +0.89] (n=10)".
+def _digits(score: Score, value: Estimate, digits: int) -> int:
+    return score.decimals(digits, value.mean, *(limits(value) or ()))
+
+
+def interval(score: Score, value: Estimate | None) -> str:
+    """Return a signed difference with the 95 % t interval, without its unit: "+0.20 [-0.49, +0.89] (n=10)".
 
     A difference of trainings with themselves is SAME; one of which some are says how many.
     """
@@ -70,11 +78,11 @@ def interval(value: Estimate | None) -> str:
     if is_same_point(value):
         return SAME
     same = f", {value.same} {SAME}" if isinstance(value, Paired) and value.same else ""
-    ends = limits(value)
+    ends, digits = limits(value), _digits(score, value, 2)
     if ends is None:
         why = "no interval" if value.n < FEWEST_RUNS else "all alike"
-        return f"{value.mean:+.2f} (n={value.n}{same}, {why})"
-    return f"{value.mean:+.2f} [{ends[0]:+.2f}, {ends[1]:+.2f}] (n={value.n}{same})"
+        return f"{value.mean:+.{digits}f} (n={value.n}{same}, {why})"
+    return f"{value.mean:+.{digits}f} [{ends[0]:+.{digits}f}, {ends[1]:+.{digits}f}] (n={value.n}{same})"
 
 
 def is_same_point(value: Estimate) -> bool:
@@ -82,35 +90,52 @@ def is_same_point(value: Estimate) -> bool:
     return isinstance(value, Paired) and value.is_same_point
 
 
-def points(value: float, sign: str = "+", digits: int = 1) -> str:
-    """Return accuracy points as a headline has them: "+3.4", "−0.3", "0.0"; sign: of positive ones, "" of a loss."""
+def _signed(value: float, sign: str, digits: int) -> str:
     text = f"{abs(value):.{digits}f}"
     return f"{'−' if value < 0 else sign}{text}" if float(text) else text
 
 
-def between(value: Estimate, sign: str = "+") -> str:
-    """Return the limits of an interval of accuracy points: "+0.4 to +1.4"; empty where there is none."""
+def points(score: Score, value: Estimate, sign: str = "+") -> str:
+    """Return a difference as a headline has it, without its unit: "+3.4", "−0.3", "0.0".
+
+    sign: of positive ones, "" of a loss.
+    """
+    return _signed(value.mean, sign, _digits(score, value, 1))
+
+
+def between(score: Score, value: Estimate, sign: str = "+") -> str:
+    """Return the limits of the interval of a difference: "+0.4 to +1.4"; empty where there is none."""
     ends = limits(value)
     if ends is None:
         return ""
-    digits = 1 if round(ends[0], 1) < round(ends[1], 1) else 2
-    return " to ".join(points(end, sign, digits) for end in ends)
+    digits = score.decimals(1, *ends)
+    digits += round(ends[0], digits) >= round(ends[1], digits)
+    return " to ".join(_signed(end, sign, digits) for end in ends)
 
 
-def mean_points(value: Estimate, sign: str = "+") -> str:
-    """Return the mean of a difference with its unit, "+0.4 points", or SAME."""
-    return SAME if is_same_point(value) else f"{points(value.mean, sign)} points"
+def amount(score: Score, value: Estimate, sign: str = "+") -> str:
+    """Return the mean of a difference with its unit: "+0.4 points"."""
+    return score.amount(points(score, value, sign))
 
 
-def difference(value: Estimate) -> str:
+def mean_points(score: Score, value: Estimate, sign: str = "+") -> str:
+    """Return the same, or SAME."""
+    return SAME if is_same_point(value) else amount(score, value, sign)
+
+
+def difference(score: Score, value: Estimate) -> str:
     """Return the same with the limits of its interval, if it has one: "+0.9 points, +0.4 to +1.4"."""
-    return ", ".join(filter(None, (mean_points(value), between(value))))
+    return ", ".join(filter(None, (mean_points(score, value), between(score, value))))
 
 
-def counted(value: float) -> str:
-    """Return an amount of accuracy points with its unit: "1 point", "0.5 points"."""
-    text = f"{value:.2g}" if value < 10 else f"{value:.3g}"
-    return f"{text} point" if text == "1" else f"{text} points"
+def counted(score: Score, value: float) -> str:
+    """Return an amount of a difference with its unit: "1 point", "0.5 points"."""
+    return score.amount(f"{value:.2g}" if value < 10 else f"{value:.3g}")
+
+
+def exact(score: Score, value: float, sign: str = "") -> str:
+    """Return a bound or an estimate of a difference as a sentence about them has it, without its unit: "0.71"."""
+    return f"{value:{sign}.{score.decimals(2, value)}f}"
 
 
 def size(count: float) -> str:
@@ -168,19 +193,20 @@ def effect_direction(value: Estimate | None) -> str:
 
 
 def gained(findings: Findings, gain: Estimate, dataset: str) -> str:
-    direction, treatment = effect_direction(gain), findings.spec.kind.features.treatment
+    direction, score = effect_direction(gain), findings.spec.score
+    treatment = findings.spec.kind.features.treatment
     if direction == "above":
-        return f"{treatment} gains {gain.mean:.1f} points on {dataset}."
+        return f"{treatment} gains {amount(score, gain, sign='')} on {dataset}."
     if direction == "below":
-        return f"{treatment} costs {-gain.mean:.1f} points on {dataset}."
-    return f"{treatment} was not shown to help on {dataset} ({difference(gain)})."
+        return f"{treatment} costs {amount(score, gain).removeprefix('−')} on {dataset}."
+    return f"{treatment} was not shown to help on {dataset} ({difference(score, gain)})."
 
 
-def card(question: str, value: Estimate | None, *, nothing: str, negative: str) -> Card:
+def card(score: Score, question: str, value: Estimate | None, *, nothing: str, negative: str) -> Card:
     """Return the card of a question that a difference answers. negative: the answer where the difference is below 0."""
     if value is None:
         return Card(question, nothing, "", "Open", "open")
-    limits = between(value)
+    limits = between(score, value)
     interval = f"95 % interval {limits}" if limits else f"n = {value.n}, no interval"
     if is_same_point(value):
         return Card(question, SAME.capitalize(), f"n = {value.n}", "No", "open")
@@ -190,12 +216,18 @@ def card(question: str, value: Estimate | None, *, nothing: str, negative: str) 
         "open": ("Not shown", "open"),
         "unknown": ("Open", "open"),
     }
-    return Card(question, mean_points(value), interval, *answers[effect_direction(value)])
+    return Card(question, mean_points(score, value), interval, *answers[effect_direction(value)])
 
 
 def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
     question = f"Is tuning better than {owner(findings.spec, findings.better_default(role))} default?"
-    return card(question, findings.beyond_default(role), nothing=nothing, negative="No, the default is better")
+    return card(
+        findings.spec.score,
+        question,
+        findings.beyond_default(role),
+        nothing=nothing,
+        negative="No, the default is better",
+    )
 
 
 def untuned_instead(findings: Findings, role: str, arm: str = "best") -> str:
@@ -210,7 +242,7 @@ def untuned_instead(findings: Findings, role: str, arm: str = "best") -> str:
     if direction == "below":
         why = "it is better, the tuned values score less"
     whose, point = owner(findings.spec, default), findings.spec.arm(default).method
-    return f"Use {whose} default, {point}: {why} ({difference(beyond)})."
+    return f"Use {whose} default, {point}: {why} ({difference(findings.spec.score, beyond)})."
 
 
 def helps(findings: Findings, role: str, arm: str) -> bool:
@@ -228,12 +260,12 @@ def as_good(findings: Findings) -> list[str]:
             is_better = effect_direction(untuned) == "below"
             text = "is better than best" if is_better else "was not shown to be worse than best"
             whose, point = owner(findings.spec, default), findings.spec.arm(default).method
-            lines.append(f"{dataset}: {whose} default, {point} without any tuning, {text} ({interval(untuned)})")
+            by = interval(findings.spec.score, untuned)
+            lines.append(f"{dataset}: {whose} default, {point} without any tuning, {text} ({by})")
         gain = findings.gain(role)
         if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
-            lines.append(
-                f"{dataset}: best was not shown to beat {findings.spec.kind.features.without} ({interval(gain)})"
-            )
+            without, by = findings.spec.kind.features.without, interval(findings.spec.score, gain)
+            lines.append(f"{dataset}: best was not shown to beat {without} ({by})")
     return lines
 
 
@@ -253,15 +285,16 @@ def _ends_near(spec: Spec, point: Point) -> Iterator[tuple[str, float]]:
 def identified(surface: surfaces.Surface, spec: Spec) -> str:
     if surface.best is None:
         return f"{surface.dataset}: not confirmed yet"
-    parts = [effect] if (effect := parameter_effect(surface)) else []
+    parts, score = [effect] if (effect := parameter_effect(surface, spec.score)) else [], spec.score
     if edge := at_edge(surface.best, spec):
         parts.append(f"best lies at the edge of what was searched ({edge})")
     if surface.tied:
         parts.append(f"tied with best: {'; '.join(tied.text() for tied in surface.tied)}")
     if surface.optimism is not None:
-        side = "lower" if surface.optimism >= 0 else "higher"
+        side = "lower" if (surface.optimism >= 0) is not score.minimize else "higher"
+        by = score.amount(exact(score, abs(surface.optimism)))
         parts.append(
-            f"retrained on fresh seeds, the best search trial scored {abs(surface.optimism):.2f} points {side}"
+            f"retrained on fresh seeds, the best search trial scored {by} {side}"
             " (winner's curse and the luck of its seed)"
         )
     return f"{surface.dataset}: {'; '.join(parts)}" if parts else ""
@@ -292,7 +325,7 @@ def effects(findings: Findings) -> list[str]:
     return [f"{display_name(dataset)}: {effect}" for dataset, effect in brief if effect]
 
 
-def parameter_effect(surface: surfaces.Surface) -> str:
+def parameter_effect(surface: surfaces.Surface, score: Score) -> str:
     """Return whether two parameters matter, with the share of the box that is as good as its best point.
 
     Where more is searched: how much each mattered; of a surface over two of them the others would be the noise.
@@ -301,16 +334,17 @@ def parameter_effect(surface: surfaces.Surface) -> str:
     if surface.importances:
         shares = ", ".join(f"{label(name)} {percent(share):.0f} %" for name, share in surface.importances)
         trials = len(surface.trials) + len(surface.others)
-        return f"variance of the validation accuracy explained: {shares} (fANOVA over {trials} search trials)"
+        return f"variance of the validation {score.name} explained: {shares} (fANOVA over {trials} search trials)"
     if surface.top_missing or surface.importances_missing:
         return parameter_effect_brief(surface)
     if surface.further:
         return ""
     if top is None:
         return f"{parameter_effect_brief(surface)} (that takes {verdict.FEWEST_SEARCHES} searches)"
+    little = score.amount(f"{top.tolerance:.2g}")
     return (
         f"{parameter_effect_brief(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
-        f" searched box loses less than {top.tolerance:.2g} points, half the seed sd of a run, against its best point"
+        f" searched box loses less than {little}, half the seed sd of a run, against its best point"
     )
 
 
@@ -318,16 +352,16 @@ def explained(findings: Findings) -> list[str]:
     lines = []
     for dataset, group in groupby(findings.controls, key=lambda control: control.dataset):
         ran, row, without = list(group), findings.spec.arm, findings.spec.kind.features.without
+        by = interval(findings.spec.score, ran[0].best)
         gain, same = ran[0].best, [f"`{item.arm}` ({row(item.arm).control})" for item in ran if item.explains]
         if gain.low is None or gain.low <= 0:
-            text = f"best was not shown to beat {without} ({interval(gain)}): the controls have nothing to explain"
+            text = f"best was not shown to beat {without} ({by}): the controls have nothing to explain"
         elif same:
             text = (
-                f"best gains {interval(gain)} over {without}, but at least half of that is gained by"
-                f" {' and '.join(same)} as well"
+                f"best gains {by} over {without}, but at least half of that is gained by {' and '.join(same)} as well"
             )
         else:
-            text = f"best gains {interval(gain)} over {without}, and no control is shown to gain half of that"
+            text = f"best gains {by} over {without}, and no control is shown to gain half of that"
         lines.append(f"{dataset}: {text}")
     return lines
 

@@ -24,6 +24,7 @@ from sweeps.stats.estimates import percent
 from sweeps.stats.verdict import RULE
 from sweeps.trainers.arms import Arm
 from sweeps.trainers.protocol import Point, TrainerKind
+from sweeps.trainers.score import Score
 
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -77,9 +78,10 @@ class Spec(tables.SpecModel):
         if (self.target3 and not self.target2) or (self.target2 and not self.target):
             raise ValueError(f"{self.roles[-1]} without {ROLES[len(self.roles) - 1]}: number the targets without a gap")
         if self.transfer.margin_share and not self.kind.features.untreated:
+            unit = self.score.difference or f"the unit of the {self.score.name}"
             raise ValueError(
                 f"transfer.margin_share: got {self.transfer.margin_share:g}, a share of the gain over an untreated arm,"
-                f" and trainer {self.trainer.kind} has none; leave it out, and give transfer.margin in points"
+                f" and trainer {self.trainer.kind} has none; leave it out, and give transfer.margin in {unit}"
             )
         needed = [arm for arm in ("best", self.untreated_arm("source")) if arm]
         if not self.targets and not set(needed) <= set(self.arms("source")):
@@ -100,6 +102,11 @@ class Spec(tables.SpecModel):
     def kind(self) -> TrainerKind:
         """Its trainer; a subclass whose tables say what is scored, searched and compared returns one made of them."""
         return trainer_kind(self.trainer.kind)
+
+    @property
+    def score(self) -> Score:
+        """What its trainer scores, with the unit of everything that is shown."""
+        return self.kind.features.score
 
     def for_group(self, group: Group) -> Self:
         """Return the spec by which a group is searched and compared."""
@@ -271,17 +278,27 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
         values = {**values, "transfer": {"rule": RULE, "margin_share": 0.0, **transfer}}
     try:
         spec: Spec = model.model_validate(values)
-        return _with_share(spec, transfer) if isinstance(transfer, Mapping) else spec
     except ValidationError as error:
         example = local().spec("--train ./train.py:train" if name == CUSTOM else "quick")
         raise SpecError(f"{place}{tables.first_problem(error, model)} (a complete spec: {example})") from None
+    return _with_margin(spec, transfer, place) if isinstance(transfer, Mapping) else spec
 
 
-def _with_share(spec: SpecT, transfer: Mapping[str, Any]) -> SpecT:
-    """Return a new spec with the share of today's rule, where it declares no margin and its trainer has a gain."""
-    named = "margin" in transfer or "margin_share" in transfer
-    if named or spec.transfer.rule != RULE or not spec.kind.features.untreated:
+def _with_margin(spec: SpecT, transfer: Mapping[str, Any], place: str) -> SpecT:
+    """Return a new spec with the margin of today's rule, where it declares none.
+
+    That is a share of the gain; where the trainer has none to take a share of, a point. Raise a SpecError where its
+    score has no points.
+    """
+    if "margin" in transfer or "margin_share" in transfer or spec.transfer.rule != RULE:
         return spec
+    if not spec.kind.features.untreated:
+        if (score := spec.score).difference == "points":
+            return spec
+        raise SpecError(
+            f"{place}transfer.margin: missing, and trainer {spec.trainer.kind} has no untreated arm that it could be a"
+            f" share of; give the {score.name}{f' in {score.difference}' if score.difference else ''} that may be lost"
+        )
     share = {"margin_share": tables.MARGIN_SHARE}
     return spec.model_copy(update={"transfer": spec.transfer.model_copy(update=share)})
 

@@ -178,7 +178,9 @@ def to_toml(spec: Spec) -> str:
 
 
 def _line(part: SpecModel, key: str) -> str:
-    value = part.model_dump(mode="json", include={key}, exclude_none=True)[key]  # TOML has no null, in no table
+    value = getattr(part, key)
+    if isinstance(value, SpecModel | Mapping):
+        value = part.model_dump(mode="json", include={key}, exclude_none=True)[key]  # TOML has no null, in no table
     text = f"{key} = {_value(value)}"
     why = type(part).model_fields[key].description
     return f"{text}  # {why}" if why else text

@@ -14,7 +14,7 @@ from sweeps.stats.estimates import FEWEST_RUNS, Contrast, Estimate, differences,
 StrategyName: TypeAlias = Literal["default", "elsewhere", "here"]
 Use: TypeAlias = Literal["default", "elsewhere", "here", "untreated"]
 
-# Test accuracy in points of one search, by what was trained and repeat; repeats of one number share their seed.
+# The test score of one search in points, as it is shown, by what was trained and repeat; repeats share their seeds.
 Runs: TypeAlias = Mapping[Use, Mapping[int, float]]
 
 STRATEGIES: tuple[StrategyName, ...] = ("default", "elsewhere", "here")
@@ -34,7 +34,7 @@ GAIN_LEVEL = 0.025
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """One strategy, over searches; differences are points of test accuracy.
+    """One strategy, over searches; differences are points: of the test score as it is shown.
 
     gain: over no treatment; None where the trainer has no untreated arm. lost: tuned here less this one; None of tuned
     here itself. share: the part of the gain of tuning here that it keeps, a fraction with its 95 % interval; None where

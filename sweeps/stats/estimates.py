@@ -52,12 +52,17 @@ def limits(value: Estimate) -> tuple[float, float] | None:
     return None if math.isclose(value.low, value.high, abs_tol=1e-9) else (value.low, value.high)
 
 
-def display_fraction(value: Estimate) -> Estimate:
-    """Return the estimate of a fraction as it is shown: its limits, if any are, within [0, 1]."""
+def clipped(ends: tuple[float, float], bounds: tuple[float, float]) -> tuple[float, float]:
+    """Return the ends of an interval, each within the bounds."""
+    return max(ends[0], bounds[0]), min(ends[1], bounds[1])
+
+
+def as_shown(value: Estimate, bounds: tuple[float, float]) -> Estimate:
+    """Return the estimate of a score as it is shown: its limits, if any are, within the bounds."""
     ends = limits(value)
     if ends is None:
         return Estimate(value.mean, None, None, value.n)
-    return Estimate(value.mean, max(ends[0], 0.0), min(ends[1], 1.0), value.n)
+    return Estimate(value.mean, *clipped(ends, bounds), value.n)
 
 
 def estimate(values: Sequence[float]) -> Estimate | None:

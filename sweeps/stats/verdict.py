@@ -35,7 +35,7 @@ LEVELS = {
 # is the convention for non-inferiority margins: FDA 2016, "Non-Inferiority Clinical Trials", section IV.
 KEPT = 0.5
 
-# Test accuracy in points, by arm ("native", "best", "scratch", "random") and repeat.
+# The test score as it is shown, of an accuracy points, by arm ("native", "best", "scratch", "random") and repeat.
 Arms: TypeAlias = Mapping[str, Mapping[int, float]]
 
 
@@ -98,7 +98,7 @@ def seeds_variance(searches: Sequence[Sequence[float]]) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The verdict and the numbers behind it; all differences are paired by repeat, in points of test accuracy.
+    """The verdict and the numbers behind it; all differences are paired by repeat, in points of the score as shown.
 
     Attributes:
         word: one of WORDS, see `decide`.

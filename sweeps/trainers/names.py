@@ -9,7 +9,7 @@ RESERVED = frozenset(
 _COLUMNS = (
     # tables of tasks and trainings
     "task stage state attempt trial dataset arm more score test_accuracy seed train_s cpu_s worker reason sweep role",
-    "repeat val_accuracy",
+    "repeat val_accuracy scored minimize",
     # `best`, selections and surfaces as JSON
     "loss confirmed mean low high n rank ranks candidates search_best answer_hash recipe paste",
     "point accuracy incumbent",

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
+from sweeps.trainers.score import ACCURACY
+from sweeps.trainers.score import Score as Score  # a trainer of one's own needs no other module of this room
+
 if TYPE_CHECKING:
     from storage.studies.space import Space
     from sweeps.trainers.arms import Arm
@@ -139,37 +142,6 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Score:
-    """What a trainer scores, in its own unit; the engine stores a value of which higher is better.
-
-    name: "accuracy", "loss". unit: behind a level, such as "%"; "": none. difference: the same behind a difference.
-    scale: what is shown is as many times the score. minimize: lower is better, so minus the score is stored, and levels
-    are turned back where they are shown; differences and gains are positive where they are better. low, high: the
-    trainer's bounds; a score outside is a mistake.
-    """
-
-    name: str = "accuracy"
-    unit: str = "%"
-    difference: str = "points"
-    scale: float = 100.0
-    minimize: bool = False
-    low: float = 0.0
-    high: float = 1.0
-
-    def signed(self, value: float) -> float:
-        """Return a trainer's score as it is stored, or a stored one as the trainer has it."""
-        return -value if self.minimize else value
-
-    def scaled(self, value: float) -> float:
-        """Return a stored score, or a difference of two, in the unit that is shown; higher is better."""
-        return self.scale * value
-
-    def level(self, value: float) -> float:
-        """Return a stored score as it is shown: in that unit, and turned back where lower is better."""
-        return self.signed(self.scaled(value))
-
-
-@dataclass(frozen=True, kw_only=True)
 class Trained:
     """What came out of a run. It has no field for a test score: that is what `Trainer.test` is for.
 
@@ -260,17 +232,17 @@ class Features:
     """What plans and reports may speak of.
 
     score: what is scored. exact: whether the same run gives the same score. one_size: whether all models of a dataset
-    have one size. trained: what a training is of, such as "student". prepares: what a preparation is called,
-    such as "teacher"; "": there is none, and no stage `teachers`. references: what a model of another method is called;
-    "": none, and no stage `baselines`. measures: whether finished models are measured. untreated: the arm that gains
-    are counted from, such as "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that
-    tuning is compared with. symbols: how parameters are written in a sentence, by name: "T", "α". settings: what stands
-    before them. treatment, treating, without, plain, better, untreated_training, untreated_network: what a report calls
-    what the untreated arm goes without, its verb, its absence, the advice to go without it, and what is better then;
-    what is trained so, and what comes of that.
+    have one size. trained: what a training is of, such as "student". prepares: what a preparation is called, such as
+    "teacher"; "": there is none, and no stage `teachers`. references: what a model of another method is called; "":
+    none, and no stage `baselines`. measures: whether finished models are measured. untreated: the arm that gains are
+    counted from, such as "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that tuning
+    is compared with. symbols: how parameters are written in a sentence, by name: "T", "α". axes: the same at the axes
+    of a figure. settings: what stands before them. treatment, treating, without, plain, better, untreated_training,
+    untreated_network: what a report calls what the untreated arm goes without, its verb, its absence, the advice to go
+    without it, and what is better then; what is trained so, and what comes of that.
     """
 
-    score: Score = Score()
+    score: Score = ACCURACY
     exact: bool = True
     one_size: bool = False
     trained: str = "model"
@@ -280,6 +252,7 @@ class Features:
     untreated: str = ""
     defaults: Sequence[str] = ()
     symbols: Mapping[str, str] = field(default_factory=dict)
+    axes: Mapping[str, str] = field(default_factory=dict)
     settings: str = "the values of"
     treatment: str = "Tuning"
     treating: str = "tuning"

@@ -165,11 +165,11 @@ def _make_study(
     studies: "Studies", name: str, stage: str, owner: ownership.Owner, spec: Spec, *, complete: bool
 ) -> None:
     formula, times = spec.kind.formula(spec), stage == "measure" and not scores_alone(spec)
-    accuracy = "test_accuracy" if stage == "measure" else "val_accuracy"
+    metric = spec.score.key("test" if stage == "measure" else "val")
     studies.create(
         name,
         direction="minimize" if times else "maximize",
-        metric="latency_ms_p50" if times else accuracy,
+        metric="latency_ms_p50" if times else metric,
         attrs={
             ownership.IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
             "sweep": owner.sweep,
@@ -289,12 +289,13 @@ def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
 
 
 def _note(name: str, stage: str, spec: Spec) -> str:
-    described = [spec.kind.describe(spec, role) for role in spec.roles]
+    described, score = [spec.kind.describe(spec, role) for role in spec.roles], spec.score
     paragraphs = [
         *([f"**{spec.note}**"] if spec.note else []),
         f"# {name}: stage {stage}",
         *(f"{note[0].upper()}{note[1:]}." for note in spec.kind.report().notes(spec)),
         f"Source: {described[0]}. Target: {'; '.join(described[1:])}." if spec.targets else f"Dataset: {described[0]}.",
+        *([f"Values are minus the {score.name}, so that the highest is the best."] if score.minimize else []),
         f"`{PORTABLE.best(name)}` gives the confirmed best; the best trial here is the luckiest single run.\n",
     ]
     return "\n\n".join(paragraphs)
@@ -398,8 +399,7 @@ def _choice(spec: Spec) -> str:
 def _resolution(spec: Spec) -> str:
     """Say what the plan can tell apart, in a line: the distances from the margin by the lowest and the highest sd."""
     number, unit, sds = _counted(spec)
-    points = "point" if spec.transfer.margin == 1 else "points"
-    margin = f"margin {spec.transfer.margin:g} {points}"
+    margin = f"margin {spec.score.amount(f'{spec.transfer.margin:g}')}"
     if number < 2:
         return f"{margin}; 1 seed, but a verdict needs 2"
     if sds is None:
@@ -415,7 +415,7 @@ def _power(spec: Spec) -> str:
         return first
     if sds is None:
         return f"{first}; the sd between {unit} on {_short(spec)} is not known"
-    return f"{first}; sd between {unit} {sds[0]:g} to {sds[1]:g} points ({sds[2]})"
+    return f"{first}; sd between {unit} {sds[0]:g} to {spec.score.amount(f'{sds[1]:g}')} ({sds[2]})"
 
 
 def _short(spec: Spec) -> str:

@@ -122,8 +122,12 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
         *page.note(findings),
         *answer.blocks(findings),
         *page.further(findings),
-        *(document.Paragraph(lost) for verdict in findings.verdicts[:1] if (lost := sentences.regret(verdict))),
-        *(block for role in findings.report_roles for block in page.accuracies(findings, role)),
+        *(
+            document.Paragraph(lost)
+            for verdict in findings.verdicts[:1]
+            if (lost := sentences.regret(findings.spec, verdict))
+        ),
+        *(block for role in findings.report_roles for block in page.scores(findings, role)),
         document.Paragraph(
             "The key figure is on the first page of this study. The best trial shown there is the highest of many"
             f" single runs, which is partly luck: `{PORTABLE.best(name)}` gives the confirmed best.{notes}"

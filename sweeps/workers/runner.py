@@ -6,15 +6,17 @@ import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kd.errors import Diverged
 from storage.errors import BlobCorrupt
+from sweeps.errors import SweepError
 from sweeps.plan import jobs, phases, points
 from sweeps.spec.stored import check_code
 from sweeps.trainers.protocol import Finished, Point, Run, RunKind, Steps, Trained
+from sweeps.trainers.score import Score
 from sweeps.workers import backend, folders, logs
 
 log = logging.getLogger(__name__)
@@ -27,8 +29,8 @@ _COLUMNS = ("test_accuracy", "parameters", "train_s")  # of the dashboard; what 
 class Outcome:
     """What one attempt found: the score of its task, everything that is stored of it, and what its trial shows.
 
-    score: what the stage is ranked and watched by; a fraction, or the milliseconds of an older sweep. attrs: the few of
-    the values that the dashboard shows as columns.
+    score: what the stage is ranked and watched by, higher is better; or the milliseconds of an older sweep. attrs: the
+    few of the values that the dashboard shows as columns.
     """
 
     score: float
@@ -55,10 +57,10 @@ class TaskRunner:
         run = _run_of(job, params)
         if not self._read_only and (earlier := earlier_training(self._results, job, run)) is not None:
             return _taken(earlier, run, params)
-        trained = self.trainer.train(run, steps)
-        if not math.isfinite(trained.score):  # before its outcome is checked, whose error would count as another class
-            raise Diverged(f"the score of {job.key} is {trained.score}")
-        test = self.trainer.test(run, steps) if isinstance(job.work, jobs.TransferTask) else None
+        trained = self._stored(run, self.trainer.train(run, steps))
+        test = None
+        if isinstance(job.work, jobs.TransferTask):
+            test = _stored_score(self.spec.score, self.trainer.test(run, steps), f"the test score of {job.key}")
         return self._outcome(job, run, params, trained, test)
 
     def check(self) -> None:
@@ -114,6 +116,19 @@ class TaskRunner:
         rows = self._results.done(stages[0] if len(stages) == 1 else None)
         return [jobs.read_job(row) for row in rows if row.stage in stages]
 
+    def _stored(self, run: Run, trained: Trained) -> Trained:
+        """Return what came out of a run with its scores as they are stored."""
+        score, of = self.spec.score, f"the score of {run.key}"
+        if run.kind == "measure":
+            if not math.isfinite(trained.score):
+                raise Diverged(f"{of} is {trained.score}")
+            return trained
+        value = _stored_score(score, trained.score, of)
+        curve = trained.curve
+        if score.minimize:
+            curve = tuple(None if value is None else score.signed(value) for value in trained.curve)
+        return replace(trained, score=value, curve=curve)
+
     def _kept(self, data: bytes) -> str:
         return hashlib.sha256(data).hexdigest() if self._read_only else self._results.put(data)
 
@@ -155,6 +170,22 @@ class TaskRunner:
 def _temporary() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
         yield Path(folder)
+
+
+def _stored_score(score: Score, value: float, of: str) -> float:
+    """Return a trainer's score as it is stored.
+
+    of: whose it is, for a message. Raise Diverged if it is no finite number - before the outcome is checked, whose
+    error would count as another class - and SweepError outside of the bounds.
+    """
+    if not math.isfinite(value):
+        raise Diverged(f"{of} is {value}")
+    if not score.low <= value <= score.high:
+        raise SweepError(
+            f"{of} is {value:g}; allowed: {score.name} from {score.low:g} to {score.high:g}; correct the training, or"
+            " the bounds of the score"
+        )
+    return score.signed(value)
 
 
 def earlier_training(

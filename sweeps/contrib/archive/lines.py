@@ -150,7 +150,7 @@ class WorkerLine(_Line):
 
 
 class VerdictClaim(_Line):
-    """What the sweep says of one target. word: None while trainings are missing. Points of test accuracy."""
+    """What the sweep says of one target, in the unit of a page. word: None while trainings are missing."""
 
     dataset: Text
     word: Text | None

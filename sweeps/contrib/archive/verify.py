@@ -29,6 +29,7 @@ from sweeps.findings.verdicts import TargetVerdict, verdicts
 from sweeps.plan import audit, identity, jobs, phases, points, selection
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
+from sweeps.trainers.score import Score
 
 UNPROVEN = (
     "seconds and latencies are as the file says: nothing in it proves them; nor does anything prove the test accuracy"
@@ -75,7 +76,7 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
     """Yield what differs; one check that all is well, where nothing does. sizes: of the blobs, in bytes, by digest."""
     wrong = [*_other_networks(stored), *_taken(stored), *_measured(stored, sizes)]
-    yield from wrong or [Check("facts: sizes, parameters and test accuracies agree")]
+    yield from wrong or [Check(f"facts: sizes, parameters and test {stored.spec.score.plural} agree")]
 
 
 def _other_networks(stored: StoredSweep) -> Iterator[Check]:
@@ -400,16 +401,17 @@ def _answers(archive: Archive) -> Iterator[Check]:
     claimed = archive.manifest
     try:
         actual_hash, verdicts = answers(archive.lines)
+        score = parse(archive.lines.revisions[-1].spec).score
     except (StorageError, SweepError) as error:  # such as a selection that is none any more
         yield Check("verdicts and answer hash can be computed", str(error))
         return
     by_dataset = {actual.dataset: actual for actual in verdicts}
     for claim in claimed.verdicts:
         actual = by_dataset.pop(claim.dataset, None)
-        differs = "" if actual is not None and _same(claim, actual) else f"the scores give {_worded(actual)}"
-        yield Check(f"verdict on {claim.dataset}: {_worded(claim)}", differs)
+        differs = "" if actual is not None and _same(claim, actual) else f"the scores give {_worded(score, actual)}"
+        yield Check(f"verdict on {claim.dataset}: {_worded(score, claim)}", differs)
     for actual in by_dataset.values():
-        yield Check(f"verdict on {actual.dataset}", f"the file claims none, the scores give {_worded(actual)}")
+        yield Check(f"verdict on {actual.dataset}", f"the file claims none, the scores give {_worded(score, actual)}")
     computed = actual_hash or "none, since they have not ended"
     differs = "" if actual_hash == claimed.answer_hash else f"the tasks give {computed}"
     yield Check(f"answer hash {claimed.answer_hash or 'none: not ended yet'}", differs)
@@ -420,8 +422,12 @@ def _same(claim: VerdictClaim, actual: VerdictClaim) -> bool:
     return claim.word == actual.word and all(audit.alike(claimed, computed) for claimed, computed in pairs)
 
 
-def _worded(claim: VerdictClaim | None) -> str:
+def _worded(score: Score, claim: VerdictClaim | None) -> str:
     if claim is None or claim.word is None or claim.regret is None:
         return "none yet"
-    interval = "" if claim.low is None or claim.high is None else f" [{claim.low:+.2f}, {claim.high:+.2f}]"
-    return f"{claim.word}, regret {claim.regret:+.2f}{interval} points"
+    values = [value for value in (claim.regret, claim.low, claim.high) if value is not None]
+    digits = score.decimals(2, *values)
+    interval = ""
+    if claim.low is not None and claim.high is not None:
+        interval = f" [{claim.low:+.{digits}f}, {claim.high:+.{digits}f}]"
+    return score.amount(f"{claim.word}, regret {claim.regret:+.{digits}f}{interval}")

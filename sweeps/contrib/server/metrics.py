@@ -63,7 +63,9 @@ def families(totals: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
         "kd_sweeps_lost_leases", "Attempts whose worker was not seen any more.", labels=["sweep"]
     )
     best = GaugeMetricFamily(
-        "kd_sweeps_best_score", "Highest validation accuracy of a search trial, a fraction.", labels=["sweep"]
+        "kd_sweeps_best_score",
+        "Best validation score of a search trial, higher is better: accuracy as a fraction, minus a minimised one.",
+        labels=["sweep"],
     )
     for tally in totals.attempts:
         if tally.sweep in leases:

@@ -18,7 +18,7 @@ from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.query.status import Status
-from sweeps.report import html_page, words
+from sweeps.report import html_page
 from sweeps.terminal import duration, number_of
 
 POLICY = {
@@ -34,7 +34,7 @@ _TROUBLE = "The service cannot read its database now; what you see may be old. T
 
 
 _TEMPLATES = html_page.environment("sweeps.contrib.server")
-_TEMPLATES.filters |= {"count_of": number_of, "duration": duration, "percentage": words.percentage}
+_TEMPLATES.filters |= {"count_of": number_of, "duration": duration}
 _TEMPLATES.globals |= {"local": local}
 
 

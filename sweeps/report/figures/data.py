@@ -1,6 +1,6 @@
 """What each figure shows, as plain values.
 
-Accuracies are in percent. A part is empty where its data is not there yet, and is then not drawn.
+Differences are in the unit that is shown. A part is empty where its data is not there yet, and is then not drawn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import TypeVar
 
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import accuracies, is_incomplete
+from sweeps.findings.load import is_incomplete, scaled_scores
 from sweeps.findings.rows import Row
 from sweeps.findings.surfaces import PLANE, Surface, ranges
 from sweeps.plan.points import planned_arm
@@ -18,6 +18,7 @@ from sweeps.spec.model import Spec
 from sweeps.stats.advice import StrategyName
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, differences, estimate, percent
 from sweeps.trainers.protocol import Point
+from sweeps.trainers.score import ACCURACY, Score
 
 # The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
 # Source: https://jfly.uni-koeln.de/color/
@@ -33,10 +34,10 @@ SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
 
 @dataclass(frozen=True)
 class GainMark:
-    """What an arm gains over no distillation on one dataset, accuracy points.
+    """What an arm gains over no distillation on one dataset.
 
     arm: its key; label, detail: what it is called, and its T and alpha. seeds: of each seed; mean: over them, with its
-    95 % t interval. base: test accuracy in percent of no distillation.
+    95 % t interval. base: the test score of no distillation.
     """
 
     dataset: str
@@ -48,21 +49,23 @@ class GainMark:
     base: float
     without: str = "no distillation"
     untreated: str = "the undistilled network"
+    score: Score = ACCURACY
 
 
 @dataclass(frozen=True)
 class RegretMark:
-    """The regret on a target beside its margin, accuracy points. searches: of each; one without further searches."""
+    """The regret on a target beside its margin. searches: of each; one without further searches."""
 
     dataset: str
     mean: Estimate
     margin: float
     searches: tuple[float, ...]
+    score: Score = ACCURACY
 
 
 @dataclass(frozen=True)
 class MethodMark:
-    """A model that a person would deploy. test: accuracy, a fraction; size: of its file, bytes.
+    """A model that a person would deploy. test: its stored score; size: of its file, bytes.
 
     distilled: whether it is what the sweep tuned. is_reference: whether another method made it. detail: its name, or
     within which limits it was searched.
@@ -73,6 +76,7 @@ class MethodMark:
     detail: str
     test: Estimate
     size: float
+    score: Score = ACCURACY
     distilled: bool = False
     is_reference: bool = False
 
@@ -82,7 +86,7 @@ Mark = TypeVar("Mark", GainMark, MethodMark)
 
 @dataclass(frozen=True)
 class Kept:
-    """What one strategy keeps. value: the share of the gain, a fraction, or points; kept, price: in words."""
+    """What one strategy keeps. value: the share of the gain, a fraction, or a difference; kept, price: in words."""
 
     name: StrategyName
     label: str
@@ -97,8 +101,8 @@ class Kept:
 class Strategies:
     """The strategies, the cheapest first, on one scale.
 
-    is_share: whether the scale is the share of the gain; else it is points. enough: from where a strategy is good
-    enough, None where nothing says so; zero: what the scale begins at. scope: what all of it is over.
+    is_share: whether the scale is the share of the gain; else it is differences, called axis. enough: from where a
+    strategy is good enough, None where nothing says so; zero: what the scale begins at. scope: what all of it is over.
     """
 
     marks: tuple[Kept, ...]
@@ -107,6 +111,7 @@ class Strategies:
     enough_label: str
     zero: str
     scope: str
+    axis: str
 
 
 def strategies(findings: Findings) -> Strategies | None:
@@ -130,46 +135,51 @@ def strategies(findings: Findings) -> Strategies | None:
         label = f"good enough: at least {percent(enough):.0f} % of the gain"
     elif made.gain is None and made.searches >= FEWEST_RUNS and marks:
         enough = marks[-1].value.mean - made.margin
-        label = f"good enough: at most {words.counted(made.margin)} less than tuned here"
+        label = f"good enough: at most {words.counted(findings.spec.score, made.margin)} less than tuned here"
+    zero = "the untuned default" if made.gain is None else findings.spec.kind.features.without
     return Strategies(
         marks=tuple(marks),
         is_share=is_share,
         enough=enough,
         enough_label=label,
-        zero="the untuned default" if made.gain is None else findings.spec.kind.features.without,
+        zero=zero,
         scope=choice.scope(findings, role),
+        axis=findings.spec.score.over(zero, "test"),
     )
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm."""
+    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm. title: "": its name."""
 
     name: str
     low: float
     high: float
     log: bool
+    title: str = ""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """The searches over two parameters. defaults: label and point of what nobody tuned."""
+    """The searches over two parameters. defaults: label and point of what nobody tuned. score: of the trials."""
 
     axes: tuple[Axis, ...]
     defaults: tuple[tuple[str, Point], ...]
     surfaces: tuple[Surface, ...]
+    score: Score = ACCURACY
 
 
 def plane(findings: Findings) -> Plane | None:
     """Return the first two parameters; None before a trial has ended, and where one alone is searched."""
     spec = findings.spec
-    axes = [Axis(name, bounds.low, bounds.high, bounds.log) for name, bounds in ranges(spec).items()][:PLANE]
+    titles, searched = spec.kind.features.axes, ranges(spec).items()
+    axes = [Axis(name, part.low, part.high, part.log, titles.get(name, "")) for name, part in searched][:PLANE]
     surfaces = tuple(surface for surface in findings.surfaces if surface.trials)
     if len(axes) < PLANE or not surfaces:
         return None
     planned = sorted(map(spec.arm, spec.kind.features.defaults), key=lambda arm: arm.standard)  # each keeps its marker
     defaults = [(arm.label.removesuffix(", untuned"), planned_arm(spec, "source", arm.key)) for arm in planned]
-    return Plane(tuple(axes), tuple(defaults), surfaces)
+    return Plane(tuple(axes), tuple(defaults), surfaces, spec.score)
 
 
 def parameters(spec: Spec) -> str:
@@ -188,25 +198,24 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 def gains(findings: Findings) -> list[GainMark]:
     """Return the gain of each arm over no distillation, the targets first."""
     spec, features, marks = findings.spec, findings.spec.kind.features, []
-    names = features.without, features.untreated_network
+    names = features.without, features.untreated_network, spec.score
     details = {(row.dataset, row.method): row.point for row in findings.rows}
     for role in findings.report_roles:
         dataset = spec.role(role).dataset
         if is_incomplete(findings.trainings, role):
             continue
         untreated = spec.counted_from(role)
-        scratch = accuracies(findings.trainings, role, untreated)
+        scratch = scaled_scores(spec, findings.trainings, role, untreated)
         for arm in spec.kind.arms:
-            values = differences(accuracies(findings.trainings, role, arm), scratch)
+            values = differences(scaled_scores(spec, findings.trainings, role, arm), scratch)
             mean = estimate(values)
             if arm != untreated and mean is not None and arm in spec.arms(role):
                 point = details.get((dataset, arm))
                 where = "" if point is None else point.brief(features.symbols)
                 detail = "a new draw per seed" if arm == "random" else where
-                label = words.arm(spec, arm, dataset)
-                marks.append(
-                    GainMark(dataset, arm, label, detail, tuple(values), mean, fmean(scratch.values()), *names)
-                )
+                base = fmean(scratch.values())
+                mark = GainMark(dataset, arm, words.arm(spec, arm, dataset), detail, tuple(values), mean, base, *names)
+                marks.append(mark)
     return marks
 
 
@@ -215,7 +224,7 @@ def regrets(findings: Findings) -> list[RegretMark]:
     if findings.choices:
         return []
     return [
-        RegretMark(target.dataset, target.regret.estimate, target.verdict.margin, target.by_search)
+        RegretMark(target.dataset, target.regret.estimate, target.verdict.margin, target.by_search, findings.spec.score)
         for target in findings.verdicts
         if target.regret is not None and target.verdict is not None
     ]
@@ -238,11 +247,11 @@ def _method(findings: Findings, role: str, row: Row) -> MethodMark | None:
         return None
     parts = spec.kind.report()
     if row.kind == "teacher":
-        return MethodMark(row.dataset, "Its teacher", row.method.removeprefix("teacher "), row.test, size)
+        return MethodMark(row.dataset, "Its teacher", row.method.removeprefix("teacher "), row.test, size, spec.score)
     if row.kind == "baseline":
         label, budget = parts.display(row.method), parts.budget(spec, row.method)
-        return MethodMark(row.dataset, label, budget, row.test, size, is_reference=True)
+        return MethodMark(row.dataset, label, budget, row.test, size, spec.score, is_reference=True)
     labels = {"best": "Student, distilled", spec.untreated_arm(role): "Student, labels only"}
     if row.method not in labels:
         return None
-    return MethodMark(row.dataset, labels[row.method], "", row.test, size, distilled=row.method == "best")
+    return MethodMark(row.dataset, labels[row.method], "", row.test, size, spec.score, distilled=row.method == "best")

@@ -9,6 +9,7 @@ from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
+from sweeps.trainers.score import Score
 
 NAME = "forest"
 ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
@@ -51,14 +52,16 @@ def panels(comparison: Compared) -> list[Panel]:
                 for standing in comparison.standings
                 if standing.dataset == dataset and not isinstance(value := getattr(standing, name), Absent)
             ]
-            candidates.append(Panel(f"points {title} on {display_name(dataset)}", tuple(marks)))
+            candidates.append(Panel(f"{comparison.score.amount_of(title)} on {display_name(dataset)}", tuple(marks)))
         marks = [
             Mark(_short(pair.first), f"minus {_short(pair.second)}", pair.difference)
             for pair in comparison.pairs
             if pair.dataset == dataset and pair.difference is not None
         ]
         marks = marks if len(marks) <= _MOST_PAIRS else []
-        candidates.append(Panel(f"points of difference on {display_name(dataset)}", tuple(marks)))
+        candidates.append(
+            Panel(f"{comparison.score.amount_of('of difference')} on {display_name(dataset)}", tuple(marks))
+        )
     return [panel for panel in candidates if panel.marks]
 
 
@@ -69,7 +72,7 @@ def draw(comparison: Compared) -> str | None:
     with style():
         figure, grid = column([len(panel.marks) for panel in drawn], below=0.5, above=0.12)
         for axes, panel in zip(grid, drawn, strict=True):
-            _draw(axes, panel)
+            _draw(axes, comparison.score, panel)
         return as_svg(figure)
 
 
@@ -83,7 +86,7 @@ def caption(comparison: Compared) -> str:
     return f"{what} Vertical line: no difference. Test images that no selection saw."
 
 
-def _draw(axes: Axes, panel: Panel) -> None:
+def _draw(axes: Axes, score: Score, panel: Panel) -> None:
     values = [mark.value for mark in panel.marks]
     axes.set_xlim(*frame([0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]))
     axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
@@ -93,7 +96,8 @@ def _draw(axes: Axes, panel: Panel) -> None:
             axes.plot(ends, [row, row], color=VERMILLION, lw=2.6, solid_capstyle="butt", zorder=3)
         axes.plot(mark.value.mean, row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
         name_row(axes, row, mark.label, mark.detail)
-        value_row(axes, row, SAME if is_same_point(mark.value) else points(mark.value.mean), between(mark.value))
+        mean = SAME if is_same_point(mark.value) else points(score, mark.value)
+        value_row(axes, row, mean, between(score, mark.value))
     set_rows(axes, len(panel.marks))
     axes.set_xlabel(panel.title, fontsize=SMALL)
 

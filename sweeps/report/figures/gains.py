@@ -40,12 +40,12 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
             marker = "o" if mean == mark.mean.mean else "<" if mean == low else ">"
             axes.plot(mean, row, marker, color=colour, ms=7.5, mec="white", mew=1, zorder=4, clip_on=marker == "o")
             name_row(axes, row, mark.label, mark.detail)
-            value_row(axes, row, points(mark.mean.mean), between(mark.mean))
+            value_row(axes, row, points(mark.score, mark.mean), between(mark.score, mark.mean))
         set_rows(axes, len(group))
-        axes.set_title(
-            f"{group[0].without}: {group[0].base:.1f} %", fontsize=8, color=data.GREY, loc="center", fontweight="normal"
-        )
-        axes.set_xlabel(f"points of test accuracy gained on {display_name(dataset)}", fontsize=SMALL)
+        first = group[0]
+        without = f"{first.without}: {first.score.scaled_text(first.base, 1)}"
+        axes.set_title(without, fontsize=8, color=data.GREY, loc="center", fontweight="normal")
+        axes.set_xlabel(f"{first.score.gained('test')} on {display_name(dataset)}", fontsize=SMALL)
     return figure
 
 
@@ -71,10 +71,13 @@ def regret(marks: Sequence[data.RegretMark]) -> Figure:
         axes.spines["left"].set_visible(False)
         axes.tick_params(axis="x", labelsize=SMALL)
         beside: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-        texts = ((f"fine: less than {counted(mark.margin)} lost", -5, "right"), ("too much", 5, "left"))
+        texts = ((f"fine: less than {counted(mark.score, mark.margin)} lost", -5, "right"), ("too much", 5, "left"))
         for text, shift, side in texts:
             axes.annotate(text, (mark.margin, 1), xytext=(shift, 4), ha=side, fontsize=SMALL, **beside)
-        axes.set_xlabel(f"points lost on {display_name(mark.dataset)} by not tuning there", fontsize=SMALL)
+        axes.set_xlabel(
+            f"{mark.score.amount_of('lost')} on {display_name(mark.dataset)} by not tuning there",
+            fontsize=SMALL,
+        )
     return figure
 
 

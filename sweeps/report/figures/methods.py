@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from sweeps.report.figures import data
 from sweeps.report.figures.style import NARROW_WIDTH, SMALL, WIDTH
 from sweeps.report.words import display_name, size
-from sweeps.stats.estimates import limits, pareto_front, percent
+from sweeps.stats.estimates import limits, pareto_front
 
 _LONG, _LINES, _BESIDE = 105.0, 23.0, 8.0  # points: of a label, its width and height, and how far from its mark it is
 _LABEL = {"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
@@ -56,31 +56,35 @@ def _draw(marks: Sequence[data.MethodMark], *, width: float, height: float) -> F
     grid = figure.subplots(len(datasets), 1, squeeze=False).ravel()
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
         _panel(axes, group)
+        score = group[0].score
         axes.set_xlabel("size of the file", fontsize=SMALL + 1)
-        axes.set_ylabel(f"test accuracy on {display_name(dataset)}, %", fontsize=SMALL + 1)
+        axes.set_ylabel(
+            f"test {score.name} on {display_name(dataset)}{f', {score.unit}' if score.unit else ''}", fontsize=SMALL + 1
+        )
     return figure
 
 
 def _panel(axes: Axes, group: Sequence[data.MethodMark]) -> None:
-    sizes, accuracies = [mark.size for mark in group], [percent(mark.test.mean) for mark in group]
+    score = group[0].score
+    sizes, levels = [mark.size for mark in group], [score.level(mark.test.mean) for mark in group]
     axes.set_xscale("log")
     axes.set_xlim(min(sizes) / 2.5, max(sizes) * 2.5)
-    room = 0.2 * (max(accuracies) - min(accuracies)) or 1.0
-    axes.set_ylim(min(accuracies) - room, min(max(accuracies) + room, 100 + room / 2))
+    room = 0.2 * (max(levels) - min(levels)) or 1.0
+    axes.set_ylim(min(levels) - room, min(max(levels) + room, score.scaled(score.high) + room / 2))
     axes.grid(visible=True)
     front = pareto_front([(mark.size, mark.test.mean) for mark in group])
-    axes.plot([sizes[i] for i in front], [accuracies[i] for i in front], color=data.GREY, lw=1, ls="--", zorder=1)
-    for mark, place in zip(group, _places(axes, list(zip(sizes, accuracies, strict=True))), strict=True):
+    axes.plot([sizes[i] for i in front], [levels[i] for i in front], color=data.GREY, lw=1, ls="--", zorder=1)
+    for mark, place in zip(group, _places(axes, list(zip(sizes, levels, strict=True))), strict=True):
         colour = data.VERMILLION if mark.distilled else data.BLACK if mark.is_reference else data.GREY
-        accuracy = percent(mark.test.mean)
+        level = score.level(mark.test.mean)
         if ends := limits(mark.test):
-            axes.plot([mark.size] * 2, [percent(end) for end in ends], color=colour, lw=2, zorder=2)
-        axes.plot(mark.size, accuracy, "o", color=colour, ms=8, mec="white", mew=1, zorder=3)
+            axes.plot([mark.size] * 2, [score.level(end) for end in ends], color=colour, lw=2, zorder=2)
+        axes.plot(mark.size, level, "o", color=colour, ms=8, mec="white", mew=1, zorder=3)
         across, along, side = place
-        for text, below in ((mark.label, 0.0), (f"{accuracy:.1f} %, {size(mark.size)}", 10.0)):
+        for text, below in ((mark.label, 0.0), (f"{score.text(mark.test.mean, 1)}, {size(mark.size)}", 10.0)):
             label = axes.annotate(
                 text,
-                (mark.size, accuracy),
+                (mark.size, level),
                 xytext=(across, along - below),
                 textcoords="offset points",
                 ha=side,

@@ -32,8 +32,8 @@ def _answer(regret: RegretMark, gains: Sequence[GainMark], parameters: str) -> g
     for trace in _regret(regret):
         figure.add_trace(trace, row=2, col=1)
     dataset = escape(display_name(regret.dataset))
-    figure.update_xaxes(title_text=f"points gained over {escape(gains[0].without)}", row=1, col=1)
-    figure.update_xaxes(title_text=f"points lost by not tuning on {dataset}", row=2, col=1)
+    figure.update_xaxes(title_text=f"{_axis(gains[0], 'gained')} over {escape(gains[0].without)}", row=1, col=1)
+    figure.update_xaxes(title_text=f"{_axis(regret, 'lost')} by not tuning on {dataset}", row=2, col=1)
     figure.update_yaxes(autorange="reversed", row=1, col=1)
     figure.add_vline(0, line={"color": BLACK, "width": 1}, row=1, col=1)
     figure.add_vline(regret.margin, line={"color": BLACK, "dash": "dash"}, annotation_text="allowed", row=2, col=1)
@@ -62,6 +62,10 @@ def _regret(mark: RegretMark) -> list[go.Scatter]:
     if len(mark.searches) < 2:
         return [mean]
     return [_dots([(value, "searches") for value in mark.searches], "one search", {"size": 7, "color": GREY}), mean]
+
+
+def _axis(mark: GainMark | RegretMark, what: str) -> str:
+    return escape(mark.score.amount_of(what))
 
 
 def _half(value: Estimate) -> float:

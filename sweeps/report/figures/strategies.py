@@ -76,8 +76,7 @@ def _scale(axes: Axes, shown: Strategies, size: float) -> None:
         axes.annotate(shown.zero, (0, 0), xycoords=("data", "axes fraction"), ha="left", **below)
         axes.annotate("tuned here", (1, 0), xycoords=("data", "axes fraction"), ha="center", **below)
     else:
-        text = f"points of test accuracy over {shown.zero}"
-        axes.annotate(text, (0.5, 0), xycoords="axes fraction", ha="center", **below)
+        axes.annotate(shown.axis, (0.5, 0), xycoords="axes fraction", ha="center", **below)
 
 
 def _band(axes: Axes, shown: Strategies, size: float) -> None:

@@ -14,8 +14,8 @@ from sweeps.report.figures.data import BLACK, BLUE, GREY, SCALE, VERMILLION, Axi
 from sweeps.report.figures.style import NARROW_WIDTH, SMALL, logarithmic, panels
 from sweeps.report.words import display_name, percent_interval
 from sweeps.stats.top import SIDE, WORDS, Top
+from sweeps.trainers.score import Score
 
-_AXES = {"temperature": "temperature T", "alpha": "alpha, weight of the labels"}
 _MAP = LinearSegmentedColormap.from_list("accuracy", SCALE)
 _Look: TypeAlias = dict[str, Any]
 _WIDE_GOOD, _SAME_PLACE = 0.1, 0.5  # of the search space; of the smaller good region
@@ -82,17 +82,19 @@ def caption(plane: Plane) -> str:
         if any(search.top is not None for search in plane.surfaces)
         else "Every trial is a single run; too few searches for a fitted surface."
     )
-    return f"{how} Best single runs of the first search, partly luck: {'; '.join(map(_highest, plane.surfaces))}."
+    best = "; ".join(_highest(plane.score, search) for search in plane.surfaces)
+    return f"{how} Best single runs of the first search, partly luck: {best}."
 
 
-def _highest(search: Surface) -> str:
+def _highest(score: Score, search: Surface) -> str:
     top = max(search.trials, key=lambda trial: trial.accuracy)
-    return f"{display_name(search.dataset)} {top.accuracy:.2f} % at {top.point.text()}"
+    return f"{display_name(search.dataset)} {score.scaled_text(top.accuracy)} at {top.point.text()}"
 
 
 def _draw(figure: Figure, grid: Sequence[Axes], plane: Plane, *, scaled: bool) -> Figure:
     x, y = plane.axes
     kinds: list[_Look] = []
+    side = "below" if plane.score.minimize else "above"
     for axes, search in zip(grid, plane.surfaces, strict=True):
         axes.set_title(f"{display_name(search.dataset)}", pad=22 if search.top is not None else 8)
         if search.top is not None:
@@ -103,15 +105,17 @@ def _draw(figure: Figure, grid: Sequence[Axes], plane: Plane, *, scaled: bool) -
             contours = _contours(axes, search, plane)
             if scaled:
                 bar = figure.colorbar(contours, ax=axes, format=_signed, pad=0.03, aspect=28)
-                bar.set_label("points above the mean of all runs", fontsize=SMALL + 1)
+                bar.set_label(
+                    f"{plane.score.difference or plane.score.name} {side} the mean of all runs", fontsize=SMALL + 1
+                )
                 bar.ax.tick_params(labelsize=SMALL)
         marks = _marks(search, plane)
         _scale(axes, x, [place for (place, _), _, _ in marks])
         _scale(axes, y, [place for (_, place), _, _ in marks], upright=True)
         kinds += _trials(axes, search, x.name, y.name)
         _points(axes, marks)
-        axes.set_xlabel(_AXES.get(x.name, x.name))
-        axes.set_ylabel(_AXES.get(y.name, y.name))
+        axes.set_xlabel(x.title or x.name)
+        axes.set_ylabel(y.title or y.name)
     unique = {kind["label"]: kind for kind in kinds}
     handles = [Line2D([], [], **kind) for kind in unique.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3 if scaled else 2)

@@ -21,8 +21,8 @@ class Drawing:
     """A figure of the page, whole: what it shows, how it is drawn, what stands above and below it.
 
     data: of it; where that is empty the figure is left out. alt: what it is, for a reader who cannot see it; there and
-    in heading {parameters} and {without} are filled in. title: the heading where the data says it. slot: its part of
-    the page, see `sweeps.report.page.page`. narrow: draws it for a phone, where it would be scaled to nothing.
+    in heading {parameters}, {without} and {score} are filled in. title: the heading where the data says it. slot: its
+    part of the page, see `sweeps.report.page.page`. narrow: draws it for a phone, where it would be scaled to nothing.
     """
 
     name: str
@@ -78,7 +78,7 @@ FIGURES = (
     ),
     Drawing(
         name="methods",
-        alt="Test accuracy of the student and of other methods against the size of their files",
+        alt="Test {score} of the student and of other methods against the size of their files",
         slot="others",
         data=lambda findings: data.methods(findings) if findings.spec.kind.features.references else [],
         draw=methods.methods,
@@ -123,7 +123,7 @@ def names(kind: TrainerKind) -> list[str]:
 
 def blocks(spec: Spec, figures: Iterable[tuple[Drawing, Any]]) -> list[document.Figure]:
     """Return the same figures as parts of the page."""
-    filled = {"parameters": data.parameters(spec), "without": spec.kind.features.without}
+    filled = {"score": spec.score.name, "parameters": data.parameters(spec), "without": spec.kind.features.without}
     return [
         document.Figure(
             name=figure.name,

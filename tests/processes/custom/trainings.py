@@ -16,7 +16,8 @@ GOOD = {
     "it forks, and both come back": "def train(alpha, seed):\n    os.fork()\n    return 0.5\n",
     "it leaves the folder": "def train(alpha, seed):\n    os.chdir('/')\n    return 0.5\n",
     "it seeds the random state": "def train(alpha, seed):\n    random.seed(1)\n    return 0.5\n",
-    "it closes what it prints to": "def train(alpha, seed):\n    os.close(1)\n    os.close(2)\n    print('a')\n    return 0.5\n",
+    "it closes what it prints to": "def train(alpha, seed):\n"
+    "    os.close(1)\n    os.close(2)\n    print('a')\n    return 0.5\n",
 }
 
 # (its file, the class of the error, what its one line says)
@@ -49,7 +50,13 @@ BAD = {
     ),
 }
 
-HANGS = "def train(alpha, seed):\n    if os.fork() == 0:\n        time.sleep(600)\n    time.sleep(600)\n"
+HANGS = """
+def train(alpha, seed, folder):
+    pid = os.fork()
+    if pid:
+        (folder / "pid").write_text(str(pid))
+    time.sleep(600)
+"""
 
 # Refused before anything runs: (its file, the key of the spec, what its one line says).
 WRONG = {
@@ -62,7 +69,11 @@ WRONG = {
     "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "needs the argument 'alpha'"),
     "its import fails": ("1 / 0\n", "trainer.train", "ZeroDivisionError: division by zero"),
     "its import exits": ("import sys\nsys.exit(1)\n", "trainer.train", "SystemExit: 1"),
-    "its import ends the process": ("import os\nos._exit(1)\n", "trainer.train", "cannot be imported: the child process"),
+    "its import ends the process": (
+        "import os\nos._exit(1)\n",
+        "trainer.train",
+        "cannot be imported: the child process",
+    ),
     "its syntax": ("def train(alpha, seed:\n", "trainer.train", "SyntaxError"),
     "a package is missing": ("import torch_not_here\n", "trainer.train", "No module named 'torch_not_here'"),
     "a test that wants more": (

@@ -115,7 +115,8 @@ def _sweep(spec: Spec, name: str) -> SweepRecord:
 
 def told(findings: Findings) -> dict[str, str]:
     """Everything that is read of a sweep, by where, but for its figures."""
-    blocks = page(findings, secondary=secondary_blocks(questions(findings)), methods=[methods.section(findings)])
+    secondary = secondary_blocks(findings.spec.score, questions(findings))
+    blocks = page(findings, secondary=secondary, methods=[methods.section(findings)])
     return {
         "html": re.sub("<style>.*?</style>", "", html(blocks, title="s", figures={}), flags=re.DOTALL),
         "markdown": markdown.text(blocks),

@@ -117,7 +117,7 @@ def test_a_terminal_gets_the_columns_of_trials_that_fit_and_grey_rows_of_what_is
         | dict.fromkeys(("temperature", "alpha", "score", "test_accuracy")),
     ]
     rows += [_row("measure#all", "skipped", "needs teachers:source, which failed")]
-    head, done, *unavailable, skipped = describe_trials(rows).splitlines()
+    head, done, *unavailable, skipped = describe_trials(rows, scored="accuracy").splitlines()
     assert head.split() == ["task", "state", "T", "alpha", "score", "test"]
     assert done.split()[2:] == ["12.35", "0.1235", "0.9877", "0.9877"]
     assert skipped.split()[:2] == ["measure#all", "skipped"]
@@ -129,7 +129,7 @@ def test_a_terminal_gets_the_columns_of_trials_that_fit_and_grey_rows_of_what_is
 
 def test_a_pipe_gets_every_column_and_the_whole_reason() -> None:
     reason = "no weights; type: " + "export KERAS_HOME=DIR " * 9
-    head, row = describe_trials([_row("baselines#mobilenet", "unavailable", reason)]).splitlines()
+    head, row = describe_trials([_row("baselines#mobilenet", "unavailable", reason)], scored="accuracy").splitlines()
     assert head.split()[-3:] == ["train_s", "cpu_s", "reason"]
     assert row.endswith(reason.rstrip())
     assert "\x1b" not in row
@@ -141,10 +141,10 @@ def test_however_much_is_searched_trials_fit_a_terminal_and_a_pipe_gets_all_of_i
     searched = {f"a_weight_with_a_long_name_{number}": 0.25 for number in range(5)}
     row = _row("search#3", "done")
     row = {key: row[key] for key in ("task", "state", "trial", "dataset", "temperature", "alpha")} | searched | row
-    head = describe_trials([row]).splitlines()[0]
+    head = describe_trials([row], scored="accuracy").splitlines()[0]
     assert set(searched) <= set(head.split())
     request.getfixturevalue("terminal")
-    head, printed = describe_trials([row]).splitlines()
+    head, printed = describe_trials([row], scored="accuracy").splitlines()
     assert head.split()[:4] == ["task", "state", "T", "alpha"]
     assert head.split()[-2:] == ["score", "test"]
     assert 60 < max(len(head), len(printed)) <= 80

@@ -81,7 +81,5 @@ def test_a_score_that_is_not_finite_has_diverged(number: float) -> None:
 
 def test_the_bounds_are_those_of_the_score() -> None:
     assert given(93.2, Bounds("perplexity", 1.0, math.inf)).validation == 93.2
-    with pytest.raises(
-        TrainingFailed, match=r"gave the perplexity 0\.5, outside of trainer\.score\.low = 1 and high ="
-    ):
+    with pytest.raises(TrainingFailed, match=r"the perplexity 0\.5, outside of trainer\.score\.low = 1"):
         given(0.5, Bounds("perplexity", 1.0, math.inf))

@@ -10,7 +10,8 @@ from sweeps.custom.spec import ScoreTable
 from sweeps.errors import SpecError
 from sweeps.spec.model import override, parse
 from sweeps.spec.stored import to_toml, values_of
-from sweeps.trainers.protocol import Point, Score
+from sweeps.trainers.protocol import Point
+from sweeps.trainers.score import Score
 from tests.support.sweeps.custom_sweeps import DEFAULT, spec
 
 FUNCTION = {"train": "./train.py:train"}

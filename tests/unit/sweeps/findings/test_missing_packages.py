@@ -41,7 +41,8 @@ def test_a_surface_that_cannot_be_fitted_here_is_null_with_its_reason(monkeypatc
     for surface in _surfaces(findings):
         assert (surface["top"], surface["top_missing"]) == (None, "needs kd-sweeps[report]")
     assert decode(Findings, encode(Findings, findings)).surfaces == findings.surfaces
-    assert parameter_effect(findings.surfaces[0]) == "whether T and alpha matter: needs kd-sweeps[report]"
+    effect = parameter_effect(findings.surfaces[0], findings.spec.score)
+    assert effect == "whether T and alpha matter: needs kd-sweeps[report]"
     assert "whether T and alpha matter: needs kd-sweeps[report]" in report(findings)
     light = json.dumps([_less(surface) for surface in _surfaces(findings)])
     monkeypatch.undo()
@@ -57,4 +58,5 @@ def test_importances_that_cannot_be_computed_here_are_null_with_their_reason() -
     findings = found(FURTHER, RUN)
     for surface in _surfaces(findings):
         assert (surface["importances"], surface["importances_missing"]) == (None, "needs kd-sweeps[train]")
-    assert parameter_effect(findings.surfaces[0]) == "how much each parameter mattered: needs kd-sweeps[train]"
+    effect = parameter_effect(findings.surfaces[0], findings.spec.score)
+    assert effect == "how much each parameter mattered: needs kd-sweeps[train]"

@@ -16,6 +16,7 @@ from sweeps.report.page import answer_text
 from sweeps.spec.model import override
 from sweeps.stats.estimates import ratio
 from sweeps.stats.resampling import bca_interval
+from sweeps.trainers.score import ACCURACY
 from sweeps.workers.runner import Outcome
 from tests.support.present import present
 from tests.support.sweeps import builders
@@ -68,7 +69,7 @@ def test_gains_and_use_are_paired_t_tests_with_bootstrap_and_sign_flips_beside(a
         low, high = expected.confidence_interval()
         assert one.dataset == dataset
         assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
-        assert answer_text(one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
+        assert answer_text(ACCURACY, one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
         assert one.bca == pytest.approx(bca_interval(BEST - other))
         assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "near the t test where noise is normal"
     assert np.mean(TESTS["default-keras-io"]) > better.mean(), "by test the other one would be the better"
@@ -81,7 +82,7 @@ def test_the_retained_share_is_tested_against_a_half(asked: dict[str, Question])
     assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
     share = present(ratio(list(BEST - SCRATCH), list(NATIVE - SCRATCH)))
     low, high = 100 * present(share.low), 100 * present(share.high)
-    assert answer_text(one.answer) == f"{100 * share.mean:.0f} % [{low:.0f}, {high:.0f}] (n=20)"
+    assert answer_text(ACCURACY, one.answer) == f"{100 * share.mean:.0f} % [{low:.0f}, {high:.0f}] (n=20)"
     assert one.name.endswith("p: against 50 %")
 
 
@@ -100,7 +101,7 @@ def test_trainings_at_the_same_point_are_not_compared_with_themselves() -> None:
     asked = questions(builders.found(spec, arms(0.0) | {"best": NATIVE_TESTS}))
     retained = asked[-1]
     assert retained.name.startswith("retained share")
-    assert (answer_text(retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
+    assert (answer_text(ACCURACY, retained.answer), retained.p, retained.p_holm, retained.sign_flip) == (
         "the same point",
         None,
         None,
@@ -120,4 +121,4 @@ def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_que
     assert {(one.bca, one.sign_flip) for one in asked.values()} == {(None, None)}
     worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
     retained = questions(builders.found(spec, worse))[1]
-    assert answer_text(retained.answer) == "no share: native was not found to gain"
+    assert answer_text(ACCURACY, retained.answer) == "no share: native was not found to gain"

@@ -5,7 +5,7 @@ import pytest
 from sweeps.findings.findings import Findings
 from sweeps.report import answer, markdown
 from sweeps.report.document import typeset
-from sweeps.report.page import accuracies
+from sweeps.report.page import scores
 from sweeps.report.sentences import regret
 from sweeps.spec.model import override
 from sweeps.usecases.run import plots, study_note
@@ -22,12 +22,10 @@ def found() -> Findings:
 
 def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> None:
     text = study_note(found, IDS)
-    opening = markdown.text(answer.blocks(found))
-    assert text.startswith(
-        f"Note: only two lines\n\n{opening}\n\n{typeset(regret(found.verdicts[0]))}\n\n### On digits-rgb\n\n"
-    )
+    opening, lost = markdown.text(answer.blocks(found)), typeset(regret(found.spec, found.verdicts[0]))
+    assert text.startswith(f"Note: only two lines\n\n{opening}\n\n{lost}\n\n### On digits-rgb\n\n")
     for role in ("target", "source"):
-        assert markdown.text(accuracies(found, role)) in text
+        assert markdown.text(scores(found, role)) in text
     assert "`kd-sweeps best s` gives the confirmed best" in text
     assert "[native](/dashboard/studies/4)" in text
     assert "/dashboard/compare-studies?ids=3,4)" in text

@@ -4,6 +4,7 @@ import pytest
 
 from sweeps.report import words
 from sweeps.stats.estimates import Estimate, Paired
+from sweeps.trainers.score import ACCURACY
 
 TWO = Estimate(0.2, -7.0, 8.0, 2)  # an interval of two runs says nothing
 SAME = Paired(0.0, 0.0, 0.0, 8, same=8)
@@ -25,7 +26,7 @@ ELSEWHERE = Paired(0.01, -0.2, 0.22, 8, same=8)  # two kinds of processor: the s
 def test_an_accuracy_is_in_percent_with_its_interval_and_never_above_100_or_below_0(
     value: Estimate | None, written: str
 ) -> None:
-    assert words.accuracy(value) == written
+    assert words.level(ACCURACY, value) == written
 
 
 @pytest.mark.parametrize(
@@ -44,19 +45,20 @@ def test_an_accuracy_is_in_percent_with_its_interval_and_never_above_100_or_belo
     ],
 )
 def test_a_difference_has_its_sign_and_its_bounds_where_it_has_some(value: Estimate | None, written: str) -> None:
-    assert words.interval(value) == written
+    assert words.interval(ACCURACY, value) == written
 
 
 def test_in_words_a_difference_without_width_is_points_or_the_same_point() -> None:
     alike = [Estimate(value, value - 1e-14, value + 1e-14, 4) for value in (0.0, 0.5)]
-    assert [words.difference(one) for one in (*alike, SAME)] == ["0.0 points", "+0.5 points", "the same point"]
+    texts = [words.difference(ACCURACY, one) for one in (*alike, SAME)]
+    assert texts == ["0.0 points", "+0.5 points", "the same point"]
 
 
 def test_limits_are_written_as_points_with_more_digits_where_they_are_near() -> None:
-    assert words.between(Estimate(0.9, -0.04, 1.44, 3)) == "0.0 to +1.4"
-    assert words.between(Estimate(0.9, -0.4, 1.44, 3), sign="") == "−0.4 to 1.4"
-    assert words.between(Estimate(0.0, -0.04, 0.03, 5)) == "−0.04 to +0.03"
-    assert [words.between(one) for one in (Estimate(0.9, None, None, 1), TWO, SAME)] == ["", "", ""]
+    assert words.between(ACCURACY, Estimate(0.9, -0.04, 1.44, 3)) == "0.0 to +1.4"
+    assert words.between(ACCURACY, Estimate(0.9, -0.4, 1.44, 3), sign="") == "−0.4 to 1.4"
+    assert words.between(ACCURACY, Estimate(0.0, -0.04, 0.03, 5)) == "−0.04 to +0.03"
+    assert [words.between(ACCURACY, one) for one in (Estimate(0.9, None, None, 1), TWO, SAME)] == ["", "", ""]
     assert words.percent_interval(0.8, 0.69, 0.91) == "80 % [69, 91]"
     assert words.percent_interval(1.0, 0.996, 1.004) == "100.0 % [99.6, 100.4]"
     assert words.percent_interval(1.0, 1.0, 1.0) == "100 %"
@@ -69,11 +71,11 @@ def test_a_number_is_scaled_and_nothing_stays_nothing() -> None:
 
 
 def test_points_have_a_sign_where_they_are_gained_and_nothing_has_none() -> None:
-    values = (3.44, -0.34, 0.04, -0.04, 12.0)
-    assert [words.points(value) for value in values] == ["+3.4", "−0.3", "0.0", "0.0", "+12.0"]
-    assert [words.points(value, sign="") for value in values] == ["3.4", "−0.3", "0.0", "0.0", "12.0"]
+    values = [Estimate(value, None, None, 1) for value in (3.44, -0.34, 0.04, -0.04, 12.0)]
+    assert [words.points(ACCURACY, value) for value in values] == ["+3.4", "−0.3", "0.0", "0.0", "+12.0"]
+    assert [words.points(ACCURACY, value, sign="") for value in values] == ["3.4", "−0.3", "0.0", "0.0", "12.0"]
 
 
 def test_an_amount_has_its_unit() -> None:
     amounts = {1.0: "1 point", 0.5: "0.5 points", 2: "2 points", 0.456: "0.46 points", 100: "100 points"}
-    assert {value: words.counted(value) for value in amounts} == amounts
+    assert {value: words.counted(ACCURACY, value) for value in amounts} == amounts

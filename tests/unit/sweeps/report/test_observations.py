@@ -19,6 +19,7 @@ from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.top import Top
 from sweeps.stats.verdict import RULE
+from sweeps.trainers.score import ACCURACY
 from tests.support.points import at
 from tests.support.sweeps.answered_sweeps import OVER_SEEDS, accuracies
 from tests.support.sweeps.builders import found
@@ -54,17 +55,17 @@ def test_whether_t_and_alpha_matter_is_a_few_words() -> None:
 
 
 def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
-    assert parameter_effect(SURFACE) == (
+    assert parameter_effect(SURFACE, ACCURACY) == (
         "T and alpha matter: 12 % [2, 31] of the searched box loses less than 0.23 points, half the seed sd of a run,"
         " against its best point"
     )
     untold = "whether T and alpha matter cannot be told (that takes 3 searches)"
-    assert parameter_effect(replace(SURFACE, top=None)) == untold
+    assert parameter_effect(replace(SURFACE, top=None), ACCURACY) == untold
 
 
 def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> None:
     wide = replace(SURFACE, top=None, further=True)
-    assert (parameter_effect(wide), parameter_effect_brief(wide), identified(wide, SPEC)) == ("", "", "")
+    assert (parameter_effect(wide, ACCURACY), parameter_effect_brief(wide), identified(wide, SPEC)) == ("", "", "")
     assert identified(replace(wide, tied=(at(2.0, 0.1),)), SPEC) == "digits: tied with best: T = 2, alpha = 0.1"
     shares = replace(wide, importances=(("epochs", 0.75), ("temperature", 0.25)))
     assert parameter_effect_brief(shares) == "epochs mattered most (75 % of the variance)"
@@ -74,12 +75,12 @@ def test_whether_t_and_alpha_matter_is_not_asked_where_more_is_searched() -> Non
 def test_a_search_says_its_edge_its_ties_and_its_luck() -> None:
     said = replace(SURFACE, best=at(20.0, 0.5), tied=(at(2.0, 0.1), at(3.0, 0.25)), optimism=0.734)
     assert identified(said, SPEC) == (
-        f"digits: {parameter_effect(SURFACE)}; best lies at the edge of what was searched (T = 20); tied with best:"
-        " T = 2, alpha = 0.1; T = 3, alpha = 0.25; retrained on fresh seeds, the best search trial scored 0.73 points"
-        " lower (winner's curse and the luck of its seed)"
+        f"digits: {parameter_effect(SURFACE, ACCURACY)}; best lies at the edge of what was searched (T = 20); tied with"
+        " best: T = 2, alpha = 0.1; T = 3, alpha = 0.25; retrained on fresh seeds, the best search trial scored 0.73"
+        " points lower (winner's curse and the luck of its seed)"
     )
     assert "trial scored 0.73 points higher (" in identified(replace(said, optimism=-0.734), SPEC)
-    assert identified(SURFACE, SPEC) == f"digits: {parameter_effect(SURFACE)}"
+    assert identified(SURFACE, SPEC) == f"digits: {parameter_effect(SURFACE, ACCURACY)}"
     assert identified(replace(SURFACE, best=None), SPEC) == "digits: not confirmed yet"
 
 

@@ -170,9 +170,9 @@ def test_what_seeds_and_searches_add_is_told_apart() -> None:
     for arm in [arm for arm in planned if arm.endswith(".best")]:  # without noise of the seeds, only searches vary
         mean = sum(native - best for native, best in zip(NATIVE, planned[arm], strict=True)) / len(NATIVE)
         planned[arm] = [native - mean for native in NATIVE]
-    (target,) = found(OVER_SEARCHES, planned).verdicts
+    findings = found(OVER_SEARCHES, planned)
     # t[.975, 2] * 3 / sqrt(3)
-    assert regret(target) == (
+    assert regret(findings.spec, findings.verdicts[0]) == (
         "Regret on digits-rgb, native - best: +3.00 [-4.45, +10.45] points (95 %), over 3 searches and their seeds"
         f" (±7.45 by search), for one teacher. {ALIKE}."
     )
@@ -371,7 +371,7 @@ def test_two_seeds_have_numbers_and_no_interval_and_decide_what_is_advised() -> 
         Card(LOST, "0.5 points", "2 seeds, no interval", "Open: the limit is 2 points", "open"),
     )
     begins = "Regret on digits-rgb, native - best: +0.50 points (no interval), over seeds alone:"
-    assert regret(findings.verdicts[0]).startswith(begins)
+    assert regret(findings.spec, findings.verdicts[0]).startswith(begins)
     assert older.advice(findings).text.startswith("Use T = ")
     as_good = over_seeds(0.5, {"transfer.seeds": 2}, untuned=0.0)
     assert older.advice(as_good).text.startswith("Use Keras' default")
@@ -391,7 +391,7 @@ def test_half_way_there_is_no_number_at_all_not_even_after_a_cancel(left: str) -
         f"NO VERDICT YET on digits -> digits-rgb: {first.done} of 20 transfer trainings are done; continue with:"
         " kd-sweeps launch s"
     )
-    assert regret(first) == ""
+    assert regret(findings.spec, first) == ""
 
 
 LACKS = (
@@ -423,7 +423,7 @@ def test_one_seed_is_no_verdict_and_more_are_to_be_trained() -> None:
     assert older.advice(findings) == Advice("Train with more seeds.", commands)
     assert in_full(findings) == LACKS
     begins = "Regret on digits-rgb, native - best: -0.37 points (no interval), over seeds alone:"  # 0.5 - sqrt(3) / 2
-    assert regret(findings.verdicts[0]).startswith(begins)
+    assert regret(findings.spec, findings.verdicts[0]).startswith(begins)
 
 
 def test_without_the_arm_native_no_seed_would_help() -> None:

@@ -43,7 +43,7 @@ def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_said(fin
         "What is lost by not tuning on digits-rgb",
         "fold Where the searches looked",
     ]
-    assert Paragraph(regret(findings.verdicts[0])) in made
+    assert Paragraph(regret(findings.spec, findings.verdicts[0])) in made
     assert not any("Methods" in line or "figure" in line for line in outline(made))
 
 

@@ -127,7 +127,7 @@ def test_a_fraction_is_shown_without_an_interval_of_two_runs_and_never_outside_0
         ((0.02, -0.01, 0.05, 3), (0.02, 0.0, 0.05, 3)),
         ((0.9, 0.8, 1.0, 5), (0.9, 0.8, 1.0, 5)),
     ):
-        assert estimates.display_fraction(estimates.Estimate(*value)) == estimates.Estimate(*shown_as)
+        assert estimates.as_shown(estimates.Estimate(*value), (0.0, 1.0)) == estimates.Estimate(*shown_as)
 
 
 def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:

@@ -10,8 +10,7 @@ from sweeps.plan.jobs import AnyJob
 from sweeps.report import markdown, methods
 from sweeps.report.brief import brief
 from sweeps.report.document import Block, Bullets, Fold, Table
-from sweeps.report.page import accuracies as accuracy_table
-from sweeps.report.page import searches
+from sweeps.report.page import scores, searches
 from sweeps.spec.model import override
 from sweeps.workers.runner import Outcome
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
@@ -31,18 +30,18 @@ def bullets(fold: Fold) -> list[str]:
 
 def test_one_seed_is_written_as_n_1_without_an_interval() -> None:
     findings = found(override(OVER_SEEDS, {"transfer.seeds": 1}), accuracies(0.5))
-    cells = rows(accuracy_table(findings, "target"))["No distillation (`scratch`)"]
+    cells = rows(scores(findings, "target"))["No distillation (`scratch`)"]
     assert cells == ("", "64.50 (n=1)", "64.50 (n=1)", "+5.87 (n=1, no interval)")  # 5 + sqrt(3) / 2
 
 
 def test_a_status_is_a_column_only_where_something_is_not_done() -> None:
     findings = found(OVER_SEEDS, accuracies(0.5), broken="transfer#target.random.1")
-    found_rows = rows(accuracy_table(findings, "target"))
+    found_rows = rows(scores(findings, "target"))
     assert found_rows["Random T and α (`random`)"][-1].startswith("3 of 4 done; failed: ")
     assert "(n=3)" in found_rows["Random T and α (`random`)"][2]
     assert found_rows["No distillation (`scratch`)"][-1] == ""
     assert {len(cells) for cells in found_rows.values()} == {5}
-    assert {len(cells) for cells in rows(accuracy_table(findings, "source")).values()} == {4}, "all of it is done"
+    assert {len(cells) for cells in rows(scores(findings, "source")).values()} == {4}, "all of it is done"
 
 
 def test_a_baseline_that_cannot_run_says_why_as_far_as_there_is_room() -> None:
@@ -51,7 +50,7 @@ def test_a_baseline_that_cannot_run_says_why_as_far_as_there_is_room() -> None:
             raise Unavailable(f"no ImageNet weights; type: export KERAS_HOME=DIR {'and more ' * 20}")
         return planted(accuracies(0.5))(claim, params, on_step)
 
-    status = rows(accuracy_table(found(OVER_SEEDS, unavailable), "target"))["mobilenet"][-1]
+    status = rows(scores(found(OVER_SEEDS, unavailable), "target"))["mobilenet"][-1]
     assert status.startswith("unavailable: no ImageNet weights; type: export KERAS_HOME=DIR and more")
     assert status.endswith(" ...")
     assert len(status) <= 110

@@ -4,6 +4,7 @@ from sweeps.findings.secondary import Question, Share
 from sweeps.report import markdown
 from sweeps.report.page import answer_text, secondary_blocks
 from sweeps.stats.estimates import Estimate
+from sweeps.trainers.score import ACCURACY
 
 GAIN = Question(
     name="gain on the target: best - scratch",
@@ -20,7 +21,7 @@ SHARE = Question(
 
 
 def test_there_is_a_row_for_each_question() -> None:
-    page = markdown.text(secondary_blocks([GAIN, SHARE])).splitlines()
+    page = markdown.text(secondary_blocks(ACCURACY, [GAIN, SHARE])).splitlines()
     assert page[0] == "### Secondary questions"
     rows = [line for line in page if line.startswith("| ")][1:]
     assert rows[1:] == [
@@ -32,9 +33,9 @@ def test_there_is_a_row_for_each_question() -> None:
 
 
 def test_no_question_is_no_section() -> None:
-    assert secondary_blocks(()) == []
+    assert secondary_blocks(ACCURACY, ()) == []
 
 
 def test_a_share_is_in_percent_and_a_difference_of_two_seeds_has_no_interval() -> None:
-    assert answer_text(Share(Estimate(0.85, 0.43, 1.6, 10))) == "85 % [43, 160] (n=10)"
-    assert answer_text(Estimate(-0.5, -7.0, 6.0, 2)) == "-0.50 (n=2, no interval)"
+    assert answer_text(ACCURACY, Share(Estimate(0.85, 0.43, 1.6, 10))) == "85 % [43, 160] (n=10)"
+    assert answer_text(ACCURACY, Estimate(-0.5, -7.0, 6.0, 2)) == "-0.50 (n=2, no interval)"

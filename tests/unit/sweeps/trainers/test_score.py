@@ -1,0 +1,104 @@
+"""What a trainer scores: how it is stored, and how levels and differences of it are written."""
+
+import math
+from typing import Any
+
+import pytest
+
+from sweeps.trainers.protocol import Score
+from sweeps.trainers.score import ACCURACY
+from tests.examples.loss_trainer import LOSS
+
+LATENCY = Score(name="p99 latency", unit="ms", difference="ms", scale=1000.0, minimize=True, high=math.inf)
+BLEU = Score(name="BLEU", unit="", difference="", scale=1.0, high=100.0)
+
+
+@pytest.mark.parametrize(
+    ("score", "given", "text"),
+    [
+        (ACCURACY, 0.97412, "97.41 %"),
+        (ACCURACY, 0.0004, "0.04 %"),
+        (LOSS, 0.03124, "0.0312"),
+        (LOSS, 2.3084, "2.31"),
+        (LOSS, 0.0, "0.00"),
+        (LATENCY, 0.04567, "45.7 ms"),
+        (LATENCY, 1.2345, "1234 ms"),
+        (BLEU, 31.25, "31.2"),
+    ],
+)
+def test_a_level_is_turned_back_and_has_its_unit_and_the_digits_that_fit(score: Score, given: float, text: str) -> None:
+    stored = score.signed(given)
+    assert score.signed(stored) == given
+    assert score.text(stored) == score.scaled_text(score.scaled(stored)) == text
+    assert score.number(stored) == text.partition(" ")[0]
+
+
+def test_higher_is_better_in_the_storage_whatever_the_trainer_says() -> None:
+    assert LOSS.signed(0.1) > LOSS.signed(0.2)
+    assert (LOSS.bounds, ACCURACY.bounds, LATENCY.bounds) == ((-5.0, -0.0), (0.0, 1.0), (-math.inf, -0.0))
+    assert LATENCY.scaled(LATENCY.signed(0.1) - LATENCY.signed(0.3)) == pytest.approx(200.0)
+
+
+def test_numbers_beside_each_other_have_as_many_decimals_as_the_largest_needs() -> None:
+    assert LOSS.decimals(1, 0.0021, -0.0004, 0.0046) == 4
+    assert LATENCY.decimals(1, 120.0, 3.0) == 0
+    assert (ACCURACY.decimals(1, 0.0021), ACCURACY.decimals(2, 120.0)) == (1, 2)
+    assert (LOSS.decimals(2, 0.0), LOSS.decimals(2)) == (2, 2)
+
+
+@pytest.mark.parametrize(
+    ("score", "amounts", "phrases"),
+    [
+        (
+            ACCURACY,
+            ["1 point", "0.5 points"],
+            ["points of test accuracy gained", "points over x", "best - x", "validation %", "accuracies"],
+        ),
+        (
+            LOSS,
+            ["1", "0.5"],
+            [
+                "reduction of test loss",
+                "reduction of loss against x",
+                "gain of best over x",
+                "validation loss",
+                "losses",
+            ],
+        ),
+        (
+            LATENCY,
+            ["1 ms", "0.5 ms"],
+            [
+                "reduction of test p99 latency, ms",
+                "reduction of p99 latency against x, ms",
+                "gain of best over x",
+                "validation ms",
+                "p99 latencies",
+            ],
+        ),
+        (
+            BLEU,
+            ["1", "0.5"],
+            ["test BLEU gained", "gain of BLEU against x", "best - x", "validation BLEU", "BLEUs"],
+        ),
+    ],
+)
+def test_sentences_heads_and_axes_say_what_is_scored(score: Score, amounts: list[str], phrases: list[str]) -> None:
+    assert [score.amount(text) for text in ("1", "0.5")] == amounts
+    made = [score.gained("test"), score.over("x"), score.less("x"), score.head("validation"), score.plural]
+    assert made == phrases
+
+
+@pytest.mark.parametrize("wrong", [{"name": ""}, {"low": 1.0}, {"scale": 0.0}, {"scale": math.inf}, {"high": math.nan}])
+def test_a_score_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"a score needs a name, low < high and scale > 0, got Score\("):
+        Score(**wrong)
+
+
+def test_programs_read_a_name_that_says_whether_the_sign_was_turned() -> None:
+    assert [score.key("val") for score in (ACCURACY, LOSS, LATENCY)] == [
+        "val_accuracy",
+        "neg_val_loss",
+        "neg_val_p99_latency",
+    ]
+    assert LATENCY.own_key("test") == "test_p99_latency"
