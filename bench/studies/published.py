@@ -195,8 +195,8 @@ def _networks(
         }
     for arm, (name, figure) in names.items():
         seconds = median_high(figures.of(row, arm, "trained_cpu_s").values())
-        shown = mean(ours[arm], 2 if unit == "%" else 1)
-        cells.append((name, shown, figure, figures.agreement(row, arm), f"{seconds:.0f}"))
+        value = mean(ours[arm], 2 if unit == "%" else 1)
+        cells.append((name, value, figure, figures.agreement(row, arm), f"{seconds:.0f}"))
     measured = "test accuracy, %" if unit == "%" else "test errors of 10,000"
     heads = ("network", measured, "printed", "agrees with its teacher", "CPU s each")
     printed = [Printed(f"{paper}, {name}", figure, ours[arm], unit) for arm, (name, figure) in names.items()]
@@ -285,8 +285,7 @@ def hinton_units(figures: Figures) -> Section:
 
 def _of_30(ours: Mapping[float, BySeed]) -> Iterator[str]:
     for name, others in (("higher (8 to 40)", HIGH), ("lower (1 to 2)", LOW)):
-        seeds = set.intersection(*(set(ours[value]) for value in (*MIDDLE, *others)))
-        pair = [{n: fmean(ours[value][n] for value in values) for n in seeds} for values in (MIDDLE, others)]
+        pair = [{n: fmean(ours[value][n] for value in values) for n in ours[HINTON_T]} for values in (MIDDLE, others)]
         yield (
             f'Hinton, with 30 units T from 2.5 to 4 "worked significantly better" than {name}:'
             f" {verdict(*pair, below='holds', above='the opposite')}, of means over T."
@@ -327,8 +326,7 @@ def smoothing(figures: Figures) -> Section:
         f"Müller, a smoothed teacher teaches worse, mlp-300 at T = {value:g}: {told(*reversed(pairs[value]))}."
         for value in (low, high)
     ]
-    seeds = set.intersection(*(set(errors) for value in (low, high) for errors in pairs[value]))
-    costs = [{n: pairs[value][1][n] - pairs[value][0][n] for n in seeds} for value in (high, low)]
+    costs = [{n: smooth[n] - hard[n] for n in hard} for hard, smooth in (pairs[high], pairs[low])]
     claims.append(f"Müller, smoothing costs more at T = {high:g} than at T = {low:g}: {told(*costs)}.")
     of_teachers = ", ".join(
         f"{name} {mean(figures.of(row, kind))}" for kind, name in (("whole", "with dropout"), ("smoothed", "smoothed"))
@@ -383,7 +381,7 @@ def page(done: Done) -> str:
     """Return the page: first where we differ, then every section, at last what the record was made with."""
     figures = Figures(done)
     sections = [make(figures) for make in SECTIONS]
-    parts = [_INTRO, "## Where we differ", *_deviations([one for section in sections for one in section.printed])]
+    parts = [_INTRO, "## Where we differ", *_deviations([figure for section in sections for figure in section.printed])]
     parts += ["## What the papers say in words", _bullets(claim for section in sections for claim in section.claims)]
     for section in sections:
         parts += [f"## {section.title}", figures.origin(section.rows), section.body, section.differs]
@@ -391,7 +389,9 @@ def page(done: Done) -> str:
 
 
 def _deviations(printed: Sequence[Printed]) -> Iterator[str]:
-    outside, inside, open_ = ([one for one in printed if one.deviates is where] for where in (True, False, None))
+    outside, inside, open_ = (
+        [figure for figure in printed if figure.deviates is where] for where in (True, False, None)
+    )
     yield (
         f"Of {len(printed)} printed figures {len(outside)} lie outside of what one run here gives and {len(inside)}"
         f" inside; {len(open_)} cannot be told, for want of three runs: those that have a value stand last. What"

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import Field, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -156,7 +156,7 @@ def read_csv(path: Path) -> list[Training]:
 
 
 def _parsed(row: Mapping[str, str]) -> Training:
-    kinds = {one.name: {int: int, float: float, str: str}.get(one.type, _maybe) for one in _columns()}
+    kinds = {name: {int: int, float: float, str: str}.get(kind, _maybe) for name, kind in _columns().items()}
     own = {name: kinds[name](text) for name, text in row.items() if name in kinds}
     return Training(**own, more={name: text for name, text in row.items() if name not in kinds and text})
 
@@ -168,15 +168,13 @@ def _maybe(text: str) -> float | None:
 def write_csv(path: Path, trainings: Trainings) -> None:
     more = dict.fromkeys(name for made in trainings for name in made.more)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [*(one.name for one in _columns()), *more], lineterminator="\n")
+        writer = csv.DictWriter(file, [*_columns(), *more], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(
-            {**{one.name: getattr(made, one.name) for one in _columns()}, **made.more} for made in trainings
-        )
+        writer.writerows({**{name: getattr(made, name) for name in _columns()}, **made.more} for made in trainings)
 
 
-def _columns() -> Sequence[Field[Any]]:
-    return [one for one in fields(Training) if one.name != "more"]
+def _columns() -> Mapping[str, Any]:
+    return {column.name: column.type for column in fields(Training) if column.name != "more"}
 
 
 def trainings(part: str, stored: StoredSweep) -> list[Training]:

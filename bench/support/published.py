@@ -83,7 +83,7 @@ class Counts:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Counts":
         """Read what a CSV or a file of a teacher has of them."""
-        kinds = {one.name: float if float in (one.type, *get_args(one.type)) else int for one in fields(cls)}
+        kinds = {count.name: float if float in (count.type, *get_args(count.type)) else int for count in fields(cls)}
         return cls(**{name: kind(values[name]) for name, kind in kinds.items() if values.get(name) not in (None, "")})
 
 
