@@ -17,8 +17,8 @@ from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import fingerprints
 from sweeps.usecases.create import create_sweep
+from tests.support.custom.specs import SCRIPT, TRAIN, spec, write
 from tests.support.faults.crews import environment
-from tests.support.sweeps.custom_sweeps import SCRIPT, TRAIN, spec, write
 from tests.support.sweeps.small_sweeps import tasks_of, wait_until
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]

@@ -14,7 +14,7 @@ from sweeps.distill.presets import preset
 from sweeps.errors import NotAllowed, SpecError
 from sweeps.spec.model import Spec
 from sweeps.usecases.create import SpecRequest
-from tests.support.sweeps.custom_sweeps import SPACE, spec
+from tests.support.custom.specs import SPACE, spec
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 ALPHA = {"trainer.untreated.alpha": 1.0}
