@@ -33,9 +33,9 @@ Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-
 
 
 class TrainerTable(tables.SpecModel):
-    """What trains: "kd", left out where it is that, or a trainer of your own, which may have other tables and keys."""
+    """What trains: "kd", left out where it is that; "custom", a training of your own; or a trainer of your own."""
 
-    kind: str = Field(default=KD, description="kd, package.module:KIND or ./file.py:KIND")
+    kind: str = Field(default=KD, description="kd, custom, package.module:KIND or ./file.py:KIND")
 
 
 class Spec(tables.SpecModel):

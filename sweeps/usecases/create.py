@@ -211,14 +211,13 @@ class SpecRequest:
     @property
     def trainer(self) -> str:
         """The name of the trainer."""
-        if self.base is not None:
-            return self.base.trainer.kind
-        return CUSTOM if self.train or self.command or self.space else KD
+        if self.train or self.command or self.space:
+            return CUSTOM
+        return KD if self.base is None else self.base.trainer.kind
 
     def spec(self) -> Spec:
         """Return the spec that all this makes; raise SpecError if it makes none."""
-        kind = trainer_kind(self.trainer) if self.base is None else self.base.kind
-        spec: Spec = kind.requested(self)
+        spec: Spec = trainer_kind(self.trainer).requested(self)
         return override(spec, self.changes)
 
 

@@ -14,9 +14,9 @@ from sweeps.custom.session import CustomTrainer
 from sweeps.errors import StepTimeout, TrainingFailed
 from sweeps.trainers.protocol import Point, Run, Trained
 from tests.processes.custom.test_functions import Kept, Steps
+from tests.support.custom.specs import spec, write
 from tests.support.paths import MADE
 from tests.support.processes import is_alive
-from tests.support.sweeps.custom_sweeps import spec, write
 from tests.support.sweeps.small_sweeps import wait_until
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]

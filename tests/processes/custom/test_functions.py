@@ -18,9 +18,9 @@ from sweeps.custom.session import CustomTrainer
 from sweeps.errors import SpecError, StepTimeout
 from sweeps.trainers.protocol import Point, Run, Trained
 from sweeps.usecases.create import create_sweep
-from tests.processes.custom.trainings import BAD, GOOD, HANGS, WRONG, file_of
+from tests.support.custom.specs import TRAIN, spec
+from tests.support.custom.trainings import BAD, GOOD, HANGS, WRONG, file_of
 from tests.support.processes import command_of, descendants, is_alive
-from tests.support.sweeps.custom_sweeps import TRAIN, spec
 from tests.support.sweeps.small_sweeps import wait_until
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]

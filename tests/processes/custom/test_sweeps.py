@@ -13,12 +13,14 @@ import pytest
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
+from sweeps import Sweep
 from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import fingerprints
 from sweeps.usecases.create import create_sweep
+from tests.processes.custom.own_training import train
+from tests.support.custom.specs import SCRIPT, TRAIN, spec, write
 from tests.support.faults.crews import environment
-from tests.support.sweeps.custom_sweeps import SCRIPT, TRAIN, spec, write
 from tests.support.sweeps.small_sweeps import tasks_of, wait_until
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
@@ -187,3 +189,13 @@ def test_replay_finds_a_function_that_gives_another_score_unless_it_promises_non
     assert code == (1 if exact else 0)
     assert "score: " in out
     assert ("1 rerun, 1 differ; this trainer does not promise the same score" in out) == (not exact)
+
+
+def test_from_python_a_sweep_is_made_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    changes = {"transfer.margin": 0.5, "outer.searches": 1, "search.trials": 3, "transfer.seeds": 1}
+    url = f"sqlite:///{tmp_path}/p.db"
+    sweep = Sweep.create("p", train=train, space={"alpha": [0.0, 1.0]}, changes=changes, storage=url)
+    sweep.run(workers=1)
+    assert 0.0 <= sweep.best.alpha <= 1.0

@@ -12,7 +12,7 @@ from sweeps.spec.model import override, parse
 from sweeps.spec.stored import to_toml, values_of
 from sweeps.trainers.protocol import Point
 from sweeps.trainers.score import Score
-from tests.support.sweeps.custom_sweeps import DEFAULT, spec
+from tests.support.custom.specs import DEFAULT, spec
 
 FUNCTION = {"train": "./train.py:train"}
 COMMAND = {"command": "./train.sh {temperature} {alpha} {seed}"}
