@@ -56,8 +56,18 @@ def scripts(command: str) -> list[Path]:
 
 
 def _is_file(word: str, *, is_program: bool) -> bool:
-    # A program without a path is one of the machine's, even where a file of this folder is called like it.
-    return (not is_program or os.sep in word) and code.located(Path(word)).is_file()
+    # A program without a path is one of the machine's, and "adam" an option, even where a file here is called so.
+    if os.sep not in word and (is_program or "." not in word):
+        return False
+    try:
+        return code.located(Path(word)).is_file()
+    except (OSError, RuntimeError):  # it is too long for a path, or the home of nobody
+        return False
+
+
+def _here(word: str, *, is_program: bool) -> str:
+    """Return where a file that a frozen command names is on this machine; any other word as it is."""
+    return str(code.located(Path(word))) if os.path.isabs(word) and _is_file(word, is_program=is_program) else word
 
 
 def _is_code(path: Path) -> bool:
@@ -96,9 +106,8 @@ def _called(report: Report, request: Request, command: str, *, test: bool) -> Ma
     environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     environment |= {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
     environment |= {f"{PREFIX}POINT": json.dumps(point)}
-    words = filled(command, texts | own)
-    here = [str(code.located(Path(word))) if word.startswith(os.sep) else word for word in words]
-    ending, output = _run(report, here, environment)
+    words = [_here(word, is_program=not place) for place, word in enumerate(split(command))]
+    ending, output = _run(report, filled(words, texts | own), environment)
     name = program(command)
     if ending == -signal.SIGKILL:
         raise SubprocessKilled(f"{name} was killed; the system does that when memory runs out")

@@ -54,11 +54,15 @@ def check(report: Report, train: str, test: str, names: Sequence[str], datasets:
 
 
 def signature(report: Report, train: str) -> dict[str, Any]:
-    """Return the names of a function's own arguments, silently, each with its default; None: it has none."""
+    """Return the names of a function's own arguments, silently, each with its default; None: it has none.
+
+    Those whose default is neither number, text nor truth are left out: nothing could search them.
+    """
     silence()
     parameters = inspect.signature(_loaded("trainer.train", train)).parameters.values()
     own = [part for part in parameters if part.name not in GIVEN and not _is_open(part)]
-    return {part.name: None if part.default is part.empty else part.default for part in own}
+    known = {part.name: None if part.default is part.empty else part.default for part in own}
+    return {name: value for name, value in known.items() if value is None or type(value) in (bool, int, float, str)}
 
 
 def _is_open(part: inspect.Parameter) -> bool:
@@ -135,6 +139,12 @@ def _loaded(key: str, name: str) -> Callable[..., Any]:
         raise CodeError(f"{key}: cannot import {name!r}: {error}") from error
     if not callable(function):
         raise CodeError(f"{key}: {name!r} must be a function, got {type(function).__name__}")
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):  # written in C, some do not say what they take
+        raise CodeError(
+            f"{key}: {name!r} does not say what it takes; write a function of Python that calls it"
+        ) from None
     return function  # type: ignore[no-any-return]
 
 

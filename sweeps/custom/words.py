@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 GIVEN = ("seed", "dataset", "folder", "report")
 """What a function is called with beside its parameters, where it has an argument of that name."""
@@ -23,6 +23,6 @@ def placeholders(command: str) -> list[str]:
     return [name for word in split(command) for name in _BRACES.findall(word)]
 
 
-def filled(command: str, values: Mapping[str, str]) -> list[str]:
+def filled(words: Iterable[str], values: Mapping[str, str]) -> list[str]:
     """Return the words of a command with the values of its placeholders; each stays within its word."""
-    return [_BRACES.sub(lambda match: values[match[1]], word) for word in split(command)]
+    return [_BRACES.sub(lambda match: values[match[1]], word) for word in words]

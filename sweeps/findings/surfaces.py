@@ -145,7 +145,7 @@ def _top(stored: StoredSweep, role: str) -> tuple[Top | None, str]:
     Returns the fit, and why there is none where packages are missing.
     """
     closed = [group for group in stored.spec.searches if Phase.confirm(role, group).name in stored.closed]
-    axes = list(ranges(stored.spec).values())
+    axes = ranges(stored.spec)
     # Over two of more parameters the others would be noise.
     if len(closed) < FEWEST_SEARCHES or len(axes) != PLANE or _has_more(stored.spec):
         return None, ""
@@ -159,8 +159,7 @@ def _top(stored: StoredSweep, role: str) -> tuple[Top | None, str]:
         runs += [*_trials(stored, role, group), *selection.confirmed_for(Phase.confirm(role, group), confirms)]
     trainings = []
     for task in runs:
-        values = [float(value) for _, value in task.outcome.point.values]
-        x, y = (bounds.fraction(value) for bounds, value in zip(axes, values, strict=True))
+        x, y = (bounds.fraction(float(task.outcome.point[name])) for name, bounds in axes.items())
         if 0 <= x <= 1 and 0 <= y <= 1:  # an untuned point may lie outside of what was searched
             trainings.append(Run(x, y, score=stored.spec.score.scaled(task.score), seed=task.work.seed))
     return top(trainings), ""
@@ -172,4 +171,5 @@ def ranges(spec: Spec) -> dict[str, Range]:
 
 
 def _has_more(spec: Spec) -> bool:
-    return len(spec.kind.space(spec)) != PLANE
+    # Or something else than two ranges: a surface over choices is none.
+    return not len(spec.kind.space(spec)) == len(ranges(spec)) == PLANE

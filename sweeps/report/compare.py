@@ -193,7 +193,7 @@ def _differing(comparison: Compared) -> list[Block]:
 
 def remarks(comparison: Compared) -> Iterable[str]:
     score = comparison.score
-    of = f"{score.name} {score.difference} of the test set" if score.difference else f"of the test {score.name}"
+    of = f"{score.of_difference} of the test set" if score.difference else f"of the test {score.name}"
     yield (
         f"Differences are {of} with their 95 % t interval; none is shown before a look"
         " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"

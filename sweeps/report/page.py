@@ -221,12 +221,13 @@ def secondary_blocks(score: Score, questions: Sequence[Question]) -> list[Block]
     if not questions:
         return []
     tests = sum(question.p is not None for question in questions)
+    differences = score.differences("test") if score.difference else f"of {score.differences('test')}"
     untested = "" if tests == len(questions) else " Trainings at the same point are not compared with themselves."
     return [
         Heading("Secondary questions", level=3),
         table(_COLUMNS, [_question_cells(score, question) for question in questions]),
         Paragraph(
-            f"Differences are {score.differences('test')}, paired by seed. Holm's p adjusts for all {tests} questions"
+            f"Differences are {differences}, paired by seed. Holm's p adjusts for all {tests} questions"
             f" together.{untested} BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
             f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {percent(RETAINED):.0f} % of"
             " native's gain."

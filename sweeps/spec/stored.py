@@ -16,6 +16,7 @@ from sweeps.hints import local
 from sweeps.spec.model import Name, Spec, fingerprint, parse
 from sweeps.spec.tables import SpecModel
 from sweeps.trainers.protocol import Need
+from sweeps.trainers.score import ACCURACY, Score
 
 _HOW = f"at the same path, or in the folder that {code.FOLDER_VARIABLE} names"
 
@@ -163,26 +164,27 @@ def values_of(text: str) -> dict[str, Any]:
 
 def to_toml(spec: Spec) -> str:
     """Return the spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
-    top = [_line(spec, key) for key in ("preset", "seed", "note")]
+    top = [_line(spec, key, spec.score) for key in ("preset", "seed", "note")]
     blocks = ["\n".join(top)]
     for name in type(spec).names():
         part = getattr(spec, name)
         if not isinstance(part, SpecModel):
             continue
         why = (type(part).__doc__ or "").strip().partition("\n")[0]
-        blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key) for key in type(part).names())]))
+        blocks.append("\n".join([f"[{name}]  # {why}", *(_line(part, key, spec.score) for key in type(part).names())]))
     if spec.code:
         files = (f"{json.dumps(path, ensure_ascii=False)} = {json.dumps(digest)}" for path, digest in spec.code.items())
         blocks.append("\n".join([f"[code]  # {type(spec).model_fields['code'].description}", *files]))
     return "\n\n".join(blocks) + "\n"
 
 
-def _line(part: SpecModel, key: str) -> str:
+def _line(part: SpecModel, key: str, score: Score) -> str:
     value = getattr(part, key)
     if isinstance(value, SpecModel | Mapping):
         value = part.model_dump(mode="json", include={key}, exclude_none=True)[key]  # TOML has no null, in no table
     text = f"{key} = {_value(value)}"
-    why = type(part).model_fields[key].description
+    why = type(part).model_fields[key].description or ""
+    why = why.replace(ACCURACY.of_difference, score.of_difference)  # of the margin; the reference has kd's
     return f"{text}  # {why}" if why else text
 
 

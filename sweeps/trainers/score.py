@@ -80,6 +80,11 @@ class Score:
         """Return what differences are of: "points of test accuracy", "ms of test latency", "test loss"."""
         return f"{self.difference} of {of} {self.name}" if self.difference else f"{of} {self.name}"
 
+    @property
+    def of_difference(self) -> str:
+        """Return what a difference is an amount of: "accuracy points", "loss"."""
+        return f"{self.name} {self.difference}".rstrip()
+
     def amount_of(self, what: str) -> str:
         """Return what a short axis is of: "points lost"; where differences have no unit "lost"."""
         return f"{self.difference} {what}" if self.difference else what.removeprefix("of ")

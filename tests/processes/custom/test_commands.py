@@ -109,6 +109,17 @@ def test_a_program_of_its_own_may_score_the_test(tmp_path: Path) -> None:
     assert made.test(COMPARED, Steps()) == 0.5
 
 
+def test_a_file_is_where_the_folder_of_code_has_it_and_nothing_else_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(tmp_path, '#!/bin/sh\necho \'{"validation": 0.25}\' > "$1"\n', "{out}")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "program").rename(tmp_path / "code" / "program")
+    (tmp_path / "code" / "result.json").write_text("a result that is no result", encoding="utf-8")
+    monkeypatch.setenv("KD_SWEEPS_CODE", str(tmp_path / "code"))
+    assert made.train(SEARCH, Steps()).score == 0.25
+
+
 BAD = {
     "nothing": ("exit 0", TrainingFailed, "program gave no result; print as last line, or write to {out}"),
     "no object": ("echo 0.93; echo a", TrainingFailed, "its last line: a"),

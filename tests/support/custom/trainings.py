@@ -74,6 +74,7 @@ WRONG = {
         "trainer.train",
         "cannot be imported: the child process",
     ),
+    "a function of C": ("train = type\n", "trainer.train", "does not say what it takes"),
     "its syntax": ("def train(alpha, seed:\n", "trainer.train", "SyntaxError"),
     "a package is missing": ("import torch_not_here\n", "trainer.train", "No module named 'torch_not_here'"),
     "a test that wants more": (

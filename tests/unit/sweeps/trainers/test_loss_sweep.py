@@ -137,7 +137,9 @@ def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None
     assert "the one with the lowest mean over fresh seeds is `best`" in page
     assert page.count("A lower loss is better; differences are positive where they are better.") == 2
     assert "Best single runs of the first search, partly luck: here 0.0347 at" in page
+    assert "Differences are of test loss, paired by seed." in page
     assert "validation loss & test loss &" in files["table.tex"]
+    assert "margin = 1.0  # loss that a regret may have and still transfer" in files["spec.toml"]
     assert "reduction of test loss on there" in files["figures/gains.svg"]
     assert "loss below the mean of all runs" in files["figures/surface.svg"]
     # What programs read is as it is stored.
@@ -149,6 +151,15 @@ def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None
     kept = data.strategies(stored)
     assert kept is not None
     assert kept.axis == "reduction of test loss against a rate of 0"
+
+
+def test_the_fitted_surface_is_lowest_where_the_loss_is_whatever_the_order_of_the_parameters(url: str) -> None:
+    with open_sweep(url, "s") as (engine, sweep):
+        surface = findings(read(engine, sweep)).surfaces[0]
+    assert surface.parameters == ("rate", "decay"), "a point has them in another order"
+    assert surface.top is not None
+    columns = [sum(column) for column in surface.top.mean]
+    assert abs((columns.index(max(columns)) + 0.5) / len(columns) - 0.6) < 0.1
 
 
 def test_the_studies_of_the_dashboard_hold_minus_the_loss_and_say_so(url: str) -> None:

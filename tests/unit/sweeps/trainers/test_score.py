@@ -101,4 +101,5 @@ def test_programs_read_a_name_that_says_whether_the_sign_was_turned() -> None:
         "neg_val_loss",
         "neg_val_p99_latency",
     ]
+    assert [score.of_difference for score in (ACCURACY, LOSS)] == ["accuracy points", "loss"]
     assert LATENCY.own_key("test") == "test_p99_latency"

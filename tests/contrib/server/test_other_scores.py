@@ -1,0 +1,41 @@
+"""The page and the metrics of a sweep that scores a loss."""
+
+import re
+
+import pytest
+
+from storage.url import resolve
+from sweeps.usecases.create import create_sweep
+from sweeps.workers.worker import run_worker
+from tests.contrib.server.test_metrics import read
+from tests.examples.loss_trainer import loss_spec
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A storage with a finished sweep "s" whose best point was confirmed on four seeds."""
+    url = f"sqlite:///{tmp_path_factory.mktemp('loss')}/s.db"
+    assert create_sweep(resolve(url), "s", loss_spec(outer={"searches": 1}, confirm={"rounds": [[1, 4]]})).new
+    assert run_worker(resolve(url), "s") == 0
+    return url
+
+
+def test_the_page_turns_the_loss_and_its_interval_back(url: str) -> None:
+    from sweeps.contrib.server.pages import sweep_page
+    from sweeps.contrib.server.state import CachedClient, Served, Views
+
+    database = CachedClient(resolve(url))
+    page = sweep_page(Views(Served(database, None, False), dict).of("s"))
+    database.close()
+    said = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
+    best = re.search(
+        r"rate = 0\.\d+ ?(0\.\d+) on validation images, 95 % interval (0\.\d+) to (0\.\d+), 4 fresh seeds", said
+    )
+    assert best is not None, said
+    mean, low, high = map(float, best.groups())
+    assert 0.034 < low < mean < high < 0.036
+    assert "accuracy" not in said
+
+
+def test_the_best_score_of_the_metrics_is_as_it_is_stored(url: str) -> None:
+    assert read(url)["kd_sweeps_best_score", "s"] == pytest.approx(-0.0347, abs=1e-4)
