@@ -44,5 +44,9 @@ class StepTimeout(SweepError):
     """A task made no step for its deadline: its attempt has failed."""
 
 
+class TrainingFailed(SweepError):
+    """A training of the user's own gave no score; the message says what it gave instead."""
+
+
 class LeaseLost(SweepError):
     """The lease of the attempt lapsed, and another worker took the task: its result is dropped."""

@@ -29,9 +29,10 @@ class Named(NamedTuple):
     help: str
 
 
-KD = "kd"
+KD, CUSTOM = "kd", "custom"
 TRAINERS: Mapping[str, Named] = {
     KD: Named("sweeps.distill.kind:KIND", "keras", "knowledge distillation with Keras"),
+    CUSTOM: Named("sweeps.custom.kind:KIND", "train", "a function or a command of your own"),
 }
 ENGINES: Mapping[str, Named] = {
     "local": Named("sweeps.launch.local:LocalEngine", "", "processes of this machine"),

@@ -94,7 +94,7 @@ def chosen(trained: Trainings, dataset: str, search: int) -> float:
     scores: dict[tuple[float, float], list[float]] = defaultdict(list)
     for one in trained:
         if (one.stage, one.dataset, one.search) == ("confirm", dataset, search):
-            scores[one.temperature, one.alpha].append(one.validation)
+            scores[one.point].append(one.validation)
     most = max(map(len, scores.values()))
     return max((point for point in scores if len(scores[point]) == most), key=lambda point: fmean(scores[point]))[0]
 

@@ -49,7 +49,7 @@ def search(done: Done, place: Path) -> Mapping[str, Any]:
 def at_tuned(block: int, done: Done, place: Path) -> Mapping[str, Any]:
     """Return a block of the same seeds at the point that the search confirmed."""
     (made,) = (one for one in done["search"] if one.arm == "native")
-    return _at(block, place, ("native",), made.temperature, made.alpha)
+    return _at(block, place, ("native",), *made.point)
 
 
 def _at(block: int, place: Path, arms: Sequence[str], temperature: float, alpha: float) -> Mapping[str, Any]:
@@ -135,7 +135,7 @@ split); Keras; other seeds."""
 
 def _tuned(done: Done) -> str:
     made = [one for one in done.get("search", ()) if one.arm == "native"]
-    return f"tuned: T = {made[0].temperature:.3g}, alpha = {made[0].alpha:.3g}" if made else "tuned"
+    return "tuned: T = {:.3g}, alpha = {:.3g}".format(*made[0].point) if made else "tuned"
 
 
 def _apart(first: Mapping[tuple[int, int], float], second: Mapping[tuple[int, int], float]) -> Sequence[float]:

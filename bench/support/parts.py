@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -29,9 +29,9 @@ from sweeps.plan.identity import answer_hash
 from sweeps.plan.jobs import AnyJob, ConfirmTask, SearchTask, StudentOutcome, TeacherOutcome, TeacherTask, TransferTask
 from sweeps.query.listing import open_sweep
 from sweeps.report.figures.forest import Panel, draw_panels
-from sweeps.spec.model import override
+from sweeps.spec.model import Spec, override, parse
 from sweeps.trainers.score import ACCURACY, Score
-from sweeps.usecases.create import freeze
+from sweeps.usecases.create import create_sweep, freeze
 from sweeps.workers import environment
 
 STUDIES = FOLDER / "studies"
@@ -39,10 +39,11 @@ STUDIES = FOLDER / "studies"
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training of a student.
+    """One training, of a student where it has T and alpha.
 
     stage: search, confirm or transfer. search: which of the searches on this dataset. arm: of transfer; "" elsewhere.
     repeat: of confirm and transfer; 0 elsewhere. validation, test: accuracies, fractions; test: of transfer alone.
+    more: the rest of its point, and what a training of one's own gave beside its score; a column each.
     """
 
     part: str
@@ -52,12 +53,19 @@ class Training:
     arm: str
     repeat: int
     seed: int
-    temperature: float
-    alpha: float
+    temperature: float | None
+    alpha: float | None
     validation: float
     test: float | None
     train_s: float
     cpu_s: float
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def point(self) -> tuple[float, float]:
+        assert self.temperature is not None
+        assert self.alpha is not None
+        return self.temperature, self.alpha
 
 
 Trainings: TypeAlias = Sequence[Training]
@@ -69,13 +77,19 @@ Done: TypeAlias = Mapping[str, Trainings]
 class Part:
     """One sweep, or, with `make`, files that later parts need.
 
-    changes: what `spec_of` returns, from what earlier parts gave and the folder of such files. after: their names.
+    changes: what `spec_of` returns, from what earlier parts gave and the folder of such files; of another trainer its
+    spec whole. after: their names.
     make: writes the files into that folder; returns what is to be known of them.
     """
 
     changes: Callable[[Done, Path], Mapping[str, Any]] | None = None
     make: Callable[[Path], Mapping[str, Any]] | None = None
     after: tuple[str, ...] = ()
+
+    def spec(self, done: Done, place: Path) -> Spec:
+        assert self.changes is not None
+        values = self.changes(done, place)
+        return parse(values) if "trainer" in values else override(preset("quick"), values)
 
 
 TRAINING = {"batch_size": 64, "learning_rate": 4e-3, "schedule": "average", "teacher_learning_rate": 5e-3}
@@ -120,13 +134,14 @@ def spec_of(
 class Study:
     """A study by its name.
 
-    page: its page without the table of parts. figure: the panels of its figure; none before there is something to see.
-    score: of which the panels' values are differences.
+    page: its page without the table of parts. within: the folder of that. figure: the panels of its figure; none before
+    there is something to see. score: of which the panels' values are differences.
     """
 
     name: str
     parts: Mapping[str, Part]
     page: Callable[[Done], str]
+    within: Path = STUDIES
     figure: Callable[[Done], Sequence[Panel]] = lambda _: ()
     score: Score = ACCURACY
 
@@ -144,9 +159,14 @@ def read_csv(path: Path) -> list[Training]:
     """Return the trainings of a part; none where it is no sweep."""
     if not path.exists():
         return []
-    kinds = {one.name: {int: int, float: float, str: str}.get(one.type, _maybe) for one in fields(Training)}
     with path.open(encoding="utf-8", newline="") as file:
-        return [Training(**{name: kinds[name](text) for name, text in row.items()}) for row in csv.DictReader(file)]
+        return [_parsed(row) for row in csv.DictReader(file)]
+
+
+def _parsed(row: Mapping[str, str]) -> Training:
+    kinds = {name: {int: int, float: float, str: str}.get(kind, _maybe) for name, kind in _columns().items()}
+    own = {name: kinds[name](text) for name, text in row.items() if name in kinds}
+    return Training(**own, more={name: text for name, text in row.items() if name not in kinds and text})
 
 
 def _maybe(text: str) -> float | None:
@@ -154,10 +174,15 @@ def _maybe(text: str) -> float | None:
 
 
 def write_csv(path: Path, trainings: Trainings) -> None:
+    more = dict.fromkeys(name for made in trainings for name in made.more)
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [one.name for one in fields(Training)], lineterminator="\n")
+        writer = csv.DictWriter(file, [*_columns(), *more], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(map(asdict, trainings))
+        writer.writerows({**{name: getattr(made, name) for name in _columns()}, **made.more} for made in trainings)
+
+
+def _columns() -> Mapping[str, Any]:
+    return {column.name: column.type for column in fields(Training) if column.name != "more"}
 
 
 def trainings(part: str, stored: StoredSweep) -> list[Training]:
@@ -170,8 +195,6 @@ def _training(part: str, stored: StoredSweep, job: AnyJob) -> Training | None:
     if not isinstance(work, SearchTask | ConfirmTask | TransferTask) or not isinstance(made, StudentOutcome):
         return None
     stage = "search" if isinstance(work, SearchTask) else "confirm" if isinstance(work, ConfirmTask) else "transfer"
-    assert made.temperature is not None
-    assert made.alpha is not None
     return Training(
         part=part,
         stage=stage,
@@ -186,6 +209,7 @@ def _training(part: str, stored: StoredSweep, job: AnyJob) -> Training | None:
         test=made.test_accuracy,
         train_s=round(made.train_s, 3),
         cpu_s=round(made.cpu_s, 3),
+        more={**made.more, **made.facts},
     )
 
 
@@ -249,11 +273,10 @@ def _run(study: Study, name: str, folder: Path, workers: int) -> None:
 
 def _finished(study: Study, name: str, place: Path, workers: int) -> StoredSweep:
     part, url, sweep_name = study.parts[name], f"sqlite:///{place / name}.db", f"{study.name}-{name}"
-    assert part.changes is not None
-    sweep = Sweep.create(sweep_name, preset="quick", changes=part.changes(study.done(), place), storage=url)
+    made = create_sweep(resolve(url), sweep_name, part.spec(study.done(), place))
     if not part.after:
-        _refuse_undeclared(study, name, _read(url, sweep_name).spec.fingerprint)
-    sweep.run(workers)
+        _refuse_undeclared(study, name, made.spec.fingerprint)
+    Sweep(sweep_name, storage=url).run(workers)
     stored = _read(url, sweep_name)
     if failed := [row.key for row in stored.rows if row.state != "done"]:
         raise SweepError(f"{name}: {len(failed)} tasks have no result, such as {failed[0]}")
@@ -299,7 +322,7 @@ def declare(study: Study) -> None:
         if part.changes is None or part.after:
             rows.append([f"`{name}`", f"follows from {', '.join(part.after)}" if part.after else "no sweep"])
             continue
-        spec = freeze(override(preset("quick"), part.changes({}, Path())), data_dir=None)
+        spec = freeze(part.spec({}, Path()), data_dir=None)
         rows.append([f"`{name}`", f"`{spec.fingerprint}`"])
     path, specs = study.folder / "declared.md", table(["part", "spec"], rows)
     text = path.read_text(encoding="utf-8").partition("| part | spec |")[0].strip()
@@ -319,9 +342,9 @@ written before the first training; versions, commits and specs in the JSON besid
 
 {table(["part", "students", "core-seconds", "answer hash", "processor", "started, load before it"], _origins(study))}
 """
-    (STUDIES / f"{study.name}.md").write_text(text, encoding="utf-8")
+    (study.within / f"{study.name}.md").write_text(text, encoding="utf-8")
     if panels := study.figure(done):
-        (STUDIES / f"{study.name}.svg").write_text(draw_panels(panels, study.score), encoding="utf-8")
+        (study.within / f"{study.name}.svg").write_text(draw_panels(panels, study.score), encoding="utf-8")
 
 
 def origins(study: Study) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from kd.baselines.applications import APPLICATIONS, TUNED
+from sweeps.custom.spec import CustomTable, ScoreTable
 from sweeps.distill.presets import PRESETS
 from sweeps.distill.spec import Baselines, KdSpec
 from sweeps.spec.model import Spec
@@ -27,6 +28,9 @@ def markdown() -> str:
     for model, names in tables.items():
         lines += [f"## {', '.join(f'[{name}]' for name in names)}\n", _first_paragraph(model), ""]
         lines += _table(_fields(model))
+    lines += ['## [trainer] with `kind = "custom"`\n', _first_paragraph(CustomTable), ""]
+    lines += [*_table(_fields(CustomTable)), "## [trainer.score]\n", _first_paragraph(ScoreTable), ""]
+    lines += _table(_fields(ScoreTable))
     return "\n".join(lines)
 
 
@@ -97,6 +101,8 @@ def _kind(annotation: Any) -> str:
     if origin is tuple:
         same = len(inner) == 2 and inner[1] is Ellipsis
         return f"list of {_kind(inner[0])}" if same else "`[low, high]`"
+    if origin is dict or _model(annotation) is not None:
+        return "table"
     if origin in (Union, types.UnionType):
         return " or ".join(_kind(one) for one in inner if one is not type(None))
     return {int: "whole number", float: "number", str: "text", bool: "true or false"}.get(annotation, str(annotation))
@@ -108,6 +114,8 @@ def _metadata(item: Any) -> Any:
 
 
 def _default(field: FieldInfo) -> str:
+    if field.default_factory is not None:
+        return "a table"
     if field.default is PydanticUndefined:
         return "required"
     if field.default is None:

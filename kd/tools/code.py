@@ -44,7 +44,12 @@ def file_of(name: str) -> Path | None:
     where, colon, _ = name.rpartition(":")
     if not colon or "/" not in where or not where.endswith(".py"):
         return None
-    path = Path(where).expanduser().absolute()
+    return located(Path(where))
+
+
+def located(path: Path) -> Path:
+    """Return the absolute path of a file, or where it is in the folder that KD_SWEEPS_CODE names instead."""
+    path = path.expanduser().absolute()
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder and not path.is_file() and (moved := Path(folder).expanduser().absolute() / path.name).is_file():
         return moved
@@ -66,7 +71,12 @@ def hash_of(name: str) -> str:
         CodeNotHere: the file is missing, or cannot be read.
     """
     path = file_of(name)
-    return "" if path is None else hashlib.sha256(_read(path)).hexdigest()
+    return "" if path is None else hash_file(path)
+
+
+def hash_file(path: Path) -> str:
+    """Return the sha256 of a file, 64 hex digits; errors as of `hash_of`."""
+    return hashlib.sha256(_read(located(path))).hexdigest()
 
 
 def is_there(name: str) -> bool:

@@ -6,7 +6,9 @@ a file for each function that it compiles, and removes it only when its process 
 user's function prints goes into the log of its worker, and a log is no reason to lose a training.
 """
 
+import atexit
 import contextlib
+import ctypes
 import fcntl
 import io
 import multiprocessing
@@ -19,8 +21,9 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -32,6 +35,7 @@ PREFIX = "kd-sweeps-tmp-"
 NEW_PREFIX = "kd-sweeps-new-"  # until its lock is held
 YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
 _POLL_S = 0.25
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 class _Dropping(io.FileIO):
@@ -165,46 +169,88 @@ def run_in_subprocess(
         SubprocessFailed: the child died otherwise or ran out of time, or its result cannot be pickled.
         Exception: what the function raised, with the child's traceback as a note.
     """
-    deadline = None if seconds is None else time.monotonic() + seconds
-    with made() as folder, _started(pickle.dumps((function, arguments)), folder) as (process, messages):
+    with started(function, *arguments) as child:
+        return child.result(on_step=on_step, on_report=on_report, seconds=seconds)
+
+
+@dataclass
+class Child:
+    """A function at work in a process of its own; see `started`."""
+
+    process: SpawnProcess
+    _messages: Connection
+    _requests: Connection
+    _results: int = 0
+
+    def result(
+        self, *, on_step: Callable[[], None], on_report: Report | None = None, seconds: float | None = None
+    ) -> Any:
+        """Return its next result; a generator has one for each value that it yields, and goes on when it is asked for.
+
+        Arguments and errors as of `run_in_subprocess`.
+        """
+        deadline = None if seconds is None else time.monotonic() + seconds
+        if self._results:
+            with contextlib.suppress(OSError):  # it died, as the end of its messages tells
+                self._requests.send_bytes(b"")
         while True:
             on_step()
             if deadline is not None and time.monotonic() > deadline:
                 raise SubprocessFailed(f"stopped after {seconds:.0f} s without a result")
-            if not messages.poll(_POLL_S):
+            if not self._messages.poll(_POLL_S):
                 continue
             try:
-                kind, value = messages.recv()
+                kind, value = self._messages.recv()
             except EOFError:
-                process.join()
+                self.process.join()
                 on_step()  # a signal may have been for both of us
-                raise _death(process.exitcode) from None
+                raise _death(self.process.exitcode) from None
             if kind == "report" and on_report is not None:
                 on_report(*value)
             elif kind == "error":
                 raise value
             elif kind == "result":
+                self._results += 1
                 return value
 
 
 @contextmanager
-def _started(job: bytes, folder: Path) -> Iterator[tuple[SpawnProcess, Connection]]:
-    """Start a child with a job; yield it and the end of a pipe on which it answers. It is killed at the end."""
+def started(function: Callable[..., Any], *arguments: Any, group: bool = False) -> Iterator[Child]:
+    """Run function(report, *arguments) in a new Python process, which is killed at the end of the block.
+
+    group: with all that it has started, for which it leads a process group of its own. Else it stays in that of its
+    parent, which a launch kills as a whole.
+    """
     context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    their_job, our_job = context.Pipe(duplex=False)
-    process = context.Process(target=_main, args=(theirs, their_job, folder))
-    process.start()
-    theirs.close()
-    their_job.close()
-    # In a thread: a pipe holds 64 KiB, and a child that is frozen at its start reads none of it.
-    threading.Thread(target=_hand_over, args=(our_job, job), daemon=True).start()
-    try:
-        yield process, ours
-    finally:
-        process.kill()
-        process.join()
-        ours.close()
+    job = pickle.dumps((function, arguments))
+    with made() as folder:
+        ours, theirs = context.Pipe(duplex=False)
+        their_job, our_job = context.Pipe(duplex=False)
+        process = context.Process(target=_main, args=(theirs, their_job, folder, group))
+        process.start()
+        theirs.close()
+        their_job.close()
+        # In a thread: a pipe holds 64 KiB, and a child that is frozen at its start reads none of it.
+        handing = threading.Thread(target=_hand_over, args=(our_job, job), daemon=True)
+        handing.start()
+
+        def kill() -> None:
+            if group:
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # it leads none yet, or none is left
+                    os.killpg(process.pid or 0, signal.SIGKILL)
+            process.kill()
+
+        atexit.register(kill)  # a process that exits waits for its children, and this one waits for it
+        try:
+            yield Child(process, ours, our_job)
+        finally:
+            kill()
+            atexit.unregister(kill)
+            process.join()
+            handing.join(1.0)  # it writes to that pipe, whose number would else become another file's
+            ours.close()
+            if not handing.is_alive():
+                our_job.close()
 
 
 def _death(code: int | None) -> SubprocessFailed:
@@ -215,39 +261,66 @@ def _death(code: int | None) -> SubprocessFailed:
 
 
 def _hand_over(pipe: Connection, job: bytes) -> None:
-    with pipe, contextlib.suppress(OSError):  # the child died, of which its parent is told
+    with contextlib.suppress(OSError):  # the child died, of which its parent is told
         pipe.send_bytes(job)
 
 
-def _main(pipe: Connection, job: Connection, folder: Path) -> None:
+def _main(pipe: Connection, job: Connection, folder: Path, group: bool) -> None:
     # Who signals a whole job or terminal reaches the parent, too, which ends this process once it has said why.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if group:
+        os.setpgid(0, 0)
+        _die_with_parent()
+    threading.Thread(target=_end_with_parent, args=(group,), daemon=True).start()
     sending = threading.Lock()  # several threads of a function may report
 
     def report(*values: Any) -> None:
         with sending:
             pipe.send(("report", values))
 
-    with used(folder), forgiving():
-        try:
-            with job:
-                function, arguments = pickle.loads(job.recv_bytes())
-            message: tuple[str, Any] = ("result", function(report, *arguments))
-        except Exception as error:
-            error.add_note(traceback.format_exc())
-            message = ("error", error)
-        except SystemExit as error:
-            message = ("error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process"))
-        try:
-            pipe.send(message)
-        except Exception as error:  # what cannot be pickled is described instead
-            pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
+    with used(folder), forgiving(), contextlib.suppress(EOFError), job:  # the end of the requests: none will come
+        results = _results(report, job)
+        while True:
+            message = _next(results)
+            try:
+                pipe.send(message)
+            except Exception as error:  # what cannot be pickled is described instead
+                pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
+            job.recv_bytes()
 
 
-def _end_with_parent() -> None:
+def _results(report: Report, job: Connection) -> Iterator[Any]:
+    function, arguments = pickle.loads(job.recv_bytes())
+    result = function(report, *arguments)
+    if isinstance(result, Generator):
+        yield from result
+    else:
+        yield result
+
+
+def _next(results: Iterator[Any]) -> tuple[str, Any]:
+    try:
+        return "result", next(results)
+    except StopIteration:
+        return "error", SubprocessFailed("the child process has no further result")
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return "error", error
+    except SystemExit as error:
+        return "error", SubprocessFailed(f"sys.exit({error.code!r}) was called in the child process")
+
+
+def _end_with_parent(group: bool) -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     wait([parent.sentinel])  # returns when the parent is gone, after a kill -9 too
+    if group:
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)
+
+
+def _die_with_parent() -> None:
+    """Let Linux end this process with its parent: in compiled code it may hold the lock that its threads need."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

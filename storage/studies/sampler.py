@@ -125,7 +125,7 @@ def _distribution(bounds: Range | Whole | Choice) -> BaseDistribution:
     if isinstance(bounds, Range):
         return FloatDistribution(bounds.low, bounds.high, log=bounds.log)
     if isinstance(bounds, Whole):
-        return IntDistribution(bounds.low, bounds.high, log=True)
+        return IntDistribution(bounds.low, bounds.high, log=bounds.log)
     return CategoricalDistribution(bounds.options)
 
 

@@ -68,14 +68,16 @@ class Range:
 
 @dataclass(frozen=True)
 class Whole:
-    """Whole numbers from low to high, both included, low >= 1; spread evenly in the logarithm."""
+    """Whole numbers from low to high, both included; `log` spreads them evenly in the logarithm, from 1 on."""
 
     low: int
     high: int
+    log: bool = True
 
     def __post_init__(self) -> None:
-        if not 1 <= self.low <= self.high:
-            raise ValueError(f"a range of whole numbers needs 1 <= low <= high, got {self.low!r} to {self.high!r}")
+        if self.low > self.high or (self.log and self.low < 1):
+            least = "1 <= low" if self.log else "low"
+            raise ValueError(f"a range of whole numbers needs {least} <= high, got {self.low!r} to {self.high!r}")
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
@@ -85,7 +87,8 @@ class Whole:
 
     def at(self, unit: float) -> int:
         low, high = self.low - 0.5, self.high + 0.5  # as Optuna spreads whole numbers
-        return min(max(round(math.exp(math.log(low) + unit * math.log(high / low))), self.low), self.high)
+        value = math.exp(math.log(low) + unit * math.log(high / low)) if self.log else low + unit * (high - low)
+        return min(max(round(value), self.low), self.high)
 
 
 @dataclass(frozen=True)

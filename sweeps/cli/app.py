@@ -93,6 +93,9 @@ def run(
     dataset: options.Dataset = None,
     teacher: options.Teacher = None,
     student: options.Student = None,
+    train: options.Train = None,
+    train_command: options.TrainCommand = None,
+    space: options.Searched = None,
     change: options.Changes = None,
     dry_run: options.DryRun = False,
     verbose: options.Verbose = False,
@@ -113,7 +116,16 @@ def run(
     options.use_folders(data, weights)
     url = storage_url(storage)
     given = SpecRequest(
-        _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
+        _chosen(preset, spec),
+        _changes(change, trials, seed),
+        source,
+        target or (),
+        teacher,
+        student,
+        dataset,
+        train,
+        train_command,
+        options.space(space),
     )
     request = requested(url, name, given, command="run")
     if dry_run:
@@ -134,6 +146,9 @@ def create(
     dataset: options.Dataset = None,
     teacher: options.Teacher = None,
     student: options.Student = None,
+    train: options.Train = None,
+    train_command: options.TrainCommand = None,
+    space: options.Searched = None,
     change: options.Changes = None,
     dry_run: options.DryRun = False,
     verbose: options.Verbose = False,
@@ -149,7 +164,16 @@ def create(
     options.use_folders(data)
     url = storage_url(storage)
     given = SpecRequest(
-        _chosen(preset, spec), _changes(change, trials, seed), source, target or (), teacher, student, dataset
+        _chosen(preset, spec),
+        _changes(change, trials, seed),
+        source,
+        target or (),
+        teacher,
+        student,
+        dataset,
+        train,
+        train_command,
+        options.space(space),
     )
     request = requested(url, name, given)
     created = _plan(url, name, request, data=data, dry_run=dry_run, verbose=verbose)
@@ -266,16 +290,20 @@ def worker(
 
 @machine.command()
 def spec(
-    preset: Annotated[str, typer.Argument(metavar="PRESET", help="tiny, quick, compare or full.")] = "quick",
+    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="tiny, quick, compare or full.")] = None,
+    train: options.Train = None,
 ) -> None:
-    """Print a preset as TOML, to edit.
+    """Print a preset as TOML, to edit; with --train the spec of a training of your own, to start from.
 
     Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
     """
     from sweeps.spec.stored import to_toml
     from sweeps.usecases.create import preset as named
+    from sweeps.usecases.create import started_from
 
-    print(to_toml(named(preset)), end="")
+    if preset is not None and train is not None:
+        raise SpecError(f"got the preset {preset} and --train {train}; give one of them")
+    print(to_toml(named(preset or "quick") if train is None else started_from(train)), end="")
 
 
 @machine.command()

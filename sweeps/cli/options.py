@@ -5,7 +5,7 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,8 @@ from sweeps.hints import use_service, use_storage
 from sweeps.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import sqlalchemy
 
     from sweeps.operations.operation import A, Client, Operation, R
@@ -97,6 +99,22 @@ Teacher = Annotated[
 Student = Annotated[
     str | None, typer.Option(metavar="MODEL", help="Student for every dataset: keras-student, MODULE:BUILD.")
 ]
+Train = Annotated[
+    str | None,
+    typer.Option(metavar="FUNCTION", help="A training of your own: ./train.py:train or package.module:train."),
+]
+TrainCommand = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="The same as a program: 'python train.py --T {temperature} --out {out}'."),
+]
+Searched = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--space",
+        metavar="NAME=LOW:HIGH",
+        help="With --train: what to search; NAME=LOW:HIGH:log, NAME=a,b,c; repeatable.",
+    ),
+]
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the spec, for example search.alpha=[0,0.5]."),
@@ -142,6 +160,40 @@ def whole_number(option: str, text: str, *, least: int, most: int, example: str)
             f"{option}: got {quoted!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
         )
     return int(digits)
+
+
+def space(items: "Sequence[str] | None") -> "dict[str, Any]":
+    """Return what was typed after --space, by name, as a spec writes it.
+
+    Raises:
+        SpecError: it is neither a range nor a choice.
+    """
+    parameters: dict[str, Any] = {}
+    for item in items or ():
+        name, equals, text = item.partition("=")
+        low, colon, rest = text.partition(":")
+        high, second, log = rest.partition(":")
+        ends = [_value(low), _value(high)]
+        is_range = bool(colon) and not any(isinstance(end, str) for end in ends) and log == ("log" if second else "")
+        if not name or not equals or not (is_range or ("," in text and not colon)):
+            raise SpecError(
+                f"--space: got {item!r}; write NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=a,b,c, for example"
+                " --space temperature=1.0:20.0:log"
+            )
+        if name in parameters:
+            raise SpecError(f"--space: got {name} twice; give each parameter once")
+        log_table = {"low": ends[0], "high": ends[1]} | ({"log": True} if log else {})
+        parameters[name] = (
+            log_table if is_range else {"choices": [_value(option.strip()) for option in text.split(",")]}
+        )
+    return parameters
+
+
+def _value(text: str) -> int | float | str:
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def devices(text: str | None) -> tuple[str, ...]:

@@ -200,7 +200,7 @@ def describe_best(best: "Best") -> str:
     point = best.point.as_dict()
     weighs = "  (alpha weighs the labels)" if "alpha" in point else ""  # some libraries have it the other way round
     rows = [
-        *((name, f"{value:.4g}") for name, value in point.items()),
+        *((name, value if isinstance(value, str) else f"{value:.4g}") for name, value in point.items()),
         ("loss", best.loss + weighs if best.loss else ""),
         *_evidence(best),
         ("", untuned_won(best)),

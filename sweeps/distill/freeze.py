@@ -17,13 +17,14 @@ from kd.teachers.names import parse_teacher
 from kd.tools import code
 from kd.tools.processes import run_in_subprocess
 from sweeps.distill import jobs as child_jobs
-from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS
+from sweeps.distill.space import TRAINING_PARAMS
 from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
 from sweeps.errors import SpecError
 from sweeps.extensions import require
 from sweeps.hints import local
 from sweeps.spec.model import override
-from sweeps.spec.stored import frozen_code, missing, named_code
+from sweeps.spec.stored import frozen_code, missing, needed_code
+from sweeps.trainers.names import RESERVED_NEW
 from sweeps.trainers.protocol import Need
 
 FUNCTION_S = 3600.0  # of a function that returns a dataset, which may have to make it
@@ -280,7 +281,7 @@ def _users(spec: KdSpec) -> Iterator[tuple[str, str, DatasetSpec]]:
 
 def requirements(spec: KdSpec) -> list[Need]:
     """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
-    needed = list(dict.fromkeys(_code(name) for _, name in named_code(spec)))
+    needed = needed_code(spec)
     own = [part.dataset for part in spec.parts if datasets.is_own(part.dataset)]
     files = [name for name in own if custom.kind_of(name) != "function"]
     files += [file for part in spec.parts if (file := part.teacher.removeprefix("logits:")) != part.teacher]
@@ -290,13 +291,6 @@ def requirements(spec: KdSpec) -> list[Need]:
         what = f"ImageNet weights of {', '.join(networks)}"
         needed.append(Need(what, "(--weights DIR, or a download)", not missing))
     return needed
-
-
-def _code(name: str) -> Need:
-    if (path := code.file_of(name)) is None:
-        return Need(f"module {name.partition(':')[0]}", "on its PYTHONPATH", code.is_there(name))
-    how = f"at the same path, or in the folder that {code.FOLDER_VARIABLE} names"
-    return Need(name.rpartition(":")[0], how, path.is_file())
 
 
 def _networks(spec: KdSpec) -> list[str]:

@@ -50,6 +50,7 @@ class Distillation(TrainerKind):
     # `sweeps.trainers.protocol:TrainerKind` says what each method is for.
     spec = KdSpec
     features = Features(
+        one_size=True,
         trained="student",
         prepares="teacher",
         references="comparison method",
@@ -57,6 +58,7 @@ class Distillation(TrainerKind):
         untreated=SCRATCH,
         defaults=UNTUNED,
         symbols={"temperature": "T", "alpha": "α"},
+        axes={"temperature": "temperature T", "alpha": "alpha, weight of the labels"},
         settings="the distillation settings",
         treatment="Distillation",
         treating="distilling",

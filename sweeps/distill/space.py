@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator
 from kd.losses.builtin import LOSSES
 from storage.studies.space import Choice, Range, Space, Whole
 from sweeps.spec.tables import MOST
+from sweeps.trainers.names import RESERVED
 from sweeps.trainers.protocol import Number, Point, Value
 
 if TYPE_CHECKING:
@@ -62,29 +63,6 @@ TRAINING_PARAMS = {
 """The settings of a training that a search may vary."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
-# What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
-# was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
-RESERVED = frozenset(
-    ("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n")
-)
-
-_COLUMNS = (
-    # tables of tasks and trainings
-    "task stage state attempt trial dataset arm more score test_accuracy seed train_s cpu_s worker reason sweep role",
-    "repeat val_accuracy scored minimize",
-    # `best`, selections and surfaces as JSON
-    "loss confirmed mean low high n rank ranks candidates search_best answer_hash recipe paste",
-    "point accuracy incumbent",
-    "distillation loss_parameters trial_number number shared formula code student teacher source target target2",
-    "target3",
-    # outcomes, and the columns of the dashboard and of trackers
-    "model method group parameters train_images detail data weights numerics wall_s provenance blobs search",
-    "epoch_val_accuracy latency latency_ms_p50 retry_of same_as",
-    # a value of the points of an arm
-    SCHEDULE,
-)
-RESERVED_NEW = frozenset(name for names in _COLUMNS for name in names.split())
-"""What stands beside a searched parameter in records, tables or JSON: as the name of one it would be taken for that."""
 
 
 def _checked(space: Any) -> dict[str, tuple[Number, Number]]:

@@ -171,4 +171,5 @@ def ranges(spec: Spec) -> dict[str, Range]:
 
 
 def _has_more(spec: Spec) -> bool:
-    return len(spec.kind.space(spec)) != PLANE
+    # Or something else than two ranges: a surface over choices is none.
+    return not len(spec.kind.space(spec)) == len(ranges(spec)) == PLANE

@@ -294,9 +294,9 @@ class StudentOutcome(_Trained):
 
     test_accuracy: the score on the test, as val_accuracy, of transfer alone; None elsewhere. epochs: where the spec's
     number of epochs does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized. more: what
-    was searched beyond T and alpha. same_as: the key of the training whose outcome this is, made for another arm with
-    the same seed and point; "" of one that was made for itself. Its seconds are those of that training, and count
-    there.
+    was searched beyond T and alpha. facts: what a user's own training said beside its score, as JSON has it. same_as:
+    the key of the training whose outcome this is, made for another arm with the same seed and point; "" of one that was
+    made for itself. Its seconds are those of that training, and count there.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -306,6 +306,7 @@ class StudentOutcome(_Trained):
     epochs: Count | None = None
     arm: str = ""
     loss: str = ""
+    facts: Mapping[str, Any] = {}
     same_as: str = ""
 
     @property

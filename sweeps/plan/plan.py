@@ -310,12 +310,18 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
     return larger, Plan(tuple(added), tuple(tasks))
 
 
+_UNKNOWN_S = 1.0  # the same for every task: what has finished soon says it better
+
+
 def expected_seconds(spec: Spec, stage: str, role: str | None) -> float:
     """Return the seconds that a task is expected to take on one core; role: None for the stage measure."""
-    return spec.kind.seconds(spec, run_kind(stage), role or "")
+    return spec.kind.seconds(spec, run_kind(stage), role or "") or _UNKNOWN_S
 
 
 def expected_core_seconds(spec: Spec) -> float:
+    """Return the seconds of a whole sweep on one core; 0: what a run takes is not known."""
+    if spec.kind.seconds(spec, "train", "source") is None:
+        return 0.0
     return sum(number * expected_seconds(spec, stage, role) for (stage, role), number in counts(spec).items())
 
 

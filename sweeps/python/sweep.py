@@ -153,6 +153,8 @@ class Sweep:
         changes: Mapping[str, Any] | None = None,
         student: arguments.Model | None = None,
         teacher: arguments.Model | None = None,
+        train: arguments.Model | None = None,
+        space: Mapping[str, Any] | None = None,
         storage: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
     ) -> "Sweep":
@@ -166,6 +168,8 @@ class Sweep:
             spec: instead of it, a TOML file.
             changes: dotted keys of the spec, for example {"search.trials": 20}.
             student, teacher: of every dataset: a name as on the command line, or a function that a worker can import.
+            train, space: a training of your own, likewise, and what it searches, as in a spec:
+                {"temperature": {"low": 1.0, "high": 20.0, "log": True}, "alpha": [0.0, 1.0]}.
             storage: URL; None takes KD_SWEEPS_STORAGE, OPTUNA_STORAGE or sqlite:///kd-sweeps.db.
             data_dir: folder with mnist.npz and cifar10.npz; None takes KD_SWEEPS_DATA.
 
@@ -186,6 +190,8 @@ class Sweep:
                 dataset=arguments.text("dataset", dataset),
                 student=arguments.model("student", student),
                 teacher=arguments.model("teacher", teacher),
+                train=arguments.model("train", train),
+                space=space or {},
             )
             with arguments.without_script_folder():
                 made = requested(sweep._url, sweep._name, request)

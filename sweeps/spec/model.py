@@ -15,7 +15,7 @@ from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from kd.errors import CodeError
 from sweeps.errors import SpecError
-from sweeps.extensions import KD, trainer_kind
+from sweeps.extensions import CUSTOM, KD, trainer_kind
 from sweeps.hints import local
 from sweeps.spec import tables
 from sweeps.spec.tables import FIRST, Group
@@ -33,9 +33,9 @@ Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-
 
 
 class TrainerTable(tables.SpecModel):
-    """What trains: "kd", left out where it is that, or a trainer of your own, which may have other tables and keys."""
+    """What trains: "kd", left out where it is that; "custom", a training of your own; or a trainer of your own."""
 
-    kind: str = Field(default=KD, description="kd, package.module:KIND or ./file.py:KIND")
+    kind: str = Field(default=KD, description="kd, custom, package.module:KIND or ./file.py:KIND")
 
 
 class Spec(tables.SpecModel):
@@ -279,9 +279,8 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
     try:
         spec: Spec = model.model_validate(values)
     except ValidationError as error:
-        raise SpecError(
-            f"{place}{tables.first_problem(error, model)} (a complete spec: {local().spec('quick')})"
-        ) from None
+        example = local().spec("--train ./train.py:train" if name == CUSTOM else "quick")
+        raise SpecError(f"{place}{tables.first_problem(error, model)} (a complete spec: {example})") from None
     return _with_margin(spec, transfer, place) if isinstance(transfer, Mapping) else spec
 
 
@@ -317,7 +316,11 @@ def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
 
     A margin in points takes the place of the share: whoever gives one means it. Older rules know no share.
     """
-    values = spec.as_dict()
+    return cast(SpecT, parse(changed(spec.as_dict(), changes)))
+
+
+def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the plain values of a spec, which are changed likewise."""
     if "transfer.margin" in changes or changes.get("transfer.rule", RULE) != RULE:
         changes = {"transfer.margin_share": 0.0, **changes}
     for dotted, value in changes.items():
@@ -330,4 +333,4 @@ def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
             if not isinstance(inner, dict):
                 raise SpecError(f"unknown key {dotted!r}; see: {local().spec('quick')}")
         inner[key] = value
-    return cast(SpecT, parse(values))
+    return values

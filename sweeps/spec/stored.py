@@ -15,7 +15,10 @@ from sweeps.extensions import KD
 from sweeps.hints import local
 from sweeps.spec.model import Name, Spec, fingerprint, parse
 from sweeps.spec.tables import SpecModel
+from sweeps.trainers.protocol import Need
 from sweeps.trainers.score import ACCURACY, Score
+
+_HOW = f"at the same path, or in the folder that {code.FOLDER_VARIABLE} names"
 
 
 def stored_spec(sweep: SweepRecord) -> Spec:
@@ -87,6 +90,7 @@ def frozen_code(spec: Spec) -> dict[str, Any]:
             files[_path(kept)] = code.hash_of(name)
         except CodeError as error:
             raise SpecError(f"{key}: got {name!r}; {error}") from None
+    files |= {str(script): code.hash_file(script) for script in spec.kind.scripts(spec)}
     for path, wanted in spec.code.items():
         if (digest := files.get(path)) not in (None, wanted):
             raise SpecError(
@@ -101,14 +105,26 @@ def check_code(spec: Spec) -> None:
 
     Raise kd.errors.NotHere if one is missing or another one: no attempt is counted for that.
     """
-    by_path = {_path(name): name for _, name in named_code(spec) if code.file_of(name) is not None}
     for path, wanted in spec.code.items():
-        digest = code.hash_of(by_path.get(path, f"{path}:file"))
+        digest = code.hash_file(Path(path))
         if digest != wanted:
             raise NotHere(
                 f"{path} here has sha256 {digest[:12]}, the sweep was created with {wanted[:12]}; copy the file it was"
                 f" created with to there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
             )
+
+
+def needed_code(spec: Spec) -> list[Need]:
+    """Return what of a user's own code a worker needs on its machine."""
+    needed = [_need(name) for _, name in named_code(spec)]
+    scripts = [Need(str(path), _HOW, code.located(path).is_file()) for path in spec.kind.scripts(spec)]
+    return list(dict.fromkeys([*needed, *scripts]))
+
+
+def _need(name: str) -> Need:
+    if (path := code.file_of(name)) is None:
+        return Need(f"module {name.partition(':')[0]}", "on its PYTHONPATH", code.is_there(name))
+    return Need(name.rpartition(":")[0], _HOW, path.is_file())
 
 
 def missing(name: str) -> str:
@@ -163,7 +179,10 @@ def to_toml(spec: Spec) -> str:
 
 
 def _line(part: SpecModel, key: str, score: Score) -> str:
-    text = f"{key} = {_value(getattr(part, key))}"
+    value = getattr(part, key)
+    if isinstance(value, SpecModel | Mapping):
+        value = part.model_dump(mode="json", include={key}, exclude_none=True)[key]  # TOML has no null, in no table
+    text = f"{key} = {_value(value)}"
     why = type(part).model_fields[key].description or ""
     why = why.replace(ACCURACY.of_difference, score.of_difference)  # of the margin; the reference has kd's
     return f"{text}  # {why}" if why else text

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 Number: TypeAlias = int | float
 Value: TypeAlias = int | float | str | bool
 
-# Both stand beside the others, which are in a table of their own, since before there were any; nothing else knows them.
-_APART = ("temperature", "alpha")
+# Both stand beside the others, which are in a table of their own, since before there were any, where they are what a
+# distillation has: a temperature above 0, and a share; nothing else knows them.
+_APART: Mapping[str, Callable[[Value], bool]] = {
+    "temperature": lambda value: isinstance(value, float) and value > 0,
+    "alpha": lambda value: isinstance(value, float) and 0 <= value <= 1,
+}
 _LABELS = {"temperature": "T"}
 
 
@@ -102,7 +106,8 @@ class Point:
     def as_json(self) -> dict[str, Any]:
         """Return it as it is stored beside other values."""
         known = self.as_dict()
-        names = _APART if all(name in known for name in _APART) else ()  # one alone is a parameter like any other
+        # One alone is a parameter like any other; so are two of a trainer that means something else by them.
+        names = _APART if all(name in known and bounds(known[name]) for name, bounds in _APART.items()) else ()
         more = {name: value for name, value in self.values if name not in names}
         return {name: known[name] for name in names} | ({"more": more} if more else {})
 
@@ -195,6 +200,12 @@ class Artifacts(Protocol):
     def once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         """Return what the first run of the sweep that asked for it has made."""
 
+    def folder(self, run: Run) -> AbstractContextManager[Path]:
+        """Give a folder of this machine for one attempt at a run; what is in it, the next one finds here.
+
+        It goes once the run is done. An attempt that another one is at work beside has a new one of its own.
+        """
+
 
 class Trainer(Protocol):
     """A trainer at work in one worker process. May raise kd.errors.Diverged, Unavailable and NotHere."""
@@ -206,7 +217,7 @@ class Trainer(Protocol):
         """
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        """Do the run. The same run gives the same score, on any worker."""
+        """Do the run. The same run gives the same score, on any worker, unless `Features.exact` says otherwise."""
 
     def test(self, run: Run, progress: Progress) -> float:
         """Return the test score of the model that `train` has just made.
@@ -220,17 +231,20 @@ class Trainer(Protocol):
 class Features:
     """What plans and reports may speak of.
 
-    score: what is scored. trained: what a training is of, such as "student". prepares: what a preparation is called,
-    such as "teacher"; "": there is none, and no stage `teachers`. references: what a model of another method is called;
-    "": none, and no stage `baselines`. measures: whether finished models are measured. untreated: the arm that gains
-    are counted from, such as "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that
-    tuning is compared with. symbols: how parameters are written in a sentence, by name: "T", "α". settings: what stands
-    before them. treatment, treating, without, plain, better, untreated_training, untreated_network: what a report calls
-    what the untreated arm goes without, its verb, its absence, the advice to go without it, and what is better then;
-    what is trained so, and what comes of that.
+    score: what is scored. exact: whether the same run gives the same score. one_size: whether all models of a dataset
+    have one size. trained: what a training is of, such as "student". prepares: what a preparation is called, such as
+    "teacher"; "": there is none, and no stage `teachers`. references: what a model of another method is called; "":
+    none, and no stage `baselines`. measures: whether finished models are measured. untreated: the arm that gains are
+    counted from, such as "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that tuning
+    is compared with. symbols: how parameters are written in a sentence, by name: "T", "α". axes: the same at the axes
+    of a figure. settings: what stands before them. treatment, treating, without, plain, better, untreated_training,
+    untreated_network: what a report calls what the untreated arm goes without, its verb, its absence, the advice to go
+    without it, and what is better then; what is trained so, and what comes of that.
     """
 
     score: Score = ACCURACY
+    exact: bool = True
+    one_size: bool = False
     trained: str = "model"
     prepares: str = ""
     references: str = ""
@@ -238,6 +252,7 @@ class Features:
     untreated: str = ""
     defaults: Sequence[str] = ()
     symbols: Mapping[str, str] = field(default_factory=dict)
+    axes: Mapping[str, str] = field(default_factory=dict)
     settings: str = "the values of"
     treatment: str = "Tuning"
     treating: str = "tuning"
@@ -344,9 +359,9 @@ class TrainerKind(Protocol):
         """Return the methods that are fitted beside the trainings on the dataset of a role."""
         return ()
 
-    def seconds(self, spec: Any, kind: "RunKind", role: str) -> float:
-        """Return how long such a run is expected to take on one core."""
-        return 1.0
+    def seconds(self, spec: Any, kind: "RunKind", role: str) -> float | None:
+        """Return how long such a run is expected to take on one core; None: nobody knows before one has finished."""
+        return None
 
     def curve_length(self, spec: Any, kind: "RunKind", role: str, arm: str, facts: Mapping[str, Any]) -> int | None:
         """Return how many values the curve of such a run has; None: any number. facts: of its outcome."""
@@ -402,6 +417,7 @@ class TrainerKind(Protocol):
 
     def fetch_missing(self, spec: Any, data: Path | None) -> None:
         """Fetch what is not here, as a worker would without a word."""
+        return
 
     def as_created(self, spec: Any, stored: Mapping[str, Any]) -> Any:
         """Return the spec as `fetch` changed it when the sweep was created whose stored spec this is."""
@@ -473,6 +489,10 @@ class TrainerKind(Protocol):
 
     def code(self, spec: Any) -> Sequence[tuple[str, str]]:
         """Return (dotted key, name) of what may be a user's own code, such as "./model.py:build"."""
+        return ()
+
+    def scripts(self, spec: Any) -> Sequence[Path]:
+        """Return the files of a user's own code that no name of `code` is of, by absolute path: hashed likewise."""
         return ()
 
     def open(self, spec: Any, artifacts: Artifacts) -> Trainer:

@@ -22,7 +22,7 @@ from storage.studies.space import SAMPLERS, Choice, Range, Whole, study_name
 from storage.tables import RevisionRecord
 from storage.url import masked
 from sweeps.errors import AnotherSpec, SpecError
-from sweeps.extensions import KD, require, trainer_extra, trainer_kind
+from sweeps.extensions import CUSTOM, KD, attribute, require, trainer_extra, trainer_kind
 from sweeps.hints import PORTABLE, local
 from sweeps.plan.phases import STAGES, scores_alone
 from sweeps.plan.plan import Plan, expected_core_seconds, make_plan, rounded
@@ -188,7 +188,8 @@ class SpecRequest:
 
     base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
     `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student: of
-    every dataset for which `changes` name no other.
+    every dataset for which `changes` name no other. train, command: a training of the user's own, which makes a spec of
+    the trainer "custom"; space: what it searches, by name, as a spec writes it.
     """
 
     base: Spec | None = None
@@ -198,6 +199,9 @@ class SpecRequest:
     teacher: str | None = None
     student: str | None = None
     dataset: str | None = None
+    train: str | None = None
+    command: str | None = None
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
@@ -207,18 +211,25 @@ class SpecRequest:
     @property
     def trainer(self) -> str:
         """The name of the trainer."""
+        if self.train or self.command or self.space:
+            return CUSTOM
         return KD if self.base is None else self.base.trainer.kind
 
     def spec(self) -> Spec:
         """Return the spec that all this makes; raise SpecError if it makes none."""
-        kind = trainer_kind(KD) if self.base is None else self.base.kind
-        spec: Spec = kind.requested(self)
+        spec: Spec = trainer_kind(self.trainer).requested(self)
         return override(spec, self.changes)
 
 
 def preset(name: str) -> Spec:
     presets: Mapping[str, Spec] = trainer_kind(KD).presets
     return named(presets, name)
+
+
+def started_from(train: str) -> Spec:
+    """Return the spec to start from with a function of the user's own; raise SpecError where it cannot be read."""
+    spec: Spec = attribute("sweeps.custom.kind:started_from")(train)
+    return spec
 
 
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: str = "create") -> Spec:
@@ -297,14 +308,15 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
-    minutes = number_of(rounded(expected_core_seconds(spec) / 60), "core-minute")
+    seconds = expected_core_seconds(spec)
+    about = f", about {number_of(rounded(seconds / 60), 'core-minute')}" if seconds else ""  # else nobody knows
     seeds, summary = number_of(spec.transfer.seeds, "fresh seed"), spec.kind.summary(spec)
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
         *(f"{title:<8} {text}" for title, text in summary.items() if title == "data"),
         *data_lines,
         *(f"{title:<8} {text}" for title, text in summary.items() if title != "data"),
-        f"work     {trainings:,} trainings, about {minutes}",
+        f"work     {trainings:,} trainings{about}",
         f"answer   {_choice(spec)}"
         if spec.transfer.margin_share
         else f"verdict  {_resolution(spec)}"
@@ -343,14 +355,15 @@ def _space(spec: Spec) -> str:
 def _tried(bounds: Range | Whole | Choice) -> str:
     if isinstance(bounds, Choice):
         return str(bounds)
-    return f"{bounds.low:g}" + (f" to {bounds.high:g}" if bounds.high > bounds.low else "")
+    whole = " in whole numbers" if isinstance(bounds, Whole) and not bounds.log else ""
+    return f"{bounds.low:g}" + (f" to {bounds.high:g}" if bounds.high > bounds.low else "") + whole
 
 
 def _ranges(spec: Spec) -> str:
     parts = []
     for name, bounds in spec.kind.space(spec).items():
-        scale = "uniform " if isinstance(bounds, Range) and not bounds.log else "log-uniform "
-        parts.append(f"{label(name)} {'' if isinstance(bounds, Choice) else scale}{bounds}")
+        scale = "" if isinstance(bounds, Choice) else "log-uniform " if bounds.log else "uniform "
+        parts.append(f"{label(name)} {scale}{bounds}")
     return ", ".join(parts)
 
 

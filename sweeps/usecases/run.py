@@ -89,11 +89,12 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     if wide is None:
         print(page.report(findings))
     say("\nNext:")
+    is_kd = findings.spec.trainer.kind == KD
     commands = {
         local().best(name): f"the best {', '.join(map(label, findings.spec.kind.space(findings.spec)))}",
         local().line("trials", name, "-f csv"): "all runs, for your own analysis",
         local().line("dashboard", name): "live page, with a link to optuna-dashboard",
-        local().spec("full > my.toml"): "a bigger sweep: edit, then create NAME my.toml",
+        **({local().spec("full > my.toml"): "a bigger sweep: edit, then create NAME my.toml"} if is_kd else {}),
     }
     width = max(map(len, commands))
     for command, why in commands.items():

@@ -23,6 +23,7 @@ from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands, check_name, stored_spec
 from sweeps.stats import verdict
+from sweeps.workers import folders
 from sweeps.workers.attempt import cap_of
 
 if TYPE_CHECKING:
@@ -153,7 +154,9 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
 def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
     """Remove a sweep, its studies, and the blobs that no other sweep uses; raise SweepInUse while a lease is good."""
     with _open_studies(url, name, "delete") as (studies, sweep):
-        return deletion.delete_sweep(studies, studies.engine, sweep)
+        deleted = deletion.delete_sweep(studies, studies.engine, sweep)
+    folders.remove_sweep(sweep.identity)
+    return deleted
 
 
 @contextlib.contextmanager

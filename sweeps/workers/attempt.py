@@ -25,7 +25,7 @@ from sweeps.plan.jobs import AnyJob, read_job
 from sweeps.spec.model import Spec
 from sweeps.terminal import duration
 from sweeps.trainers.protocol import Steps
-from sweeps.workers import environment, heartbeat, logs, runner
+from sweeps.workers import environment, folders, heartbeat, logs, runner
 from sweeps.workers.backend import Backend
 
 log = logging.getLogger(__name__)
@@ -155,6 +155,7 @@ class Attempts:
         if not self._backend.finish(claim, outcome=stored, score=outcome.score, log=self._log.read()):
             raise _taken(claim)
         failpoint("finished")
+        folders.remove(self._backend.identity, claim.key)
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
         self._backend.report(claim, trial, stored["trial"])

@@ -47,6 +47,8 @@ class Results(Protocol):
     """What a run may read of the runs before it, and keep for those after it."""
 
     spec: Spec
+    identity: str
+    """Of the sweep, also where another one has its name."""
     url: sqlalchemy.URL | None
     """Of the storage, whose password is left out of every text; None where the worker knows none."""
 
@@ -128,7 +130,7 @@ class DatabaseBackend:
         studies: "Studies | None" = None,
     ) -> None:
         self.engine, self.sweep = engine, sweep
-        self.name = sweep.name
+        self.name, self.identity = sweep.name, sweep.identity
         self.url: sqlalchemy.URL | None = engine.url
         self.spec = stored_spec(sweep) if spec is None else spec
         self._studies, self._owner = studies, owner_of(engine, sweep.id) if studies else None

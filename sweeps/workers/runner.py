@@ -3,8 +3,11 @@
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from kd.errors import Diverged
@@ -14,7 +17,7 @@ from sweeps.plan import jobs, phases, points
 from sweeps.spec.stored import check_code
 from sweeps.trainers.protocol import Finished, Point, Run, RunKind, Steps, Trained
 from sweeps.trainers.score import Score
-from sweeps.workers import backend, logs
+from sweeps.workers import backend, folders, logs
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +105,12 @@ class TaskRunner:
             stored = value if self._read_only else self._results.freeze(name, value)
         return stored
 
+    def folder(self, run: Run) -> AbstractContextManager[Path]:
+        """Give the folder of a run, which outlives its attempt; to train again and compare begins with an empty one."""
+        if self._read_only:
+            return _temporary()
+        return folders.held(self._results.identity, run.key)
+
     def _done(self, kind: RunKind | None) -> list[jobs.AnyJob]:
         stages = [name for name, stage in phases.STAGES.items() if kind in (None, stage.kind)]
         rows = self._results.done(stages[0] if len(stages) == 1 else None)
@@ -155,6 +164,12 @@ class TaskRunner:
         if isinstance(value, Mapping):
             return {name: self._redacted(inner) for name, inner in value.items()}
         return value
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+        yield Path(folder)
 
 
 def _stored_score(score: Score, value: float, of: str) -> float:

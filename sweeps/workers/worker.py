@@ -19,7 +19,7 @@ from storage.failpoints import failpoint
 from storage.tables import LOST, TaskRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.workers import attempt, environment, heartbeat, logs
+from sweeps.workers import attempt, environment, folders, heartbeat, logs
 from sweeps.workers.backend import Backend, DatabaseBackend
 from sweeps.workers.runner import TaskRunner
 
@@ -64,6 +64,7 @@ class Worker:
     def _task_runner(self) -> attempt.Runner:
         runner = TaskRunner(self.backend)
         runner.check()  # a worker without the data stops before it claims anything
+        folders.remove_old()
         return runner
 
     @property

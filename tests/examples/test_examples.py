@@ -62,4 +62,4 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
 
 
 def test_every_example_is_run_by_this_test() -> None:
-    assert {path.stem for path in EXAMPLES} == set(MORE)
+    assert {path.stem for path in EXAMPLES} == {*MORE, "sklearn_digits"}, "that one is in test_trainings.py"

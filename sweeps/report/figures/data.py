@@ -150,12 +150,13 @@ def strategies(findings: Findings) -> Strategies | None:
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm."""
+    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm. title: "": its name."""
 
     name: str
     low: float
     high: float
     log: bool
+    title: str = ""
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,8 @@ class Plane:
 def plane(findings: Findings) -> Plane | None:
     """Return the first two parameters; None before a trial has ended, and where one alone is searched."""
     spec = findings.spec
-    axes = [Axis(name, bounds.low, bounds.high, bounds.log) for name, bounds in ranges(spec).items()][:PLANE]
+    titles, searched = spec.kind.features.axes, ranges(spec).items()
+    axes = [Axis(name, part.low, part.high, part.log, titles.get(name, "")) for name, part in searched][:PLANE]
     surfaces = tuple(surface for surface in findings.surfaces if surface.trials)
     if len(axes) < PLANE or not surfaces:
         return None

@@ -16,7 +16,6 @@ from sweeps.report.words import display_name, percent_interval
 from sweeps.stats.top import SIDE, WORDS, Top
 from sweeps.trainers.score import Score
 
-_AXES = {"temperature": "temperature T", "alpha": "alpha, weight of the labels"}
 _MAP = LinearSegmentedColormap.from_list("accuracy", SCALE)
 _Look: TypeAlias = dict[str, Any]
 _WIDE_GOOD, _SAME_PLACE = 0.1, 0.5  # of the search space; of the smaller good region
@@ -115,8 +114,8 @@ def _draw(figure: Figure, grid: Sequence[Axes], plane: Plane, *, scaled: bool) -
         _scale(axes, y, [place for (_, place), _, _ in marks], upright=True)
         kinds += _trials(axes, search, x.name, y.name)
         _points(axes, marks)
-        axes.set_xlabel(_AXES.get(x.name, x.name))
-        axes.set_ylabel(_AXES.get(y.name, y.name))
+        axes.set_xlabel(x.title or x.name)
+        axes.set_ylabel(y.title or y.name)
     unique = {kind["label"]: kind for kind in kinds}
     handles = [Line2D([], [], **kind) for kind in unique.values()]
     figure.legend(handles=handles, loc="outside lower center", ncols=3 if scaled else 2)

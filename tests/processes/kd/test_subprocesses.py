@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from kd.errors import SubprocessFailed, SubprocessKilled
-from kd.tools.processes import run_in_subprocess
+from kd.tools.processes import run_in_subprocess, started
 from tests.processes.kd import children
 from tests.support.paths import REPOSITORY
 
@@ -131,3 +131,32 @@ def test_neither_a_child_nor_its_own_child_outlives_a_parent_killed_with_kill_9(
     parent.kill()
     parent.wait()
     assert all(map(gone, sleeping))
+
+
+def test_a_generator_goes_on_once_it_is_asked_for_more(tmp_path: Path) -> None:
+    with started(children.count, tmp_path) as child:
+        assert child.result(on_step=children.go_on) == 1
+        time.sleep(0.3)
+        assert [path.name for path in tmp_path.iterdir()] == ["1"]
+        assert child.result(on_step=children.go_on) == 2
+        with pytest.raises(SubprocessFailed, match="the child process has no further result"):
+            child.result(on_step=children.go_on)
+
+
+_EXITS = """
+import sys
+from pathlib import Path
+from kd.tools.processes import started
+from tests.processes.kd import children
+
+open_one = started(children.count, Path(sys.argv[1]), group=True)
+print(open_one.__enter__().result(on_step=children.go_on), flush=True)
+sys.exit(0)
+"""
+
+
+def test_a_process_that_exits_beside_a_child_that_awaits_a_request_ends(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _EXITS, str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (0, "1\n"), done.stderr

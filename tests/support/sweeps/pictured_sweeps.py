@@ -42,8 +42,12 @@ EVEN = BreakEven(
     dataset="digits", curve=((3, 60), (40, 72)), student=70, sweep_cpu_s=16, at=(60, 60, 72, None), even_at=40
 )
 WITH_EVEN = {"break_evens": [asdict(EVEN)]}
+AXES = (
+    Axis("temperature", 1, 20, log=True, title="temperature T"),
+    Axis("alpha", 0, 1, log=False, title="alpha, weight of the labels"),
+)
 PLANE = Plane(
-    axes=(Axis("temperature", 1, 20, log=True), Axis("alpha", 0, 1, log=False)),
+    axes=AXES,
     defaults=(("keras.io example", at(10, 0.1)), ("Keras default", at(3, 0.5))),
     surfaces=(SEARCH,),
 )

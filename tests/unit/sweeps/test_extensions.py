@@ -187,11 +187,11 @@ def test_another_package_adds_names_and_replaces_none(package: Path, monkeypatch
     kind = extensions.trainer_kind("digits")
     assert type(kind).__name__ == "DigitsKind"
     assert type(extensions.trainer_kind("kd")).__name__ == "Distillation", "ours come first"
-    assert extensions.names("trainers") == ["kd", "digits"]
+    assert extensions.names("trainers") == ["kd", "custom", "digits"]
     assert extensions.load("engines", "cloud").__name__ == "Engine"
     assert extensions.names("trackers") == ["mlflow", "wandb", "notes"]
     assert extensions.load("trackers", "notes").__name__ == "tracker"
-    with pytest.raises(ValueError, match=r"^allowed: kd, digits, package\.module:KIND or \./file\.py:KIND$"):
+    with pytest.raises(ValueError, match=r"^allowed: kd, custom, digits, package\.module:KIND or \./file\.py:KIND$"):
         extensions.trainer_kind("digit")
 
 

@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from storage.errors import SamplerUnusable
 from storage.studies.sampler import Past, check_sampler, distributions_of, propose
-from storage.studies.space import Choice, Range, Space
+from storage.studies.space import Choice, Range, Space, Whole
 
 SPACE: Space = {
     "temperature": Range(1.0, 20.0, log=True),
@@ -111,3 +111,23 @@ def test_gp_says_what_to_install_where_torch_is_missing() -> None:
             check_sampler("gp")
     else:
         check_sampler("gp")
+
+
+@pytest.mark.parametrize("bounds", [Whole(-3, 4, log=False), Whole(0, 1000, log=False), Whole(1, 64)])
+def test_whole_numbers_are_spread_as_optuna_spreads_them(bounds: Whole) -> None:
+    (distribution,) = distributions_of({"n": bounds}).values()
+    assert distribution == optuna.distributions.IntDistribution(bounds.low, bounds.high, log=bounds.log)
+    values = [bounds.at(i / 10_000) for i in range(10_000)]
+    assert all(value in bounds for value in values)
+    assert {min(values), max(values)} == {bounds.low, bounds.high}
+    if not bounds.log:
+        number = bounds.high - bounds.low + 1
+        counts = [values.count(value) for value in (bounds.low, 0, bounds.high)]
+        assert max(counts) - min(counts) <= 1, "each of them as often as any other"
+        assert max(counts) <= 10_000 / number + 1
+
+
+@pytest.mark.parametrize(("low", "high", "log"), [(0, 3, True), (-1, 3, True), (4, 3, False)])
+def test_whole_numbers_that_have_no_logarithm_or_no_order_are_refused(low: int, high: int, log: bool) -> None:
+    with pytest.raises(ValueError, match="a range of whole numbers needs"):
+        Whole(low, high, log=log)

@@ -1,5 +1,6 @@
 """Points: the space of a search, the same points in every order of finishing, every arm inside that of transfer."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from storage.url import resolve
 from sweeps.distill.arms import trained_with
 from sweeps.distill.presets import on
 from sweeps.distill.space import FIXED_POINTS, search_space, untuned
-from sweeps.plan.jobs import AnyJob, read_job
+from sweeps.plan.jobs import AnyJob, StudentOutcome, read_job
 from sweeps.plan.plan import sobol_points
 from sweeps.plan.points import resolve_point, space_of
 from sweeps.spec.model import Spec, override
@@ -182,3 +183,20 @@ def test_a_confirm_task_whose_repeat_was_edited_is_one_line_that_names_it(engine
 def _place(task: TaskRecord) -> tuple[float, ...]:
     assert task.params
     return tuple(task.params.values())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"temperature": 5, "alpha": 0.5}, {"temperature": 2.0, "alpha": 1.5}, {"temperature": -1.0, "alpha": 0.5}],
+)
+def test_a_trainer_that_means_something_else_by_temperature_and_alpha_gets_back_what_it_had(
+    values: dict[str, int | float],
+) -> None:
+    stored = Point.of(values).as_json()
+    assert stored == {"more": values}
+    again = Point.read(json.loads(json.dumps(stored))).as_dict()
+    assert [(name, type(value), value) for name, value in again.items()] == [
+        (name, type(value), value) for name, value in values.items()
+    ]
+    outcome = StudentOutcome.model_validate(stored | {"val_accuracy": 0.5, "parameters": 0, "train_s": 0, "cpu_s": 0})
+    assert outcome.point.as_dict() == values

@@ -8,7 +8,7 @@ import pytest
 from kd.losses.builtin import LOSSES
 from sweeps.distill.cost import Macs
 from sweeps.distill.presets import on
-from sweeps.distill.space import RESERVED_NEW, TRAINING_PARAMS
+from sweeps.distill.space import TRAINING_PARAMS
 from sweeps.errors import SpecError
 from sweeps.findings.surfaces import SearchTrial
 from sweeps.plan.jobs import StudentOutcome
@@ -19,6 +19,7 @@ from sweeps.spec.model import ROLES, override
 from sweeps.spec.stored import to_toml
 from sweeps.spec.tables import Group
 from sweeps.stats.estimates import Estimate
+from sweeps.trainers.names import RESERVED_NEW
 from tests.support.points import at
 from tests.support.sweeps.presets import before
 

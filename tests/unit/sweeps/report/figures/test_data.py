@@ -7,10 +7,10 @@ import pytest
 from sweeps.distill.figures import evens
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import scaled_scores
-from sweeps.report.figures.data import Axis, by_dataset, gains, methods, plane, regrets
+from sweeps.report.figures.data import by_dataset, gains, methods, plane, regrets
 from tests.support.sweeps import builders
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, OVER_SEEDS, accuracies
-from tests.support.sweeps.pictured_sweeps import EVEN, WITH_EVEN
+from tests.support.sweeps.pictured_sweeps import AXES, EVEN, WITH_EVEN
 from tests.support.sweeps.reported_sweeps import REPORTED, run
 
 
@@ -89,7 +89,7 @@ def test_before_the_test_was_read_there_are_searches_alone() -> None:
     shown = plane(searched)
     assert shown is not None
     assert [surface.dataset for surface in shown.surfaces] == ["digits", "digits-rgb"]
-    assert shown.axes == (Axis("temperature", 1, 20, log=True), Axis("alpha", 0, 1, log=False))
+    assert shown.axes == AXES
 
 
 def test_a_search_without_a_trial_yet_is_left_out(found: Findings) -> None:

@@ -1,0 +1,238 @@
+"""A training that is a program of any language: no shell, its output bounded, its result one JSON object."""
+
+import contextlib
+import json
+import os
+import selectors
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from kd.errors import NotHere, SubprocessKilled
+from kd.tools import code
+from kd.tools.processes import Report
+from storage import json_text
+from sweeps.custom.results import TEST, Request, Result, result_of, scored
+from sweeps.custom.words import filled, split
+from sweeps.errors import SpecError, TrainingFailed
+
+PREFIX = "KD_SWEEPS_"
+MOST_LOGGED = 1 << 20  # bytes of one call: its beginning; of the rest the end
+MOST_RESULT = 1 << 20  # bytes of JSON
+MOST_CODE = 16 << 20  # of a file that is hashed before every task: a larger one is data
+_SECRETS = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_TOKEN", "KD_SWEEPS_TOKENS")
+_CHUNK = 1 << 16
+_POLL_S = 0.1
+_STEP_EVERY_S = 0.5
+_SAYS = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
+
+
+def frozen(key: str, command: str) -> str:
+    """Return a command with the absolute paths of the files that it names; raise SpecError if it cannot start here."""
+    words = split(command)
+    if not words:
+        raise SpecError(f"{key}: got {command!r}; give a program and its arguments")
+    first = words[0]
+    if shutil.which(os.path.expanduser(first)) is None:
+        if Path(first).expanduser().is_file():
+            raise SpecError(f"{key}: {first} is not executable; type: chmod +x {first}")
+        meant = f"; did you mean {sys.executable}?" if first == "python" else ""
+        raise SpecError(f"{key}: there is no program {first!r} on this machine{meant}")
+    named = [_is_file(word, is_program=not place) for place, word in enumerate(words)]
+    return shlex.join([_absolute(word) if is_file else word for word, is_file in zip(words, named, strict=True)])
+
+
+def scripts(command: str) -> list[Path]:
+    """Return the files that a frozen command names, if they are here, and no larger than code is."""
+    named = [Path(word) for place, word in enumerate(split(command)) if _is_file(word, is_program=not place)]
+    return [path for path in named if path.is_absolute() and _is_code(code.located(path))]
+
+
+def _is_file(word: str, *, is_program: bool) -> bool:
+    # A program without a path is one of the machine's, and "adam" an option, even where a file here is called so.
+    if os.sep not in word and (is_program or "." not in word):
+        return False
+    try:
+        return code.located(Path(word)).is_file()
+    except (OSError, RuntimeError):  # it is too long for a path, or the home of nobody
+        return False
+
+
+def _here(word: str, *, is_program: bool) -> str:
+    """Return where a file that a frozen command names is on this machine; any other word as it is."""
+    return str(code.located(Path(word))) if os.path.isabs(word) and _is_file(word, is_program=is_program) else word
+
+
+def _is_code(path: Path) -> bool:
+    if path.stat().st_size > MOST_CODE:
+        return False
+    with path.open("rb") as file:  # Python itself, say, is another file on another machine
+        return b"\0" not in file.read(_CHUNK)
+
+
+def _absolute(word: str) -> str:
+    return str(Path(os.path.normpath(Path(word).expanduser().absolute())))
+
+
+def work(report: Report, request: Request) -> Iterator[Result | float]:
+    """Start the program, and give the result; where more is asked for, start that of the test, and give its score.
+
+    Both run in the process group of this child process, which ends with it.
+    """
+    began = time.perf_counter(), _cpu_s()
+    values = _called(report, request, request.train, test=False)
+    train_s, cpu_s = time.perf_counter() - began[0], _cpu_s() - began[1]
+    yield result_of(program(request.train), values, request.bounds, train_s=train_s, cpu_s=cpu_s)
+    name, values = program(request.test), _called(report, request, request.test, test=True)
+    if TEST not in values:
+        raise TrainingFailed(f'{name} gave no "{TEST}" when the test was asked for; print {{"{TEST}": 0.9}}')
+    yield scored(name, values[TEST], request.bounds)
+
+
+def _called(report: Report, request: Request, command: str, *, test: bool) -> Mapping[str, Any]:
+    out = Path(tempfile.mkdtemp()) / "result.json"
+    flag = "1" if test else "0"
+    own = {"seed": str(request.seed), "dataset": request.dataset, "role": request.role, "arm": request.arm}
+    own |= {"test": flag, "folder": request.folder, "out": str(out)}
+    point = dict(request.point)
+    texts = {name: value if isinstance(value, str) else repr(value) for name, value in point.items()}
+    environment = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    environment |= {f"{PREFIX}{name.upper()}": value for name, value in own.items()}
+    environment |= {f"{PREFIX}POINT": json.dumps(point)}
+    words = [_here(word, is_program=not place) for place, word in enumerate(split(command))]
+    ending, output = _run(report, filled(words, texts | own), environment)
+    name = program(command)
+    if ending == -signal.SIGKILL:
+        raise SubprocessKilled(f"{name} was killed; the system does that when memory runs out")
+    if ending:
+        how = f"died of signal {-ending}" if ending < 0 else f"ended with exit code {ending}"
+        raise TrainingFailed(f"{name} {how}; its last line: {output.last_line()}")
+    values = _read(out) or output.result()
+    if values is None:
+        raise TrainingFailed(f"{name} gave no result; {_SAYS}; its last line: {output.last_line()}")
+    return values
+
+
+def _run(report: Report, words: list[str], environment: Mapping[str, str]) -> tuple[int, "_Output"]:
+    """Run a program to its end; return its exit code, and the end of its output. Output is a sign of life."""
+    output, said_at = _Output(), 0.0
+    try:
+        process = _start(words, environment)
+    except FileNotFoundError as error:
+        raise NotHere(f"there is no program {words[0]!r} on this machine") from error
+    except PermissionError as error:
+        raise NotHere(f"{words[0]} is not executable here; type: chmod +x {words[0]}") from error
+    except OSError as error:
+        raise TrainingFailed(f"{words[0]} cannot be started: {error.strerror}; is its first line #!/bin/sh?") from error
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with selectors.DefaultSelector() as pipes:
+        for pipe in (process.stdout, process.stderr):
+            pipes.register(pipe, selectors.EVENT_READ, pipe is process.stdout)
+        ended = False
+        while pipes.get_map():
+            ready = pipes.select(0 if ended else _POLL_S)
+            for key, _ in ready:
+                data = os.read(key.fd, _CHUNK)
+                output.take(data, is_result=key.data)
+                if not data:
+                    pipes.unregister(key.fileobj)
+            if ready and time.monotonic() - said_at > _STEP_EVERY_S:
+                said_at = time.monotonic()
+                report(None, "", ())
+            if ended and not ready:  # what it left in the background holds the pipes, and ends with this process
+                break
+            ended = ended or process.poll() is not None
+    output.close()
+    return process.wait(), output
+
+
+def _start(words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    # What this process ignores, its children would as well: a program stops at a signal as it does elsewhere.
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        return subprocess.Popen(
+            words, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _Output:
+    """What a program writes: beginning and end go into the log; the end of its stdout is kept for the result."""
+
+    def __init__(self) -> None:
+        self._logged, self._left_out = 0, 0
+        self._end, self._result = bytearray(), bytearray()
+
+    def take(self, data: bytes, *, is_result: bool) -> None:
+        """Take what it has written. is_result: to stdout."""
+        if is_result:
+            self._result += data
+            del self._result[: -2 * MOST_RESULT]
+        room = max(MOST_LOGGED - self._logged, 0)
+        self._log(data[:room])
+        self._logged += len(data)
+        self._left_out += len(data[room:])
+        self._end += data
+        del self._end[:-_CHUNK]
+
+    def close(self) -> None:
+        """Log the end, where there was more than is logged."""
+        if self._left_out:
+            self._log(f"\n[{self._left_out:,} bytes are not in this log, but for their end:]\n".encode())
+            self._log(bytes(self._end[-min(self._left_out, _CHUNK) :]))
+
+    def last_line(self) -> str:
+        """Return the last line that it wrote to either stream, in short."""
+        lines = [line for line in self._end.decode(errors="replace").splitlines() if line.strip()]
+        text = " ".join(lines[-1].split()) if lines else "(it wrote nothing)"
+        return text if len(text) <= 200 else f"{text[:197]}..."
+
+    def result(self) -> Mapping[str, Any] | None:
+        """Return the last line of its stdout that is a JSON object; None: none is."""
+        for line in reversed(self._result.splitlines()):
+            if line.lstrip().startswith(b"{") and len(line) <= MOST_RESULT and (values := _object(line)) is not None:
+                return values
+        return None
+
+    def _log(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):  # a full disk below the log ends no training
+            while data:
+                data = data[os.write(1, data) :]
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MOST_RESULT + 1)
+    except OSError:  # it wrote none
+        return None
+    return _object(data) if len(data) <= MOST_RESULT else None
+
+
+def _object(data: bytes | bytearray) -> Mapping[str, Any] | None:
+    try:
+        values = json_text.parse(data.decode())
+    except (ValueError, UnicodeDecodeError):
+        return None
+    return values if isinstance(values, Mapping) else None
+
+
+def program(command: str) -> str:
+    """Return what a command is called in a message: its program, and the script that an interpreter runs."""
+    words = [os.path.basename(word) for word in split(command)[:2]]
+    return words[0] if len(words) < 2 or words[1].startswith("-") or "{" in words[1] else " ".join(words)
+
+
+def _cpu_s() -> float:
+    times = os.times()
+    return times.children_user + times.children_system

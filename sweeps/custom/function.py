@@ -1,0 +1,180 @@
+"""A training that is a function of the user's: checked before anything runs, called in a child process of its own."""
+
+import ast
+import importlib.util
+import inspect
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from kd.errors import CodeError, KdError, NotHere, lacks_room, told
+from kd.tools import code
+from kd.tools.processes import Report, silence
+from sweeps.custom.results import Request, Result, in_curve, result_of, scored
+from sweeps.custom.words import GIVEN
+from sweeps.errors import TrainingFailed
+
+MOST_OF_CURVE = 1_000  # each is a row of the database
+_REPORT_EVERY_S = 0.1
+_TEST = "test"
+_TEST_GIVEN = ("seed", "dataset", "folder")
+
+
+def test_beside(train: str) -> str:
+    """Return the name of the function `test` that is defined in the same file; "": none is. Nothing of it is run."""
+    where = train.rpartition(":")[0]
+    path = code.file_of(train)
+    try:
+        if path is None:
+            spec = importlib.util.find_spec(where)
+            path = Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
+        tree = ast.parse(path.read_bytes()) if path is not None else ast.Module([], [])
+    except (OSError, ValueError, ImportError, SyntaxError):  # its import says what is wrong
+        return ""
+    functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+    return f"{where}:{_TEST}" if _TEST in functions else ""
+
+
+def check(report: Report, train: str, test: str, names: Sequence[str], datasets: int) -> None:
+    """Import both functions, silently, and check that they can be called. Neither is.
+
+    Raises kd.errors.CodeError or NotHere of one line that names the key.
+    """
+    silence()
+    taken = _arguments("trainer.train", train, (*names, *GIVEN), required=names)
+    lacking = [name for name in ("seed", *(["dataset"] if datasets > 1 else [])) if not taken(name)]
+    if lacking:
+        why = "every training has one of its own" if lacking[0] == "seed" else "there are two or more"
+        raise CodeError(f"trainer.train: {train!r} has no argument {lacking[0]!r}, and needs it: {why}")
+    if test:
+        _arguments("trainer.test", test, (*names, *_TEST_GIVEN), required=())
+
+
+def signature(report: Report, train: str) -> dict[str, Any]:
+    """Return the names of a function's own arguments, silently, each with its default; None: it has none.
+
+    Those whose default is neither number, text nor truth are left out: nothing could search them.
+    """
+    silence()
+    parameters = inspect.signature(_loaded("trainer.train", train)).parameters.values()
+    own = [part for part in parameters if part.name not in GIVEN and not _is_open(part)]
+    known = {part.name: None if part.default is part.empty else part.default for part in own}
+    return {name: value for name, value in known.items() if value is None or type(value) in (bool, int, float, str)}
+
+
+def _is_open(part: inspect.Parameter) -> bool:
+    """Return whether an argument is *args or **kwargs."""
+    return part.kind in (part.VAR_KEYWORD, part.VAR_POSITIONAL)
+
+
+def work(report: Report, request: Request) -> Iterator[Result | float]:
+    """Train, and give the result; where more is asked for, test what was trained, and give that score."""
+    yield _trained(report, request)
+    given = {"seed": request.seed, "dataset": request.dataset, "folder": Path(request.folder)}
+    yield scored(
+        _short(request.test), _called("trainer.test", request.test, {**request.point, **given}), request.bounds
+    )
+
+
+def _trained(report: Report, request: Request) -> Result:
+    given = {
+        "seed": request.seed,
+        "dataset": request.dataset,
+        "folder": Path(request.folder),
+        "report": _reporting(report),
+    }
+    began, cpu = time.perf_counter(), _cpu_s()
+    returned = _called("trainer.train", request.train, {**request.point, **given})
+    train_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu
+    return result_of(_short(request.train), returned, request.bounds, train_s=train_s, cpu_s=cpu_s)
+
+
+def _reporting(send: Report) -> Callable[..., None]:
+    sent_at, of_curve = -_REPORT_EVERY_S, 0
+
+    def report(fraction: float | None = None, *, validation: Any = None, text: str = "") -> None:
+        """Say that the training goes on, how far it is, and how good."""
+        nonlocal sent_at, of_curve
+        value = None if validation is None else in_curve(validation)
+        now, in_time = time.monotonic(), validation is not None and of_curve < MOST_OF_CURVE
+        if not in_time and now - sent_at < _REPORT_EVERY_S:
+            return
+        sent_at, of_curve = now, of_curve + in_time
+        done = in_curve(fraction)
+        send(None if done is None else min(max(done, 0.0), 1.0), str(text)[:200], (value,) if in_time else ())
+
+    return report
+
+
+def _called(key: str, name: str, given: dict[str, Any]) -> Any:
+    """Call a user's function with what it takes of this; its error becomes one that the parent process can read."""
+    function = _loaded(key, name)
+    parameters = inspect.signature(function).parameters.values()
+    every = any(part.kind is part.VAR_KEYWORD for part in parameters)
+    wanted = {part.name for part in parameters}
+    try:
+        return code.call(lambda: function(**{key: value for key, value in given.items() if every or key in wanted}))
+    except (KdError, MemoryError):
+        raise
+    except ImportError as error:
+        raise NotHere(f"{_short(name)}: {told(error)}") from error
+    except Exception as error:
+        if lacks_room(error) or type(error).__name__ == "OutOfMemoryError":  # of PyTorch, known by its name
+            raise (error if isinstance(error, OSError) else MemoryError(told(error))) from error
+        # Its class may be of the user's file, which the parent has not loaded.
+        failed = TrainingFailed(f"{_short(name)} raised {told(error)}")
+        failed.add_note(traceback.format_exc())
+        raise failed from None
+
+
+def _loaded(key: str, name: str) -> Callable[..., Any]:
+    try:
+        function = code.load(name)
+    except NotHere as error:
+        raise NotHere(f"{key}: cannot import {name!r} here: {error}") from error
+    except CodeError as error:
+        raise CodeError(f"{key}: cannot import {name!r}: {error}") from error
+    if not callable(function):
+        raise CodeError(f"{key}: {name!r} must be a function, got {type(function).__name__}")
+    try:
+        inspect.signature(function)
+    except (TypeError, ValueError):  # written in C, some do not say what they take
+        raise CodeError(
+            f"{key}: {name!r} does not say what it takes; write a function of Python that calls it"
+        ) from None
+    return function  # type: ignore[no-any-return]
+
+
+def _arguments(key: str, name: str, offered: Sequence[str], *, required: Sequence[str]) -> Callable[[str], bool]:
+    """Check that a function takes the required names, and needs none that is not offered; return what says so."""
+    parameters = inspect.signature(_loaded(key, name)).parameters.values()
+    every = any(part.kind is part.VAR_KEYWORD for part in parameters)
+    taken = {part.name for part in parameters if part.kind in (part.POSITIONAL_OR_KEYWORD, part.KEYWORD_ONLY)}
+    for part in parameters:
+        needed = part.default is part.empty and not _is_open(part)
+        if needed and (part.kind is part.POSITIONAL_ONLY or part.name not in offered):
+            cure = f"give trainer.space.{part.name}, or the argument a default" if required else "give it a default"
+            raise CodeError(
+                f"{key}: {name!r} needs the argument {part.name!r}, and is called with {', '.join(offered)}; {cure}"
+            )
+    unknown = [wanted for wanted in required if wanted not in taken and not every]
+    if unknown:
+        own = [taker for taker in taken if taker not in GIVEN]
+        raise CodeError(
+            f"{key}: {name!r} has no argument {unknown[0]!r}, which trainer.space searches; its own are"
+            f" {', '.join(sorted(own)) or 'none'}"
+        )
+    return lambda wanted: wanted in taken or every
+
+
+def _short(name: str) -> str:
+    where, _, attribute = name.rpartition(":")
+    return f"{os.path.basename(where)}:{attribute}"
+
+
+def _cpu_s() -> float:
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system

@@ -1,0 +1,81 @@
+"""`CustomTrainer`: trainings of the user's own in one worker, each in a child process of its own."""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kd.tools.processes import Child, started
+from sweeps.custom import command, function
+from sweeps.custom.results import Bounds, Request, Result
+from sweeps.custom.spec import CustomSpec
+from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
+
+
+@dataclass
+class CustomTrainer:
+    # A child process lives for one run: it frees its memory and its GPU, and nothing of it reaches the next one.
+    spec: CustomSpec
+    artifacts: Artifacts
+    _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
+    _child: Child | None = None
+    _validation: float = 0.0
+
+    def check(self) -> None:
+        """Data are the training's own business; its files are compared by the engine."""
+
+    def train(self, run: Run, progress: Progress) -> Trained:
+        self._open.close()  # of a run whose test was never asked for
+        self._child = None
+        table, score = self.spec.trainer, self.spec.score
+        curve: list[float | None] = []
+
+        def on_report(fraction: float | None, text: str, validation: tuple[float | None, ...]) -> None:
+            curve.extend(validation)
+            if fraction is None:
+                progress()
+            else:
+                progress(fraction, text or _said(validation))
+
+        work: Callable[..., Any] = command.work if table.command else function.work
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(self.artifacts.folder(run))
+            request = Request(
+                train=table.command or table.train,
+                test=table.tests,
+                point=(run.point or Point.of({})).as_dict(),
+                seed=run.seed,
+                dataset=self.spec.role(run.role).dataset,
+                role=run.role,
+                arm=run.arm,
+                folder=str(folder),
+                bounds=Bounds(score.name, score.low, score.high),
+            )
+            child = stack.enter_context(started(work, request, group=True))
+            result: Result = child.result(on_step=progress.check, on_report=on_report)
+            progress()
+            if run.arm and table.tests:  # of the comparison: what it has trained is there until its test is asked for
+                self._open, self._child = stack.pop_all(), child
+        self._validation = result.validation
+        if curve and curve[-1] != self._validation:  # the last value of a curve is the score, as the audit holds it
+            curve.append(self._validation)
+        return Trained(
+            score=self._validation,
+            curve=curve,
+            train_s=result.train_s,
+            cpu_s=result.cpu_s,
+            size=result.size,
+            facts={"facts": result.facts} if result.facts else {},
+        )
+
+    def test(self, run: Run, progress: Progress) -> float:
+        if self._child is None:
+            return self._validation
+        with self._open:
+            child, self._child = self._child, None
+            score: float = child.result(on_step=progress.check, on_report=lambda *_: progress())
+        return score
+
+
+def _said(validation: tuple[float | None, ...]) -> str:
+    return f"validation {validation[0]:.4g}" if validation and validation[0] is not None else ""

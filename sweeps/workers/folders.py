@@ -1,0 +1,112 @@
+"""Folders of tasks on this machine: what a training keeps there, its next attempt finds; it goes when the task is done.
+
+One lock for each: of two attempts at a task, the one that has lost its lease and does not know it may still be writing.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import platformdirs
+
+OLD_S = 30 * 86_400.0  # without an attempt: of a sweep that was deleted elsewhere, or of a task that has failed
+
+
+def _base() -> Path:
+    cache = os.environ.get("KD_SWEEPS_CACHE")
+    return (Path(cache).expanduser().absolute() if cache else platformdirs.user_cache_path("kd-sweeps")) / "tasks"
+
+
+@contextmanager
+def held(identity: str, key: str) -> Iterator[Path]:
+    """Give the folder of a task to an attempt; one of its own, which is removed, where another attempt has it.
+
+    identity: of the sweep; two of one spec on one machine share nothing.
+    """
+    path = _base() / identity / quote(key, safe="")
+    with _locked(path, make=True) as is_ours:
+        if is_ours:
+            os.utime(path)  # its age counts from the latest attempt
+            yield path
+            return
+    with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
+        yield Path(folder)
+
+
+def remove(identity: str, key: str) -> None:
+    """Remove the folder of a task, if there is one and no attempt is at work in it."""
+    _remove(_base() / identity / quote(key, safe=""))
+
+
+def remove_sweep(identity: str) -> None:
+    """Remove the folders of all tasks of a sweep."""
+    for path in _folders(_base() / identity):
+        _remove(path)
+
+
+def remove_old() -> None:
+    """Remove the folders of this machine in which nothing was begun for a month."""
+    for path in (path for sweep in _folders(_base()) for path in _folders(sweep)):
+        with contextlib.suppress(OSError):  # another process removes it at this moment
+            if time.time() - path.stat().st_mtime > OLD_S:
+                _remove(path)
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return [inner for inner in path.iterdir() if inner.is_dir()]
+    except OSError:  # there is none
+        return []
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError), _locked(path, make=False) as is_ours:
+        if is_ours:
+            shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):  # the sweep has others
+        path.parent.rmdir()
+
+
+@contextmanager
+def _locked(path: Path, *, make: bool) -> Iterator[bool]:
+    """Lock a folder; give whether that is done. make: it is made where it is missing."""
+    lock = _lock(path, make=make)
+    try:
+        yield lock is not None
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _lock(path: Path, *, make: bool) -> int | None:
+    while True:
+        if make:
+            path.mkdir(parents=True, exist_ok=True)
+        try:
+            number = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            if make:
+                continue  # removed since
+            return None
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # held; or a file system without locks
+            os.close(number)
+            return None
+        if _is_there(path, number):
+            return number
+        os.close(number)  # removed, and perhaps made anew, before it was locked
+
+
+def _is_there(path: Path, number: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(number))
+    except FileNotFoundError:
+        return False

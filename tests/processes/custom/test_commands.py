@@ -1,0 +1,236 @@
+"""One training that is a program, really started: no shell, values in words and environment, output that is bounded."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from kd.errors import NotHere, SubprocessKilled
+from sweeps.custom.command import MOST_LOGGED
+from sweeps.custom.session import CustomTrainer
+from sweeps.errors import StepTimeout, TrainingFailed
+from sweeps.trainers.protocol import Point, Run, Trained
+from tests.processes.custom.test_functions import Kept, Steps
+from tests.support.custom.specs import spec, write
+from tests.support.paths import MADE
+from tests.support.processes import is_alive
+from tests.support.sweeps.small_sweeps import wait_until
+
+Commands: TypeAlias = Callable[..., tuple[int, str, str]]
+POINT = Point.of({"alpha": 0.1, "optimizer": "a b; touch no"})
+SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=POINT)
+COMPARED = Run(kind="train", key="transfer#0", role="source", seed=7, point=POINT, arm="best")
+SHOW = """#!/bin/sh
+for word in "$@"; do printf '%s\\n' "$word"; done > "$KD_SWEEPS_FOLDER/words"
+env | grep ^KD_SWEEPS_ | sort > "$KD_SWEEPS_FOLDER/environment"
+echo '{"validation": 0.25}'
+"""
+
+
+def trainer(folder: Path, text: str, words: str = "", **table: Any) -> CustomTrainer:
+    """The trainer of a program with that text."""
+    file = write(folder / "program", text)
+    space = {"alpha": [0.0, 1.0], "optimizer": ["adam", "sgd"]}
+    own = spec({"command": f"{file} {words}", "space": space, "defaults": {}} | table)
+    return CustomTrainer(own, Kept(folder / "kept"))  # type: ignore[arg-type]
+
+
+def trained(folder: Path, text: str, words: str = "", **table: Any) -> Trained:
+    return trainer(folder, text, words, **table).train(SEARCH, Steps())
+
+
+def kept(folder: Path, name: str) -> list[str]:
+    return (folder / "kept" / name).read_text(encoding="utf-8").splitlines()
+
+
+def test_a_value_stays_within_its_word_and_no_shell_reads_it(tmp_path: Path) -> None:
+    made = trained(tmp_path, SHOW, """--alpha={alpha} {optimizer} 'a {seed}' "$HOME" * {role} x{arm}x {test}""")
+    assert kept(tmp_path, "words") == ["--alpha=0.1", "a b; touch no", "a 7", "$HOME", "*", "source", "xx", "0"]
+    assert made.score == 0.25
+    assert not Path("no").exists()
+
+
+def test_everything_is_in_the_environment_too_but_for_what_opens_the_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", "postgresql://me:secret@host/db")
+    monkeypatch.setenv("KD_SWEEPS_TOKEN", "secret")
+    trained(tmp_path, SHOW)
+    found = dict(line.split("=", 1) for line in kept(tmp_path, "environment"))
+    assert json.loads(found.pop("KD_SWEEPS_POINT")) == POINT.as_dict()
+    assert found.pop("KD_SWEEPS_OUT").endswith("result.json")
+    assert {name: value for name, value in found.items() if name not in (MADE, "KD_SWEEPS_CACHE")} == {
+        "KD_SWEEPS_SEED": "7",
+        "KD_SWEEPS_ROLE": "source",
+        "KD_SWEEPS_DATASET": "here",
+        "KD_SWEEPS_ARM": "",
+        "KD_SWEEPS_TEST": "0",
+        "KD_SWEEPS_FOLDER": str(tmp_path / "kept"),
+    }
+
+
+def test_the_result_is_a_file_or_the_last_line_that_is_an_object(tmp_path: Path) -> None:
+    lines = (
+        'echo \'{"validation": 0.1}\'; echo \'{"validation": 0.2, "size": 7, "f1": 0.3}\'; echo "[1]"; echo done >&2'
+    )
+    made = trained(tmp_path, f"#!/bin/sh\n{lines}\n")
+    assert (made.score, made.size, made.facts) == (0.2, 7, {"facts": {"f1": 0.3}})
+    made = trained(tmp_path, f'#!/bin/sh\n{lines}\necho \'{{"validation": 0.4}}\' > "$1"\n', "{out}")
+    assert made.score == 0.4
+
+
+def test_the_test_is_a_second_call_and_no_test_score_is_taken_before(tmp_path: Path) -> None:
+    text = """#!/bin/sh
+echo "$KD_SWEEPS_TEST" >> "$KD_SWEEPS_FOLDER/calls"
+if [ "$1" = 1 ]; then echo '{"test": 0.75}'; else echo '{"validation": 0.5}'; fi
+"""
+    made = trainer(tmp_path, text, "{test}")
+    made.train(COMPARED, Steps())
+    time.sleep(0.3)
+    assert kept(tmp_path, "calls") == ["0"]
+    assert made.test(COMPARED, Steps()) == 0.75
+    assert kept(tmp_path, "calls") == ["0", "1"]
+    with pytest.raises(TrainingFailed, match=r"^program gave 'test', which nobody asked for"):
+        trained(tmp_path, '#!/bin/sh\necho \'{"validation": 0.5, "test": 0.75}\'\n')
+    made = trainer(tmp_path, "#!/bin/sh\necho '{\"validation\": 0.5}'\n", "{test}")
+    made.train(COMPARED, Steps())
+    with pytest.raises(TrainingFailed, match=r'^program gave no "test" when the test was asked for'):
+        made.test(COMPARED, Steps())
+
+
+def test_a_program_of_its_own_may_score_the_test(tmp_path: Path) -> None:
+    test = write(tmp_path / "score", '#!/bin/sh\ncat "$1/model"\n')
+    text = '#!/bin/sh\necho \'{"test": 0.5}\' > "$KD_SWEEPS_FOLDER/model"\necho \'{"validation": 0.5}\'\n'
+    made = trainer(tmp_path, text, test=f"{test} {{folder}}")
+    made.train(COMPARED, Steps())
+    assert made.test(COMPARED, Steps()) == 0.5
+
+
+def test_a_file_is_where_the_folder_of_code_has_it_and_nothing_else_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = trainer(tmp_path, '#!/bin/sh\necho \'{"validation": 0.25}\' > "$1"\n', "{out}")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "program").rename(tmp_path / "code" / "program")
+    (tmp_path / "code" / "result.json").write_text("a result that is no result", encoding="utf-8")
+    monkeypatch.setenv("KD_SWEEPS_CODE", str(tmp_path / "code"))
+    assert made.train(SEARCH, Steps()).score == 0.25
+
+
+BAD = {
+    "nothing": ("exit 0", TrainingFailed, "program gave no result; print as last line, or write to {out}"),
+    "no object": ("echo 0.93; echo a", TrainingFailed, "its last line: a"),
+    "half of it": ("echo '{\"validation\": 0.9'", TrainingFailed, "program gave no result"),
+    "NaN": ("echo '{\"validation\": NaN}'", Exception, "program gave the score nan"),
+    "text": ('echo \'{"validation": "0.9"}\'', TrainingFailed, "program gave '0.9' of type str for a score"),
+    "an exit": (
+        "echo first; echo 'no such file' >&2; exit 3",
+        TrainingFailed,
+        "exit code 3; its last line: no such file",
+    ),
+    "a signal": ("kill -11 $$", TrainingFailed, "program died of signal 11; its last line: (it wrote nothing)"),
+    "killed": ("kill -9 $$", SubprocessKilled, "program was killed; the system does that when memory runs out"),
+    "no text": ("head -c 300 /dev/urandom; exit 1", TrainingFailed, "program ended with exit code 1"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_result_is_one_line_with_the_end_of_the_log(case: str, tmp_path: Path) -> None:
+    body, kind, text = BAD[case]
+    with pytest.raises(kind) as error:
+        trained(tmp_path, f"#!/bin/sh\n{body}\n")
+    assert text in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_program_that_is_gone_or_no_program_is_the_fault_of_the_machine_or_its_own(tmp_path: Path) -> None:
+    made = trainer(tmp_path, "#!/bin/sh\n")
+    (tmp_path / "program").chmod(0o600)
+    with pytest.raises(NotHere, match=r"program is not executable here; type: chmod \+x"):
+        made.train(SEARCH, Steps())
+    (tmp_path / "program").unlink()
+    with pytest.raises(NotHere, match="there is no program"):
+        made.train(SEARCH, Steps())
+    write(tmp_path / "program", "no first line\n")
+    with pytest.raises(TrainingFailed, match=r"cannot be started: Exec format error; is its first line #!/bin/sh\?"):
+        made.train(SEARCH, Steps())
+
+
+def test_output_without_end_fills_neither_log_nor_memory_and_is_a_sign_of_life(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps = Steps()
+    made = trainer(
+        tmp_path, "#!/bin/sh\nhead -c 100000000 /dev/zero | tr '\\0' 'a'\necho\necho '{\"validation\": 0.5}'\n"
+    )
+    assert made.train(SEARCH, steps).score == 0.5
+    logged = capfd.readouterr().out
+    assert MOST_LOGGED < len(logged) < 1.2 * MOST_LOGGED
+    assert "bytes are not in this log, but for their end:]" in logged
+    assert logged.rstrip().endswith('{"validation": 0.5}')
+
+
+def test_what_is_left_in_the_background_neither_delays_the_result_nor_outlives_it(tmp_path: Path) -> None:
+    began = time.monotonic()
+    made = trained(tmp_path, f"#!/bin/sh\nsleep 600 &\n{PID}\necho '{{\"validation\": 0.5}}'\n")
+    assert made.score == 0.5
+    assert time.monotonic() - began < 60
+    assert_ended(tmp_path)
+
+
+def test_one_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None:
+    with pytest.raises(StepTimeout):
+        trainer(tmp_path, f"#!/bin/sh\ntrap '' TERM INT\nsleep 600 &\n{PID}\nsleep 600\n").train(SEARCH, Steps(3))
+    assert_ended(tmp_path)
+
+
+PID = 'echo $! > "$KD_SWEEPS_FOLDER/pid"'
+
+
+def assert_ended(folder: Path) -> None:
+    started = int(kept(folder, "pid")[0])
+    wait_until(lambda: not is_alive(started), "what it has started goes on")
+
+
+REFUSED = {
+    "no such program": ("trian.sh {alpha}", "trainer.command: there is no program 'trian.sh' on this machine"),
+    "not executable": (
+        "./plain.sh {alpha}",
+        "trainer.command: ./plain.sh is not executable; type: chmod +x ./plain.sh",
+    ),
+    "nothing": (" ", "trainer.command: got ' '; give a program and its arguments"),
+    "a quote": ("./train.sh 'a", 'trainer.command: got "./train.sh \'a"; allowed: the words of a command'),
+    "another name": ("./train.sh {aplha}", "trainer.command: got {aplha}; allowed in braces: {alpha}, {seed}"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
+    text, said = REFUSED[case]
+    write(tmp_path / "train.sh", "#!/bin/sh\n")
+    (tmp_path / "plain.sh").write_text("#!/bin/sh\n", encoding="utf-8")
+    own = ["--space", "alpha=0.0:1.0", "--set", "trainer.untreated.alpha=1.0"]
+    code, out, err = kd_sweeps("create", "s", "--train-command", text, *own)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"kd-sweeps: {said}")
+    assert err.count("\n") == 1
+
+
+def test_create_keeps_where_the_files_of_a_command_are_and_what_they_hold(tmp_path: Path, kd_sweeps: Commands) -> None:
+    write(tmp_path / "train.sh", "#!/bin/sh\n")
+    (tmp_path / "settings.yaml").write_text("a: 1\n", encoding="utf-8")
+    (tmp_path / "data.npz").write_bytes(b"\0" * 100)
+    command = "./train.sh --settings settings.yaml --data data.npz {alpha} --out {out}"
+    own = ["--train-command", command, "--space", "alpha=0.0:1.0", "--set", "trainer.untreated.alpha=1.0"]
+    code, _, err = kd_sweeps("create", "s", *own)
+    assert code == 0, err
+    assert f"a worker elsewhere needs {tmp_path}/train.sh at the same path" in err
+    assert f"{tmp_path}/settings.yaml" in err
+    assert "data.npz at the same path" not in err, "that is no code"
+    (tmp_path / "settings.yaml").write_text("a: 2\n", encoding="utf-8")
+    code, _, err = kd_sweeps("worker", "s")
+    assert code == 1
+    assert f"{tmp_path}/settings.yaml here has sha256" in err

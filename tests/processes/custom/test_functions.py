@@ -1,0 +1,210 @@
+"""One training that is a function, in its real child process: what it gives, and whatever else it does."""
+
+import os
+import random
+import re
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from storage.url import resolve
+from sweeps.custom.session import CustomTrainer
+from sweeps.errors import SpecError, StepTimeout
+from sweeps.trainers.protocol import Point, Run, Trained
+from sweeps.usecases.create import create_sweep
+from tests.support.custom.specs import TRAIN, spec
+from tests.support.custom.trainings import BAD, GOOD, HANGS, WRONG, file_of
+from tests.support.processes import command_of, descendants, is_alive
+from tests.support.sweeps.small_sweeps import wait_until
+
+Commands: TypeAlias = Callable[..., tuple[int, str, str]]
+SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=Point.of({"alpha": 0.5}))
+COMPARED = Run(kind="train", key="transfer#0", role="source", seed=7, point=Point.of({"alpha": 0.5}), arm="best")
+
+
+class Kept:
+    """What a trainer asks the engine for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+
+    @contextmanager
+    def folder(self, run: Run) -> Iterator[Path]:
+        self.path.mkdir(exist_ok=True)
+        yield self.path
+
+
+class Steps:
+    """Notes the steps; raises at the first one after so many seconds."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self.steps: list[tuple[float | None, str]] = []
+        self._end = time.monotonic() + seconds
+
+    def __call__(self, fraction: float | None = None, text: str = "") -> None:
+        self.steps.append((fraction, text))
+
+    def check(self) -> None:
+        if time.monotonic() > self._end:
+            raise StepTimeout("no step")
+
+
+def trainer(folder: Path, body: str, *, test: str = "none", **table: Any) -> CustomTrainer:
+    """The trainer of a function in that file, which searches alpha."""
+    file = folder / "train.py"
+    file.write_text(file_of(body), encoding="utf-8")
+    named = {"train": f"{file}:train", "test": test and f"{file}:test" if test != "none" else "none"}
+    own = spec(named | {"space": {"alpha": [0.0, 1.0]}, "defaults": {}} | table)
+    return CustomTrainer(own, Kept(folder / "kept"))  # type: ignore[arg-type]
+
+
+def trained(folder: Path, body: str, run: Run = SEARCH, **table: Any) -> Trained:
+    return trainer(folder, body, **table).train(run, Steps())
+
+
+@pytest.mark.parametrize("case", GOOD)
+def test_what_it_does_to_its_process_reaches_no_other_training(case: str, tmp_path: Path) -> None:
+    before = os.getcwd(), random.getstate()
+    made = trained(tmp_path, GOOD[case])
+    assert made.score == {"a number": 0.55, "any name": 0.25}.get(case, 0.5)
+    assert (os.getcwd(), random.getstate()) == before
+    if case == "a table":
+        assert (made.size, made.facts) == (7, {"facts": {"agreement": 0.5}})
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_what_goes_wrong_is_one_line_of_a_class_that_says_whose_fault_it_is(case: str, tmp_path: Path) -> None:
+    body, kind, text = BAD[case]
+    with pytest.raises(Exception, match=re.escape(text)) as error:
+        trained(tmp_path, body)
+    assert type(error.value).__name__ == kind
+    assert "\n" not in str(error.value)
+
+
+def test_one_that_hangs_is_ended_with_what_it_has_forked(tmp_path: Path) -> None:
+    with pytest.raises(StepTimeout):
+        trainer(tmp_path, HANGS).train(SEARCH, Steps(seconds=3))
+    forked = int((tmp_path / "kept" / "pid").read_text())
+    wait_until(lambda: not is_alive(forked), "what it has forked goes on")
+
+
+def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_result(tmp_path: Path) -> None:
+    body = (
+        "def train(alpha, seed, report):\n    for i in range(3000):\n        report(i / 3000)\n"
+        "    report(0.5, validation=0.25)\n    report(2.0, validation=math.nan)\n    return 0.5\n"
+    )
+    steps = Steps()
+    made = trainer(tmp_path, body).train(SEARCH, steps)
+    assert made.curve == [0.25, None, 0.5]
+    assert len(steps.steps) < 100, "a report of every step of an optimizer is not a message each"
+    assert (0.5, "validation 0.25") in steps.steps
+    assert max(fraction or 0 for fraction, _ in steps.steps) == 1.0
+
+
+def test_a_minimized_score_is_given_as_it_is_its_curve_as_well(tmp_path: Path) -> None:
+    body = "def train(alpha, seed, report):\n    report(0.5, validation=3.0)\n    return 2.0\n"
+    made = trained(tmp_path, body, score={"name": "loss", "direction": "minimize"})
+    assert (made.score, made.curve) == (2.0, [3.0, 2.0])
+
+
+def test_the_test_runs_in_the_process_of_its_training_and_only_once_it_is_asked_for(tmp_path: Path) -> None:
+    body = (
+        "def train(alpha, seed, folder):\n    global model\n    model = alpha\n"
+        "    (folder / 'trained').touch()\n    return 0.5\n\n"
+        "def test(*, folder, alpha, dataset):\n    (folder / 'tested').touch()\n"
+        "    return model + (dataset == 'here')\n"
+    )
+    made = trainer(tmp_path, body, test="same", score={"name": "score"})
+    made.train(COMPARED, Steps())
+    time.sleep(0.3)
+    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["trained"]
+    assert made.test(COMPARED, Steps()) == 1.5
+    assert (tmp_path / "kept" / "tested").exists()
+    assert [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"spawn_main" in command_of(pid)] == []
+
+
+def test_without_a_test_the_comparison_has_the_validation(tmp_path: Path) -> None:
+    made = trainer(tmp_path, "def train(alpha, seed):\n    return 0.5\n")
+    made.train(COMPARED, Steps())
+    assert made.test(COMPARED, Steps()) == 0.5
+
+
+def test_a_test_that_fails_says_that_it_was_the_test(tmp_path: Path) -> None:
+    body = "def train(alpha, seed):\n    return 0.5\n\ndef test(seed):\n    return 'good'\n"
+    made = trainer(tmp_path, body, test="same")
+    made.train(COMPARED, Steps())
+    with pytest.raises(Exception, match=r"^train\.py:test gave 'good' of type str for a score"):
+        made.test(COMPARED, Steps())
+
+
+def test_a_worker_that_is_killed_while_its_training_awaits_a_test_leaves_nobody(tmp_path: Path) -> None:
+    body = (
+        "def train(alpha, seed, folder):\n    (folder / 'pid').write_text(str(os.getpid()))\n    return 0.5\n\n"
+        "def test(seed):\n    return 0.5\n"
+    )
+    made = trainer(tmp_path, body, test="same")
+    pid = os.fork()
+    if pid == 0:
+        made.train(COMPARED, Steps())
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    child = int((tmp_path / "kept" / "pid").read_text())
+    wait_until(lambda: not is_alive(child), "the training goes on without its worker")
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_create_refuses_what_cannot_be_called_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
+    body, key, text = WRONG[case]
+    if body:
+        (tmp_path / "train.py").write_text(body, encoding="utf-8")
+    own = ["--train", "./train.py:train", "--space", "alpha=0.0:1.0", "--set", "trainer.untreated.alpha=1.0"]
+    code, out, err = kd_sweeps("create", "s", *own)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"kd-sweeps: {key}: ")
+    assert text in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "kd-sweeps.db").exists()
+
+
+def test_with_two_datasets_it_has_to_say_that_it_knows_which(tmp_path: Path) -> None:
+    file = tmp_path / "train.py"
+    file.write_text("def train(alpha, seed):\n    pass\n", encoding="utf-8")
+    own = {"train": f"{file}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
+    two = spec(own, target={"dataset": "there"})
+    with pytest.raises(SpecError, match=r"trainer\.train: .* has no argument 'dataset', and needs it: there are two"):
+        create_sweep(resolve(f"sqlite:///{tmp_path}/s.db"), "s", two)
+
+
+def test_a_spec_to_start_from_is_made_of_its_arguments(tmp_path: Path, kd_sweeps: Commands) -> None:
+    (tmp_path / "train.py").write_text(
+        "def train(temperature, alpha=0.5, rate=0.001, layers=4, optimizer='adam', warm=True, *, seed):\n    pass\n",
+        encoding="utf-8",
+    )
+    code, text, _ = kd_sweeps("spec", "--train", "./train.py:train")
+    assert code == 0
+    assert (
+        "space = { temperature = { low = 0.0, high = 1.0 }, alpha = { low = 0.0, high = 1.0 },"
+        " rate = { low = 0.000125, high = 0.008, log = true }, layers = { low = 1, high = 32, log = true },"
+        " warm = { choices = [false, true] } }" in text
+    )
+    (tmp_path / "my.toml").write_text(text, encoding="utf-8")
+    assert kd_sweeps("create", "s", "my.toml", "--dry-run")[0] == 0
+    (tmp_path / "all.py").write_text(
+        TRAIN.replace("(temperature, alpha,", "(temperature=4.0, alpha=0.3,"), encoding="utf-8"
+    )
+    text = kd_sweeps("spec", "--train", "./all.py:train")[1]
+    assert "defaults = { default = { temperature = 4.0, alpha = 0.3 } }" in text
+
+
+def test_no_temporary_file_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (tmp_path / "tmp").mkdir()
+    body = "def train(alpha, seed):\n    import tempfile\n    tempfile.mkdtemp()\n    return 0.5\n"
+    trained(tmp_path, body)
+    assert list((tmp_path / "tmp").iterdir()) == []

@@ -1,0 +1,54 @@
+"""The page of a training of one's own: its words and points, what it has no test for, values that look like markup."""
+
+from typing import Any
+
+import pytest
+
+from sweeps.plan import jobs
+from sweeps.trainers.protocol import Point
+from sweeps.workers.runner import Outcome
+from tests.support.custom.specs import spec
+from tests.support.sweeps.builders import found, told
+
+CHOICES = {
+    "command": "./train.sh",
+    "space": {"optimizer": ["{adam}", "{0}"], "width": [8, 64]},
+    "defaults": {"default": {"optimizer": "{adam}", "width": 16}},
+    "untreated": {"optimizer": "{0}"},
+}
+
+
+def run(job: jobs.AnyJob, params: dict[str, Any], steps: Any) -> Outcome:
+    """Score a point: the wider the better, and a little luck."""
+    point = {name: value for name, value in params.items() if name not in ("arm", "dataset")}
+    score = 0.5 + point["width"] / 1000 + (job.work.seed or 0) % 1000 / 1e6
+    values = {"val_accuracy": score, "parameters": point["width"], "train_s": 1.0, "cpu_s": 1.0, "blobs": {}}
+    if isinstance(job.work, jobs.TransferTask):
+        values |= {"test_accuracy": score, "arm": job.work.arm}
+    stored = jobs.StudentOutcome.model_validate(values | Point.of(point).as_json())
+    return Outcome(score=score, values=stored, attrs={})
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, str]:
+    return told(found(spec(CHOICES, source={"dataset": "my {x}"}), run))
+
+
+def test_a_page_speaks_of_the_points_that_the_spec_declares(page: dict[str, str]) -> None:
+    text = page["page"]
+    assert "| Untreated: optimizer = {0} (`untreated`) | {0}, 16 |" in text
+    assert "| Default, untuned (`default`) | {adam}, 16 |" in text
+    assert "over training with optimizer = {0}" in text
+    assert "On my {x} tuning gains" in text
+
+
+def test_it_says_before_the_answer_that_there_was_no_test(page: dict[str, str]) -> None:
+    said = "This training has no test: what is compared are validation scores"
+    assert said in page["page"].partition("\n# ")[0]
+    with_test = told(found(spec(CHOICES | {"command": "./train.sh {test}"}), run))
+    assert said not in with_test["page"]
+
+
+def test_of_choices_no_surface_is_drawn_and_none_is_promised(page: dict[str, str]) -> None:
+    assert "that takes" not in page["page"]
+    assert "optimizer" in page["page"]

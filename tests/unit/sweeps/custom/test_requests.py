@@ -1,0 +1,121 @@
+"""The options that make a spec: --train, --train-command, --space; and what a service runs of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from sweeps.cli.options import space
+from sweeps.contrib.server.problems import check_allowed
+from sweeps.custom.presets import start
+from sweeps.custom.spec import CustomSpec
+from sweeps.distill.presets import preset
+from sweeps.errors import NotAllowed, SpecError
+from sweeps.spec.model import Spec
+from sweeps.usecases.create import SpecRequest
+from tests.support.custom.specs import SPACE, spec
+
+Commands: TypeAlias = Callable[..., tuple[int, str, str]]
+ALPHA = {"trainer.untreated.alpha": 1.0}
+OWN: dict[str, Any] = {"train": "./train.py:train", "space": {"alpha": [0.0, 1.0]}, "changes": ALPHA}
+
+
+def made(**given: Any) -> Spec:
+    return SpecRequest(**{**OWN, **given}).spec()
+
+
+def test_the_rest_is_that_of_preset_quick() -> None:
+    own, quick = made(), preset("quick")
+    assert isinstance(own, CustomSpec)
+    assert (own.confirm, own.outer) == (quick.confirm, quick.outer)
+    assert (own.search.trials, own.search.sampler) == (quick.search.trials, quick.search.sampler)
+    assert (own.transfer.seeds, own.transfer.margin_share) == (quick.transfer.seeds, quick.transfer.margin_share)
+    assert [own.role(role).dataset for role in own.roles] == ["data"]
+
+
+def test_datasets_are_free_names() -> None:
+    two = made(source="small", targets=["large", "huge"])
+    assert [two.role(role).dataset for role in two.roles] == ["small", "large", "huge"]
+    one = SpecRequest(base=two, dataset="other").spec()
+    assert [one.role(role).dataset for role in one.roles] == ["other"]
+
+
+def test_a_spec_may_be_given_another_training() -> None:
+    own = SpecRequest(base=made(), command="./train.sh {alpha}").spec()
+    assert isinstance(own, CustomSpec)
+    assert (own.trainer.train, own.trainer.command) == ("", "./train.sh {alpha}")
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no space": ({"space": {}}, "nothing to search: give --space NAME=LOW:HIGH"),
+    "both": ({"command": "true"}, "got --train and --train-command; give one of them"),
+    "a teacher": ({"teacher": "cnn-small"}, "--teacher: got 'cnn-small'; a training of your own has none"),
+    "a student": ({"student": "cnn-small"}, "--student: got 'cnn-small'; a training of your own has none"),
+    "one and two": ({"dataset": "a", "targets": ["b"]}, "leave out --dataset or --target"),
+    "too many": ({"targets": list("abcd")}, "--target: got 4 of them; allowed: at most 3"),
+    "another trainer": ({"base": preset("tiny")}, "--train makes a sweep of the trainer custom; the spec has kd"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_options_that_do_not_go_together_are_one_line(case: str) -> None:
+    given, text = REFUSED[case]
+    with pytest.raises(SpecError) as error:
+        made(**given)
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_every_spelling_of_a_space_on_the_command_line() -> None:
+    assert space(["t=1.0:20.0:log", "n=1:9", "a=0:1.0", "o=adam,sgd", "w=8, 16"]) == {
+        "t": {"low": 1.0, "high": 20.0, "log": True},
+        "n": {"low": 1, "high": 9},
+        "a": {"low": 0, "high": 1.0},
+        "o": {"choices": ["adam", "sgd"]},
+        "w": {"choices": [8, 16]},
+    }
+
+
+@pytest.mark.parametrize("text", ["t", "t=", "=1:2", "t=1", "t=1:b", "t=1:2:ln", "t=1:2:log:3", "t=a:b"])
+def test_any_other_spelling_is_one_line(text: str) -> None:
+    with pytest.raises(SpecError, match=r"^--space: got .*; write NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=a,b,c"):
+        space([text])
+
+
+def test_a_parameter_is_given_once() -> None:
+    with pytest.raises(SpecError, match="--space: got t twice"):
+        space(["t=1:9", "t=1:8"])
+
+
+def test_a_name_that_records_have_as_a_column_is_refused_by_create(tmp_path: Path, kd_sweeps: Commands) -> None:
+    own = ["--train-command", "true", "--space", "loss=0.0:1.0", "--set", "trainer.untreated.loss=1.0"]
+    code, _, err = kd_sweeps("create", "s", *own)
+    assert code == 2
+    assert "trainer.space: got 'loss', which the records of a sweep have as a column; call this parameter" in err
+
+
+def test_a_plan_says_that_nobody_knows_how_long_it_takes(tmp_path: Path, kd_sweeps: Commands) -> None:
+    own = ["--train-command", "true {depth}", "--space", "depth=0:9", "--set", "transfer.margin=1", "--dataset", "mine"]
+    code, out, err = kd_sweeps("create", "s", *own, "--dry-run")
+    assert code == 0, err
+    assert "search   depth 0 to 9 in whole numbers: 6 trials, 8 searches\n" in out
+    assert "data     mine\n" in out
+    assert "trains   true, no test: the comparison scores validation\n" in out
+    assert "work     88 trainings\n" in out
+
+
+def test_a_spec_to_start_from_needs_a_number() -> None:
+    with pytest.raises(SpecError, match="has no argument that is a number, so nothing to search"):
+        start("./train.py:train", {"optimizer": "adam"})
+
+
+@pytest.mark.parametrize("trainer", [{"command": "./train.sh"}, {"train": "./train.py:train"}, {"train": "mine:train"}])
+def test_a_service_runs_none_of_it_for_a_request(trainer: dict[str, str]) -> None:
+    with pytest.raises(NotAllowed):
+        check_allowed(spec(trainer | {"space": SPACE}), allow_code=False)
+    if trainer.get("train") == "mine:train":
+        check_allowed(spec(trainer), allow_code=True)
+    else:
+        with pytest.raises(NotAllowed, match=r"no request (starts a program|names a file) on the server"):
+            check_allowed(spec(trainer), allow_code=True)

@@ -1,0 +1,156 @@
+"""The table [trainer] of a training of one's own: what it may say, what it says of the score, and what is refused."""
+
+import math
+from typing import Any
+
+import pytest
+
+from storage.studies.space import Choice, Range, Whole
+from sweeps.custom.spec import ScoreTable
+from sweeps.errors import SpecError
+from sweeps.spec.model import override, parse
+from sweeps.spec.stored import to_toml, values_of
+from sweeps.trainers.protocol import Point
+from sweeps.trainers.score import Score
+from tests.support.custom.specs import DEFAULT, spec
+
+FUNCTION = {"train": "./train.py:train"}
+COMMAND = {"command": "./train.sh {temperature} {alpha} {seed}"}
+
+
+def test_every_spelling_of_a_parameter_is_read() -> None:
+    space = spec(
+        FUNCTION
+        | {
+            "untreated": {},
+            "defaults": {},
+            "space": {
+                "alpha": [0.0, 1.0],
+                "rate": {"low": 1e-4, "high": 1, "log": True},
+                "depth": [-2, 6],
+                "width": {"low": 8, "high": 64, "log": True},
+                "optimizer": ["adam", "sgd"],
+                "batch": {"choices": [32, 64, 128]},
+                "warm": {"choices": [True, False]},
+            },
+        },
+        transfer={"seeds": 2, "margin": 0.5},
+    ).trainer.space
+    assert space == {
+        "alpha": Range(0.0, 1.0),
+        "rate": Range(1e-4, 1.0, log=True),
+        "depth": Whole(-2, 6, log=False),
+        "width": Whole(8, 64, log=True),
+        "optimizer": Choice(("adam", "sgd")),
+        "batch": Choice((32, 64, 128)),
+        "warm": Choice((True, False)),
+    }
+
+
+@pytest.mark.parametrize(
+    "trainer", [FUNCTION, COMMAND, FUNCTION | {"score": {"name": "loss", "direction": "minimize"}}]
+)
+def test_a_spec_is_read_again_from_its_toml_and_from_what_is_stored(trainer: dict[str, Any]) -> None:
+    made = spec(trainer)
+    assert parse(values_of(to_toml(made))) == made
+    assert parse(made.as_dict()).fingerprint == made.fingerprint
+    assert override(made, {"search.trials": 7}).trainer == made.trainer
+
+
+@pytest.mark.parametrize(
+    ("table", "score"),
+    [
+        ({}, Score()),
+        ({"low": 0.5}, Score(low=0.5)),
+        (
+            {"name": "loss", "direction": "minimize", "low": 0.0},
+            Score(name="loss", unit="", difference="", scale=1.0, minimize=True, low=0.0, high=math.inf),
+        ),
+        (
+            {"name": "time", "unit": "ms", "direction": "minimize"},
+            Score(name="time", unit="ms", difference="ms", scale=1.0, minimize=True, low=-math.inf, high=math.inf),
+        ),
+    ],
+)
+def test_a_score_that_is_no_accuracy_has_no_unit_and_no_bounds_but_those_it_names(
+    table: dict[str, Any], score: Score
+) -> None:
+    assert ScoreTable.model_validate(table).as_score() == score
+
+
+def test_untreated_takes_the_rest_from_the_first_default_else_from_the_low_end() -> None:
+    table = spec(FUNCTION).trainer
+    assert table.point(table.untreated) == Point.of({"temperature": 3.0, "alpha": 1.0})
+    table = spec(FUNCTION | {"defaults": {}}).trainer
+    assert table.point(table.untreated) == Point.of({"temperature": 1.0, "alpha": 1.0})
+
+
+def test_the_arms_are_those_of_every_trainer_and_one_for_each_point_that_is_declared() -> None:
+    own = spec(FUNCTION | {"defaults": {"default": DEFAULT, "paper": DEFAULT | {"alpha": 0.9}}})
+    assert own.arms("source") == ("best", "untreated", "default", "paper")
+    assert own.kind.features.defaults == ("default", "paper")
+    assert (own.untreated_arm("source"), own.raced, own.transfer.margin_share) == ("untreated", "default", 0.2)
+    plain = spec(FUNCTION | {"untreated": {}, "defaults": {}}, transfer={"seeds": 2, "margin": 0.5})
+    assert (plain.arms("source"), plain.untreated_arm("source"), plain.raced) == (("best",), "", "")
+    assert (plain.transfer.margin, plain.transfer.margin_share) == (0.5, 0.0)
+
+
+def test_a_default_outside_of_the_range_widens_what_is_compared_and_not_what_is_searched() -> None:
+    far = spec(FUNCTION | {"defaults": {"default": {"temperature": 40, "alpha": 0.5}}})
+    assert far.kind.space(far)["temperature"] == Range(1.0, 20.0, log=True)
+    assert far.kind.space(far, transfer=True)["temperature"] == Range(1.0, 40.0, log=True)
+    assert far.trainer.point(far.trainer.defaults["default"])["temperature"] == 40.0
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no space": ({"space": {}}, "trainer.space: got {}; allowed: a table of one parameter or more"),
+    "no name": ({"space": {"a b": [0.0, 1.0]}}, "'a b' is not one"),
+    "a word of Python": ({"space": {"lambda": [0.0, 1.0]}}, "'lambda' is not one"),
+    "what every training is given": ({"space": {"seed": [0.0, 1.0]}}, "'seed' is not one"),
+    "equal bounds": ({"space": {"alpha": [0.5, 0.5]}}, "of one value there is nothing to search"),
+    "bounds exchanged": ({"space": {"alpha": [1.0, 0.0]}}, "low < high; got 1.0 and 0.0"),
+    "a log of 0": ({"space": {"alpha": {"low": 0.0, "high": 1.0, "log": True}}}, "low > 0 where log is true"),
+    "a choice of one": ({"space": {"alpha": {"choices": ["a"]}}}, "two choices or more"),
+    "a choice twice": ({"space": {"alpha": {"choices": [1, True]}}}, "each choice once"),
+    "a choice of nothing": ({"space": {"alpha": {"choices": ["a", None]}}}, "got None"),
+    "a range for a share": ({"space": {"alpha": [0, 1]}}, "[0.0, 1.0] for a range, or choices = [0, 1]"),
+    "no range": ({"space": {"alpha": {"lo": 0.0, "high": 1.0}}}, "for alpha: [low, high]"),
+    "infinite": ({"space": {"alpha": [0.0, math.inf]}}, "for alpha: "),
+    "neither": ({"train": ""}, "trainer.train and trainer.command: got neither; give one of them"),
+    "both": ({"command": "true"}, "trainer.train and trainer.command: got both; give one of them"),
+    "another name": ({"defaults": {"default": DEFAULT | {"beta": 1.0}}}, "trainer.defaults.default: got 'beta'"),
+    "half a default": ({"defaults": {"default": {"alpha": 0.5}}}, "trainer.defaults.default has no temperature"),
+    "text": ({"untreated": {"alpha": "one"}}, "trainer.untreated.alpha: got 'one'; allowed: a number"),
+    "a name of an arm": ({"defaults": {"best": DEFAULT}}, "'best' is not one"),
+    "bounds of the score": ({"score": {"low": 2.0, "high": 1.0}}, "low < high; got 2 and 1"),
+    "an unknown key": ({"tests": "./a.py:b"}, "unknown key 'trainer.tests'; did you mean trainer.test?"),
+    "a brace": (
+        {"train": "", "command": "./train.sh {tempreature}"},
+        "trainer.command: got {tempreature}; allowed in braces: {temperature}, {alpha}, {seed}",
+    ),
+    "a quote": ({"train": "", "command": "echo 'a"}, "the words of a command; no closing quotation"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_table_that_means_nothing_is_refused_in_one_line(case: str) -> None:
+    changes, text = REFUSED[case]
+    with pytest.raises(SpecError) as error:
+        spec(FUNCTION | changes)
+    assert text in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_without_an_untreated_point_a_margin_in_the_unit_of_the_score_is_required() -> None:
+    with pytest.raises(SpecError, match=r"transfer\.margin is missing: .* give it in points, for example"):
+        spec(FUNCTION | {"untreated": {}})
+    loss = {"name": "loss", "direction": "minimize"}
+    with pytest.raises(SpecError, match="give it in the unit of the loss, for example"):
+        spec(FUNCTION | {"untreated": {}, "score": loss})
+    stored = spec(FUNCTION | {"untreated": {}}, transfer={"seeds": 2, "margin": 0.5}).as_dict()
+    assert parse(stored).transfer.margin == 0.5
+
+
+def test_a_share_of_no_gain_is_refused() -> None:
+    with pytest.raises(SpecError, match=r"transfer\.margin_share: got 0\.1"):
+        spec(FUNCTION | {"untreated": {}}, transfer={"seeds": 2, "margin": 0.5, "margin_share": 0.1})

@@ -1,0 +1,49 @@
+"""The words of a command: which of them are files, where those are, and what is filled in."""
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from sweeps.custom.command import frozen, scripts
+from sweeps.custom.words import filled, placeholders, split
+
+
+def test_only_a_word_that_looks_like_a_path_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("adam", "conf.yaml", "sub", "0.5"):
+        (tmp_path / name).mkdir() if name == "sub" else (tmp_path / name).write_text("a", encoding="utf-8")
+    (tmp_path / "sub" / "train").write_text("a", encoding="utf-8")
+    long = "x" * 5000 + ".y"
+    command = f"sh adam conf.yaml sub sub/train ~nobody/x.py {long} {{seed}}"
+    kept = split(frozen("trainer.command", command))
+    assert kept == [
+        "sh",
+        "adam",
+        f"{tmp_path}/conf.yaml",
+        "sub",
+        f"{tmp_path}/sub/train",
+        "~nobody/x.py",
+        long,
+        "{seed}",
+    ]
+    assert frozen("trainer.command", shlex.join(kept)) == shlex.join(kept), "a frozen command stays as it is"
+    assert scripts(shlex.join(kept)) == [tmp_path / "conf.yaml", tmp_path / "sub" / "train"]
+
+
+def test_a_program_of_the_machine_and_what_is_no_text_are_not_hashed(tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(b"\0")
+    assert scripts(f"/bin/sh {tmp_path}/data.bin {tmp_path}/gone.py") == []
+
+
+def test_braces_are_placeholders_where_a_word_stands_in_them() -> None:
+    command = """train '{"a": 1}' {seed} --out={out}/{seed} {} {a-b}"""
+    assert placeholders(command) == ["seed", "out", "seed"]
+    assert filled(split(command), {"seed": "7", "out": "/a b"}) == [
+        "train",
+        '{"a": 1}',
+        "7",
+        "--out=/a b/7",
+        "{}",
+        "{a-b}",
+    ]
