@@ -156,7 +156,9 @@ def _arguments(key: str, name: str, offered: Sequence[str], *, required: Sequenc
     for part in parameters:
         needed = part.default is part.empty and not _is_open(part)
         if needed and (part.kind is part.POSITIONAL_ONLY or part.name not in offered):
-            cure = f"give trainer.space.{part.name}, or the argument a default" if required else "give it a default"
+            cure = 'give it a default, or say trainer.test = "none"'
+            if required:
+                cure = f"give trainer.space.{part.name}, or the argument a default"
             raise CodeError(
                 f"{key}: {name!r} needs the argument {part.name!r}, and is called with {', '.join(offered)}; {cure}"
             )
