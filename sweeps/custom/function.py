@@ -4,6 +4,7 @@ import ast
 import importlib.util
 import inspect
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -131,6 +132,8 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
 
 
 def _loaded(key: str, name: str) -> Callable[..., Any]:
+    if (path := code.file_of(name)) is not None and str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # as for a script that Python runs; last, since no package is hidden by it
     try:
         function = code.load(name)
     except NotHere as error:

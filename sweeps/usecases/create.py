@@ -318,7 +318,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
         *(f"{title:<8} {text}" for title, text in summary.items() if title != "data"),
         f"work     {trainings:,} trainings{about}",
         f"answer   {_choice(spec)}"
-        if spec.transfer.margin_share
+        if spec.transfer.margin_share or (spec.transfer.advises and not spec.targets)
         else f"verdict  {_resolution(spec)}"
         if spec.targets
         else f"answer   best against {spec.kind.features.without} and the untuned defaults, on {seeds}",
@@ -391,11 +391,12 @@ def _choice(spec: Spec) -> str:
     searches, least = spec.outer.searches, verdict.FEWEST_SEARCHES
     if searches < least:
         return f"outer.searches = {searches} shows nothing about what to use: {least} or more do"
-    if spec.counted_from("target") not in spec.arms("target"):
-        lost = spec.score.amount(f"{spec.transfer.margin:g}")
-        return f"the cheapest choice that {searches} searches show to lose less than {lost}; no arm gives a gain"
-    kept = f"{estimates.percent(1 - spec.transfer.margin_share):g} % of the gain"
-    return f"the cheapest choice that {searches} searches show to keep {kept}"
+    role = spec.roles[min(1, len(spec.roles) - 1)]
+    if spec.transfer.margin_share and spec.counted_from(role) in spec.arms(role):
+        kept = f"{estimates.percent(1 - spec.transfer.margin_share):g} % of the gain"
+        return f"the cheapest choice that {searches} searches show to keep {kept}"
+    lost = spec.score.amount(f"{spec.transfer.margin:g}")
+    return f"the cheapest choice that {searches} searches show to lose less than {lost}"
 
 
 def _resolution(spec: Spec) -> str:

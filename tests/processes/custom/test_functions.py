@@ -129,6 +129,12 @@ def test_the_test_runs_in_the_process_of_its_training_and_only_once_it_is_asked_
     assert [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"spawn_main" in command_of(pid)] == []
 
 
+def test_a_module_beside_the_file_is_found(tmp_path: Path) -> None:
+    (tmp_path / "beside_it.py").write_text("SCORE = 0.25\n")
+    body = "from beside_it import SCORE\ndef train(alpha, *, seed):\n    return SCORE\n"
+    assert trained(tmp_path, body).score == 0.25
+
+
 def test_without_a_test_the_comparison_has_the_validation(tmp_path: Path) -> None:
     made = trainer(tmp_path, "def train(alpha, seed):\n    return 0.5\n")
     made.train(COMPARED, Steps())
