@@ -68,15 +68,15 @@ def share(runs: Sequence[Runs], strategy: StrategyName) -> Estimate | None:
 
 def beyond(runs: Sequence[Runs], strategy: StrategyName) -> Estimate:
     """Return what a strategy loses beyond the margin over these searches; shown to be too much where low is above 0."""
-    value = estimate(beyond_margin(runs, strategy, margin=MARGIN.margin, share=MARGIN.margin_share))
+    lost, gains = (over_searches(runs, "here", other) for other in (strategy, "untreated"))
+    value = estimate(beyond_margin(lost, gains, margin=MARGIN.margin, share=MARGIN.margin_share))
     assert value is not None
     return value
 
 
 def core_seconds(done: Done, name: str) -> tuple[float, float]:
     """Return the CPU seconds of the students of a sweep, and of its teachers."""
-    students = sum(one.cpu_s for one in done[name])
-    return students, origins(STUDY)[name]["core_s"] - sum(one.train_s for one in done[name])
+    return sum(one.cpu_s for one in done[name]), origins(STUDY)[name]["teachers_cpu_s"]
 
 
 def needed(done: Done, strategy: StrategyName) -> float | None:

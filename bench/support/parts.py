@@ -43,6 +43,7 @@ class Training:
 
     stage: search, confirm or transfer. search: which of the searches on this dataset. arm: of transfer; "" elsewhere.
     repeat: of confirm and transfer; 0 elsewhere. validation, test: accuracies, fractions; test: of transfer alone.
+    train_s, cpu_s: 0 where another arm made the training.
     more: the rest of its point, and what a training of one's own gave beside its score; a column each.
     """
 
@@ -207,8 +208,8 @@ def _training(part: str, stored: StoredSweep, job: AnyJob) -> Training | None:
         alpha=made.alpha,
         validation=made.val_accuracy,
         test=made.test_accuracy,
-        train_s=round(made.train_s, 3),
-        cpu_s=round(made.cpu_s, 3),
+        train_s=0.0 if made.same_as else round(made.train_s, 3),
+        cpu_s=0.0 if made.same_as else round(made.cpu_s, 3),
         more={**made.more, **made.facts},
     )
 
@@ -224,6 +225,7 @@ def origin(stored: StoredSweep) -> dict[str, Any]:
         "teachers": {job.work.role: job.outcome.val_accuracy for job in teachers},
         "wall_s": round(made.wall_s),
         "core_s": round(made.work_s),
+        "teachers_cpu_s": round(sum(job.outcome.cpu_s for job in teachers)),
         "students_cpu_s": round(sum(one.cpu_s for one in students)),
         "students": len(students),
         "numerics": list(made.numerics),
