@@ -30,7 +30,17 @@ _NAMES: Mapping[Role, tuple[str, ...]] = {
     ),
     "teacher": (
         *("teacherlogits", "logitsteacher", "teacheroutputs", "teacheroutput", "outputsteacher", "teacher", "logitst"),
-        *("tlogits", "yt", "teacherpred", "teacherpreds", "teacherscores", "softtargets", "softlabels", "softtarget"),
+        *(
+            "tlogits",
+            "yt",
+            "teacherpred",
+            "teacherpreds",
+            "teacherscores",
+            "softtargets",
+            "softlabels",
+            "softlabel",
+            "softtarget",
+        ),
     ),
     "labels": ("labels", "label", "targets", "target", "ytrue", "hardlabels", "groundtruth", "gt", "y"),
     "temperature": ("temperature", "temp", "tau", "kdtemperature", "kdtemp", "kdt"),
@@ -79,12 +89,12 @@ class Loss:
         if self.is_factory:
             if (temperature, alpha) not in self.made:
                 given = {name: values[role] for role, name in self.makes.items()}
-                self.made[temperature, alpha] = _called(function, _of(function, {**self.constants, **given}))
+                self.made[temperature, alpha] = _called(self.name, function, {**self.constants, **given})
             function = self.made[temperature, alpha]
         rows = np.eye(student.shape[-1], dtype=np.float32)[labels] if self.one_hot else labels
         tensors = {"student": student, "teacher": teacher, "labels": self.framework.labels(rows), **values}
         given = {name: tensors[role] for role, name in self.takes.items()}
-        return _called(function, _of(function, {**self.constants, **given}))
+        return _called(self.name, function, {**self.constants, **given})
 
     def values(
         self,
@@ -120,10 +130,11 @@ class Loss:
         return values
 
 
-def _makes_loss(function: Any) -> bool:
+def _makes_loss(function: Any, given: Mapping[Role, str]) -> bool:
     if inspect.isclass(function):
         return True
-    roles = _matched(_parameters(function), {})
+    parameters = _parameters(function)
+    roles = _matched(parameters, {role: name for role, name in given.items() if name in parameters})
     return not callable(getattr(function, "forward", None)) and not {"student", "teacher"} & set(roles)
 
 
@@ -140,17 +151,17 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     """
     function = code.load_as("loss", name, broken=ModelError, missing=ModelError)
     if not callable(function):
-        raise ModelError(f"loss {name!r} is a {type(function).__name__}; give a function, or a class of losses")
+        raise ModelError(f"loss {name!r} must be a function or a class, got {type(function).__name__}")
     roles = {role: given[role] for role in ROLES if role in given}
     constants = {argument: _literal(text) for argument, text in given.items() if argument not in ROLES}
     makes: dict[Role, str] = {}
     call = function
-    if is_factory := _makes_loss(function):
+    if is_factory := _makes_loss(function, roles):
         made = _parameters(function)
         makes = {role: text for role, text in _matched(made, roles).items() if role in ("temperature", "alpha")}
         _check_rest(name, function, made, {*makes.values(), *constants})
         trial = {"temperature": 4.0, "alpha": 0.5}
-        call = _called(function, _of(function, {**constants, **{text: trial[role] for role, text in makes.items()}}))
+        call = _called(name, function, {**constants, **{text: trial[role] for role, text in makes.items()}})
         if not callable(call):
             raise ModelError(
                 f"loss {name!r} takes neither student nor teacher: {_signature(function)}; say which argument is which,"
@@ -200,6 +211,8 @@ def _accepted(loss: Loss, call: Callable[..., Any], framework: str | None, class
                 f"loss {loss.name!r} is not finite on plain logits: {values[0]}; F.kl_div wants log_softmax of the"
                 " student and softmax of the teacher"
             )
+    if isinstance(failure, _Raised):
+        raise ModelError(f"{failure}. It was called with {classes} classes; for another number: --classes N")
     assert failure is not None
     raise failure
 
@@ -280,17 +293,17 @@ def _literal(text: str) -> Any:
         return {"true": True, "false": False, "none": None}.get(text.lower(), text)
 
 
-def _of(function: Callable[..., Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
-    parameters = _parameters(function)
-    return {name: value for name, value in given.items() if name in parameters}
+class _Raised(ModelError):
+    """The user's code raised."""
 
 
-def _called(function: Callable[..., Any], given: Mapping[str, Any]) -> Any:
-    """Call a user's function, by position where it allows nothing else."""
+def _called(loss: str, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """Call a user's function with those of the values that it takes, by position where it allows nothing else."""
     parameters = _parameters(function)
+    given = {name: value for name, value in values.items() if name in parameters}
     first = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.POSITIONAL_ONLY]
     named = {name: value for name, value in given.items() if name not in first}
     try:
         return code.call(lambda: function(*(given[name] for name in first if name in given), **named))
     except Exception as error:  # a user's code may raise anything
-        raise ModelError(f"the loss raises on plain logits: {told(error)}") from error
+        raise _Raised(f"loss {loss!r} raises: {told(error)}") from error

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
+
 from kd.losses import calling, probing
 from kd.losses.builtin import LOSSES
 from kd.losses.fitting import BATCHES, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
@@ -17,8 +19,8 @@ from kd.losses.probing import Recognised
 from kd.losses.weights import Weight, weights_of
 from kd.tools.processes import silence
 
-ROUNDED = 5e-2  # so much a 16-bit float may change a value
-CLIPPED = 1e-4  # so much an epsilon in a logarithm may
+ROUNDED = 5e-2  # so much a 16-bit float may change most values, and an epsilon in a logarithm a few
+CLIPPED = 1e-4  # so much an epsilon may change most of them
 SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # where both are arguments and none was given
 
 Verdict: TypeAlias = Literal["right", "faulty", "other", "unknown"]
@@ -107,9 +109,10 @@ def check(request: Request) -> Checked:
     loss = calling.loss_of(request.name, request.arguments, request.framework, classes)
     is_rounded = has_rounded_values(loss, classes)
     values = values_of(loss, request.classes, TEMPERATURES[:3] if is_rounded else TEMPERATURES)
-    fit = Recogniser(values, is_rounded=is_rounded).best(request.temperature)
+    fit = Recogniser(values, has_labels=loss.has("labels"), is_rounded=is_rounded).best(request.temperature)
     compared = len(values.settings) * BATCHES
-    if fit.difference > (ROUNDED if is_rounded else CLIPPED):
+    is_known = fit.typical < (ROUNDED if is_rounded else CLIPPED) and (is_rounded or fit.difference < ROUNDED)
+    if not is_known or not any(map(np.ptp, values.values)):
         faults, notes = _of_unknown(loss, fit, classes)
         verdict: Verdict = "faulty" if faults else "unknown"
         return Checked(
@@ -118,19 +121,15 @@ def check(request: Request) -> Checked:
         )
     labels, term = weights_of(values, fit, request.alpha)
     recognised = Recognised(loss, fit, labels, term, classes)
-    gradient, close = probing.gradient(recognised), probing.where_close(recognised)
+    gradient = probing.gradient(recognised)
+    probed = [gradient, probing.at_the_limits(recognised), probing.where_close(recognised)]
     faults = [
         *_faults(recognised, request, is_rounded=is_rounded),
-        *gradient.faults,
-        *probing.at_the_limits(recognised),
-        *close.faults,
+        *(fault for each in probed for fault in each.faults),
     ]
-    notes = [
-        *(["it returns one value per image; their mean is meant"] if values.per_image else []),
-        *_notes(recognised, request, is_rounded=is_rounded),
-        *gradient.notes,
-        *close.notes,
-    ]
+    notes = [*_notes(recognised, request, is_rounded=is_rounded), *(note for each in probed for note in each.notes)]
+    if values.per_image:
+        notes.insert(0, "it returns one value per image; their mean is meant")
     point = _same(request, recognised)
     return Checked(
         loss.name,
@@ -163,7 +162,7 @@ def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> It
         yield "imprecise"
     if None not in (request.temperature, fit.temperature) and fit.temperature != request.temperature:
         yield "t-differs"
-    if fit.term.squared and term.is_there:
+    if fit.term.squared and term.is_there and "t-ignored" not in fit.term.faults:
         if any(abs(power + 2) < 0.1 for power in term.powers):
             yield "no-t-squared"
         elif any(term.powers):
@@ -214,8 +213,8 @@ def _of_unknown(loss: calling.Loss, fit: Fit, classes: int) -> tuple[list[str], 
     """Return faults and notes of a loss that no form explains."""
     faults, notes = probing.unexplained(loss, classes)
     nearest = " and ".join(filter(None, (fit.labels.formula, fit.term.formula)))
-    notes.append(f"nearest of {len(terms())} known forms: {nearest}; values differ by up to {fit.difference:.0%}")
-    return faults, notes
+    far = f"nearest of {len(terms())} known forms: {nearest}; values differ by up to {fit.difference:.0%}"
+    return faults, notes if faults else [*notes, far]
 
 
 def _weighs(labels: Weight, term: Weight) -> str:
@@ -227,7 +226,8 @@ def _weighs(labels: Weight, term: Weight) -> str:
 
 def _formula(recognised: Recognised) -> str:
     texts = [f"{part.text}{_power(form, part)}{form.formula}{part.reduction}" for form, part in recognised.parts]
-    return " + ".join(texts) or "0"
+    text = " + ".join(texts) or "0"
+    return text.replace("T^2*", "").replace("_T", "") if recognised.fit.temperature == 1 else text
 
 
 def _power(form: Form, part: Weight) -> str:

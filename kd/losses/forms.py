@@ -98,7 +98,7 @@ FAULTS = {
     "images-mixed": "an image's loss depends on the other images: do the teacher's rows belong to the student's?",
     "imprecise": "its values are rounded, as those of a 16-bit float: compute the loss in float32",
     "negative": "the divergence is negative where student and teacher are close",
-    "not-finite": "it is not finite at logits of +-50 or with a one-hot teacher: compute from log_softmax",
+    "not-finite": "it is not finite at logits of +-50: compute from log_softmax",
     "gradient": "the student's gradient is not that of its value",
 }
 """What can be wrong, by name, in one line."""
@@ -127,9 +127,9 @@ def _of_labels(labels: npt.NDArray[np.int64], values: Floats) -> list[Floats]:
 
 
 CE = "CE(labels)"
+NO_LABELS = (Form("", "", lambda probes, _: []),)
 LABELS = (
     Form("ce", CE, lambda probes, _: _of_labels(probes.labels, log_softmax(probes.student))),
-    Form("", "", lambda probes, _: []),
     Form(
         "ce",
         "CE(labels, student/T)",
@@ -164,7 +164,7 @@ LABELS = (
         ],
     ),
 )
-"""The forms of the labels' part: this project's, none, the wrong ones, label smoothing."""
+"""The forms of the labels' part: this project's, the wrong ones, label smoothing."""
 
 _Rows: TypeAlias = Callable[[Floats, float], Floats]
 _TARGETS: dict[str, _Rows] = {
@@ -207,9 +207,23 @@ def _hinton() -> Iterator[Form]:
         # A target that is not positive has no logarithm: such a KL divergence is NaN, and no form.
         if len(faults) > _MOST_FAULTS or (pair == "kl" and target in ("softmax-missing", "log")):
             continue
-        if any(fault not in FAULTS for fault in faults):
+        if any(fault not in FAULTS for fault in faults) or (
+            pair == "soft-ce" and _is_twin(exchanged, side, target, log_input)
+        ):
             continue
         yield _divergence(pair, exchanged, side, target, log_input, faults)
+
+
+def _is_twin(exchanged: bool, side: str, target: str, log_input: str) -> bool:
+    """Return whether such a cross entropy is another one, too: a product has no order, and of logits T is a factor."""
+    teacher_softened, student_softened = _SIDES[side]
+    if exchanged:
+        return bool(target or log_input)
+    return (
+        (target, log_input) == ("log", "log-missing")
+        or (target == "softmax-missing" and not teacher_softened)
+        or (log_input == "softmax-missing" and not student_softened)
+    )
 
 
 def _divergence(pair: str, exchanged: bool, side: str, target: str, log_input: str, faults: tuple[str, ...]) -> Form:
@@ -308,9 +322,8 @@ def terms() -> tuple[Form, ...]:
         ),
         *(
             Form("jsd", f"JSD(teacher_T, student_T), beta = {share:g}", _mixed(share), mixture=share)
-            for share in np.round(np.arange(0.05, 1, 0.05), 2)
+            for share in (0.5, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95)
         ),
-        Form("mse of softened logits", "mean((student/T - teacher/T)^2)", _squares(lambda logits, t: logits / t)),
         Form(
             "mse of probabilities", "mean((student_T - teacher_T)^2)", _squares(lambda logits, t: softmax(logits / t))
         ),

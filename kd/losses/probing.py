@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from kd.errors import ModelError
 from kd.losses.calling import Loss
@@ -14,7 +15,7 @@ from kd.losses.weights import Weight
 SAME_GRADIENT = 1e-3
 STEP = 1e-5  # of a logit, in a numerical derivative
 CONFIDENT = 50.0  # a trained teacher's logits reach this; float32's exp overflows at 89
-CLOSE = 0.2  # standard deviation between the logits of student and teacher, late in a training
+CLOSE = 0.1  # standard deviation between the logits of student and teacher, late in a training
 USABLE = 0.1  # so much of itself may a divergence be off in bfloat16
 MIXED = 1e-2  # so much an image's loss may depend on the other images
 
@@ -87,7 +88,7 @@ def gradient(recognised: Recognised) -> Probed:
     expected = (values(batch.student + steps) - values(batch.student - steps)).reshape(of_student.shape) / (2 * STEP)
     difference = float(np.abs(of_student - expected).max() / (np.abs(expected).max() or 1.0))
     return Probed(
-        ["gradient"] if difference > max(SAME_GRADIENT, 10 * recognised.fit.difference) else [],
+        ["gradient"] if difference > max(SAME_GRADIENT, 10 * recognised.fit.typical) else [],
         ["a gradient flows into the teacher, too: freeze it, or detach its logits"] if of_teacher.any() else [],
         difference,
     )
@@ -104,21 +105,30 @@ def _autograd(
     )
 
 
-def at_the_limits(recognised: Recognised) -> list[str]:
-    """Return the faults at logits of +-50 and with a one-hot teacher, in float32 as in a training."""
+def at_the_limits(recognised: Recognised) -> Probed:
+    """See whether it is finite at logits of +-50, and with a one-hot teacher; in float32, as in a training."""
     batch = probes(4, recognised.classes, 1)
-    alpha, t = recognised.alphas[0], recognised.argument(1.0)
     sure = np.where(batch.teacher == batch.teacher.max(axis=-1, keepdims=True), CONFIDENT, -CONFIDENT)
-    for teacher, student in ((sure, np.roll(sure, 1, axis=-1)), (sure, batch.student), (100 * sure, batch.student)):
-        values = [recognised.loss.values(batch.labels[0], teacher[0], student[0], t, alpha, "float32")]
-        try:
-            gradients = _autograd(recognised, Probes(batch.labels, teacher, student), 1.0, alpha, "float32")
-        except Exception:  # `gradient` says so
-            gradients = None
-        # The student's alone: the teacher's is NaN for a right loss in PyTorch, and no training uses it.
-        if not all(np.isfinite(value).all() for value in (*values, *(gradients or ())[1:])):
-            return ["not-finite"]
-    return []
+    wrong = np.roll(sure, 1, axis=-1)
+    if not all(_is_finite(recognised, batch.labels, sure, student) for student in (wrong, batch.student)):
+        return Probed(["not-finite"])
+    if not _is_finite(recognised, batch.labels, 100 * sure, batch.student):
+        return Probed(notes=["it is not finite where a probability of the teacher is 0: compute from log_softmax"])
+    return Probed()
+
+
+def _is_finite(recognised: Recognised, labels: npt.NDArray[np.int64], teacher: Floats, student: Floats) -> bool:
+    alpha, t = recognised.alphas[0], recognised.argument(1.0)
+    try:
+        value = recognised.loss.values(labels[0], teacher[0], student[0], t, alpha, "float32")
+    except ModelError:  # as NumPy does where warnings are errors
+        return False
+    try:
+        gradients = _autograd(recognised, Probes(labels, teacher, student), 1.0, alpha, "float32")
+    except Exception:  # `gradient` says so
+        gradients = None
+    # The student's alone: the teacher's is NaN for a right loss in PyTorch, and no training uses it.
+    return all(np.isfinite(each).all() for each in (value, *(gradients or ())[1:]))
 
 
 def where_close(recognised: Recognised) -> Probed:

@@ -4,9 +4,11 @@ A weight is k(alpha) * T^power * images^a * classes^b. In this project's form al
 or 1 - alpha: the parts have their factor T^2 and are means over the images.
 """
 
+import itertools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from kd.losses.fitting import Fit, Values
 from kd.losses.forms import Floats
@@ -120,75 +122,87 @@ class Weight:
 def weights_of(values: Values, fit: Fit, alpha: float | None) -> tuple[Weight, Weight]:
     """Return the weights of the labels' part and of the term. alpha: the one in the code, where it is known."""
     labels, term = (_weight(values, fit, index) for index in (0, 1))
-    if values.settings[0].temperature is not None or not term.is_there or not fit.term.squared:
+    if not term.is_there or not fit.term.squared:
         return labels, term
-    return labels, _with_power(labels, term, fit.temperature or 1.0, alpha)
+    t = None if values.settings[0].temperature is not None else fit.temperature
+    numbers = {setting.probes.classes for setting in values.settings}
+    return labels, _with_levels(labels, term, t, numbers.pop() if len(numbers) == 1 else None, alpha)
 
 
 def _weight(values: Values, fit: Fit, index: int) -> Weight:
-    fitted = np.array([weights[index] for weights in fit.weights])  # (settings, summands)
-    largest = np.abs(np.array([np.concatenate(weights).max(initial=0.0) for weights in fit.weights])).max()
+    fitted = fit.weights[index]
+    largest = max(np.abs(weights).max(initial=0.0) for weights in fit.weights)
     if not fitted.size or np.abs(fitted).max() <= NEGLIGIBLE * NEGLIGIBLE * largest:
         return Weight()
     form = (fit.labels, fit.term)[index]
     is_whole = form.mixture is not None or form.name == "smoothed"
     main = 0 if form.name == "nkd" else int(np.abs(fitted).mean(axis=0).argmax())
     base = fitted.sum(axis=1) if is_whole else fitted[:, main]
-    exact = max(EXACT, 10 * fit.difference)
-    powers = [_monomial(values, summand, exact)[1][0] for summand in fitted.T]
-    levels, (power, images, classes), is_regular = _monomial(values, base, exact)
+    exact = max(EXACT, 10 * fit.typical)
+    powers = [_monomial(values, fit, summand, exact)[1][0] for summand in fitted.T]
+    levels, (power, images, classes), is_regular = _monomial(values, fit, base, exact)
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = np.nanmedian(np.where(np.abs(base) > 0, (fitted.T / base), np.nan), axis=1)
     return Weight(levels, tuple(map(float, shares)), tuple(powers), power, images, classes, is_regular, exact)
 
 
 def _monomial(
-    values: Values, weights: Floats, exact: float
+    values: Values, fit: Fit, weights: Floats, exact: float
 ) -> tuple[dict[float | None, float], tuple[float, float, float], bool]:
     """Fit a weight as k(alpha) * T^a * images^b * classes^c; return k, the exponents, and whether it is that."""
     alphas = list(dict.fromkeys(setting.alpha for setting in values.settings))
     of_alpha = np.array([alphas.index(setting.alpha) for setting in values.settings])
-    bases = np.array(
+    logs = np.log(
         [(setting.temperature or 1.0, setting.probes.images, setting.probes.classes) for setting in values.settings]
     )
-    # The edges may have other weights, as torchdistill's loss at alpha = 0: the exponents come from between.
-    inner = [alpha not in (0.0, 1.0) for alpha in alphas]
-    size = np.abs(weights.reshape(len(values.settings) // (len(alphas) * values.sizes), len(alphas), -1)).max(axis=1)
-    size = np.repeat(size[:, None], len(alphas), axis=1).ravel()
-    used = np.array(inner)[of_alpha] & (np.abs(weights) > NEGLIGIBLE * size)
-    logs = np.log(bases)
-    columns = np.eye(len(alphas))[of_alpha]
-    varied = [index for index in range(3) if len(set(bases[:, index])) > 1]
-    matrix = np.concatenate([columns, logs[:, varied]], axis=1)
-    exponents = np.zeros(3)
-    is_regular = True
+    exponents, is_regular = np.zeros(3), True
+    used = _is_used(values, weights, len(alphas)) & fit.is_exact
     if used.any():
-        fitted = np.linalg.lstsq(matrix[used], np.log(np.abs(weights[used])), rcond=1e-12)[0]
+        varied = [index for index in range(3) if np.ptp(logs[:, index])]
+        matrix = np.concatenate([np.eye(len(alphas))[of_alpha], logs[:, varied]], axis=1)[used]
+        sizes = np.log(np.abs(weights[used]))
+        fitted = np.linalg.lstsq(matrix, sizes, rcond=1e-12)[0]
+        is_regular = bool(np.abs(matrix @ fitted - sizes).max() < 5 * exact)
         exponents[varied] = fitted[len(alphas) :]
-        rounded = np.round(exponents)
-        exponents = np.where(np.abs(exponents - rounded) < max(POWER, 5 * exact), rounded, exponents)
-        rest = np.abs(matrix[used] @ fitted - np.log(np.abs(weights[used]))).max()
-        is_regular = bool(rest < 5 * exact)
+        whole = np.round(exponents)
+        exponents = np.where(np.abs(exponents - whole) < max(POWER, 5 * exact), whole, exponents)
     plain = weights / np.exp(logs @ exponents)
-    levels = {alpha: float(np.mean(plain[of_alpha == index])) for index, alpha in enumerate(alphas)}
+    levels = {alpha: float(plain[(of_alpha == index) & fit.is_exact].mean()) for index, alpha in enumerate(alphas)}
     largest = max(map(abs, levels.values()))
     levels = {alpha: 0.0 if abs(level) < NEGLIGIBLE * largest else level for alpha, level in levels.items()}
     first, second, third = map(float, exponents)
     return levels, (first, second, third), is_regular
 
 
-def _with_power(labels: Weight, term: Weight, t: float, alpha: float | None) -> Weight:
-    """Return the term's weight where T stands in the code, with its factor T^2 or without, if the weights tell.
+def _is_used(values: Values, weights: Floats, alphas: int) -> npt.NDArray[np.bool_]:
+    """In which settings a weight tells its exponents: not at the edges, nor where it is 0.
 
-    They do where both parts would else not have the weights alpha and 1 - alpha, or the term alone not the weight 1.
+    At the edges a loss may have another weight, as torchdistill's at alpha = 0.
     """
-    if t == 1.0:
-        return term
-    for power in (0.0, -2.0):
-        if _is_usual(labels, term, t**power, alpha):
-            levels = {key: level / t**power for key, level in term.levels.items()}
-            return replace(term, levels=levels, power=power, powers=(power,) * len(term.powers))
-    return replace(term, power=None, powers=())
+    inner = np.array([setting.alpha not in (0.0, 1.0) for setting in values.settings])
+    by_alpha = np.abs(weights).reshape(-1, alphas, values.sizes)  # settings are in the order T, alpha, size
+    largest = np.broadcast_to(by_alpha.max(axis=1, keepdims=True), by_alpha.shape).ravel()
+    return np.asarray(inner & (np.abs(weights) > NEGLIGIBLE * largest))
+
+
+def _with_levels(labels: Weight, term: Weight, t: float | None, classes: int | None, alpha: float | None) -> Weight:
+    """Return the term's weight with the exponents of what did not vary, if the weights tell them.
+
+    They do where both parts then have the weights alpha and 1 - alpha, or the term alone the weight 1: T stands in the
+    code, and its factor T^2 is there or not; the classes are of one number, and the term is divided by it or not.
+
+    Args:
+        t, classes: None where they varied.
+    """
+    powers = (0.0, -2.0) if t not in (None, 1.0) else (0.0,)
+    for of_classes, power in itertools.product((0.0, -1.0) if classes is not None else (0.0,), powers):
+        factor = (t or 1.0) ** power * (classes or 1) ** of_classes
+        if _is_usual(labels, term, factor, alpha):
+            levels = {key: level / factor for key, level in term.levels.items()}
+            if t is not None:
+                term = replace(term, power=power, powers=(power,) * len(term.powers))
+            return replace(term, levels=levels, of_classes=of_classes if classes is not None else term.of_classes)
+    return term if len(powers) == 1 else replace(term, power=None, powers=())
 
 
 def _is_usual(labels: Weight, term: Weight, factor: float, alpha: float | None) -> bool:

@@ -69,7 +69,8 @@ def check_loss(
     try:
         checked: Checked = run_in_subprocess(check_in_child, request, on_step=lambda: None, seconds=timeout)
     except SubprocessFailed as error:
-        raise ModelError(f"loss {name!r}: {error}; longer: --timeout SECONDS") from error
+        is_late = str(error).startswith("stopped")
+        raise ModelError(f"loss {name!r}: {error}{'; longer: --timeout SECONDS' if is_late else ''}") from error
     print("\n".join(lines(checked)) if form is Format.table else render(asdict(checked), form))
     raise typer.Exit(0 if checked.verdict == "right" else NOT_RIGHT)
 
