@@ -207,22 +207,23 @@ def _hinton() -> Iterator[Form]:
         # A target that is not positive has no logarithm: such a KL divergence is NaN, and no form.
         if len(faults) > _MOST_FAULTS or (pair == "kl" and target in ("softmax-missing", "log")):
             continue
-        if any(fault not in FAULTS for fault in faults) or (
-            pair == "soft-ce" and _is_twin(exchanged, side, target, log_input)
-        ):
+        if any(fault not in FAULTS for fault in faults) or _is_twin(pair, exchanged, side, target, log_input):
             continue
         yield _divergence(pair, exchanged, side, target, log_input, faults)
 
 
-def _is_twin(exchanged: bool, side: str, target: str, log_input: str) -> bool:
-    """Return whether such a cross entropy is another one, too: a product has no order, and of logits T is a factor."""
-    teacher_softened, student_softened = _SIDES[side]
-    if exchanged:
-        return bool(target or log_input)
+def _is_twin(pair: str, exchanged: bool, side: str, target: str, log_input: str) -> bool:
+    """Return whether another form is the same: without T, where T is between; a product has no order, T is a factor."""
+    softened = _SIDES[side][::-1] if exchanged else _SIDES[side]  # target, input
+    if any(text.endswith("T between") and not soft for text, soft in zip((target, log_input), softened, strict=True)):
+        return True
+    if pair != "soft-ce":
+        return False
     return (
-        (target, log_input) == ("log", "log-missing")
-        or (target == "softmax-missing" and not teacher_softened)
-        or (log_input == "softmax-missing" and not student_softened)
+        (exchanged and bool(target or log_input))
+        or (target, log_input) == ("log", "log-missing")
+        or (target == "softmax-missing" and not softened[0])
+        or (log_input == "softmax-missing" and not softened[1])
     )
 
 
