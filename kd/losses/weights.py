@@ -14,6 +14,7 @@ from kd.losses.fitting import Fit, Values
 from kd.losses.forms import Floats
 
 NEGLIGIBLE = 1e-4  # of a weight, beside the largest
+VANISHING = 1e-9  # a weight of rounding alone
 POWER = 0.02  # a fitted exponent so near to a whole number is that
 EXACT = 2e-3  # of a weight or an exponent, as fitted
 _REDUCTIONS = {
@@ -156,7 +157,8 @@ def _monomial(
         [(setting.temperature or 1.0, setting.probes.images, setting.probes.classes) for setting in values.settings]
     )
     exponents, is_regular = np.zeros(3), True
-    used = _is_used(values, weights, len(alphas)) & fit.is_exact
+    inner, is_told = _are_told(values, weights, len(alphas))
+    used = inner & fit.is_exact
     if used.any():
         varied = [index for index in range(3) if np.ptp(logs[:, index])]
         matrix = np.concatenate([np.eye(len(alphas))[of_alpha], logs[:, varied]], axis=1)[used]
@@ -167,22 +169,26 @@ def _monomial(
         whole = np.round(exponents)
         exponents = np.where(np.abs(exponents - whole) < max(POWER, 5 * exact), whole, exponents)
     plain = weights / np.exp(logs @ exponents)
-    levels = {alpha: float(plain[(of_alpha == index) & fit.is_exact].mean()) for index, alpha in enumerate(alphas)}
+    is_sure = is_told & fit.is_exact
+    rows = [of_alpha == index for index in range(len(alphas))]
+    rows = [row & is_sure if (row & is_sure).any() else row for row in rows]
+    levels = {alpha: float(plain[row].mean()) for alpha, row in zip(alphas, rows, strict=True)}
     largest = max(map(abs, levels.values()))
     levels = {alpha: 0.0 if abs(level) < NEGLIGIBLE * largest else level for alpha, level in levels.items()}
     first, second, third = map(float, exponents)
     return levels, (first, second, third), is_regular
 
 
-def _is_used(values: Values, weights: Floats, alphas: int) -> npt.NDArray[np.bool_]:
-    """In which settings a weight tells its exponents: not at the edges, nor where it is 0.
+def _are_told(values: Values, weights: Floats, alphas: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """In which settings a weight tells its exponents, and in which it can be told at all.
 
-    At the edges a loss may have another weight, as torchdistill's at alpha = 0.
+    At the edges a loss may have another weight, as torchdistill's at alpha = 0. A summand may vanish whatever its
+    weight, as dkd's of the other classes where there are two.
     """
     inner = np.array([setting.alpha not in (0.0, 1.0) for setting in values.settings])
     by_alpha = np.abs(weights).reshape(-1, alphas, values.sizes)  # settings are in the order T, alpha, size
     largest = np.broadcast_to(by_alpha.max(axis=1, keepdims=True), by_alpha.shape).ravel()
-    return np.asarray(inner & (np.abs(weights) > NEGLIGIBLE * largest))
+    return inner & (np.abs(weights) > NEGLIGIBLE * largest), largest > VANISHING * largest.max()
 
 
 def _with_levels(labels: Weight, term: Weight, t: float | None, classes: int | None, alpha: float | None) -> Weight:
