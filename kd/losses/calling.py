@@ -170,14 +170,14 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     parameters = _parameters(call)
     takes = _matched(parameters, {role: text for role, text in roles.items() if text not in makes.values()})
     takes = {role: text for role, text in takes.items() if role not in makes}
+    if unknown := [text for text in (*roles.values(), *constants) if text not in {*parameters, *_parameters(function)}]:
+        raise ModelError(f"loss {name!r} has no argument {unknown[0]!r}; it takes {_signature(call)}")
     for role in ("student", "teacher"):
         if role not in takes:
             raise ModelError(
                 f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Say it: --arg {role}=NAME"
             )
     _check_rest(name, call, parameters, {*takes.values(), *constants})
-    if unknown := [text for text in (*roles.values(), *constants) if text not in {*parameters, *_parameters(function)}]:
-        raise ModelError(f"loss {name!r} has no argument {unknown[0]!r}; it takes {_signature(call)}")
     return _accepted(
         Loss(name, function, is_factory, makes, takes, constants, framework_of("numpy")), call, framework, classes
     )

@@ -89,7 +89,7 @@ criterion = KDLoss(
 """
 
 _MODELOPT = """\
-# ModelOpt: kd_loss_weight is 1 - {alpha!r}; not reduction="mean", the default, which divides by the classes as well
+# ModelOpt: kd_loss_weight is 1 - {alpha!r}; its default reduction divides by the classes as well
 import modelopt.torch.distill as mtd
 import torch.nn.functional as F
 

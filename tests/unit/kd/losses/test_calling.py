@@ -74,7 +74,7 @@ def test_one_hot_labels_and_float32_are_given_where_nothing_else_is_taken(tmp_pa
 TWO = "def loss(student, teacher):\n    "
 BAD = {
     "def loss(a, b):\n    return 0.0": "what is a",
-    "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Say it: --arg teach",
+    "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Say it: --arg t",
     "def loss(student, teacher, foo): pass": r"what is foo\? Name it, as --arg teacher=foo, or give its value",
     "loss = 3": "must be a function or a class, got int",
     f"{TWO}raise RuntimeError('no\\nway')": "raises: RuntimeError: no way. It was called with 10",

@@ -80,7 +80,7 @@ def test_dist_of_its_authors_code_is_ours_times_two() -> None:
 def test_a_jensen_shannon_divergence_is_no_fault_and_no_loss_of_this_project() -> None:
     loss = checked("trl_jsd")
     assert (loss.verdict, loss.loss, loss.same) == ("other", "jsd", None)
-    assert loss.formula == "JSD(teacher_T, student_T), beta = 0.1"
+    assert loss.formula == "JSD(teacher, student), beta = 0.1"
 
 
 def test_a_faulty_loss_is_still_this_project_s_at_another_alpha() -> None:
