@@ -54,7 +54,7 @@ _GIVEN = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEY
 
 
 @dataclass(frozen=True)
-class Loss:
+class CallableLoss:
     """A user's loss, ready to be called with NumPy arrays.
 
     Args:
@@ -138,7 +138,7 @@ def _makes_loss(function: Any, given: Mapping[Role, str]) -> bool:
     return not callable(getattr(function, "forward", None)) and not {"student", "teacher"} & set(roles)
 
 
-def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes: int) -> Loss:
+def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes: int) -> CallableLoss:
     """Load a loss and find out how it is called, by calling it.
 
     Args:
@@ -178,12 +178,11 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
                 f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Say it: --arg {role}=NAME"
             )
     _check_rest(name, call, parameters, {*takes.values(), *constants})
-    return _accepted(
-        Loss(name, function, is_factory, makes, takes, constants, framework_of("numpy")), call, framework, classes
-    )
+    loss = CallableLoss(name, function, is_factory, makes, takes, constants, framework_of("numpy"))
+    return _accepted(loss, call, framework, classes)
 
 
-def _accepted(loss: Loss, call: Callable[..., Any], framework: str | None, classes: int) -> Loss:
+def _accepted(loss: CallableLoss, call: Callable[..., Any], framework: str | None, classes: int) -> CallableLoss:
     """Return the loss as it gives a number: in the first framework, precision and kind of labels with which it does."""
     draw = np.random.default_rng(0)
     images = 5 if classes == 4 else 4  # integer labels must not pass for a row of classes
@@ -212,7 +211,7 @@ def _accepted(loss: Loss, call: Callable[..., Any], framework: str | None, class
                 " student and softmax of the teacher"
             )
     if isinstance(failure, _Raised):
-        raise ModelError(f"{failure}. It was called with {classes} classes; for another number: --classes N")
+        raise ModelError(f"{failure} It was called with {classes} classes; for another number: --classes N")
     assert failure is not None
     raise failure
 
@@ -306,4 +305,4 @@ def _called(loss: str, function: Callable[..., Any], values: Mapping[str, Any]) 
     try:
         return code.call(lambda: function(*(given[name] for name in first if name in given), **named))
     except Exception as error:  # a user's code may raise anything
-        raise _Raised(f"loss {loss!r} raises: {told(error)}") from error
+        raise _Raised(f"loss {loss!r} raises: {told(error)}.") from error

@@ -11,16 +11,16 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from kd.losses import calling, probing
+from kd.losses import probing
 from kd.losses.builtin import LOSSES
-from kd.losses.fitting import BATCHES, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
+from kd.losses.calling import CallableLoss, loss_of
+from kd.losses.fitting import BATCHES, NEAR, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
 from kd.losses.forms import FAULTS, Form, terms
 from kd.losses.probing import Recognised
 from kd.losses.weights import Weight, weights_of
 from kd.tools.processes import silence
 
 ROUNDED = 5e-2  # so much a 16-bit float may change most values, and an epsilon in a logarithm a few
-CLIPPED = 1e-4  # so much an epsilon may change most of them
 SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # where both are arguments and none was given
 
 Verdict: TypeAlias = Literal["right", "faulty", "other", "unknown"]
@@ -70,27 +70,27 @@ class Checked:
     """What a loss is.
 
     Args:
-        loss: the name of its form; "" where it has no distillation term, or is unknown.
-        formula: of the whole loss, as it was found out.
         faults: keys of `kd.losses.forms.FAULTS`, and each as a sentence.
         notes: what is no fault but good to know, a sentence each.
+        values: how many were compared. difference: the largest relative one of them, and of the student's gradient.
+        loss: the name of its form; "" where it has no distillation term, or is unknown.
+        formula: of the whole loss; "" where it is unknown.
         weighs: what alpha weighs: labels, teacher; "" where it is no argument.
         same: None where no loss of this project is the same.
-        values: how many were compared. difference: the largest relative one of them, and of the student's gradient.
     """
 
     name: str
     framework: str
     verdict: Verdict
-    loss: str
-    formula: str
     faults: dict[str, str]
     notes: tuple[str, ...]
-    weighs: str
-    same: Same | None
     values: int
     difference: float
-    gradient_difference: float | None
+    gradient_difference: float | None = None
+    loss: str = ""
+    formula: str = ""
+    weighs: str = ""
+    same: Same | None = None
 
 
 def check_in_child(report: Callable[..., None], request: Request) -> Checked:
@@ -106,18 +106,22 @@ def check(request: Request) -> Checked:
         ModelError: it cannot be loaded or called, or its values are none; one line.
     """
     classes = request.classes or 10
-    loss = calling.loss_of(request.name, request.arguments, request.framework, classes)
+    loss = loss_of(request.name, request.arguments, request.framework, classes)
     is_rounded = has_rounded_values(loss, classes)
     values = values_of(loss, request.classes, TEMPERATURES[:3] if is_rounded else TEMPERATURES)
     fit = Recogniser(values, has_labels=loss.has("labels"), is_rounded=is_rounded).best(request.temperature)
     compared = len(values.settings) * BATCHES
-    is_known = fit.typical < (ROUNDED if is_rounded else CLIPPED) and (is_rounded or fit.difference < ROUNDED)
+    is_known = fit.typical < (ROUNDED if is_rounded else NEAR) and (is_rounded or fit.difference < ROUNDED)
     if not is_known or not any(map(np.ptp, values.values)):
         faults, notes = _of_unknown(loss, fit, classes)
-        verdict: Verdict = "faulty" if faults else "unknown"
         return Checked(
-            *(loss.name, loss.framework.name, verdict, "", "", _sentences(faults), tuple(notes), "", None),
-            *(compared, fit.difference, None),
+            name=loss.name,
+            framework=loss.framework.name,
+            verdict="faulty" if faults else "unknown",
+            faults=_sentences(faults),
+            notes=tuple(notes),
+            values=compared,
+            difference=fit.difference,
         )
     labels, term = weights_of(values, fit, request.alpha)
     recognised = Recognised(loss, fit, labels, term, classes)
@@ -132,18 +136,18 @@ def check(request: Request) -> Checked:
         notes.insert(0, "it returns one value per image; their mean is meant")
     point = _same(request, recognised)
     return Checked(
-        loss.name,
-        loss.framework.name,
-        "faulty" if faults else "other" if point is None else "right",
-        fit.term.name if term.is_there else "",
-        _formula(recognised),
-        _sentences(faults),
-        tuple(notes),
-        _weighs(labels, term),
-        point,
-        compared,
-        fit.difference,
-        gradient.difference,
+        name=loss.name,
+        framework=loss.framework.name,
+        verdict="faulty" if faults else "other" if point is None else "right",
+        faults=_sentences(faults),
+        notes=tuple(notes),
+        values=compared,
+        difference=fit.difference,
+        gradient_difference=gradient.difference,
+        loss=fit.term.name if term.is_there else "",
+        formula=_formula(recognised),
+        weighs=_weighs(labels, term),
+        same=point,
     )
 
 
@@ -188,7 +192,7 @@ def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> It
 def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Iterator[str]:
     fit, labels, term = recognised.fit, recognised.labels, recognised.term
     if not is_rounded and fit.difference > SAME:
-        yield f"values differ by up to {fit.difference:.0e}: an epsilon, or clipped probabilities"
+        yield f"values differ by up to {fit.difference:.0e}: rounding, an epsilon, or clipped probabilities"
     if None not in (request.temperature, fit.temperature) and fit.temperature != request.temperature:
         yield f"the temperature in the code is {fit.temperature:g}, not {request.temperature:g}"
     if "CE(" in fit.term.formula and fit.term.name == "kd" and not fit.term.faults:
@@ -209,7 +213,7 @@ def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Ite
         yield "the weights are no straight lines in alpha"
 
 
-def _of_unknown(loss: calling.Loss, fit: Fit, classes: int) -> tuple[list[str], list[str]]:
+def _of_unknown(loss: CallableLoss, fit: Fit, classes: int) -> tuple[list[str], list[str]]:
     """Return faults and notes of a loss that no form explains."""
     faults, notes = probing.unexplained(loss, classes)
     nearest = " and ".join(filter(None, (fit.labels.formula, fit.term.formula)))

@@ -2,7 +2,7 @@
 
 The loss is called on batches of random logits, for several T, alpha, numbers of images and of classes. For each pair of
 forms of its two parts (`kd.losses.forms`) the weights are fitted in every setting; the pair that leaves nothing is the
-loss. The weights themselves are read in `kd.losses.check`.
+loss. The weights themselves are read in `kd.losses.weights`.
 """
 
 import itertools
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.errors import ModelError
-from kd.losses.calling import Loss
+from kd.losses.calling import CallableLoss
 from kd.losses.forms import LABELS, NO_LABELS, Floats, Form, Probes, terms
 
 TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 20.0), (0.0, 0.1, 0.5, 0.9, 1.0)
@@ -21,7 +21,7 @@ SIZES = ((3, 2), (4, 10), (6, 10), (3, 100))  # images and classes: each of both
 BATCHES = 8  # of each size; the weights to fit are three at most
 LARGEST = 3.4  # of a probe's logits: no probability is below 1e-5, where people clip or add an epsilon
 STEP = 2e-5  # of logits: a hundred roundings of float32, hardly ever one of bfloat16
-SAME = 1e-5  # relative difference of a value
+SAME, NEAR = 1e-5, 1e-4  # relative difference of a value: the form itself; it in float32, or with an epsilon
 USUAL_TEMPERATURES = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0])
 TEMPERATURE_GRID = np.geomspace(0.25, 64.0, 33)
 KEPT = 12  # pairs of forms, after a look at a few settings
@@ -99,7 +99,7 @@ def probes(images: int, classes: int, count: int = BATCHES) -> Probes:
     return Probes(draw.integers(0, classes, (count, images)), teacher, student)
 
 
-def values_of(loss: Loss, classes: int | None, temperatures: tuple[float, ...] = TEMPERATURES) -> Values:
+def values_of(loss: CallableLoss, classes: int | None, temperatures: tuple[float, ...] = TEMPERATURES) -> Values:
     """Call the loss in every setting. classes: None tries several numbers.
 
     Raises:
@@ -122,9 +122,8 @@ def values_of(loss: Loss, classes: int | None, temperatures: tuple[float, ...] =
                 [loss.values(*each, setting.temperature, setting.alpha) for each in setting.probes.batches()]
             )
         except ModelError as error:
-            raise ModelError(
-                f"{error}; with {setting.probes.classes} classes: is that number fixed? --classes N"
-            ) from error
+            tried = f"{setting.probes.classes} classes"
+            raise ModelError(f"{error} It was called with {tried}; if their number is fixed: --classes N") from error
     values = np.array([[result.mean() for result in batch] for batch in results])
     for setting, value in zip(settings, values, strict=True):
         if not np.isfinite(value).all():
@@ -151,7 +150,7 @@ class Recogniser:
         if self.values.settings[0].temperature is not None:
             return self._best(None)
         fit = self._best(given if given is not None else 1.0)
-        if fit.difference < SAME and (given is not None or (fit.temperature == 1.0 and not fit.term.squared)):
+        if fit.typical < (SAME if given is None else NEAR):
             return fit
         return min((fit, self._best(self._temperature())), key=lambda fit: fit.difference)
 
@@ -188,8 +187,9 @@ class Recogniser:
             return np.asarray(rest.reshape(len(temperatures), len(few)).max(axis=1))
 
         usual = np.array([differences(pair, USUAL_TEMPERATURES, size) for pair in pairs]).min(axis=0)
-        if usual.min() < SAME:
-            return float(USUAL_TEMPERATURES[(usual < SAME).argmax()])
+        for enough in (SAME, NEAR):
+            if usual.min() < enough:
+                return float(USUAL_TEMPERATURES[(usual < enough).argmax()])
         coarse = np.array([differences(pair, TEMPERATURE_GRID, size) for pair in pairs])
         refined = []
         for row in coarse.min(axis=1).argsort()[:REFINED]:
@@ -237,7 +237,7 @@ def _solved(columns: Floats, values: Floats) -> tuple[Floats, Floats]:
     return weights / sizes[..., 0, :], values - (scaled @ weights[..., None])[..., 0]
 
 
-def has_rounded_values(loss: Loss, classes: int) -> bool:
+def has_rounded_values(loss: CallableLoss, classes: int) -> bool:
     """Return whether the term is computed in 16-bit floats: small steps of the teacher's logits then change nothing."""
     batch = probes(4, classes, 1)
     labels, teacher, student = batch.labels[0], batch.teacher[0], batch.student[0]

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.errors import ModelError
-from kd.losses.calling import Loss
+from kd.losses.calling import CallableLoss
 from kd.losses.fitting import BATCHES, Fit, probes
 from kd.losses.forms import Floats, Form, Probes
 from kd.losses.weights import Weight
@@ -24,7 +24,7 @@ MIXED = 1e-2  # so much an image's loss may depend on the other images
 class Recognised:
     """A loss and what it is: two forms and their weights. classes: of the logits that it is called with."""
 
-    loss: Loss
+    loss: CallableLoss
     fit: Fit
     labels: Weight
     term: Weight
@@ -166,7 +166,7 @@ def _divergences(recognised: Recognised, precision: str) -> tuple[Floats, Floats
     return (values - sum(labels)) / size, term / size
 
 
-def unexplained(loss: Loss, classes: int) -> tuple[list[str], list[str]]:
+def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]:
     """Return faults and notes of a loss that no form explains: what changes nothing, and whether images are mixed."""
     batch = probes(4, classes)
     t, alpha = 4.0, 0.5
