@@ -217,16 +217,19 @@ def _accepted(loss: CallableLoss, call: Callable[..., Any], framework: str | Non
 
 
 def _likely(function: Callable[..., Any], call: Callable[..., Any]) -> Iterator[str]:
-    """Yield the frameworks that a function may compute in, by what its module has imported; NumPy last."""
+    """Yield the frameworks that a function may compute in, by what its module has imported.
+
+    NumPy comes after those, since many modules import it beside another, and its functions take any tensor.
+    """
     target = inspect.unwrap(getattr(call, "forward", call))
     target = getattr(target, "__func__", target)
     known = [name for name in FRAMEWORKS if name != "numpy"]
     names = [base.__module__ for base in type(call).__mro__]
     names += [_root(value) for value in getattr(target, "__globals__", {}).values()]
     roots = {name.partition(".")[0] for name in names}
+    others = [name for name in known if name not in roots and name in sys.modules]
     yield from (name for name in known if name in roots)
-    yield from (name for name in known if name not in roots and name in sys.modules)
-    yield "numpy"
+    yield from ("numpy", *others) if "numpy" in roots else (*others, "numpy")
 
 
 def _root(value: Any) -> str:
