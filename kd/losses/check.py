@@ -110,6 +110,7 @@ def check(request: Request) -> Checked:
     is_rounded = has_rounded_values(loss, classes)
     values = values_of(loss, request.classes, TEMPERATURES[:3] if is_rounded else TEMPERATURES)
     fit = Recogniser(values, has_labels=loss.has("labels"), is_rounded=is_rounded).best(request.temperature)
+    is_rounded = is_rounded and fit.typical > NEAR  # not where only the teacher's choice counts
     compared = len(values.settings) * BATCHES
     is_known = fit.typical < (ROUNDED if is_rounded else NEAR) and (is_rounded or fit.difference < ROUNDED)
     if not is_known or not any(map(np.ptp, values.values)):
@@ -193,8 +194,8 @@ def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Ite
     fit, labels, term = recognised.fit, recognised.labels, recognised.term
     if not is_rounded and fit.difference > SAME:
         yield f"values differ by up to {fit.difference:.0e}: rounding, an epsilon, or clipped probabilities"
-    if None not in (request.temperature, fit.temperature) and fit.temperature != request.temperature:
-        yield f"the temperature in the code is {fit.temperature:g}, not {request.temperature:g}"
+    if fit.temperature not in (None, 1.0, request.temperature) and term.is_there:
+        yield f"a temperature of {fit.temperature:g} stands in the code"
     if "CE(" in fit.term.formula and fit.term.name == "kd" and not fit.term.faults:
         yield "a cross entropy with the teacher: KL plus the teacher's entropy, with the same gradient"
     if fit.labels.name == "smoothed":

@@ -76,6 +76,33 @@ def test_a_fault_is_named(tmp_path: Path, formula: str, faults: list[str]) -> No
     assert (loss.verdict, list(loss.faults)) == ("faulty", faults)
 
 
+@pytest.mark.parametrize(
+    ("formula", "name", "note"),
+    [
+        (
+            f"alpha * (0.9 * {CE} - 0.1 * log_softmax(student).mean()) + (1 - alpha) * T**2 * {KL}",
+            "kd",
+            "smoothed by 0.1",
+        ),
+        (f"alpha * {CE} + (1 - alpha) * cross_entropy(student, teacher.argmax(1))", "hard labels of the teacher", ""),
+        ("((softmax(student / T) - softmax(teacher / T)) ** 2).mean()", "mse of probabilities", "the term alone"),
+    ],
+)
+def test_a_known_loss_that_this_project_has_not_is_another_one(
+    tmp_path: Path, formula: str, name: str, note: str
+) -> None:
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}")
+    assert (loss.verdict, loss.loss, loss.same, loss.faults) == ("other", name, None, {})
+    assert note in " ".join(loss.notes)
+
+
+def test_the_formula_says_what_the_loss_computes(tmp_path: Path) -> None:
+    formula = f"0.1 * {CE} + 0.9 * 4**2 * {KL} / student.shape[1]".replace("T", "4")
+    loss = checked(tmp_path, f"def loss(student, teacher, labels):\n    return {formula}")
+    assert loss.formula == "0.1*CE(labels) + 0.9*T^2*KL(teacher_T || student_T)/classes"
+    assert "a temperature of 4" in loss.notes[0]
+
+
 def test_probabilities_whose_logarithm_is_taken_are_not_finite_at_fifty(tmp_path: Path) -> None:
     kl = "(softmax(teacher / T) * np.log(softmax(teacher / T) / softmax(student / T))).sum(1).mean()"
     loss = checked(tmp_path, f"def loss(student, teacher, T):\n    return T**2 * {kl}")
