@@ -9,6 +9,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -50,6 +51,8 @@ _NAMES: Mapping[Role, tuple[str, ...]] = {
         *("tasklossweight", "softtargetlossweight", "distillationalpha"),
     ),
 }
+_SETTINGS = ("params", "args", "opt", "opts", "cfg", "config", "hparams")
+_OF_SETTINGS: tuple[Literal["temperature", "alpha"], ...] = ("temperature", "alpha")
 _GIVEN = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -64,6 +67,7 @@ class CallableLoss:
         constants: further arguments and their values, of either.
         one_hot: whether it takes labels as one-hot rows.
         precision: of the logits that it takes: float64 where it can.
+        settings: the argument that is an object with T and alpha, as in params.alpha.
     """
 
     name: str
@@ -75,10 +79,11 @@ class CallableLoss:
     framework: Framework
     one_hot: bool = False
     precision: str = "float64"
+    settings: str = ""
     made: dict[tuple[float | None, float | None], Callable[..., Any]] = field(default_factory=dict, compare=False)
 
     def has(self, role: Role) -> bool:
-        return role in self.takes or role in self.makes
+        return role in self.takes or role in self.makes or (bool(self.settings) and role in _OF_SETTINGS)
 
     def result(
         self, labels: npt.NDArray[np.int64], teacher: Any, student: Any, temperature: float | None, alpha: float | None
@@ -88,12 +93,15 @@ class CallableLoss:
         function = self.function
         if self.is_factory:
             if (temperature, alpha) not in self.made:
-                given = {name: values[role] for role, name in self.makes.items()}
-                self.made[temperature, alpha] = _called(self.name, function, {**self.constants, **given})
+                made_with = {name: values[role] for role, name in self.makes.items()}
+                self.made[temperature, alpha] = _called(self.name, function, {**self.constants, **made_with})
             function = self.made[temperature, alpha]
         rows = np.eye(student.shape[-1], dtype=np.float32)[labels] if self.one_hot else labels
         tensors = {"student": student, "teacher": teacher, "labels": self.framework.labels(rows), **values}
-        given = {name: tensors[role] for role, name in self.takes.items()}
+        given: dict[str, Any] = {name: tensors[role] for role, name in self.takes.items()}
+        if self.settings:
+            names = {name: values[role] for role in _OF_SETTINGS for name in _NAMES[role]}
+            given[self.settings] = SimpleNamespace(**names, T=temperature)
         return _called(self.name, function, {**self.constants, **given})
 
     def values(
@@ -177,8 +185,10 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
             raise ModelError(
                 f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Say it: --arg {role}=NAME"
             )
-    _check_rest(name, call, parameters, {*takes.values(), *constants})
-    loss = CallableLoss(name, function, is_factory, makes, takes, constants, framework_of("numpy"))
+    rest = [text for text in parameters if text not in (*takes.values(), *constants)]
+    settings = next((text for text in rest if text in _SETTINGS and not set(_OF_SETTINGS) & set(takes)), "")
+    _check_rest(name, call, parameters, {*takes.values(), *constants, settings})
+    loss = CallableLoss(name, function, is_factory, makes, takes, constants, framework_of("numpy"), settings=settings)
     return _accepted(loss, call, framework, classes)
 
 

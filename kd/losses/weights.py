@@ -54,7 +54,7 @@ class Weight:
 
     @property
     def is_negative(self) -> bool:
-        return min(self.levels.values(), default=0.0) < 0
+        return min(self.levels.values(), default=0.0) < -self.exact * self._size
 
     @property
     def line(self) -> tuple[float, float]:
@@ -69,13 +69,16 @@ class Weight:
     @property
     def slope(self) -> float:
         slope = self.line[1]
-        return slope if abs(slope) > self.exact * max(map(abs, self.levels.values()), default=0.0) else 0.0
+        return slope if abs(slope) > self.exact * self._size else 0.0
+
+    @property
+    def _size(self) -> float:
+        return max(map(abs, self.levels.values()), default=0.0)
 
     def _misses(self, is_edge: bool) -> bool:
         start, slope = self.line
-        size = max(map(abs, self.levels.values()), default=0.0)
         return any(
-            abs(level - start - slope * alpha) > self.exact * size
+            abs(level - start - slope * alpha) > self.exact * self._size
             for alpha, level in self.levels.items()
             if alpha is not None and (alpha in (0.0, 1.0)) == is_edge
         )

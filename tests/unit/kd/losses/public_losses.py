@@ -167,6 +167,11 @@ def haitongli(outputs: Logits, labels: Logits, teacher_outputs: Logits, T: float
     return soft * (alpha * T * T) + cross_entropy(outputs, labels) * (1.0 - alpha)
 
 
+def haitongli_params(outputs: Logits, labels: Logits, teacher_outputs: Logits, params: Any) -> Any:
+    """The same function as it is called there, with the right reduction."""
+    return right(outputs, labels, teacher_outputs, params.temperature, params.alpha)
+
+
 def haitongli_misaligned(outputs: Logits, labels: Logits, teacher_outputs: Logits, T: float, alpha: float) -> Any:
     """haitongli/knowledge-distillation-pytorch, PR 16: stored teacher outputs of other images, as of another order."""
     return right(outputs, labels, np.roll(teacher_outputs, 1, axis=0), T, alpha)

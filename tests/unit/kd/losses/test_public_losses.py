@@ -53,6 +53,7 @@ def test_a_temperature_that_is_not_the_one_asked_for_is_told() -> None:
     ("words", "given", "point"),
     [
         (["right"], {"temperature": 3.0, "alpha": 0.9}, (3.0, 0.1, 1.0)),
+        (["haitongli_params"], {"temperature": 3.0, "alpha": 0.9}, (3.0, 0.1, 1.0)),
         (["vit_pytorch"], {"alpha": 0.25}, (4.0, 0.75, 1.0)),
         (["entropy"], {"temperature": 2.0, "alpha": 0.3}, (2.0, 0.3, 1.0)),
         (["vanilla_added"], {}, (4.0, 0.1, 1.0)),
