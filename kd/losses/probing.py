@@ -177,7 +177,10 @@ def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]
         return np.array([loss.values(*each, t, alpha).mean() for each in some.batches()])
 
     whole = values(batch.teacher, batch.student)
-    faults = []
+    faults, notes = [], []
+    equal = np.abs(values(batch.teacher, batch.teacher)).max()
+    if not loss.has("labels") and equal > MIXED * np.abs(whole).max():
+        notes.append("it is not 0 where student and teacher are equal")
     if (values(batch.teacher[::-1], batch.student) == whole).all():
         faults.append("no-teacher")
     if (values(batch.teacher, batch.student[::-1]) == whole).all():
@@ -185,8 +188,8 @@ def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]
     try:
         each = [values(batch.teacher, batch.student, slice(image, image + 1)) for image in range(batch.images)]
     except ModelError:
-        return faults, ["it does not take a batch of one image"]
+        return faults, [*notes, "it does not take a batch of one image"]
     rest = [np.abs(total - whole).max() for total in (np.mean(each, axis=0), np.sum(each, axis=0))]
     if min(rest) > MIXED * np.abs(whole).max():
         faults.append("images-mixed")
-    return faults, []
+    return faults, notes

@@ -96,6 +96,14 @@ def test_a_known_loss_that_this_project_has_not_is_another_one(
     assert note in " ".join(loss.notes)
 
 
+def test_of_an_unknown_loss_the_nearest_form_is_told_and_whether_it_is_0_at_the_teacher(tmp_path: Path) -> None:
+    for formula, is_zero in (("abs(student - teacher).mean()", True), ("abs(student - 2 * teacher).mean()", False)):
+        loss = checked(tmp_path, f"def loss(student, teacher):\n    return {formula}")
+        assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
+        assert ("it is not 0 where student and teacher are equal" in loss.notes) == (not is_zero)
+        assert any("known forms: " in note for note in loss.notes)
+
+
 def test_the_formula_says_what_the_loss_computes(tmp_path: Path) -> None:
     formula = f"0.1 * {CE} + 0.9 * 4**2 * {KL} / student.shape[1]".replace("T", "4")
     loss = checked(tmp_path, f"def loss(student, teacher, labels):\n    return {formula}")
