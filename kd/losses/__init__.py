@@ -1,6 +1,6 @@
 """Find the losses that a student can be trained with; importing this imports neither Keras nor TensorFlow.
 
-`builtin` holds the built-in ones, `custom` reads one of your own, and `trial` tries it.
+`builtin` holds the built-in ones, `custom` reads one of your own, `trial` tries it, and `check` finds out what any is.
 """
 
 from kd.errors import ModelError, suggestion

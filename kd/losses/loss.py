@@ -11,7 +11,9 @@ steps only through its epsilon, 1e-7.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, TypeAlias
@@ -65,12 +67,28 @@ class Loss:
 
 
 class _LazyOps:
-    """`keras.ops`, imported at its first use."""
+    """`keras.ops`, imported at its first use; within `computing_with` what that gives instead."""
 
     def __getattr__(self, name: str) -> Any:
+        other = _OTHER_OPS.get()
+        if other is not None:
+            return getattr(other, name)
         from keras import ops
 
         return getattr(ops, name)
+
+
+_OTHER_OPS: ContextVar[Any] = ContextVar("ops", default=None)
+
+
+@contextmanager
+def computing_with(operations: Any) -> Iterator[None]:
+    """Let the terms in this block compute with other operations than Keras', of the same names and meaning."""
+    token = _OTHER_OPS.set(operations)
+    try:
+        yield
+    finally:
+        _OTHER_OPS.reset(token)
 
 
 ops = _LazyOps()

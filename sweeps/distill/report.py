@@ -11,6 +11,7 @@ from kd.baselines.applications import APPLICATIONS, TUNED
 from kd.losses.builtin import LOSSES
 from sweeps.distill.arms import AUTOKERAS
 from sweeps.distill.cost import MULTIPLES, BreakEven
+from sweeps.distill.snippets import NAMES
 from sweeps.distill.spec import DatasetSpec, KdSpec, Training, formula
 from sweeps.findings.findings import Findings
 from sweeps.findings.rows import Row
@@ -198,7 +199,7 @@ class KdReport(ReportParts):
     def display(self, method: str) -> str:
         network = APPLICATIONS.get(method.removesuffix(TUNED))
         if network is None:
-            return {AUTOKERAS: "AutoKeras", "keras": "Keras", "pytorch": "PyTorch"}.get(method, method)
+            return {AUTOKERAS: "AutoKeras", **NAMES}.get(method, method)
         return f"{network.title} (pretrained{', fine-tuned' if method.endswith(TUNED) else ''})"
 
     def budget(self, spec: KdSpec, method: str) -> str:

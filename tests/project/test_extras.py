@@ -73,6 +73,7 @@ REFUSED = (  # what needs an extra, the words of it, the extra
     ("reap", ("reap", "s"), "train"),
     ("delete", ("delete", "t", "--yes"), "train"),
     ("export", ("export", "s", "-o", "s.keras"), "train"),
+    ("check-loss", ("check-loss", "./mine.py:loss"), "train"),
     ("data list", ("data", "list"), "train"),
     ("data fetch", ("data", "fetch", "mnist"), "train"),
     ("run", ("run", "n", "--preset", "tiny"), "keras"),

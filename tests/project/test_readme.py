@@ -38,7 +38,9 @@ def _typed() -> list[list[str]]:
 
 def test_every_command_exists_and_every_command_is_named() -> None:
     commands = {words.split()[0] for words in _commands()}
-    named = set(re.findall(r"`(?:\.venv/bin/)?kd-sweeps ([a-z]+)\b", all_text())) | {words[1] for words in _typed()}
+    named = set(re.findall(r"`(?:\.venv/bin/)?kd-sweeps ([a-z]+(?:-[a-z]+)*)", all_text())) | {
+        words[1] for words in _typed()
+    }
     assert named - commands == set()
     assert commands - named == set()
 

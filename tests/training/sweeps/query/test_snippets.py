@@ -1,4 +1,4 @@
-"""What `best` prints to be pasted: it runs as it stands, and is the loss that was searched, in all three libraries."""
+"""What `best` prints to be pasted: it runs as it stands, and in kd, Keras and PyTorch is the loss that was searched."""
 
 import sys
 from types import ModuleType
@@ -138,12 +138,27 @@ def test_the_pytorch_form_is_the_same_loss_with_one_minus_alpha(
     assert (names["T"], names["alpha"]) == (temperature, 1 - alpha)
 
 
-@pytest.mark.parametrize("library", ["kd", "keras", "pytorch"])
+@pytest.mark.parametrize("library", ["kd", "keras", "pytorch", "timm", "torchdistill", "modelopt"])
 def test_every_digit_is_pasted_and_no_line_is_too_long(library: str) -> None:
     code = _pasted(6.803452110290527, 0.7241379310344828)[library]
     assert "6.803452110290527" in code
     assert "0.7241379310344828" in code
     assert max(map(len, code.splitlines())) <= 120
+
+
+def test_what_a_library_cannot_say_is_a_comment() -> None:
+    pasted = _pasted(4.0, 0.25)
+    assert pasted["trl"] == "# TRL: not this point; it trains on the teacher alone, alpha = 0, and here alpha is 0.25"
+    assert "kd_loss_weight=0.75" in pasted["modelopt"]
+    assert "--smoothing 0" in pasted["timm"]
+    alone = _pasted(4.0, 0.0)
+    assert "DistillationConfig(temperature=4.0, beta=0.0)" in alone["trl"]
+    for library in ("trl", "torchdistill"):
+        assert "T^2" in alone[library]
+    assert "T^2" not in pasted["torchdistill"]
+    for source in (*pasted.values(), *alone.values()):
+        compile(source, "pasted", "exec")
+        assert max(map(len, source.splitlines())) <= 120
 
 
 def test_another_loss_is_pasted_with_its_own_parameters_and_for_kd_alone() -> None:

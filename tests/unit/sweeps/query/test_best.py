@@ -49,7 +49,7 @@ def test_best_before_confirm_is_the_incumbent_unconfirmed(until: Until) -> None:
     assert (found.confirmed, found.accuracy.n, found.accuracy.low, found.candidates) == (False, 1, None, None)
     assert (found.point, found.accuracy.mean) == (found.incumbent.point, found.incumbent.score)
     assert "UNCONFIRMED" in describe_best(found)
-    assert list(found.paste) == ["kd", "keras", "pytorch"]
+    assert list(found.paste) == ["kd", "keras", "pytorch", "timm", "torchdistill", "modelopt", "trl"]
 
 
 def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection(until: Until) -> None:

@@ -52,7 +52,7 @@ def test_a_default_that_keeps_enough_is_advised_with_its_share_and_what_the_othe
     assert answer.badge(default) == Badge("TRANSFERS, and so does Keras' untuned default", "good")
     advice = answer.advice(default)
     assert (advice.text, advice.commands) == ("Train with Keras' default, T = 3, alpha = 0.5.", ())
-    assert code(default) == ["kd", "Keras", "PyTorch"]
+    assert code(default) == ["kd", "Keras", "PyTorch", "timm", "torchdistill", "ModelOpt", "TRL"]
     assert "temperature=3.0, alpha=0.5)" in advice.code[0][1]
 
 
@@ -183,7 +183,7 @@ def test_what_is_not_decided_names_the_rivals_and_the_command_that_settles_it() 
         " decide with 80 % power."
     )
     assert advice.commands == (f"kd-sweeps extend s --searches +{strategy.needed - 8}", "kd-sweeps launch s")
-    assert code(findings) == ["kd", "Keras", "PyTorch"]
+    assert code(findings) == ["kd", "Keras", "PyTorch", "timm", "torchdistill", "ModelOpt", "TRL"]
 
 
 def needing(findings: Findings, searches: int | None, **changes: Any) -> Findings:

@@ -1,0 +1,321 @@
+"""Call a distillation loss that somebody wrote: which argument is what, and in which framework it computes.
+
+The function of a user's training is seldom written for this project: its arguments have other names and another order,
+T and alpha may be arguments, may be given to a class, or stand in the code.
+"""
+
+import inspect
+import itertools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.errors import ModelError, told
+from kd.losses.frameworks import FRAMEWORKS, Framework, framework_of
+from kd.tools import code
+
+Role: TypeAlias = Literal["student", "teacher", "labels", "temperature", "alpha"]
+ROLES: tuple[Role, ...] = ("student", "teacher", "labels", "temperature", "alpha")
+
+# Names as people write them, in lower case and without "_"; of two that fit, the one that stands here first is meant.
+_NAMES: Mapping[Role, tuple[str, ...]] = {
+    "student": (
+        *("studentlogits", "logitsstudent", "studentoutputs", "studentoutput", "outputsstudent", "student", "logitss"),
+        *("slogits", "ys", "studentpred", "studentpreds", "ypred", "outputs", "output", "logits", "preds", "pred"),
+        *("predictions", "input", "inputs"),
+    ),
+    "teacher": (
+        *("teacherlogits", "logitsteacher", "teacheroutputs", "teacheroutput", "outputsteacher", "teacher", "logitst"),
+        *(
+            "tlogits",
+            "yt",
+            "teacherpred",
+            "teacherpreds",
+            "teacherscores",
+            "softtargets",
+            "softlabels",
+            "softlabel",
+            "softtarget",
+        ),
+    ),
+    "labels": ("labels", "label", "targets", "target", "ytrue", "hardlabels", "groundtruth", "gt", "y"),
+    "temperature": ("temperature", "temp", "tau", "kdtemperature", "kdtemp", "kdt"),
+    "alpha": (
+        *("alpha", "kdalpha", "weight", "kdweight", "lambda", "lambd", "lam", "lmbda", "balancing", "kdlambda"),
+        *("distillationweight", "distillweight", "kdlossweight", "distilllossweight", "studentlossweight"),
+        *("tasklossweight", "softtargetlossweight", "distillationalpha"),
+    ),
+}
+_SETTINGS = ("params", "args", "opt", "opts", "cfg", "config", "hparams")
+_OF_SETTINGS: tuple[Literal["temperature", "alpha"], ...] = ("temperature", "alpha")
+_GIVEN = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+@dataclass(frozen=True)
+class CallableLoss:
+    """A user's loss, ready to be called with NumPy arrays.
+
+    Args:
+        is_factory: whether the function makes the loss: a class, or one that takes neither student nor teacher.
+        makes: the names of T and alpha among the arguments of a factory.
+        takes: the loss's own argument for each role.
+        constants: further arguments and their values, of either.
+        one_hot: whether it takes labels as one-hot rows.
+        precision: of the logits that it takes: float64 where it can.
+        settings: the argument that is an object with T and alpha, as in params.alpha.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    is_factory: bool
+    makes: Mapping[Role, str]
+    takes: Mapping[Role, str]
+    constants: Mapping[str, Any]
+    framework: Framework
+    one_hot: bool = False
+    precision: str = "float64"
+    settings: str = ""
+    made: dict[tuple[float | None, float | None], Callable[..., Any]] = field(default_factory=dict, compare=False)
+
+    def has(self, role: Role) -> bool:
+        return role in self.takes or role in self.makes or (bool(self.settings) and role in _OF_SETTINGS)
+
+    def result(
+        self, labels: npt.NDArray[np.int64], teacher: Any, student: Any, temperature: float | None, alpha: float | None
+    ) -> Any:
+        """Return what the loss returns for tensors of its framework."""
+        values = {"temperature": temperature, "alpha": alpha}
+        function = self.function
+        if self.is_factory:
+            if (temperature, alpha) not in self.made:
+                made_with = {name: values[role] for role, name in self.makes.items()}
+                self.made[temperature, alpha] = _called(self.name, function, {**self.constants, **made_with})
+            function = self.made[temperature, alpha]
+        rows = np.eye(student.shape[-1], dtype=np.float32)[labels] if self.one_hot else labels
+        tensors = {"student": student, "teacher": teacher, "labels": self.framework.labels(rows), **values}
+        given: dict[str, Any] = {name: tensors[role] for role, name in self.takes.items()}
+        if self.settings:
+            names = {name: values[role] for role in _OF_SETTINGS for name in _NAMES[role]}
+            given[self.settings] = SimpleNamespace(**names, T=temperature)
+        return _called(self.name, function, {**self.constants, **given})
+
+    def values(
+        self,
+        labels: npt.NDArray[np.int64],
+        teacher: npt.NDArray[Any],
+        student: npt.NDArray[Any],
+        temperature: float | None,
+        alpha: float | None,
+        precision: str = "",
+    ) -> npt.NDArray[np.float64]:
+        """Return the loss of one batch, a scalar or one value per image, as float64.
+
+        Raises:
+            ModelError: it raises, returns something else, or changes what it is given.
+        """
+        first, second = (self.framework.tensor(values, precision or self.precision) for values in (teacher, student))
+        before = [self.framework.array(tensor).copy() for tensor in (first, second)]
+        result = self.result(labels, first, second, temperature, alpha)
+        if any((self.framework.array(now) != then).any() for now, then in zip((first, second), before, strict=True)):
+            raise ModelError(f"loss {self.name!r} changes the logits that it is given; let it compute with copies")
+        return self._numbers(result, len(labels))
+
+    def _numbers(self, result: Any, images: int) -> npt.NDArray[np.float64]:
+        allowed = f"let it return a scalar, or one value per image, shape ({images},)"
+        if isinstance(result, (tuple, list, dict, str, bytes, bool)) or result is None:
+            raise ModelError(f"loss {self.name!r} returns a {type(result).__name__}; {allowed}")
+        try:
+            values = np.asarray(self.framework.array(result), dtype=np.float64)
+        except Exception as error:  # anything may come back
+            raise ModelError(f"loss {self.name!r} returns a {type(result).__name__}; {allowed}") from error
+        if values.shape not in ((), (1,), (images,)):
+            raise ModelError(f"loss {self.name!r} returns shape {values.shape}; {allowed}")
+        return values
+
+
+def _makes_loss(function: Any, given: Mapping[Role, str]) -> bool:
+    if inspect.isclass(function):
+        return True
+    parameters = _parameters(function)
+    roles = _matched(parameters, {role: name for role, name in given.items() if name in parameters})
+    return not callable(getattr(function, "forward", None)) and not {"student", "teacher"} & set(roles)
+
+
+def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes: int) -> CallableLoss:
+    """Load a loss and find out how it is called, by calling it.
+
+    Args:
+        given: what the user says of the arguments: a role and the argument's name, or an argument and its value.
+        framework: one of `FRAMEWORKS`; None: the one that it accepts.
+        classes: of the logits that it is tried with.
+
+    Raises:
+        ModelError: it cannot be loaded or called; one line.
+    """
+    function = code.load_as("loss", name, broken=ModelError, missing=ModelError)
+    if not callable(function):
+        raise ModelError(f"loss {name!r} must be a function or a class, got {type(function).__name__}")
+    roles = {role: given[role] for role in ROLES if role in given}
+    constants = {argument: _literal(text) for argument, text in given.items() if argument not in ROLES}
+    makes: dict[Role, str] = {}
+    call = function
+    if is_factory := _makes_loss(function, roles):
+        made = _parameters(function)
+        makes = {role: text for role, text in _matched(made, roles).items() if role in ("temperature", "alpha")}
+        _check_rest(name, function, made, {*makes.values(), *constants})
+        trial = {"temperature": 4.0, "alpha": 0.5}
+        call = _called(name, function, {**constants, **{text: trial[role] for role, text in makes.items()}})
+        if not callable(call):
+            raise ModelError(
+                f"loss {name!r} takes neither student nor teacher: {_signature(function)}; say which argument is which,"
+                " as --arg student=NAME --arg teacher=NAME"
+            )
+    parameters = _parameters(call)
+    takes = _matched(parameters, {role: text for role, text in roles.items() if text not in makes.values()})
+    takes = {role: text for role, text in takes.items() if role not in makes}
+    if unknown := [text for text in (*roles.values(), *constants) if text not in {*parameters, *_parameters(function)}]:
+        raise ModelError(f"loss {name!r} has no argument {unknown[0]!r}; it takes {_signature(call)}")
+    for role in ("student", "teacher"):
+        if role not in takes:
+            raise ModelError(
+                f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Say it: --arg {role}=NAME"
+            )
+    rest = [text for text in parameters if text not in (*takes.values(), *constants)]
+    settings = next((text for text in rest if text in _SETTINGS and not set(_OF_SETTINGS) & set(takes)), "")
+    _check_rest(name, call, parameters, {*takes.values(), *constants, settings})
+    loss = CallableLoss(name, function, is_factory, makes, takes, constants, framework_of("numpy"), settings=settings)
+    return _accepted(loss, call, framework, classes)
+
+
+def _accepted(loss: CallableLoss, call: Callable[..., Any], framework: str | None, classes: int) -> CallableLoss:
+    """Return the loss as it gives a number: in the first framework, precision and kind of labels with which it does."""
+    draw = np.random.default_rng(0)
+    images = 5 if classes == 4 else 4  # integer labels must not pass for a row of classes
+    teacher, student = draw.normal(0, 2, (2, images, classes))
+    labels = np.arange(images, dtype=np.int64) % classes
+    failure: ModelError | None = None
+    for name in [framework] if framework is not None else _likely(loss.function, call):
+        computing = framework_of(name)
+        kinds = (False, True) if "labels" in loss.takes else (False,)
+        for precision, one_hot in itertools.product(("float64", "float32"), kinds):
+            tried = replace(loss, framework=computing, one_hot=one_hot, precision=precision, made={})
+            try:
+                values = [tried.values(labels, teacher, student, 4.0, 0.5) for _ in range(2)]
+            except ModelError as error:
+                failure = failure or error
+                continue
+            if not np.allclose(values[0], values[1], rtol=1e-6, atol=0, equal_nan=True):
+                raise ModelError(
+                    f"loss {loss.name!r} is random: for the same logits it gave {values[0]} and {values[1]}; remove"
+                    " dropout or noise"
+                )
+            if np.isfinite(values[0]).all():
+                return tried
+            failure = failure or ModelError(
+                f"loss {loss.name!r} is not finite on plain logits: {values[0]}; F.kl_div wants log_softmax of the"
+                " student and softmax of the teacher"
+            )
+    if isinstance(failure, _Raised):
+        raise ModelError(f"{failure} It was called with {classes} classes; for another number: --classes N")
+    assert failure is not None
+    raise failure
+
+
+def _likely(function: Callable[..., Any], call: Callable[..., Any]) -> Iterator[str]:
+    """Yield the frameworks that a function may compute in, by what its module has imported.
+
+    NumPy comes after those, since many modules import it beside another, and its functions take any tensor.
+    """
+    target = inspect.unwrap(getattr(call, "forward", call))
+    target = getattr(target, "__func__", target)
+    known = [name for name in FRAMEWORKS if name != "numpy"]
+    names = [base.__module__ for base in type(call).__mro__]
+    names += [_root(value) for value in getattr(target, "__globals__", {}).values()]
+    roots = {name.partition(".")[0] for name in names}
+    others = [name for name in known if name not in roots and name in sys.modules]
+    yield from (name for name in known if name in roots)
+    yield from ("numpy", *others) if "numpy" in roots else (*others, "numpy")
+
+
+def _root(value: Any) -> str:
+    return str(value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", "") or "")
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the named arguments of a call. A torch module is called by its forward, a Keras loss by its call."""
+    target = function
+    if not inspect.isroutine(function) and not inspect.isclass(function):
+        target = getattr(function, "forward", None) or getattr(function, "call", None) or function
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {parameter.name: parameter for parameter in parameters if parameter.kind in _GIVEN}
+
+
+def _signature(function: Callable[..., Any]) -> str:
+    return f"({', '.join(_parameters(function))})"
+
+
+def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, str]) -> dict[Role, str]:
+    """Return the argument of each role: the given one, the likeliest known name, else one that has the role in it."""
+    matched = dict(given)
+    plain = {name: name.lower().replace("_", "") for name in parameters if name not in given.values()}
+    if "temperature" not in matched and "T" in plain:
+        matched["temperature"] = "T"
+        del plain["T"]
+    for role in ROLES:
+        if role in matched:
+            continue
+        names = [name for known in _NAMES[role] for name, text in plain.items() if text == known]
+        if not names and role in ("student", "teacher"):
+            names = [name for name, text in plain.items() if role in text and not _is_setting(text)]
+        # The class weights of a cross entropy are called weight, too: None by default.
+        names = [name for name in names if plain[name] != "weight" or parameters[name].default is not None]
+        if names:
+            matched[role] = names[0]
+            del plain[names[0]]
+    return matched
+
+
+def _is_setting(text: str) -> bool:
+    return any(word in text for word in ("weight", "temp", "path", "io", "alpha", "coef", "lambda", "model"))
+
+
+def _check_rest(
+    name: str, function: Callable[..., Any], parameters: Mapping[str, inspect.Parameter], known: set[str]
+) -> None:
+    for parameter in parameters.values():
+        if parameter.default is inspect.Parameter.empty and parameter.name not in known:
+            raise ModelError(
+                f"loss {name!r} takes {_signature(function)}: what is {parameter.name}? Name it, as --arg"
+                f" teacher={parameter.name}, or give its value: --arg {parameter.name}=0.5"
+            )
+
+
+def _literal(text: str) -> Any:
+    try:
+        return float(text) if "." in text or "e" in text else int(text)
+    except ValueError:
+        return {"true": True, "false": False, "none": None}.get(text.lower(), text)
+
+
+class _Raised(ModelError):
+    """The user's code raised."""
+
+
+def _called(loss: str, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
+    """Call a user's function with those of the values that it takes, by position where it allows nothing else."""
+    parameters = _parameters(function)
+    given = {name: value for name, value in values.items() if name in parameters}
+    first = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.POSITIONAL_ONLY]
+    named = {name: value for name, value in given.items() if name not in first}
+    try:
+        return code.call(lambda: function(*(given[name] for name in first if name in given), **named))
+    except Exception as error:  # a user's code may raise anything
+        raise _Raised(f"loss {loss!r} raises: {told(error)}.") from error

@@ -1,0 +1,295 @@
+"""Find out what a distillation loss is: which known form, what alpha weighs, T^2, the reduction, and what is wrong.
+
+`kd.losses.fitting` finds the forms of its two parts and their weights. How the weights depend on T, alpha, the number
+of images and that of classes says the rest (`kd.losses.weights`); calls with special logits find what plain ones do not
+show (`kd.losses.probing`).
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from kd.losses import probing
+from kd.losses.builtin import LOSSES
+from kd.losses.calling import CallableLoss, loss_of
+from kd.losses.fitting import BATCHES, NEAR, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
+from kd.losses.forms import FAULTS, Form, terms
+from kd.losses.probing import Recognised
+from kd.losses.weights import Weight, weights_of
+from kd.tools.processes import silence
+
+ROUNDED = 5e-2  # so much a 16-bit float may change most values, and an epsilon in a logarithm a few
+SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # where both are arguments and none was given
+
+Verdict: TypeAlias = Literal["right", "faulty", "other", "unknown"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a loss.
+
+    Args:
+        arguments, framework: see `kd.losses.calling.loss_of`.
+        temperature, alpha: those in the code where they are no arguments; else those for which `Same` is told.
+        classes, images: for which `Same` is told where the reduction depends on them; classes None: several are tried.
+    """
+
+    name: str
+    arguments: Mapping[str, str]
+    framework: str | None = None
+    temperature: float | None = None
+    alpha: float | None = None
+    classes: int | None = None
+    images: int = 128
+
+
+@dataclass(frozen=True)
+class Same:
+    """The point of this project at which its loss, times `factor`, is the user's.
+
+    Args:
+        of_temperature, of_alpha: the user's, where they are arguments or known.
+        of_classes, of_images: the numbers for which that holds, where it depends on them.
+    """
+
+    loss: str
+    temperature: float
+    alpha: float
+    own: dict[str, float]
+    factor: float
+    of_temperature: float | None
+    of_alpha: float | None
+    of_classes: int | None
+    of_images: int | None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a loss is.
+
+    Args:
+        faults: keys of `kd.losses.forms.FAULTS`, and each as a sentence.
+        notes: what is no fault but good to know, a sentence each.
+        values: how many were compared. difference: the largest relative one of them, and of the student's gradient.
+        loss: the name of its form; "" where it has no distillation term, or is unknown.
+        formula: of the whole loss; "" where it is unknown.
+        weighs: what alpha weighs: labels, teacher; "" where it is no argument.
+        same: None where no loss of this project is the same.
+    """
+
+    name: str
+    framework: str
+    verdict: Verdict
+    faults: dict[str, str]
+    notes: tuple[str, ...]
+    values: int
+    difference: float
+    gradient_difference: float | None = None
+    loss: str = ""
+    formula: str = ""
+    weighs: str = ""
+    same: Same | None = None
+
+
+def check_in_child(report: Callable[..., None], request: Request) -> Checked:
+    """Check a loss in this process, which its code may hang or crash; for `kd.tools.processes.run_in_subprocess`."""
+    silence()
+    return check(request)
+
+
+def check(request: Request) -> Checked:
+    """Find out what a loss is. Its code is run.
+
+    Raises:
+        ModelError: it cannot be loaded or called, or its values are none; one line.
+    """
+    classes = request.classes or 10
+    loss = loss_of(request.name, request.arguments, request.framework, classes)
+    is_rounded = has_rounded_values(loss, classes)
+    values = values_of(loss, request.classes, TEMPERATURES[:3] if is_rounded else TEMPERATURES)
+    fit = Recogniser(values, has_labels=loss.has("labels"), is_rounded=is_rounded).best(request.temperature)
+    is_rounded = is_rounded and fit.typical > NEAR  # not where only the teacher's choice counts
+    compared = len(values.settings) * BATCHES
+    is_known = fit.typical < (ROUNDED if is_rounded else NEAR) and (is_rounded or fit.difference < ROUNDED)
+    if not is_known or not any(map(np.ptp, values.values)):
+        faults, notes = _of_unknown(loss, fit, classes)
+        return Checked(
+            name=loss.name,
+            framework=loss.framework.name,
+            verdict="faulty" if faults else "unknown",
+            faults=_sentences(faults),
+            notes=tuple(notes),
+            values=compared,
+            difference=fit.difference,
+        )
+    labels, term = weights_of(values, fit, request.alpha)
+    recognised = Recognised(loss, fit, labels, term, classes)
+    gradient = probing.gradient(recognised)
+    probed = [gradient, probing.at_the_limits(recognised), probing.where_close(recognised)]
+    faults = [
+        *_faults(recognised, request, is_rounded=is_rounded),
+        *(fault for each in probed for fault in each.faults),
+    ]
+    notes = [*_notes(recognised, request, is_rounded=is_rounded), *(note for each in probed for note in each.notes)]
+    if values.per_image:
+        notes.insert(0, "it returns one value per image; their mean is meant")
+    point = _same(request, recognised)
+    return Checked(
+        name=loss.name,
+        framework=loss.framework.name,
+        verdict="faulty" if faults else "other" if point is None else "right",
+        faults=_sentences(faults),
+        notes=tuple(notes),
+        values=compared,
+        difference=fit.difference,
+        gradient_difference=gradient.difference,
+        loss=fit.term.name if term.is_there else "",
+        formula=_formula(recognised),
+        weighs=_weighs(labels, term),
+        same=point,
+    )
+
+
+def _sentences(faults: list[str]) -> dict[str, str]:
+    return {fault: FAULTS[fault] for fault in faults}
+
+
+def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> Iterator[str]:
+    """Yield the faults that the forms and their weights show."""
+    fit, labels, term = recognised.fit, recognised.labels, recognised.term
+    yield from fit.labels.faults
+    yield from fit.term.faults
+    if not term.is_there:
+        yield "no-teacher" if labels.is_there else "no-student"
+    if is_rounded:
+        yield "imprecise"
+    if None not in (request.temperature, fit.temperature) and fit.temperature != request.temperature:
+        yield "t-differs"
+    if fit.term.squared and term.is_there and "t-ignored" not in fit.term.faults:
+        if any(abs(power + 2) < 0.1 for power in term.powers):
+            yield "no-t-squared"
+        elif any(term.powers):
+            yield "t-power"
+    parts = [part for part in (labels, term) if part.is_there]
+    if any(not part.is_regular for part in parts):
+        if not is_rounded:
+            yield "reduction"
+    elif term.of_classes == -1:
+        yield "by-classes"
+    elif len(parts) == 2 and labels.of_images != term.of_images:
+        yield "by-batch"
+    if any(part.is_negative for part in parts):
+        yield "negative-weight"
+    if any(part.jumps for part in parts):
+        yield "at-the-edge"
+    # The divergence of the teacher has the weight beta, which is the teacher's share of the mixture.
+    mixture = fit.term.mixture
+    if mixture is not None and term.is_there and abs(term.shares[0] - mixture) > 1e-3 > abs(term.shares[1] - mixture):
+        yield "mixture"
+
+
+def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Iterator[str]:
+    fit, labels, term = recognised.fit, recognised.labels, recognised.term
+    if not is_rounded and fit.difference > SAME:
+        yield f"values differ by up to {fit.difference:.0e}: rounding, an epsilon, or clipped probabilities"
+    if fit.temperature not in (None, 1.0, request.temperature) and term.is_there:
+        yield f"a temperature of {fit.temperature:g} stands in the code"
+    if "CE(" in fit.term.formula and fit.term.name == "kd" and not fit.term.faults:
+        yield "a cross entropy with the teacher: KL plus the teacher's entropy, with the same gradient"
+    if fit.labels.name == "smoothed":
+        yield f"labels are smoothed by {labels.shares[1]:.3g}; this project does not smooth them"
+    if term.of_images == 1 and labels.of_images in (1, None):
+        yield "it is a sum over the images: the learning rate depends on the batch size"
+    if term.of_classes == 1:
+        yield "the term is a sum over the classes"
+    if fit.term.corrected:
+        yield "sd is divided by classes - 1: T is sqrt(classes/(classes - 1)) times as large here"
+    if term.is_there and not labels.is_there:
+        yield "it is the term alone: the labels' cross entropy has to be added"
+    if term.power is None:
+        yield "T stands in the code: its factor T^2 cannot be told from the term's weight"
+    if not (term.is_linear and labels.is_linear):
+        yield "the weights are no straight lines in alpha"
+
+
+def _of_unknown(loss: CallableLoss, fit: Fit, classes: int) -> tuple[list[str], list[str]]:
+    """Return faults and notes of a loss that no form explains."""
+    faults, notes = probing.unexplained(loss, classes)
+    nearest = " and ".join(filter(None, (fit.labels.formula, fit.term.formula)))
+    far = f"nearest of {len(terms())} known forms: {nearest}; values differ by up to {fit.difference:.0%}"
+    return faults, notes if faults else [*notes, far]
+
+
+def _weighs(labels: Weight, term: Weight) -> str:
+    """Return what alpha weighs, by which weight grows with it, or falls."""
+    if labels.slope > 0 or term.slope < 0:
+        return "labels"
+    return "teacher" if labels.slope < 0 or term.slope > 0 else ""
+
+
+def _formula(recognised: Recognised) -> str:
+    texts = [f"{part.text}{_power(form, part)}{form.formula}{part.reduction}" for form, part in recognised.parts]
+    text = " + ".join(texts) or "0"
+    return text.replace("T^2*", "").replace("_T", "") if recognised.fit.temperature == 1 else text
+
+
+def _power(form: Form, part: Weight) -> str:
+    """Return the factor of T before a part: T^2 where it has it and its formula does not say so."""
+    power = (2.0 if form.squared else 0.0) + (part.power or 0.0)
+    return "" if not power or "T^2" in form.formula else f"T^{power:g}*"
+
+
+def _same(request: Request, recognised: Recognised) -> Same | None:
+    """Return the point of this project that is the same loss; None where there is none."""
+    loss, fit, labels, term = recognised.loss, recognised.fit, recognised.labels, recognised.term
+    form = fit.term
+    known = form.name in LOSSES and not form.faults and term.is_there
+    if not known or fit.labels.faults or fit.labels.name == "smoothed":
+        return None
+    t = fit.temperature or request.temperature or SHOWN_TEMPERATURE
+    alpha = (SHOWN_ALPHA if request.alpha is None else request.alpha) if loss.has("alpha") else request.alpha
+    if alpha in (0.0, 1.0) and (labels.jumps or term.jumps):
+        return None
+    classes = request.classes or 10
+    first, second = (part.at(t, alpha, request.images, classes) for part in (labels, term))
+    described = LOSSES[form.name]
+    own, unit = _own(form.name, term.shares)
+    second *= unit
+    here = t
+    if form.corrected:
+        spread = classes / (classes - 1)
+        here, second = t * spread**0.5, second / spread
+    factor = first + second
+    if factor <= 0 or first < 0 or second < 0:
+        return None
+    uses = described.uses_temperature
+    has_t = loss.has("temperature") or fit.temperature is not None
+    return Same(
+        form.name,
+        here if uses else 1.0,
+        first / factor,
+        own,
+        factor,
+        t if uses and has_t else None,
+        alpha,
+        classes if form.corrected or term.of_classes else None,
+        request.images if term.of_images or labels.of_images else None,
+    )
+
+
+def _own(name: str, shares: tuple[float, ...]) -> tuple[dict[str, float], float]:
+    """Return a loss's own parameters, and the weight of its term beside that of the largest summand.
+
+    Only products of the weight and a parameter show: the first parameter is the default, nkd's first summand has none.
+    """
+    parameters = LOSSES[name].parameters
+    if not parameters:
+        return {}, 1.0
+    fixed = 1.0 if name == "nkd" else parameters[0].default
+    unit = shares[0] / fixed
+    if not unit:
+        return {parameter.name: share for parameter, share in zip(parameters, shares, strict=True)}, 1.0
+    named = shares[1:] if name == "nkd" else shares
+    return {parameter.name: share / unit for parameter, share in zip(parameters, named, strict=True)}, unit

@@ -1,0 +1,195 @@
+"""Call a recognised loss where plain logits show nothing: gradients, sure teachers, close students, 16-bit floats."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.errors import ModelError
+from kd.losses.calling import CallableLoss
+from kd.losses.fitting import BATCHES, Fit, probes
+from kd.losses.forms import Floats, Form, Probes
+from kd.losses.weights import Weight
+
+SAME_GRADIENT = 1e-3
+STEP = 1e-5  # of a logit, in a numerical derivative
+CONFIDENT = 50.0  # a trained teacher's logits reach this; float32's exp overflows at 89
+CLOSE = 0.1  # standard deviation between the logits of student and teacher, late in a training
+USABLE = 0.1  # so much of itself may a divergence be off in bfloat16
+MIXED = 1e-2  # so much an image's loss may depend on the other images
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A loss and what it is: two forms and their weights. classes: of the logits that it is called with."""
+
+    loss: CallableLoss
+    fit: Fit
+    labels: Weight
+    term: Weight
+    classes: int
+
+    @property
+    def parts(self) -> list[tuple[Form, Weight]]:
+        both = ((self.fit.labels, self.labels), (self.fit.term, self.term))
+        return [(form, weight) for form, weight in both if weight.is_there]
+
+    def argument(self, temperature: float) -> float | None:
+        """Return the T to call it with: None where it stands in the code."""
+        return temperature if self.fit.temperature is None else None
+
+    @cached_property
+    def alphas(self) -> tuple[float | None, float | None]:
+        """Return an alpha at which both parts have a weight, and one at which only the term has, if there is one."""
+        both = 0.5 if self.loss.has("alpha") else None
+        alone = [alpha for alpha, level in self.labels.levels.items() if not level and self.term.levels.get(alpha)]
+        return both, alone[0] if alone else both
+
+    def known(self, batches: Probes, temperature: float, alpha: float | None) -> list[Floats]:
+        """Return what the forms give for each batch, labels and term apart."""
+        t = temperature if self.fit.temperature is None else self.fit.temperature
+        return [
+            np.asarray(
+                weight.at(t, alpha, batches.images, batches.classes)
+                * np.tensordot(weight.shares, form.parts(batches, t), 1)
+            )
+            for form, weight in self.parts
+        ]
+
+
+@dataclass(frozen=True)
+class Probed:
+    """What calls showed. difference: of the gradient, relative; None where there is no autograd."""
+
+    faults: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    difference: float | None = None
+
+
+def gradient(recognised: Recognised) -> Probed:
+    """Compare the student's gradient with that of the forms, and see whether one flows into the teacher."""
+    temperature, (alpha, _) = 4.0, recognised.alphas
+    batch = probes(3, recognised.classes, 1)
+    try:
+        computed = _autograd(recognised, batch, temperature, alpha, recognised.loss.precision)
+    except Exception as error:  # a user's code may raise anything when it is differentiated
+        return Probed(["gradient"], [f"it cannot be differentiated: {type(error).__name__}"])
+    if computed is None:
+        return Probed()
+    of_teacher, of_student = computed
+    count = of_student.size
+    steps = STEP * np.eye(count).reshape(count, *of_student.shape)
+
+    def values(students: Floats) -> Floats:
+        many = Probes(np.repeat(batch.labels, count, 0), np.repeat(batch.teacher, count, 0), students)
+        return np.asarray(np.sum(recognised.known(many, temperature, alpha) or [np.zeros(count)], axis=0))
+
+    expected = (values(batch.student + steps) - values(batch.student - steps)).reshape(of_student.shape) / (2 * STEP)
+    difference = float(np.abs(of_student - expected).max() / (np.abs(expected).max() or 1.0))
+    return Probed(
+        ["gradient"] if difference > max(SAME_GRADIENT, 10 * recognised.fit.typical) else [],
+        ["a gradient flows into the teacher, too: freeze it, or detach its logits"] if of_teacher.any() else [],
+        difference,
+    )
+
+
+def _autograd(
+    recognised: Recognised, batch: Probes, temperature: float, alpha: float | None, precision: str
+) -> tuple[Floats, Floats] | None:
+    """Return the gradients of the first batch, of teacher and student; None without autograd."""
+    loss, t = recognised.loss, recognised.argument(temperature)
+    teacher, student = (loss.framework.tensor(logits, precision) for logits in (batch.teacher[0], batch.student[0]))
+    return loss.framework.gradients(
+        lambda first, second: loss.result(batch.labels[0], first, second, t, alpha), teacher, student
+    )
+
+
+def at_the_limits(recognised: Recognised) -> Probed:
+    """See whether it is finite at logits of +-50, and with a one-hot teacher; in float32, as in a training."""
+    batch = probes(4, recognised.classes, 1)
+    sure = np.where(batch.teacher == batch.teacher.max(axis=-1, keepdims=True), CONFIDENT, -CONFIDENT)
+    wrong = np.roll(sure, 1, axis=-1)
+    if not all(_is_finite(recognised, batch.labels, sure, student) for student in (wrong, batch.student)):
+        return Probed(["not-finite"])
+    if not _is_finite(recognised, batch.labels, 100 * sure, batch.student):
+        return Probed(notes=["it is not finite where a probability of the teacher is 0: compute from log_softmax"])
+    return Probed()
+
+
+def _is_finite(recognised: Recognised, labels: npt.NDArray[np.int64], teacher: Floats, student: Floats) -> bool:
+    alpha, t = recognised.alphas[0], recognised.argument(1.0)
+    try:
+        value = recognised.loss.values(labels[0], teacher[0], student[0], t, alpha, "float32")
+    except ModelError:  # as NumPy does where warnings are errors
+        return False
+    try:
+        gradients = _autograd(recognised, Probes(labels, teacher, student), 1.0, alpha, "float32")
+    except Exception:  # `gradient` says so
+        gradients = None
+    # The student's alone: the teacher's is NaN for a right loss in PyTorch, and no training uses it.
+    return all(np.isfinite(each).all() for each in (value, *(gradients or ())[1:]))
+
+
+def where_close(recognised: Recognised) -> Probed:
+    """Return what is wrong where student and teacher are close, in the precision of the loss and in bfloat16."""
+    form = recognised.fit.term
+    is_divergence = form.name in ("kd", "jsd") and "CE(" not in form.formula
+    if not recognised.term.is_there or not is_divergence or form.faults:
+        return Probed()
+    plain, truth = _divergences(recognised, recognised.loss.precision)
+    faults = ["negative"] if (plain < -1e-6).any() and (truth > 0).all() else []
+    if not recognised.loss.framework.has_bfloat16:
+        return Probed(faults)
+    try:
+        low, truth = _divergences(recognised, "bfloat16")
+    except ModelError:
+        return Probed(faults, ["it does not take bfloat16"])
+    worst = float(np.abs(low - truth).max() / truth.mean())
+    negative = f", {(low < 0).sum()} of {len(low)} values negative" if (low < 0).any() else ""
+    off = f"in bfloat16 a KL of {truth.mean():.1g} is off by up to {worst:.1g} times itself{negative}"
+    return Probed(faults, [f"{off}: cast logits to float32"] if worst > USABLE else [])
+
+
+def _divergences(recognised: Recognised, precision: str) -> tuple[Floats, Floats]:
+    """Return the term, with the weight 1, as the loss has it and as it is, for the same rounded logits."""
+    loss, alpha, temperature = recognised.loss, recognised.alphas[1], 1.0
+    plain = probes(4, recognised.classes, 2 * BATCHES)
+    student = plain.teacher + np.random.default_rng(0).normal(0, CLOSE, plain.teacher.shape)
+    rounded = [loss.framework.array(loss.framework.tensor(logits, precision)) for logits in (plain.teacher, student)]
+    batch = Probes(plain.labels, *rounded)
+    t = recognised.argument(temperature)
+    values = np.array([loss.values(*each, t, alpha, precision).mean() for each in batch.batches()])
+    *labels, term = recognised.known(batch, temperature, alpha)
+    t = temperature if recognised.fit.temperature is None else recognised.fit.temperature
+    size = recognised.term.at(t, alpha, batch.images, batch.classes) * t**2
+    return (values - sum(labels)) / size, term / size
+
+
+def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]:
+    """Return faults and notes of a loss that no form explains: what changes nothing, and whether images are mixed."""
+    batch = probes(4, classes)
+    t, alpha = 4.0, 0.5
+
+    def values(teacher: Floats, student: Floats, images: slice = slice(None)) -> Floats:
+        """Return the loss of each batch, with those images of it alone."""
+        some = Probes(batch.labels[:, images], teacher[:, images], student[:, images])
+        return np.array([loss.values(*each, t, alpha).mean() for each in some.batches()])
+
+    whole = values(batch.teacher, batch.student)
+    faults, notes = [], []
+    equal = np.abs(values(batch.teacher, batch.teacher)).max()
+    if not loss.has("labels") and equal > MIXED * np.abs(whole).max():
+        notes.append("it is not 0 where student and teacher are equal")
+    if (values(batch.teacher[::-1], batch.student) == whole).all():
+        faults.append("no-teacher")
+    if (values(batch.teacher, batch.student[::-1]) == whole).all():
+        faults.append("no-student")
+    try:
+        each = [values(batch.teacher, batch.student, slice(image, image + 1)) for image in range(batch.images)]
+    except ModelError:
+        return faults, [*notes, "it does not take a batch of one image"]
+    rest = [np.abs(total - whole).max() for total in (np.mean(each, axis=0), np.sum(each, axis=0))]
+    if min(rest) > MIXED * np.abs(whole).max():
+        faults.append("images-mixed")
+    return faults, notes

@@ -1,0 +1,230 @@
+"""Read the weights of a loss's parts: how they depend on T, alpha, the number of images and that of classes.
+
+A weight is k(alpha) * T^power * images^a * classes^b. In this project's form all three exponents are 0, and k is alpha
+or 1 - alpha: the parts have their factor T^2 and are means over the images.
+"""
+
+import itertools
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from kd.losses.fitting import Fit, Values
+from kd.losses.forms import Floats
+
+NEGLIGIBLE = 1e-4  # of a weight, beside the largest
+VANISHING = 1e-9  # a weight of rounding alone
+POWER = 0.02  # a fitted exponent so near to a whole number is that
+EXACT = 2e-3  # of a weight or an exponent, as fitted
+_REDUCTIONS = {
+    (-1, 0): "/images",
+    (1, 0): "*images",
+    (0, -1): "/classes",
+    (0, 1): "*classes",
+    (1, -1): "*images/classes",
+}
+
+
+@dataclass(frozen=True)
+class Weight:
+    """The weight of one part.
+
+    Args:
+        levels: k by alpha; the only key is None where alpha is no argument.
+        shares: of the part's summands, beside this weight: of a mixture their sum is 1, else the largest is 1.
+        powers: of T, of each summand. power: that of this weight; None where T is no argument and it cannot be told.
+        of_images, of_classes: the exponents.
+        is_regular: whether the weight has this form at all.
+        exact: so near are two of its numbers, relatively, that are the same.
+    """
+
+    levels: dict[float | None, float] = field(default_factory=dict)
+    shares: tuple[float, ...] = ()
+    powers: tuple[float, ...] = ()
+    power: float | None = 0.0
+    of_images: float | None = None
+    of_classes: float | None = None
+    is_regular: bool = True
+    exact: float = EXACT
+
+    @property
+    def is_there(self) -> bool:
+        return any(self.levels.values())
+
+    @property
+    def is_negative(self) -> bool:
+        return min(self.levels.values(), default=0.0) < -self.exact * self._size
+
+    @property
+    def line(self) -> tuple[float, float]:
+        """Value at 0 and slope of k over the alphas between 0 and 1."""
+        inner = [(alpha, level) for alpha, level in self.levels.items() if alpha is not None and 0 < alpha < 1]
+        if not inner:
+            return next(iter(self.levels.values()), 0.0), 0.0
+        (first, low), (last, high) = inner[0], inner[-1]
+        slope = (high - low) / (last - first)
+        return low - slope * first, slope
+
+    @property
+    def slope(self) -> float:
+        slope = self.line[1]
+        return slope if abs(slope) > self.exact * self._size else 0.0
+
+    @property
+    def _size(self) -> float:
+        return max(map(abs, self.levels.values()), default=0.0)
+
+    def _misses(self, is_edge: bool) -> bool:
+        start, slope = self.line
+        return any(
+            abs(level - start - slope * alpha) > self.exact * self._size
+            for alpha, level in self.levels.items()
+            if alpha is not None and (alpha in (0.0, 1.0)) == is_edge
+        )
+
+    @property
+    def is_linear(self) -> bool:
+        return not self._misses(is_edge=False)
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the weight at alpha = 0 or 1 is not on the line of the others."""
+        return self.is_linear and self._misses(is_edge=True)
+
+    def at(self, temperature: float, alpha: float | None, images: int, classes: int) -> float:
+        """Return the weight of the whole part there, of its form with T^2 and as a mean over the images."""
+        start, slope = self.line
+        level = self.levels.get(alpha, start if alpha is None else start + slope * alpha)
+        power = 0.0 if self.power is None else self.power
+        return float(
+            level * temperature**power * images ** (self.of_images or 0.0) * classes ** (self.of_classes or 0.0)
+        )
+
+    @property
+    def text(self) -> str:
+        """The weight as it stands before the part: "alpha*", "(1-alpha)*", "0.25*", "" for 1."""
+        start, slope = (0.0 if abs(number) < self.exact else number for number in self.line)
+        if None in self.levels or not slope:
+            return "" if abs(start - 1) < self.exact else f"{start:.4g}*"
+        scale = start or slope
+        size = "" if abs(scale - 1) < self.exact else f"{scale:.4g}*"
+        if not start:
+            return f"{size}alpha*"
+        if abs(slope + start) < self.exact * abs(start):
+            return f"{size}(1-alpha)*"
+        return f"({start:.4g}{slope:+.4g}*alpha)*"
+
+    @property
+    def reduction(self) -> str:
+        """What the part is multiplied by beside the weight, as it is written behind it: "/classes"."""
+        if not self.is_regular:
+            return ""
+        return _REDUCTIONS.get((int(self.of_images or 0), int(self.of_classes or 0)), "")
+
+
+def weights_of(values: Values, fit: Fit, alpha: float | None) -> tuple[Weight, Weight]:
+    """Return the weights of the labels' part and of the term. alpha: the one in the code, where it is known."""
+    labels, term = (_weight(values, fit, index) for index in (0, 1))
+    if not term.is_there or not fit.term.squared:
+        return labels, term
+    t = None if values.settings[0].temperature is not None else fit.temperature
+    numbers = {setting.probes.classes for setting in values.settings}
+    return labels, _with_levels(labels, term, t, numbers.pop() if len(numbers) == 1 else None, alpha)
+
+
+def _weight(values: Values, fit: Fit, index: int) -> Weight:
+    fitted = fit.weights[index]
+    largest = max(np.abs(weights).max(initial=0.0) for weights in fit.weights)
+    if not fitted.size or np.abs(fitted).max() <= NEGLIGIBLE * NEGLIGIBLE * largest:
+        return Weight()
+    form = (fit.labels, fit.term)[index]
+    is_whole = form.mixture is not None or form.name == "smoothed"
+    main = 0 if form.name == "nkd" else int(np.abs(fitted).mean(axis=0).argmax())
+    base = fitted.sum(axis=1) if is_whole else fitted[:, main]
+    exact = max(EXACT, 10 * fit.typical)
+    powers = [_monomial(values, fit, summand, exact)[1][0] for summand in fitted.T]
+    levels, (power, images, classes), is_regular = _monomial(values, fit, base, exact)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.nanmedian(np.where(np.abs(base) > 0, (fitted.T / base), np.nan), axis=1)
+    return Weight(levels, tuple(map(float, shares)), tuple(powers), power, images, classes, is_regular, exact)
+
+
+def _monomial(
+    values: Values, fit: Fit, weights: Floats, exact: float
+) -> tuple[dict[float | None, float], tuple[float, float, float], bool]:
+    """Fit a weight as k(alpha) * T^a * images^b * classes^c; return k, the exponents, and whether it is that."""
+    alphas = list(dict.fromkeys(setting.alpha for setting in values.settings))
+    of_alpha = np.array([alphas.index(setting.alpha) for setting in values.settings])
+    logs = np.log(
+        [(setting.temperature or 1.0, setting.probes.images, setting.probes.classes) for setting in values.settings]
+    )
+    exponents, is_regular = np.zeros(3), True
+    inner, is_told = _are_told(values, weights, len(alphas))
+    used = inner & fit.is_exact
+    if used.any():
+        varied = [index for index in range(3) if np.ptp(logs[:, index])]
+        matrix = np.concatenate([np.eye(len(alphas))[of_alpha], logs[:, varied]], axis=1)[used]
+        sizes = np.log(np.abs(weights[used]))
+        fitted = np.linalg.lstsq(matrix, sizes, rcond=1e-12)[0]
+        is_regular = bool(np.abs(matrix @ fitted - sizes).max() < 5 * exact)
+        exponents[varied] = fitted[len(alphas) :]
+        whole = np.round(exponents)
+        exponents = np.where(np.abs(exponents - whole) < max(POWER, 5 * exact), whole, exponents)
+    plain = weights / np.exp(logs @ exponents)
+    is_sure = is_told & fit.is_exact
+    rows = [of_alpha == index for index in range(len(alphas))]
+    rows = [row & is_sure if (row & is_sure).any() else row for row in rows]
+    levels = {alpha: float(plain[row].mean()) for alpha, row in zip(alphas, rows, strict=True)}
+    largest = max(map(abs, levels.values()))
+    levels = {alpha: 0.0 if abs(level) < NEGLIGIBLE * largest else level for alpha, level in levels.items()}
+    first, second, third = map(float, exponents)
+    return levels, (first, second, third), is_regular
+
+
+def _are_told(values: Values, weights: Floats, alphas: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """In which settings a weight tells its exponents, and in which it can be told at all.
+
+    At the edges a loss may have another weight, as torchdistill's at alpha = 0. A summand may vanish whatever its
+    weight, as dkd's of the other classes where there are two.
+    """
+    inner = np.array([setting.alpha not in (0.0, 1.0) for setting in values.settings])
+    by_alpha = np.abs(weights).reshape(-1, alphas, values.sizes)  # settings are in the order T, alpha, size
+    largest = np.broadcast_to(by_alpha.max(axis=1, keepdims=True), by_alpha.shape).ravel()
+    return inner & (np.abs(weights) > NEGLIGIBLE * largest), largest > VANISHING * largest.max()
+
+
+def _with_levels(labels: Weight, term: Weight, t: float | None, classes: int | None, alpha: float | None) -> Weight:
+    """Return the term's weight with the exponents of what did not vary, if the weights tell them.
+
+    They do where both parts then have the weights alpha and 1 - alpha, or the term alone the weight 1: T stands in the
+    code, and its factor T^2 is there or not; the classes are of one number, and the term is divided by it or not.
+
+    Args:
+        t, classes: None where they varied.
+    """
+    powers = (0.0, -2.0) if t not in (None, 1.0) else (0.0,)
+    for of_classes, power in itertools.product((0.0, -1.0) if classes is not None else (0.0,), powers):
+        factor = (t or 1.0) ** power * (classes or 1) ** of_classes
+        if _is_usual(labels, term, factor, alpha):
+            levels = {key: level / factor for key, level in term.levels.items()}
+            if t is not None:
+                term = replace(term, power=power, powers=(power,) * len(term.powers))
+            return replace(term, levels=levels, of_classes=of_classes if classes is not None else term.of_classes)
+    return term if len(powers) == 1 else replace(term, power=None, powers=())
+
+
+def _is_usual(labels: Weight, term: Weight, factor: float, alpha: float | None) -> bool:
+    """Return whether the weights are the usual ones, if the term's has this factor beside them."""
+    (start, slope), (term_start, term_slope) = labels.line, (number / factor for number in term.line)
+    if labels.slope and term.slope:
+        pairs = [(abs(slope), abs(term_slope))]
+    elif labels.slope or term.slope:
+        pairs = [(abs(slope or start), abs(term_slope or term_start))]
+    elif not labels.is_there:
+        pairs = [(1.0, term_start)]
+    elif alpha is not None:
+        pairs = [(start * (1 - alpha), term_start * alpha), (start * alpha, term_start * (1 - alpha))]
+    else:
+        pairs = [(1.0, start + term_start)]
+    return any(abs(first - second) < EXACT * abs(first) for first, second in pairs)

@@ -1,0 +1,108 @@
+"""How a loss is called: whatever its arguments are named, in any order, as a class or a function that makes it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kd.errors import ModelError
+from kd.losses.calling import loss_of
+
+BODY = "    return float((STUDENT - 2 * TEACHER).mean())"
+
+
+def _loss(folder: Path, source: str, *arguments: str, framework: str | None = None, classes: int = 10):  # type: ignore[no-untyped-def]
+    file = folder / "mine.py"
+    file.write_text(f"import numpy as np\n{source}", encoding="utf-8")
+    return loss_of(f"{file}:loss", dict(item.split("=") for item in arguments), framework, classes)
+
+
+@pytest.mark.parametrize(
+    ("signature", "student", "teacher"),
+    [
+        ("student_logits, teacher_logits", "student_logits", "teacher_logits"),
+        ("outputs, labels, teacher_outputs, T, alpha", "outputs", "teacher_outputs"),
+        ("y_true, y_pred, teacher_pred, temperature=4.0", "y_pred", "teacher_pred"),
+        ("y_s, y_t", "y_s", "y_t"),
+        ("logits_teacher, logits_student, target, tau, kd_weight", "logits_student", "logits_teacher"),
+        ("preds, soft_targets, gt, temp, lam", "preds", "soft_targets"),
+        ("big_teacher, my_student, /, *, weight=None, student_loss_weight=0.5", "my_student", "big_teacher"),
+        ("net, other, *args, **kwargs", "net", "other"),
+    ],
+)
+def test_arguments_are_known_by_their_names_in_any_order(
+    tmp_path: Path, signature: str, student: str, teacher: str
+) -> None:
+    source = f"def loss({signature}):\n{BODY}".replace("STUDENT", student).replace("TEACHER", teacher)
+    named = [] if student != "net" else ["student=net", "teacher=other"]
+    loss = _loss(tmp_path, source, *named)
+    ones = np.ones((4, 10))
+    assert float(loss.values(np.zeros(4, np.int64), 3 * ones, 5 * ones, 4.0, 0.5)) == 5 - 2 * 3
+    assert loss.has("labels") == any(word in signature for word in ("labels", "y_true", "target,", "gt"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "class loss:\n    def __init__(self, T, alpha, scale=1.0):\n        self.given = T, alpha, scale\n\n"
+        "    def __call__(self, student, teacher):\n        return np.array(self.given) @ [1, 10, 100]",
+        "def loss(temperature, alpha, scale=1.0):\n"
+        "    return lambda student, teacher: temperature + 10 * alpha + 100 * scale",
+        "def loss(student, teacher, T, alpha, scale=1.0):\n    return T + 10 * alpha + 100 * scale",
+    ],
+    ids=["class", "factory", "function"],
+)
+def test_t_alpha_and_constants_reach_a_function_or_what_makes_one(tmp_path: Path, source: str) -> None:
+    loss = _loss(tmp_path, source, "scale=2.0")
+    logits = np.ones((4, 10))
+    assert loss.values(np.zeros(4, np.int64), logits, logits, 3.0, 0.5) == 3 + 5 + 200
+    assert loss.values(np.zeros(4, np.int64), logits, logits, 6.0, 0.1) == 6 + 1 + 200
+    assert loss.has("temperature")
+    assert loss.has("alpha")
+
+
+def test_one_hot_labels_and_float32_are_given_where_nothing_else_is_taken(tmp_path: Path) -> None:
+    source = (
+        "def loss(student, teacher, labels):\n"
+        "    assert student.dtype == np.float32 and labels.shape == student.shape, 'other'\n"
+        "    return (labels * student).sum(axis=1)"
+    )
+    loss = _loss(tmp_path, source)
+    assert (loss.precision, loss.one_hot) == ("float32", True)
+
+
+TWO = "def loss(student, teacher):\n    "
+BAD = {
+    "def loss(a, b):\n    return 0.0": "what is a",
+    "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Say it: --arg t",
+    "def loss(student, teacher, foo): pass": r"what is foo\? Name it, as --arg teacher=foo, or give its value",
+    "loss = 3": "must be a function or a class, got int",
+    f"{TWO}raise RuntimeError('no\\nway')": "raises: RuntimeError: no way. It was called with 10",
+    f"{TWO}return 1.0, 2.0": "returns a tuple; let it return a scalar, or one value per image",
+    f"{TWO}return 'low'": "returns a str",
+    f"{TWO}return None": "returns a NoneType",
+    f"{TWO}return student": r"returns shape \(4, 10\)",
+    f"{TWO}return float('nan')": "is not finite on plain logits: nan",
+    f"{TWO}student -= 1\n    return student.mean()": "changes the logits that it is given",
+    f"{TWO}return np.random.rand()": "is random: for the same logits it gave",
+    "import nothing_of_this_name": "cannot import loss",
+    "def other(): pass": "has no attribute 'loss'",
+}
+
+
+@pytest.mark.parametrize(("source", "message"), BAD.items(), ids=list(BAD.values()))
+def test_what_is_no_loss_is_told_in_one_line(tmp_path: Path, source: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message) as raised:
+        _loss(tmp_path, source)
+    assert "\n" not in str(raised.value)
+
+
+def test_an_argument_that_is_not_there_and_a_framework_that_is_not_installed_are_told(tmp_path: Path) -> None:
+    source = "def loss(student, teacher):\n    return 0.0"
+    with pytest.raises(ModelError, match=r"has no argument 'logits_t'; it takes \(student, teacher\)"):
+        _loss(tmp_path, source, "labels=logits_t")
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        with pytest.raises(ModelError, match=r"^torch is not installed here: .* Install it: pip install torch$"):
+            _loss(tmp_path, source, framework="torch")

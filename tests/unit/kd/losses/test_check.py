@@ -1,0 +1,139 @@
+"""What check-loss finds out: alpha, T^2, reduction, own parameters, notes; and how a loss may be written."""
+
+import inspect
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from kd.losses.builtin import LOSSES, TERMS
+from kd.losses.check import Checked, Request, check
+from kd.losses.forms import NUMPY_OPS
+from kd.losses.loss import computing_with
+from tests.unit.kd.losses import public_losses
+
+HEAD = inspect.getsource(public_losses).partition("def right")[0]
+
+
+def checked(folder: Path, source: str, name: str = "loss", arguments: str = "", **given: float) -> Checked:
+    file = folder / "mine.py"
+    file.write_text(f"{HEAD}\n\n{textwrap.dedent(source)}", encoding="utf-8")
+    return check(Request(f"{file}:{name}", dict(item.split("=") for item in arguments.split()), **given))
+
+
+KL = "kl_div(log_softmax(student / T), softmax(teacher / T), 'batchmean')"
+CE = "cross_entropy(student, labels)"
+
+
+@pytest.mark.parametrize(
+    ("formula", "weighs", "alpha", "factor"),
+    [
+        (f"alpha * {CE} + (1 - alpha) * T**2 * {KL}", "labels", 0.9, 1.0),
+        (f"(1 - alpha) * {CE} + alpha * T**2 * {KL}", "teacher", 0.1, 1.0),
+        (f"{CE} + alpha * T**2 * {KL}", "teacher", 1 / 1.9, 1.9),
+        (f"alpha * {CE} + T**2 * {KL}", "labels", 0.9 / 1.9, 1.9),
+        (f"2 * alpha * {CE} + (2 - 2 * alpha) * T**2 * {KL}", "labels", 0.9, 2.0),
+        (f"{CE} + T**2 * {KL} + 0 * alpha", "", 0.5, 2.0),
+        (f"len(labels) * (alpha * {CE} + (1 - alpha) * T**2 * {KL})", "labels", 0.9, 128.0),
+    ],
+)
+def test_what_alpha_weighs_and_the_alpha_here(
+    tmp_path: Path, formula: str, weighs: str, alpha: float, factor: float
+) -> None:
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.9)
+    assert (loss.verdict, loss.weighs) == ("right", weighs)
+    assert loss.same is not None
+    assert (loss.same.alpha, loss.same.factor) == pytest.approx((alpha, factor))
+
+
+@pytest.mark.parametrize(
+    ("formula", "faults"),
+    [
+        (f"{CE} - alpha * T**2 * {KL}", ["negative-weight"]),
+        (f"alpha * {CE} + (1 - alpha) * T * {KL}", ["t-power"]),
+        (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} * len(labels)", ["by-batch"]),
+        (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} / np.log(student.shape[1])", ["reduction"]),
+        (f"{KL} if alpha == 0 else alpha * {CE} + (1 - alpha) * T**2 * {KL}", ["at-the-edge"]),
+        (f"alpha * cross_entropy(student / T, labels) + (1 - alpha) * T**2 * {KL}", ["labels-at-t"]),
+        (f"alpha * cross_entropy(softmax(student), labels) + (1 - alpha) * T**2 * {KL}", ["labels-softmax-twice"]),
+        ("T**2 * kl_div(log_softmax(student / T), softmax(teacher), 'batchmean')", ["t-student-only"]),
+        ("T**2 * kl_div(log_softmax(student), softmax(teacher / T), 'batchmean')", ["t-teacher-only"]),
+        ("T**2 * kl_div(log_softmax(teacher / T), softmax(student / T), 'batchmean')", ["exchanged"]),
+        ("-T**2 * (teacher / T * log_softmax(student / T)).sum(1).mean()", ["teacher-softmax-missing"]),
+        ("T**2 * kl_div(student / T, softmax(teacher / T), 'batchmean')", ["student-softmax-missing"]),
+        (
+            "T**2 * kl_div(log_softmax(softmax(student / T)), softmax(teacher / T), 'batchmean')",
+            ["student-softmax-twice"],
+        ),
+        (
+            "T**2 * kl_div(log_softmax(student / T), softmax(teacher / T), 'batchmean', log_target=True)",
+            ["teacher-log-missing"],
+        ),
+    ],
+)
+def test_a_fault_is_named(tmp_path: Path, formula: str, faults: list[str]) -> None:
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}")
+    assert (loss.verdict, list(loss.faults)) == ("faulty", faults)
+
+
+@pytest.mark.parametrize(
+    ("formula", "name", "note"),
+    [
+        (
+            f"alpha * (0.9 * {CE} - 0.1 * log_softmax(student).mean()) + (1 - alpha) * T**2 * {KL}",
+            "kd",
+            "smoothed by 0.1",
+        ),
+        (f"alpha * {CE} + (1 - alpha) * cross_entropy(student, teacher.argmax(1))", "hard labels of the teacher", ""),
+        ("((softmax(student / T) - softmax(teacher / T)) ** 2).mean()", "mse of probabilities", "the term alone"),
+    ],
+)
+def test_a_known_loss_that_this_project_has_not_is_another_one(
+    tmp_path: Path, formula: str, name: str, note: str
+) -> None:
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}")
+    assert (loss.verdict, loss.loss, loss.same, loss.faults) == ("other", name, None, {})
+    assert note in " ".join(loss.notes)
+
+
+def test_of_an_unknown_loss_the_nearest_form_is_told_and_whether_it_is_0_at_the_teacher(tmp_path: Path) -> None:
+    for formula, is_zero in (("abs(student - teacher).mean()", True), ("abs(student - 2 * teacher).mean()", False)):
+        loss = checked(tmp_path, f"def loss(student, teacher):\n    return {formula}")
+        assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
+        assert ("it is not 0 where student and teacher are equal" in loss.notes) == (not is_zero)
+        assert any("known forms: " in note for note in loss.notes)
+
+
+def test_the_formula_says_what_the_loss_computes(tmp_path: Path) -> None:
+    formula = f"0.1 * {CE} + 0.9 * 4**2 * {KL} / student.shape[1]".replace("T", "4")
+    loss = checked(tmp_path, f"def loss(student, teacher, labels):\n    return {formula}")
+    assert loss.formula == "0.1*CE(labels) + 0.9*T^2*KL(teacher_T || student_T)/classes"
+    assert "a temperature of 4" in loss.notes[0]
+
+
+def test_probabilities_whose_logarithm_is_taken_are_not_finite_at_fifty(tmp_path: Path) -> None:
+    kl = "(softmax(teacher / T) * np.log(softmax(teacher / T) / softmax(student / T))).sum(1).mean()"
+    loss = checked(tmp_path, f"def loss(student, teacher, T):\n    return T**2 * {kl}")
+    assert list(loss.faults) == ["not-finite"]
+    assert loss.same is not None
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    own = {parameter.name: 1.7 * parameter.default for parameter in LOSSES[name].parameters[1:]}
+    own |= {parameter.name: parameter.default for parameter in LOSSES[name].parameters[:1]}
+
+    def loss(labels, teacher_logits, student_logits, temperature, alpha):  # type: ignore[no-untyped-def]
+        with computing_with(NUMPY_OPS):
+            term = TERMS[name](labels, teacher_logits, student_logits, temperature=temperature, **own)
+        return alpha * public_losses.cross_entropy(student_logits, labels) + (1 - alpha) * term
+
+    monkeypatch.setattr(public_losses, "own_loss", loss, raising=False)
+    result = check(Request(f"{public_losses.__name__}:own_loss", {}, temperature=3.0, alpha=0.3))
+    assert (result.verdict, result.loss, result.weighs) == ("right", name, "labels")
+    assert result.same is not None
+    assert (result.same.temperature, result.same.alpha) == pytest.approx((3.0 if name != "mse" else 1.0, 0.3))
+    assert result.same.own == pytest.approx(own)
+    assert result.same.factor == pytest.approx(1.0)
