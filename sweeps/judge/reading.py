@@ -150,7 +150,10 @@ def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
     unknown = [column for column in scored if forms.plain_name(column) not in forms.SETTING]
     if len(unknown) == 1:
         return unknown[0]
-    raise SpecError(f"{table.source}: no column is known as a score; name it with --score, of {listed(unknown)}")
+    raise SpecError(
+        f"{table.source}: no column is known as a score; name it with --score, a row being one run, of"
+        f" {listed(unknown)}"
+    )
 
 
 def _first(columns: Iterable[str], names: Sequence[str]) -> str:
@@ -176,7 +179,8 @@ def listed(names: Iterable[str]) -> str:
     """Return names for a message, the first few of many."""
     known = [name if len(name) <= _TEXT else f"{name[: _TEXT - 3]}..." for name in names if name]
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return f"{', '.join(known[:_LISTED])}{more}"
+    # A setting of several columns has commas of its own: lr=0.1, depth=2.
+    return f"{('; ' if any(', ' in name for name in known) else ', ').join(known[:_LISTED])}{more}"
 
 
 class _Reader:

@@ -325,9 +325,11 @@ def method(judgement: Judgement) -> str:
 
 def _few(names: Iterable[str], *, most: int = _NAMED) -> str:
     known = [*names]
-    return f"{', '.join(known[:most])} and {len(known) - most} more" if len(known) > most else _and(known)
+    mark = "; " if any(", " in name for name in known) else ", "  # lr=0.1, depth=2; lr=0.2, depth=2
+    return f"{mark.join(known[:most])} and {len(known) - most} more" if len(known) > most else _and(known, mark)
 
 
-def _and(names: list[str]) -> str:
+def _and(names: list[str], mark: str) -> str:
     *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    both = f"{mark}and " if mark == "; " else " and "
+    return f"{mark.join(first)}{both}{last}" if first else last
