@@ -151,7 +151,7 @@ def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
     if len(unknown) == 1:
         return unknown[0]
     raise SpecError(
-        f"{table.source}: no column is known as a score; name it with --score, a row being one run, of"
+        f"{table.source}: no column is known as a score; a row is one run, so name it with --score, of"
         f" {listed(unknown)}"
     )
 
