@@ -94,7 +94,7 @@ def _files(judgement: Judgement) -> dict[str, str]:
     from sweeps.report import html_page
 
     drawn = figure.draw(judgement)
-    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.CAPTION))
+    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.caption(judgement)))
     return {
         f"figures/{figure.NAME}.svg": drawn,
         "judge.json": f"{json.dumps(values(judgement), indent=2, ensure_ascii=False)}\n",

@@ -19,6 +19,11 @@ _LONGEST = 24  # characters of a name
 _MOST = 40  # rows
 
 
+def caption(judgement: Judgement) -> str:
+    count = len(judgement.others)
+    return f"{CAPTION} The best {_MOST} of {count:,} settings." if count > _MOST else CAPTION
+
+
 def draw(judgement: Judgement) -> str:
     numbers = Numbers(judgement)
     settings = [

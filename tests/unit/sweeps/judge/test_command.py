@@ -147,6 +147,13 @@ def test_a_folder_gets_the_page_with_its_figure_the_same_as_markdown_and_json(kd
     assert json.loads((folder / "judge.json").read_text("utf-8"))["is_improvement"] is False
 
 
+def test_a_figure_of_the_best_of_many_settings_says_so(kd_sweeps: KdSweeps) -> None:
+    many = {f"s{number}": [0.5 + number / 1000] for number in range(60)}
+    Path("runs.csv").write_text(long({"baseline": [0.5], **many}), encoding="utf-8")
+    assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
+    assert "The best 40 of 60 settings." in Path("judged/judge.md").read_text("utf-8")
+
+
 def test_a_name_cannot_steer_the_terminal_or_the_page(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long({"base": NOISE["baseline"], "<b>\x1b[2J 名": NOISE["lucky"]}), encoding="utf-8")
     assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
