@@ -1,6 +1,7 @@
 """A judgement as plain values, as text for a terminal, and as a folder with its page."""
 
 import json
+import re
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ from sweeps.report.document import Figure
 from sweeps.terminal import wrapped
 
 PAGE = "judge.html"
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # a name from elsewhere may be HTML, which Markdown lets through
 _OF_DIFFERENCE, _OF_TEST = ("mean", "low", "high", "n"), ("p", "p_holm", "better", "worse")
-_LONGEST = 30  # characters of a setting's name in a terminal's table
+_LONGEST, _SHORTEST = 30, 12  # characters of a setting's name in a terminal's table
 
 
 def values(judgement: Judgement) -> dict[str, Any]:
@@ -52,10 +54,10 @@ def _level(setting: Setting) -> dict[str, Any]:
 def text(judgement: Judgement, *, columns: int) -> list[str]:
     """Return the sentences and, between them, the table as lines that are not to be wrapped."""
     table = words.rows(judgement)
-    cells = [
-        [column.title for column in table.columns],
-        *([_short(row[0]), *row[1:]] for row in table.rows[: words.MOST_ROWS]),
-    ]
+    cells = [[column.title for column in table.columns], *(list(row) for row in table.rows[: words.MOST_ROWS])]
+    beside = sum(2 + max(map(len, column)) for column in [*zip(*cells, strict=True)][1:])
+    longest = max(min(columns - beside, _LONGEST), _SHORTEST)
+    cells = [[_short(row[0], longest), *row[1:]] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         *wrapped(words.origin(judgement), columns),
@@ -73,8 +75,8 @@ def text(judgement: Judgement, *, columns: int) -> list[str]:
     return [*lines, *wrapped(f"What to do: {words.advice(judgement)}", columns, then="  ")]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
+def _short(name: str, longest: int) -> str:
+    return name if len(name) <= longest else f"{name[: longest - 3]}..."
 
 
 def write(judgement: Judgement, directory: Path) -> Path:
@@ -92,10 +94,10 @@ def _files(judgement: Judgement) -> dict[str, str]:
     from sweeps.report import html_page
 
     drawn = figure.draw(judgement)
-    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.CAPTION))
+    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.caption(judgement)))
     return {
         f"figures/{figure.NAME}.svg": drawn,
         "judge.json": f"{json.dumps(values(judgement), indent=2, ensure_ascii=False)}\n",
-        "judge.md": f"{markdown.text(blocks)}\n",
+        "judge.md": f"{_TAG.sub('&lt;', markdown.text(blocks))}\n",
         PAGE: html_page.html(blocks, title=document.typeset(words.headline(judgement)), figures={figure.NAME: drawn}),
     }

@@ -19,6 +19,11 @@ _LONGEST = 24  # characters of a name
 _MOST = 40  # rows
 
 
+def caption(judgement: Judgement) -> str:
+    count = len(judgement.others)
+    return f"{CAPTION} The best {_MOST} of {count:,} settings." if count > _MOST else CAPTION
+
+
 def draw(judgement: Judgement) -> str:
     numbers = Numbers(judgement)
     settings = [
@@ -37,11 +42,14 @@ def draw(judgement: Judgement) -> str:
             if known := limits(value):
                 axes.plot([*map(judgement.shown, known)], [row, row], color=VERMILLION, lw=2.6, zorder=3)
             axes.plot(judgement.shown(value.mean), row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
-            label = name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
             interval = numbers.interval(value).partition(" ")
-            name_row(axes, row, label, "")
+            name_row(axes, row, _short(name), "")
             value_row(axes, row, typeset(interval[0]), typeset(interval[2].strip("[]")))
         set_rows(axes, len(settings))
         unit = "points" if judgement.runs.percent else judgement.runs.score
-        axes.set_xlabel(f"{unit} better than {judgement.baseline}", fontsize=SMALL)
+        axes.set_xlabel(f"{unit} better than {_short(judgement.baseline)}", fontsize=SMALL)
         return as_svg(figure)
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."

@@ -29,8 +29,10 @@ BASELINE = ("baseline", "default", "scratch", "untreated", "control", "vanilla",
 """What each is called, in lower case and in the order in which they are taken."""
 
 _LOWER_IS_BETTER = re.compile(
-    r"(?<![a-z])(loss|error|err|rmse|mse|mae|nll|perplexity|ppl|wer|cer|fid|bpb|regret)(?![a-z])"
+    r"(?<![a-z])(loss|logloss|entropy|crossentropy|error|err|rmse|nrmse|rmsle|mse|nmse|mae|mape|smape|nll|perplexity|ppl"
+    r"|wer|cer|eer|ece|fid|lpips|brier|bpb|bpc|regret|latency)(?![a-z])"
 )
+_NEGATED = re.compile(r"(?<![a-z])(neg|negative)(?![a-z])")  # scikit-learn's neg_mean_squared_error is maximized
 # What no setting is named by: a run's identity, its times, and what it measured beside the score.
 _NO_SETTING = re.compile(
     r"(?<![a-z])(id|uuid|name|time|date|created|updated|duration|runtime|seconds|secs?|step|steps|epoch|repeat|fold|notes?"
@@ -59,6 +61,7 @@ class Form:
     unnamed: bool = False
     only: tuple[str, str] = ("", "")
     percent: bool = False
+    directionless: bool = False
 
 
 # Where these columns are known from: W&B, tables that users keep in public repositories (the app has no reference of
@@ -111,6 +114,7 @@ FORMS = (
         settings=("params_", "study"),
         scores=("value",),
         own=("number", "datetime_start", "datetime_complete", "duration"),
+        directionless=True,
     ),
 )
 LONG = Form(name="CSV", marks=())
@@ -136,7 +140,8 @@ def plain_name(column: str) -> str:
 
 
 def is_lower_better(column: str) -> bool:
-    return bool(_LOWER_IS_BETTER.search(column.lower().replace("_", " ")))
+    name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower().replace("_", " ")  # valLoss
+    return bool(_LOWER_IS_BETTER.search(name)) and not _NEGATED.search(name)
 
 
 def is_own(form: Form, column: str) -> bool:

@@ -1,10 +1,9 @@
 """Judge runs that were made elsewhere: every setting against the baseline, ties, luck, missing seeds, what to use."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import NormalDist, fmean
 from typing import Literal, TypeAlias
 
 from sweeps.errors import SpecError, UnreadableRuns
@@ -19,7 +18,7 @@ from sweeps.stats.baseline import (
     expected_best,
     luck_of_choice,
     on_datasets,
-    run_spread,
+    run_spreads,
     ties,
 )
 from sweeps.stats.estimates import FEWEST_RUNS, percent
@@ -34,8 +33,9 @@ class BestRun:
     """The best single run of a setting, seen from the baseline's mean on its dataset.
 
     above: how far it lies above that mean. beats_best: whether it beats the baseline's best run there, too. runs: of
-    the setting there; tried: of all settings but the baseline. luck, luck_of_all: how far the best of so many runs of
-    pure noise is expected above their mean; None where no setting has two runs.
+    the setting there; tried: of all other settings, on every dataset of the baseline's. luck, luck_of_all: how far the
+    best of so many runs of pure noise is expected above their mean; None where no setting has two runs. is_luck: pure
+    noise alone brings that much in LEVEL of all cases or more, or it is not known what noise brings.
     """
 
     dataset: str
@@ -47,6 +47,7 @@ class BestRun:
     tried: int
     luck: float | None
     luck_of_all: float | None
+    is_luck: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +96,8 @@ class Judgement:
 
     is_improvement: whether a setting is shown to be better than the baseline, all settings together at `level`.
     others: best first. common: datasets that all settings have. best: the setting with the best mean, or that is to be
-    used; ties: those that are not told apart from it. luck_of_choice: how far the best of so many settings would be
-    expected above the baseline if all were alike.
+    used; ties: those whose difference from it has an interval that includes 0. luck_of_choice: how far the best of so
+    many settings would be expected above the baseline if all were alike.
     """
 
     runs: Runs
@@ -225,9 +226,9 @@ class _Runs:
             for dataset, seed in scores:
                 self.seeds.setdefault(dataset, {})[seed] = None
         self._base = on_datasets(self.baseline)
-        self._spread = {dataset: run_spread(self.scores, dataset) for dataset in self._base}
+        self._spread = run_spreads(self.scores)
         others = [key for name, scores in runs.scores.items() if name != baseline for key in scores]
-        self._tried = Counter(dataset for dataset, _ in others)
+        self._tried = sum(dataset in self._base for dataset, _ in others)
         on = [{dataset for dataset, _ in scores} for scores in runs.scores.values()]
         self.common = tuple(dataset for dataset in self.seeds if all(dataset in datasets for datasets in on))
 
@@ -260,7 +261,7 @@ class _Runs:
             return None
         key = max(above, key=lambda key: above[key])
         dataset, seed = key
-        count, tried, spread = len(counts[dataset]), self._tried[dataset], self._spread[dataset]
+        count, tried, spread = len(counts[dataset]), self._tried, self._spread.get(dataset)
         return BestRun(
             dataset=dataset,
             seed=seed,
@@ -271,7 +272,13 @@ class _Runs:
             tried=tried,
             luck=None if spread is None else spread * expected_best(count),
             luck_of_all=None if spread is None else spread * expected_best(tried),
+            is_luck=spread is None or above[key] <= spread * _rare_best(tried, len(self._base[dataset])),
         )
+
+
+def _rare_best(runs: int, of_baseline: int) -> float:
+    """Return what the best of some runs exceeds the mean of the baseline's by in LEVEL of all cases, sd 1."""
+    return NormalDist().inv_cdf((1 - LEVEL) ** (1 / runs)) * math.sqrt(1 + 1 / of_baseline)
 
 
 def _advice(baseline: str, order: list[Against], datasets: int) -> Advice:

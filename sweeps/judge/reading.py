@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sweeps.errors import SpecError, UnreadableRuns
@@ -14,6 +14,7 @@ from sweeps.stats.baseline import Scores
 
 _LISTED = 8  # names in a message
 _TEXT = 60  # characters of one of them
+_MOST = 1e100  # of a score: squares of more do not fit into a float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +84,11 @@ def read_runs(table: RunTable, question: Question) -> Runs:
             f"{table.source} is a chart of W&B, a row for each step; export its runs table: the table icon, then Export"
         )
     columns = _columns(table, form, question)
+    if form.directionless and columns.score in form.scores and question.minimize is None and table.minimize is None:
+        raise SpecError(
+            f"{table.source}: an exported study does not say whether lower values are better; add --minimize or"
+            " --maximize"
+        )
     reader = _Reader(table, form, columns)
     for row in table.rows:
         reader.add(row)
@@ -144,7 +150,10 @@ def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
     unknown = [column for column in scored if forms.plain_name(column) not in forms.SETTING]
     if len(unknown) == 1:
         return unknown[0]
-    raise SpecError(f"{table.source}: no column is known as a score; name it with --score, of {listed(unknown)}")
+    raise SpecError(
+        f"{table.source}: no column is known as a score; a row is one run, so name it with --score, of"
+        f" {listed(unknown)}"
+    )
 
 
 def _first(columns: Iterable[str], names: Sequence[str]) -> str:
@@ -170,7 +179,8 @@ def listed(names: Iterable[str]) -> str:
     """Return names for a message, the first few of many."""
     known = [name if len(name) <= _TEXT else f"{name[: _TEXT - 3]}..." for name in names if name]
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return f"{', '.join(known[:_LISTED])}{more}"
+    # A setting of several columns has commas of its own: lr=0.1, depth=2.
+    return f"{('; ' if any(', ' in name for name in known) else ', ').join(known[:_LISTED])}{more}"
 
 
 class _Reader:
@@ -182,7 +192,8 @@ class _Reader:
         self._settings = [at(column) for column in columns.settings]
         self._seed, self._score = at(columns.seed), at(columns.score)
         self._dataset = at(columns.dataset) if columns.dataset else None
-        self._state = at(form.state) if form.state in table.header else None
+        # An unnamed column, such as pandas' index, is no state of a form that has none.
+        self._state = at(form.state) if form.state and form.state in table.header else None
         self._only = at(form.only[0]) if form.only[0] else None
         self._texts: dict[str, str] = {}  # each text once, however many rows have it
         self._rows: list[tuple[tuple[str, ...], str, str, float, int]] = []
@@ -247,12 +258,17 @@ class _Reader:
                 for known in (question.minimize, self._table.minimize, forms.is_lower_better(score_name))
                 if known is not None
             ),
-            percent=question.percent or self._form.percent,
+            percent=question.percent or (self._form.percent and self._are_fractions(scores)),
             rows=self._read,
             unfinished=dict(self._unfinished),
             unscored=self._unscored,
             repeated=repeated,
         )
+
+    @staticmethod
+    def _are_fractions(scores: Mapping[str, Scores]) -> bool:
+        # A sweep of one's own training has scores of any kind in the same columns.
+        return all(0 <= score <= 1 for runs in scores.values() for score in runs.values())
 
     def _refuse_nothing(self) -> None:
         source = self._table.source
@@ -325,6 +341,10 @@ class _Reader:
                 raise UnreadableRuns(
                     f"{self._where(row, self._columns.score)}: got {cell[:40]!r}, not a number"
                 ) from None
+        if _MOST < abs(value) < math.inf:
+            raise UnreadableRuns(
+                f"{self._where(row, self._columns.score)}: got {cell[:40]!r}; allowed: from -{_MOST:g} to {_MOST:g}"
+            )
         if not math.isfinite(value):
             raise UnreadableRuns(
                 f"{self._where(row, self._columns.score)}: got {cell[:40]!r}; a run that diverged counts: give it the"

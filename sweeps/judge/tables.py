@@ -89,7 +89,7 @@ def read_csv(path: str) -> Iterator[RunTable]:
             first = next(rows, None)
         if first is None:
             raise UnreadableRuns(f"{source} is empty; give a CSV file with a header and one row for each run")
-        header = tuple(map(str.strip, first.cells))
+        header = tuple(escape_control_chars(" ".join(cell.split())) for cell in first.cells)
         yield RunTable(source, header, _checked(source, header, rows), decimal_comma=delimiter != ",")
 
 

@@ -10,6 +10,7 @@ from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
 from sweeps.terminal import number_of
 
 MOST_ROWS = 20  # of the table on a terminal; JSON and the page have all
+_HEAD = 20  # characters of the baseline's name over a column
 _NAMED = 8  # seeds or settings in a sentence
 
 
@@ -79,8 +80,18 @@ def headline(judgement: Judgement) -> str:
         worse = others[0].name if len(others) == 1 else "every other setting"
         return f"No improvement: {worse} is worse than {judgement.baseline}."
     if not _is_tested(judgement):
-        return f"No improvement can be shown over {judgement.baseline}: too few seeds."
+        if all(setting.is_same for setting in others):
+            same = others[0].name if len(others) == 1 else "every setting"
+            return f"No improvement: {same} has the same scores as {judgement.baseline}."
+        return f"No improvement can be shown over {judgement.baseline}: {_hindrance(judgement)}."
     return f"No improvement over {judgement.baseline} is shown."
+
+
+def _hindrance(judgement: Judgement) -> str:
+    if any(setting.against.alike for setting in judgement.others):
+        return "every seed gives the same difference"
+    has_runs = all(setting.runs >= FEWEST_RUNS for setting in judgement.settings)
+    return "too few seeds in common" if has_runs else "too few seeds"
 
 
 def reason(judgement: Judgement) -> str:
@@ -98,7 +109,13 @@ def reason(judgement: Judgement) -> str:
     if item.p is None:
         return f"{text}, over {_counted(setting, value)}; {_untested(setting)}."
     holm = " after Holm" if len(judgement.others) > 1 else ""
-    return f"{text} ({numbers.between(shown)}, {_p(item.p_holm)}{holm}, {_counted(setting, value)})."
+    parts = (numbers.between(shown), f"{_p(item.p_holm)}{holm}", _counted(setting, value))
+    text = f"{text} ({', '.join(filter(None, parts))})."
+    ends = limits(value)
+    if item.better or item.worse or ends is None or ends[0] <= 0 <= ends[1]:
+        return text
+    # Else its interval seems to say that there is a difference.
+    return f"{text} A setting is called better or worse below p = {judgement.level:g}."
 
 
 def _reversed_limits(value: Estimate) -> tuple[float | None, float | None]:
@@ -118,14 +135,15 @@ def _counted(setting: Compared, value: Estimate) -> str:
 def _untested(setting: Compared) -> str:
     if setting.against.alike:
         return "all differences are the same number, so seeds say nothing"
-    return f"an interval needs {FEWEST_RUNS} seeds"
+    return f"an interval needs {FEWEST_RUNS} seeds{' in common' if setting.against.paired else ' of both'}"
 
 
 def rows(judgement: Judgement) -> Table:
     """Return all settings, the baseline first, then the best first."""
     numbers, minimize = Numbers(judgement), judgement.runs.minimize
     unit = ", points" if judgement.runs.percent else ""
-    less = f"better than {judgement.baseline} by{unit}" if minimize else f"- {judgement.baseline}{unit}"
+    name = judgement.baseline if len(judgement.baseline) <= _HEAD else "baseline"
+    less = f"better than {name} by{unit}" if minimize else f"- {name}{unit}"
     heads = ["setting", "runs", f"mean{' %' if judgement.runs.percent else ''}", less, "p, Holm"]
     with_margin = judgement.margin is not None
     beside = [["", "baseline", ""], *(_compared(setting, numbers) for setting in judgement.others)]
@@ -164,8 +182,8 @@ def sentences(judgement: Judgement) -> Iterator[str]:
         yield text
     if judgement.ties and _is_tested(judgement):
         yield f"Not told apart from {judgement.best}, which has the best mean: {_few(judgement.ties)}."
-    if len(judgement.others) > 1 and judgement.luck_of_choice is not None:
-        count, luck = len(judgement.others), numbers.amount(judgement.luck_of_choice)
+    if len(judgement.others) > 1 and float(numbers.signed(judgement.luck_of_choice or 0.0)):
+        count, luck = len(judgement.others), numbers.amount(judgement.luck_of_choice or 0.0)
         alike = "both settings" if count == 2 else f"all {count} settings"
         yield (
             f"If {alike} were as good as {judgement.baseline}, the best of them would still be expected"
@@ -194,6 +212,7 @@ def best_run(judgement: Judgement) -> str:
         (setting, setting.best_run)
         for setting in judgement.others
         if setting.best_run is not None and setting.best_run.above > 0 and setting.best_run.runs > 1
+        if not setting.is_same
     ]
     if not lucky or judgement.is_improvement:
         return ""
@@ -201,8 +220,10 @@ def best_run(judgement: Judgement) -> str:
     way = "below" if runs.minimize else "above"
     on = f" on {best.dataset}" if len(judgement.datasets) > 1 else ""
     beats = " and beats its best run" if best.beats_best else ""
+    # More than luck brings may well be an improvement, which so few seeds do not show.
+    is_none = "is no improvement" if best.is_luck and setting.against.p is not None else "proves nothing"
     text = (
-        f"The best of {best.runs} seeds is no improvement: {setting.name} reaches {numbers.level(best.score)} with seed"
+        f"The best of {best.runs} seeds {is_none}: {setting.name} reaches {numbers.level(best.score)} with seed"
         f" {best.seed}{on}, {numbers.amount(best.above)} {way} the mean of {judgement.baseline}{beats}."
     )
     if best.luck is None or best.luck_of_all is None:
@@ -223,7 +244,8 @@ def _datasets(judgement: Judgement) -> Iterator[str]:
     numbers, setting = Numbers(judgement), judgement.other(judgement.best) or judgement.others[0]
     parts = [f"{dataset} {numbers.interval(value)}" for dataset, value in setting.against.by_dataset.items()]
     if parts:
-        yield f"{setting.name} by dataset, each with its own interval: {'; '.join(parts)}."
+        more = f"; {len(parts) - _NAMED} more: -f json" if len(parts) > _NAMED else ""
+        yield f"{setting.name} by dataset, each with its own interval: {'; '.join(parts[:_NAMED])}{more}."
 
 
 def _missing(judgement: Judgement) -> Iterator[str]:
@@ -263,6 +285,8 @@ def advice(judgement: Judgement) -> str:
     if rival is not None and rival.against.p is None:
         if rival.against.alike:
             return f"Keep {baseline}. Check that the seed changes anything, and that scores are not rounded."
+        if rival.against.paired:
+            return f"Keep {baseline} until {known.rival} and {baseline} have at least {known.seeds} seeds in common."
         return f"Keep {baseline} until {known.rival} and {baseline} have run with at least {known.seeds} seeds each."
     if known.seeds is None:
         return f"Keep {baseline}: more than 10,000 seeds would be needed to show a lead this small."
@@ -301,9 +325,11 @@ def method(judgement: Judgement) -> str:
 
 def _few(names: Iterable[str], *, most: int = _NAMED) -> str:
     known = [*names]
-    return f"{', '.join(known[:most])} and {len(known) - most} more" if len(known) > most else _and(known)
+    mark = "; " if any(", " in name for name in known) else ", "  # lr=0.1, depth=2; lr=0.2, depth=2
+    return f"{mark.join(known[:most])} and {len(known) - most} more" if len(known) > most else _and(known, mark)
 
 
-def _and(names: list[str]) -> str:
+def _and(names: list[str], mark: str) -> str:
     *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
+    both = f"{mark}and " if mark == "; " else " and "
+    return f"{mark.join(first)}{both}{last}" if first else last

@@ -174,13 +174,21 @@ def _by_dataset(scores: Scores, baseline: Scores) -> dict[str, Estimate]:
     if len(both) < 2:
         return {}
     estimates = {}
+    parts = _by_first(scores), _by_first(baseline)  # once: there may be a dataset for each question of a benchmark
     for dataset in both:
-        ours, theirs = ({key: score for key, score in of.items() if key[0] == dataset} for of in (scores, baseline))
+        ours, theirs = parts[0][dataset], parts[1][dataset]
         sample = None if _paired(ours, theirs) else _sample(ours, theirs)
         value = estimate(_paired(ours, theirs)) or (sample.interval() if sample is not None else _mean(ours, theirs))
         if value is not None:
             estimates[dataset] = value
     return estimates
+
+
+def _by_first(scores: Scores) -> dict[str, dict[Key, float]]:
+    groups: dict[str, dict[Key, float]] = {}
+    for key, score in scores.items():
+        groups.setdefault(key[0], {})[key] = score
+    return groups
 
 
 def _paired(scores: Scores, baseline: Scores) -> list[float]:
@@ -202,11 +210,19 @@ def on_datasets(scores: Scores) -> dict[str, list[float]]:
     return groups
 
 
-def run_spread(settings: Mapping[str, Scores], dataset: str) -> float | None:
-    """Return the standard deviation of runs of one setting on a dataset, pooled; None without two runs of one."""
-    groups = [runs for scores in settings.values() if len(runs := on_datasets(scores).get(dataset, [])) > 1]
+def run_spreads(settings: Mapping[str, Scores]) -> dict[str, float]:
+    """Return the standard deviation of runs of one setting on each dataset, pooled; none without two runs of one."""
+    groups: dict[str, list[list[float]]] = {}
+    for scores in settings.values():
+        for dataset, runs in on_datasets(scores).items():
+            if len(runs) > 1:
+                groups.setdefault(dataset, []).append(runs)
+    return {dataset: _pooled(runs) for dataset, runs in groups.items()}
+
+
+def _pooled(groups: list[list[float]]) -> float:
     free = sum(len(runs) - 1 for runs in groups)
-    return math.sqrt(math.fsum(variance(runs) * (len(runs) - 1) for runs in groups) / free) if free else None
+    return math.sqrt(math.fsum(variance(runs) * (len(runs) - 1) for runs in groups) / free)
 
 
 def luck_of_choice(settings: Mapping[str, Scores], baseline: str) -> float | None:
@@ -232,13 +248,16 @@ def expected_best(n: int) -> float:
 
 
 def ties(settings: Mapping[str, Scores], leader: str) -> tuple[str, ...]:
-    """Return the settings that are not told apart from one: the paired 95 % interval includes 0, or is not known."""
-    return tuple(name for name in settings if name != leader and not _is_apart(settings[leader], settings[name]))
+    """Return the settings that are not told apart from one: the 95 % interval of the difference includes 0.
+
+    Without an interval a setting is none of them: of a single run nobody knows whether it does as well.
+    """
+    return tuple(name for name in settings if name != leader and _is_tied(settings[leader], settings[name]))
 
 
-def _is_apart(first: Scores, second: Scores) -> bool:
+def _is_tied(first: Scores, second: Scores) -> bool:
     sample = _sample(first, second)
     if sample is None or sample.n < FEWEST_RUNS:
         return False
     ends = sample.interval()
-    return ends.low is not None and ends.high is not None and not ends.low <= 0 <= ends.high
+    return ends.low is not None and ends.high is not None and ends.low <= 0 <= ends.high

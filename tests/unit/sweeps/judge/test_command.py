@@ -147,8 +147,33 @@ def test_a_folder_gets_the_page_with_its_figure_the_same_as_markdown_and_json(kd
     assert json.loads((folder / "judge.json").read_text("utf-8"))["is_improvement"] is False
 
 
+def test_a_figure_of_the_best_of_many_settings_says_so(kd_sweeps: KdSweeps) -> None:
+    many = {f"s{number}": [0.5 + number / 1000] for number in range(60)}
+    Path("runs.csv").write_text(long({"baseline": [0.5], **many}), encoding="utf-8")
+    assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
+    assert "The best 40 of 60 settings." in Path("judged/judge.md").read_text("utf-8")
+
+
 def test_a_name_cannot_steer_the_terminal_or_the_page(kd_sweeps: KdSweeps) -> None:
     Path("runs.csv").write_text(long({"base": NOISE["baseline"], "<b>\x1b[2J 名": NOISE["lucky"]}), encoding="utf-8")
     assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
-    assert "<b>\x1b" not in Path("judged/judge.html").read_text("utf-8")
-    assert "<b>" not in Path("judged/judge.html").read_text("utf-8").replace("&lt;b&gt;", "")
+    for name in ("judge.html", "judge.md"):
+        page = Path("judged", name).read_text("utf-8")
+        assert "\x1b" not in page
+        assert "<b>" not in page
+        assert "&lt;b>" in page.replace("&gt;", ">")
+
+
+def test_a_column_cannot_steer_the_terminal_or_the_page(kd_sweeps: KdSweeps) -> None:
+    Path("runs.csv").write_text(long(NOISE, score="acc\x1b[2J"), encoding="utf-8")
+    assert kd_sweeps("judge", "runs.csv", "-o", "judged")[0] == 3
+    for path in Path("judged").rglob("*.*"):
+        assert "\x1b" not in path.read_text("utf-8"), path
+
+
+def test_long_names_leave_the_table_within_the_terminal(kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    Path("runs.csv").write_text(long({f"{40 * name[0]} baseline": NOISE[name] for name in NOISE}), encoding="utf-8")
+    _, out, _ = kd_sweeps("judge", "runs.csv", "--baseline", f"{40 * 'b'} baseline", "--margin", "0.1")
+    assert max(map(len, out.splitlines())) <= 80

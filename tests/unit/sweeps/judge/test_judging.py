@@ -116,7 +116,7 @@ def test_one_seed_tells_nothing_and_says_what_would(judged: Judged) -> None:
     assert not judgement.is_improvement
     assert words.headline(judgement) == "No improvement can be shown over base: too few seeds."
     assert "an interval needs 3 seeds" in words.reason(judgement)
-    assert words.advice(judgement) == "Keep base until a and base have run with at least 3 seeds each."
+    assert words.advice(judgement) == "Keep base until a and base have at least 3 seeds in common."
     assert present(present(judgement.other("a")).best_run).luck is None
     assert [*words.sentences(judgement)] == []
 
@@ -124,7 +124,46 @@ def test_one_seed_tells_nothing_and_says_what_would(judged: Judged) -> None:
 def test_a_setting_with_one_lucky_seed_is_to_be_rerun_though_others_are_worse(judged: Judged) -> None:
     judgement = judged(long({name: NOISE[name] for name in ("baseline", "worse")} | {"once": [0.99]}))
     assert (judgement.advice.use, judgement.advice.rival) == ("open", "once")
-    assert words.advice(judgement) == "Keep baseline until once and baseline have run with at least 3 seeds each."
+    assert words.advice(judgement) == "Keep baseline until once and baseline have at least 3 seeds in common."
+
+
+def test_a_run_of_its_own_does_not_do_as_well_as_the_best(judged: Judged) -> None:
+    judgement = judged(long({**SCORES, "once": [0.2]}))
+    assert (judgement.ties, words.advice(judgement)) == ((), "Use kd.")
+
+
+def test_seeds_are_asked_for_in_common_where_there_are_enough_but_others(judged: Judged) -> None:
+    rows = [*(("base", seed, 0.5 + seed / 100) for seed in range(4)), *(("a", 3 + seed, 0.6) for seed in range(4))]
+    judgement = judged(table(("setting", "seed", "acc"), rows))
+    assert words.headline(judgement) == "No improvement can be shown over base: too few seeds in common."
+    assert words.advice(judgement) == "Keep base until a and base have at least 3 seeds in common."
+
+
+def test_more_than_luck_brings_is_not_called_no_improvement(judged: Judged) -> None:
+    judgement = judged(long({"base": [0.50, 0.52, 0.51], "a": [0.62, 0.55, 0.70]}))
+    assert not judgement.is_improvement
+    assert "The best of 3 seeds proves nothing" in words.best_run(judgement)
+    assert "The best of 5 seeds is no improvement" in words.best_run(judged(long(NOISE)))
+
+
+def test_an_interval_above_0_that_shows_nothing_says_why(judged: Judged) -> None:
+    judgement = judged(long({"base": [0.0, 0.0, 0.0, 0.0], "a": [1.0, 2.0, 3.2, 1.0]}))
+    item = judgement.others[0].against
+    assert not item.better
+    assert LEVEL < present(item.p_holm) < 0.05
+    assert words.reason(judgement).endswith("A setting is called better or worse below p = 0.03.")
+
+
+def test_the_same_scores_are_said_to_be_the_same(judged: Judged) -> None:
+    judgement = judged(long({"base": SCORES["kd"], "a": SCORES["kd"]}))
+    assert words.headline(judgement) == "No improvement: a has the same scores as base."
+
+
+def test_a_benchmark_of_many_datasets_names_a_few(judged: Judged) -> None:
+    numbers = range(30)
+    scores = {("base", f"q{q}"): (0.5, 0.6) for q in numbers} | {("a", f"q{q}"): (0.5, q / 30) for q in numbers}
+    (text,) = (text for text in words.sentences(judged(by_dataset(scores))) if "by dataset" in text)
+    assert text.endswith("; 22 more: -f json.")
 
 
 def test_a_setting_without_a_dataset_of_the_baselines_is_not_compared(judged: Judged) -> None:

@@ -102,9 +102,25 @@ def test_an_exported_study_is_read_as_the_study_itself(read: Read) -> None:
         *((n, 0.7 + n / 100, "", "", "", 0.1 * (1 + n // 3), n % 3, "COMPLETE") for n in range(6)),
         (6, "", "", "", "", 0.1, 9, "FAIL"),
     ]
-    runs = read(table(header, rows))
+    runs = read(table(header, rows), minimize=True)
     assert (runs.form, runs.columns, runs.unfinished) == ("Optuna", ("params_lr",), {"FAIL": 1})
     assert {name: len(scores) for name, scores in runs.scores.items()} == {"0.1": 3, "0.2": 3}
+
+
+def test_an_exported_study_does_not_say_what_is_better(read: Read) -> None:
+    with pytest.raises(SweepError, match="add --minimize or --maximize"):
+        read("number,value,params_lr,params_seed,state\n0,0.5,1,0,COMPLETE\n")
+
+
+def test_a_column_without_a_name_is_the_index_of_a_data_frame(read: Read) -> None:
+    rows = "".join(f"{place},{line}\n" for place, line in enumerate(long().splitlines()[1:]))
+    assert values(read(f",setting,seed,accuracy\n{rows}")) == WANTED
+
+
+def test_our_own_scores_of_another_kind_are_no_percentages(read: Read) -> None:
+    header = ["task", "dataset", "role", "arm", "group", "repeat", "seed", "stage", "test_accuracy"]
+    rows = [(number, "d", "source", "best", "", number, number, "transfer", -3.5) for number in range(3)]
+    assert not read(table(header, rows)).percent
 
 
 def test_settings_are_what_is_left_and_tells_runs_apart(read: Read) -> None:
@@ -171,6 +187,9 @@ def test_rows_that_are_repeated_or_have_no_score_are_counted(read: Read) -> None
         ("accuracy", False),
         ("flossing", False),
         ("top1_err", True),
+        ("valLoss", True),
+        ("logloss", True),
+        ("neg_mean_squared_error", False),
     ],
 )
 def test_the_name_of_a_score_says_which_direction_is_better(read: Read, score: str, lower: bool) -> None:

@@ -24,6 +24,7 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
     "percent sign": (b"setting,seed,acc\nbase,0,93.5%\n", 1, ["line 2, column acc: got '93.5%'"]),
     "nan": (b"setting,seed,acc\nbase,0,NaN\n", 1, ["line 2, column acc: got 'NaN'", "diverged"]),
     "infinite": (b"setting,seed,acc\nbase,0,-inf\n", 1, ["column acc: got '-inf'"]),
+    "too large": (b"setting,seed,acc\nbase,0,-1e308\n", 1, ["column acc: got '-1e308'", "-1e+100 to 1e+100"]),
     "no score at all": (b"setting,seed,acc\nbase,0,\nb,0,\n", 1, ["the column acc is empty in every run", "--score"]),
     "no seed in a row": (b"setting,seed,acc\nbase,,1\n", 1, ["line 2, column seed: empty"]),
     "no setting in a row": (b"setting,seed,acc\n,0,1\n", 1, ["line 2, column setting: empty"]),
