@@ -124,9 +124,10 @@ class TaskRunner:
                 raise Diverged(f"{of} is {trained.score}")
             return trained
         value = _stored_score(score, trained.score, of)
-        curve = trained.curve
-        if score.minimize:
-            curve = tuple(None if value is None else score.signed(value) for value in trained.curve)
+        curve = [
+            None if at is None else _stored_score(score, at, f"a point of the curve of {run.key}")
+            for at in trained.curve
+        ]
         return replace(trained, score=value, curve=curve)
 
     def _kept(self, data: bytes) -> str:
