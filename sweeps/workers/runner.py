@@ -124,10 +124,8 @@ class TaskRunner:
                 raise Diverged(f"{of} is {trained.score}")
             return trained
         value = _stored_score(score, trained.score, of)
-        curve = [
-            None if at is None else _stored_score(score, at, f"a point of the curve of {run.key}")
-            for at in trained.curve
-        ]
+        of = f"a point of the curve of {run.key}"
+        curve = tuple(None if at is None else _stored_score(score, at, of) for at in trained.curve)
         return replace(trained, score=value, curve=curve)
 
     def _kept(self, data: bytes) -> str:
