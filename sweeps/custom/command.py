@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import selectors
 import shlex
 import shutil
@@ -19,7 +20,7 @@ from kd.errors import NotHere, SubprocessKilled
 from kd.tools import code
 from kd.tools.processes import Report
 from storage import json_text
-from sweeps.custom.results import TEST, Request, Result, result_of, scored
+from sweeps.custom.results import TEST, VALIDATION, Request, Result, result_of, scored
 from sweeps.custom.words import filled, split
 from sweeps.errors import SpecError, TrainingFailed
 
@@ -31,6 +32,7 @@ _SECRETS = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_TOKEN", "KD_SWEEPS
 _CHUNK = 1 << 16
 _POLL_S = 0.1
 _STEP_EVERY_S = 0.5
+_NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  # as printf of C, awk and R write it
 _SAYS = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
 
 
@@ -114,7 +116,7 @@ def _called(report: Report, request: Request, command: str, *, test: bool) -> Ma
     if ending:
         how = f"died of signal {-ending}" if ending < 0 else f"ended with exit code {ending}"
         raise TrainingFailed(f"{name} {how}; its last line: {output.last_line()}")
-    values = _read(out) or output.result()
+    values = _read(name, out) or output.result(name)
     if values is None:
         raise TrainingFailed(f"{name} gave no result; {_SAYS}; its last line: {output.last_line()}")
     return values
@@ -197,11 +199,15 @@ class _Output:
         text = " ".join(lines[-1].split()) if lines else "(it wrote nothing)"
         return text if len(text) <= 200 else f"{text[:197]}..."
 
-    def result(self) -> Mapping[str, Any] | None:
+    def result(self, name: str) -> Mapping[str, Any] | None:
         """Return the last line of its stdout that is a JSON object; None: none is."""
         for line in reversed(self._result.splitlines()):
-            if line.lstrip().startswith(b"{") and len(line) <= MOST_RESULT and (values := _object(line)) is not None:
+            if not line.lstrip().startswith(b"{") or len(line) > MOST_RESULT:
+                continue
+            if (values := _object(line)) is not None:
                 return values
+            if any(f'"{key}"'.encode() in line for key in (VALIDATION, TEST)):  # not that of an epoch before
+                raise _no_json(name, line)
         return None
 
     def _log(self, data: bytes) -> None:
@@ -210,18 +216,26 @@ class _Output:
                 data = data[os.write(1, data) :]
 
 
-def _read(path: Path) -> Mapping[str, Any] | None:
+def _read(name: str, path: Path) -> Mapping[str, Any] | None:
+    """Return the object in the file of the result; None: it wrote nothing into it."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_RESULT + 1)
-    except OSError:  # it wrote none
+    except OSError:
         return None
-    return _object(data) if len(data) <= MOST_RESULT else None
+    if data.strip() and (len(data) > MOST_RESULT or _object(data) is None):
+        raise _no_json(name, data)
+    return _object(data)
+
+
+def _no_json(name: str, data: bytes | bytearray) -> TrainingFailed:
+    text = " ".join(data[:200].decode(errors="replace").split())
+    return TrainingFailed(f"{name} gave as result what is no JSON object: {text[:100]}; {_SAYS}")
 
 
 def _object(data: bytes | bytearray) -> Mapping[str, Any] | None:
     try:
-        values = json_text.parse(data.decode())
+        values = json_text.parse(_NAN.sub(b": NaN", data).decode())
     except (ValueError, UnicodeDecodeError):
         return None
     return values if isinstance(values, Mapping) else None

@@ -153,12 +153,18 @@ def _loaded(key: str, name: str) -> Callable[..., Any]:
 
 def _arguments(key: str, name: str, offered: Sequence[str], *, required: Sequence[str]) -> Callable[[str], bool]:
     """Check that a function takes the required names, and needs none that is not offered; return what says so."""
-    parameters = inspect.signature(_loaded(key, name)).parameters.values()
+    function = _loaded(key, name)
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise CodeError(f"{key}: {name!r} is async, or has a yield: a call of it does nothing; let it return")
+    parameters = inspect.signature(function).parameters.values()
     every = any(part.kind is part.VAR_KEYWORD for part in parameters)
     taken = {part.name for part in parameters if part.kind in (part.POSITIONAL_OR_KEYWORD, part.KEYWORD_ONLY)}
     for part in parameters:
-        needed = part.default is part.empty and not _is_open(part)
-        if needed and (part.kind is part.POSITIONAL_ONLY or part.name not in offered):
+        if part.default is not part.empty or _is_open(part):
+            continue
+        if part.kind is part.POSITIONAL_ONLY:
+            raise CodeError(f"{key}: {name!r} takes {part.name!r} by place alone, and is called by name; leave out /")
+        if part.name not in offered:
             cure = 'give it a default, or say trainer.test = "none"'
             if required:
                 cure = f"give trainer.space.{part.name}, or the argument a default"

@@ -151,6 +151,8 @@ def _check_there(key: str, name: str) -> None:
 
 def _features(table: CustomTable) -> Features:
     known: dict[str, Any] = {"score": table.score.as_score(), "exact": table.exact, "defaults": tuple(table.defaults)}
+    if not table.tests and (table.command or table.test == NO_TEST):
+        known["tested"] = "fresh seeds"  # of the data that the points were chosen by
     if not table.untreated:
         return Features(**known)
     point = _text(table.untreated)

@@ -31,7 +31,8 @@ class CustomTrainer:
         curve: list[float | None] = []
 
         def on_report(fraction: float | None, text: str, validation: tuple[float | None, ...]) -> None:
-            curve.extend(validation)
+            # What cannot be a score, such as a percentage, ends no training, but no reader of the sweep would take it.
+            curve.extend(at if at is not None and score.low <= at <= score.high else None for at in validation)
             if fraction is None:
                 progress()
             else:

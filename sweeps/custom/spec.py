@@ -3,6 +3,7 @@
 import keyword
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 UNTREATED = "untreated"
 NO_TEST = "none"
+MOST_WHOLE = 2**53  # up to it a float, as samplers and readers of JSON have it, is every whole number
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 _DEFAULT = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _ARMS = ("best", "native", "random", UNTREATED)
@@ -31,8 +33,10 @@ _SPELLINGS = "[low, high], { low = 1.0, high = 20.0, log = true } or { choices =
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a finite number, which True is not."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is a finite number, which True is not, nor a whole one that no float is near."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return abs(value) <= sys.float_info.max  # math.isfinite(10**400) raises
 
 
 def read_space(given: Any) -> Space:
@@ -62,7 +66,11 @@ def _bounds(name: str, written: Any) -> Range | Whole | Choice:
     if log and low <= 0:
         raise ValueError(f"for {name}: low > 0 where log is true; got {low!r}")
     if not isinstance(low, int) or not isinstance(high, int):
+        if math.isinf(float(high) - float(low)):
+            raise ValueError(f"for {name}: high - low below {sys.float_info.max:.2g}; got {low!r} and {high!r}")
         return Range(float(low), float(high), log=log)
+    if max(-low, high) > MOST_WHOLE:
+        raise ValueError(f"for {name}: whole numbers up to 2^53 = {MOST_WHOLE}; write {low}.0 and {high}.0 for a range")
     if high - low == 1:
         raise ValueError(
             f"for {name}: [{low}.0, {high}.0] for a range, or choices = [{low}, {high}]; [{low}, {high}] are the whole"
@@ -122,15 +130,24 @@ def _checked_command(command: str) -> str:
     return command
 
 
+def _printable(text: str) -> str:
+    if not text.isprintable() or text != text.strip():
+        raise ValueError("text of one line, without spaces around it")
+    return text
+
+
 _Point = dict[str, Value]
+_Text = Annotated[str, AfterValidator(_printable)]
 _Command = Annotated[str, AfterValidator(_checked_command)]
 
 
 class ScoreTable(tables.SpecModel):
     """What is scored. An accuracy is a share, shown in %; anything else is shown as it is."""
 
-    name: str = Field(default="accuracy", min_length=1, max_length=40, description="what is scored, such as loss or F1")
-    unit: str = Field(default="", max_length=16, description='behind a value; left out: "%" of an accuracy')
+    name: _Text = Field(
+        default="accuracy", min_length=1, max_length=40, description="what is scored, such as loss or F1"
+    )
+    unit: _Text = Field(default="", max_length=16, description='behind a value; left out: "%" of an accuracy')
     direction: Literal["maximize", "minimize"] = "maximize"
     low: float | None = Field(default=None, description="a score below is an error; left out: 0 of an accuracy")
     high: float | None = Field(default=None, description="a score above is an error; left out: 1 of an accuracy")
@@ -231,6 +248,7 @@ class CustomSpec(Spec):
         if bool(table.train) == bool(table.command):
             both = "both" if table.train else "neither"
             raise ValueError(f"trainer.train and trainer.command: got {both}; give one of them")
+        _check_datasets(self)
         for key, point in _points(table):
             _check_point(key, point, table.space, whole=key != f"trainer.{UNTREATED}")
         for key, command in (("command", table.command), ("test", table.tests if table.command else "")):
@@ -245,6 +263,20 @@ class CustomSpec(Spec):
                 f" in {unit}, for example --set transfer.margin=0.5"
             )
         return self
+
+
+def _check_datasets(spec: CustomSpec) -> None:
+    shown: dict[str, str] = {}
+    for role in spec.roles:
+        name = spec.role(role).shown
+        if not name.isprintable():
+            raise ValueError(f"{role}.dataset: got {name!r}; allowed: text of one line")
+        last = name.rpartition("/")[2]  # of what looks like a path, that is what is shown
+        if last in shown:
+            raise ValueError(
+                f"{shown[last]}.dataset and {role}.dataset would both be shown as {last!r}; give {role}.name as well"
+            )
+        shown[last] = role
 
 
 def _points(table: CustomTable) -> Sequence[tuple[str, Mapping[str, Value]]]:

@@ -51,6 +51,7 @@ class Distillation(TrainerKind):
     spec = KdSpec
     features = Features(
         one_size=True,
+        tested="test images",
         trained="student",
         prepares="teacher",
         references="comparison method",

@@ -240,7 +240,7 @@ def scope(findings: Findings, role: RoleChoice) -> str:
     if choice.strategy("elsewhere") is not None:
         texts.append(f"In {role.same} of {searches} both datasets chose the same candidate.")
     times = "once" if len(findings.looks) < 2 else f"{len(findings.looks)} times"
-    texts.append(f"Test images were used {times}, after every choice.")
+    texts.append(f"{spec.kind.features.tested.capitalize()} were used {times}, after every choice.")
     paid = f", its {prepares} included" if prepares else ""
     return " ".join([*texts, f"Cost: of one search{paid}, time on one core."])
 
@@ -351,7 +351,8 @@ def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, 
     if choice.searches < FEWEST_RUNS:
         text = f"That takes {searches} searches or more."
     if len(findings.looks) >= spec.transfer.looks:
-        return f"{text} No planned use of the test images is left: {another_sweep(name, spec, search=searches)}", ()
+        tested = spec.kind.features.tested
+        return f"{text} No planned use of the {tested} is left: {another_sweep(name, spec, search=searches)}", ()
     extend = PORTABLE.line("extend", name, "--searches", f"+{searches - choice.searches}")
     return text, (extend, PORTABLE.launch(name))
 

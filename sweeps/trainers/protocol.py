@@ -232,19 +232,21 @@ class Features:
     """What plans and reports may speak of.
 
     score: what is scored. exact: whether the same run gives the same score. one_size: whether all models of a dataset
-    have one size. trained: what a training is of, such as "student". prepares: what a preparation is called, such as
-    "teacher"; "": there is none, and no stage `teachers`. references: what a model of another method is called; "":
-    none, and no stage `baselines`. measures: whether finished models are measured. untreated: the arm that gains are
-    counted from, such as "scratch"; "": there is none. defaults: the arms that nobody tuned, first the one that tuning
-    is compared with. symbols: how parameters are written in a sentence, by name: "T", "α". axes: the same at the axes
-    of a figure. settings: what stands before them. treatment, treating, without, plain, better, untreated_training,
-    untreated_network: what a report calls what the untreated arm goes without, its verb, its absence, the advice to go
-    without it, and what is better then; what is trained so, and what comes of that.
+    have one size. tested: what the comparison is scored on, such as "test images". trained: what a training is of, such
+    as "student". prepares: what a preparation is called, such as "teacher"; "": there is none, and no stage `teachers`.
+    references: what a model of another method is called; "": none, and no stage `baselines`. measures: whether finished
+    models are measured. untreated: the arm that gains are counted from, such as "scratch"; "": there is none. defaults:
+    the arms that nobody tuned, first the one that tuning is compared with. symbols: how parameters are written in a
+    sentence, by name: "T", "α". axes: the same at the axes of a figure. settings: what stands before them. treatment,
+    treating, without, plain, better, untreated_training, untreated_network: what a report calls what the untreated arm
+    goes without, its verb, its absence, the advice to go without it, and what is better then; what is trained so, and
+    what comes of that.
     """
 
     score: Score = ACCURACY
     exact: bool = True
     one_size: bool = False
+    tested: str = "test data"
     trained: str = "model"
     prepares: str = ""
     references: str = ""

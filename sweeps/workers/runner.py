@@ -124,9 +124,8 @@ class TaskRunner:
                 raise Diverged(f"{of} is {trained.score}")
             return trained
         value = _stored_score(score, trained.score, of)
-        curve = trained.curve
-        if score.minimize:
-            curve = tuple(None if value is None else score.signed(value) for value in trained.curve)
+        of = f"a point of the curve of {run.key}"
+        curve = tuple(None if at is None else _stored_score(score, at, of) for at in trained.curve)
         return replace(trained, score=value, curve=curve)
 
     def _kept(self, data: bytes) -> str:

@@ -50,6 +50,7 @@ class GainMark:
     without: str = "no distillation"
     untreated: str = "the undistilled network"
     score: Score = ACCURACY
+    tested: str = "test images"
 
 
 @dataclass(frozen=True)
@@ -198,7 +199,7 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 def gains(findings: Findings) -> list[GainMark]:
     """Return the gain of each arm over no distillation, the targets first."""
     spec, features, marks = findings.spec, findings.spec.kind.features, []
-    names = features.without, features.untreated_network, spec.score
+    names = features.without, features.untreated_network, spec.score, features.tested
     details = {(row.dataset, row.method): row.point for row in findings.rows}
     for role in findings.report_roles:
         dataset = spec.role(role).dataset

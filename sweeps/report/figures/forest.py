@@ -87,7 +87,8 @@ def caption(comparison: Compared) -> str:
         if lines
         else "Dot: mean; fewer than three seeds give no interval."
     )
-    return f"{what} Vertical line: no difference. Test images that no selection saw."
+    tested = " and ".join(dict.fromkeys(sweep.spec.kind.features.tested for sweep in comparison.sweeps))
+    return f"{what} Vertical line: no difference. {tested.capitalize()} that no selection saw."
 
 
 def _draw(axes: Axes, score: Score, panel: Panel) -> None:

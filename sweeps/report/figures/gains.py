@@ -115,7 +115,8 @@ def gains_caption(marks: Sequence[data.GainMark]) -> str:
     return (
         f"{what} {seeds} training seeds, each compared with {marks[0].untreated} of"
         f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
-        f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Test images that no selection saw."
+        f"{' Arrow: the mean lies outside the frame.' if beyond else ''} {marks[0].tested.capitalize()} that no"
+        " selection saw."
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from kd.errors import NotHere, SubprocessKilled
+from kd.errors import Diverged, NotHere, SubprocessKilled
 from sweeps.custom.command import MOST_LOGGED
 from sweeps.custom.session import CustomTrainer
 from sweeps.errors import StepTimeout, TrainingFailed
@@ -123,7 +123,18 @@ def test_a_file_is_where_the_folder_of_code_has_it_and_nothing_else_is_moved(
 BAD = {
     "nothing": ("exit 0", TrainingFailed, "program gave no result; print as last line, or write to {out}"),
     "no object": ("echo 0.93; echo a", TrainingFailed, "its last line: a"),
-    "half of it": ("echo '{\"validation\": 0.9'", TrainingFailed, "program gave no result"),
+    "half of it": ("echo '{\"validation\": 0.9'", TrainingFailed, 'program gave as result what is no JSON object: {"v'),
+    "half of it after an epoch": (
+        "echo '{\"validation\": 0.8}'; echo '{\"validation\": 0.9'",
+        TrainingFailed,
+        'no JSON object: {"validation": 0.9; print as last line',
+    ),
+    "no object in its file": (
+        "echo '{\"validation\": 0.8}'; echo 0.9 > $KD_SWEEPS_OUT",
+        TrainingFailed,
+        "program gave as result what is no JSON object: 0.9; print as last line",
+    ),
+    "NaN of printf": ("echo '{\"validation\": 0.8}'; echo '{\"validation\": -nan}'", Diverged, "gave the score nan"),
     "NaN": ("echo '{\"validation\": NaN}'", Exception, "program gave the score nan"),
     "text": ('echo \'{"validation": "0.9"}\'', TrainingFailed, "program gave '0.9' of type str for a score"),
     "an exit": (

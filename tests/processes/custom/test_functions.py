@@ -97,11 +97,12 @@ def test_one_that_hangs_is_ended_with_what_it_has_forked(tmp_path: Path) -> None
 def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_result(tmp_path: Path) -> None:
     body = (
         "def train(alpha, seed, report):\n    for i in range(3000):\n        report(i / 3000)\n"
-        "    report(0.5, validation=0.25)\n    report(2.0, validation=math.nan)\n    return 0.5\n"
+        "    report(0.5, validation=0.25)\n    report(2.0, validation=math.nan)\n"
+        "    report(1.0, validation=87.5)\n    return 0.5\n"
     )
     steps = Steps()
     made = trainer(tmp_path, body).train(SEARCH, steps)
-    assert made.curve == [0.25, None, 0.5]
+    assert made.curve == [0.25, None, None, 0.5], "no reader of the sweep would take another score on the way"
     assert len(steps.steps) < 100, "a report of every step of an optimizer is not a message each"
     assert (0.5, "validation 0.25") in steps.steps
     assert max(fraction or 0 for fraction, _ in steps.steps) == 1.0

@@ -66,7 +66,9 @@ WRONG = {
     "no seed": ("def train(alpha):\n    pass\n", "trainer.train", "has no argument 'seed', and needs it"),
     "another name": ("def train(aplha, seed):\n    pass\n", "trainer.train", "needs the argument 'aplha'"),
     "one is missing": ("def train(seed):\n    pass\n", "trainer.train", "has no argument 'alpha', which trainer.space"),
-    "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "needs the argument 'alpha'"),
+    "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "takes 'alpha' by place alone"),
+    "async": ("async def train(alpha, seed):\n    return 0.5\n", "trainer.train", "is async, or has a yield"),
+    "a generator": ("def train(alpha, seed):\n    yield 0.5\n", "trainer.train", "is async, or has a yield"),
     "its import fails": ("1 / 0\n", "trainer.train", "ZeroDivisionError: division by zero"),
     "its import exits": ("import sys\nsys.exit(1)\n", "trainer.train", "SystemExit: 1"),
     "its import ends the process": (

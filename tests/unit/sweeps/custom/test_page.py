@@ -45,8 +45,12 @@ def test_a_page_speaks_of_the_points_that_the_spec_declares(page: dict[str, str]
 def test_it_says_before_the_answer_that_there_was_no_test(page: dict[str, str]) -> None:
     said = "This training has no test: what is compared are validation scores"
     assert said in page["page"].partition("\n# ")[0]
-    with_test = told(found(spec(CHOICES | {"command": "./train.sh {test}"}), run))
+    tested = spec(CHOICES | {"command": "./train.sh {test}"})
+    with_test = told(found(tested, run))
+    assert tested.kind.features.tested == "test data"
     assert said not in with_test["page"]
+    assert spec(CHOICES).kind.features.tested == "fresh seeds"
+    assert "images" not in page["page"] + with_test["page"], "nothing says that data are images"
 
 
 def test_of_choices_no_surface_is_drawn_and_none_is_promised(page: dict[str, str]) -> None:

@@ -115,6 +115,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a choice of nothing": ({"space": {"alpha": {"choices": ["a", None]}}}, "got None"),
     "a range for a share": ({"space": {"alpha": [0, 1]}}, "[0.0, 1.0] for a range, or choices = [0, 1]"),
     "no range": ({"space": {"alpha": {"lo": 0.0, "high": 1.0}}}, "for alpha: [low, high]"),
+    "more than a float counts": ({"space": {"alpha": [0, 2**53 + 2]}}, "whole numbers up to 2^53"),
+    "wider than a float": ({"space": {"alpha": [-1e308, 1e308]}}, "high - low below 1.8e+308"),
+    "no float": ({"space": {"alpha": {"low": 0.0, "high": 10**400}}}, "with finite numbers"),
+    "a name of two lines": ({"score": {"name": "a\nb"}}, "text of one line"),
+    "a unit of spaces": ({"score": {"unit": " "}}, "text of one line"),
     "infinite": ({"space": {"alpha": [0.0, math.inf]}}, "for alpha: "),
     "neither": ({"train": ""}, "trainer.train and trainer.command: got neither; give one of them"),
     "both": ({"command": "true"}, "trainer.train and trainer.command: got both; give one of them"),
@@ -139,6 +144,17 @@ def test_a_table_that_means_nothing_is_refused_in_one_line(case: str) -> None:
         spec(FUNCTION | changes)
     assert text in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_datasets_that_would_be_shown_alike_need_a_name() -> None:
+    tables = {"source": {"dataset": "glue/mnli"}, "target": {"dataset": "old/mnli"}}
+    with pytest.raises(
+        SpecError, match=r"source\.dataset and target\.dataset would both be shown as 'mnli'; give target"
+    ):
+        spec(FUNCTION, **tables)
+    assert spec(FUNCTION, **tables | {"target": {"dataset": "old/mnli", "name": "old mnli"}}).target
+    with pytest.raises(SpecError, match=r"source\.dataset: got 'a\\nb'; allowed: text of one line"):
+        spec(FUNCTION, source={"dataset": "a\nb"})
 
 
 def test_without_an_untreated_point_a_margin_in_the_unit_of_the_score_is_required() -> None:

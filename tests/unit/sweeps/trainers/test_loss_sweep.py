@@ -240,12 +240,14 @@ def test_the_engine_asks_the_trainer_that_a_spec_is_made_with(monkeypatch: pytes
 
 @dataclass
 class _Wrong(LossTrainer):
-    """One whose validation, or test, is no loss."""
+    """One whose validation, its curve or its test is no loss."""
 
     def train(self, run: Run, progress: Progress) -> Trained:
         made = super().train(run, progress)
         if run.key == "search#1":
             return Trained(score=-0.5, size=1)
+        if run.key == "search#3":
+            return Trained(score=0.5, curve=(6.0, 0.5), size=1)
         return Trained(score=math.nan, size=1) if run.key == "search#2" else made
 
     def test(self, run: Run, progress: Progress) -> float:
@@ -272,6 +274,8 @@ def test_a_score_outside_its_bounds_is_one_line_and_one_that_is_no_number_diverg
     assert (tasks["search#1"].error_class, tasks["search#2"].error_class) == ("error", "nan")
     assert (tasks["search#1"].reason or "").endswith(f"the score of search#1 is -0.5{correct}")
     assert tasks["search#2"].reason == "the score of search#2 is nan"
+    on_the_way = tasks["search#3"].reason or ""
+    assert on_the_way.endswith(f"a point of the curve of search#3 is 6{correct}"), "else nobody could read the sweep"
     tested = tasks["transfer#source.best.0"].reason or ""
     assert tested.endswith(f"the test score of transfer#source.best.0 is 7.5{correct}")
     assert tasks["transfer#source.plain.0"].error_class == "nan"
