@@ -14,13 +14,14 @@ import numpy as np
 from kd.losses import probing
 from kd.losses.builtin import LOSSES
 from kd.losses.calling import CallableLoss, loss_of
-from kd.losses.fitting import BATCHES, NEAR, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
+from kd.losses.fitting import ALPHAS, BATCHES, NEAR, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
 from kd.losses.forms import FAULTS, Form, terms
 from kd.losses.probing import Recognised
 from kd.losses.weights import Weight, weights_of
 from kd.tools.processes import silence
 
-ROUNDED = 5e-2  # so much a 16-bit float may change most values, and an epsilon in a logarithm a few
+ROUNDED = 5e-2  # so much a 16-bit float may change most values
+EPSILON = 5e-3  # so much an epsilon in a logarithm may change a few
 SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # where both are arguments and none was given
 
 Verdict: TypeAlias = Literal["right", "faulty", "other", "unknown"]
@@ -108,11 +109,13 @@ def check(request: Request) -> Checked:
     classes = request.classes or 10
     loss = loss_of(request.name, request.arguments, request.framework, classes)
     is_rounded = has_rounded_values(loss, classes)
-    values = values_of(loss, request.classes, TEMPERATURES[:3] if is_rounded else TEMPERATURES)
+    # The point that is told is one that was called: weights need not be straight lines.
+    temperatures = (*(TEMPERATURES[:3] if is_rounded else TEMPERATURES), request.temperature or SHOWN_TEMPERATURE)
+    values = values_of(loss, request.classes, temperatures, (*ALPHAS, _alpha(loss, request) or 0.0))
     fit = Recogniser(values, has_labels=loss.has("labels"), is_rounded=is_rounded).best(request.temperature)
     is_rounded = is_rounded and fit.typical > NEAR  # not where only the teacher's choice counts
     compared = len(values.settings) * BATCHES
-    is_known = fit.typical < (ROUNDED if is_rounded else NEAR) and (is_rounded or fit.difference < ROUNDED)
+    is_known = fit.typical < ROUNDED if is_rounded else fit.typical < NEAR and fit.difference < EPSILON
     if not is_known or not any(map(np.ptp, values.values)):
         faults, notes = _of_unknown(loss, fit, classes)
         return Checked(
@@ -125,7 +128,20 @@ def check(request: Request) -> Checked:
             difference=fit.difference,
         )
     labels, term = weights_of(values, fit, request.alpha)
-    recognised = Recognised(loss, fit, labels, term, classes)
+    recognised = Recognised(loss, fit, labels, term, classes, is_rounded)
+    if (beyond := probing.beyond(recognised)) > probing.CLIPPED:
+        return Checked(
+            name=loss.name,
+            framework=loss.framework.name,
+            verdict="unknown",
+            faults={},
+            notes=(
+                f"only on small logits is it {_formula(recognised)}; on larger ones values differ by"
+                f" {beyond:.0%}: are logits clipped, or some images left out?",
+            ),
+            values=compared,
+            difference=beyond,
+        )
     gradient = probing.gradient(recognised)
     probed = [gradient, probing.at_the_limits(recognised), probing.where_close(recognised)]
     faults = [
@@ -167,17 +183,22 @@ def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> It
         yield "imprecise"
     if None not in (request.temperature, fit.temperature) and fit.temperature != request.temperature:
         yield "t-differs"
+    # A factor that both parts have changes no ratio of theirs: it is a note.
     if fit.term.squared and term.is_there and "t-ignored" not in fit.term.faults:
-        if any(abs(power + 2) < 0.1 for power in term.powers):
+        powers = [power - (labels.power or 0.0) for power in term.powers]
+        if any(abs(power + 2) < 0.1 for power in powers):
             yield "no-t-squared"
-        elif any(term.powers):
+        elif any(powers):
             yield "t-power"
     parts = [part for part in (labels, term) if part.is_there]
+    of_classes = (term.of_classes or 0.0) - (labels.of_classes or 0.0)
     if any(not part.is_regular for part in parts):
         if not is_rounded:
             yield "reduction"
-    elif term.of_classes == -1:
+    elif of_classes == -1:
         yield "by-classes"
+    elif labels.of_classes == -1 and of_classes:
+        yield "labels-by-classes"
     elif len(parts) == 2 and labels.of_images != term.of_images:
         yield "by-batch"
     if any(part.is_negative for part in parts):
@@ -202,6 +223,10 @@ def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Ite
         yield f"labels are smoothed by {labels.shares[1]:.3g}; this project does not smooth them"
     if term.of_images == 1 and labels.of_images in (1, None):
         yield "it is a sum over the images: the learning rate depends on the batch size"
+    if labels.power:
+        yield f"the labels' part has a factor T^{labels.power:g}: the learning rate depends on T"
+    if term.of_classes == labels.of_classes == -1:
+        yield "it is a mean over the classes, too: the learning rate depends on their number"
     if term.of_classes == 1:
         yield "the term is a sum over the classes"
     if fit.term.corrected:
@@ -249,7 +274,7 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
     if not known or fit.labels.faults or fit.labels.name == "smoothed":
         return None
     t = fit.temperature or request.temperature or SHOWN_TEMPERATURE
-    alpha = (SHOWN_ALPHA if request.alpha is None else request.alpha) if loss.has("alpha") else request.alpha
+    alpha = _alpha(loss, request)
     if alpha in (0.0, 1.0) and (labels.jumps or term.jumps):
         return None
     classes = request.classes or 10
@@ -272,11 +297,16 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
         first / factor,
         own,
         factor,
-        t if uses and has_t else None,
+        t if has_t and (uses or term.power or labels.power) else None,
         alpha,
-        classes if form.corrected or term.of_classes else None,
+        classes if form.corrected or term.of_classes or labels.of_classes else None,
         request.images if term.of_images or labels.of_images else None,
     )
+
+
+def _alpha(loss: CallableLoss, request: Request) -> float | None:
+    """Return the user's alpha for which the point is told; None where it stands in the code and is not known."""
+    return SHOWN_ALPHA if request.alpha is None and loss.has("alpha") else request.alpha
 
 
 def _own(name: str, shares: tuple[float, ...]) -> tuple[dict[str, float], float]:

@@ -51,6 +51,8 @@ def test_what_alpha_weighs_and_the_alpha_here(
     [
         (f"{CE} - alpha * T**2 * {KL}", ["negative-weight"]),
         (f"alpha * {CE} + (1 - alpha) * T * {KL}", ["t-power"]),
+        (f"T**2 * (alpha * {CE} + (1 - alpha) * {KL})", ["no-t-squared"]),
+        (f"alpha * {CE} / student.shape[1] + (1 - alpha) * T**2 * {KL}", ["labels-by-classes"]),
         (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} * len(labels)", ["by-batch"]),
         (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} / np.log(student.shape[1])", ["reduction"]),
         (f"{KL} if alpha == 0 else alpha * {CE} + (1 - alpha) * T**2 * {KL}", ["at-the-edge"]),
@@ -102,6 +104,49 @@ def test_of_an_unknown_loss_the_nearest_form_is_told_and_whether_it_is_0_at_the_
         assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
         assert ("it is not 0 where student and teacher are equal" in loss.notes) == (not is_zero)
         assert any("known forms: " in note for note in loss.notes)
+
+
+@pytest.mark.parametrize(
+    ("divisor", "note"), [("T**2", "a factor T^-2"), ("student.shape[1]", "a mean over the classes, too")]
+)
+def test_what_divides_both_parts_is_no_fault(tmp_path: Path, divisor: str, note: str) -> None:
+    formula = f"(alpha * {CE} + (1 - alpha) * T**2 * {KL}) / {divisor}"
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.9)
+    assert (loss.verdict, loss.faults) == ("right", {})
+    assert note in " ".join(loss.notes)
+    assert loss.same is not None
+    assert loss.same.alpha == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "student, teacher = student.clip(-5, 5), teacher.clip(-5, 5)",
+        "T = int(T)",
+        "T = min(T, 10)",
+        "teacher = np.where(softmax(teacher).max(1, keepdims=True) > 0.999, teacher, student)",
+        "teacher = np.where((teacher.argmax(1) == labels)[:, None], teacher, student)",
+    ],
+    ids=["clipped", "whole", "capped", "sure", "correct"],
+)
+def test_what_is_this_project_s_loss_for_some_logits_or_some_t_is_not_right(tmp_path: Path, change: str) -> None:
+    source = f"def loss(student, teacher, labels, T, alpha):\n    {change}\n    return "
+    loss = checked(tmp_path, f"{source}alpha * {CE} + (1 - alpha) * T**2 * {KL}")
+    assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
+
+
+def test_where_weights_are_no_straight_lines_the_point_is_that_of_the_alpha_asked_for(tmp_path: Path) -> None:
+    formula = f"alpha**2 * {CE} + (1 - alpha**2) * T**2 * {KL}"
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.7)
+    assert loss.same is not None
+    assert (loss.same.alpha, loss.same.factor) == pytest.approx((0.49, 1.0))
+
+
+def test_an_epsilon_shows_at_fifty(tmp_path: Path) -> None:
+    kl = "(softmax(teacher / T) * np.log((softmax(teacher / T) + 1e-8) / (softmax(student / T) + 1e-8))).sum(1).mean()"
+    loss = checked(tmp_path, f"def loss(student, teacher, T):\n    return T**2 * {kl}")
+    assert loss.verdict == "right"
+    assert any("at logits of +-50 its value is off by" in note for note in loss.notes)
 
 
 def test_the_formula_says_what_the_loss_computes(tmp_path: Path) -> None:
