@@ -6,7 +6,7 @@ show (`kd.losses.probing`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -107,7 +107,10 @@ def check(request: Request) -> Checked:
         ModelError: it cannot be loaded or called, or its values are none; one line.
     """
     classes = request.classes or 10
-    loss = loss_of(request.name, request.arguments, request.framework, classes)
+    return _checked(loss_of(request.name, request.arguments, request.framework, classes), request, classes)
+
+
+def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     is_rounded = has_rounded_values(loss, classes)
     # The point that is told is one that was called: weights need not be straight lines.
     temperatures = (*(TEMPERATURES[:3] if is_rounded else TEMPERATURES), request.temperature or SHOWN_TEMPERATURE)
@@ -128,6 +131,10 @@ def check(request: Request) -> Checked:
             difference=fit.difference,
         )
     labels, term = weights_of(values, fit, request.alpha)
+    if not (labels.is_steady and term.is_steady) and loss.has("alpha"):
+        alpha = _alpha(loss, request)
+        inside = _checked(loss.with_alpha(alpha), replace(request, alpha=None), classes)
+        return replace(inside, notes=(f"alpha is a weight inside a part; it is {alpha:g} here", *inside.notes))
     recognised = Recognised(loss, fit, labels, term, classes, is_rounded)
     if (beyond := probing.beyond(recognised)) > probing.CLIPPED:
         return Checked(
@@ -280,8 +287,8 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
     classes = request.classes or 10
     first, second = (part.at(t, alpha, request.images, classes) for part in (labels, term))
     described = LOSSES[form.name]
-    own, unit = _own(form.name, term.shares)
-    second *= unit
+    names = [parameter.name for parameter in described.parameters]
+    own = dict(zip(names, term.shares[len(term.shares) - len(names) :], strict=True))  # nkd's first part has none
     here = t
     if form.corrected:
         spread = classes / (classes - 1)
@@ -307,19 +314,3 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
 def _alpha(loss: CallableLoss, request: Request) -> float | None:
     """Return the user's alpha for which the point is told; None where it stands in the code and is not known."""
     return SHOWN_ALPHA if request.alpha is None and loss.has("alpha") else request.alpha
-
-
-def _own(name: str, shares: tuple[float, ...]) -> tuple[dict[str, float], float]:
-    """Return a loss's own parameters, and the weight of its term beside that of the largest summand.
-
-    Only products of the weight and a parameter show: the first parameter is the default, nkd's first summand has none.
-    """
-    parameters = LOSSES[name].parameters
-    if not parameters:
-        return {}, 1.0
-    fixed = 1.0 if name == "nkd" else parameters[0].default
-    unit = shares[0] / fixed
-    if not unit:
-        return {parameter.name: share for parameter, share in zip(parameters, shares, strict=True)}, 1.0
-    named = shares[1:] if name == "nkd" else shares
-    return {parameter.name: share / unit for parameter, share in zip(parameters, named, strict=True)}, unit

@@ -54,9 +54,9 @@ class Values:
 
     @cached_property
     def scales(self) -> Floats:
-        """The size of the values in each setting."""
+        """The size of the values in each setting. What is 0 but for rounding, as KL(student || student), has none."""
         sizes = np.abs(self.values).max(axis=-1)
-        return np.where(sizes > 0, sizes, 1.0)
+        return np.asarray(np.maximum(sizes, 1e-12 * sizes.max() or 1.0))
 
 
 @dataclass(frozen=True)

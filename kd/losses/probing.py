@@ -108,8 +108,9 @@ def _autograd(
     """Return the gradients of the first batch, of teacher and student; None without autograd."""
     loss, t = recognised.loss, recognised.argument(temperature)
     teacher, student = (loss.framework.tensor(logits, precision) for logits in (batch.teacher[0], batch.student[0]))
+    targets = loss.targets(batch.labels[0], batch.classes)
     return loss.framework.gradients(
-        lambda first, second: loss.result(batch.labels[0], first, second, t, alpha), teacher, student
+        lambda first, second: loss.result(targets, first, second, t, alpha), teacher, student
     )
 
 
@@ -202,10 +203,10 @@ def _divergences(recognised: Recognised, precision: str) -> tuple[Floats, Floats
 def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]:
     """Return faults and notes of a loss that no form explains: what changes nothing, and whether images are mixed."""
     batch = probes(4, classes)
-    t, alpha = 4.0, 0.5
+    alpha = 0.5
 
-    def values(teacher: Floats, student: Floats, images: slice = slice(None)) -> Floats:
-        """Return the loss of each batch, with those images of it alone."""
+    def values(teacher: Floats, student: Floats, images: slice | list[int] = slice(None), t: float = 4.0) -> Floats:
+        """Return the loss of each batch, with those images of it alone, in that order."""
         some = Probes(batch.labels[:, images], teacher[:, images], student[:, images])
         return np.array([loss.values(*each, t, alpha).mean() for each in some.batches()])
 
@@ -218,11 +219,18 @@ def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]
         faults.append("no-teacher")
     if (values(batch.teacher, batch.student[::-1]) == whole).all():
         faults.append("no-student")
+    if loss.has("temperature") and not faults and (values(batch.teacher, batch.student, t=2.0) == whole).all():
+        faults.append("t-ignored")
     try:
         each = [values(batch.teacher, batch.student, slice(image, image + 1)) for image in range(batch.images)]
     except ModelError:
         return faults, [*notes, "it does not take a batch of one image"]
     rest = [np.abs(total - whole).max() for total in (np.mean(each, axis=0), np.sum(each, axis=0))]
     if min(rest) > MIXED * np.abs(whole).max():
-        faults.append("images-mixed")
+        # A loss of relations among images does not depend on their order.
+        is_relation = np.allclose(values(batch.teacher, batch.student, [2, 0, 3, 1]), whole, rtol=1e-4)
+        if is_relation:
+            notes.append("an image's loss depends on the other images")
+        else:
+            faults.append("images-mixed")
     return faults, notes

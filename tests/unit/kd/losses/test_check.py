@@ -52,6 +52,12 @@ def test_what_alpha_weighs_and_the_alpha_here(
         (f"{CE} - alpha * T**2 * {KL}", ["negative-weight"]),
         (f"alpha * {CE} + (1 - alpha) * T * {KL}", ["t-power"]),
         (f"T**2 * (alpha * {CE} + (1 - alpha) * {KL})", ["no-t-squared"]),
+        (f"alpha * {CE} + (1 - alpha) * T**2 * {KL}".replace("T", "4"), ["t-ignored"]),
+        (
+            f"alpha * {CE} + (1 - alpha) * T**2 * "
+            "kl_div(log_softmax(student.T / T).T, softmax(teacher.T / T).T, 'batchmean')",
+            ["over-images"],
+        ),
         (f"alpha * {CE} / student.shape[1] + (1 - alpha) * T**2 * {KL}", ["labels-by-classes"]),
         (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} * len(labels)", ["by-batch"]),
         (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} / np.log(student.shape[1])", ["reduction"]),
@@ -140,6 +146,35 @@ def test_where_weights_are_no_straight_lines_the_point_is_that_of_the_alpha_aske
     loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.7)
     assert loss.same is not None
     assert (loss.same.alpha, loss.same.factor) == pytest.approx((0.49, 1.0))
+
+
+def test_a_weight_inside_the_term_is_kept_and_the_point_is_for_it(tmp_path: Path) -> None:
+    """mdistiller's dkd_loss calls the weight of its first part alpha."""
+    source = """
+        from kd.losses.builtin import dkd_term
+        from kd.losses.forms import NUMPY_OPS
+        from kd.losses.loss import computing_with
+
+        def loss(logits_student, logits_teacher, target, alpha, beta, temperature):
+            own = {"temperature": temperature, "target_weight": alpha, "nontarget_weight": beta}
+            with computing_with(NUMPY_OPS):
+                return cross_entropy(logits_student, target) + dkd_term(target, logits_teacher, logits_student, **own)
+    """
+    for alpha in (0.0, 0.5):
+        loss = checked(tmp_path, source, arguments="beta=8.0", alpha=alpha)
+        assert (loss.verdict, loss.loss, loss.weighs) == ("right", "dkd", "")
+        assert f"alpha is a weight inside a part; it is {alpha:g} here" in loss.notes
+        assert loss.formula.startswith(("CE(labels) + T^2", "CE(labels) + 0.5*T^2", "CE(labels) + 8*T^2"))
+        assert loss.same is not None
+        parts = [loss.same.factor * (1 - loss.same.alpha) * value for value in loss.same.own.values()]
+        assert parts == pytest.approx([alpha, 8.0], abs=1e-9)
+
+
+def test_a_loss_of_relations_among_images_is_no_fault(tmp_path: Path) -> None:
+    source = "def loss(student, teacher):\n    return abs(student @ student.T - teacher @ teacher.T).mean()"
+    loss = checked(tmp_path, source)
+    assert (loss.verdict, loss.faults) == ("unknown", {})
+    assert "an image's loss depends on the other images" in loss.notes
 
 
 def test_an_epsilon_shows_at_fifty(tmp_path: Path) -> None:
