@@ -26,7 +26,7 @@ _NAMES: Mapping[Role, tuple[str, ...]] = {
     "student": (
         *("studentlogits", "logitsstudent", "studentoutputs", "studentoutput", "outputsstudent", "student", "logitss"),
         *("slogits", "ys", "studentpred", "studentpreds", "ypred", "outputs", "output", "logits", "preds", "pred"),
-        *("predictions", "input", "inputs", "stulogits", "outputsstu", "y"),
+        *("predictions", "input", "inputs", "stulogits", "outputsstu"),
     ),
     "teacher": (
         *("teacherlogits", "logitsteacher", "teacheroutputs", "teacheroutput", "outputsteacher", "teacher", "logitst"),
@@ -317,6 +317,8 @@ def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, s
         names = [name for known in _NAMES[role] for name, text in plain.items() if text == known]
         if not names and role in ("student", "teacher"):
             names = [name for name, text in plain.items() if role in text and not _is_setting(text)]
+        if not names and role == "student":  # the most copied function has y, labels, teacher_scores
+            names = [name for name, text in plain.items() if text == "y"]
         # The class weights of a cross entropy are called weight, too: None by default.
         names = [name for name in names if plain[name] != "weight" or parameters[name].default is not None]
         if names:
@@ -327,7 +329,8 @@ def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, s
 
 def _is_setting(text: str) -> bool:
     """Return whether an argument named after a model is something else: a number, or its probabilities."""
-    return any(word in text for word in ("weight", "temp", "path", "io", "alpha", "coef", "lambda", "model", "prob"))
+    words = ("weight", "temp", "path", "alpha", "coef", "lambda", "model", "prob")
+    return text.endswith("io") or any(word in text for word in words)
 
 
 def _check_rest(

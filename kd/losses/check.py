@@ -120,16 +120,7 @@ def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     compared = len(values.settings) * BATCHES
     is_known = fit.typical < ROUNDED if is_rounded else fit.typical < NEAR and fit.difference < EPSILON
     if not is_known or not any(map(np.ptp, values.values)):
-        faults, notes = _of_unknown(loss, fit, classes)
-        return Checked(
-            name=loss.name,
-            framework=loss.framework.name,
-            verdict="faulty" if faults else "unknown",
-            faults=_sentences(faults),
-            notes=tuple(notes),
-            values=compared,
-            difference=fit.difference,
-        )
+        return _unknown(loss, compared, fit.difference, *_of_unknown(loss, fit, classes))
     labels, term = weights_of(values, fit, request.alpha)
     if not (labels.is_steady and term.is_steady) and loss.has("alpha"):
         alpha = _alpha(loss, request)
@@ -137,18 +128,11 @@ def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
         return replace(inside, notes=(f"alpha is a weight inside a part; it is {alpha:g} here", *inside.notes))
     recognised = Recognised(loss, fit, labels, term, classes, is_rounded)
     if (beyond := probing.beyond(recognised)) > probing.CLIPPED:
-        return Checked(
-            name=loss.name,
-            framework=loss.framework.name,
-            verdict="unknown",
-            faults={},
-            notes=(
-                f"only on small logits is it {_formula(recognised)}; on larger ones values differ by"
-                f" {beyond:.0%}: are logits clipped, or some images left out?",
-            ),
-            values=compared,
-            difference=beyond,
+        note = (
+            f"only on small logits is it {_formula(recognised)}; on larger ones values differ by {beyond:.0%}: are"
+            " logits clipped, or some images left out?"
         )
+        return _unknown(loss, compared, beyond, [], [note])
     gradient = probing.gradient(recognised)
     probed = [gradient, probing.at_the_limits(recognised), probing.where_close(recognised)]
     faults = [
@@ -172,6 +156,18 @@ def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
         formula=_formula(recognised),
         weighs=_weighs(labels, term),
         same=point,
+    )
+
+
+def _unknown(loss: CallableLoss, values: int, difference: float, faults: list[str], notes: list[str]) -> Checked:
+    return Checked(
+        name=loss.name,
+        framework=loss.framework.name,
+        verdict="faulty" if faults else "unknown",
+        faults=_sentences(faults),
+        notes=tuple(notes),
+        values=values,
+        difference=difference,
     )
 
 

@@ -73,7 +73,7 @@ def test_the_first_line_is_the_verdict_and_no_line_is_long(check_loss: Run) -> N
         "          rate here",
         out.splitlines()[-1],
     ]
-    assert out.splitlines()[-1].startswith("checked   640 values, numpy; largest difference ")
+    assert out.splitlines()[-1].startswith("checked   800 values, numpy; largest difference ")
     assert max(map(len, out.splitlines())) <= 80
 
 

@@ -26,6 +26,7 @@ def _loss(folder: Path, source: str, *arguments: str, framework: str | None = No
         ("y_s, y_t", "y_s", "y_t"),
         ("logits_teacher, logits_student, target, tau, kd_weight", "logits_student", "logits_teacher"),
         ("y, labels, teacher_scores, T, alpha", "y", "teacher_scores"),
+        ("y, student_predictions, teacher_predictions", "student_predictions", "teacher_predictions"),
         ("outputs_stu, outputs_tea, temp, lam", "outputs_stu", "outputs_tea"),
         ("big_teacher, my_student, /, *, weight=None, student_loss_weight=0.5", "my_student", "big_teacher"),
         ("net, other, *args, **kwargs", "net", "other"),
@@ -39,7 +40,7 @@ def test_arguments_are_known_by_their_names_in_any_order(
     loss = _loss(tmp_path, source, *named)
     ones = np.ones((4, 10))
     assert float(loss.values(np.zeros(4, np.int64), 3 * ones, 5 * ones, 4.0, 0.5)) == 5 - 2 * 3
-    assert loss.has("labels") == any(word in signature for word in ("labels", "y_true", "target,"))
+    assert loss.has("labels") == any(word in signature for word in ("labels", "y_true", "target,", "y, s"))
 
 
 @pytest.mark.parametrize(
