@@ -142,7 +142,7 @@ def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     notes = [*_notes(recognised, request, is_rounded=is_rounded), *(note for each in probed for note in each.notes)]
     if values.per_image:
         notes.insert(0, "it returns one value per image; their mean is meant")
-    point = _same(request, recognised)
+    point = None if "gradient" in faults else _same(request, recognised)  # its value alone is no training
     return Checked(
         name=loss.name,
         framework=loss.framework.name,

@@ -217,3 +217,17 @@ def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
     assert (result.same.temperature, result.same.alpha) == pytest.approx((3.0 if name != "mse" else 1.0, 0.3))
     assert result.same.own == pytest.approx(own)
     assert result.same.factor == pytest.approx(1.0)
+
+
+def test_no_point_is_told_where_the_student_has_no_gradient(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    source = """
+        import torch.nn.functional as F
+
+        def loss(student, teacher, labels, T, alpha):
+            log_student, target = F.log_softmax(student.detach() / T, dim=1), F.softmax(teacher / T, dim=1)
+            soft = F.kl_div(log_student, target, reduction="batchmean")
+            return alpha * F.cross_entropy(student, labels) + (1 - alpha) * T**2 * soft
+    """
+    loss = checked(tmp_path, source)
+    assert (loss.verdict, list(loss.faults), loss.same) == ("faulty", ["gradient"], None)
