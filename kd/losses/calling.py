@@ -9,7 +9,6 @@ import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,26 +26,28 @@ _NAMES: Mapping[Role, tuple[str, ...]] = {
     "student": (
         *("studentlogits", "logitsstudent", "studentoutputs", "studentoutput", "outputsstudent", "student", "logitss"),
         *("slogits", "ys", "studentpred", "studentpreds", "ypred", "outputs", "output", "logits", "preds", "pred"),
-        *("predictions", "input", "inputs"),
+        *("predictions", "input", "inputs", "stulogits", "outputsstu"),
     ),
     "teacher": (
         *("teacherlogits", "logitsteacher", "teacheroutputs", "teacheroutput", "outputsteacher", "teacher", "logitst"),
-        *(
-            "tlogits",
-            "yt",
-            "teacherpred",
-            "teacherpreds",
-            "teacherscores",
-            "softtargets",
-            "softlabels",
-            "softlabel",
-            "softtarget",
-        ),
+        *("tlogits", "yt", "teacherpred", "teacherpreds", "teacherscores", "tealogits", "outputstea", "softlabel"),
     ),
     "labels": ("labels", "label", "targets", "target", "ytrue", "hardlabels", "groundtruth", "gt", "y"),
     "temperature": ("temperature", "temp", "tau", "kdtemperature", "kdtemp", "kdt"),
     "alpha": (
-        *("alpha", "kdalpha", "weight", "kdweight", "lambda", "lambd", "lam", "lmbda", "balancing", "kdlambda"),
+        *(
+            "alpha",
+            "kdalpha",
+            "weight",
+            "kdweight",
+            "lambda",
+            "lambd",
+            "lam",
+            "lmbda",
+            "balancing",
+            "kdlambda",
+            "lambdaparam",
+        ),
         *("distillationweight", "distillweight", "kdlossweight", "distilllossweight", "studentlossweight"),
         *("tasklossweight", "softtargetlossweight", "distillationalpha"),
     ),
@@ -54,6 +55,16 @@ _NAMES: Mapping[Role, tuple[str, ...]] = {
 _SETTINGS = ("params", "args", "opt", "opts", "cfg", "config", "hparams")
 _OF_SETTINGS: tuple[Literal["temperature", "alpha"], ...] = ("temperature", "alpha")
 _GIVEN = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class _Settings(dict[str, Any]):
+    """T and alpha under each of their names: params.alpha, params["alpha"], params.get("alpha")."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError as error:
+            raise AttributeError(f"it has T and alpha alone, not {name!r}; wrap the loss in a function") from error
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,8 @@ class CallableLoss:
         one_hot: whether it takes labels as one-hot rows.
         precision: of the logits that it takes: float64 where it can.
         settings: the argument that is an object with T and alpha, as in params.alpha.
+        of_settings: T and alpha, where that object is where they are taken from.
+        fixed_alpha: the only alpha to call it with; None: any.
     """
 
     name: str
@@ -80,15 +93,26 @@ class CallableLoss:
     one_hot: bool = False
     precision: str = "float64"
     settings: str = ""
+    of_settings: tuple[Role, ...] = ("temperature", "alpha")
+    fixed_alpha: float | None = None
     made: dict[tuple[float | None, float | None], Callable[..., Any]] = field(default_factory=dict, compare=False)
 
     def has(self, role: Role) -> bool:
-        return role in self.takes or role in self.makes or (bool(self.settings) and role in _OF_SETTINGS)
+        if role == "alpha" and self.fixed_alpha is not None:
+            return False
+        return role in self.takes or role in self.makes or (bool(self.settings) and role in self.of_settings)
 
-    def result(
-        self, labels: npt.NDArray[np.int64], teacher: Any, student: Any, temperature: float | None, alpha: float | None
-    ) -> Any:
+    def with_alpha(self, alpha: float | None) -> "CallableLoss":
+        """Return the loss with that alpha in it."""
+        return replace(self, fixed_alpha=alpha, made={})
+
+    def targets(self, labels: npt.NDArray[np.int64], classes: int) -> Any:
+        """Return labels as the loss takes them."""
+        return self.framework.labels(np.eye(classes, dtype=np.float32)[labels] if self.one_hot else labels)
+
+    def result(self, targets: Any, teacher: Any, student: Any, temperature: float | None, alpha: float | None) -> Any:
         """Return what the loss returns for tensors of its framework."""
+        alpha = alpha if self.fixed_alpha is None else self.fixed_alpha
         values = {"temperature": temperature, "alpha": alpha}
         function = self.function
         if self.is_factory:
@@ -96,12 +120,11 @@ class CallableLoss:
                 made_with = {name: values[role] for role, name in self.makes.items()}
                 self.made[temperature, alpha] = _called(self.name, function, {**self.constants, **made_with})
             function = self.made[temperature, alpha]
-        rows = np.eye(student.shape[-1], dtype=np.float32)[labels] if self.one_hot else labels
-        tensors = {"student": student, "teacher": teacher, "labels": self.framework.labels(rows), **values}
+        tensors = {"student": student, "teacher": teacher, "labels": targets, **values}
         given: dict[str, Any] = {name: tensors[role] for role, name in self.takes.items()}
         if self.settings:
             names = {name: values[role] for role in _OF_SETTINGS for name in _NAMES[role]}
-            given[self.settings] = SimpleNamespace(**names, T=temperature)
+            given[self.settings] = _Settings(names, T=temperature)
         return _called(self.name, function, {**self.constants, **given})
 
     def values(
@@ -119,10 +142,13 @@ class CallableLoss:
             ModelError: it raises, returns something else, or changes what it is given.
         """
         first, second = (self.framework.tensor(values, precision or self.precision) for values in (teacher, student))
-        before = [self.framework.array(tensor).copy() for tensor in (first, second)]
-        result = self.result(labels, first, second, temperature, alpha)
-        if any((self.framework.array(now) != then).any() for now, then in zip((first, second), before, strict=True)):
-            raise ModelError(f"loss {self.name!r} changes the logits that it is given; let it compute with copies")
+        inputs = (self.targets(labels, student.shape[-1]), first, second)
+        before = [self.framework.array(tensor).copy() for tensor in inputs]
+        result = self.result(*inputs, temperature, alpha)
+        if any((self.framework.array(now) != then).any() for now, then in zip(inputs, before, strict=True)):
+            raise ModelError(
+                f"loss {self.name!r} changes the logits or labels that it is given; let it compute with copies"
+            )
         return self._numbers(result, len(labels))
 
     def _numbers(self, result: Any, images: int) -> npt.NDArray[np.float64]:
@@ -130,6 +156,8 @@ class CallableLoss:
         if isinstance(result, (tuple, list, dict, str, bytes, bool)) or result is None:
             raise ModelError(f"loss {self.name!r} returns a {type(result).__name__}; {allowed}")
         try:
+            if "complex" in str(getattr(result, "dtype", type(result))):  # whose imaginary part would be dropped
+                raise TypeError("a complex number")
             values = np.asarray(self.framework.array(result), dtype=np.float64)
         except Exception as error:  # anything may come back
             raise ModelError(f"loss {self.name!r} returns a {type(result).__name__}; {allowed}") from error
@@ -183,7 +211,8 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     for role in ("student", "teacher"):
         if role not in takes:
             raise ModelError(
-                f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Say it: --arg {role}=NAME"
+                f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Say it: --arg {role}=NAME; it"
+                " is given logits, not probabilities"
             )
     rest = [text for text in parameters if text not in (*takes.values(), *constants)]
     settings = next((text for text in rest if text in _SETTINGS and not set(_OF_SETTINGS) & set(takes)), "")
@@ -215,15 +244,28 @@ def _accepted(loss: CallableLoss, call: Callable[..., Any], framework: str | Non
                     " dropout or noise"
                 )
             if np.isfinite(values[0]).all():
-                return tried
+                return replace(tried, of_settings=_used(tried, labels, teacher, student)) if loss.settings else tried
             failure = failure or ModelError(
                 f"loss {loss.name!r} is not finite on plain logits: {values[0]}; F.kl_div wants log_softmax of the"
                 " student and softmax of the teacher"
             )
     if isinstance(failure, _Raised):
-        raise ModelError(f"{failure} It was called with {classes} classes; for another number: --classes N")
+        raise ModelError(
+            f"{failure} It was called with logits of shape ({images}, {classes}); for another number of classes:"
+            " --classes N"
+        )
     assert failure is not None
     raise failure
+
+
+def _used(loss: CallableLoss, labels: npt.NDArray[np.int64], *logits: npt.NDArray[Any]) -> tuple[Role, ...]:
+    """Return which of T and alpha change the loss; the other one may stand in the code."""
+    teacher, student = logits
+    whole = loss.values(labels, teacher, student, 4.0, 0.5)
+    others: dict[Role, tuple[float, float]] = {"temperature": (2.0, 0.5), "alpha": (4.0, 0.1)}
+    return tuple(
+        role for role, other in others.items() if (loss.values(labels, teacher, student, *other) != whole).any()
+    )
 
 
 def _likely(function: Callable[..., Any], call: Callable[..., Any]) -> Iterator[str]:
@@ -275,6 +317,8 @@ def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, s
         names = [name for known in _NAMES[role] for name, text in plain.items() if text == known]
         if not names and role in ("student", "teacher"):
             names = [name for name, text in plain.items() if role in text and not _is_setting(text)]
+        if not names and role == "student":  # the most copied function has y, labels, teacher_scores
+            names = [name for name, text in plain.items() if text == "y"]
         # The class weights of a cross entropy are called weight, too: None by default.
         names = [name for name in names if plain[name] != "weight" or parameters[name].default is not None]
         if names:
@@ -284,7 +328,9 @@ def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, s
 
 
 def _is_setting(text: str) -> bool:
-    return any(word in text for word in ("weight", "temp", "path", "io", "alpha", "coef", "lambda", "model"))
+    """Return whether an argument named after a model is something else: a number, or its probabilities."""
+    words = ("weight", "temp", "path", "alpha", "coef", "lambda", "model", "prob")
+    return text.endswith("io") or any(word in text for word in words)
 
 
 def _check_rest(

@@ -6,7 +6,7 @@ show (`kd.losses.probing`).
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -14,13 +14,14 @@ import numpy as np
 from kd.losses import probing
 from kd.losses.builtin import LOSSES
 from kd.losses.calling import CallableLoss, loss_of
-from kd.losses.fitting import BATCHES, NEAR, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
+from kd.losses.fitting import ALPHAS, BATCHES, NEAR, SAME, TEMPERATURES, Fit, Recogniser, has_rounded_values, values_of
 from kd.losses.forms import FAULTS, Form, terms
 from kd.losses.probing import Recognised
 from kd.losses.weights import Weight, weights_of
 from kd.tools.processes import silence
 
-ROUNDED = 5e-2  # so much a 16-bit float may change most values, and an epsilon in a logarithm a few
+ROUNDED = 5e-2  # so much a 16-bit float may change most values
+EPSILON = 5e-3  # so much an epsilon in a logarithm may change a few
 SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # where both are arguments and none was given
 
 Verdict: TypeAlias = Literal["right", "faulty", "other", "unknown"]
@@ -106,26 +107,32 @@ def check(request: Request) -> Checked:
         ModelError: it cannot be loaded or called, or its values are none; one line.
     """
     classes = request.classes or 10
-    loss = loss_of(request.name, request.arguments, request.framework, classes)
+    return _checked(loss_of(request.name, request.arguments, request.framework, classes), request, classes)
+
+
+def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     is_rounded = has_rounded_values(loss, classes)
-    values = values_of(loss, request.classes, TEMPERATURES[:3] if is_rounded else TEMPERATURES)
+    # The point that is told is one that was called: weights need not be straight lines.
+    temperatures = (*(TEMPERATURES[:3] if is_rounded else TEMPERATURES), request.temperature or SHOWN_TEMPERATURE)
+    values = values_of(loss, request.classes, temperatures, (*ALPHAS, _alpha(loss, request) or 0.0))
     fit = Recogniser(values, has_labels=loss.has("labels"), is_rounded=is_rounded).best(request.temperature)
     is_rounded = is_rounded and fit.typical > NEAR  # not where only the teacher's choice counts
     compared = len(values.settings) * BATCHES
-    is_known = fit.typical < (ROUNDED if is_rounded else NEAR) and (is_rounded or fit.difference < ROUNDED)
+    is_known = fit.typical < ROUNDED if is_rounded else fit.typical < NEAR and fit.difference < EPSILON
     if not is_known or not any(map(np.ptp, values.values)):
-        faults, notes = _of_unknown(loss, fit, classes)
-        return Checked(
-            name=loss.name,
-            framework=loss.framework.name,
-            verdict="faulty" if faults else "unknown",
-            faults=_sentences(faults),
-            notes=tuple(notes),
-            values=compared,
-            difference=fit.difference,
-        )
+        return _unknown(loss, compared, fit.difference, *_of_unknown(loss, fit, classes))
     labels, term = weights_of(values, fit, request.alpha)
-    recognised = Recognised(loss, fit, labels, term, classes)
+    if not (labels.is_steady and term.is_steady) and loss.has("alpha"):
+        alpha = _alpha(loss, request)
+        inside = _checked(loss.with_alpha(alpha), replace(request, alpha=None), classes)
+        return replace(inside, notes=(f"alpha is a weight inside a part; it is {alpha:g} here", *inside.notes))
+    recognised = Recognised(loss, fit, labels, term, classes, is_rounded)
+    if (beyond := probing.beyond(recognised)) > probing.CLIPPED:
+        note = (
+            f"only on small logits is it {_formula(recognised)}; on larger ones values differ by {beyond:.0%}: are"
+            " logits clipped, or some images left out?"
+        )
+        return _unknown(loss, compared, beyond, [], [note])
     gradient = probing.gradient(recognised)
     probed = [gradient, probing.at_the_limits(recognised), probing.where_close(recognised)]
     faults = [
@@ -135,7 +142,7 @@ def check(request: Request) -> Checked:
     notes = [*_notes(recognised, request, is_rounded=is_rounded), *(note for each in probed for note in each.notes)]
     if values.per_image:
         notes.insert(0, "it returns one value per image; their mean is meant")
-    point = _same(request, recognised)
+    point = None if "gradient" in faults else _same(request, recognised)  # its value alone is no training
     return Checked(
         name=loss.name,
         framework=loss.framework.name,
@@ -149,6 +156,18 @@ def check(request: Request) -> Checked:
         formula=_formula(recognised),
         weighs=_weighs(labels, term),
         same=point,
+    )
+
+
+def _unknown(loss: CallableLoss, values: int, difference: float, faults: list[str], notes: list[str]) -> Checked:
+    return Checked(
+        name=loss.name,
+        framework=loss.framework.name,
+        verdict="faulty" if faults else "unknown",
+        faults=_sentences(faults),
+        notes=tuple(notes),
+        values=values,
+        difference=difference,
     )
 
 
@@ -167,17 +186,22 @@ def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> It
         yield "imprecise"
     if None not in (request.temperature, fit.temperature) and fit.temperature != request.temperature:
         yield "t-differs"
+    # A factor that both parts have changes no ratio of theirs: it is a note.
     if fit.term.squared and term.is_there and "t-ignored" not in fit.term.faults:
-        if any(abs(power + 2) < 0.1 for power in term.powers):
+        powers = [power - (labels.power or 0.0) for power in term.powers]
+        if any(abs(power + 2) < 0.1 for power in powers):
             yield "no-t-squared"
-        elif any(term.powers):
+        elif any(powers):
             yield "t-power"
     parts = [part for part in (labels, term) if part.is_there]
+    of_classes = (term.of_classes or 0.0) - (labels.of_classes or 0.0)
     if any(not part.is_regular for part in parts):
         if not is_rounded:
             yield "reduction"
-    elif term.of_classes == -1:
+    elif of_classes == -1:
         yield "by-classes"
+    elif labels.of_classes == -1 and of_classes:
+        yield "labels-by-classes"
     elif len(parts) == 2 and labels.of_images != term.of_images:
         yield "by-batch"
     if any(part.is_negative for part in parts):
@@ -202,6 +226,10 @@ def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Ite
         yield f"labels are smoothed by {labels.shares[1]:.3g}; this project does not smooth them"
     if term.of_images == 1 and labels.of_images in (1, None):
         yield "it is a sum over the images: the learning rate depends on the batch size"
+    if labels.power:
+        yield f"the labels' part has a factor T^{labels.power:g}: the learning rate depends on T"
+    if term.of_classes == labels.of_classes == -1:
+        yield "it is a mean over the classes, too: the learning rate depends on their number"
     if term.of_classes == 1:
         yield "the term is a sum over the classes"
     if fit.term.corrected:
@@ -249,14 +277,14 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
     if not known or fit.labels.faults or fit.labels.name == "smoothed":
         return None
     t = fit.temperature or request.temperature or SHOWN_TEMPERATURE
-    alpha = (SHOWN_ALPHA if request.alpha is None else request.alpha) if loss.has("alpha") else request.alpha
+    alpha = _alpha(loss, request)
     if alpha in (0.0, 1.0) and (labels.jumps or term.jumps):
         return None
     classes = request.classes or 10
     first, second = (part.at(t, alpha, request.images, classes) for part in (labels, term))
     described = LOSSES[form.name]
-    own, unit = _own(form.name, term.shares)
-    second *= unit
+    names = [parameter.name for parameter in described.parameters]
+    own = dict(zip(names, term.shares[len(term.shares) - len(names) :], strict=True))  # nkd's first part has none
     here = t
     if form.corrected:
         spread = classes / (classes - 1)
@@ -272,24 +300,13 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
         first / factor,
         own,
         factor,
-        t if uses and has_t else None,
+        t if has_t and (uses or term.power or labels.power) else None,
         alpha,
-        classes if form.corrected or term.of_classes else None,
+        classes if form.corrected or term.of_classes or labels.of_classes else None,
         request.images if term.of_images or labels.of_images else None,
     )
 
 
-def _own(name: str, shares: tuple[float, ...]) -> tuple[dict[str, float], float]:
-    """Return a loss's own parameters, and the weight of its term beside that of the largest summand.
-
-    Only products of the weight and a parameter show: the first parameter is the default, nkd's first summand has none.
-    """
-    parameters = LOSSES[name].parameters
-    if not parameters:
-        return {}, 1.0
-    fixed = 1.0 if name == "nkd" else parameters[0].default
-    unit = shares[0] / fixed
-    if not unit:
-        return {parameter.name: share for parameter, share in zip(parameters, shares, strict=True)}, 1.0
-    named = shares[1:] if name == "nkd" else shares
-    return {parameter.name: share / unit for parameter, share in zip(parameters, named, strict=True)}, unit
+def _alpha(loss: CallableLoss, request: Request) -> float | None:
+    """Return the user's alpha for which the point is told; None where it stands in the code and is not known."""
+    return SHOWN_ALPHA if request.alpha is None and loss.has("alpha") else request.alpha

@@ -6,6 +6,7 @@ loss. The weights themselves are read in `kd.losses.weights`.
 """
 
 import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,7 @@ from kd.errors import ModelError
 from kd.losses.calling import CallableLoss
 from kd.losses.forms import LABELS, NO_LABELS, Floats, Form, Probes, terms
 
-TEMPERATURES, ALPHAS = (1.0, 2.0, 4.0, 20.0), (0.0, 0.1, 0.5, 0.9, 1.0)
+TEMPERATURES, ALPHAS = (1.0, 2.5, 4.0, 20.0), (0.0, 0.1, 0.5, 0.9, 1.0)  # 2.5: people write int(T)
 SIZES = ((3, 2), (4, 10), (6, 10), (3, 100))  # images and classes: each of both varies while the other does not
 BATCHES = 8  # of each size; the weights to fit are three at most
 LARGEST = 3.4  # of a probe's logits: no probability is below 1e-5, where people clip or add an epsilon
@@ -53,9 +54,9 @@ class Values:
 
     @cached_property
     def scales(self) -> Floats:
-        """The size of the values in each setting."""
+        """The size of the values in each setting. What is 0 but for rounding, as KL(student || student), has none."""
         sizes = np.abs(self.values).max(axis=-1)
-        return np.where(sizes > 0, sizes, 1.0)
+        return np.asarray(np.maximum(sizes, 1e-12 * sizes.max() or 1.0))
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,12 @@ def probes(images: int, classes: int, count: int = BATCHES) -> Probes:
     return Probes(draw.integers(0, classes, (count, images)), teacher, student)
 
 
-def values_of(loss: CallableLoss, classes: int | None, temperatures: tuple[float, ...] = TEMPERATURES) -> Values:
+def values_of(
+    loss: CallableLoss,
+    classes: int | None,
+    temperatures: Iterable[float] = TEMPERATURES,
+    alphas: Iterable[float] = ALPHAS,
+) -> Values:
     """Call the loss in every setting. classes: None tries several numbers.
 
     Raises:
@@ -110,8 +116,8 @@ def values_of(loss: CallableLoss, classes: int | None, temperatures: tuple[float
     settings = [
         Setting(*each)
         for each in itertools.product(
-            temperatures if loss.has("temperature") else (None,),
-            ALPHAS if loss.has("alpha") else (None,),
+            sorted(set(temperatures)) if loss.has("temperature") else (None,),
+            sorted(set(alphas)) if loss.has("alpha") else (None,),
             all_probes,
         )
     ]
@@ -240,7 +246,8 @@ def _solved(columns: Floats, values: Floats) -> tuple[Floats, Floats]:
 def has_rounded_values(loss: CallableLoss, classes: int) -> bool:
     """Return whether the term is computed in 16-bit floats: small steps of the teacher's logits then change nothing."""
     batch = probes(4, classes, 1)
-    labels, teacher, student = batch.labels[0], batch.teacher[0], batch.student[0]
+    teacher, student = batch.teacher[0], batch.student[0]
+    labels = teacher.argmax(axis=-1)  # some count the teacher only where it is right
     draw = np.random.default_rng(0)
 
     def value(logits: Floats) -> float:

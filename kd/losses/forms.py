@@ -75,7 +75,7 @@ FAULTS = {
     "t-student-only": "T softens the student's logits only",
     "t-teacher-only": "T softens the teacher's logits only",
     "t-differs": "the temperature in the code is not the one given",
-    "exchanged": "teacher and student are exchanged: KL(student || teacher)",
+    "exchanged": "teacher and student are exchanged: KL(student || teacher), right only where that is meant",
     "student-log-missing": "the student's probabilities stand where their logarithm belongs; use log_softmax",
     "student-softmax-missing": "the student's logits stand where log-probabilities belong; use log_softmax",
     "student-softmax-twice": "the student's logits go through softmax twice",
@@ -85,10 +85,12 @@ FAULTS = {
     "teacher-log-missing": "log_target=True, but the teacher's probabilities have no logarithm",
     "mixture": "the weights of the two divergences of the JSD are exchanged",
     "by-classes": "the mean is over the classes, too: the term shrinks with their number; sum over them (batchmean)",
+    "labels-by-classes": "the labels' mean is over the classes, too: their part shrinks with their number",
     "by-batch": "labels and term are reduced in different ways: the term's weight depends on the batch size",
     "reduction": "the weight of a part depends on the numbers of images and classes in no known way",
     "negative-weight": "a part is subtracted: training would make it larger",
     "at-the-edge": "at alpha = 0 or 1 the weights are not those of the alphas between",
+    "over-images": "softmax is taken over the images, not over the classes: dim=1, not 0",
     "labels-on-teacher": "the labels are compared with the teacher's logits",
     "labels-softmax-twice": "the student's logits go through softmax twice before the labels' cross entropy",
     "labels-log-missing": "the labels' negative log-likelihood has no logarithm; use cross_entropy of logits",
@@ -249,6 +251,11 @@ def _keras_string(probes: Probes, t: float) -> list[Floats]:
     return [t**2 * _mean(target * np.log(target / values))]
 
 
+def _over_images(probes: Probes, t: float) -> list[Floats]:
+    teacher, student = (log_softmax(logits.swapaxes(1, 2) / t) for logits in (probes.teacher, probes.student))
+    return [t**2 * (np.exp(teacher) * (teacher - student)).sum(axis=(1, 2)) / probes.images]
+
+
 def _own_parts(name: str) -> Parts:
     """Return the parts of a loss of this project from its term: one for each of its parameters, of value 1 alone."""
     parameters = [parameter.name for parameter in LOSSES[name].parameters]
@@ -321,6 +328,7 @@ def terms() -> tuple[Form, ...]:
             ("teacher-softmax-missing", "student-softmax-missing"),
             squared=True,
         ),
+        Form("kd", "KL(teacher_T || student_T) over the images", _over_images, ("over-images",), squared=True),
         *(
             Form("jsd", f"JSD(teacher_T, student_T), beta = {share:g}", _mixed(share), mixture=share)
             for share in (0.5, 0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9, 0.95)

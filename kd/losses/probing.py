@@ -8,13 +8,15 @@ import numpy.typing as npt
 
 from kd.errors import ModelError
 from kd.losses.calling import CallableLoss
-from kd.losses.fitting import BATCHES, Fit, probes
+from kd.losses.fitting import BATCHES, LARGEST, Fit, probes
 from kd.losses.forms import Floats, Form, Probes
 from kd.losses.weights import Weight
 
 SAME_GRADIENT = 1e-3
 STEP = 1e-5  # of a logit, in a numerical derivative
 CONFIDENT = 50.0  # a trained teacher's logits reach this; float32's exp overflows at 89
+LARGE = 3 * LARGEST  # where a clipped logit shows, and an epsilon or a clipped probability hardly does
+CLIPPED = 2e-2  # so much may a value be off there
 CLOSE = 0.1  # standard deviation between the logits of student and teacher, late in a training
 USABLE = 0.1  # so much of itself may a divergence be off in bfloat16
 MIXED = 1e-2  # so much an image's loss may depend on the other images
@@ -22,13 +24,17 @@ MIXED = 1e-2  # so much an image's loss may depend on the other images
 
 @dataclass(frozen=True)
 class Recognised:
-    """A loss and what it is: two forms and their weights. classes: of the logits that it is called with."""
+    """A loss and what it is: two forms and their weights. classes: of the logits that it is called with.
+
+    is_rounded: whether its values are those of a 16-bit float.
+    """
 
     loss: CallableLoss
     fit: Fit
     labels: Weight
     term: Weight
     classes: int
+    is_rounded: bool
 
     @property
     def parts(self) -> list[tuple[Form, Weight]]:
@@ -43,7 +49,9 @@ class Recognised:
     def alphas(self) -> tuple[float | None, float | None]:
         """Return an alpha at which both parts have a weight, and one at which only the term has, if there is one."""
         both = 0.5 if self.loss.has("alpha") else None
-        alone = [alpha for alpha, level in self.labels.levels.items() if not level and self.term.levels.get(alpha)]
+        labels, term = self.labels, self.term
+        none = labels.exact * max(map(abs, labels.levels.values()), default=0.0)
+        alone = [alpha for alpha, level in labels.levels.items() if abs(level) <= none and term.levels.get(alpha)]
         return both, alone[0] if alone else both
 
     def known(self, batches: Probes, temperature: float, alpha: float | None) -> list[Floats]:
@@ -100,9 +108,31 @@ def _autograd(
     """Return the gradients of the first batch, of teacher and student; None without autograd."""
     loss, t = recognised.loss, recognised.argument(temperature)
     teacher, student = (loss.framework.tensor(logits, precision) for logits in (batch.teacher[0], batch.student[0]))
+    targets = loss.targets(batch.labels[0], batch.classes)
     return loss.framework.gradients(
-        lambda first, second: loss.result(batch.labels[0], first, second, t, alpha), teacher, student
+        lambda first, second: loss.result(targets, first, second, t, alpha), teacher, student
     )
+
+
+def beyond(recognised: Recognised) -> float:
+    """Return by how much values differ from the forms', relatively, on larger logits than those of the fit.
+
+    0 where that cannot be told: values are rounded, or a weight is not known for every size.
+    """
+    if recognised.is_rounded or not (recognised.labels.is_regular and recognised.term.is_regular):
+        return 0.0
+    plain = probes(4, recognised.classes)
+    # A term that is not there may be one of sure teachers alone.
+    sizes = (LARGE,) if recognised.term.is_there else (LARGE, CONFIDENT)
+    batches = [Probes(plain.labels, size / LARGEST * plain.teacher, size / LARGEST * plain.student) for size in sizes]
+    return max(_difference(recognised, batch, 4.0, "") for batch in batches)
+
+
+def _difference(recognised: Recognised, batch: Probes, temperature: float, precision: str) -> float:
+    loss, t, (alpha, _) = recognised.loss, recognised.argument(temperature), recognised.alphas
+    values = np.array([loss.values(*each, t, alpha, precision).mean() for each in batch.batches()])
+    known = np.sum(recognised.known(batch, temperature, alpha), axis=0)
+    return float(np.abs(values - known).max() / (np.abs(known).max() or 1.0))
 
 
 def at_the_limits(recognised: Recognised) -> Probed:
@@ -114,7 +144,11 @@ def at_the_limits(recognised: Recognised) -> Probed:
         return Probed(["not-finite"])
     if not _is_finite(recognised, batch.labels, 100 * sure, batch.student):
         return Probed(notes=["it is not finite where a probability of the teacher is 0: compute from log_softmax"])
-    return Probed()
+    if recognised.is_rounded or any(form.faults for form, _ in recognised.parts):
+        return Probed()
+    off = _difference(recognised, Probes(batch.labels, sure, wrong), 1.0, "float32")
+    clipped = f"at logits of +-{CONFIDENT:g} its value is off by {off:.0%}: an epsilon, or something is clipped"
+    return Probed(notes=[clipped] if off > CLIPPED else [])
 
 
 def _is_finite(recognised: Recognised, labels: npt.NDArray[np.int64], teacher: Floats, student: Floats) -> bool:
@@ -169,10 +203,10 @@ def _divergences(recognised: Recognised, precision: str) -> tuple[Floats, Floats
 def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]:
     """Return faults and notes of a loss that no form explains: what changes nothing, and whether images are mixed."""
     batch = probes(4, classes)
-    t, alpha = 4.0, 0.5
+    alpha = 0.5
 
-    def values(teacher: Floats, student: Floats, images: slice = slice(None)) -> Floats:
-        """Return the loss of each batch, with those images of it alone."""
+    def values(teacher: Floats, student: Floats, images: slice | list[int] = slice(None), t: float = 4.0) -> Floats:
+        """Return the loss of each batch, with those images of it alone, in that order."""
         some = Probes(batch.labels[:, images], teacher[:, images], student[:, images])
         return np.array([loss.values(*each, t, alpha).mean() for each in some.batches()])
 
@@ -185,11 +219,18 @@ def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]
         faults.append("no-teacher")
     if (values(batch.teacher, batch.student[::-1]) == whole).all():
         faults.append("no-student")
+    if loss.has("temperature") and not faults and (values(batch.teacher, batch.student, t=2.0) == whole).all():
+        faults.append("t-ignored")
     try:
         each = [values(batch.teacher, batch.student, slice(image, image + 1)) for image in range(batch.images)]
     except ModelError:
         return faults, [*notes, "it does not take a batch of one image"]
     rest = [np.abs(total - whole).max() for total in (np.mean(each, axis=0), np.sum(each, axis=0))]
     if min(rest) > MIXED * np.abs(whole).max():
-        faults.append("images-mixed")
+        # A loss of relations among images does not depend on their order.
+        is_relation = np.allclose(values(batch.teacher, batch.student, [2, 0, 3, 1]), whole, rtol=1e-4)
+        if is_relation:
+            notes.append("an image's loss depends on the other images")
+        else:
+            faults.append("images-mixed")
     return faults, notes

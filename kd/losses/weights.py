@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from kd.losses.builtin import LOSSES
 from kd.losses.fitting import Fit, Values
 from kd.losses.forms import Floats
 
@@ -36,6 +37,7 @@ class Weight:
         powers: of T, of each summand. power: that of this weight; None where T is no argument and it cannot be told.
         of_images, of_classes: the exponents.
         is_regular: whether the weight has this form at all.
+        is_steady: whether the shares are the same for every alpha.
         exact: so near are two of its numbers, relatively, that are the same.
     """
 
@@ -46,6 +48,7 @@ class Weight:
     of_images: float | None = None
     of_classes: float | None = None
     is_regular: bool = True
+    is_steady: bool = True
     exact: float = EXACT
 
     @property
@@ -126,11 +129,28 @@ class Weight:
 def weights_of(values: Values, fit: Fit, alpha: float | None) -> tuple[Weight, Weight]:
     """Return the weights of the labels' part and of the term. alpha: the one in the code, where it is known."""
     labels, term = (_weight(values, fit, index) for index in (0, 1))
+    term = _in_units(fit.term.name, term)
     if not term.is_there or not fit.term.squared:
         return labels, term
     t = None if values.settings[0].temperature is not None else fit.temperature
     numbers = {setting.probes.classes for setting in values.settings}
     return labels, _with_levels(labels, term, t, numbers.pop() if len(numbers) == 1 else None, alpha)
+
+
+def _in_units(name: str, weight: Weight) -> Weight:
+    """Return the weight beside the summands of a loss of this project, so that the shares are its own parameters.
+
+    Only products of the weight and a parameter show: the first parameter is the default, nkd's first summand has none.
+    """
+    parameters = LOSSES[name].parameters if name in LOSSES else ()
+    if not (weight.is_there and parameters and weight.shares[0]):
+        return weight
+    unit = weight.shares[0] / (1.0 if name == "nkd" else parameters[0].default)
+    return replace(
+        weight,
+        levels={alpha: level * unit for alpha, level in weight.levels.items()},
+        shares=tuple(share / unit for share in weight.shares),
+    )
 
 
 def _weight(values: Values, fit: Fit, index: int) -> Weight:
@@ -143,11 +163,19 @@ def _weight(values: Values, fit: Fit, index: int) -> Weight:
     main = 0 if form.name == "nkd" else int(np.abs(fitted).mean(axis=0).argmax())
     base = fitted.sum(axis=1) if is_whole else fitted[:, main]
     exact = max(EXACT, 10 * fit.typical)
-    powers = [_monomial(values, fit, summand, exact)[1][0] for summand in fitted.T]
     levels, (power, images, classes), is_regular = _monomial(values, fit, base, exact)
     with np.errstate(divide="ignore", invalid="ignore"):
-        shares = np.nanmedian(np.where(np.abs(base) > 0, (fitted.T / base), np.nan), axis=1)
-    return Weight(levels, tuple(map(float, shares)), tuple(powers), power, images, classes, is_regular, exact)
+        ratios = np.where(np.abs(base) > NEGLIGIBLE * np.abs(base).max(), fitted.T / base, np.nan)
+    shares = np.nanmedian(ratios, axis=1)
+    shares[np.abs(shares) < VANISHING * np.abs(shares).max()] = 0.0
+    powers = [_monomial(values, fit, fitted[:, index], exact)[1][0] for index in np.flatnonzero(shares)]
+    alphas = np.array([np.nan if setting.alpha is None else setting.alpha for setting in values.settings])
+    inner = [ratios[:, alphas == alpha] for alpha in levels if alpha not in (None, 0.0, 1.0)]
+    middles = np.array([np.nanmedian(each, axis=1) for each in inner] or [shares])
+    is_steady = bool((np.ptp(middles, axis=0) <= exact * np.abs(shares).max()).all())
+    return Weight(
+        levels, tuple(map(float, shares)), tuple(powers), power, images, classes, is_regular, is_steady, exact
+    )
 
 
 def _monomial(

@@ -1,5 +1,6 @@
 """The command check-loss: what a distillation loss that somebody wrote really is."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 NOT_RIGHT = 3  # the exit code where the loss is faulty, another one or unknown
+_MOST_CLASSES = 10_000  # a call for each logit of three images finds the gradient
 _COLUMNS, _LABEL = 80, 10
 _FRAMEWORKS = ("torch", "jax", "keras", "tensorflow", "numpy")
 
@@ -56,9 +58,9 @@ def check_loss(
     from kd.losses.check import Request, check_in_child
     from kd.tools.processes import run_in_subprocess
 
-    _check("--temperature", temperature, temperature is None or temperature > 0, "more than 0")
+    _check("--temperature", temperature, temperature is None or 0 < temperature < math.inf, "more than 0")
     _check("--alpha", alpha, alpha is None or 0 <= alpha <= 1, "0 to 1")
-    _check("--classes", classes, classes is None or classes >= 2, "2 or more")
+    _check("--classes", classes, classes is None or 2 <= classes <= _MOST_CLASSES, f"2 to {_MOST_CLASSES:,}")
     _check("--batch-size", batch_size, batch_size >= 1, "1 or more")
     _check("--timeout", timeout, timeout > 0, "more than 0")
     _check("--framework", framework, framework in (None, *_FRAMEWORKS), ", ".join(_FRAMEWORKS))

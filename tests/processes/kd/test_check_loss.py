@@ -73,7 +73,7 @@ def test_the_first_line_is_the_verdict_and_no_line_is_long(check_loss: Run) -> N
         "          rate here",
         out.splitlines()[-1],
     ]
-    assert out.splitlines()[-1].startswith("checked   640 values, numpy; largest difference ")
+    assert out.splitlines()[-1].startswith("checked   800 values, numpy; largest difference ")
     assert max(map(len, out.splitlines())) <= 80
 
 
@@ -101,7 +101,8 @@ def test_an_unknown_loss_is_unknown_with_the_nearest_one(check_loss: Run) -> Non
         ("kd", ["--framework", "theano"], 2, "--framework: got theano; allowed: torch, jax, keras, tensorflow, numpy"),
         ("kd", ["--alpha", "2"], 2, "--alpha: got 2.0; allowed: 0 to 1"),
         ("kd", ["--temperature", "0"], 2, "--temperature: got 0.0; allowed: more than 0"),
-        ("kd", ["--classes", "1"], 2, "--classes: got 1; allowed: 2 or more"),
+        ("kd", ["--classes", "1"], 2, "--classes: got 1; allowed: 2 to 10,000"),
+        ("kd", ["--temperature", "inf"], 2, "--temperature: got inf; allowed: more than 0"),
         ("kd", ["--arg", "student"], 2, "--arg: got student; allowed: ROLE=NAME or NAME=VALUE"),
         ("kd", ["--arg", "teacher=logits"], 1, "has no argument 'logits'"),
     ],

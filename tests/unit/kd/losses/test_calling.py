@@ -25,7 +25,9 @@ def _loss(folder: Path, source: str, *arguments: str, framework: str | None = No
         ("y_true, y_pred, teacher_pred, temperature=4.0", "y_pred", "teacher_pred"),
         ("y_s, y_t", "y_s", "y_t"),
         ("logits_teacher, logits_student, target, tau, kd_weight", "logits_student", "logits_teacher"),
-        ("preds, soft_targets, gt, temp, lam", "preds", "soft_targets"),
+        ("y, labels, teacher_scores, T, alpha", "y", "teacher_scores"),
+        ("y, student_predictions, teacher_predictions", "student_predictions", "teacher_predictions"),
+        ("outputs_stu, outputs_tea, temp, lam", "outputs_stu", "outputs_tea"),
         ("big_teacher, my_student, /, *, weight=None, student_loss_weight=0.5", "my_student", "big_teacher"),
         ("net, other, *args, **kwargs", "net", "other"),
     ],
@@ -38,7 +40,7 @@ def test_arguments_are_known_by_their_names_in_any_order(
     loss = _loss(tmp_path, source, *named)
     ones = np.ones((4, 10))
     assert float(loss.values(np.zeros(4, np.int64), 3 * ones, 5 * ones, 4.0, 0.5)) == 5 - 2 * 3
-    assert loss.has("labels") == any(word in signature for word in ("labels", "y_true", "target,", "gt"))
+    assert loss.has("labels") == any(word in signature for word in ("labels", "y_true", "target,", "y, s"))
 
 
 @pytest.mark.parametrize(
@@ -77,13 +79,16 @@ BAD = {
     "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Say it: --arg t",
     "def loss(student, teacher, foo): pass": r"what is foo\? Name it, as --arg teacher=foo, or give its value",
     "loss = 3": "must be a function or a class, got int",
-    f"{TWO}raise RuntimeError('no\\nway')": "raises: RuntimeError: no way. It was called with 10",
+    f"{TWO}raise RuntimeError('no\\nway')": "raises: RuntimeError: no way. It was called with logits of shape",
     f"{TWO}return 1.0, 2.0": "returns a tuple; let it return a scalar, or one value per image",
     f"{TWO}return 'low'": "returns a str",
     f"{TWO}return None": "returns a NoneType",
     f"{TWO}return student": r"returns shape \(4, 10\)",
     f"{TWO}return float('nan')": "is not finite on plain logits: nan",
-    f"{TWO}student -= 1\n    return student.mean()": "changes the logits that it is given",
+    "def loss(student, teacher_probs): pass": "which argument is the teacher.*it is given logits, not probabilities",
+    f"{TWO}return 1j * student.mean()": "returns a complex",
+    "def loss(student, teacher, labels):\n    labels[:] = 0\n    return student.mean()": "changes the logits or labels",
+    f"{TWO}student -= 1\n    return student.mean()": "changes the logits or labels that it is given",
     f"{TWO}return np.random.rand()": "is random: for the same logits it gave",
     "import nothing_of_this_name": "cannot import loss",
     "def other(): pass": "has no attribute 'loss'",
@@ -106,3 +111,19 @@ def test_an_argument_that_is_not_there_and_a_framework_that_is_not_installed_are
     except ImportError:
         with pytest.raises(ModelError, match=r"^torch is not installed here: .* Install it: pip install torch$"):
             _loss(tmp_path, source, framework="torch")
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["params.alpha * params.T", "params['alpha'] * params['T']", "params.get('alpha') * params.get('temperature')"],
+)
+def test_an_object_of_settings_has_t_and_alpha_as_attributes_and_as_keys(tmp_path: Path, body: str) -> None:
+    loss = _loss(tmp_path, f"def loss(student, teacher, params):\n    return student.mean() + {body}")
+    logits = np.ones((4, 10))
+    assert loss.values(np.zeros(4, np.int64), logits, logits, 3.0, 0.5) == 1 + 1.5
+
+
+def test_of_an_object_of_settings_only_what_changes_the_loss_counts(tmp_path: Path) -> None:
+    """Where T stands in the code and alpha in the settings, T is no argument."""
+    loss = _loss(tmp_path, "def loss(student, teacher, args):\n    return args.alpha * student.mean() / 4")
+    assert (loss.has("temperature"), loss.has("alpha")) == (False, True)

@@ -51,6 +51,14 @@ def test_what_alpha_weighs_and_the_alpha_here(
     [
         (f"{CE} - alpha * T**2 * {KL}", ["negative-weight"]),
         (f"alpha * {CE} + (1 - alpha) * T * {KL}", ["t-power"]),
+        (f"T**2 * (alpha * {CE} + (1 - alpha) * {KL})", ["no-t-squared"]),
+        (f"alpha * {CE} + (1 - alpha) * T**2 * {KL}".replace("T", "4"), ["t-ignored"]),
+        (
+            f"alpha * {CE} + (1 - alpha) * T**2 * "
+            "kl_div(log_softmax(student.T / T).T, softmax(teacher.T / T).T, 'batchmean')",
+            ["over-images"],
+        ),
+        (f"alpha * {CE} / student.shape[1] + (1 - alpha) * T**2 * {KL}", ["labels-by-classes"]),
         (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} * len(labels)", ["by-batch"]),
         (f"alpha * {CE} + (1 - alpha) * T**2 * {KL} / np.log(student.shape[1])", ["reduction"]),
         (f"{KL} if alpha == 0 else alpha * {CE} + (1 - alpha) * T**2 * {KL}", ["at-the-edge"]),
@@ -104,6 +112,78 @@ def test_of_an_unknown_loss_the_nearest_form_is_told_and_whether_it_is_0_at_the_
         assert any("known forms: " in note for note in loss.notes)
 
 
+@pytest.mark.parametrize(
+    ("divisor", "note"), [("T**2", "a factor T^-2"), ("student.shape[1]", "a mean over the classes, too")]
+)
+def test_what_divides_both_parts_is_no_fault(tmp_path: Path, divisor: str, note: str) -> None:
+    formula = f"(alpha * {CE} + (1 - alpha) * T**2 * {KL}) / {divisor}"
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.9)
+    assert (loss.verdict, loss.faults) == ("right", {})
+    assert note in " ".join(loss.notes)
+    assert loss.same is not None
+    assert loss.same.alpha == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "student, teacher = student.clip(-5, 5), teacher.clip(-5, 5)",
+        "T = int(T)",
+        "T = min(T, 10)",
+        "teacher = np.where(softmax(teacher).max(1, keepdims=True) > 0.999, teacher, student)",
+        "teacher = np.where((teacher.argmax(1) == labels)[:, None], teacher, student)",
+    ],
+    ids=["clipped", "whole", "capped", "sure", "correct"],
+)
+def test_what_is_this_project_s_loss_for_some_logits_or_some_t_is_not_right(tmp_path: Path, change: str) -> None:
+    source = f"def loss(student, teacher, labels, T, alpha):\n    {change}\n    return "
+    loss = checked(tmp_path, f"{source}alpha * {CE} + (1 - alpha) * T**2 * {KL}")
+    assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
+
+
+def test_where_weights_are_no_straight_lines_the_point_is_that_of_the_alpha_asked_for(tmp_path: Path) -> None:
+    formula = f"alpha**2 * {CE} + (1 - alpha**2) * T**2 * {KL}"
+    loss = checked(tmp_path, f"def loss(student, teacher, labels, T, alpha):\n    return {formula}", alpha=0.7)
+    assert loss.same is not None
+    assert (loss.same.alpha, loss.same.factor) == pytest.approx((0.49, 1.0))
+
+
+def test_a_weight_inside_the_term_is_kept_and_the_point_is_for_it(tmp_path: Path) -> None:
+    """mdistiller's dkd_loss calls the weight of its first part alpha."""
+    source = """
+        from kd.losses.builtin import dkd_term
+        from kd.losses.forms import NUMPY_OPS
+        from kd.losses.loss import computing_with
+
+        def loss(logits_student, logits_teacher, target, alpha, beta, temperature):
+            own = {"temperature": temperature, "target_weight": alpha, "nontarget_weight": beta}
+            with computing_with(NUMPY_OPS):
+                return cross_entropy(logits_student, target) + dkd_term(target, logits_teacher, logits_student, **own)
+    """
+    for alpha in (0.0, 0.5):
+        loss = checked(tmp_path, source, arguments="beta=8.0", alpha=alpha)
+        assert (loss.verdict, loss.loss, loss.weighs) == ("right", "dkd", "")
+        assert f"alpha is a weight inside a part; it is {alpha:g} here" in loss.notes
+        assert loss.formula.startswith(("CE(labels) + T^2", "CE(labels) + 0.5*T^2", "CE(labels) + 8*T^2"))
+        assert loss.same is not None
+        parts = [loss.same.factor * (1 - loss.same.alpha) * value for value in loss.same.own.values()]
+        assert parts == pytest.approx([alpha, 8.0], abs=1e-9)
+
+
+def test_a_loss_of_relations_among_images_is_no_fault(tmp_path: Path) -> None:
+    source = "def loss(student, teacher):\n    return abs(student @ student.T - teacher @ teacher.T).mean()"
+    loss = checked(tmp_path, source)
+    assert (loss.verdict, loss.faults) == ("unknown", {})
+    assert "an image's loss depends on the other images" in loss.notes
+
+
+def test_an_epsilon_shows_at_fifty(tmp_path: Path) -> None:
+    kl = "(softmax(teacher / T) * np.log((softmax(teacher / T) + 1e-8) / (softmax(student / T) + 1e-8))).sum(1).mean()"
+    loss = checked(tmp_path, f"def loss(student, teacher, T):\n    return T**2 * {kl}")
+    assert loss.verdict == "right"
+    assert any("at logits of +-50 its value is off by" in note for note in loss.notes)
+
+
 def test_the_formula_says_what_the_loss_computes(tmp_path: Path) -> None:
     formula = f"0.1 * {CE} + 0.9 * 4**2 * {KL} / student.shape[1]".replace("T", "4")
     loss = checked(tmp_path, f"def loss(student, teacher, labels):\n    return {formula}")
@@ -137,3 +217,17 @@ def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
     assert (result.same.temperature, result.same.alpha) == pytest.approx((3.0 if name != "mse" else 1.0, 0.3))
     assert result.same.own == pytest.approx(own)
     assert result.same.factor == pytest.approx(1.0)
+
+
+def test_no_point_is_told_where_the_student_has_no_gradient(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    source = """
+        import torch.nn.functional as F
+
+        def loss(student, teacher, labels, T, alpha):
+            log_student, target = F.log_softmax(student.detach() / T, dim=1), F.softmax(teacher / T, dim=1)
+            soft = F.kl_div(log_student, target, reduction="batchmean")
+            return alpha * F.cross_entropy(student, labels) + (1 - alpha) * T**2 * soft
+    """
+    loss = checked(tmp_path, source)
+    assert (loss.verdict, list(loss.faults), loss.same) == ("faulty", ["gradient"], None)
