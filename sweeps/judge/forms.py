@@ -48,7 +48,7 @@ class Form:
     marks: columns that every such table has. state, finished: the column that says whether a run ended well, and the
     values that do. settings, scores: prefixes of the columns of either kind; "": none has one. own: columns that the
     program writes of a run, no setting of it. unnamed: nothing tells its settings from its measurements. only: values
-    of a column outside of which rows are no results. percent: its scores are fractions that are shown in percent.
+    of a column outside of which rows are no results. percent: columns of fractions that are shown in percent.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Form:
     own: Collection[str] = ()
     unnamed: bool = False
     only: tuple[str, str] = ("", "")
-    percent: bool = False
+    percent: Collection[str] = ()
     directionless: bool = False
 
 
@@ -71,12 +71,13 @@ class Form:
 FORMS = (
     Form(
         name="kd-sweeps",
-        marks=("dataset", "role", "arm", "repeat", "seed", "stage", "test_accuracy"),
+        marks=("dataset", "role", "arm", "repeat", "seed", "stage", "train_s", "cpu_s"),
         state="state",
         finished=("done", ""),
         own=("role", "group", "task", "repeat", "temperature", "alpha", "train_s", "cpu_s", "stage"),
         only=("stage", "transfer"),
-        percent=True,
+        scores=("test_",),
+        percent=("test_accuracy",),
     ),
     Form(
         name="MLflow (experiments csv)",

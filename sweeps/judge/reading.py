@@ -138,8 +138,6 @@ def _seed(table: RunTable, columns: Sequence[str]) -> str:
 
 def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
     scored = [column for column in dict.fromkeys(columns) if column.startswith(tuple(form.scores))]
-    if form.only[0]:  # our own: the test's where there is one
-        return "test_accuracy"
     if any(form.scores) and len(scored) == 1:
         return scored[0]
     known = [column for column in scored if any(form.scores) or forms.plain_name(column) in forms.SCORE]
@@ -258,7 +256,7 @@ class _Reader:
                 for known in (question.minimize, self._table.minimize, forms.is_lower_better(score_name))
                 if known is not None
             ),
-            percent=question.percent or (self._form.percent and self._are_fractions(scores)),
+            percent=question.percent or (score_name in self._form.percent and self._are_fractions(scores)),
             rows=self._read,
             unfinished=dict(self._unfinished),
             unscored=self._unscored,

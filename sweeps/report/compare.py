@@ -208,16 +208,16 @@ def remarks(comparison: Compared) -> Iterable[str]:
 def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
     """Return one line for each finished training, by sweep and in the order of the plan.
 
-    Scores are as stored, of which higher is better: accuracies are fractions in [0, 1]. Times are seconds. What is
-    searched beyond T and alpha has a column each, between alpha and val_accuracy. repeat: of confirm and transfer. A
+    Scores are the trainer's own, in columns of their name: accuracies are fractions in [0, 1]. Times are seconds. What
+    is searched beyond T and alpha has a column each, between alpha and val_accuracy. repeat: of confirm and transfer. A
     cell is empty where there is no such thing, and test_accuracy until the look at that dataset is complete.
     """
     rows = [_line(name, spec, row) for name, spec, its_rows in sweeps for row in its_rows if _is_training(row)]
     more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, (*_FIRST, *more, *_LAST), restval="", lineterminator="\n")
+    out, score = io.StringIO(), sweeps[0][1].score  # no comparison is of two
+    writer = csv.DictWriter(out, [*map(score.column, (*_FIRST, *more, *_LAST))], restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows(map(score.written, rows))
     return out.getvalue()
 
 

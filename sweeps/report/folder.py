@@ -70,21 +70,23 @@ def results_csv(findings: Findings) -> str:
     stage: "search", "confirm", "recipes" or "transfer"; what searched on a dataset stands before what compares the arms
     there, and has no arm but that of an untuned point. repeat: of all but search. What is searched, or chosen for an
     arm, beyond T and alpha has a column each, after alpha; its cell is empty for an arm that is trained without it.
-    Scores are as stored, of which higher is better: accuracies are fractions in [0, 1]. Times are seconds. group: the
-    teacher and search of an outer level, "" the first. The test scores of a dataset are left out until its look at the
-    test is complete.
+    Scores are the trainer's own, in columns of their name: accuracies are fractions in [0, 1]. Times are seconds.
+    group: the teacher and search of an outer level, "" the first. The test scores of a dataset are left out until its
+    look at the test is complete.
     """
     out, space, place = io.StringIO(), findings.spec.kind.space(findings.spec), COLUMNS.index("alpha") + 1
     more = sorted((space.keys() | points.recipe_space(findings.spec).keys()) - {"temperature", "alpha"})
     left_out = {"temperature", "alpha"} - space.keys()
     names = [name for name in (*COLUMNS[:place], *more, *COLUMNS[place:]) if name not in left_out]
-    writer = csv.DictWriter(out, names, lineterminator="\n", extrasaction="ignore")
+    score = findings.spec.score
+    writer = csv.DictWriter(out, [*map(score.column, names)], lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for role in findings.spec.roles:
         hidden = {"test_accuracy": None} if load.is_incomplete(findings.trainings, role) else {}
         dataset = {"dataset": findings.spec.role(role).dataset}
         runs: list[jobs.AnyJob] = [*findings.searched, *findings.trainings]
-        writer.writerows(dataset | _line(findings.spec, run, more) | hidden for run in runs if run.work.role == role)
+        lines = (dataset | _line(findings.spec, run, more) | hidden for run in runs if run.work.role == role)
+        writer.writerows(map(score.written, lines))
     return out.getvalue()
 
 

@@ -2,7 +2,11 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+_PARTS = {"val_accuracy": "val", "test_accuracy": "test"}  # by the stored column, whatever is scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +126,17 @@ class Score:
     def own_key(self, part: str) -> str:
         """Return the same of the trainer's own scores: "val_loss"."""
         return re.sub(r"\W+", "_", f"{part}_{self.name}")
+
+    def column(self, stored: str) -> str:
+        """Return what a stored column is called in a table for people: "val_loss" of val_accuracy."""
+        return self.own_key(_PARTS[stored]) if stored in _PARTS else stored
+
+    def written(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a row of stored columns as such a table has it: its scores are the trainer's own."""
+        return {
+            self.column(name): self.signed(value) if name in _PARTS and isinstance(value, float) else value
+            for name, value in row.items()
+        }
 
     @property
     def plural(self) -> str:
