@@ -214,5 +214,5 @@ def _read(path: Path) -> bytes:
 
 def _cure(where: str) -> str:
     if "/" in where:
-        return "Write ./file.py:function; other modules that it imports must be on PYTHONPATH"
+        return "Write ./file.py:function; what it imports must be installed, or on PYTHONPATH"
     return "Write package.module:function, with its folder on PYTHONPATH, or ./file.py:function"

@@ -5,6 +5,7 @@ import importlib.util
 import inspect
 import os
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -117,6 +118,7 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
     every = any(part.kind is part.VAR_KEYWORD for part in parameters)
     wanted = {part.name for part in parameters}
     try:
+        _let_import(name)
         return code.call(lambda: function(**{key: value for key, value in given.items() if every or key in wanted}))
     except (KdError, MemoryError):
         raise
@@ -129,6 +131,21 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
         failed = TrainingFailed(f"{_short(name)} raised {told(error)}")
         failed.add_note(traceback.format_exc())
         raise failed from None
+
+
+def _let_import(name: str) -> None:
+    """Let processes that a function starts afresh, as a DataLoader may, import its file by the name that it has here.
+
+    They unpickle its classes, and Python would look for a file of that name.
+    """
+    if code.file_of(name) is None:
+        return
+    module = code.importable(name).rpartition(":")[0]
+    folder = Path(tempfile.gettempdir()) / "importable"  # of this process, and removed with it
+    folder.mkdir(exist_ok=True)
+    (folder / f"{module}.py").write_text(f"from kd.tools import code\n\ncode.load({name!r})\n", encoding="utf-8")
+    if str(folder) not in sys.path:  # which they are given
+        sys.path.append(str(folder))
 
 
 def _loaded(key: str, name: str) -> Callable[..., Any]:

@@ -89,9 +89,11 @@ def _compared(before: AnyJob, now: Outcome) -> Replay:
     old, new = before.outcome, now.values
     assert isinstance(old, TeacherOutcome | StudentOutcome)
     assert isinstance(new, TeacherOutcome | StudentOutcome)
+    curve, whole = old.epoch_val_accuracy, new.epoch_val_accuracy
     pairs: dict[str, tuple[object, object]] = {
         "score": (before.score, now.score),
-        "epoch_val_accuracy": (old.epoch_val_accuracy, new.epoch_val_accuracy),
+        # An attempt that went on from a checkpoint has stored the end of its curve alone.
+        "epoch_val_accuracy": (curve, whole[max(len(whole) - len(curve), 0) :]),
     }
     if isinstance(old, StudentOutcome) and isinstance(new, StudentOutcome):
         pairs["test_accuracy"] = old.test_accuracy, new.test_accuracy

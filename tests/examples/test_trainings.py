@@ -1,5 +1,7 @@
 """The examples of a training of one's own run as they stand, with fewer tasks and with the extra `train` alone."""
 
+import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -26,10 +28,39 @@ main()
 """
 
 
+_RESUMED = """
+import json, pathlib, sys
+import pytorch_tutorial as example
+
+class Killed(Exception):
+    pass
+
+def dies(fraction=None, **_):
+    if fraction == 0.5:
+        raise Killed
+
+def goes_on(fraction=None, **_):
+    fractions.append(fraction)
+
+def result(name, reports):
+    folder = pathlib.Path(name)
+    folder.mkdir()
+    for report in reports:
+        try:
+            trained = example.train(2.0, 0.75, seed=7, dataset=sys.argv[1], folder=folder, report=report)
+        except Killed:
+            fractions.clear()
+    return trained, example.test(dataset=sys.argv[1], folder=folder)
+
+example.TEACHER_EPOCHS, fractions = 1, []
+print(json.dumps([result("whole", [goes_on]), result("killed", [dies, goes_on]), fractions]))
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A folder with the examples."""
-    for name in ("sklearn_digits.py", "train.sh", "train.toml"):
+    for name in ("sklearn_digits.py", "train.sh", "train.toml", "pytorch_tutorial.py", "pytorch_tutorial.toml"):
         shutil.copy2(REPOSITORY / "examples" / name, tmp_path)
     return tmp_path
 
@@ -76,3 +107,27 @@ def test_a_shell_script_is_swept(folder: Path, kd_sweeps: Commands, monkeypatch:
     assert (code, '"state": "done"' in table, '"state": "failed"' in table) == (0, True, False)
     code, page, _ = kd_sweeps("report", "script")
     assert (code, "Untuned default" in page) == (0, True)
+
+
+@pytest.mark.slow
+def test_a_student_of_pytorch_that_is_killed_ends_as_one_that_is_not(folder: Path, shared_data: Path) -> None:
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("torch is not installed")
+    planned = kd_sweeps_alone(folder, "create", "tutorial", "pytorch_tutorial.toml", "--dry-run")
+    assert planned.returncode == 0, planned.stderr
+    assert "tested by pytorch_tutorial.py:test" in planned.stdout + planned.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", _RESUMED, str(shared_data / "cifar10-12k.npz")],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    whole, killed, fractions = json.loads(done.stdout)
+    assert whole == killed
+    assert fractions == [0.75, 1.0], "it went on where it was"
+    trained, test = whole
+    assert trained["validation"] > 0.3, "chance is 0.1"
+    assert test > 0.3

@@ -136,6 +136,21 @@ def test_a_module_beside_the_file_is_found(tmp_path: Path) -> None:
     assert trained(tmp_path, body).score == 0.25
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
+def test_processes_that_it_starts_know_the_classes_of_its_file(start: str, tmp_path: Path) -> None:
+    body = f"""
+import multiprocessing
+
+def half(value):
+    return value / 2
+
+def train(alpha, *, seed):
+    with multiprocessing.get_context({start!r}).Pool(1) as pool:
+        return sum(pool.map(half, [alpha, alpha]))
+"""
+    assert trained(tmp_path, body).score == 0.5
+
+
 def test_without_a_test_the_comparison_has_the_validation(tmp_path: Path) -> None:
     made = trainer(tmp_path, "def train(alpha, seed):\n    return 0.5\n")
     made.train(COMPARED, Steps())

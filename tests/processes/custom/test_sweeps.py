@@ -191,6 +191,33 @@ def test_replay_finds_a_function_that_gives_another_score_unless_it_promises_non
     assert ("1 rerun, 1 differ; this trainer does not promise the same score" in out) == (not exact)
 
 
+RESUMED = """
+from pathlib import Path
+
+def train(alpha, *, seed, folder, report):
+    first, epochs = Path(__file__).with_name("first"), folder / "epochs"
+    done = int(epochs.read_text()) if epochs.exists() else 0
+    for epoch in range(done + 1, 5):
+        report(epoch / 4, validation=alpha * epoch / 4)
+        epochs.write_text(str(epoch))
+        if epoch == 2 and not first.exists():
+            first.touch()
+            raise RuntimeError("ended")
+    return alpha
+"""
+
+
+def test_a_run_that_went_on_from_a_checkpoint_is_the_same_as_one_that_did_not(
+    tmp_path: Path, kd_sweeps: Commands
+) -> None:
+    url = f"sqlite:///{tmp_path}/r.db"
+    own = {"train": f"{write(tmp_path / 'train.py', RESUMED)}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
+    assert create_sweep(resolve(url), "r", spec(own, outer={"searches": 1}, **SMALL)).new
+    assert worker(url, "r", tmp_path).wait(120) == 0
+    code, out, _ = kd_sweeps("replay", "r", "--task", "search#0", "--storage", url)
+    assert (code, "1 rerun, 0 differ" in out) == (0, True), out
+
+
 def test_from_python_a_sweep_is_made_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
