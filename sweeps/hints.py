@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from storage.errors import NextStep, StorageError
 from sweeps.terminal import program
 
-WITHOUT_STORAGE = ("data", "database", "judge", "spec", "verify")
+WITHOUT_STORAGE = ("check-loss", "data", "database", "judge", "spec", "verify")
 """Commands that read no storage."""
 
 THROUGH_A_SERVICE = (

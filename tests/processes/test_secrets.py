@@ -74,7 +74,7 @@ COMMANDS = [
     ["resume", "s"],
     ["delete", "s", "--yes"],
 ]
-WITHOUT_STORAGE = {"spec", "data", "database", "verify"}
+WITHOUT_STORAGE = {"spec", "data", "database", "verify", "check-loss", "judge"}  # judge is given a URL
 FOR_EVER = [["worker", "s"], ["dashboard", "s"], ["serve", "s"]]  # they go on, unless the storage cannot be used
 
 
@@ -113,7 +113,8 @@ def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
     archive_sweep(created(f"sqlite:///{home}/archived.db"), "s", home / "s.kdsweep")
     monkeypatch.setenv("KD_SWEEPS_STORAGE", bad)
     (home / "small.toml").write_text(to_toml(SMALL))
-    for command in COMMANDS + FOR_EVER if fault == "wrong password" else COMMANDS[:6]:
+    judge = ["judge", bad, "--study", "s"]
+    for command in [judge, *COMMANDS, *FOR_EVER] if fault == "wrong password" else [judge, *COMMANDS[:6]]:
         code, out, err = kd_sweeps(*command)
         assert not leaks(out + err), command
         assert "Traceback" not in err, command

@@ -1,5 +1,6 @@
 """What one request may cost: bytes, headers, time to send, time to answer. With real connections."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -61,7 +62,13 @@ def test_a_body_of_somebody_without_the_role_is_not_even_read(finished: Service)
 
 def test_huge_headers_are_refused(finished: Service) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nX-Long: " + b"x" * 100_000
-    assert raw(finished.port, request + b"\r\n\r\n").startswith(b"HTTP/1.1 431")
+    for _ in range(5):
+        # It closes while the rest is unread, and the kernel may then drop the answer, too.
+        with contextlib.suppress(ConnectionError):
+            assert raw(finished.port, request + b"\r\n\r\n").startswith(b"HTTP/1.1 431")
+            break
+    else:
+        pytest.fail("the connection was closed without an answer, five times")
     endless = b"X-Long: " + b"x" * 4_000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:
         connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n" + 20 * endless)
