@@ -140,12 +140,14 @@ def test_a_module_beside_the_file_is_found(tmp_path: Path) -> None:
 def test_processes_that_it_starts_know_the_classes_of_its_file(start: str, tmp_path: Path) -> None:
     body = f"""
 import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 
 def half(value):
     return value / 2
 
 def train(alpha, *, seed):
-    with multiprocessing.get_context({start!r}).Pool(1) as pool:
+    # A Pool would start process after process where they die; this one says so.
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context({start!r})) as pool:
         return sum(pool.map(half, [alpha, alpha]))
 """
     assert trained(tmp_path, body).score == 0.5
