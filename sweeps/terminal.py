@@ -104,6 +104,13 @@ def hold(text: str, width: int) -> str:
     return _TOGETHER.sub(lambda match: match[0].replace(" ", HELD if len(match[0]) <= width else " "), text)
 
 
+def p_value(value: float | None) -> str:
+    """Return a p value as text: "< 0.0001", "0.031"; "" where there is none."""
+    if value is None:
+        return ""
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
 def number_of(number: int, noun: str) -> str:
     """Return how many there are of something, for example "1 task" or "1,000 tasks"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

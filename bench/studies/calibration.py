@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are no package
 
-from support.page import table
+from support.page import interval, table
 from support.parts import Done, Part, Study, Training, Trainings, main, origins
 from sweeps.distill.presets import preset
 from sweeps.report.figures.forest import Mark, Panel
@@ -103,12 +103,6 @@ def percent(value: Estimate | None) -> str:
     return f"{100 * value.mean:.0f} % [{100 * value.low:.0f}, {100 * value.high:.0f}]"
 
 
-def points(value: Estimate | None) -> str:
-    if value is None or value.low is None or value.high is None:
-        return "none"
-    return f"{value.mean:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
-
-
 EACH = ("sweep", "advice", "gain, points", "default keeps", "elsewhere keeps", "default's holds", "elsewhere's holds")
 
 
@@ -125,7 +119,7 @@ def page(done: Done) -> str:
     wrong = sum(choice.use in bad for choice in choices.values())
     cheapest = sum(choice.use == good for choice in choices.values())
     rows = [
-        [f"`{name}`", choices[name].use, points(choices[name].gain)]
+        [f"`{name}`", choices[name].use, interval(choices[name].gain, absent="none")]
         + [percent(share(runs, strategy)) for strategy in STRATEGIES[:-1]]
         + [_holds(by_sweep, name, strategy) for strategy in STRATEGIES[:-1]]
         for name, runs in by_sweep.items()
@@ -139,13 +133,15 @@ def page(done: Done) -> str:
         f"advice that names the cheapest one that all together show to be good ({good}): {cheapest} of {len(done)}",
         f"intervals that hold the mean of the other sweeps: {sum(held)} of {2 * len(done)}",
     ]
-    whole = [[name, percent(share(every, name)), points(beyond(every, name))] for name in STRATEGIES[:-1]]
+    whole = [
+        [name, percent(share(every, name)), interval(beyond(every, name), absent="none")] for name in STRATEGIES[:-1]
+    ]
     return f"""# Does the advice hold?
 
 {chr(10).join(f"- {line}" for line in lines)}
 
 All {len(every)} searches of {len(done)} sweeps together, as if they were one: gain of tuning here over no distillation
-with its own recipe {points(advice(every).gain)} points.
+with its own recipe {interval(advice(every).gain, absent="none")} points.
 
 {table(["strategy", "share of the gain, 95 %", "lost beyond the margin, points, 95 %"], whole)}
 

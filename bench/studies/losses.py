@@ -16,11 +16,11 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are no package
 
 from kd.losses.builtin import LOSSES
-from support.page import table
+from support.page import interval, table
 from support.parts import TRAINING, Done, Part, Study, Trainings, main, origins, spec_of
 from sweeps.report.figures.forest import Mark, Panel
 from sweeps.report.words import display_name
-from sweeps.stats.estimates import Estimate, estimate, holm, t_p_value
+from sweeps.stats.estimates import estimate, holm, t_p_value
 
 ORDER = ("kd", "dkd", "dist", "nkd", "mse", "logit-standardization")
 OTHERS = ORDER[1:]
@@ -85,7 +85,7 @@ def family(done: Done, dataset: str, suffix: str = "") -> list[list[object]]:
             continue
         holm_p = adjusted[loss]
         word = "not told apart" if holm_p >= 0.05 else "better" if mean.mean > 0 else "worse"
-        rows.append([f"`{loss}`", points(mean), p_text(p), p_text(holm_p), word])
+        rows.append([f"`{loss}`", interval(mean), p_text(p), p_text(holm_p), word])
     return rows
 
 
@@ -93,17 +93,8 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def points(mean: Estimate | None) -> str:
-    if mean is None or mean.low is None or mean.high is None:
-        return "missing"
-    return f"{mean.mean:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}]"
-
-
 def percent(values: Mapping[int, float]) -> str:
-    mean = estimate(list(values.values()))
-    if mean is None or mean.low is None or mean.high is None:
-        return "missing"
-    return f"{mean.mean:.2f} [{mean.low:.2f}, {mean.high:.2f}]"
+    return interval(estimate(list(values.values())), form=".2f")
 
 
 def _levels(done: Done, dataset: str) -> list[list[object]]:
@@ -112,7 +103,7 @@ def _levels(done: Done, dataset: str) -> list[list[object]]:
     for loss in ORDER:
         here, paper = (means(done.get(loss + suffix, ()), dataset) for suffix in ("", PAPER))
         gain, worth = estimate(apart(here, scratch)), estimate(apart(here, paper))
-        rows.append([f"`{loss}`", percent(here), percent(paper), points(worth), points(gain)])
+        rows.append([f"`{loss}`", percent(here), percent(paper), interval(worth), interval(gain)])
     return rows
 
 

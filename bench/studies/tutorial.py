@@ -16,7 +16,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the benches are no package
 
-from support.page import table
+from support.page import interval, table
 from support.parts import Done, Part, Study, main, origins, spec_of
 from sweeps.report.figures.forest import Mark, Panel
 from sweeps.stats.estimates import estimate
@@ -144,9 +144,7 @@ def _apart(first: Mapping[tuple[int, int], float], second: Mapping[tuple[int, in
 
 def points(differences: Sequence[float]) -> str:
     mean = estimate(differences)
-    if mean is None or mean.low is None or mean.high is None:
-        return "missing"
-    return f"{mean.mean:+.2f} [{mean.low:+.2f}, {mean.high:+.2f}] (n={mean.n})"
+    return interval(mean) + (f" (n={mean.n})" if mean is not None and mean.low is not None else "")
 
 
 def figure(done: Done) -> list[Panel]:

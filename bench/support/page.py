@@ -12,6 +12,8 @@ from typing import Any
 from rich import progress
 from rich.console import Console
 
+from sweeps.stats.estimates import Estimate
+
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "bench" / "results"
 RESULTS = FOLDER / "results.md"
@@ -59,6 +61,13 @@ class Origin:
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(str(cell).replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def interval(mean: Estimate | None, *, form: str = "+.2f", absent: str = "missing") -> str:
+    """Return a mean with its limits: "+1.31 [+0.99, +1.63]"; absent: where there are none."""
+    if mean is None or mean.low is None or mean.high is None:
+        return absent
+    return f"{mean.mean:{form}} [{mean.low:{form}}, {mean.high:{form}}]"
 
 
 def percent(count: int, of: int) -> str:

@@ -7,7 +7,7 @@ from statistics import median
 from sweeps.judge.judging import Compared, Judgement
 from sweeps.report.document import Advice, Block, Bullets, Figure, Heading, Paragraph, Table, columns, table
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
-from sweeps.terminal import number_of
+from sweeps.terminal import number_of, p_value
 
 MOST_ROWS = 20  # of the table on a terminal; JSON and the page have all
 _HEAD = 20  # characters of the baseline's name over a column
@@ -50,12 +50,6 @@ class Numbers:
     def between(self, value: Estimate) -> str:
         ends = limits(value)
         return "" if ends is None else f"95 % CI {self.signed(ends[0], '')} to {self.signed(ends[1], '')}"
-
-
-def p_value(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def origin(judgement: Judgement) -> str:

@@ -8,7 +8,7 @@ from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE, local
 from sweeps.report import answer, choice, compare, older
 from sweeps.report.words import compared_with, display_name, effects, interval, level
-from sweeps.terminal import WIDTH, wrapped
+from sweeps.terminal import WIDTH, p_value, wrapped
 from sweeps.trainers.score import Score
 
 _NARROWEST = 40
@@ -127,7 +127,7 @@ def _standing(score: Score, standing: Standing, without: str, default: str) -> s
 def _pair(score: Score, pair: Pair) -> str:
     if pair.difference is None:
         return f"{pair.first} - {pair.second}: {pair.why}"
-    tested = "" if pair.p_holm is None else f", p = {compare.p_value(pair.p_holm)} (Holm)".replace("= <", "<")
+    tested = "" if pair.p_holm is None else f", p = {p_value(pair.p_holm)} (Holm)".replace("= <", "<")
     return f"{pair.first} - {pair.second}: {interval(score, pair.difference)}{tested}"
 
 

@@ -18,6 +18,7 @@ from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Ta
 from sweeps.report.words import amount, between, compared_with, display_name, interval, level, number
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
+from sweeps.terminal import p_value
 from sweeps.trainers.score import Score
 
 PAGE = "compare.html"
@@ -106,12 +107,6 @@ def difference_text(score: Score, value: Number) -> str:
 def _pair(score: Score, pair: Pair) -> list[str]:
     text = pair.why if pair.difference is None else interval(score, pair.difference)
     return [f"{pair.first} - {pair.second}", display_name(pair.dataset), text, p_value(pair.p), p_value(pair.p_holm)]
-
-
-def p_value(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
 def differing(comparison: Compared) -> Table:

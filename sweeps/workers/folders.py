@@ -36,6 +36,13 @@ def held(identity: str, key: str) -> Iterator[Path]:
             os.utime(path)  # its age counts from the latest attempt
             yield path
             return
+    with temporary() as folder:
+        yield folder
+
+
+@contextmanager
+def temporary() -> Iterator[Path]:
+    """Give an empty folder that goes at the end."""
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
         yield Path(folder)
 

@@ -3,9 +3,8 @@
 import hashlib
 import logging
 import math
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -108,7 +107,7 @@ class TaskRunner:
     def folder(self, run: Run) -> AbstractContextManager[Path]:
         """Give the folder of a run, which outlives its attempt; to train again and compare begins with an empty one."""
         if self._read_only:
-            return _temporary()
+            return folders.temporary()
         return folders.held(self._results.identity, run.key)
 
     def _done(self, kind: RunKind | None) -> list[jobs.AnyJob]:
@@ -163,12 +162,6 @@ class TaskRunner:
         if isinstance(value, Mapping):
             return {name: self._redacted(inner) for name, inner in value.items()}
         return value
-
-
-@contextmanager
-def _temporary() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-        yield Path(folder)
 
 
 def _stored_score(score: Score, value: float, of: str) -> float:

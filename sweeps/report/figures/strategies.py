@@ -20,7 +20,7 @@ def strategies(shown: Strategies) -> Figure:
     height = rows * line + above + below
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0.25, below / height, 0.39, rows * line / height))
-    _scale(axes, shown, _SMALL)
+    _scale(axes, shown)
     for row, mark in enumerate(shown.marks):
         _interval(axes, row, mark)
         _text(axes, 0.0, row, mark.label, va="bottom", fontsize=_LARGE, weight=_weight(mark))
@@ -29,7 +29,7 @@ def strategies(shown: Strategies) -> Figure:
         _text(axes, 1.0, row, mark.price, va="center", ha="right", fontsize=_TEXT, color=GREY)
     axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
     axes.set_ylim(rows - 0.5, -0.5)
-    _band(axes, shown, _SMALL)
+    _band(axes, shown)
     return figure
 
 
@@ -39,7 +39,7 @@ def narrow(shown: Strategies) -> Figure:
     height = rows * line + above + below
     figure = Figure(figsize=(NARROW_WIDTH, height))
     axes = figure.add_axes((0.05, below / height, 0.9, rows * line / height))
-    _scale(axes, shown, _SMALL)
+    _scale(axes, shown)
     for row, mark in enumerate(shown.marks):
         _interval(axes, row + 0.22, mark)
         _text(axes, 0.0, row - 0.18, mark.label, va="bottom", fontsize=_TEXT, weight=_weight(mark))
@@ -47,7 +47,7 @@ def narrow(shown: Strategies) -> Figure:
         _text(axes, 0.0, row - 0.16, mark.detail, va="top", fontsize=_SMALL, color=GREY)
         _text(axes, 1.0, row - 0.16, mark.price, va="top", ha="right", fontsize=_SMALL, color=GREY)
     axes.set_ylim(rows - 0.5, -0.5)
-    _band(axes, shown, _SMALL)
+    _band(axes, shown)
     return figure
 
 
@@ -59,18 +59,18 @@ def _weight(mark: Kept) -> str:
     return "bold" if mark.is_advised else "normal"
 
 
-def _scale(axes: Axes, shown: Strategies, size: float) -> None:
+def _scale(axes: Axes, shown: Strategies) -> None:
     ends = [0.0, *(end for mark in shown.marks for end in (mark.value.mean, *(limits(mark.value) or ())))]
     low, high = frame([*ends, 1.2] if shown.is_share else ends)
     axes.set_xlim(low if min(ends) < 0 else 0.0, high)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    axes.tick_params(axis="x", labelsize=size)
+    axes.tick_params(axis="x", labelsize=_SMALL)
     if shown.is_share:
         axes.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value):d} %".replace("-", "−"))
     else:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
-    below: dict[str, Any] = {"xytext": (0, -20), "textcoords": "offset points", "va": "top", "fontsize": size}
+    below: dict[str, Any] = {"xytext": (0, -20), "textcoords": "offset points", "va": "top", "fontsize": _SMALL}
     below |= {"annotation_clip": False}
     if shown.is_share:
         axes.annotate(shown.zero, (0, 0), xycoords=("data", "axes fraction"), ha="left", **below)
@@ -79,7 +79,7 @@ def _scale(axes: Axes, shown: Strategies, size: float) -> None:
         axes.annotate(shown.axis, (0.5, 0), xycoords="axes fraction", ha="center", **below)
 
 
-def _band(axes: Axes, shown: Strategies, size: float) -> None:
+def _band(axes: Axes, shown: Strategies) -> None:
     if shown.enough is None:
         return
     axes.axvspan(shown.enough, axes.get_xlim()[1], color=_FINE, lw=0, zorder=0)
@@ -94,7 +94,7 @@ def _band(axes: Axes, shown: Strategies, size: float) -> None:
         xytext=(0, 4),
         textcoords="offset points",
         ha="right" if at_right else "left",
-        fontsize=size,
+        fontsize=_SMALL,
         annotation_clip=False,
     )
 

@@ -78,7 +78,7 @@ def test_losses_are_compared_by_the_means_of_their_searches() -> None:
 def test_the_figure_of_the_losses_shows_the_numbers_of_their_table() -> None:
     done = losses.STUDY.done()
     (mnist, *_), table = losses.figure(done), losses.family(done, "mnist")
-    assert [[f"`{mark.label}`", losses.points(mark.value)] for mark in mnist.marks] == [row[:2] for row in table]
+    assert [[f"`{mark.label}`", losses.interval(mark.value)] for mark in mnist.marks] == [row[:2] for row in table]
 
 
 def test_a_contrast_of_logarithms_is_drawn_as_doublings() -> None:
