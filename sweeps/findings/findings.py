@@ -124,8 +124,13 @@ def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
     stored = stored_sweeps.read(engine, sweep)
     if not stored.done:
         at_work = len(queries.running_tasks(engine, sweep.id))
+        left = queries.outlook(engine, sweep.id)
+        again = f"continue with: {local().launch(sweep.name)}"
+        if not left.unended:
+            again = f"to resume: {local().resume(sweep.name)}"
+            if left.state != "cancelled":
+                again = f"to retry: {local().retry_and_launch(sweep.name)}"
         raise NoResultsYet(
-            f"nothing of {sweep.name} has finished yet ({at_work} tasks running, {len(stored.jobs)} planned);"
-            f" continue with: {local().launch(sweep.name)}"
+            f"nothing of {sweep.name} has finished yet ({at_work} tasks running, {len(stored.jobs)} planned); {again}"
         )
     return findings(stored)

@@ -223,9 +223,15 @@ def scale(findings: Findings, role: RoleChoice) -> str:
     choice, score = role.choice, findings.spec.score
     if choice is not None and all(strategy.share is not None for strategy in choice.strategies):
         return "share of the gain, 95 % CI"
-    if choice is not None and choice.gain is None:
-        return score.over(_default(findings.spec))
-    return score.over(findings.spec.kind.features.without)
+    return score.over(findings.spec.kind.features.without if choice is None else baseline(findings.spec, choice))
+
+
+def baseline(spec: Spec, choice: Choice) -> str:
+    """Return what gains are counted from: no treatment or, where a trainer has none, the cheapest strategy."""
+    if choice.gain is not None:
+        return spec.kind.features.without
+    cheapest = choice.strategies[0].name
+    return "the untuned default" if cheapest == "default" else _name(spec, cheapest)
 
 
 def scope(findings: Findings, role: RoleChoice) -> str:
@@ -246,15 +252,15 @@ def scope(findings: Findings, role: RoleChoice) -> str:
 
 
 def gained(choice: Choice, strategy: Strategy) -> Estimate | None:
-    """Return what a strategy gains over no treatment or, where a trainer has none, over the default; as it is shown."""
+    """Return what a strategy gains over the baseline, as it is shown."""
     if choice.gain is not None:
         return strategy.gain
-    default = choice.strategy("default")
-    if default is None or default.lost is None:
+    cheapest = choice.strategies[0]
+    if cheapest.lost is None:
         return None
-    if strategy.name == "default":
-        return Estimate(0.0, None, None, default.lost.n)
-    return default.lost if strategy.name == "here" else choice.elsewhere_less_default
+    if strategy.name == cheapest.name:
+        return Estimate(0.0, None, None, cheapest.lost.n)
+    return cheapest.lost if strategy.name == "here" else choice.elsewhere_less_default
 
 
 def _kept(spec: Spec, choice: Choice, strategy: Strategy) -> str:
@@ -340,6 +346,8 @@ def _finish(findings: Findings, role: RoleChoice) -> Advice:
 def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, tuple[str, ...]]:
     """Return what would decide between the strategies, and what to type where it is worth its price."""
     name, spec = findings.name, findings.spec
+    if role.done < role.planned:  # they may run again without a further look at the test
+        return "Let the missing trainings run again first.", (PORTABLE.retry(name), PORTABLE.launch(name))
     # Of those that a strategy was compared in, which may be fewer than there are: trainings fail.
     more = [max(one.needed - one.lost.n, 1) for one in _open(choice) if one.needed is not None and one.lost is not None]
     searches = choice.searches + min(more, default=0) if choice.searches >= FEWEST_RUNS else FEWEST_RUNS

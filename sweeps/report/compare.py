@@ -67,9 +67,9 @@ def _overview(name: str, known: tuple[Findings, Cost] | None) -> list[str]:
 
 
 def direction(findings: Findings) -> str:
-    """Return where T and alpha come from and go to: "MNIST -> CIFAR-10"; one dataset alone has no arrow."""
+    """Return where T and alpha come from and go to: "MNIST to CIFAR-10"; one dataset alone goes nowhere."""
     spec = findings.spec
-    return " -> ".join(display_name(spec.role(role).dataset) for role in spec.roles)
+    return " to ".join(display_name(spec.role(role).dataset) for role in spec.roles)
 
 
 def work(cost: Cost) -> str:

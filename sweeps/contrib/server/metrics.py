@@ -9,10 +9,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from kd.errors import KdError
 from storage.records import queries
 from storage.records.tallies import SecondsTally, Tallies, tallies
-from storage.tables import TASK_STATES
+from storage.tables import TASK_STATES, SweepRecord
+from sweeps.contrib.server.problems import LOG
 from sweeps.contrib.server.state import Served
+from sweeps.errors import SweepError
+from sweeps.hints import explain
 from sweeps.plan.phases import STAGES, UNAVAILABLE, display_state
 from sweeps.query.status import STATES, worker_state
 from sweeps.spec.stored import as_it_stands
@@ -38,11 +42,20 @@ class Metrics:
     def _read(self) -> bytes:
         with self._served.database.engine() as engine:
             totals = tallies(engine, BOUNDS_S)
-            leases = {sweep.name: as_it_stands(sweep).lease.seconds for sweep in queries.list_sweeps(engine)}
+            leases = dict(_leases(queries.list_sweeps(engine)))
         names = filter(self._served.shows, leases)
         registry = CollectorRegistry(auto_describe=False)
         registry.register(_Collected(families(totals, {name: leases[name] for name in names})))
         return generate_latest(registry)
+
+
+def _leases(sweeps: Iterable[SweepRecord]) -> Iterator[tuple[str, float]]:
+    """Yield name and lease; without those whose spec cannot be read, which hide no other sweep."""
+    for sweep in sweeps:
+        try:
+            yield sweep.name, as_it_stands(sweep).lease.seconds
+        except (SweepError, KdError) as error:
+            LOG.warning("%s has no metrics: %s", sweep.name, explain(error))
 
 
 class _Collected(Collector):

@@ -137,7 +137,7 @@ def strategies(findings: Findings) -> Strategies | None:
     elif made.gain is None and made.searches >= FEWEST_RUNS and marks:
         enough = marks[-1].value.mean - made.margin
         label = f"good enough: at most {words.counted(findings.spec.score, made.margin)} less than tuned here"
-    zero = "the untuned default" if made.gain is None else findings.spec.kind.features.without
+    zero = choice.baseline(findings.spec, made)
     return Strategies(
         marks=tuple(marks),
         is_share=is_share,

@@ -72,6 +72,17 @@ def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_th
     assert not [key for key in read(storage_url, "other") if "s" in key[1:]]
 
 
+def test_a_sweep_whose_spec_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    url = created(f"sqlite:///{tmp_path / 's.db'}")
+    created(str(url), name="other")
+    with open_engine(url).begin() as connection:
+        connection.exec_driver_sql("UPDATE sweeps SET spec = '{}' WHERE name = 'other'")
+    names = {key[-1] for key in read(str(url))}
+    assert "s" in names
+    assert "other" not in names
+    assert "other has no metrics" in caplog.text
+
+
 def test_many_scrapers_cost_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from storage.records import tallies
     from sweeps.contrib.server import metrics

@@ -302,8 +302,25 @@ def test_a_trainer_without_an_untreated_arm_has_a_scale_that_begins_at_the_defau
         "+0.3 points [0.0, +0.6]",
         "+0.3 points [+0.1, +0.5]",
     ]
-    assert choice.scale(default, bare) == "points over Keras' default"
+    assert choice.scale(default, bare) == "points over the untuned default"
     assert choice.why(default, bare) == ""
+
+
+def test_a_trainer_with_neither_counts_from_values_tuned_elsewhere(default: Findings) -> None:
+    (role,) = default.choices
+    assert role.choice is not None
+    _, *tuned = (replace(strategy, gain=None, share=None) for strategy in role.choice.strategies)
+    bare = replace(role, choice=replace(role.choice, gain=None, margin_share=0.0, strategies=tuple(tuned)))
+    assert [row.kept for row in choice.rows(default, bare)] == ["0.0 points", "0.0 points [−0.2, +0.2]"]
+    assert choice.scale(default, bare) == "points over values tuned on digits"
+
+
+def test_trainings_that_failed_run_again_before_there_are_more_searches() -> None:
+    findings = chosen(WIDE, FAR)
+    (role,) = findings.choices
+    fewer = replace(role, done=role.done - 1)
+    assert choice.advice(findings, role).commands[0].startswith("kd-sweeps extend s")
+    assert choice.advice(findings, fewer).commands == ("kd-sweeps retry s", "kd-sweeps launch s")
 
 
 def test_a_search_that_confirmed_the_default_says_so(default: Findings) -> None:

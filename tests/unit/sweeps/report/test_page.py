@@ -74,7 +74,7 @@ def test_further_targets_have_their_verdict_in_full_below_the_answer(several: Fi
     assert fold.blocks[:2] == (Paragraph(sentence(several, first)), Paragraph(sentence(several, second)))
     headings = [block.text for block in fold.blocks if isinstance(block, Heading)]
     assert headings == ["On digits-rgb", "On mine.npz", "On digits"]
-    assert title(several) == "s: digits -> digits-rgb, mine.npz"
+    assert title(several) == "s: digits to digits-rgb, mine.npz"
 
 
 def test_before_the_first_training_of_transfer_the_searches_are_there() -> None:

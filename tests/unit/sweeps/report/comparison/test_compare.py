@@ -47,7 +47,7 @@ def test_the_headline_names_who_is_better() -> None:
 
 def test_an_unfinished_sweep_is_there_with_what_it_has() -> None:
     out = text(beside("base", "half", "fresh"))
-    assert re.search(r"\| half \| digits -> digits-rgb \| T = [^|]+ \| \d+ of 38 \| [^|]+ \| not finished \|", out)
+    assert re.search(r"\| half \| digits to digits-rgb \| T = [^|]+ \| \d+ of 38 \| [^|]+ \| not finished \|", out)
     assert "| fresh | not yet | not yet | 0 |  | nothing has finished yet |" in out
     assert re.search(r"\| half \| target \| not yet \| not yet \| not yet \| not yet \| \d+\.\d\d \|", out)
     assert "| base − half | digits-rgb | not yet |  |  |" in out
