@@ -12,6 +12,7 @@ from pathlib import Path
 GPU_VARIABLE = "KD_SWEEPS_GPU"  # in the environment of a worker that was given a device: which one
 
 PACKAGES = ("kd-sweeps", "tensorflow", "keras", "autokeras", "optuna", "sqlalchemy", "numpy")
+_OF_OTHERS = ("torch", "jax", "scikit-learn")  # what trainings of one's own use; noted where it is installed
 
 
 def other_packages() -> list[str]:
@@ -27,7 +28,9 @@ def other_packages() -> list[str]:
 def provenance() -> dict[str, object]:
     """Return versions, git commit (None outside a checkout), host and hardware of this process."""
     return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        "versions": {"python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES}
+        | {name: version for name in _OF_OTHERS if (version := _version(name))},
         "git_commit": _git_commit(),
         "host": platform.node(),
         "platform": platform.platform(),
