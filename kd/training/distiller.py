@@ -72,7 +72,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         self.student = student
         self.teacher = teacher
         if teacher is not None:
-            teacher.trainable = False  # fit() takes gradients over every trainable sublayer
+            _freeze(teacher)
         self.built = student.built and (teacher is None or teacher.built)  # BackupAndRestore asks before the first call
         self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
         self.alpha = self.add_weight(name="alpha", shape=(), initializer="ones", trainable=False)
@@ -124,8 +124,8 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         """Return the arguments of this Distiller as JSON values, with the present T, alpha and own parameters."""
         return {
             **super().get_config(),
-            "student": keras.saving.serialize_keras_object(self.student),
-            "teacher": keras.saving.serialize_keras_object(self.teacher),
+            "student": _description(self.student),
+            "teacher": _description(self.teacher),
             "temperature": _value(self.temperature),
             "alpha": _value(self.alpha),
             "loss": self.described.name,
@@ -148,6 +148,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         """Return the student's logits, shape (batch, classes)."""
         if self.teacher is not None and not self.teacher.built:
             self.teacher(images, training=False)  # a compiled step cannot make its variables
+            _freeze(self.teacher)
         return self.student(images, training=training)
 
     def compute_loss(
@@ -192,8 +193,24 @@ def _of_labels(weights: Tensor) -> Tensor:
     return weights[0] if isinstance(weights, (tuple, list)) else weights
 
 
+def _description(model: keras.Model | None) -> Any:
+    description = keras.saving.serialize_keras_object(model)
+    if model is not None:
+        description.pop("compile_config", None)  # of a frozen teacher, an optimizer that its saved state does not fit
+    return description
+
+
 def _value(variable: keras.Variable) -> float:
-    return float(str(keras.ops.convert_to_numpy(variable.value)))  # 0.1, not 0.10000000149011612, which float32 has for it
+    return float(
+        str(keras.ops.convert_to_numpy(variable.value))
+    )  # 0.1, not 0.10000000149011612, which float32 has for it
+
+
+def _freeze(teacher: keras.Model) -> None:
+    """Keep `fit` from training the teacher: it takes gradients over every trainable variable of the Distiller."""
+    teacher.trainable = False
+    for variable in teacher.variables:  # that line skips its layers where TensorFlow has it as False already
+        variable.trainable = False
 
 
 def _check_model(role: str, model: Any) -> None:
