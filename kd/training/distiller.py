@@ -17,13 +17,13 @@ from kd.losses.loss import Tensor, distillation_loss, weighing
 from kd.models.files import PROBABILITIES
 
 
-@keras.saving.register_keras_serializable("kd")  # type: ignore[untyped-decorator]
+@keras.saving.register_keras_serializable("kd")
 class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
     """Trains `student` on alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T), or on another loss.
 
     Alpha weighs the LABELS. The student's own regularization losses, if any, are added as in plain training.
     T, alpha and the loss's own parameters are variables of the model: `set_point` changes them without compiling
-    anything again. A saved Distiller keeps them, with the loss, the student and the teacher; a file of weights does not.
+    anything again. A saved Distiller keeps them, with the loss, student and teacher; a file of weights does not.
 
     Labels are integers or, as for `keras.losses.CategoricalCrossentropy`, one-hot. `sample_weight` and `class_weight`
     weigh the whole loss of an image, its labels and its teacher's part.
@@ -201,9 +201,7 @@ def _description(model: keras.Model | None) -> Any:
 
 
 def _value(variable: keras.Variable) -> float:
-    return float(
-        str(keras.ops.convert_to_numpy(variable.value))
-    )  # 0.1, not 0.10000000149011612, which float32 has for it
+    return float(str(keras.ops.convert_to_numpy(variable.value)))  # 0.1, not float32's 0.10000000149011612
 
 
 def _freeze(teacher: keras.Model) -> None:

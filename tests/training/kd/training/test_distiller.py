@@ -125,9 +125,7 @@ def test_labels_alone_are_refused_when_there_is_no_teacher():
 def test_labels_of_another_number_of_classes_are_refused():
     distiller = Distiller(student=dense(), teacher=dense(), temperature=1.0, alpha=0.5)
     distiller.compile(optimizer="adam")
-    with pytest.raises(
-        ValueError, match=r"labels have shape .*5\), logits .*3\): give integers of shape \(batch,\), or"
-    ):
+    with pytest.raises(ValueError, match=r"labels have shape .*5\), logits .*3\): give integers of shape"):
         distiller.fit(IMAGES, np.eye(5)[LABELS], verbose=0)
 
 
@@ -162,7 +160,7 @@ def test_a_softmax_within_a_model_is_its_own_business():
 
 @pytest.mark.parametrize("loss", [None, ["kd", "mse"], keras.losses.KLDivergence()])
 def test_a_loss_that_is_no_name_is_refused(loss):
-    with pytest.raises(ValueError, match="^loss must be a name, got"):
+    with pytest.raises(ValueError, match=r"^loss must be a name, got"):
         Distiller(student=dense(), temperature=1.0, alpha=0.5, loss=loss)
 
 
