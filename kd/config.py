@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, SupportsFloat, TypeAlias, get_args
 
 if TYPE_CHECKING:  # the reading commands import this file, and start without numpy
     import numpy as np
@@ -28,7 +28,7 @@ CALIBRATION = 200
 
 def check_positive(name: str, value: float) -> None:
     """Raise a ValueError unless the value is finite and > 0."""
-    if not (math.isfinite(value) and value > 0):  # also refuses NaN
+    if not (isinstance(value, SupportsFloat) and math.isfinite(value) and value > 0):  # also refuses NaN
         raise ValueError(f"{name} must be finite and > 0, got {value!r}")
 
 
@@ -60,9 +60,10 @@ class DistillConfig:
 
     def __post_init__(self) -> None:
         check_positive("temperature", self.temperature)
-        if not 0 <= self.alpha <= 1:
+        if not (isinstance(self.alpha, SupportsFloat) and 0 <= self.alpha <= 1):
             raise ValueError(f"alpha must be in [0, 1], got {self.alpha!r}")
-        if isinstance(self.own, Mapping):  # else its names would be taken apart, letter by letter
+        listed = isinstance(self.own, (tuple, list))  # a mapping's names would be taken apart, letter by letter
+        if not listed or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in self.own):
             raise ValueError(f"own must be pairs (name, value), got {self.own!r}: write tuple(own.items())")
         for name, value in self.own:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):

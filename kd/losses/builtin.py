@@ -11,7 +11,17 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from kd.config import LOSS_FORMULA
-from kd.losses.loss import Loss, Parameter, Tensor, Term, check_classes, kd_term, ops, soft_target_loss
+from kd.losses.loss import (
+    Loss,
+    Parameter,
+    Tensor,
+    Term,
+    check_classes,
+    kd_term,
+    mean_over_images,
+    ops,
+    soft_target_loss,
+)
 
 _LABELS = "alpha*CE(labels) + (1-alpha)*"
 
@@ -93,7 +103,7 @@ def dkd_term(
     target = ops.exp(teacher_label) * (teacher_label - student_label)
     target = target + ops.exp(teacher_other) * (teacher_other - student_other)  # (batch, 1)
     nontarget = ops.sum(ops.exp(teacher_among) * (teacher_among - student_among), axis=-1)  # (batch,)
-    return temperature**2 * (target_weight * ops.mean(target) + nontarget_weight * ops.mean(nontarget))
+    return temperature**2 * (target_weight * mean_over_images(target) + nontarget_weight * mean_over_images(nontarget))
 
 
 def label_mask(labels: Tensor, logits: Tensor) -> Tensor:
@@ -137,7 +147,7 @@ def nkd_term(
     student_among = ops.where(is_label, 0.0, decoupled(is_label, student_logits / temperature)[2])
     target = -ops.exp(teacher_label) * student_label  # (batch, 1)
     nontarget = -ops.sum(ops.exp(teacher_among) * student_among, axis=-1)  # (batch,)
-    return ops.mean(target) + gamma * temperature**2 * ops.mean(nontarget)
+    return mean_over_images(target) + gamma * temperature**2 * mean_over_images(nontarget)
 
 
 # Of numbers of which the largest is 1; float32 rounds at 6e-8. What varies less than its root, 1e-6, is constant.
@@ -171,7 +181,7 @@ def dist_term(
     log_teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
     log_student = ops.log_softmax(student_logits / temperature, axis=-1)
     inter = unrelated(log_teacher, log_student, axis=1)
-    intra = unrelated(log_teacher, log_student, axis=0)
+    intra = mean_over_images(unrelated(log_teacher, log_student, axis=0))  # one number: refuses weights of images
     return temperature**2 * (inter_weight * inter + intra_weight * intra)
 
 
@@ -207,7 +217,7 @@ def mse_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, 
     Distillation", arXiv:2105.08919, section 3.
     """
     check_classes(teacher_logits, student_logits)
-    return ops.mean(ops.square(student_logits - teacher_logits))
+    return mean_over_images(ops.square(student_logits - teacher_logits))
 
 
 EPSILON = 1e-7  # of the authors' code

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from kd.errors import ModelError, ModuleNotHere
-from kd.losses.loss import Loss, Parameter, Tensor, Term
+from kd.losses.loss import Loss, Parameter, Tensor, Term, mean_over_images
 from kd.tools.code import load_as
 
 CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own parameters with a default>)"
@@ -38,12 +38,10 @@ def described(name: str) -> Loss:
 
 def users_term(name: str) -> Term:
     """Return a user's function as a term, its mean over the images; errors as for `described`."""
-    from keras import ops
-
     function = users_function(name)
 
     def term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, **parameters: Tensor) -> Tensor:
-        return ops.mean(function(labels, teacher_logits, student_logits, **parameters))
+        return mean_over_images(function(labels, teacher_logits, student_logits, **parameters))
 
     return term
 

@@ -93,6 +93,40 @@ def computing_with(operations: Any) -> Iterator[None]:
 
 ops = _LazyOps()
 
+_WEIGHTS: ContextVar[Tensor] = ContextVar("weights", default=None)
+
+
+@contextmanager
+def weighing(weights: Tensor) -> Iterator[None]:
+    """Let the losses in this block weigh the images of a batch, as Keras' `sample_weight` does; None: all alike.
+
+    A weight of 2 counts an image twice, in the CE of the labels and in the term; the sum is divided by the number of
+    images, not by the sum of the weights.
+
+    Raises:
+        ValueError: from the block, where a loss has no value for each image that could be weighed.
+    """
+    token = _WEIGHTS.set(weights)
+    try:
+        yield
+    finally:
+        _WEIGHTS.reset(token)
+
+
+def mean_over_images(values: Tensor) -> Tensor:
+    """Return the mean of values of shape (batch,) or (batch, n), each times the weight of its image, see `weighing`."""
+    weights = _WEIGHTS.get()
+    if weights is None:
+        return ops.mean(values)
+    rank = len(values.shape)
+    if rank == 0:
+        raise ValueError(
+            "this loss is of the whole batch, so no image has a part that could be weighed: leave sample_weight and"
+            " class_weight out"
+        )
+    return ops.mean(values * ops.reshape(ops.cast(weights, values.dtype), (-1, *(1,) * (rank - 1))))
+
+
 _NONE: Mapping[str, Tensor] = MappingProxyType({})
 
 
@@ -116,14 +150,16 @@ def distillation_loss(
     Alpha weighs the LABELS, as in the keras.io Distiller: 1 is plain training, 0 ignores the CE of the labels.
 
     Args:
-        labels: integers, shape (batch,) or (batch, 1).
+        labels: integers, shape (batch,) or (batch, 1); or a probability for each class, shape (batch, classes), such as
+            one-hot or smoothed ones, of which the term gets the likeliest class.
         teacher_logits, student_logits: float, shape (batch, classes), before softmax.
         term: of another loss, see `kd.losses.term_of`; own: its parameters, scalars by name.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2; https://keras.io/examples/vision/knowledge_distillation/
     """
     hard = hard_label_loss(labels, student_logits)
-    soft = term(labels, teacher_logits, student_logits, temperature=temperature, **own)
+    classes = ops.argmax(labels, axis=-1) if is_one_hot(labels, student_logits) else labels
+    soft = term(classes, teacher_logits, student_logits, temperature=temperature, **own)
     return alpha * hard + (1 - alpha) * soft
 
 
@@ -139,16 +175,36 @@ def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature
     log_teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
     log_student = ops.log_softmax(student_logits / temperature, axis=-1)
     per_image = ops.sum(ops.exp(log_teacher) * (log_teacher - log_student), axis=-1)  # (batch,)
-    return temperature**2 * ops.mean(per_image)
+    return temperature**2 * mean_over_images(per_image)
 
 
 def hard_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
-    """Return the cross entropy with integer labels, in nats, averaged over the batch.
+    """Return the cross entropy with the labels, see `distillation_loss`, in nats, averaged over the batch.
 
-    The same operation as `keras.losses.SparseCategoricalCrossentropy(from_logits=True)`, so that alpha = 1 is plain
-    Keras training to the last bit.
+    The same operations as `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` and, of one-hot labels,
+    `CategoricalCrossentropy`, so that alpha = 1 is plain Keras training to the last bit.
     """
-    return ops.mean(ops.sparse_categorical_crossentropy(labels, logits, from_logits=True))
+    if is_one_hot(labels, logits):
+        per_image = ops.categorical_crossentropy(ops.cast(labels, logits.dtype), logits, from_logits=True)
+    else:
+        per_image = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    return mean_over_images(per_image)
+
+
+def is_one_hot(labels: Tensor, logits: Tensor) -> bool:
+    """Return whether labels have a probability for each class; ValueError where they are no integers of images either.
+
+    As Keras tells them apart for the metric "accuracy": by their shape.
+    """
+    shape, classes = tuple(labels.shape), logits.shape[-1]
+    if shape[1:] in ((), (1,)):
+        return False
+    if shape[1:] != (classes,):
+        raise ValueError(
+            f"labels have shape {shape}, logits {tuple(logits.shape)}: give integers of shape (batch,), or one-hot"
+            f" labels of shape (batch, {classes})"
+        )
+    return True
 
 
 def check_classes(teacher_logits: Tensor, student_logits: Tensor) -> None:

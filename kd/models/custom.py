@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kd.errors import ModelError, ModuleNotHere, told, without_room
-from kd.models.files import load, own_classes, to_bytes
+from kd.models.files import PROBABILITIES, load, own_classes, to_bytes
 from kd.tools import code
 
-_ENDS = (keras.activations.softmax, keras.activations.sigmoid)
 _DECORATOR = "@keras.saving.register_keras_serializable()"
 _NEXT_SECOND_S = 1.1  # a clock that counts seconds gives another seed then
 _CURE = "build it of Keras' own layers, or of registered ones with a get_config, no Lambda"
@@ -200,7 +199,7 @@ def _check_output(name: str, model: keras.Model, output: Any, shape: tuple[int, 
     # Trained all the same, a softmax would enter the loss a second time: another loss than the one that is printed.
     sums_to_1 = values.min() >= 0 and np.allclose(values.sum(axis=-1), 1, atol=1e-3)
     last = model.layers[-1] if model.layers else model
-    if sums_to_1 or getattr(last, "activation", None) in _ENDS:
+    if sums_to_1 or getattr(last, "activation", None) in PROBABILITIES:
         raise ModelError(
             f"model {name!r} must output logits, got probabilities (in [0, 1]) from its last layer {last.name!r}:"
             " leave its softmax or sigmoid out"

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 from kd.errors import ModelError, told
 
+PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)  # at the end of a network they hide its logits
+
 
 def load(model: bytes) -> keras.Model:
     """Load a .keras file for inference.
@@ -133,7 +135,7 @@ def _end_linearly(description: dict[str, Any]) -> None:
         description |= keras.saving.serialize_keras_object(linear)
         for call in description.get("inbound_nodes", ()):
             call["kwargs"] = {}  # a mask, which Activation does not take
-    elif keras.activations.get(config.get("activation")) in (keras.activations.softmax, keras.activations.sigmoid):
+    elif keras.activations.get(config.get("activation")) in PROBABILITIES:
         config["activation"] = "linear"
 
 

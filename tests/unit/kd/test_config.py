@@ -10,13 +10,13 @@ import pytest
 from kd.config import DistillConfig, TrainingConfig
 
 
-@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf])
+@pytest.mark.parametrize("temperature", [0.0, -1.0, math.nan, math.inf, None, "4"])
 def test_temperature_must_be_finite_and_above_zero(temperature):
     with pytest.raises(ValueError, match="temperature must be finite and > 0, got"):
         DistillConfig(temperature=temperature, alpha=0.5)
 
 
-@pytest.mark.parametrize("alpha", [-0.01, 1.01, math.nan, math.inf])
+@pytest.mark.parametrize("alpha", [-0.01, 1.01, math.nan, math.inf, None, "0.5"])
 def test_alpha_must_be_a_fraction(alpha):
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], got"):
         DistillConfig(temperature=1.0, alpha=alpha)
@@ -45,6 +45,9 @@ def test_an_own_parameter_must_be_a_finite_number(value):
 def test_own_parameters_are_pairs_that_name_each_once():
     with pytest.raises(ValueError, match=r"^own must be pairs \(name, value\), got \{'beta': 1.0\}: write tuple\("):
         DistillConfig(temperature=1, alpha=0, own={"beta": 1.0})
+    for wrong in (None, "be", ("beta", 1.0), (("beta",),)):
+        with pytest.raises(ValueError, match=r"^own must be pairs \(name, value\), got "):
+            DistillConfig(temperature=1, alpha=0, own=wrong)
     with pytest.raises(ValueError, match=r"^own must name each parameter once, got "):
         DistillConfig(temperature=1, alpha=0, own=(("beta", 1.0), ("beta", 2.0)))
 
