@@ -1,4 +1,4 @@
-"""The point of a task: planned, proposed, selected or of an arm; what its trial shows."""
+"""The point of a task: planned, proposed, selected or of an arm."""
 
 import random
 from collections import defaultdict
@@ -64,25 +64,6 @@ def trial_space(spec: Spec, stage: str, task: jobs.Payload) -> Space:
         beside = recipe_space(spec).keys() - spec.kind.space(spec, transfer=True).keys()
         return {name: bounds for name, bounds in space.items() if name not in beside}
     return space
-
-
-def attributes(
-    spec: Spec, task: jobs.Payload, *, key: str, stage: str, attempt: int, worker: str, retry_of: int | None
-) -> dict[str, Any]:
-    """Return what a trial has from its first moment on: everything that is known before its task runs."""
-    attrs: dict[str, Any] = {"task": key, "attempt": attempt, "worker": worker}
-    attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
-    if isinstance(task, jobs.ConfirmTask) and task.arm:
-        attrs["arm"] = task.arm
-    if isinstance(task, jobs.StudentTask):
-        arm = task.arm if isinstance(task, jobs.ArmTask) else ""
-        if trained := spec.kind.trained(spec, task.role, arm):
-            attrs["detail"] = trained
-    if search := phases.tag_of(task.role or "", task.tag):  # among those in the same study
-        attrs["search"] = search
-    if task.role and "dataset" not in space_of(spec, stage):
-        attrs["dataset"] = spec.role(task.role).shown
-    return attrs if retry_of is None else attrs | {"retry_of": retry_of}
 
 
 def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
