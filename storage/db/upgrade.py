@@ -189,5 +189,11 @@ def _from_3(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _from_4(connection: Connection) -> None:
+    """Trials are drawn by a mirror, no longer by workers: those of both versions beside each other would draw twice."""
+    connection.execute(text("DROP INDEX tasks_by_phase"))
+    connection.execute(text("CREATE INDEX tasks_by_phase ON tasks (phase_id, state, id)"))
+
+
 # By the version that a step starts from.
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}
