@@ -103,6 +103,8 @@ phases = sa.Table(
     sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("closed_at", sa.Double),
     sa.Column("reason", sa.Text),
+    # how often ended tasks of it were tried again: until then what has ended stays as it was read
+    sa.Column("retries", sa.Integer, nullable=False, default=0),
     sa.UniqueConstraint("sweep_id", "name"),
 )
 

@@ -180,7 +180,8 @@ def _first_unended(connection: Connection, phase_id: int) -> int | None:
         for state in TASK_UNENDED
     )
     first = union_all(*of_state).subquery()
-    return connection.scalar(select(func.min(first.c.id)))
+    number: int | None = connection.scalar(select(func.min(first.c.id)))
+    return number
 
 
 def _broken_reason(need: Row[Any]) -> str:

@@ -1,6 +1,5 @@
 """storage.studies.mirror: one trial of each attempt, whoever crashed, was stopped, or deleted a study."""
 
-from collections.abc import Callable
 from typing import Any
 
 import optuna
