@@ -165,7 +165,9 @@ class Studies:
     def delete(self, name: str) -> None:
         """Remove a study with its trials; nothing if it is gone already."""
         with self._faults(name), contextlib.suppress(KeyError):
-            for _ in range(_DELETIONS):  # until there is none: Optuna keeps it, and is silent, if a trial came meanwhile
+            for _ in range(
+                _DELETIONS
+            ):  # until there is none: Optuna keeps it, and is silent, if a trial came meanwhile
                 optuna.delete_study(study_name=name, storage=self._rdb)
 
     def draw(self, study: str, trial: Trial, *, likely: int) -> int:
