@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from storage import json_text
 from storage.errors import RecordBroken
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SWEEP_STATES = ("active", "paused", "cancelled")
 PHASE_STATES = ("blocked", "open", "closed", "failed", "skipped")
@@ -103,6 +103,8 @@ phases = sa.Table(
     sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("closed_at", sa.Double),
     sa.Column("reason", sa.Text),
+    # how often ended tasks of it were tried again: until then what has ended stays as it was read
+    sa.Column("retries", sa.Integer, nullable=False, default=0),
     sa.UniqueConstraint("sweep_id", "name"),
 )
 
@@ -133,8 +135,8 @@ tasks = sa.Table(
 )
 # claim: the first row of this index, however many tasks there are
 sa.Index("tasks_by_claim", tasks.c.sweep_id, tasks.c.state, tasks.c.ready, tasks.c.priority.desc(), tasks.c.id)
-# closing: has any task of the phase not ended yet?
-sa.Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state)
+# closing, and a lag: the first task of the phase in a state, however many there are
+sa.Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state, tasks.c.id)
 
 attempts = sa.Table(
     "attempts",
@@ -149,11 +151,12 @@ attempts = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("progress_at", sa.Double),  # its latest step; None: written by an older version
     sa.Column("finished_at", sa.Double),
+    # Its trial, as the mirror has drawn it; None: not yet. retry_of: trial number of the attempt before.
     sa.Column("study", sa.String(256)),
     sa.Column("trial_number", sa.Integer),
-    sa.Column("params", JsonText),
-    sa.Column("retry_of", sa.Integer),  # trial number of the attempt before
-    sa.Column("told", sa.Boolean, key="reported", nullable=False),  # to its trial, how it ended
+    sa.Column("params", JsonText),  # its point, from the moment that it runs
+    sa.Column("retry_of", sa.Integer),
+    sa.Column("told", sa.Boolean, key="reported", nullable=False),  # the trial shows how it ended
     sa.Column("error_class", sa.String(64)),
     sa.Column("reason", sa.Text),
     sa.Column("trace", sa.Text),  # the traceback of an attempt that failed
@@ -252,7 +255,6 @@ class TaskRecord:
         attempt: number of the latest attempt, from 1; 0: none. With `id` it fences every step after a claim.
         reason, error_class: why it failed or was skipped; while it waits for its next attempt, why the latest ended.
         params: of a claim those that an earlier attempt saved, since a retry keeps them.
-        retry_of: of a claim the trial number of the attempt before, if that had a trial.
     """
 
     id: int
@@ -273,7 +275,6 @@ class TaskRecord:
     trial_number: int | None = None
     study: str | None = None
     worker: str | None = None
-    retry_of: int | None = None
 
 
 @dataclass(frozen=True)

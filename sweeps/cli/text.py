@@ -223,7 +223,8 @@ def _evidence(best: "Best") -> list[tuple[str, str]]:
     from sweeps.stats.estimates import clipped, limits
 
     single, accuracy, score = best.incumbent, best.accuracy, best.score
-    trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
+    of = single.task if single.trial_number is None else f"search trial {single.trial_number}"
+    trial = f"{of}: {single.point.text(4)}, "
     trial += f"{score.text(single.score)} (n=1)"
     if not best.confirmed:
         return [
@@ -262,6 +263,9 @@ def describe_status(status: "Status") -> str:
         ends = f"; no step for {duration(row.idle_s)}, times out in {duration(max(row.limit_s - row.idle_s, 0))}"
         lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
     lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.idle_workers]
+    if status.undrawn:
+        text = f"{status.undrawn} trials are not in the dashboard yet; to draw them:"
+        lines.append(f"{text} {local().line('reap', status.sweep)}")
     lines += status.problems
     if status.problems:
         lines.append(f"to retry: {local().retry_and_launch(status.sweep)}")
