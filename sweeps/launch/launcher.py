@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from types import FrameType
 import sqlalchemy
 from rich.console import Console
 
+from storage.queue.notify import listen
 from storage.records import queries
 from storage.studies import reconcile
 from storage.url import masked
@@ -28,6 +30,7 @@ from sweeps.workers.worker import refuse_cancelled
 
 MOST_WORKERS = 1_000  # of one launch: more is a slip of the keyboard, and the machine would not survive it
 _POLL_S = 0.5
+_CALM_S = 0.05  # between two calls to workers: a search of short trainings makes a hundred tasks ready in a second
 
 
 def refuse(name: str, request: Request) -> None:
@@ -156,14 +159,22 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
     def at_work() -> int:
         return sum(worker.lived_s > 0 for worker in supervisor.alive)
 
+    engine, sweep = supervisor.engine, supervisor.sweep
     with (
         _signals(supervisor, stays=stays) as stop,
-        shown(supervisor.engine, supervisor.sweep, console, at_work) as refresh,
+        listen(engine, sweep.id, stop=threading.Event()) as listener,
+        shown(engine, sweep, console, at_work) as refresh,
     ):
         try:
             supervisor.start(range(count))
+            due = time.monotonic() + _POLL_S
             while supervisor.working and not stop.number:
-                time.sleep(_POLL_S)
+                listener.wait(most_s=_POLL_S)
+                supervisor.wake()
+                if time.monotonic() < due:
+                    time.sleep(_CALM_S)
+                    continue
+                due = time.monotonic() + _POLL_S
                 refresh()
                 supervisor.tick()
         finally:  # whatever happens here: no worker is left behind
