@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, exists, func, select, update
 
 from storage.db.transaction import database_now
 from storage.queue.notify import notify
@@ -19,6 +19,7 @@ from storage.tables import PHASE_ENDED, TASK_STATES, TASK_UNENDED, phases, sweep
 
 _MARK = "?"  # after the name, as the database stores it
 _LAG = "lag:"  # no phase: begins what the database stores of a lag
+_CLOSING = 0x6B64  # "kd": the first half of the advisory lock of a phase; the second is the phase's id
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
 
     Otherwise the tasks become ready that waited for the one that has just ended (`StartLag`).
     """
+    if _another_ends_it(connection, phase_id):
+        return False
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(_CLOSING, phase_id)))
     # Two last tasks that end at once must not each see the other as still running: the second waits here,
     # and its next statement sees what the first committed.
     phase = connection.execute(select(phases).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
@@ -82,6 +87,23 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
     open_what_can_start(connection, phase.sweep_id)
     notify(connection, phase.sweep_id)
     return True
+
+
+def _another_ends_it(connection: Connection, phase_id: int) -> bool:
+    """Return whether a task of the phase waits that nothing but a worker is missing for: whoever ends it looks again.
+
+    That is so only while who ends it is made to see what we commit: it waits for the shared lock, of which any number
+    are held at once. A lock of the row itself for each task that ends would let 64 workers stand in a line in which
+    each waits for the others to be given the processor.
+    """
+    if connection.dialect.name == "sqlite":
+        return False  # one writes at a time, whatever is locked
+    is_waiting = exists().where(tasks.c.phase_id == phase_id, tasks.c.state == "waiting")
+    looked = connection.execute(select(phases.c.state, phases.c.needs, is_waiting).where(phases.c.id == phase_id)).one()
+    if looked.state != "open" or parse_lag(looked.needs) or not looked[2]:
+        return False
+    connection.execute(select(func.pg_advisory_xact_lock_shared(_CLOSING, phase_id)))
+    return bool(connection.scalar(select(is_waiting)))
 
 
 def open_what_can_start(connection: Connection, sweep_id: int) -> None:

@@ -13,7 +13,6 @@ import sqlalchemy
 from storage.db.engine import open_engine
 from storage.queue import workers
 from storage.records import queries
-from storage.url import resolve
 from sweeps.spec.model import override
 from tests.support.launches import environment, launched, start_launch
 from tests.support.postgres_server import PostgresServer, running_server
