@@ -68,13 +68,14 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
 
     Otherwise the tasks become ready that waited for the one that has just ended (`StartLag`).
     """
-    if _another_ends_it(connection, phase_id):
-        return False
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(_CLOSING, phase_id)))
+    columns: list[Any] = [phases]
+    if connection.dialect.name == "postgresql":  # on SQLite one writes at a time
+        if _another_closes_it(connection, phase_id):
+            return False
+        columns.append(func.pg_advisory_xact_lock(_CLOSING, phase_id))
     # Two last tasks that end at once must not each see the other as still running: the second waits here,
     # and its next statement sees what the first committed.
-    phase = connection.execute(select(phases).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
+    phase = connection.execute(select(*columns).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
     if phase.state != "open":
         return False
     if _has_unfinished(connection, phase_id):
@@ -89,21 +90,24 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
     return True
 
 
-def _another_ends_it(connection: Connection, phase_id: int) -> bool:
-    """Return whether a task of the phase waits that nothing but a worker is missing for: whoever ends it looks again.
+def _another_closes_it(connection: Connection, phase_id: int) -> bool:
+    """Return whether a task of the phase waits, for nothing but a worker: whoever ends that one looks again.
 
-    That is so only while who ends it is made to see what we commit: it waits for the shared lock, of which any number
-    are held at once. A lock of the row itself for each task that ends would let 64 workers stand in a line in which
-    each waits for the others to be given the processor.
+    It then has to see what is committed here, so this holds a lock that the last one waits for, and that any number hold
+    at once. If each task that ends locked the phase alone, 64 workers would stand in a line, and those at its end would
+    give up.
     """
-    if connection.dialect.name == "sqlite":
-        return False  # one writes at a time, whatever is locked
     is_waiting = exists().where(tasks.c.phase_id == phase_id, tasks.c.state == "waiting")
     looked = connection.execute(select(phases.c.state, phases.c.needs, is_waiting).where(phases.c.id == phase_id)).one()
     if looked.state != "open" or parse_lag(looked.needs) or not looked[2]:
         return False
+    connection.exec_driver_sql("SAVEPOINT looked")
     connection.execute(select(func.pg_advisory_xact_lock_shared(_CLOSING, phase_id)))
-    return bool(connection.scalar(select(is_waiting)))
+    if connection.scalar(select(is_waiting)):
+        return True
+    # It was claimed meanwhile. The lock is given back: two that hold it and want the other one would wait for ever.
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT looked")
+    return False
 
 
 def open_what_can_start(connection: Connection, sweep_id: int) -> None:

@@ -77,9 +77,7 @@ def stock() -> Iterator[PostgresServer]:
         yield server
 
 
-def test_more_workers_than_connections_are_refused_before_one_is_started(
-    stock: PostgresServer, tmp_path: Path
-) -> None:
+def test_more_workers_than_connections_are_refused_before_one_is_started(stock: PostgresServer, tmp_path: Path) -> None:
     url = created(stock.new_database())
     code, out = launched(environment(tmp_path / "home", url), workers=95)
     assert code == 1
