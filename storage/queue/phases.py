@@ -93,9 +93,9 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
 def _another_closes_it(connection: Connection, phase_id: int) -> bool:
     """Return whether a task of the phase waits, for nothing but a worker: whoever ends that one looks again.
 
-    It then has to see what is committed here, so this holds a lock that the last one waits for, and that any number hold
-    at once. If each task that ends locked the phase alone, 64 workers would stand in a line, and those at its end would
-    give up.
+    It then has to see what is committed here, so this holds a lock that the last one waits for, and that any number
+    hold at once. If each task that ends locked the phase alone, 64 workers would stand in a line, and those at its end
+    would give up.
     """
     is_waiting = exists().where(tasks.c.phase_id == phase_id, tasks.c.state == "waiting")
     looked = connection.execute(select(phases.c.state, phases.c.needs, is_waiting).where(phases.c.id == phase_id)).one()
