@@ -16,7 +16,6 @@ from rich.console import Console
 from storage.db.engine import most_connections
 from storage.queue.notify import listen
 from storage.records import queries
-from storage.studies import reconcile
 from storage.url import masked
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import load, names, require, trainer_extra
@@ -24,6 +23,7 @@ from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
+from sweeps.plan import trials
 from sweeps.query import listing, status
 from sweeps.spec.stored import stored_spec, trainer_of
 from sweeps.terminal import escape_control_chars, number_of, wrap
@@ -105,11 +105,11 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
         supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=chosen, say=say, relaunch_command=command)
         started = count if queries.outlook(engine, sweep.id).unended else 0
         _check_connections(engine, started, each=1 if on == "local" else 2)
-        received = _supervised(supervisor, started, console, stays=stays)
+        with trials.mirroring(request.url, [sweep.name]):
+            received = _supervised(supervisor, started, console, stays=stays)
         if received:
             say(f"stopped; nothing is lost. To resume: {command}")
             return Launched(128 + received, finished=False)
-        _complete_trials(engine, sweep.id)
         _check_ended(supervisor)
         problems = status.failures(engine, sweep.id)
     for line in problems:
@@ -198,16 +198,6 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
                 supervisor.stop_replacing()
                 _end(supervisor, signalled=stop.signalled)
     return stop.number
-
-
-def _complete_trials(engine: sqlalchemy.Engine, sweep_id: int) -> None:
-    """Report what the last worker left unreported, if it was killed there: no other worker would come."""
-    if not reconcile.unreported(engine, sweep_id):
-        return
-    from storage.studies.studies import open_studies  # Optuna takes a second
-
-    with contextlib.closing(open_studies(engine.url)) as studies:
-        reconcile.reconcile(studies, studies.engine, sweep_id)
 
 
 @dataclass

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.server import auth, metrics, middleware, pages, problems, routes, state
 from sweeps.errors import SpecError, SweepError
+from sweeps.plan import trials
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
 
@@ -125,7 +126,8 @@ def make_app(
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
-        yield
+        with trials.mirroring(url, served.names) if with_dashboard else nullcontext():
+            yield
         served.database.close()
         if studies is not None:
             studies.close()
