@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, union_all, update
+from sqlalchemy import Connection, Row, exists, func, select, union_all, update
 
 from storage.db.transaction import database_now
 from storage.queue.notify import notify
@@ -19,6 +19,7 @@ from storage.tables import PHASE_ENDED, TASK_STATES, TASK_UNENDED, phases, sweep
 
 _MARK = "?"  # after the name, as the database stores it
 _LAG = "lag:"  # no phase: begins what the database stores of a lag
+_CLOSING = 0x6B64  # "kd": the first half of the advisory lock of a phase; the second is the phase's id
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,14 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
 
     Otherwise the tasks become ready that waited for the one that has just ended (`StartLag`).
     """
+    columns: list[Any] = [phases]
+    if connection.dialect.name == "postgresql":  # on SQLite one writes at a time
+        if _another_closes_it(connection, phase_id):
+            return False
+        columns.append(func.pg_advisory_xact_lock(_CLOSING, phase_id))
     # Two last tasks that end at once must not each see the other as still running: the second waits here,
     # and its next statement sees what the first committed.
-    phase = connection.execute(select(phases).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
+    phase = connection.execute(select(*columns).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
     if phase.state != "open":
         return False
     first = _first_unended(connection, phase_id)
@@ -83,6 +89,26 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
     open_what_can_start(connection, phase.sweep_id)
     notify(connection, phase.sweep_id)
     return True
+
+
+def _another_closes_it(connection: Connection, phase_id: int) -> bool:
+    """Return whether a task of the phase waits, for nothing but a worker: whoever ends that one looks again.
+
+    It then has to see what is committed here, so this holds a lock that the last one waits for, and that any number
+    hold at once. If each task that ends locked the phase alone, 64 workers would stand in a line, and those at its end
+    would give up.
+    """
+    is_waiting = exists().where(tasks.c.phase_id == phase_id, tasks.c.state == "waiting")
+    looked = connection.execute(select(phases.c.state, phases.c.needs, is_waiting).where(phases.c.id == phase_id)).one()
+    if looked.state != "open" or parse_lag(looked.needs) or not looked[2]:
+        return False
+    connection.exec_driver_sql("SAVEPOINT looked")
+    connection.execute(select(func.pg_advisory_xact_lock_shared(_CLOSING, phase_id)))
+    if connection.scalar(select(is_waiting)):
+        return True
+    # It was claimed meanwhile. The lock is given back: two that hold it and want the other one would wait for ever.
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT looked")
+    return False
 
 
 def open_what_can_start(connection: Connection, sweep_id: int) -> None:
