@@ -51,7 +51,8 @@ class Patience:
     given_up: bool = False
 
 
-_patience = ContextVar("_patience", default=Patience())
+_ENDLESS = Patience()
+_patience = ContextVar("_patience", default=_ENDLESS)
 
 _PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}  # the last: a race for the WAL
 # What psycopg calls operational and no waiting cures: who we are, what we asked for, a full disk.
@@ -200,9 +201,9 @@ def retry_transient(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that runs again, with backoff and jitter, while the fault is transient.
 
-    After deadline_s (None: RETRY_FOR_S), or sooner inside `patience`, the last fault comes through. `is_transient_or_full` is for what is done with a task at
-    work: a user who types a command is told of a full disk at once; a worker at night is not, and what it holds is
-    worth a while.
+    After deadline_s (None: RETRY_FOR_S), or sooner inside `patience`, the last fault comes through.
+    `is_transient_or_full` is for what is done with a task at work: a user who types a command is told of a full disk
+    at once; a worker at night is not, and what it holds is worth a while.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
     seconds = RETRY_FOR_S if deadline_s is None else deadline_s

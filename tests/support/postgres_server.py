@@ -102,7 +102,7 @@ class PostgresServer:
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """All of its processes are stopped (SIGSTOP) inside the block: what is sent to them is received and not read."""
+        """All of its processes are stopped (SIGSTOP) in the block: what is sent to them is received and not read."""
         first = int((self._data / "postmaster.pid").read_text().split()[0])
         os.kill(first, signal.SIGSTOP)  # before its children: it starts no more
         children = subprocess.run(
