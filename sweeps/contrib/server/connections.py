@@ -22,8 +22,10 @@ class BoundedProtocol(H11Protocol):
         super().connection_made(transport)
         self._wait_for_headers()
         if len(self.connections) > MOST:
-            silent = [other for other in self.connections if isinstance(other, BoundedProtocol) and other._deadline()]
-            min(silent, key=BoundedProtocol._deadline).timeout_keep_alive_handler()  # this one is among them
+            ours = [other for other in self.connections if isinstance(other, BoundedProtocol)]
+            still = [other for other in ours if not other.transport.is_closing()]
+            if len(still) > MOST:  # this one is among them, and silent
+                min(filter(BoundedProtocol._deadline, still), key=BoundedProtocol._deadline).end()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -37,8 +39,11 @@ class BoundedProtocol(H11Protocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def end(self) -> None:
+        self.timeout_keep_alive_handler()
+
     def _wait_for_headers(self) -> None:
-        self._headers = self.loop.call_later(HEADERS_S, self.timeout_keep_alive_handler)
+        self._headers = self.loop.call_later(HEADERS_S, self.end)
 
     def _stop_waiting(self) -> None:
         if self._headers is not None:
