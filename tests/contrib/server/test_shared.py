@@ -77,6 +77,19 @@ def test_a_failure_is_told_to_all_who_wait_for_it_and_is_not_kept() -> None:
     run(test)
 
 
+def test_a_database_that_is_away_is_told_to_those_who_wait_for_the_next_answer_as_well() -> None:
+    async def test() -> None:
+        shared, question = Shared(), Question()
+        tasks = await asked(shared, question, 1) + await asked(shared, question, 2)
+        question.failure = Unreachable("away")
+        question.go_on.set()
+        for told in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(told, Unreachable)
+        assert question.begun == 1
+
+    run(test)
+
+
 def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
     async def test() -> None:
         shared, places, question = Shared(), Places(1), Question()
