@@ -228,7 +228,7 @@ async def log(
 
     async def attempts() -> list[AttemptRecord]:
         return await served.ask(
-            ("attempts", name, key), lambda: attempts_of(served.database, name, key), fresh_s=POLL_S / 2
+            ("attempts", name, key), lambda: attempts_of(served.database.open, name, key), fresh_s=POLL_S / 2
         )
 
     followed = Followed(key, attempt=attempt, lines=lines)
