@@ -1,5 +1,6 @@
 """Who may do what: by token, by cookie, and without either."""
 
+import http.client
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -206,6 +207,18 @@ def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(service: Serv
         assert service.ask("/api/v1/sweeps", headers={"Cookie": f"kd_sweeps_session={forged}"}).status == 401, forged
 
 
+def test_of_two_lines_of_cookies_both_are_read(service: Service) -> None:
+    browser = Browser(service, VIEWER)
+    for lines in (("a=b", browser.cookie), (browser.cookie, "a=b")):
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.putrequest("GET", "/api/v1/sweeps")
+        for line in lines:
+            connection.putheader("Cookie", line)
+        connection.endheaders()
+        assert connection.getresponse().status == 200
+        connection.close()
+
+
 def test_after_a_logout_a_copy_of_the_cookie_opens_nothing(service: Service) -> None:
     browser, other = Browser(service, OPERATOR), Browser(service, OPERATOR)
     assert "operator" not in browser.cookie, "the role stays on the server"
@@ -239,8 +252,8 @@ def test_no_token_and_no_cookie_is_ever_written_down(service: Service) -> None:
 
 
 def test_a_path_cannot_write_into_the_log(service: Service) -> None:
-    service.ask("/api/v1/%0A2026%20GET%20/forged%1b[31m", token=VIEWER)
-    assert "GET /api/v1/\\n2026 GET /forged\\u001b[31m 404" in service.logged("forged")
+    service.ask("/api/v1/%0A2026%20GET%20/forged%1b[31m%E2%80%AEtxt", token=VIEWER)
+    assert "GET /api/v1/\\n2026 GET /forged\\x1b[31m\\u202etxt 404" in service.logged("forged")
 
 
 def test_without_tokens_it_answers_this_machine_only_and_no_page_of_another_site(tmp_path: Path) -> None:
