@@ -9,14 +9,13 @@ import math
 from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import sqlalchemy
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from storage.audit.checks import Finding
 from storage.audit.rows import read_rows
-from storage.errors import ArchiveBroken, RecordBroken, StorageError
+from storage.errors import ArchiveBroken, StorageError
 from storage.records import queries
 from storage.studies.space import EndedTrial, study_name
 from storage.tables import UNREADABLE, SweepRecord
@@ -265,17 +264,6 @@ def _short(value: dict[str, Any]) -> str:
     return first + (f" and {len(ranks) - 1} more" if len(ranks) > 1 else "")
 
 
-class _Result(BaseModel):
-    """What an outcome says of its trial, as `storage.queue.tasks.finish` has it."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    state: Literal["COMPLETE", "PRUNED", "FAIL"] = "COMPLETE"
-    value: float | None = None
-    attrs: dict[str, Any] = {}
-    epoch_values: list[float | None] = []
-
-
 def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
     """Return the trials of a study, in the order of their numbers, which stay what they were.
 
@@ -314,7 +302,8 @@ def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> EndedTrial:
         worker=attempt.worker,
         retry_of=attempt.retry_of,
     )
-    result = _result(task) if attempt.state == "done" else _Result(state="FAIL", attrs=why)
+    done = attempt.state == "done"
+    result = jobs.trial_result(task.outcome, key=task.key) if done else jobs.TrialResult(state="FAIL", attrs=why)
     return EndedTrial(
         state=result.state,
         params=attempt.params or {},
@@ -324,15 +313,6 @@ def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> EndedTrial:
         started_at=attempt.started_at,
         ended_at=attempt.finished_at or attempt.started_at,
     )
-
-
-def _result(task: TaskLine) -> _Result:
-    try:
-        return _Result.model_validate((task.outcome or {}).get("trial", {}))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        raise RecordBroken(f"the outcome of {task.key} says of its trial: {field} ({problem['msg']})") from error
 
 
 def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
