@@ -7,7 +7,8 @@ from collections import Counter
 VARIABLE = "KD_SWEEPS_FAILPOINT"
 
 POINTS = {
-    "worker": ("claimed", "asking", "asked", "saved", "ran", "finished", "attributes", "reported", "marked"),
+    "worker": ("claimed", "saved", "ran", "finished"),
+    "mirror": ("drawing", "drawn", "attributes", "ended"),
     "create": ("create-locked", "create-tables", "study-named", "study-made", "studies-made"),
     "delete": ("delete-cancelled", "delete-studies"),
     "upgrade": ("upgrade-copying", "upgrade-copied", "upgrade-step", "upgrade-done"),
@@ -18,7 +19,7 @@ _passed: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Die here as by `kill -9` if KD_SWEEPS_FAILPOINT names this point; with "reported:3" at the third time."""
+    """Die here as by `kill -9` if KD_SWEEPS_FAILPOINT names this point; with "saved:3" at the third time."""
     wanted, _, nth = os.environ.get(VARIABLE, "").partition(":")
     if wanted != name:
         return

@@ -149,11 +149,12 @@ attempts = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("progress_at", sa.Double),  # its latest step; None: written by an older version
     sa.Column("finished_at", sa.Double),
+    # Its trial, as the mirror has drawn it; None: not yet. retry_of: trial number of the attempt before.
     sa.Column("study", sa.String(256)),
     sa.Column("trial_number", sa.Integer),
-    sa.Column("params", JsonText),
-    sa.Column("retry_of", sa.Integer),  # trial number of the attempt before
-    sa.Column("told", sa.Boolean, key="reported", nullable=False),  # to its trial, how it ended
+    sa.Column("params", JsonText),  # its point, from the moment that it runs
+    sa.Column("retry_of", sa.Integer),
+    sa.Column("told", sa.Boolean, key="reported", nullable=False),  # the trial shows how it ended
     sa.Column("error_class", sa.String(64)),
     sa.Column("reason", sa.Text),
     sa.Column("trace", sa.Text),  # the traceback of an attempt that failed
@@ -252,7 +253,6 @@ class TaskRecord:
         attempt: number of the latest attempt, from 1; 0: none. With `id` it fences every step after a claim.
         reason, error_class: why it failed or was skipped; while it waits for its next attempt, why the latest ended.
         params: of a claim those that an earlier attempt saved, since a retry keeps them.
-        retry_of: of a claim the trial number of the attempt before, if that had a trial.
     """
 
     id: int
@@ -273,7 +273,6 @@ class TaskRecord:
     trial_number: int | None = None
     study: str | None = None
     worker: str | None = None
-    retry_of: int | None = None
 
 
 @dataclass(frozen=True)

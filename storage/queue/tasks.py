@@ -166,47 +166,46 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
         .limit(1)
         .with_for_update(skip_locked=True, of=tasks)
     )
+    phase = select(phases.c.name).where(phases.c.id == tasks.c.phase_id).scalar_subquery()
     with write(engine) as connection, transaction.explain_corruption(connection, sweep_id):
         row = connection.execute(
             update(tasks)
             .where(tasks.c.id == best.scalar_subquery())
             .values(state="running", attempt=tasks.c.attempt + 1, started_at=database_now())
-            .returning(tasks.c.id, tasks.c.key, tasks.c.stage, tasks.c.phase_id, tasks.c.payload, tasks.c.attempt)
+            .returning(tasks.c.id, tasks.c.key, tasks.c.stage, phase.label("phase"), tasks.c.payload, tasks.c.attempt)
         ).one_or_none()
         if row is None:
             return None
-        phase = connection.scalar(select(phases.c.name).where(phases.c.id == row.phase_id))
-        earlier = connection.execute(
-            select(attempts.c.params, attempts.c.trial_number)
-            .where(attempts.c.task_id == row.id, attempts.c.trial_number.is_not(None))
-            .order_by(attempts.c.number.desc())
-            .limit(1)
-        ).one_or_none()
-        retry_of = earlier.trial_number if earlier else None
+        params = _earlier_point(connection, row.id) if row.attempt > 1 else None
         times = {"lease_until": database_now() + lease_s, "started_at": database_now(), "progress_at": database_now()}
-        values = {"task_id": row.id, "number": row.attempt, "state": "running", "retry_of": retry_of, "reported": False}
+        values = {"task_id": row.id, "number": row.attempt, "state": "running", "reported": False}
         connection.execute(insert(attempts).values(values | times | {"worker": worker, "host": host, "pid": pid}))
     return TaskRecord(
         id=row.id,
         sweep_id=sweep_id,
         key=row.key,
         stage=row.stage,
-        phase=phase or "",
+        phase=row.phase or "",
         payload=row.payload,
         state="running",
         attempt=row.attempt,
-        params=earlier.params if earlier else None,
+        params=params,
         worker=worker,
-        retry_of=retry_of,
     )
 
 
+def _earlier_point(connection: Connection, task_id: int) -> dict[str, Any] | None:
+    query = select(attempts.c.params).where(attempts.c.task_id == task_id, attempts.c.params.is_not(None))
+    params: dict[str, Any] | None = connection.scalar(query.order_by(attempts.c.number.desc()).limit(1))
+    return params
+
+
 @retry_transient(when=is_transient_or_full)
-def save_trial(engine: Engine, claim: TaskRecord, *, study: str, number: int, params: dict[str, Any]) -> bool:
-    """Note which trial records this attempt, and with which parameters. False: the lease was lost."""
+def save_point(engine: Engine, claim: TaskRecord, params: dict[str, Any]) -> bool:
+    """Note the parameters of this attempt, before it runs. False: the lease was lost."""
     with write(engine) as connection:
         ours = update(attempts).where(*_at_work(claim.id, claim.attempt))
-        return connection.execute(ours.values(study=study, trial_number=number, params=params)).rowcount == 1
+        return connection.execute(ours.values(params=params)).rowcount == 1
 
 
 def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 0.0, log: str | None = None) -> bool:
@@ -229,7 +228,7 @@ def finish(
 ) -> bool:
     """Store the whole outcome, and close the phase if this was its last task. False: the lease was lost.
 
-    Its key "trial" holds the result that the trial has to show (`storage.studies.reconcile`). score: what tasks of this
+    Its key "trial" holds the result that the trial has to show (`storage.studies.mirror`). score: what tasks of this
     stage are ranked by, if they are.
     """
     with write(engine) as connection:

@@ -1,7 +1,7 @@
-"""One attempt: ask, save, run, finish, tell; or how it failed.
+"""One attempt: save its point, run, finish; or how it failed.
 
-The order of the steps is what makes each result count once (ask, save the number, run, finish, tell). A worker may die
-between any two of them, each marked with a failpoint for the tests; the next worker reconciles what is unreported.
+A worker may die between any two of these steps, each marked with a failpoint for the tests. Its lease lapses then, and
+the next attempt takes the point that was saved.
 """
 
 import errno
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kd.errors import Diverged, NotHere, SubprocessKilled, Unavailable, lacks_room
-from storage.errors import NotAStorage, StorageFull, StudyMissing, StudyMixed, Unreachable
+from storage.errors import NotAStorage, StorageFull, Unreachable
 from storage.failpoints import failpoint
 from storage.queue.tasks import Ending, given_back
 from storage.tables import LOST, TaskRecord
@@ -128,26 +128,26 @@ class Attempts:
         )
         try:
             with lease:
-                self._ask_run_finish(claim, steps)
+                self._run_to_end(claim, steps)
             self._failures_in_a_row = 0
         except Interrupted:
             self._backend.end(claim, given_back(self._log.read()))
             log.info("%s given back", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
-        except (StudyMissing, StudyMixed, NotAStorage):
+        except NotAStorage:
             self._backend.end(claim, given_back())  # another tool changed something: no attempt of a task is to blame
             raise
         except Exception as error:
             self._fail(claim, error)
 
-    def _ask_run_finish(self, claim: TaskRecord, steps: Steps) -> None:
+    def _run_to_end(self, claim: TaskRecord, steps: Steps) -> None:
         started, job = time.perf_counter(), read_job(claim)
-        trial = self._backend.start(claim, job, self._worker)
-        if trial is None:
+        params = self._backend.start(claim, job)
+        if params is None:
             raise _taken(claim)
         with steps.watched():
-            outcome = self._run(job, trial.params, steps)
+            outcome = self._run(job, params, steps)
         failpoint("ran")
         if not math.isfinite(outcome.score):
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
@@ -158,7 +158,6 @@ class Attempts:
         folders.remove(self._backend.identity, claim.key)
         self.finished += 1
         log.info("%s done: %.4f in %.1f s", claim.key, outcome.score, stored["wall_s"])
-        self._backend.report(claim, trial, stored["trial"])
 
     def _fail(self, claim: TaskRecord, error: Exception) -> None:
         kind = self._record(claim, error)
@@ -195,7 +194,7 @@ class Attempts:
 
 
 def as_stored(job: AnyJob, outcome: runner.Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
-    """Return what is stored of a finished task: its values, what its trial is told, and where they come from."""
+    """Return what is stored of a finished task: its values, what its trial shows, and where they come from."""
     return outcome.values.as_json() | {
         "trial": {"value": outcome.score, "attrs": outcome.attrs, "epoch_values": list(outcome.epoch_values)},
         "seed": job.work.seed,

@@ -8,39 +8,26 @@ import logging
 import os
 import platform
 import threading
+import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import sqlalchemy
 
+from storage.db.engine import open_engine
 from storage.failpoints import failpoint
 from storage.queue import tasks, workers
 from storage.queue.notify import Listener, listen
 from storage.records import artifacts, queries
-from storage.studies.ownership import owner_of
-from storage.studies.reconcile import mark_reported, reconcile, unreported
-from storage.studies.space import study_name
 from storage.tables import SweepRecord, TaskRecord
 from sweeps.plan import jobs, points
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import stored_spec
 
-if TYPE_CHECKING:  # Optuna, which a light install has not: a launch says so itself
-    from storage.studies.studies import Studies
-
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, kw_only=True)
-class OpenTrial:
-    """The running trial of an attempt. attrs: that it was asked with."""
-
-    study: str
-    number: int
-    params: dict[str, Any]
-    attrs: Mapping[str, Any]
+_DEADLINE_FOR_S = 60.0  # so long a deadline holds: to compute it anew reads a hundred rows
 
 
 class Results(Protocol):
@@ -88,8 +75,8 @@ class Backend(Results, Protocol):
     def deadline_s(self, stage: str) -> float:
         """Return the seconds without a step after which a task of the stage is overdue."""
 
-    def start(self, claim: TaskRecord, job: jobs.AnyJob, worker: str) -> OpenTrial | None:
-        """Open the trial of an attempt, at the point of its task; None: another worker took the task."""
+    def start(self, claim: TaskRecord, job: jobs.AnyJob) -> dict[str, Any] | None:
+        """Store and return the parameters of an attempt; None: another worker took the task."""
 
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         """Renew the lease; False: another worker took the task. log: the end of it, None: as it was."""
@@ -100,11 +87,8 @@ class Backend(Results, Protocol):
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
         """Store the outcome of an attempt; False: another worker took the task."""
 
-    def report(self, claim: TaskRecord, trial: OpenTrial, told: Mapping[str, Any]) -> None:
-        """Tell the trial of a finished attempt. told: keywords of `storage.studies.studies.Studies.tell`."""
-
     def repair(self, worker: str, *, first: bool, cap: int | None) -> None:
-        """Free the tasks of dead workers and report what they left unreported, if no other worker just did.
+        """Free the tasks of dead workers, if no other worker just did.
 
         Once per lease interval, by one of all workers of the sweep. One that has just started (first) takes every
         lapsed lease; later a worker takes what had lapsed at the look before. Else the first one after a time in which
@@ -112,44 +96,27 @@ class Backend(Results, Protocol):
         cap: lost workers of one task, after which it has failed.
         """
 
-    def reconcile(self) -> None:
-        """Make Optuna's trials agree with the attempts, at the end."""
-
     def close(self) -> None: ...
 
 
 class DatabaseBackend:
-    """A `Backend` of a storage; without studies it is no more than `Results`. spec: else the stored one."""
+    """A `Backend` of a storage. spec: else the stored one."""
 
-    def __init__(
-        self,
-        engine: sqlalchemy.Engine,
-        sweep: SweepRecord,
-        *,
-        spec: Spec | None = None,
-        studies: "Studies | None" = None,
-    ) -> None:
+    def __init__(self, engine: sqlalchemy.Engine, sweep: SweepRecord, *, spec: Spec | None = None) -> None:
         self.engine, self.sweep = engine, sweep
         self.name, self.identity = sweep.name, sweep.identity
         self.url: sqlalchemy.URL | None = engine.url
         self.spec = stored_spec(sweep) if spec is None else spec
-        self._studies, self._owner = studies, owner_of(engine, sweep.id) if studies else None
+        self._deadlines: dict[str, tuple[float, float]] = {}  # by stage: until when it holds, and the deadline
 
     @classmethod
     def open(cls, url: sqlalchemy.URL, name: str) -> "DatabaseBackend":
-        from storage.studies.studies import open_studies
-
-        studies = open_studies(url)
+        engine = open_engine(url)
         try:
-            return cls(studies.engine, queries.find_sweep(studies.engine, name), studies=studies)
+            return cls(engine, queries.find_sweep(engine, name))
         except BaseException:
-            studies.close()
+            engine.dispose()
             raise
-
-    @property
-    def studies(self) -> "Studies":
-        assert self._studies is not None, "opened for its results alone"
-        return self._studies
 
     def done(self, stage: str | None = None, *, keys: Collection[str] | None = None) -> Sequence[TaskRecord]:
         return queries.task_records(self.engine, self.sweep.id, stage=stage, state="done", keys=keys)
@@ -184,28 +151,18 @@ class DatabaseBackend:
         return tasks.claim(self.engine, self.sweep.id, worker=worker, host=host, pid=pid, lease_s=lease_s)
 
     def deadline_s(self, stage: str) -> float:
-        return self.spec.limits.of(stage, queries.durations(self.engine, self.sweep.id, stage))
+        until, deadline_s = self._deadlines.get(stage, (0.0, 0.0))
+        if (now := time.monotonic()) >= until:
+            deadline_s = self.spec.limits.of(stage, queries.durations(self.engine, self.sweep.id, stage))
+            self._deadlines[stage] = now + _DEADLINE_FOR_S, deadline_s
+        return deadline_s
 
-    def start(self, claim: TaskRecord, job: jobs.AnyJob, worker: str) -> OpenTrial | None:
-        assert self._owner is not None
-        study = study_name(self.name, claim.stage)
-        attrs = points.attributes(
-            self.spec,
-            job.work,
-            key=claim.key,
-            stage=claim.stage,
-            attempt=claim.attempt,
-            worker=worker,
-            retry_of=claim.retry_of,
-        )
+    def start(self, claim: TaskRecord, job: jobs.AnyJob) -> dict[str, Any] | None:
         params = points.resolve_point(self.engine, self.spec, job)
-        space = points.trial_space(self.spec, claim.stage, job.work)
-        number = self.studies.ask(study, space, owner=self._owner, params=params, attrs=attrs)
-        failpoint("asked")
-        if not tasks.save_trial(self.engine, claim, study=study, number=number, params=params):
+        if not tasks.save_point(self.engine, claim, params):
             return None
         failpoint("saved")
-        return OpenTrial(study=study, number=number, params=params, attrs=attrs)
+        return params
 
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         return tasks.renew(self.engine, claim, self.spec.lease.seconds, idle_s=idle_s, log=log)
@@ -216,12 +173,6 @@ class DatabaseBackend:
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
         return tasks.finish(self.engine, claim, outcome=outcome, score=score, log=log)
 
-    def report(self, claim: TaskRecord, trial: OpenTrial, told: Mapping[str, Any]) -> None:
-        self.studies.tell(trial.study, trial.number, state="COMPLETE", **told, required=trial.attrs)
-        failpoint("reported")
-        mark_reported(self.engine, claim.id, claim.attempt)
-        failpoint("marked")
-
     def repair(self, worker: str, *, first: bool, cap: int | None) -> None:
         lease = self.spec.lease
         before = workers.take_repair(self.engine, self.sweep.id, worker, every_s=lease.interval_s)
@@ -231,13 +182,6 @@ class DatabaseBackend:
         reaped = tasks.reap(self.engine, self.sweep.id, cap=cap, lease_s=lease.seconds, lapsed_before=lapsed_before)
         for key, attempt, lost in reaped:
             log.warning("%s attempt %d: worker %s was lost; the task is free again", key, attempt, lost)
-        # Where no worker died that costs one query. A trial that a living attempt asked for twice is left for the
-        # end of the sweep.
-        if unreported(self.engine, self.sweep.id):
-            self.reconcile()
-
-    def reconcile(self) -> None:
-        reconcile(self.studies, self.engine, self.sweep.id)
 
     def close(self) -> None:
-        self.studies.close()
+        self.engine.dispose()

@@ -125,7 +125,6 @@ class Worker:
             raise SweepNotFound(f"sweep {self.backend.name} was deleted while this worker was running")
         if left.unended:
             return False
-        self.backend.reconcile()
         log.info("nothing is left to do (%s): %d tasks finished here", left.state, self.finished)
         return True
 
