@@ -47,7 +47,6 @@ def _attempts(sweep_id: int, worker: str) -> Select[Any]:
             attempts.c.state,
             attempts.c.number.label("attempt"),
             attempts.c.worker,
-            attempts.c.retry_of,
         )
         .join_from(tasks, attempts, attempts.c.task_id == tasks.c.id)
         .join(phases, phases.c.id == tasks.c.phase_id)

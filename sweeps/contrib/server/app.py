@@ -27,7 +27,7 @@ from storage.records import queries
 from storage.studies.studies import Studies, open_studies
 from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.server import auth, metrics, middleware, pages, problems, routes, state
+from sweeps.contrib.server import auth, metrics, middleware, pages, problems, queues, routes, state, worker_routes
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
@@ -36,10 +36,14 @@ _OPEN = ("/healthz", "/readyz")
 _THREADS = 8  # that ask the database; it gets three connections of this process, and four of optuna-dashboard's
 _DESCRIPTION = """Ask and steer the sweeps of one database.
 
-With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything. Numbers that JSON
+With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything but the routes of workers, the
+role worker those alone. Numbers that JSON
 does not have are the strings "NaN", "Infinity" and "-Infinity"."""
 _OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
-_ROUTERS = (routes.probes_router, routes.router, routes.steering_router, auth.login_router, pages.router)
+_ROUTERS = (
+    *(routes.probes_router, routes.router, routes.steering_router),
+    *(auth.login_router, pages.router, worker_routes.router),
+)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _CONNECTIONS = 200
 _IDLE_S = 15
@@ -94,7 +98,11 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = openapi()
             schema["components"]["securitySchemes"] = {
-                "token": {"type": "http", "scheme": "bearer", "description": "viewer: GET alone; operator: everything"}
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "viewer: GET alone; operator: all but work; worker: work alone",
+                }
             }
             schema["security"] = [{"token": []}]
             for path in _OPEN:
@@ -127,6 +135,7 @@ def make_app(
         anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         yield
         served.database.close()
+        app.state.desk.queues.close()
         if studies is not None:
             studies.close()
 
@@ -141,6 +150,7 @@ def make_app(
     )
     app.state.served, app.state.metrics = served, metrics.Metrics(served)
     app.state.tokens, app.state.sessions, app.state.followers = tokens, auth.Sessions(), 0
+    app.state.desk = worker_routes.Desk(queues.Queues(url, allow_code=allow_code))
     app.state.views = state.Views(served, studies.ids if studies is not None else dict)
     describe(app)
     problems.add_handlers(app)

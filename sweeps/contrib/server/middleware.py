@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from storage.db.transaction import retry_deadline
 from storage.url import is_loopback
 from sweeps.contrib.server.problems import LOG, problem
+from sweeps.contrib.server.work import PREFIX as WORK_PREFIX
+from sweeps.contrib.server.work import UPLOAD_S
 from sweeps.hints import Commands, for_client
 from sweeps.terminal import escape_control_chars
 
@@ -39,6 +41,10 @@ def header(scope: Scope, name: bytes) -> str:
 
 def is_safe(scope: Scope) -> bool:
     return scope["method"] in SAFE
+
+
+def is_upload(scope: Scope) -> bool:
+    return scope["method"] == "PUT" and scope["path"].startswith(WORK_PREFIX)
 
 
 def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
@@ -129,13 +135,16 @@ class LimitsMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        if is_upload(scope):  # which reads its body itself, a few of them at a time
+            await self._answer(scope, receive, send, UPLOAD_S)
+            return
         body = await self._body(scope, receive)
         if body is None:
             return  # the sender has gone
         if isinstance(body, Response):
             await body(scope, receive, send)
             return
-        await self._answer(scope, _again(body, receive), send)
+        await self._answer(scope, _again(body, receive), send, self.bounds.answer_s)
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Response | None:
         declared = header(scope, b"content-length")
@@ -161,7 +170,7 @@ class LimitsMiddleware:
             text = f"the body did not come within {self.bounds.body_s:g} s"
             return problem(408, text, headers={"Connection": "close"})
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, most_s: float) -> None:
         begun, over, streams = False, False, False
 
         async def sent(message: Message) -> None:
@@ -174,13 +183,13 @@ class LimitsMiddleware:
 
         task = asyncio.ensure_future(self.app(scope, receive, sent))
         try:
-            await asyncio.wait({task}, timeout=self.bounds.answer_s)
+            await asyncio.wait({task}, timeout=most_s)
             if task.done() or streams:
                 await task
                 return
             over = True
             if not begun:
-                text = f"no answer within {self.bounds.answer_s:g} s; try again"
+                text = f"no answer within {most_s:g} s; try again"
                 await problem(503, text, headers={"Retry-After": "10"})(scope, receive, send)
         finally:
             task.cancel()
