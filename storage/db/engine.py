@@ -71,6 +71,7 @@ def stored_version(connection: Connection) -> int:
     return int(version)
 
 
+CONNECTIONS = 3  # of one process to a server, unless it asks for fewer
 CREATE_LOCK_TIMEOUT_S = 120
 _CREATE_LOCK_KEY = 0x6B642D737765  # "kd-swe" in ASCII: an advisory lock is known by a number only
 _TRUSTED_FOR_S = 1.0  # so long after its last use a connection is not tested
@@ -85,17 +86,19 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
 @retry_transient(when=is_refused_for_now)
-def open_engine(url: URL, *, must_exist: bool = True, read_only: bool = False) -> Engine:
+def open_engine(
+    url: URL, *, must_exist: bool = True, read_only: bool = False, connections: int = CONNECTIONS
+) -> Engine:
     """Connect to the storage once, check that it is ours, and return its engine; NotAStorage, or Unreachable.
 
     A server that is just starting or has no connection to spare is asked again; nothing else is, since at a first call
     a closed port is more often a wrong URL. must_exist: False only for commands that make a storage: tables are then
     not looked for, and a missing SQLite file is made. read_only: nothing can be written through this engine, and no
-    file is left beside the database.
+    file is left beside the database. connections: to a server, at most; threads that need more of them take turns.
     """
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
-    settings = engine_kwargs(url, create=not must_exist, read_only=read_only)
+    settings = engine_kwargs(url, create=not must_exist, read_only=read_only, connections=connections)
     engine = sqlalchemy.create_engine(url, **settings)
     if url.get_backend_name() == "sqlite":
         event.listen(engine, "checkout", lambda *_: settings["creator"].check())
@@ -149,15 +152,17 @@ def _ping_idle_connections(engine: Engine) -> None:
             raise sqlalchemy.exc.DisconnectionError(str(error)) from error
 
 
-def engine_kwargs(url: URL, *, create: bool = False, read_only: bool = False) -> dict[str, Any]:
+def engine_kwargs(
+    url: URL, *, create: bool = False, read_only: bool = False, connections: int = CONNECTIONS
+) -> dict[str, Any]:
     if url.get_backend_name() == "sqlite":
         settings: dict[str, Any] = {"creator": sqlite_file.Connector(url, create=create, read_only=read_only)}
         if read_only:
             settings["poolclass"] = NullPool  # closing is what removes SQLite's side files again
         return settings
     return {
-        "pool_size": 1,  # 8 workers x 3 stay far below the 100 connections of a stock server
-        "max_overflow": 2,
+        "pool_size": 1,
+        "max_overflow": connections - 1,
         "pool_recycle": 1800,
         "connect_args": _postgres_arguments(url, read_only=read_only),
     }
@@ -185,6 +190,30 @@ def create_lock(url: URL) -> Iterator[None]:
                 f" ({first_line(error)}); try again"
             ) from error
         yield
+
+
+def most_connections(engine: Engine) -> int | None:
+    """Return how many connections the server gives to this user and database; None: any number, or it cannot be known.
+
+    Behind something that shares connections, such as pgbouncer, the server's own limit is none for its clients. It
+    listens on another port than the server, which is how it is noticed.
+    """
+    if engine.dialect.name == "sqlite":
+        return None
+    with read(engine) as connection:
+        row = connection.exec_driver_sql(_LIMIT).one()
+    return row.most if row.port == (engine.url.port or 5432) else None
+
+
+_LIMIT = """
+SELECT current_setting('port')::int AS port,
+    least(
+        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+            - coalesce(current_setting('reserved_connections', true), '0')::int,
+        nullif(rolconnlimit, -1), nullif(datconnlimit, -1)
+    ) AS most
+FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_database()
+"""
 
 
 @contextmanager

@@ -1,19 +1,25 @@
-"""Wake waiting workers: NOTIFY on Postgres, polling with back-off on SQLite.
+"""Wake waiting workers.
 
-Source: https://www.postgresql.org/docs/current/sql-notify.html. A missed notification costs a pause and nothing else,
-since a waiting worker looks now and then by itself.
+On Postgres a NOTIFY comes with the transaction that changed something. A worker of a launch has no connection to hear
+it: its launch listens for all of them, and writes into the standard input of those that shall look. A worker without a
+launch listens for itself. Where nothing can be heard, as on SQLite, each looks by itself, often at first, then less and
+less. A missed call costs a pause and nothing else, since a waiting worker looks now and then anyway.
+
+Source: https://www.postgresql.org/docs/current/sql-notify.html.
 """
 
 import logging
+import os
 import random
+import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import sqlalchemy.exc
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func
 
 from storage.db.engine import lone_connection
 from storage.errors import StorageError
@@ -25,80 +31,93 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _CHANNEL = "kd_sweeps"
-_FIRST_S, _MOST_S = 0.5, 5.0  # between two looks, without a notification
+_FIRST_S, _MOST_S = 0.5, 5.0  # between two looks, where nothing can be heard
 _SLICE_S = 0.5  # so soon a waiting worker hears that it shall stop
+
+Hear = Callable[[float], bool]
+"""Waits so many seconds for a call, and returns whether one came; EOFError: none will come any more."""
 
 
 def notify(connection: Connection, sweep_id: int) -> None:
     """Wake the waiting workers of a sweep once this transaction is committed."""
     if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_notify(_CHANNEL, str(sweep_id))))
+        connection.execute(sqlalchemy.select(func.pg_notify(_CHANNEL, str(sweep_id))))
 
 
 class Listener:
-    """Waits without notifications: looks often at first, then less and less."""
+    """Waits for a call; without anything to hear it with, for a pause. `stop` ends every wait."""
 
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
+    def __init__(self, stop: threading.Event, hear: Hear | None = None) -> None:
+        self._stop, self._hear = stop, hear
         self._pause = _FIRST_S
 
     def clear(self) -> None:
         """Forget what has come so far."""
+        self._heard(0.0)
 
     def reset_backoff(self) -> None:
         self._pause = _FIRST_S
 
     def wait(self, *, most_s: float) -> None:
-        """Return after a pause, at a notification, or when asked to stop; after most_s seconds at the latest."""
+        """Return at a call, after a pause where none can come, or when asked to stop; after most_s at the latest."""
         # Not all workers at the same instant: each look is a write transaction on SQLite.
-        self._stop.wait(min(self._pause, most_s) * random.uniform(0.8, 1.2))
-        self._pause = min(2 * self._pause, _MOST_S)
-
-
-class _PostgresListener(Listener):
-    def __init__(self, stop: threading.Event, connection: Connection, sweep_id: int) -> None:
-        super().__init__(stop)
-        self._sweep = str(sweep_id)
-        self._error = connection.dialect.loaded_dbapi.Error
-        self._driver: psycopg.Connection[tuple[object, ...]] | None = connection.connection.driver_connection
-
-    def clear(self) -> None:
-        self._notified(0.0)
-
-    def wait(self, *, most_s: float) -> None:
         until = time.monotonic() + most_s * random.uniform(0.8, 1.2)
-        while self._driver is not None and not self._stop.is_set():
-            if self._notified(min(_SLICE_S, max(until - time.monotonic(), 0.0))) or time.monotonic() >= until:
+        while self._hear is not None and not self._stop.is_set():
+            if self._heard(min(_SLICE_S, max(until - time.monotonic(), 0.0))) or time.monotonic() >= until:
                 return
-        if self._driver is None:
-            super().wait(most_s=most_s)
+        if self._hear is None:
+            self._stop.wait(min(self._pause, most_s) * random.uniform(0.8, 1.2))
+            self._pause = min(2 * self._pause, _MOST_S)
 
-    def _notified(self, seconds: float) -> bool:
-        """Wait so long for a notification; without a connection return at once."""
-        if self._driver is None:
+    def _heard(self, seconds: float) -> bool:
+        if self._hear is None:
             return False
         try:
-            sweeps = [notification.payload for notification in self._driver.notifies(timeout=seconds, stop_after=1)]
-        except self._error as error:
-            log.warning("no bell from the database any more (%s): this worker looks by itself", error)
-            self._driver = None
+            return self._hear(seconds)
+        except EOFError as error:
+            log.warning("nothing wakes this process any more (%s): it looks by itself", error)
+            self._hear = None
             return False
-        return self._sweep in sweeps
 
 
 @contextmanager
 def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[Listener]:
-    """Give what hears the changes of one sweep; `stop` ends every wait.
-
-    On Postgres it holds a connection of its own. Where none can be had, the worker looks by itself.
-    """
+    """Give what hears the changes of one sweep; on Postgres it holds a connection of its own, where one can be had."""
     with ExitStack() as stack:
-        listener = Listener(stop)
+        hear = None
         if engine.dialect.name == "postgresql":
             try:
                 connection = stack.enter_context(lone_connection(engine.url))
                 connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
-                listener = _PostgresListener(stop, connection, sweep_id)
+                hear = _notifications(connection, sweep_id)
             except (StorageError, sqlalchemy.exc.DBAPIError) as error:
-                log.warning("no bell from the database (%s): this worker looks by itself", error)
-        yield listener
+                log.warning("no notifications from the database (%s): this process looks by itself", error)
+        yield Listener(stop, hear)
+
+
+def _notifications(connection: Connection, sweep_id: int) -> Hear:
+    driver: psycopg.Connection[tuple[object, ...]] | None = connection.connection.driver_connection
+    assert driver is not None
+    lost = connection.dialect.loaded_dbapi.Error
+
+    def hear(seconds: float) -> bool:
+        try:
+            sweeps = [notification.payload for notification in driver.notifies(timeout=seconds, stop_after=1)]
+        except lost as error:
+            raise EOFError(error) from error
+        return str(sweep_id) in sweeps
+
+    return hear
+
+
+def pipe(descriptor: int) -> Hear:
+    """Hear whatever is written into a pipe, however much of it has come; its end is the end of the launch."""
+
+    def hear(seconds: float) -> bool:
+        if not select.select([descriptor], [], [], seconds)[0]:
+            return False
+        if not os.read(descriptor, 65_536):
+            raise EOFError("the launch has gone")
+        return True
+
+    return hear

@@ -1,10 +1,11 @@
-"""Register workers; pause, resume, cancel."""
+"""Register workers, and tell whom to wake; pause, resume, cancel."""
 
+import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, ScalarSelect, case, func, select, update
+from sqlalchemy import Connection, Engine, ScalarSelect, case, exists, func, select, update
 
 from storage.db import transaction
 from storage.db.transaction import database_now, insert_into, is_transient_or_full, read, retry_transient, write
@@ -65,6 +66,28 @@ def seen(engine: Engine, sweep_id: int) -> dict[str, Seen]:
     query = select(workers.c.name, workers.c.seen_at, workers.c.ended_at).where(workers.c.sweep_id == sweep_id)
     with read(engine) as connection:
         return {row.name: Seen(row.seen_at, row.ended_at is not None) for row in connection.execute(query)}
+
+
+def to_wake(engine: Engine, sweep_id: int, *, most: int) -> list[str]:
+    """Return the idle workers that have something to do: one for each task that can start, at most so many.
+
+    All of them once nothing is left, since each then ends. Tried once only: a launch asks again and again.
+    """
+    here = tasks.c.sweep_id == sweep_id
+    can_start = select(tasks.c.id).where(here, tasks.c.state == "waiting", tasks.c.ready).limit(most).subquery()
+    query = select(
+        case((sweeps.c.state == "active", select(func.count()).select_from(can_start).scalar_subquery()), else_=0),
+        exists().where(here, tasks.c.state.in_(TASK_UNENDED)),
+    ).where(sweeps.c.id == sweep_id)
+    at_work = select(attempts.c.worker).where(attempts.c.state == "running")
+    idle = select(workers.c.name).where(
+        workers.c.sweep_id == sweep_id, workers.c.ended_at.is_(None), workers.c.name.not_in(at_work)
+    )
+    with read(engine) as connection:
+        ready, unended = connection.execute(query).one_or_none() or (0, True)
+        names = [] if unended and not ready else list(connection.scalars(idle))
+    # At random: whoever does not answer, because it is frozen or has just died, is not asked each time.
+    return random.sample(names, min(ready, len(names))) if unended else names
 
 
 def check_room(engine: Engine, sweep_id: int, worker: str) -> None:

@@ -378,6 +378,9 @@ class SlurmMember:
         self._unwanted = True
         self.queue.cancel((self.array, self.slot))
 
+    def wake(self) -> None:
+        """Do nothing: it listens for itself."""
+
     def kill(self) -> None:
         self.queue.kill((self.array, self.slot))
 

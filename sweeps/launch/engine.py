@@ -37,6 +37,9 @@ class WorkerHandle(Protocol):
     def send(self, number: int) -> None:
         """Send it a signal; one that has ended gets none."""
 
+    def wake(self) -> None:
+        """Let it look for a task at once, if it waits for one; nothing where its engine has it listen for itself."""
+
     def kill(self) -> None:
         """End it at once, with what it started."""
 

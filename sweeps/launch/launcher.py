@@ -4,6 +4,7 @@ import contextlib
 import os
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from types import FrameType
 import sqlalchemy
 from rich.console import Console
 
+from storage.db.engine import most_connections
+from storage.queue.notify import listen
 from storage.records import queries
 from storage.studies import reconcile
 from storage.url import masked
@@ -27,7 +30,9 @@ from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.worker import refuse_cancelled
 
 MOST_WORKERS = 1_000  # of one launch: more is a slip of the keyboard, and the machine would not survive it
+_OWN_CONNECTIONS = 3  # of the launch: to look, to listen, to mirror
 _POLL_S = 0.5
+_CALM_S = 0.05  # between two calls to workers: a search of short trainings makes a hundred tasks ready in a second
 
 
 def refuse(name: str, request: Request) -> None:
@@ -99,6 +104,7 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
             say(f"{sweep.name} is paused: workers wait. To resume: {local().resume(sweep.name)}")
         supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=chosen, say=say, relaunch_command=command)
         started = count if queries.outlook(engine, sweep.id).unended else 0
+        _check_connections(engine, started, each=1 if on == "local" else 2)
         received = _supervised(supervisor, started, console, stays=stays)
         if received:
             say(f"stopped; nothing is lost. To resume: {command}")
@@ -111,6 +117,19 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
     if problems:
         say(f"to retry: {local().retry_and_launch(sweep.name)}")
     return Launched(1 if problems else 0, finished=True)
+
+
+def _check_connections(engine: sqlalchemy.Engine, workers: int, *, each: int) -> None:
+    """Raise SweepError where the server has not enough connections for so many workers, whoever else uses it."""
+    most = most_connections(engine)
+    if most is None or workers * each + _OWN_CONNECTIONS <= most:
+        return
+    fit = (most - _OWN_CONNECTIONS) // each
+    raise SweepError(
+        f"--workers: got {workers}; {masked(engine.url)} gives {most} connections, which is enough for {fit}"
+        f" ({each} for each worker, {_OWN_CONNECTIONS} for the launch); type --workers {fit}, or raise max_connections"
+        " of the server"
+    )
 
 
 def _check_ended(supervisor: Supervisor) -> None:
@@ -156,14 +175,22 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
     def at_work() -> int:
         return sum(worker.lived_s > 0 for worker in supervisor.alive)
 
+    engine, sweep = supervisor.engine, supervisor.sweep
     with (
         _signals(supervisor, stays=stays) as stop,
-        shown(supervisor.engine, supervisor.sweep, console, at_work) as refresh,
+        listen(engine, sweep.id, stop=threading.Event()) as listener,
+        shown(engine, sweep, console, at_work) as refresh,
     ):
         try:
             supervisor.start(range(count))
+            due = time.monotonic() + _POLL_S
             while supervisor.working and not stop.number:
-                time.sleep(_POLL_S)
+                listener.wait(most_s=_POLL_S)
+                supervisor.wake()
+                if time.monotonic() < due:
+                    time.sleep(_CALM_S)
+                    continue
+                due = time.monotonic() + _POLL_S
                 refresh()
                 supervisor.tick()
         finally:  # whatever happens here: no worker is left behind

@@ -9,12 +9,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 import sqlalchemy
 
 from storage.url import absolute, plain
 from sweeps.launch.engine import Request
-from sweeps.workers import environment, logs
+from sweeps.workers import environment, heartbeat, logs
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
@@ -34,11 +35,12 @@ def log_tail(log: str | None, code: int | None, count: int) -> list[str]:
 
 @dataclass
 class LocalWorker:
-    """One worker process, a `WorkerHandle`. started: monotonic seconds."""
+    """One worker process, a `WorkerHandle`. calls: its standard input. started: monotonic seconds."""
 
     slot: int
     worker: str
     process: subprocess.Popen[bytes]
+    calls: IO[bytes]
     log_file: Path
     started: float = field(default_factory=time.monotonic)
     replacement: None = None  # a launch alone starts a process again
@@ -58,6 +60,11 @@ class LocalWorker:
     def send(self, number: int) -> None:
         self.process.send_signal(number)
 
+    def wake(self) -> None:
+        # It may have ended, and its pipe may be full of calls that it has not read yet: it is going to look anyway.
+        with contextlib.suppress(OSError, ValueError):
+            os.write(self.calls.fileno(), b"\n")
+
     def kill(self) -> None:
         """End it at once; its lease lapses, or its parent gives its task back."""
         self.send(signal.SIGKILL)
@@ -66,6 +73,7 @@ class LocalWorker:
 
     def end_children(self) -> None:
         """End what it left behind: a child that is frozen does not see that its parent has gone."""
+        self.calls.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
             os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
 
@@ -94,6 +102,7 @@ class LocalEngine:
             "KD_SWEEPS_STORAGE": plain(absolute(self.request.url)),
             WORKER_VARIABLE: worker,
             logs.LOG_VARIABLE: str(path),
+            heartbeat.PARENT_PIPE_VARIABLE: heartbeat.WAKES,
             **self._device(slot),
         }
         out = logs.open_log(path)
@@ -102,14 +111,16 @@ class LocalEngine:
                 # -P: what lies in the current folder is not imported, such as a random.py of the user's
                 [sys.executable, "-P", "-m", "sweeps.cli", "worker", self.request.sweep],
                 env=os.environ | variables,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
                 start_new_session=True,  # Ctrl-C reaches launch alone, which passes it on once
             )
         finally:
             os.close(out)
-        return LocalWorker(slot, worker, process, path)
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)  # a worker that does not read keeps nobody waiting
+        return LocalWorker(slot, worker, process, process.stdin, path)
 
     def _device(self, slot: int) -> dict[str, str]:
         """Return the variables that give a worker its one device, in the order in which nvidia-smi counts them."""

@@ -84,6 +84,16 @@ class Supervisor:
         for slot in slots:
             self._replace(slot)
 
+    def wake(self) -> None:
+        """Wake as many idle workers as there are tasks to start, and all of them once nothing is left."""
+        try:
+            names = workers.to_wake(self.engine, self.sweep.id, most=max(len(self.alive), 1))
+        except StorageError:  # they look by themselves, less often
+            return
+        for worker in self.alive:
+            if worker.worker in names:
+                worker.wake()
+
     def _over(self) -> str:
         """Return why a new worker would find nothing to do; "" where it would, or the database is gone for now."""
         try:

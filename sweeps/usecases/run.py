@@ -44,13 +44,13 @@ def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int
 
     log_file: that the output of this process goes to; None: it does not go to a file.
     """
-    heartbeat.exit_with_parent()
+    calls = heartbeat.take_parent_pipe()
     if not is_installed(trainer_extra(KD)):  # else no worker has to ask the storage for its trainer first
         with open_sweep(url, name) as (_, sweep):
             require(trainer_extra(trainer_of(sweep)), "worker")
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
-    code = worker.run_worker(url, name, worker=launched_as, log_file=log_file)
+    code = worker.run_worker(url, name, worker=launched_as, log_file=log_file, calls=calls)
     if code == 0 and (alone or os.getppid() != parent):  # the launch has gone, and cannot publish
         publish(url, name)
     return code

@@ -111,7 +111,9 @@ class DatabaseBackend:
 
     @classmethod
     def open(cls, url: sqlalchemy.URL, name: str) -> "DatabaseBackend":
-        engine = open_engine(url)
+        # One connection: a renewal of the lease waits while the main thread holds it, for a transaction and never for a
+        # training. What waits in one for a lock gives up after 5 s, and a lease lasts for five renewals and more.
+        engine = open_engine(url, connections=1)
         try:
             return cls(engine, queries.find_sweep(engine, name))
         except BaseException:

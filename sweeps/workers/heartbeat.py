@@ -1,7 +1,7 @@
 """Renew the lease, end what hangs, stop on a signal or when the parent dies.
 
-A parent holds the other end of the worker's standard input and never writes there: the end of that input is the end
-of the parent, also after a kill -9, on every system.
+A parent holds the other end of the worker's standard input: the end of that input is the end of the parent, also
+after a kill -9, on every system. What a launch writes there wakes the worker.
 """
 
 import logging
@@ -15,6 +15,7 @@ from collections.abc import Callable
 import sqlalchemy
 
 from storage.errors import NotAStorage, StorageError
+from storage.queue.notify import Hear, pipe
 from storage.tables import TaskRecord
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.backend import Backend
@@ -29,7 +30,8 @@ POLL_S = 0.5  # between two looks whether it has; more of them in one were passe
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 STOP_GRACE_S = 3.0  # for the step at work to end; with the next one a task is given back within 5 s
 GIVE_BACK_S = 1.5
-PARENT_PIPE_VARIABLE = "KD_SWEEPS_LEASH"  # in the environment of a worker whose standard input is held
+PARENT_PIPE_VARIABLE = "KD_SWEEPS_PIPE"  # in the environment of a worker whose standard input is held: what for
+ENDS, WAKES = "ends", "wakes"  # its end stops the worker; or it only wakes it, and the worker outlives its launch
 
 
 class Heartbeat:
@@ -177,16 +179,25 @@ class StopSignals:
         os._exit(self.exit_code)
 
 
-def exit_with_parent() -> None:
-    """Stop this process, as SIGTERM does, as soon as its standard input ends; only where the variable says so.
+def take_parent_pipe() -> Hear | None:
+    """Take standard input for this process alone, if its parent holds the other end; return what wakes it, if it does.
 
-    The variable is taken out: the input of processes that this one starts is not held.
+    Its own children, and a training that reads, find an input at its end: they would wait for ever, or read a call that
+    was for us. If the parent holds it for that, its end stops this process as SIGTERM does.
     """
-    if os.environ.pop(PARENT_PIPE_VARIABLE, None):
-        threading.Thread(target=_stop_with_parent, name="parent", daemon=True).start()
+    purpose = os.environ.pop(PARENT_PIPE_VARIABLE, None)
+    if purpose is None:
+        return None
+    held, nothing = os.dup(0), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    if purpose == WAKES:
+        return pipe(held)
+    threading.Thread(target=_stop_with_parent, args=(held,), name="parent", daemon=True).start()
+    return None
 
 
-def _stop_with_parent() -> None:
-    while os.read(0, 1024):
+def _stop_with_parent(held: int) -> None:
+    while os.read(held, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)

@@ -16,6 +16,7 @@ import sqlalchemy
 
 from storage.errors import StorageError, SweepNotFound
 from storage.failpoints import failpoint
+from storage.queue.notify import Hear, Listener
 from storage.tables import LOST, TaskRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
@@ -37,7 +38,8 @@ class Worker:
     """Works on one sweep in this process until nothing is waiting or running; its backend is closed with it.
 
     run: what runs a task; None is the real thing. worker: its name in the tables. log_file: that this process logs to;
-    its end is stored with each attempt. stop: set from outside when it shall stop at its next step.
+    its end is stored with each attempt. stop: set from outside when it shall stop at its next step. calls: of the
+    launch that wakes it; without one the backend says when there is something to do.
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Worker:
         worker: str | None = None,
         log_file: Path | None = None,
         stop: threading.Event | None = None,
+        calls: Hear | None = None,
     ) -> None:
         self.backend, self.worker = backend, worker or worker_id()
-        self._stop = stop or threading.Event()
+        self._stop, self._calls = stop or threading.Event(), calls
         try:
             self._attempts = attempt.Attempts(
                 backend, self.worker, run=run or self._task_runner(), log_file=log_file, stop=self._stop
@@ -97,7 +100,8 @@ class Worker:
         return code
 
     def _work(self) -> int:
-        with self.backend.listen(self._stop) as listener:
+        listening = Listener(self._stop, self._calls) if self._calls else None
+        with contextlib.nullcontext(listening) if listening else self.backend.listen(self._stop) as listener:
             while not self._stop.is_set():
                 self._repair()
                 listener.clear()  # before the look: what comes after it is heard again
@@ -149,11 +153,12 @@ def run_worker(
     run: attempt.Runner | None = None,
     worker: str | None = None,
     log_file: Path | None = None,
+    calls: Hear | None = None,
 ) -> int:
     """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
     with heartbeat.StopSignals() as stop:
         backend = DatabaseBackend.open(url, name)
-        with Worker(backend, run=run, worker=worker, log_file=log_file, stop=stop.requested) as instance:
+        with Worker(backend, run=run, worker=worker, log_file=log_file, stop=stop.requested, calls=calls) as instance:
             stop.on_overdue = instance.give_back
             code = instance.work()
     return stop.exit_code if code == STOPPED else code

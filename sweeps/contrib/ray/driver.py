@@ -65,7 +65,7 @@ class WorkerActor:
             out = logs.open_log(self._log_file)
         except SweepError as error:
             return WorkerStarted(platform.node(), str(self._log_file), str(error))
-        variables = {logs.LOG_VARIABLE: str(self._log_file), heartbeat.PARENT_PIPE_VARIABLE: "stdin"}
+        variables = {logs.LOG_VARIABLE: str(self._log_file), heartbeat.PARENT_PIPE_VARIABLE: heartbeat.ENDS}
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "sweeps.cli", "worker", order.sweep],

@@ -64,6 +64,9 @@ class RayWorker:
         if self.exit is None:
             self.engine.tell(driver.Signal(self.worker, number))
 
+    def wake(self) -> None:
+        """Do nothing: it listens for itself."""
+
     def kill(self) -> None:
         self.send(signal.SIGKILL)
         self.exit = self.exit or driver.Exit(-signal.SIGKILL, None)

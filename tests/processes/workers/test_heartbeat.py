@@ -20,7 +20,7 @@ from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.trainers.protocol import Steps
 from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.heartbeat import GRACE_S, HUNG, PARENT_PIPE_VARIABLE, Heartbeat
+from sweeps.workers.heartbeat import ENDS, GRACE_S, HUNG, PARENT_PIPE_VARIABLE, Heartbeat
 from sweeps.workers.worker import run_worker
 from tests.support.launches import environment
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker, tasks_of, wait_until
@@ -162,7 +162,7 @@ BUSY = "while True:\n    steps()\n    time.sleep(0.01)"
 def test_a_worker_that_is_held_ends_with_its_standard_input(tmp_path: Path) -> None:
     """One that is not ends with its sweep, though its input is at its end all the while: test_end_to_end.py."""
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
-    env = environment(tmp_path / "home", url, BUSY) | {PARENT_PIPE_VARIABLE: "stdin"}
+    env = environment(tmp_path / "home", url, BUSY) | {PARENT_PIPE_VARIABLE: ENDS}
     command = [sys.executable, "-m", "sweeps.cli", "worker", "s"]
     engine = open_engine(url)
     sweep = queries.find_sweep(engine, "s").id

@@ -41,6 +41,28 @@ def test_a_paused_sweep_gives_no_work_what_runs_ends_and_opens_what_follows_and_
     assert [claimed(engine, sweep).key for _ in range(3)] == ["search#0", "baselines#0", "baselines#1"]
 
 
+def test_as_many_idle_workers_are_woken_as_tasks_can_start_and_all_once_nothing_is_left(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"search": ((), 1, 3), "confirm": (("search",), 1, 1)})
+    names = ["at work", "first", "second", "third"]
+    for name in [*names, "gone"]:
+        workers.sign_in(engine, sweep, name, host="h", pid=1, provenance={})
+    workers.sign_out(engine, sweep, "gone", reason=None)
+    first = claimed(engine, sweep, worker="at work")
+    woken = [workers.to_wake(engine, sweep, most=9) for _ in range(20)]
+    assert {len(each) for each in woken} == {2}
+    assert {name for each in woken for name in each} == {"first", "second", "third"}
+    assert len(workers.to_wake(engine, sweep, most=1)) == 1
+    workers.pause(engine, sweep)
+    assert workers.to_wake(engine, sweep, most=9) == []
+    workers.resume(engine, sweep)
+    second, third = (claimed(engine, sweep, worker=name) for name in ("first", "second"))
+    assert workers.to_wake(engine, sweep, most=9) == [], "the last phase is not open yet"
+    assert all(finished(engine, claim) for claim in (first, second, third))
+    assert len(workers.to_wake(engine, sweep, most=9)) == 1
+    assert finished(engine, claimed(engine, sweep, worker="third"))
+    assert sorted(workers.to_wake(engine, sweep, most=1)) == names
+
+
 def test_cancel_takes_back_what_waits_and_what_runs_and_resume_goes_on_with_that(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 4), "confirm": (("search",), 1, 2)})
     assert finished(engine, claimed(engine, sweep))

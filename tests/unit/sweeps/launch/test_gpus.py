@@ -35,6 +35,7 @@ def test_each_worker_gets_a_device_of_its_own(tmp_path: Path, monkeypatch: pytes
     engine = LocalEngine(Request(resolve(f"sqlite:///{tmp_path}/s.db"), "s", gpus=("1", UUID)))
     for worker, device in zip(engine.start([0, 1, 2], 0), ("1", UUID, "1"), strict=True):
         worker.process.wait(30)
+        worker.end_children()
         variables = {f"CUDA_VISIBLE_DEVICES={device}", f"{GPU_VARIABLE}={device}", "CUDA_DEVICE_ORDER=PCI_BUS_ID"}
         assert variables <= set(worker.log_file.read_text().splitlines())
 

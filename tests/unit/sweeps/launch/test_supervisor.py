@@ -42,6 +42,10 @@ class Puppet:
         """Remember it."""
         self.got.append(number)
 
+    def wake(self) -> None:
+        """Remember it."""
+        self.got.append("wake")
+
     def kill(self) -> None:
         """Remember it."""
         self.got.append("kill")
@@ -180,6 +184,18 @@ def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not
     assert leaving.got == []
     monkeypatch.setattr(supervisor, "_EXIT_S", 0.0)  # as long after
     wait_until(lambda: crew.tick() or "kill" in leaving.got, "it is left")
+
+
+def test_as_many_idle_workers_are_woken_as_there_are_tasks(crew: Supervisor) -> None:
+    crew.start(range(8))
+    for puppet in stage(crew).puppets[:-1]:
+        workers.sign_in(crew.engine, crew.sweep.id, puppet.worker, host="h", pid=1, provenance={})
+    phases = queries.phase_records(crew.engine, crew.sweep.id)
+    ready = sum(phase.counts["waiting"] for phase in phases if phase.state == "open")
+    crew.wake()
+    woken = [puppet for puppet in stage(crew).puppets if puppet.got]
+    assert 0 < len(woken) == ready < 7
+    assert all(puppet.got == ["wake"] for puppet in woken)
 
 
 def test_of_a_worker_that_dies_when_all_is_done_nobody_says_that_it_had_a_task(

@@ -1,0 +1,92 @@
+"""Workers of a launch wait for its calls: they come in time, and a launch that is frozen or killed loses nothing."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+
+from storage.db.engine import open_engine
+from storage.queue import workers
+from storage.records import queries
+from storage.url import resolve
+from sweeps.spec.model import override
+from tests.support.launches import environment, launched, start_launch
+from tests.support.postgres_server import PostgresServer, running_server
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+
+LONG_S = 300.0
+# One task of a search after the other, so that one of two workers waits; nobody looks by himself in time.
+PATIENT = override(SMALL, {"search.lag": 1, "search.trials": 8, "lease.interval_s": LONG_S, "lease.grace_s": LONG_S})
+
+
+@contextlib.contextmanager
+def opened(url: sqlalchemy.URL) -> Iterator[tuple[sqlalchemy.Engine, int]]:
+    engine = open_engine(url)
+    try:
+        yield engine, queries.find_sweep(engine, "s").id
+    finally:
+        engine.dispose()
+
+
+def test_idle_workers_are_called_to_what_can_start_and_at_the_end(storage_url: str, tmp_path: Path) -> None:
+    url = created(storage_url, PATIENT)
+    began = time.monotonic()
+    code, out = launched(environment(tmp_path / "home", url), workers=3, timeout=LONG_S)
+    assert code == 0, out
+    assert time.monotonic() - began < LONG_S / 2, "a worker waited until it looked by itself"
+    with opened(url) as (engine, sweep):
+        assert {task.state for task in tasks_of(engine)} == {"done"}
+        assert [record.done > 0 for record in workers.records(engine, sweep)] == [True] * 3
+
+
+@pytest.mark.slow_on("sqlite")
+def test_workers_whose_launch_was_killed_finish_the_sweep_and_end(storage_url: str, tmp_path: Path) -> None:
+    url = created(storage_url, PATIENT)
+    with opened(url) as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
+        wait_until(lambda: len(queries.running_tasks(engine, sweep)) > 0, "no task runs")
+        launch.kill()
+        wait_until(lambda: queries.outlook(engine, sweep).unended == 0, "its workers do not go on", LONG_S)
+
+        def all_ended() -> bool:
+            return all(record.ended_at is not None for record in workers.records(engine, sweep))
+
+        wait_until(all_ended, "one of them still waits for a call", LONG_S / 2)
+        assert [record.reason for record in workers.records(engine, sweep)] == [None, None]
+
+
+def test_workers_whose_launch_is_frozen_go_on(tmp_path: Path) -> None:
+    """They look by themselves, once in an interval of their lease."""
+    url = created(f"sqlite:///{tmp_path}/s.db", override(PATIENT, {"lease.interval_s": 1.0}))
+    with opened(url) as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
+        wait_until(lambda: len(queries.running_tasks(engine, sweep)) > 0, "no task runs")
+        os.kill(launch.pid, signal.SIGSTOP)
+        wait_until(lambda: queries.outlook(engine, sweep).unended == 0, "its workers wait for it", LONG_S)
+        os.kill(launch.pid, signal.SIGCONT)
+        out, _ = launch.communicate(timeout=60)
+        assert launch.returncode == 0, out
+
+
+@pytest.fixture(scope="module")
+def stock() -> Iterator[PostgresServer]:
+    """A server as it is installed: 100 connections, of which 3 are for its superuser."""
+    with running_server(max_connections=100) as server:
+        yield server
+
+
+def test_more_workers_than_connections_are_refused_before_one_is_started(
+    stock: PostgresServer, tmp_path: Path
+) -> None:
+    url = created(stock.new_database())
+    code, out = launched(environment(tmp_path / "home", url), workers=95)
+    assert code == 1
+    assert out.splitlines()[-1].endswith(
+        f"@127.0.0.1:{stock.port}/{url.database} gives 97 connections, which is enough for 94 (1 for each worker, 3 for"
+        " the launch); type --workers 94, or raise max_connections of the server"
+    )
+    with opened(url) as (engine, sweep):
+        assert workers.records(engine, sweep) == []

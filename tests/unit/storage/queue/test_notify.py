@@ -1,0 +1,73 @@
+"""storage.queue.notify: how a waiting worker is woken."""
+
+import os
+import threading
+import time
+
+import pytest
+from sqlalchemy import Engine
+
+from storage.db.transaction import write
+from storage.queue.notify import Listener, listen, notify, pipe
+
+LONG_S = 30.0
+
+
+def waited(listener: Listener, *, most_s: float = LONG_S) -> float:
+    """How many seconds it waited."""
+    began = time.monotonic()
+    listener.wait(most_s=most_s)
+    return time.monotonic() - began
+
+
+@pytest.fixture
+def ends() -> tuple[int, int]:
+    return os.pipe()
+
+
+def test_a_call_wakes_once_however_often_it_came_and_one_that_was_heard_is_over(ends: tuple[int, int]) -> None:
+    reading, writing = ends
+    listener = Listener(threading.Event(), pipe(reading))
+    os.write(writing, b"\n" * 100)
+    assert waited(listener) < 5
+    assert waited(listener, most_s=0.2) >= 0.15, "a hundred calls are one"
+    os.write(writing, b"\n")
+    listener.clear()
+    assert waited(listener, most_s=0.2) >= 0.15, "what came before the look is answered by it"
+
+
+def test_a_call_that_comes_between_the_look_and_the_wait_is_heard(ends: tuple[int, int]) -> None:
+    reading, writing = ends
+    listener = Listener(threading.Event(), pipe(reading))
+    listener.clear()
+    os.write(writing, b"\n")
+    assert waited(listener) < 5
+
+
+def test_without_its_launch_a_worker_looks_by_itself(ends: tuple[int, int], caplog: pytest.LogCaptureFixture) -> None:
+    reading, writing = ends
+    listener = Listener(threading.Event(), pipe(reading))
+    threading.Timer(0.2, os.close, [writing]).start()
+    assert waited(listener) < 5
+    assert "nothing wakes this process any more (the launch has gone): it looks by itself" in caplog.text
+    assert 0.3 < waited(listener) < 5
+    assert len(caplog.records) == 1
+
+
+def test_who_shall_stop_waits_no_longer(ends: tuple[int, int]) -> None:
+    stop = threading.Event()
+    threading.Timer(0.2, stop.set).start()
+    assert waited(Listener(stop, pipe(ends[0]))) < 5
+
+
+def test_a_notification_of_this_sweep_wakes_and_one_of_another_does_not(engine: Engine) -> None:
+    with listen(engine, 7, stop=threading.Event()) as listener:
+        if engine.dialect.name == "sqlite":
+            assert 0.3 < waited(listener) < 5, "there is none: it looks by itself"
+            return
+        with write(engine) as connection:
+            notify(connection, 7)
+        assert waited(listener) < 5
+        with write(engine) as connection:
+            notify(connection, 8)
+        assert waited(listener, most_s=0.5) >= 0.4
