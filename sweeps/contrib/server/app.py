@@ -37,8 +37,8 @@ _THREADS = 8  # that ask the database; it gets three connections of this process
 _DESCRIPTION = """Ask and steer the sweeps of one database.
 
 With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything but the routes of workers, the
-role worker those alone. Numbers that JSON
-does not have are the strings "NaN", "Infinity" and "-Infinity"."""
+role worker those alone. Numbers that JSON does not have are the strings "NaN", "Infinity" and "-Infinity"."""
+_ROLES = "viewer: GET alone; operator: everything but the routes of workers; worker: those alone"
 _OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
 _ROUTERS = (
     *(routes.probes_router, routes.router, routes.steering_router),
@@ -98,11 +98,7 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = openapi()
             schema["components"]["securitySchemes"] = {
-                "token": {
-                    "type": "http",
-                    "scheme": "bearer",
-                    "description": "viewer: GET alone; operator: all but work; worker: work alone",
-                }
+                "token": {"type": "http", "scheme": "bearer", "description": _ROLES}
             }
             schema["security"] = [{"token": []}]
             for path in _OPEN:

@@ -24,7 +24,7 @@ def serve(
     port: Port = "8080",
     tokens: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Lines viewer, operator or worker, and a TOKEN; else KD_SWEEPS_TOKENS."),
+        typer.Option(metavar="FILE", help="Lines ROLE TOKEN (viewer, operator, worker); else KD_SWEEPS_TOKENS."),
     ] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Accept specs that name Python code, package.module:build.")

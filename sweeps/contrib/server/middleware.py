@@ -44,7 +44,7 @@ def is_safe(scope: Scope) -> bool:
 
 
 def is_upload(scope: Scope) -> bool:
-    return scope["method"] == "PUT" and scope["path"].startswith(WORK_PREFIX)
+    return scope["method"] == "PUT" and str(scope["path"]).startswith(WORK_PREFIX)
 
 
 def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:

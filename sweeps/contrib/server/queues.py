@@ -253,8 +253,8 @@ class Queue:
         if isinstance(job.work, jobs.TransferTask):
             own["arm"] = job.work.arm
         for name, expected in own.items():
-            if row.outcome.get(name) != expected:
-                raise RecordBroken(f"expected {name} {expected!r}, got {str(row.outcome.get(name))[:80]!r}")
+            if (value := row.outcome.get(name, expected)) != expected:
+                raise RecordBroken(f"expected {name} {expected!r}, got {str(value)[:80]!r}")
         if (value := jobs.trial_result(row.outcome, key=row.key).value) != row.score:
             raise RecordBroken(f"its trial has the value {value!r}, and its score is {row.score!r}")
         for digest in outcome.blobs.values():

@@ -39,6 +39,7 @@ from sweeps.plan import jobs
 from sweeps.spec.stored import check_name, stored_spec
 from sweeps.terminal import say
 from sweeps.workers.folders import OLD_S, cache
+from sweeps.workers.reach import Service
 
 T = TypeVar("T")
 
@@ -58,9 +59,9 @@ class HttpBackend:
         self._blobs = cache() / "blobs"
 
     @classmethod
-    def open(cls, service: str, token: str, name: str) -> "HttpBackend":
-        """Open a sweep; raise NotAStorage where the service does not let this token work, or is none of this version."""
-        client = HttpClient(service, token)
+    def open(cls, service: Service, name: str) -> "HttpBackend":
+        """Open a sweep; raise NotAStorage where the service refuses the token, or is none of this version."""
+        client = HttpClient(service.address, service.token)
         parts = urlsplit(client.address)
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             say(f"{client.address} is without TLS: token and results can be read on the way; https:// is better")
@@ -68,9 +69,7 @@ class HttpBackend:
         opened = _decoded(client, work.Opened, text)
         if opened.version != work.VERSION:
             raise NotAStorage(_another_version(client, f"calls of version {opened.version}, not {work.VERSION}"))
-        # As the URL of a database: whatever leaves passwords out of a text leaves the token out.
-        url = sqlalchemy.URL.create(parts.scheme, password=token or None, host=parts.hostname, port=parts.port)
-        backend = cls(client, opened, url)
+        backend = cls(client, opened, service.url)
         _remove_old(backend._blobs)
         return backend
 
@@ -110,8 +109,10 @@ class HttpBackend:
 
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         args = work.RenewArgs(**_attempt(claim), idle_s=min(idle_s, 1e9), log=log)
-        # Once: who renews does so again and again, and within a lease.
-        return self._of_ours(lambda: self._ask_once(work.RENEW, args, timeout_s=self.spec.lease.seconds))
+        try:  # once: who renews does so again and again, and within a lease
+            return self._of_ours(lambda: self._ask_once(work.RENEW, args, timeout_s=self.spec.lease.seconds))
+        except SweepError as error:  # a fault of the service is no reason to end a training
+            raise Unreachable(str(error)) from error
 
     def end(self, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
         args = work.EndArgs(**_attempt(claim), **vars(ending))  # the cap is the service's: it has the spec
@@ -158,13 +159,8 @@ class HttpBackend:
             )
         digest = _sha256(data)
         if not self._ask(work.KEEP, work.BlobArgs(**self._at_work, digest=digest), for_s=RESULT_RETRY_FOR_S):
-            path = [*self._path, "blobs", digest]
-            _again(
-                lambda: _send(
-                    self._client, path, query=self._at_work, body=data, method="PUT", timeout_s=work.UPLOAD_S
-                ),
-                RESULT_RETRY_FOR_S,
-            )
+            path, given = [*self._path, "blobs", digest], {"query": self._at_work, "timeout_s": work.UPLOAD_S}
+            _again(lambda: _send(self._client, path, body=data, method="PUT", **given), RESULT_RETRY_FOR_S)
         self._cache(digest, data)  # students on this machine need the logits of its teacher
         return digest
 

@@ -48,11 +48,10 @@ class Desk:
                 kind = type(error).__name__
                 if kind not in work.ERRORS:
                     raise
-                # The text of this one names the database.
-                text = f"this service has no such sweep {name}" if isinstance(error, SweepNotFound) else explain(error)
-                return problem(
-                    404 if isinstance(error, SweepNotFound) else 409, text, headers={work.ERROR_HEADER: kind}
-                )
+                status, text = 409, explain(error)
+                if isinstance(error, SweepNotFound):  # whose text names the database
+                    status, text = 404, f"this service has no such sweep {name!r}"
+                return problem(status, text, headers={work.ERROR_HEADER: kind})
 
         return await anyio.to_thread.run_sync(run, limiter=self.threads)
 

@@ -13,7 +13,6 @@ import sqlalchemy
 from storage.db.engine import open_engine
 from storage.queue import workers
 from storage.records import queries
-from storage.url import resolve
 from sweeps.spec.model import override
 from tests.support.launches import environment, launched, start_launch
 from tests.support.postgres_server import PostgresServer, running_server
@@ -78,9 +77,7 @@ def stock() -> Iterator[PostgresServer]:
         yield server
 
 
-def test_more_workers_than_connections_are_refused_before_one_is_started(
-    stock: PostgresServer, tmp_path: Path
-) -> None:
+def test_more_workers_than_connections_are_refused_before_one_is_started(stock: PostgresServer, tmp_path: Path) -> None:
     url = created(stock.new_database())
     code, out = launched(environment(tmp_path / "home", url), workers=95)
     assert code == 1
