@@ -34,7 +34,7 @@ from sweeps.contrib.server.client import TIMEOUT_S, HttpClient, unreachable
 from sweeps.contrib.server.work import Call
 from sweeps.errors import SweepError
 from sweeps.hints import local
-from sweeps.operations.operation import A, decode
+from sweeps.operations.operation import A, decode, encode
 from sweeps.plan import jobs
 from sweeps.spec.stored import check_name, stored_spec
 from sweeps.terminal import say
@@ -184,7 +184,7 @@ class HttpBackend:
         return _again(lambda: self._ask_once(call, args), for_s)
 
     def _ask_once(self, call: Call[A, Any], args: A, *, timeout_s: float = TIMEOUT_S) -> Any:
-        text = _send(self._client, [*self._path, call.name], body=args.model_dump_json().encode(), timeout_s=timeout_s)
+        text = _send(self._client, [*self._path, call.name], body=encode(call.args, args), timeout_s=timeout_s)
         return _decoded(self._client, call.answer, text)
 
     def _of_ours(self, ask: Callable[[], Any]) -> bool:
