@@ -44,6 +44,7 @@ from sweeps.workers.reach import Service
 T = TypeVar("T")
 
 _AWAY = {408, 429, 502, 503, 504}  # of a service that is busy or starting, or of a proxy before one that is away
+_CUT = (ConnectionResetError, BrokenPipeError, TimeoutError, http.client.HTTPException)
 _TOO_OLD = "there is nothing at"  # what every version says of a path that it does not have
 
 
@@ -65,7 +66,7 @@ class HttpBackend:
         parts = urlsplit(client.address)
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             say(f"{client.address} is without TLS: token and results can be read on the way; https:// is better")
-        text = _again(lambda: _send(client, ["work", check_name(name)]), RETRY_FOR_S, when=_is_busy)
+        text = _again(lambda: _send(client, ["work", check_name(name)]), RETRY_FOR_S, when=_is_interrupted)
         opened = _decoded(client, work.Opened, text)
         if opened.version != work.VERSION:
             raise NotAStorage(_another_version(client, f"calls of version {opened.version}, not {work.VERSION}"))
@@ -225,12 +226,12 @@ def _is_away(error: BaseException) -> bool:
     return isinstance(error, Unreachable)
 
 
-class _Busy(Unreachable):
-    """Somebody answered that the service is not there at the moment."""
+class _Interrupted(Unreachable):
+    """Something is there, and the service is not there at the moment. A closed port may as well be a wrong URL."""
 
 
-def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, _Busy)  # a closed port may as well be a wrong URL
+def _is_interrupted(error: BaseException) -> bool:
+    return isinstance(error, _Interrupted)
 
 
 def _send(client: HttpClient, path: list[str], **given: Any) -> bytes:
@@ -242,7 +243,8 @@ def _send(client: HttpClient, path: list[str], **given: Any) -> bytes:
         with error:
             raise _raised(client, error) from None
     except (OSError, http.client.HTTPException, UnicodeError) as error:
-        raise Unreachable(str(unreachable(client.address, error))) from None
+        cut = isinstance(getattr(error, "reason", error), _CUT)
+        raise (_Interrupted if cut else Unreachable)(str(unreachable(client.address, error))) from None
 
 
 def _raised(client: HttpClient, error: urllib.error.HTTPError) -> Exception:
@@ -250,11 +252,11 @@ def _raised(client: HttpClient, error: urllib.error.HTTPError) -> Exception:
     try:
         detail = str(json.loads(error.read(100_000))["detail"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
-        detail = f"{address} answers {error.code} {error.reason}"
+        detail = f"it answers {error.code} {error.reason}"
         if error.code not in _AWAY:
-            return NotAStorage(f"{detail}, and is no kd-sweeps serve as it seems")
+            return NotAStorage(f"{address}: {detail}, and is no kd-sweeps serve as it seems")
     if error.code in _AWAY:
-        return _Busy(f"cannot use the service {address}: {detail}")
+        return _Interrupted(f"cannot use the service {address}: {detail}")
     if kind := work.ERRORS.get(error.headers.get(work.ERROR_HEADER, "")):
         return kind(detail)
     if error.code in (401, 403):
