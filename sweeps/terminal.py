@@ -7,8 +7,12 @@ import shutil
 import sys
 import textwrap
 
-# What steers a terminal: C0 but newline and tab, DEL, C1. The two codes of `grey` pass.
-_STEERING = re.compile(r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f]")
+# What steers a terminal: C0 but newline and tab, DEL, C1, and what turns or hides text: marks of direction, spaces
+# without width. The two codes of `grey` pass, and what joins letters or emoji.
+_STEERING = re.compile(
+    r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"
+    r"\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
+)
 WIDTH = 100
 """Columns of a text for people at most: longer lines are hard to read."""
 

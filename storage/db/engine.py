@@ -13,7 +13,15 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool, PoolProxiedConnection
 
 from storage.db import sqlite_file
-from storage.db.transaction import first_line, is_refused_for_now, read, retry_transient, translate, write
+from storage.db.transaction import (
+    current_patience,
+    first_line,
+    is_refused_for_now,
+    read,
+    retry_transient,
+    translate,
+    write,
+)
 from storage.errors import NextStep, NotAStorage, StorageError
 from storage.tables import SCHEMA_VERSION, metadata, version_table
 from storage.url import masked
@@ -105,6 +113,7 @@ def open_engine(
     else:
         _refuse_sql_ascii(engine)
         _ping_idle_connections(engine)
+        _give_up_on_silence(engine)
     try:
         if must_exist:
             check(engine)
@@ -150,6 +159,43 @@ def _ping_idle_connections(engine: Engine) -> None:
             engine.dialect.do_ping(connection)
         except engine.dialect.loaded_dbapi.Error as error:
             raise sqlalchemy.exc.DisconnectionError(str(error)) from error
+
+
+def _give_up_on_silence(engine: Engine) -> None:
+    """Close a connection whose server is silent for longer than `storage.db.transaction.patience` allows.
+
+    A frozen server acknowledges what it is sent, so neither keepalives nor tcp_user_timeout end the wait for it, and
+    statement_timeout is the server's own.
+    """
+    import psycopg
+
+    class Bounded(psycopg.Connection[Any]):
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            patience = current_patience()
+            if timeout is not None or patience.silence_s == math.inf:
+                return super().wait(gen, interval, timeout)
+            began = time.monotonic()
+            try:
+                return super().wait(gen, interval, patience.silence_s)
+            except psycopg.OperationalError as error:
+                if time.monotonic() - began < patience.silence_s:
+                    raise
+                patience.given_up = True
+                self.close()
+                raise psycopg.OperationalError(f"no answer within {patience.silence_s:g} s") from error
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_: Any, record: Any, arguments: Any, settings: dict[str, Any]) -> psycopg.Connection[Any]:
+        patience = current_patience()
+        if patience.given_up:
+            raise psycopg.OperationalError("no answer to what was asked before")
+        if patience.silence_s < settings["connect_timeout"]:
+            settings["connect_timeout"] = round(patience.silence_s)
+        try:
+            return Bounded.connect(**settings)
+        except psycopg.errors.ConnectionTimeout:
+            patience.given_up = True
+            raise
 
 
 def engine_kwargs(
@@ -222,6 +268,7 @@ def lone_connection(url: URL) -> Iterator[Connection]:
     arguments = _postgres_arguments(url, read_only=False)
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
     _refuse_sql_ascii(engine)
+    _give_up_on_silence(engine)
     try:
         connection = engine.connect()
     except sqlalchemy.exc.DBAPIError as error:

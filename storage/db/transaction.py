@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import sqlalchemy as sa
@@ -36,7 +37,22 @@ _log = logging.getLogger(__name__)
 RETRY_FOR_S = 60.0
 RESULT_RETRY_FOR_S = 600.0  # for storing what took long to make: a training is worth more than a poll
 
-_deadline = ContextVar("_deadline", default=math.inf)
+
+@dataclass
+class Patience:
+    """How long a user waits for the database.
+
+    retry_s: nothing is tried again for longer. silence_s: a server that answers nothing for so long is given up, and
+    nothing more is asked of it.
+    """
+
+    retry_s: float = math.inf
+    silence_s: float = math.inf
+    given_up: bool = False
+
+
+_ENDLESS = Patience()
+_patience = ContextVar("_patience", default=_ENDLESS)
 
 _PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}  # the last: a race for the WAL
 # What psycopg calls operational and no waiting cures: who we are, what we asked for, a full disk.
@@ -185,16 +201,16 @@ def retry_transient(
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Return a decorator that runs again, with backoff and jitter, while the fault is transient.
 
-    After deadline_s (None: RETRY_FOR_S), or sooner inside `retry_deadline`, the last fault comes through. It never
-    interrupts a try: one that hangs may add its own time. `is_transient_or_full` is for what is done with a task at
-    work: a user who types a command is told of a full disk at once; a worker at night is not, and what it holds is
-    worth a while.
+    After deadline_s (None: RETRY_FOR_S), or sooner inside `patience`, the last fault comes through.
+    `is_transient_or_full` is for what is done with a task at work: a user who types a command is told of a full disk
+    at once; a worker at night is not, and what it holds is worth a while.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
     seconds = RETRY_FOR_S if deadline_s is None else deadline_s
 
     def left(state: tenacity.RetryCallState) -> float:
-        return min(seconds, _deadline.get()) - (state.seconds_since_start or 0.0)
+        patience = current_patience()
+        return -1 if patience.given_up else min(seconds, patience.retry_s) - (state.seconds_since_start or 0.0)
 
     return tenacity.retry(
         retry=tenacity.retry_if_exception(when),
@@ -206,13 +222,17 @@ def retry_transient(
 
 
 @contextmanager
-def retry_deadline(seconds: float) -> Iterator[None]:
-    """Let nothing inside the block be tried again for longer than that: a user waits for the answer."""
-    before = _deadline.set(seconds)
+def patience(*, retry_s: float = math.inf, silence_s: float = math.inf) -> Iterator[None]:
+    """Wait for the database no longer than that inside the block, in its threads and tasks as well."""
+    before = _patience.set(Patience(retry_s, silence_s))
     try:
         yield
     finally:
-        _deadline.reset(before)
+        _patience.reset(before)
+
+
+def current_patience() -> Patience:
+    return _patience.get()
 
 
 def _log_retry(state: tenacity.RetryCallState) -> None:

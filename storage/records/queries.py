@@ -67,6 +67,18 @@ def outlook(engine: Engine, sweep_id: int) -> Outlook:
 
 
 @retry_transient()
+def progress(engine: Engine, sweep_id: int) -> tuple[Any, ...]:
+    """Return a value that is another one whenever a task, a phase or a selection of the sweep has changed."""
+    counts = (func.count(), func.sum(tasks.c.attempt), func.max(tasks.c.started_at), func.max(tasks.c.finished_at))
+    by_state = select(tasks.c.state, *counts).where(tasks.c.sweep_id == sweep_id).group_by(tasks.c.state)
+    of_phases = select(phases.c.name, phases.c.state).where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
+    chosen = select(func.count()).where(tables.selections.c.sweep_id == sweep_id)
+    with read(engine) as connection:
+        rows = connection.execute(by_state.order_by(tasks.c.state)).all(), connection.execute(of_phases).all()
+        return *map(tuple, rows), connection.scalar(chosen)
+
+
+@retry_transient()
 def phase_records(engine: Engine, sweep_id: int) -> list[tables.PhaseRecord]:
     query = (
         select(phases, tasks.c.state.label("task_state"), func.count(tasks.c.id).label("task_count"))

@@ -1,15 +1,13 @@
 """Logs of workers and tasks."""
 
 import time
-from collections.abc import Iterator
-
-import sqlalchemy
+from collections.abc import Iterator, Sequence
 
 from storage.records import queries
 from storage.tables import AttemptRecord
 from sweeps.errors import NotThere, SweepError
 from sweeps.hints import local
-from sweeps.query.listing import open_sweep
+from sweeps.operations.operation import LocalClient
 from sweeps.spec.stored import check_name
 from sweeps.workers.logs import log_folder, read_line
 
@@ -33,59 +31,61 @@ def latest(name: str, lines: int) -> list[str]:
 
 
 def about_task(
-    url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+    client: LocalClient, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> list[str]:
     """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
 
     attempt: only this one, from 1. lines: the last ones of each attempt; None: all that are stored. Raise SweepError if
     the sweep has no such task or attempt, or no worker has had it yet.
     """
-    attempts = _attempts(url, name, key, attempt)
-    return [line for record in attempts for line in (_head(key, record), *_last(_lines(record), lines), "")]
+    chosen = _chosen(key, attempts_of(client, name, key), attempt)
+    return [line for record in chosen for line in (_head(key, record), *_last(_lines(record), lines), "")]
 
 
 def follow(
-    url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+    client: LocalClient, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> Iterator[str]:
     """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
 
     A worker stores what it logged with each renewal of its lease, so lines come as often as that. Errors as about_task.
     """
-    followed = Followed(url, name, key, attempt=attempt, lines=lines)
-    yield from followed.more()
+    followed = Followed(key, attempt=attempt, lines=lines)
+    yield from followed.added(attempts_of(client, name, key))
     while not followed.ended:
         time.sleep(POLL_S)
-        yield from followed.more()
+        yield from followed.added(attempts_of(client, name, key))
 
 
 class Followed:
     """The log of one attempt as it grows: for those who ask again and again, each in their own way of waiting."""
 
-    def __init__(
-        self, url: sqlalchemy.URL, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
-    ) -> None:
-        self._place = url, name, key
-        self._number, self._count = attempt, lines
+    def __init__(self, key: str, *, attempt: int | None = None, lines: int | None = None) -> None:
+        self._key, self._number, self._count = key, attempt, lines
         self._shown: list[str] | None = None
         self.ended = False
 
-    def more(self) -> list[str]:
+    def added(self, attempts: Sequence[AttemptRecord]) -> list[str]:
         """Return what was added since the last time; at first the head and the last lines. Errors as about_task."""
-        record = _attempts(*self._place, self._number)[-1]
+        record = _chosen(self._key, attempts, self._number)[-1]
         before, self._shown = self._shown, _lines(record)
         self._number, self.ended = record.number, record.state != "running"
         if before is None:
-            return [_head(self._place[2], record), *_last(self._shown, self._count)]
+            return [_head(self._key, record), *_last(self._shown, self._count)]
         return _added(before, self._shown)
 
 
-def _attempts(url: sqlalchemy.URL, name: str, key: str, attempt: int | None) -> list[AttemptRecord]:
-    with open_sweep(url, name) as (engine, sweep):
+def attempts_of(client: LocalClient, name: str, key: str) -> list[AttemptRecord]:
+    """Return the attempts of a task, the first one first; SweepError if there is no such task, or no attempt yet."""
+    with client.open(name) as (engine, sweep):
         attempts = queries.attempts_of(engine, sweep.id, key)
     if attempts is None:
         raise NotThere(f"{name} has no task {key!r}; see: {local().line('trials', name)}")
     if not attempts:
         raise SweepError(f"{key} has not started yet; see: {local().line('status', name)}")
+    return attempts
+
+
+def _chosen(key: str, attempts: Sequence[AttemptRecord], attempt: int | None) -> list[AttemptRecord]:
     chosen = [record for record in attempts if attempt in (None, record.number)]
     if not chosen:
         numbers = "attempt 1 only" if len(attempts) == 1 else f"attempts 1 to {len(attempts)}"

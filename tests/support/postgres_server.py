@@ -6,6 +6,7 @@ and asks for passwords (scram-sha-256). Imports nothing of the product.
 
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 import time
@@ -98,6 +99,23 @@ class PostgresServer:
     def promote(self) -> None:
         """Be ready after `start_refusing`."""
         self.run("pg_ctl", f"--pgdata={self._data}", "--wait", "promote")
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """All of its processes are stopped (SIGSTOP) in the block: what is sent to them is received and not read."""
+        first = int((self._data / "postmaster.pid").read_text().split()[0])
+        os.kill(first, signal.SIGSTOP)  # before its children: it starts no more
+        children = subprocess.run(
+            ["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True, check=True
+        )
+        pids = [first, *map(int, children.stdout.split())]
+        try:
+            for pid in pids:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
 
     @property
     def is_running(self) -> bool:

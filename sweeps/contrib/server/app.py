@@ -7,33 +7,28 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
-from dataclasses import dataclass
 from typing import Any
 
-import anyio.to_thread
 import sqlalchemy
 import uvicorn
-from a2wsgi import WSGIMiddleware
+from anyio import CapacityLimiter
 from fastapi import FastAPI
-from fastapi.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.db.engine import create_lock, create_tables, open_engine
 from storage.records import queries
-from storage.studies.studies import Studies, open_studies
+from storage.studies.studies import open_studies
 from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.server import auth, metrics, middleware, pages, problems, queues, routes, state, worker_routes
+from sweeps.contrib.server import auth, dashboard, middleware, pages, problems, queues, routes, state, worker_routes
+from sweeps.contrib.server.connections import BoundedProtocol
 from sweeps.errors import SpecError, SweepError
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
 
-_OPEN = ("/healthz", "/readyz")
-_THREADS = 8  # that ask the database; it gets three connections of this process, and four of optuna-dashboard's
 _DESCRIPTION = """Ask and steer the sweeps of one database.
 
 With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything but the routes of workers, the
@@ -45,49 +40,9 @@ _ROUTERS = (
     *(auth.login_router, pages.router, worker_routes.router),
 )
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
-_CONNECTIONS = 200
+_BACKLOG = 200
 _IDLE_S = 15
 _STOP_S = 5
-
-
-def mount(app: FastAPI, studies: Studies) -> None:
-    # Behind every other route: its pages ask for /static and /api/studies.
-    from optuna_dashboard import wsgi
-
-    dashboard: Any = wsgi(studies.storage)
-    dashboard.catchall = False  # what it raises is answered as what we raise
-    bounded: Any = WSGIMiddleware(dashboard, workers=4)
-    app.mount("/", _Answering(bounded, studies.engine))
-
-
-@dataclass(frozen=True)
-class _Answering:
-    # Where the database is away optuna-dashboard says 500; every other route says so in a problem.
-    app: ASGIApp
-    engine: sqlalchemy.Engine
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        held: list[Message] = []
-
-        async def sent(message: Message) -> None:
-            if held or message.get("status", 200) >= 500:
-                held.append(message)
-            else:
-                await send(message)
-
-        try:
-            await self.app(scope, receive, sent)
-        except Exception:
-            await run_in_threadpool(self._check)
-            raise
-        if held:
-            await run_in_threadpool(self._check)
-        for message in held:
-            await send(message)
-
-    def _check(self) -> None:
-        """Raise StorageError where the database cannot be read, or is another one than was opened."""
-        queries.is_sweep(self.engine, "")
 
 
 def describe(app: FastAPI) -> None:
@@ -101,7 +56,7 @@ def describe(app: FastAPI) -> None:
                 "token": {"type": "http", "scheme": "bearer", "description": _ROLES}
             }
             schema["security"] = [{"token": []}]
-            for path in _OPEN:
+            for path in middleware.PROBES:
                 schema["paths"][path]["get"]["security"] = []
             app.openapi_schema = schema
         return app.openapi_schema or {}
@@ -124,11 +79,10 @@ def make_app(
     lets them do everything. allow_code: whether a spec that is sent may name Python code.
     """
     studies = open_studies(url) if with_dashboard else None
-    served = state.Served(state.CachedClient(url), None if sweeps is None else frozenset(sweeps), allow_code)
+    served = state.serve_database(url, None if sweeps is None else frozenset(sweeps), allow_code=allow_code)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        anyio.to_thread.current_default_thread_limiter().total_tokens = _THREADS
         yield
         served.database.close()
         app.state.desk.queues.close()
@@ -144,8 +98,8 @@ def make_app(
         redoc_url=None,
         lifespan=life,
     )
-    app.state.served, app.state.metrics = served, metrics.Metrics(served)
-    app.state.tokens, app.state.sessions, app.state.followers = tokens, auth.Sessions(), 0
+    app.state.served, app.state.followers = served, CapacityLimiter(state.MOST_FOLLOWERS)
+    app.state.tokens, app.state.sessions = tokens, auth.Sessions()
     app.state.desk = worker_routes.Desk(queues.Queues(url, allow_code=allow_code))
     app.state.views = state.Views(served, studies.ids if studies is not None else dict)
     describe(app)
@@ -155,7 +109,7 @@ def make_app(
     for path in _OURS:
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
     if studies is not None:
-        mount(app, studies)
+        app.mount("/", dashboard.dashboard(studies))
     app.add_middleware(middleware.ETagMiddleware)
     app.add_middleware(middleware.LimitsMiddleware, bounds=bounds)
     app.add_middleware(auth.AuthMiddleware, tokens=tokens, sessions=app.state.sessions)
@@ -190,6 +144,7 @@ def serve(
     check_address(host, tokens)
     _check_sweeps(url, names)
     app = make_app(url, names, tokens, allow_code=allow_code)
+    os.environ["PYTHONSAFEPATH"] = "1"  # the process that draws takes no module out of the folder of this one
     _log_to_stderr()
     with _listen(host, port) as opened:
         bound = opened.getsockname()[1]
@@ -199,13 +154,12 @@ def serve(
             listening("no tokens set: anyone on this machine has full access; see: kd-sweeps serve --help")
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=BoundedProtocol,
             ws="none",
             lifespan="on",
             log_config=None,
             access_log=False,
             server_header=False,
-            limit_concurrency=_CONNECTIONS,
             h11_max_incomplete_event_size=middleware.HEADERS_BYTES,
             timeout_keep_alive=_IDLE_S,
             timeout_graceful_shutdown=_STOP_S,
@@ -240,7 +194,7 @@ def _check_sweeps(url: sqlalchemy.URL, names: Sequence[str] | None) -> None:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server((str(address[0]), port), family=family, backlog=_CONNECTIONS)
+        return socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
     except OSError as error:  # Python adds the address to what the system says
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             raise SpecError(f"--host: got {host!r}, which is no address of this machine; {HOSTS}") from None

@@ -18,7 +18,7 @@ from itsdangerous import BadSignature, Signer
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sweeps.contrib.server.middleware import header, is_local_name, is_of_this_page, is_safe
+from sweeps.contrib.server.middleware import PROBES, header, is_local_name, is_of_this_page, is_safe
 from sweeps.contrib.server.pages import render
 from sweeps.contrib.server.problems import problem
 from sweeps.contrib.server.work import PREFIX
@@ -33,7 +33,7 @@ _EXAMPLE = "lines such as: operator TOKEN; make a token with: openssl rand -hex 
 COOKIE = "kd_sweeps_session"
 LASTS_S = 12 * 3600
 MOST_SESSIONS = 10_000  # at once; a program that logs in for every request may not fill the memory
-OPEN = frozenset({"/healthz", "/readyz", "/login", "/logout"})
+OPEN = PROBES | {"/login", "/logout"}
 """Paths that need no token."""
 _NO_WORKER = "your token lets you read and steer; a worker needs one of the role worker"
 _OTHER_ROLE: Mapping[Role, str] = {

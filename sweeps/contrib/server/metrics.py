@@ -1,7 +1,5 @@
 """What Prometheus reads: tasks, workers, seconds, retries, lost leases and best scores."""
 
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
@@ -21,28 +19,14 @@ BOUNDS_S = (0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600
 CACHE_TTL_S = 3.0
 
 
-class Metrics:
-    # The text is kept for a moment, so that many scrapers cost what one does.
-    def __init__(self, served: Served) -> None:
-        self._served = served
-        self._asking = threading.Lock()
-        self._text, self._until = b"", 0.0
-
-    def text(self) -> bytes:
-        with self._asking:
-            if time.monotonic() >= self._until:
-                self._text = self._read()
-                self._until = time.monotonic() + CACHE_TTL_S
-            return self._text
-
-    def _read(self) -> bytes:
-        with self._served.database.engine() as engine:
-            totals = tallies(engine, BOUNDS_S)
-            leases = {sweep.name: as_it_stands(sweep).lease.seconds for sweep in queries.list_sweeps(engine)}
-        names = filter(self._served.shows, leases)
-        registry = CollectorRegistry(auto_describe=False)
-        registry.register(_Collected(families(totals, {name: leases[name] for name in names})))
-        return generate_latest(registry)
+def text(served: Served) -> bytes:
+    with served.database.engine() as engine:
+        totals = tallies(engine, BOUNDS_S)
+        leases = {sweep.name: as_it_stands(sweep).lease.seconds for sweep in queries.list_sweeps(engine)}
+    names = filter(served.shows, leases)
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collected(families(totals, {name: leases[name] for name in names})))
+    return generate_latest(registry)
 
 
 class _Collected(Collector):

@@ -1,4 +1,4 @@
-"""What stands around the routes: access log and headers, bounds on bodies and times, ETags."""
+"""What stands around the routes: access log and headers, bounds on requests, HEAD, ETags."""
 
 import asyncio
 import hashlib
@@ -6,23 +6,21 @@ import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from storage.db.transaction import retry_deadline
 from storage.url import is_loopback
 from sweeps.contrib.server.problems import LOG, problem
 from sweeps.contrib.server.work import PREFIX as WORK_PREFIX
-from sweeps.contrib.server.work import UPLOAD_S
 from sweeps.hints import Commands, for_client
-from sweeps.terminal import escape_control_chars
 
 SAFE = frozenset({"GET", "HEAD"})
 HEADERS_BYTES = 32_768
-PATIENCE_S = 3.0  # with a database that is away
+HEADERS = 100
+PROBES = frozenset({"/healthz", "/readyz"})
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]+\])?(:[0-9]*)?")
 _PROGRAM = re.compile(r"(?:[\w.-]+/){0,20}kd-sweeps")
 _ADDRESS = re.compile(r"https?://[\x21-\x7e]{1,400}")
 _HEADERS = [
@@ -56,8 +54,8 @@ def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
     site = header(scope, b"sec-fetch-site")
     if site:
         return site in ("same-origin", "none")
-    origin = header(scope, b"origin")
-    return urlsplit(origin).netloc == header(scope, b"host") if origin else not must_say
+    origin, host = header(scope, b"origin"), header(scope, b"host")
+    return bool(host) and origin.partition("://")[2] == host if origin else not must_say
 
 
 def is_local_name(scope: Scope) -> bool:
@@ -85,18 +83,42 @@ class AccessLogMiddleware:
             await send(message)
 
         try:
-            if sum(len(name) + len(value) for name, value in scope["headers"]) > HEADERS_BYTES:
-                await problem(431, f"headers of more than {HEADERS_BYTES:,} bytes are not read")(scope, receive, sent)
+            if refused := _refused(scope):
+                await refused(scope, receive, sent)
                 return
-            with retry_deadline(PATIENCE_S), for_client(_reader(scope)):
+            scope["headers"] = _one_cookie(scope["headers"])
+            with for_client(_reader(scope)):
                 await self.app(scope, receive, sent)
         except Exception:
             status = 500  # what stands around all of this answers so, and logs the traceback
             raise
         finally:
             who = scope.get("state", {}).get("role", "nobody")
-            took, path = time.monotonic() - began, escape_control_chars(scope["path"]).replace("\n", "\\n")
-            LOG.info("%s %s %s %.0f ms %s", scope["method"], path[:300], status or "-", 1000 * took, who)
+            took, path = time.monotonic() - began, ascii(scope["path"][:300])[1:-1]
+            LOG.info("%s %s %s %.0f ms %s", scope["method"], path, status or "-", 1000 * took, who)
+
+
+def _refused(scope: Scope) -> Response | None:
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if sum(len(name) + len(value) for name, value in headers) > HEADERS_BYTES or len(headers) > HEADERS:
+        return problem(431, f"more than {HEADERS_BYTES:,} bytes or {HEADERS} lines of headers are not read")
+    return None if _is_host(header(scope, b"host")) else problem(400, "the header Host names no host")
+
+
+def _is_host(text: str) -> bool:
+    try:
+        port = urlsplit(f"//{text}").port
+    except ValueError:
+        return False
+    return port != 0 and _HOST.fullmatch(text) is not None
+
+
+def _one_cookie(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Join the lines of cookies, which a proxy before us may send apart (RFC 9113, 8.2.3): all read the first alone."""
+    cookies = [value for name, value in headers if name == b"cookie"]
+    if len(cookies) < 2:
+        return headers
+    return [pair for pair in headers if pair[0] != b"cookie"] + [(b"cookie", b"; ".join(cookies))]
 
 
 def _reader(scope: Scope) -> Commands:
@@ -111,40 +133,53 @@ def _reader(scope: Scope) -> Commands:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestLimits:
-    """What a request may cost: bytes of its body, seconds until that is here, seconds until an answer begins."""
+    """What a request may cost: bytes of its body, seconds until that is here, seconds until an answer begins.
+
+    at_once: requests at work, whatever they wait for; probes are not counted.
+    """
 
     body_bytes: int = 1_000_000
     body_s: float = 15.0
     answer_s: float = 60.0
+    at_once: int = 200
 
 
 REQUEST_LIMITS = RequestLimits()
 
 
-@dataclass(frozen=True)
+@dataclass
 class LimitsMiddleware:
     """Read the body before a route sees it, and answer for a route that takes too long.
 
-    A route that answers by events has all the time it wants once it has begun.
+    A route that answers by events has all the time it wants once it has begun. Where the client goes, its route is
+    cancelled. HEAD is GET without a body.
     """
 
     app: ASGIApp
     bounds: RequestLimits
+    at_work: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        if is_upload(scope):  # which reads its body itself, a few of them at a time
-            await self._answer(scope, receive, send, UPLOAD_S)
+        counts = scope["path"] not in PROBES
+        if counts and self.at_work >= self.bounds.at_once:
+            text = f"{self.bounds.at_once} requests are at work already; try again"
+            await problem(503, text, headers={"Retry-After": "5"})(scope, receive, send)
             return
-        body = await self._body(scope, receive)
-        if body is None:
-            return  # the sender has gone
-        if isinstance(body, Response):
-            await body(scope, receive, send)
-            return
-        await self._answer(scope, _again(body, receive), send, self.bounds.answer_s)
+        self.at_work += counts  # before anything is waited for: many may come at once
+        try:
+            if is_upload(scope):  # which reads its body itself, a few of them at a time
+                await self.app(scope, receive, send)
+                return
+            body = await self._body(scope, receive)
+            if isinstance(body, Response):
+                await body(scope, receive, send)
+            elif body is not None:  # else the client has gone
+                await self._answer(scope, body, receive, send)
+        finally:
+            self.at_work -= counts
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Response | None:
         declared = header(scope, b"content-length")
@@ -170,48 +205,61 @@ class LimitsMiddleware:
             text = f"the body did not come within {self.bounds.body_s:g} s"
             return problem(408, text, headers={"Connection": "close"})
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, most_s: float) -> None:
+    async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         begun, over, streams = False, False, False
 
         async def sent(message: Message) -> None:
-            nonlocal begun, streams
+            nonlocal begun, over, streams
             if over:
                 return
             if message["type"] == "http.response.start":
                 begun, streams = True, _is_stream(message)
             await send(message)
+            if scope["method"] == "HEAD" and begun:
+                over = True
+                await send({"type": "http.response.body"})
+                if streams:
+                    task.cancel()
 
-        task = asyncio.ensure_future(self.app(scope, receive, sent))
+        read = False
+
+        async def again() -> Message:
+            nonlocal read
+            if read:
+                await asyncio.wait({gone})
+                return {"type": "http.disconnect"}
+            read = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        gone = asyncio.ensure_future(_disconnected(receive))
+        task = asyncio.ensure_future(
+            self.app({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, again, sent)
+        )
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, if nobody waits for it
         try:
-            await asyncio.wait({task}, timeout=most_s)
-            if task.done() or streams:
-                await task
-                return
-            over = True
-            if not begun:
-                text = f"no answer within {most_s:g} s; try again"
+            await asyncio.wait({task, gone}, timeout=self.bounds.answer_s, return_when=asyncio.FIRST_COMPLETED)
+            if streams:
+                await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done() and not task.cancelled():
+                task.result()
+            if not begun and not gone.done():
+                over = True
+                text = f"no answer within {self.bounds.answer_s:g} s; try again"
                 await problem(503, text, headers={"Retry-After": "10"})(scope, receive, send)
         finally:
+            over = True
             task.cancel()
+            gone.cancel()
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 def _is_stream(message: Message) -> bool:
     headers: list[tuple[bytes, bytes]] = message.get("headers", [])
     return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in headers)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that gives a body that was read before, then whatever comes."""
-    given = False
-
-    async def next_message() -> dict[str, Any]:
-        nonlocal given
-        if given:
-            return dict(await receive())
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return next_message
 
 
 @dataclass(frozen=True)
@@ -221,7 +269,7 @@ class ETagMiddleware:
     app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_safe(scope) or not scope["path"].startswith(PREFIX):
+        if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(PREFIX):
             await self.app(scope, receive, send)
             return
         held, parts = list[Message](), list[bytes]()
@@ -235,14 +283,13 @@ class ETagMiddleware:
                     held.append(message)
                     return
             if passing:
-                is_head_body = scope["method"] == "HEAD" and message["type"] == "http.response.body"
-                await send({**message, "body": b""} if is_head_body else message)
+                await send(message)
                 return
             parts.append(message.get("body", b""))
             if not message.get("more_body", False):
                 await _answer(scope, held[0], b"".join(parts), send)
 
-        await self.app({**scope, "method": "GET"}, receive, sent)
+        await self.app(scope, receive, sent)
 
 
 async def _answer(scope: Scope, start: Message, body: bytes, send: Send) -> None:
@@ -255,4 +302,4 @@ async def _answer(scope: Scope, start: Message, body: bytes, send: Send) -> None
         await send({"type": "http.response.body", "body": b""})
         return
     await send({**start, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+    await send({"type": "http.response.body", "body": body})

@@ -2,19 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
-from fastapi import APIRouter, Request
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, Response
 from markupsafe import Markup
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from kd.errors import KdError
 from storage.errors import StorageError
-from sweeps.contrib.server.problems import LOG, problem
-from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views
+from sweeps.contrib.server.problems import LOG
+from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views, follower
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.query.status import Status
@@ -29,7 +28,6 @@ POLICY = {
     "Cache-Control": "no-store",
 }
 _MOST_LISTED = 20
-_MOST_WATCHERS = 100
 _TROUBLE = "The service cannot read its database now; what you see may be old. Trying again."
 
 
@@ -61,31 +59,31 @@ router = APIRouter(include_in_schema=False)
 
 
 @router.get("/")
-def index(request: Request) -> Response:
+async def index(request: Request) -> Response:
     """Show the latest sweeps."""
-    return _page(request, "kd-sweeps", _list(request.app.state.views))
+    return _page(request, "kd-sweeps", await _index(request))
 
 
 @router.get("/sweeps/{name}")
-def sweep(request: Request, name: Name) -> Response:
+async def sweep(request: Request, name: Name) -> Response:
     """Show one sweep."""
-    return _page(request, f"{name} – kd-sweeps", sweep_page(request.app.state.views.of(name)))
+    return _page(request, f"{name} – kd-sweeps", await _sweep(request, name))
 
 
-@router.get("/events")
+@router.get("/events", dependencies=[Depends(follower)])
 async def index_events(request: Request) -> Response:
     """Send the list again whenever it changes."""
-    return await _events(request, lambda: _list(request.app.state.views))
+    return await _events(lambda: _index(request))
 
 
-@router.get("/events/sweeps/{name}")
+@router.get("/events/sweeps/{name}", dependencies=[Depends(follower)])
 async def sweep_events(request: Request, name: Name) -> Response:
     """Send the page of one sweep again whenever it changes."""
-    return await _events(request, lambda: sweep_page(request.app.state.views.of(name)))
+    return await _events(lambda: _sweep(request, name))
 
 
 @router.get("/live.js")
-def script() -> Response:
+async def script() -> Response:
     """Return the script of these pages."""
     return Response(
         render("live.js"), media_type="text/javascript; charset=utf-8", headers={"Cache-Control": "no-cache"}
@@ -93,9 +91,19 @@ def script() -> Response:
 
 
 @router.get("/live.css")
-def style() -> Response:
+async def style() -> Response:
     """Return their style."""
     return Response(render("live.css"), media_type="text/css; charset=utf-8", headers={"Cache-Control": "no-cache"})
+
+
+async def _index(request: Request) -> str:
+    views: Views = request.app.state.views
+    return await views.served.ask("index", lambda: _list(views), fresh_s=CACHE_TTL_S)
+
+
+async def _sweep(request: Request, name: str) -> str:
+    views: Views = request.app.state.views
+    return await views.served.ask(("page", name), lambda: sweep_page(views.of(name)), fresh_s=CACHE_TTL_S)
 
 
 def _list(views: Views) -> str:
@@ -114,32 +122,25 @@ def _page(request: Request, title: str, body: str) -> Response:
     return HTMLResponse(text.encode("utf-8", "backslashreplace"), headers=POLICY)
 
 
-async def _events(request: Request, render: Callable[[], str]) -> Response:
-    state = request.app.state
-    if state.followers >= _MOST_WATCHERS:
-        return problem(503, f"{_MOST_WATCHERS} pages are followed already; reload this one later")
-    first = await run_in_threadpool(render)  # what is wrong with the question is told as a problem
-    return EventSourceResponse(_changes(state, render, first), ping=PING_S, sep="\n")
+async def _events(body: Callable[[], Awaitable[str]]) -> Response:
+    first = await body()  # what is wrong with the question is told as a problem
+    return EventSourceResponse(_changes(body, first), ping=PING_S, sep="\n")
 
 
-async def _changes(state: Any, render: Callable[[], str], now: str) -> AsyncIterator[ServerSentEvent]:
-    state.followers += 1
+async def _changes(body: Callable[[], Awaitable[str]], now: str) -> AsyncIterator[ServerSentEvent]:
     sent = ""
-    try:
-        while True:
-            if now != sent:
-                sent = now
-                yield _event("page", now)
-            await asyncio.sleep(CACHE_TTL_S)
-            try:
-                now = await run_in_threadpool(render)
-            except (SweepError, KdError, StorageError) as error:
-                if isinstance(error, StorageError):
-                    LOG.warning("a page is not brought up to date: %s", error)
-                yield _event("trouble", _TROUBLE if isinstance(error, StorageError) else str(error))
-                now = sent = ""  # the next page is sent, whatever it is: it says that all is well again
-    finally:
-        state.followers -= 1
+    while True:
+        if now != sent:
+            sent = now
+            yield _event("page", now)
+        await asyncio.sleep(CACHE_TTL_S)
+        try:
+            now = await body()
+        except (SweepError, KdError, StorageError) as error:
+            if isinstance(error, StorageError):
+                LOG.warning("a page is not brought up to date: %s", error)
+            yield _event("trouble", _TROUBLE if isinstance(error, StorageError) else str(error))
+            now = sent = ""  # the next page is sent, whatever it is: it says that all is well again
 
 
 def _event(kind: str, text: str) -> ServerSentEvent:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from kd.errors import KdError
 from kd.tools.code import is_code
 from storage.errors import RevisionRefused, StorageError, SweepInUse, SweepNotFound, UrlError
+from sweeps.contrib.server.shared import Busy
 from sweeps.errors import AnotherSpec, NoResultsYet, NotAllowed, NotThere, SpecError, SweepError
 from sweeps.hints import explain, local
 from sweeps.spec.model import Spec
@@ -78,6 +79,8 @@ def _expected(request: Request, error: Exception) -> Response:
     if isinstance(error, SweepNotFound):  # its text names the database, which is no business of a reader's
         name = request.path_params.get("name", "")
         return problem(404, f"this service has no sweep {name!r}; those it has: {local().line('list')}")
+    if isinstance(error, Busy):
+        return problem(503, str(error), headers={"Retry-After": "5"})
     status, code = next((status, code) for kind, status, code in _KINDS if isinstance(error, kind))
     if status < 500:
         return problem(status, explain(error), exit_code=code)

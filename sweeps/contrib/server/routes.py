@@ -2,48 +2,46 @@
 
 import asyncio
 import json
-import threading
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from functools import cache
 from importlib import metadata
 from inspect import Parameter, Signature
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
-from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from kd.errors import KdError
 from storage.errors import StorageError
 from storage.records import queries
-from sweeps.contrib.server.metrics import Metrics
-from sweeps.contrib.server.problems import LOG, RESPONSES, check_allowed, problem
-from sweeps.contrib.server.state import PING_S, Name, Served, Serving
+from storage.tables import AttemptRecord
+from sweeps.contrib.server import metrics as prometheus
+from sweeps.contrib.server.drawing import Form
+from sweeps.contrib.server.problems import LOG, RESPONSES, check_allowed
+from sweeps.contrib.server.state import PING_S, Name, Served, Serving, follower
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import KD, trainer_kind
 from sweeps.findings.findings import Findings
-from sweeps.findings.load import is_incomplete
 from sweeps.operations.operation import Operation, encode
-from sweeps.operations.table import FINDINGS, OPERATIONS, SWEEPS, SweepArgs
+from sweeps.operations.table import FINDINGS, OPERATIONS, SWEEPS
 from sweeps.query.listing import SweepRow
-from sweeps.report import folder
-from sweeps.report.page import report as markdown
 from sweeps.spec import stored
 from sweeps.spec.model import Name as Pattern
 from sweeps.spec.model import parse
 from sweeps.spec.tables import MOST
 from sweeps.usecases.create import SpecRequest, create_sweep, preset
-from sweeps.usecases.logs import POLL_S, Followed
+from sweeps.usecases.logs import POLL_S, Followed, attempts_of
 
 router = APIRouter(prefix="/api/v1", tags=["sweeps"], responses=RESPONSES)
 
-Form = Literal["json", "html", "markdown"]
-_FORMS: dict[str, Form] = {"text/html": "html", "text/markdown": "markdown", "application/json": "json"}
-_drawing = threading.Lock()  # a page takes seconds of a core: one at a time
+_MEDIA_TYPES: dict[Form, str] = {
+    "json": "application/json",
+    "html": "text/html; charset=utf-8",
+    "markdown": "text/markdown; charset=utf-8",
+}
 _LOCKED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
-_MOST_FOLLOWERS = 100
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Text; with follow events: a message for each line, then `end`, or `problem`.",
@@ -99,31 +97,36 @@ class Health(BaseModel):
     version: str
 
 
-def answer(kind: Any, value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a value of a type as a JSON response: FastAPI's own would write NaN as null."""
-    return Response(encode(kind, value), status, headers, "application/json")
+def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(body, status, headers, "application/json")
 
 
 def page_of(kind: Any) -> Any:
     return Page[kind]
 
 
-def page(kind: Any, rows: list[Any], *, total: int, offset: int) -> Response:
+def page(kind: Any, rows: Sequence[Any], *, total: int, offset: int) -> bytes:
     after = offset + len(rows)
-    body = Page[kind](items=rows, total=total, next_offset=after if rows and after < total else None)
-    return answer(Page[kind], body)
+    body = Page[kind](items=list(rows), total=total, next_offset=after if rows and after < total else None)
+    return encode(Page[kind], body)
 
 
 def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
     """Add the route of an operation on one sweep, with everything that OpenAPI says of it."""
     kind = operation.kind
 
-    def endpoint(served: Served, name: str, limit: int = 100, offset: int = 0, **given: Any) -> Response:
-        values = given.pop("body").model_dump() if operation.body else given
-        value = served.database.ask(operation, operation.args(name=name, **values))
-        if operation.rows:
-            return page(kind, value[offset : offset + limit], total=len(value), offset=offset)
-        return answer(kind, value)
+    async def endpoint(served: Served, name: str, limit: int = 100, offset: int = 0, **given: Any) -> Response:
+        arguments = operation.args(name=name, **(given["body"].model_dump() if operation.body else given))
+
+        def asked() -> bytes:  # encoded where it was asked for: rows by the thousand take their time
+            value = served.database.ask(operation, arguments)
+            if operation.rows:
+                return page(kind, value[offset : offset + limit], total=len(value), offset=offset)
+            return encode(kind, value)
+
+        if operation.changes:
+            return answer(await served.orders.ask(asked))
+        return answer(await served.ask((operation.name, arguments, limit, offset), asked))
 
     def parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
         return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
@@ -150,10 +153,14 @@ def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
 
 
 @router.get("/sweeps", response_model=Page[SweepRow])
-def list_sweeps(served: Serving, limit: Limit = 100, offset: Offset = 0) -> Response:
+async def list_sweeps(served: Serving, limit: Limit = 100, offset: Offset = 0) -> Response:
     """List the sweeps, oldest first."""
-    rows, total = served.rows(limit=limit, offset=offset)
-    return page(SweepRow, rows, total=total, offset=offset)
+
+    def listed() -> bytes:
+        rows, total = served.rows(limit=limit, offset=offset)
+        return page(SweepRow, rows, total=total, offset=offset)
+
+    return answer(await served.ask(("list", limit, offset), listed))
 
 
 for question in OPERATIONS:
@@ -162,9 +169,9 @@ for question in OPERATIONS:
 
 
 @router.get("/sweeps/{name}/findings", response_model=Findings)
-def findings(served: Serving, name: Name) -> Response:
+async def findings(served: Serving, name: Name) -> Response:
     """Return everything that a report is made of, for `kd-sweeps report --url` of the same version."""
-    return answer(Findings, _without_half_looks(served.database.ask(FINDINGS, SweepArgs(name=name))))
+    return answer(await served.report(name, "findings"))
 
 
 @router.get(
@@ -172,77 +179,72 @@ def findings(served: Serving, name: Name) -> Response:
     response_model=dict[str, Any],
     responses={200: {"content": {"text/html": {}, "text/markdown": {}}}},
 )
-def report(
+async def report(
     request: Request,
     served: Serving,
     name: Name,
-    form: Annotated[Form | None, Query(alias="format", description="Else what Accept asks for, else JSON.")] = None,
+    form: Annotated[
+        Literal["json", "html", "markdown"] | None,
+        Query(alias="format", description="Else what Accept asks for, else JSON."),
+    ] = None,
 ) -> Response:
     """Return the report: as `report -f json` prints it, as Markdown, or as the page with its figures."""
-    results = served.database.ask(FINDINGS, SweepArgs(name=name))
     wanted = form or _accepted(request.headers.get("accept", ""))
-    if wanted == "html":
-        with _drawing:
-            return Response(
-                _utf8(folder.files(results)[folder.PAGE]), media_type="text/html; charset=utf-8", headers=_LOCKED
-            )
-    if wanted == "markdown":
-        return Response(_utf8(f"{markdown(results)}\n"), media_type="text/markdown; charset=utf-8")
-    return answer(dict[str, Any], folder.json_data(results))
+    headers = _LOCKED if wanted == "html" else None
+    return Response(await served.report(name, wanted), media_type=_MEDIA_TYPES[wanted], headers=headers)
 
 
 def _accepted(accept: str) -> Form:
     kinds = [part.partition(";")[0].strip().lower() for part in accept.split(",")]
-    return next((_FORMS[kind] for kind in kinds if kind in _FORMS), "json")
+    forms: dict[str, Form] = {media.partition(";")[0]: form for form, media in _MEDIA_TYPES.items()}
+    return next((forms[kind] for kind in kinds if kind in forms), "json")
 
 
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")  # as a report is written into a file
-
-
-def _without_half_looks(findings: Findings) -> Findings:
-    """Leave out what the test says of a dataset whose look is not complete, as every page does."""
-    hidden = {role for role in findings.spec.roles if is_incomplete(findings.trainings, role)}
-    trainings = tuple(
-        replace(training, outcome=training.outcome.model_copy(update={"test_accuracy": None}))
-        if training.work.role in hidden and training.outcome is not None
-        else training
-        for training in findings.trainings
-    )
-    return replace(findings, trainings=trainings)
+async def _follows(
+    request: Request, follow: Annotated[bool, Query(description="Go on until the attempt has ended.")] = False
+) -> AsyncIterator[bool]:
+    async with asynccontextmanager(follower)(request) if follow else nullcontext():
+        yield follow
 
 
 @router.get("/sweeps/{name}/tasks/{key:path}/log", response_class=Response, responses=_EVENTS)
 async def log(
-    request: Request,
     served: Serving,
     name: Name,
     key: str,
-    follow: Annotated[bool, Query(description="Go on until the attempt has ended.")] = False,
+    follow: Annotated[bool, Depends(_follows)],
     attempt: Annotated[int | None, Query(ge=1, le=MOST, description="Only this attempt.")] = None,
     lines: Annotated[int | None, Query(ge=0, le=MOST, description="Only the last lines of each attempt.")] = None,
 ) -> Response:
     """Return what was logged and printed while a task ran, on whatever machine, and why it failed."""
-    database = served.database
     if not follow:
-        logged = await run_in_threadpool(database.log, name, key, attempt=attempt, lines=lines)
-        return Response("\n".join(logged).encode("utf-8", "backslashreplace"), media_type="text/plain; charset=utf-8")
-    state = request.app.state
-    if state.followers >= _MOST_FOLLOWERS:
-        return problem(503, f"{_MOST_FOLLOWERS} logs are followed already; try again later")
-    followed = Followed(database.url, name, key, attempt=attempt, lines=lines)
-    first = await run_in_threadpool(followed.more)  # what is wrong with the question is told as a problem
-    return EventSourceResponse(_events(state, followed, first), ping=PING_S, sep="\n")
+
+        def logged() -> bytes:
+            text = "\n".join(served.database.log(name, key, attempt=attempt, lines=lines))
+            return text.encode("utf-8", "backslashreplace")
+
+        body = await served.ask(("log", name, key, attempt, lines), logged)
+        return Response(body, media_type="text/plain; charset=utf-8")
+
+    async def attempts() -> list[AttemptRecord]:
+        return await served.ask(
+            ("attempts", name, key), lambda: attempts_of(served.database, name, key), fresh_s=POLL_S / 2
+        )
+
+    followed = Followed(key, attempt=attempt, lines=lines)
+    first = followed.added(await attempts())  # what is wrong with the question is told as a problem
+    return EventSourceResponse(_events(followed, attempts, first), ping=PING_S, sep="\n")
 
 
-async def _events(state: Any, followed: Followed, first: list[str]) -> AsyncIterator[ServerSentEvent]:
-    state.followers += 1
+async def _events(
+    followed: Followed, attempts: Callable[[], Awaitable[list[AttemptRecord]]], first: list[str]
+) -> AsyncIterator[ServerSentEvent]:
     try:
         for line in first:
             yield _line(line)
         while not followed.ended:
             await asyncio.sleep(POLL_S)
-            for line in await run_in_threadpool(followed.more):
+            for line in followed.added(await attempts()):
                 yield _line(line)
         yield ServerSentEvent(event="end", data="", sep="\n")
     except (SweepError, KdError) as error:
@@ -250,8 +252,6 @@ async def _events(state: Any, followed: Followed, first: list[str]) -> AsyncIter
     except StorageError as error:
         LOG.error("a log is followed no more: %s", error)
         yield _problem("the service can no longer read its database, or the sweep was deleted; its log says why")
-    finally:
-        state.followers -= 1
 
 
 def _line(text: str) -> ServerSentEvent:
@@ -271,8 +271,14 @@ steering_router = APIRouter(prefix="/api/v1", tags=["steering"], responses=RESPO
     status_code=201,
     responses={200: {"model": CreatedSweep, "description": "It was there already, with this spec."}},
 )
-def create(served: Serving, body: CreateRequest) -> Response:
+async def create(served: Serving, body: CreateRequest) -> Response:
     """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
+    created = await served.orders.ask(lambda: _created(served, body))
+    headers = {"Location": f"/api/v1/sweeps/{created.name}"}
+    return answer(encode(CreatedSweep, created), 201 if created.new else 200, headers)
+
+
+def _created(served: Served, body: CreateRequest) -> CreatedSweep:
     name = served.check(stored.check_name(body.name))
     if (body.preset is None) == (body.spec is None):
         raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
@@ -280,10 +286,7 @@ def create(served: Serving, body: CreateRequest) -> Response:
     spec = SpecRequest(base, body.changes).spec()
     check_allowed(spec, allow_code=served.allow_code)
     made = create_sweep(served.database.url, name, spec)
-    fingerprint, tasks = made.spec.fingerprint, len(made.plan.tasks)
-    created = CreatedSweep(name=name, new=made.new, fingerprint=fingerprint, tasks=tasks)
-    headers = {"Location": f"/api/v1/sweeps/{name}"}
-    return answer(CreatedSweep, created, 201 if made.new else 200, headers)
+    return CreatedSweep(name=name, new=made.new, fingerprint=made.spec.fingerprint, tasks=len(made.plan.tasks))
 
 
 for order in OPERATIONS:
@@ -297,22 +300,26 @@ probes_router = APIRouter(tags=["probes"], responses=RESPONSES)
 @probes_router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
     """Say that the process answers; it asks no database."""
-    return answer(Health, Health(status="ok", version=_version()))
+    return answer(encode(Health, Health(status="ok", version=_version())))
 
 
 @probes_router.get("/readyz", response_model=Health)
-def readyz(served: Serving) -> Response:
+async def readyz(served: Serving) -> Response:
     """Say whether the database answers, too; 503 if it does not."""
-    with served.database.engine() as engine:
-        queries.is_sweep(engine, "")
-    return answer(Health, Health(status="ready", version=_version()))
+
+    def ask() -> None:
+        with served.database.engine() as engine:
+            queries.is_sweep(engine, "")
+
+    await served.probes.ask(ask)
+    return answer(encode(Health, Health(status="ready", version=_version())))
 
 
 @probes_router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(request: Request) -> Response:
+async def metrics(served: Serving) -> Response:
     """Return tasks, workers, seconds, retries, lost leases and best scores, for Prometheus."""
-    counters: Metrics = request.app.state.metrics
-    return Response(counters.text(), media_type=_TEXT)
+    body = await served.ask("metrics", lambda: prometheus.text(served), fresh_s=prometheus.CACHE_TTL_S)
+    return Response(body, media_type=_TEXT)
 
 
 @cache

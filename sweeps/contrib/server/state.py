@@ -1,20 +1,22 @@
-"""What is served: one engine for all requests, and a view of each sweep that all pages share for a moment."""
+"""What is served: one engine for all requests, the threads that ask it, and a view of each sweep for its page."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 from urllib.parse import quote
 
 import sqlalchemy
+from anyio import CapacityLimiter, WouldBlock
 from fastapi import Depends, Path, Request
 
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import SweepRecord
+from sweeps.contrib.server.drawing import Drawings, Form, state_of
+from sweeps.contrib.server.shared import Busy, Places, Shared
 from sweeps.errors import NoResultsYet, NotThere
 from sweeps.findings.findings import load
 from sweeps.hints import local
@@ -29,6 +31,8 @@ from sweeps.spec.stored import as_it_stands, check_name
 
 PING_S = 15  # between signs of life on a stream of events
 CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
+MOST_FOLLOWERS = 100
+T = TypeVar("T")
 
 
 class CachedClient(LocalClient):
@@ -60,11 +64,32 @@ class CachedClient(LocalClient):
 
 @dataclass(frozen=True)
 class Served:
-    """A database and which of its sweeps are shown. names: None shows all. allow_code: specs may name Python code."""
+    """A database and which of its sweeps are shown.
+
+    names: None shows all. allow_code: specs may name Python code. questions: two at once; with the one of a probe each
+    has a connection of the pool for itself. orders: each opens a connection of its own.
+    """
 
     database: CachedClient
     names: frozenset[str] | None
     allow_code: bool
+    drawings: Drawings
+    questions: Places = field(default_factory=lambda: Places(2))
+    probes: Places = field(default_factory=lambda: Places(1))
+    orders: Places = field(default_factory=lambda: Places(2))
+    _shared: Shared = field(default_factory=Shared)
+
+    async def ask(self, key: Hashable, question: Callable[[], T], *, fresh_s: float = 0.0) -> T:
+        """Ask the database in a thread, once for all who ask the same at the same time; fresh_s as in `Shared.get`."""
+        # What is answered, and what is wrong with the question, is worded for a reader.
+        return await self._shared.get((key, local()), lambda: self.questions.ask(question), fresh_s=fresh_s)
+
+    async def report(self, name: str, form: Form) -> bytes:
+        def state() -> Any:
+            with self.database.open(name) as (engine, sweep):
+                return state_of(engine, sweep)
+
+        return await self.drawings.get(name, form, lambda: self.ask(("state", name), state))
 
     def shows(self, name: str) -> bool:
         return self.names is None or name in self.names
@@ -80,7 +105,11 @@ class Served:
             return [sweep_row(engine, sweep) for sweep in served[offset : offset + limit]], len(served)
 
 
-def _served(request: Request) -> Served:
+def serve_database(url: sqlalchemy.URL, names: frozenset[str] | None, *, allow_code: bool) -> Served:
+    return Served(CachedClient(url), names, allow_code, Drawings(url))
+
+
+async def _served(request: Request) -> Served:  # async: a plain function would take a thread
     served: Served = request.app.state.served
     return served
 
@@ -93,11 +122,24 @@ _Typed = Annotated[
 ]
 
 
-def _named(served: Serving, name: _Typed) -> str:
+async def _named(served: Serving, name: _Typed) -> str:
     return served.check(name)
 
 
 Name = Annotated[str, Depends(_named)]
+
+
+async def follower(request: Request) -> AsyncIterator[None]:
+    """Hold one of the places of those who follow a page or a log, taken before anything is waited for."""
+    places: CapacityLimiter = request.app.state.followers
+    try:
+        places.acquire_on_behalf_of_nowait(request)
+    except WouldBlock:
+        raise Busy(f"{MOST_FOLLOWERS} pages and logs are followed already; try again later") from None
+    try:
+        yield
+    finally:
+        places.release_on_behalf_of(request)
 
 
 @dataclass(frozen=True)
@@ -159,23 +201,16 @@ class View:
 
 @dataclass
 class Views:
-    """Looks at sweeps, at most one in CACHE_TTL_S for all who ask; one that has ended is kept until it changes."""
+    """Looks at sweeps; one at a sweep that has ended is kept until it changes."""
 
     served: Served
     study_ids: Callable[[], Mapping[str, int]]
-    _kept: dict[str, tuple[float, View]] = field(default_factory=dict)
     _ended: dict[str, tuple[SweepRecord, View]] = field(default_factory=dict)
     _ids: Mapping[str, int] = field(default_factory=dict)
-    _looking: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, name: str) -> View:
-        with self._looking:
-            kept = self._kept.get(name)
-            if kept is None or time.monotonic() - kept[0] > CACHE_TTL_S:
-                with self.served.database.open(self.served.check(name)) as (engine, sweep):
-                    kept = time.monotonic(), self._look(engine, sweep)
-                self._kept[name] = kept
-            return kept[1]
+        with self.served.database.open(self.served.check(name)) as (engine, sweep):
+            return self._look(engine, sweep)
 
     def newest(self, most: int) -> tuple[list[str], int]:
         """Return the names of the sweeps that were made last, the latest first, and how many there are."""

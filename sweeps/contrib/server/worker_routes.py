@@ -5,8 +5,6 @@ from collections.abc import Callable
 from inspect import Parameter, Signature
 from typing import Annotated, Any, TypeVar
 
-import anyio.to_thread
-from anyio import CapacityLimiter
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 
@@ -15,10 +13,11 @@ from sweeps.contrib.server import work
 from sweeps.contrib.server.problems import RESPONSES, problem
 from sweeps.contrib.server.queues import Queue, Queues
 from sweeps.contrib.server.routes import answer
+from sweeps.contrib.server.shared import Places
 from sweeps.contrib.server.state import Name
 from sweeps.errors import SweepError
 from sweeps.hints import explain
-from sweeps.operations.operation import A
+from sweeps.operations.operation import A, encode
 
 router = APIRouter(prefix=work.PREFIX.rstrip("/"), tags=["workers"], responses=RESPONSES)
 
@@ -36,7 +35,7 @@ class Desk:
     def __init__(self, queues: Queues) -> None:
         self.queues = queues
         # Threads of their own: pages that take long hold up no lease.
-        self.threads, self.uploads = CapacityLimiter(_THREADS), asyncio.Semaphore(_MOST_UPLOADS)
+        self.places, self.uploads = Places(_THREADS), asyncio.Semaphore(_MOST_UPLOADS)
 
     async def run(self, name: str, function: Callable[[], T]) -> T | Response:
         """Return what a function gives, in a thread; a fault that workers tell apart has its name in a header."""
@@ -53,7 +52,7 @@ class Desk:
                     status, text = 404, f"this service has no such sweep {name!r}"
                 return problem(status, text, headers={work.ERROR_HEADER: kind})
 
-        return await anyio.to_thread.run_sync(run, limiter=self.threads)
+        return await self.places.ask(run)
 
 
 def _desk(request: Request) -> Desk:
@@ -68,7 +67,7 @@ async def open_sweep(request: Request, name: Name) -> Response:
 
     def opened() -> Response:
         sweep = work.Sweep(**vars(desk.queues.open(name)))
-        return answer(work.Opened, work.Opened(work.VERSION, sweep))
+        return answer(encode(work.Opened, work.Opened(work.VERSION, sweep)))
 
     return await desk.run(name, opened)
 
@@ -133,7 +132,7 @@ def _add(call: work.Call[A, Any], run: Callable[[Queue, A], Any]) -> None:
 
     async def endpoint(request: Request, name: str, identity: str, body: A) -> Response:
         desk = _desk(request)
-        return await desk.run(name, lambda: answer(call.answer, run(desk.queues.of(name, identity), body)))
+        return await desk.run(name, lambda: answer(encode(call.answer, run(desk.queues.of(name, identity), body))))
 
     annotations = {"request": Request, "name": Name, "identity": Identity, "body": call.args}
     endpoint.__name__, endpoint.__doc__ = call.name.replace("-", "_"), run.__doc__

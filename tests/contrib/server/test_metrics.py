@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from storage.db.engine import open_engine
@@ -18,12 +17,12 @@ from tests.support.sweeps.storage_sweeps import lapse
 
 def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
     """Every sample: (name, value of each label) -> value."""
-    from sweeps.contrib.server.metrics import Metrics
-    from sweeps.contrib.server.state import CachedClient, Served
+    from sweeps.contrib.server import metrics
+    from sweeps.contrib.server.state import serve_database
 
-    database = CachedClient(resolve(url))
-    text = Metrics(Served(database, frozenset(names) or None, False)).text().decode()
-    database.close()
+    served = serve_database(resolve(url), frozenset(names) or None, allow_code=False)
+    text = metrics.text(served).decode()
+    served.database.close()
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -70,21 +69,3 @@ def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_th
     assert ("kd_sweeps_best_score", "s") not in found
     assert found["kd_sweeps_lost_leases_total", "other"] == 0
     assert not [key for key in read(storage_url, "other") if "s" in key[1:]]
-
-
-def test_many_scrapers_cost_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from storage.records import tallies
-    from sweeps.contrib.server import metrics
-    from sweeps.contrib.server.state import CachedClient, Served
-
-    asked = []
-    tallies = tallies.tallies
-    monkeypatch.setattr(metrics, "tallies", lambda *given: asked.append(1) or tallies(*given))
-    url = created(f"sqlite:///{tmp_path}/s.db")
-    one = metrics.Metrics(Served(CachedClient(url), None, False))
-    for _ in range(20):
-        one.text()
-    assert len(asked) == 1
-    monkeypatch.setattr("time.monotonic", lambda: 1e9)
-    one.text()
-    assert len(asked) == 2

@@ -22,11 +22,11 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def test_the_page_turns_the_loss_and_its_interval_back(url: str) -> None:
     from sweeps.contrib.server.pages import sweep_page
-    from sweeps.contrib.server.state import CachedClient, Served, Views
+    from sweeps.contrib.server.state import Views, serve_database
 
-    database = CachedClient(resolve(url))
-    page = sweep_page(Views(Served(database, None, False), dict).of("s"))
-    database.close()
+    served = serve_database(resolve(url), None, allow_code=False)
+    page = sweep_page(Views(served, dict).of("s"))
+    served.database.close()
     said = re.sub(r"\s+", " ", re.sub("<[^>]*>", "", page))
     best = re.search(
         r"rate = 0\.\d+ ?(0\.\d+) on validation images, 95 % interval (0\.\d+) to (0\.\d+), 4 fresh seeds", said

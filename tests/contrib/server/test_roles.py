@@ -239,8 +239,8 @@ def test_no_token_and_no_cookie_is_ever_written_down(service: Service) -> None:
 
 
 def test_a_path_cannot_write_into_the_log(service: Service) -> None:
-    service.ask("/api/v1/%0A2026%20GET%20/forged%1b[31m", token=VIEWER)
-    assert "GET /api/v1/\\n2026 GET /forged\\u001b[31m 404" in service.logged("forged")
+    service.ask("/api/v1/%0A2026%20GET%20/forged%1b[31m%E2%80%AEtxt", token=VIEWER)
+    assert "GET /api/v1/\\n2026 GET /forged\\x1b[31m\\u202etxt 404" in service.logged("forged")
 
 
 def test_without_tokens_it_answers_this_machine_only_and_no_page_of_another_site(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy
 from sqlalchemy import Engine
 
 from storage.db.engine import engine_kwargs, open_engine
-from storage.db.transaction import is_refused_for_now, is_transient, read, retry_deadline, retry_transient
+from storage.db.transaction import is_refused_for_now, is_transient, patience, read, retry_transient
 from storage.errors import StorageError, Unreachable
 from storage.queue import tasks
 from storage.records import artifacts
@@ -218,7 +218,7 @@ def test_who_waits_for_an_answer_is_told_sooner_than_who_works_at_night(monkeypa
         raise sqlalchemy.exc.OperationalError("SELECT 1", {}, locked)
 
     started = time.monotonic()
-    with retry_deadline(0.3), pytest.raises(sqlalchemy.exc.OperationalError):
+    with patience(retry_s=0.3), pytest.raises(sqlalchemy.exc.OperationalError):
         read()
     assert len(tries) > 1
     assert time.monotonic() - started < 3

@@ -11,6 +11,7 @@ from storage.db.engine import open_engine
 from storage.queue import tasks
 from storage.queue.tasks import Ending
 from storage.records import queries
+from sweeps.operations.operation import LocalClient
 from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
 from sweeps.usecases.logs import follow
@@ -95,7 +96,7 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: p
     engine = open_engine(url)
     claim = claimed(engine, queries.find_sweep(engine, "s").id)
     assert tasks.renew(engine, claim, 600, log="one\ntwo")
-    lines = follow(url, "s", claim.key)
+    lines = follow(LocalClient(url), "s", claim.key)
     assert [next(lines) for _ in range(3)] == [f"==> {claim.key} attempt 1: running, worker w on h", "one", "two"]
     assert tasks.renew(engine, claim, 600, log="two\nthree")  # its first line was dropped
     assert next(lines) == "three"

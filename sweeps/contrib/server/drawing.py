@@ -1,0 +1,107 @@
+"""Reports, drawn in a process of their own: a page takes seconds of a core, and a thread would take them from all."""
+
+import signal
+import traceback
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
+from typing import Any, Literal
+
+import anyio.to_process
+import sqlalchemy
+
+from storage.db.transaction import patience
+from storage.errors import StorageError
+from storage.records import queries
+from storage.tables import SweepRecord
+from sweeps.contrib.server.problems import LOG
+from sweeps.contrib.server.shared import RETRY_S, SILENCE_S, Busy, Places, Shared
+from sweeps.errors import SweepError
+from sweeps.findings.findings import Findings
+from sweeps.findings.load import is_incomplete
+from sweeps.hints import Commands, for_client, local
+from sweeps.operations.operation import LocalClient, encode
+from sweeps.operations.table import FINDINGS, SweepArgs
+from sweeps.report import folder
+from sweeps.report.page import report as markdown
+
+Form = Literal["json", "html", "markdown", "findings"]
+_QUEUE = 8  # drawings that wait: a minute of them
+_KEPT = 50  # pages, the largest about a megabyte
+
+
+class Drawings:
+    """The reports of one database: each is drawn once for each state of its sweep, one at a time."""
+
+    def __init__(self, url: sqlalchemy.URL) -> None:
+        self._url, self._place, self._shared = url, Places(1, queue=_QUEUE), Shared()
+        self._kept = OrderedDict[Hashable, tuple[Any, bytes]]()
+
+    async def get(self, name: str, form: Form, state: Callable[[], Awaitable[Any]]) -> bytes:
+        """Return a report of a sweep. state: asks for what changes whenever the sweep does, see `state_of`."""
+        reader = local()
+        key = name, form, reader
+
+        async def drawn() -> bytes:
+            now = await state()
+            before, page = self._kept.get(key, (None, b""))
+            if before != now:
+                page = await self._place.work(lambda: self._draw(name, form, reader))
+                self._kept[key] = now, page
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+            return page
+
+        return await self._shared.get(key, drawn)
+
+    async def _draw(self, name: str, form: Form, reader: Commands) -> bytes:
+        try:
+            return await anyio.to_process.run_sync(draw, self._url, name, form, reader)
+        except anyio.BrokenWorkerProcess:
+            LOG.error("the process that draws reports has died; the next report starts another")
+            raise Busy("the report could not be drawn; try again") from None
+
+
+def state_of(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Any:
+    """Return a value that is another one whenever the reports of a sweep may be."""
+    return replace(sweep, repaired_at=None), queries.progress(engine, sweep.id)
+
+
+def draw(url: sqlalchemy.URL, name: str, form: Form, reader: Commands) -> bytes:
+    """Return a report. Runs in the process that draws."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
+    try:
+        with patience(retry_s=RETRY_S, silence_s=SILENCE_S), for_client(reader):
+            return _draw(LocalClient(url).ask(FINDINGS, SweepArgs(name=name)), form)
+    except (SweepError, StorageError):
+        raise
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # an exception comes to the service without its traceback
+        raise
+
+
+def _draw(findings: Findings, form: Form) -> bytes:
+    if form == "html":
+        return _utf8(folder.files(findings)[folder.PAGE])
+    if form == "markdown":
+        return _utf8(f"{markdown(findings)}\n")
+    if form == "findings":
+        return encode(Findings, _without_half_looks(findings))
+    return encode(dict[str, Any], folder.json_data(findings))
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")  # as a report is written into a file
+
+
+def _without_half_looks(findings: Findings) -> Findings:
+    """Leave out what the test says of a dataset whose look is not complete, as every page does."""
+    hidden = {role for role in findings.spec.roles if is_incomplete(findings.trainings, role)}
+    trainings = tuple(
+        replace(training, outcome=training.outcome.model_copy(update={"test_accuracy": None}))
+        if training.work.role in hidden and training.outcome is not None
+        else training
+        for training in findings.trainings
+    )
+    return replace(findings, trainings=trainings)
