@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from sweeps.cli import judge, models, options, results, steering, streams
-from sweeps.cli.options import note_storage, storage_url
+from sweeps.cli.options import storage_url
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import COMMANDS, load, names
 from sweeps.hints import local
@@ -228,6 +228,7 @@ def launch(
     dry_run: options.ShowScript = False,
     detach: options.Detach = False,
     storage: options.Storage = None,
+    service: options.Service = None,
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
@@ -241,12 +242,13 @@ def launch(
     from sweeps.launch.engine import Request
     from sweeps.spec.stored import check_name
     from sweeps.usecases.run import launch as start
+    from sweeps.workers.reach import label
 
     options.use_folders(data, weights)
     check_name(name)
-    url = storage_url(storage)
-    note_storage(url)
-    request = Request(url, name, more or (), options.devices(gpus))
+    reach = options.reach_of(storage, service)
+    say(label(reach))
+    request = Request(reach, name, more or (), options.devices(gpus))
     if dry_run:
         print(launcher.script_of(request, on, workers=workers), end="")
         return

@@ -33,6 +33,10 @@ class Service:
         """Open a sweep; see `sweeps.contrib.server.worker_client.HttpBackend`."""
         return attribute("sweeps.contrib.server.worker_client:HttpBackend").open(self, name)
 
+    def oversight(self, name: str) -> Any:
+        """Open it for a launch; see `sweeps.contrib.server.worker_client.HttpOversight`."""
+        return attribute("sweeps.contrib.server.worker_client:HttpOversight").open(self, name)
+
 
 Reach: TypeAlias = sqlalchemy.URL | Service
 

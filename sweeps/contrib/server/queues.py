@@ -20,17 +20,19 @@ from storage.db.engine import open_engine
 from storage.errors import RecordBroken, SweepNotFound
 from storage.queue import attempts, tasks, workers
 from storage.queue.tasks import Ending
+from storage.queue.workers import Seen
 from storage.records import artifacts, queries
 from storage.tables import LOST, SweepRecord, TaskRecord
 from sweeps.contrib.server import work
 from sweeps.errors import NotAllowed, SweepError
 from sweeps.findings.load import read
+from sweeps.launch.oversight import DatabaseOversight, Outline
 from sweeps.plan import audit, jobs, points
+from sweeps.query.status import StageCount
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import stored_spec
 from sweeps.usecases.run import publish
 from sweeps.workers.attempt import cap_of
-from sweeps.workers.backend import DatabaseBackend
 
 _MOST_KEPT = 1_000  # sweeps, workers and attempts of which something is remembered
 
@@ -42,7 +44,7 @@ class Queues:
         self._url, self._allow_code = url, allow_code
         self._engine: sqlalchemy.Engine | None = None
         self._lock = threading.Lock()
-        self._backends: OrderedDict[tuple[str, int], DatabaseBackend] = OrderedDict()  # by identity and revision
+        self._backends: OrderedDict[tuple[str, int], DatabaseOversight] = OrderedDict()  # by identity and revision
         self._claiming: OrderedDict[str, threading.Lock] = OrderedDict()  # by worker
         self._blobs: OrderedDict[tuple[int, int], set[str]] = OrderedDict()  # by attempt: what it has stored
         self._publishing: set[str] = set()
@@ -66,7 +68,7 @@ class Queues:
         if sweep.identity != identity:
             raise SweepNotFound(f"sweep {name} was deleted, and made again")
         with self._lock:  # its spec is read once, and what its backend knows of deadlines holds for all its workers
-            backend = self._backends.get((identity, sweep.revision)) or DatabaseBackend(engine, sweep)
+            backend = self._backends.get((identity, sweep.revision)) or DatabaseOversight(engine, sweep)
             _remember(self._backends, (identity, sweep.revision), backend)
         return Queue(backend, self)
 
@@ -134,7 +136,7 @@ def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
 class Queue:
     """The queue of one sweep, with a method for each call of `sweeps.contrib.server.work`."""
 
-    def __init__(self, backend: DatabaseBackend, queues: Queues) -> None:
+    def __init__(self, backend: DatabaseOversight, queues: Queues) -> None:
         self._backend, self._queues = backend, queues
         self._engine, self._sweep, self._spec = backend.engine, backend.sweep.id, backend.spec
 
@@ -147,7 +149,7 @@ class Queue:
         )
 
     def sign_out(self, args: work.SignOutArgs) -> None:
-        workers.sign_out(self._engine, self._sweep, args.worker, reason=args.reason, unless_ended=args.unless_ended)
+        self._backend.sign_out(args.worker, args.reason)
 
     def claim(self, args: work.ProcessArgs) -> work.Task | None:
         """Claim a task; the one that the worker has already, where the answer to its claim was lost."""
@@ -227,6 +229,31 @@ class Queue:
     def publish(self, args: work.NoArgs) -> None:
         if not self._backend.outlook().unended:
             self._queues.publish(self._backend.name)
+
+    def to_wake(self, args: work.NumberArgs) -> list[str]:
+        return list(self._backend.to_wake(args.number))
+
+    def seen(self, args: work.NoArgs) -> dict[str, Seen]:
+        return dict(self._backend.seen())
+
+    def has_finished(self, args: work.WorkerArgs) -> bool:
+        return self._backend.has_finished(args.worker)
+
+    def reap(self, args: work.ReapArgs) -> None:
+        if args.worker in self._backend.seen():  # none of another sweep
+            self._backend.reap(args.worker, reason=args.reason, log=args.log)
+
+    def check_room(self, args: work.WorkerArgs) -> None:
+        self._backend.check_room(args.worker)
+
+    def counts(self, args: work.NoArgs) -> dict[str, StageCount]:
+        return dict(self._backend.counts())
+
+    def outline(self, args: work.NumberArgs) -> Outline:
+        return self._backend.outline(args.number)
+
+    def failures(self, args: work.NoArgs) -> list[str]:
+        return self._backend.failures()
 
     def _attempt(self, args: work.AttemptArgs) -> TaskRecord | None:
         return attempts.of_worker(self._engine, self._sweep, args.worker, task=args.task, number=args.attempt)

@@ -12,10 +12,13 @@ from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from storage import json_text
-from storage.errors import BlobCorrupt, RecordBroken, StorageError, SweepNotFound
+from storage.errors import BlobCorrupt, RecordBroken, StorageError, StorageFull, SweepNotFound
+from storage.queue.workers import Seen
 from storage.records.queries import Outlook
 from storage.tables import SweepRecord, TaskRecord
+from sweeps.launch.oversight import Outline
 from sweeps.operations.operation import A, Args
+from sweeps.query.status import StageCount
 from sweeps.workers.logs import KEPT_BYTES, MOST_REASON
 
 PREFIX = "/api/v1/work/"
@@ -24,7 +27,9 @@ MOST_BLOB_BYTES = 256_000_000
 MOST_BLOBS = 32  # of one attempt
 UPLOAD_S = 600.0
 ERROR_HEADER = "KD-Sweeps-Error"
-ERRORS: Mapping[str, type[StorageError]] = {kind.__name__: kind for kind in (BlobCorrupt, RecordBroken, SweepNotFound)}
+ERRORS: Mapping[str, type[StorageError]] = {
+    kind.__name__: kind for kind in (BlobCorrupt, RecordBroken, StorageFull, SweepNotFound)
+}
 """Faults that a worker tells apart; their name is in the header of the answer."""
 
 
@@ -88,10 +93,7 @@ class SignInArgs(ProcessArgs):
 
 
 class SignOutArgs(WorkerArgs):
-    """unless_ended: keep what it said itself."""
-
     reason: Reason | None
-    unless_ended: bool = False
 
 
 class AttemptArgs(WorkerArgs):
@@ -148,6 +150,19 @@ class BlobArgs(AttemptArgs):
     digest: Digest
 
 
+class NumberArgs(Args):
+    """number: of workers."""
+
+    number: Annotated[int, Field(ge=0, le=10_000)]
+
+
+class ReapArgs(WorkerArgs):
+    """A worker whose process is dead: how it ended, and the end of its log."""
+
+    reason: Reason
+    log: Log | None
+
+
 R = TypeVar("R")
 
 
@@ -176,4 +191,13 @@ DONE = Call[DoneArgs, list[Task]]("done", DoneArgs, list[Task])
 SELECTION = Call[SelectionArgs, Point]("selection", SelectionArgs, Point)
 FREEZE = Call[FreezeArgs, Stored]("freeze", FreezeArgs, Stored)
 KEEP = Call[BlobArgs, bool]("keep", BlobArgs, bool)
+# What a launch asks besides.
+TO_WAKE = Call[NumberArgs, list[str]]("to-wake", NumberArgs, list[str])
+SEEN = Call[NoArgs, dict[str, Seen]]("seen", NoArgs, dict[str, Seen])
+HAS_FINISHED = Call[WorkerArgs, bool]("has-finished", WorkerArgs, bool)
+REAP = Call[ReapArgs, None]("reap", ReapArgs, None)
+CHECK_ROOM = Call[WorkerArgs, None]("check-room", WorkerArgs, None)
+COUNTS = Call[NoArgs, dict[str, StageCount]]("counts", NoArgs, dict[str, StageCount])
+OUTLINE = Call[NumberArgs, Outline]("outline", NumberArgs, Outline)
+FAILURES = Call[NoArgs, list[str]]("failures", NoArgs, list[str])
 PUBLISH = Call[NoArgs, None]("publish", NoArgs, None)

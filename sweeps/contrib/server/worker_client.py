@@ -17,7 +17,7 @@ import urllib.error
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 import sqlalchemy
@@ -26,6 +26,7 @@ from storage.db.transaction import RESULT_RETRY_FOR_S, RETRY_FOR_S, retry_transi
 from storage.errors import NotAStorage, SweepNotFound, Unreachable
 from storage.queue.notify import Listener
 from storage.queue.tasks import Ending
+from storage.queue.workers import Seen
 from storage.records.queries import Outlook
 from storage.tables import TaskRecord
 from storage.url import is_loopback
@@ -34,8 +35,10 @@ from sweeps.contrib.server.client import TIMEOUT_S, HttpClient, unreachable
 from sweeps.contrib.server.work import Call
 from sweeps.errors import SweepError
 from sweeps.hints import local
+from sweeps.launch.oversight import Outline
 from sweeps.operations.operation import A, decode, encode
 from sweeps.plan import jobs
+from sweeps.query.status import StageCount
 from sweeps.spec.stored import check_name, stored_spec
 from sweeps.terminal import say
 from sweeps.workers.folders import OLD_S, cache
@@ -60,7 +63,7 @@ class HttpBackend:
         self._blobs = cache() / "blobs"
 
     @classmethod
-    def open(cls, service: Service, name: str) -> "HttpBackend":
+    def open(cls, service: Service, name: str) -> Self:
         """Open a sweep; raise NotAStorage where the service refuses the token, or is none of this version."""
         client = HttpClient(service.address, service.token)
         parts = urlsplit(client.address)
@@ -210,6 +213,47 @@ class HttpBackend:
             os.replace(name, self._blobs / digest)
 
 
+_COUNTED_FOR_S = 2.0
+
+
+class HttpOversight(HttpBackend):
+    """A `sweeps.launch.oversight.Oversight` of a service."""
+
+    _counts: Mapping[str, StageCount] = {}
+    _counted_at = -float("inf")
+
+    def to_wake(self, most: int) -> Collection[str]:
+        names: list[str] = self._ask_once(work.TO_WAKE, work.NumberArgs(number=most))
+        return names
+
+    def seen(self) -> Mapping[str, Seen]:
+        seen: dict[str, Seen] = self._ask(work.SEEN, work.NoArgs())
+        return seen
+
+    def has_finished(self, worker: str) -> bool:
+        return bool(self._ask(work.HAS_FINISHED, work.WorkerArgs(worker=worker)))
+
+    def reap(self, worker: str, *, reason: str, log: str | None) -> None:
+        self._ask(work.REAP, work.ReapArgs(worker=worker, reason=reason, log=log))
+
+    def check_room(self, worker: str) -> None:
+        self._ask_once(work.CHECK_ROOM, work.WorkerArgs(worker=worker))
+
+    def counts(self) -> Mapping[str, StageCount]:
+        """Return what was counted a moment ago: a launch looks twice a second."""
+        if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
+            self._counts, self._counted_at = self._ask(work.COUNTS, work.NoArgs()), time.monotonic()
+        return self._counts
+
+    def outline(self, workers: int) -> Outline:
+        outline: Outline = self._ask(work.OUTLINE, work.NumberArgs(number=workers))
+        return outline
+
+    def failures(self) -> list[str]:
+        failures: list[str] = self._ask(work.FAILURES, work.NoArgs())
+        return failures
+
+
 def _attempt(claim: TaskRecord) -> dict[str, Any]:
     return {"worker": claim.worker, "task": claim.id, "attempt": claim.attempt}
 
@@ -255,10 +299,10 @@ def _raised(client: HttpClient, error: urllib.error.HTTPError) -> Exception:
         detail = f"it answers {error.code} {error.reason}"
         if error.code not in _AWAY:
             return NotAStorage(f"{address}: {detail}, and is no kd-sweeps serve as it seems")
-    if error.code in _AWAY:
-        return _Interrupted(f"cannot use the service {address}: {detail}")
     if kind := work.ERRORS.get(error.headers.get(work.ERROR_HEADER, "")):
         return kind(detail)
+    if error.code in _AWAY:
+        return _Interrupted(f"cannot use the service {address}: {detail}")
     if error.code in (401, 403):
         return NotAStorage(f"{address}: {detail}")
     if error.code == 404 and detail.startswith(_TOO_OLD):

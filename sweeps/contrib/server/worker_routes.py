@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
 
-from storage.errors import StorageError, SweepNotFound
+from storage.errors import StorageError, StorageFull, SweepNotFound
 from sweeps.contrib.server import work
 from sweeps.contrib.server.problems import RESPONSES, problem
 from sweeps.contrib.server.queues import Queue, Queues
@@ -48,8 +48,11 @@ class Desk:
                 if kind not in work.ERRORS:
                     raise
                 status, text = 409, explain(error)
-                if isinstance(error, SweepNotFound):  # whose text names the database
+                # The texts of these name the database.
+                if isinstance(error, SweepNotFound):
                     status, text = 404, f"this service has no such sweep {name!r}"
+                elif isinstance(error, StorageFull):
+                    status, text = 503, "the disk below the database of the service is full; free space there"
                 return problem(status, text, headers={work.ERROR_HEADER: kind})
 
         return await self.places.ask(run)
@@ -156,4 +159,12 @@ _add(work.DONE, Queue.done)
 _add(work.SELECTION, Queue.selection)
 _add(work.FREEZE, Queue.freeze)
 _add(work.KEEP, Queue.keep)
+_add(work.TO_WAKE, Queue.to_wake)
+_add(work.SEEN, Queue.seen)
+_add(work.HAS_FINISHED, Queue.has_finished)
+_add(work.REAP, Queue.reap)
+_add(work.CHECK_ROOM, Queue.check_room)
+_add(work.COUNTS, Queue.counts)
+_add(work.OUTLINE, Queue.outline)
+_add(work.FAILURES, Queue.failures)
 _add(work.PUBLISH, Queue.publish)
