@@ -228,7 +228,7 @@ def launch(
     dry_run: options.ShowScript = False,
     detach: options.Detach = False,
     storage: options.Storage = None,
-    service: options.Service = None,
+    url: options.Service = None,
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
@@ -246,7 +246,7 @@ def launch(
 
     options.use_folders(data, weights)
     check_name(name)
-    reach = options.reach_of(storage, service)
+    reach = options.reach_of(storage, url)
     say(label(reach))
     request = Request(reach, name, more or (), options.devices(gpus))
     if dry_run:

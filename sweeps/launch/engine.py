@@ -76,7 +76,7 @@ DETACHED_VARIABLE = "KD_SWEEPS_DETACHED"  # in the environment of a worker that 
 class Request:
     """What an engine is asked for.
 
-    url: how its workers reach the sweep. options: what was typed after "--". gpus: devices, one for each worker in turn.
+    url: how its workers reach the sweep. options: what was typed after "--". gpus: devices, one for each in turn.
     """
 
     url: Reach

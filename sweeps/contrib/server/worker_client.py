@@ -217,7 +217,7 @@ _COUNTED_FOR_S = 2.0
 
 
 class HttpOversight(HttpBackend):
-    """A `sweeps.launch.oversight.Oversight` of a service."""
+    """A `sweeps.launch.oversight.Oversight` of a service. A look is tried once: a launch looks again and again."""
 
     _counts: Mapping[str, StageCount] = {}
     _counted_at = -float("inf")
@@ -227,7 +227,7 @@ class HttpOversight(HttpBackend):
         return names
 
     def seen(self) -> Mapping[str, Seen]:
-        seen: dict[str, Seen] = self._ask(work.SEEN, work.NoArgs())
+        seen: dict[str, Seen] = self._ask_once(work.SEEN, work.NoArgs())
         return seen
 
     def has_finished(self, worker: str) -> bool:
@@ -242,11 +242,11 @@ class HttpOversight(HttpBackend):
     def counts(self) -> Mapping[str, StageCount]:
         """Return what was counted a moment ago: a launch looks twice a second."""
         if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
-            self._counts, self._counted_at = self._ask(work.COUNTS, work.NoArgs()), time.monotonic()
+            self._counts, self._counted_at = self._ask_once(work.COUNTS, work.NoArgs()), time.monotonic()
         return self._counts
 
     def outline(self, workers: int) -> Outline:
-        outline: Outline = self._ask(work.OUTLINE, work.NumberArgs(number=workers))
+        outline: Outline = self._ask_once(work.OUTLINE, work.NumberArgs(number=workers))
         return outline
 
     def failures(self) -> list[str]:

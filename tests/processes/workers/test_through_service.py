@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from storage.db.engine import open_engine
+from storage.queue import workers
+from storage.records import queries
 from storage.url import resolve
 from sweeps.plan import identity
 from sweeps.spec.model import Spec, override
@@ -18,9 +20,11 @@ from tests.support.faults.bad_network import FAULTS, BadNetwork
 from tests.support.faults.crews import Nursery
 from tests.support.faults.kills import Kills
 from tests.support.faults.storms import NAME, count, new_storm, storm_spec, work_through
+from tests.support.launches import environment, launched
+from tests.support.present import present
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
-from tests.support.web.services import TOKENS, Service, serving, serving_program
+from tests.support.web.services import TOKENS, WORKER, Service, serving, serving_program
 
 FEW = {"search.trials": 8, "confirm.top": 2, "confirm.seeds": 2, "transfer.seeds": 2}
 
@@ -68,8 +72,13 @@ def test_killed_at_random_they_give_the_same_answer(service: Service, answer: st
     assert answer_of(at(tmp_path)) == answer is not None
 
 
-def test_on_a_bad_network_they_give_the_same_answer(service: Service, answer: str | None, tmp_path: Path) -> None:
-    with BadNetwork(service.port) as network, contextlib.closing(Nursery(network.url, name="s")) as crew:
+def test_on_a_bad_network_they_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:
+    created(at(tmp_path), override(spec, {"lease.interval_s": 2, "lease.grace_s": 50}))  # none lapses meanwhile
+    with (
+        serving(at(tmp_path), folder=tmp_path, tokens=TOKENS) as service,
+        BadNetwork(service.port) as network,
+        contextlib.closing(Nursery(network.url, name="s")) as crew,
+    ):
         course = work_through(crew, workers=2, give_up_s=120)
     print(network.met)
     assert set(network.met) >= set(FAULTS)
@@ -120,3 +129,35 @@ def test_a_storm_of_200_kills_passes_through_the_service(storage_url: str, tmp_p
         assert not left.violations
         if killed >= 200:
             return
+
+
+def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_database(
+    service: Service, answer: str | None, tmp_path: Path
+) -> None:
+    # One task kills its worker, one raises, and one prints the whole environment: the token is in no log.
+    misbehave = """
+        if claim.key == "search#1" and once("killed"): os.kill(os.getpid(), 9)
+        if claim.key == "search#2" and once("raised"): raise ValueError(os.environ["KD_SWEEPS_TOKEN"])
+        print(dict(os.environ), flush=True)
+    """
+    env = environment(tmp_path / "home", resolve("sqlite:///none.db"), misbehave)
+    env |= {"KD_SWEEPS_STORAGE": "", "KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": WORKER}
+    code, output = launched(env)
+    assert code == 0, output
+    assert f"service {service.url}" in output
+    assert "was killed by signal 9; its task is back in the queue; starting another" in output
+    assert "finished. Next: kd-sweeps best s" in output
+    assert answer_of(at(tmp_path)) == answer is not None
+    engine = open_engine(resolve(at(tmp_path)))
+    sweep = queries.find_sweep(engine, "s")
+    first, second = present(queries.attempts_of(engine, sweep.id, "search#1"))
+    assert (first.state, first.error_class, second.state) == ("lost", "lost worker", "done")
+    assert "attempt 1" in present(first.log)
+    raised, _ = present(queries.attempts_of(engine, sweep.id, "search#2"))
+    assert raised.reason == "ValueError: ***"
+    rows = workers.records(engine, sweep.id)
+    assert {row.reason for row in rows} == {None, "was killed by signal 9"}
+    stored = "".join(present(attempt.log) for attempt in (second, raised))
+    assert "KD_SWEEPS_TOKEN" in stored
+    assert WORKER not in output + stored + service.log
+    engine.dispose()
