@@ -48,9 +48,9 @@ def refuse(name: str, request: Request) -> None:
         raise SpecError(f"--gpus needs --on local; with {name}, give its own options for GPUs after --")
     if not isinstance(request.url, Service) and request.url.get_backend_name() == "sqlite":
         raise SweepError(
-            f"--on {name}: workers on other machines cannot reach {masked(request.url)}, a file on this one; use"
-            f" Postgres, --storage postgresql://USER@HOST/DB, or a service before the file, --url https://HOST:"
-            f" {local().line('launch', request.sweep, f'--on {name}')}"
+            f"--on {name}: workers on other machines cannot reach {masked(request.url)}, a file on this one; use a"
+            f" service before it, --url https://HOST, or"
+            f" Postgres: {local().line('launch', request.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
 
 

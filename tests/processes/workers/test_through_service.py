@@ -142,7 +142,7 @@ def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_data
     """
     env = environment(tmp_path / "home", resolve("sqlite:///none.db"), misbehave)
     env |= {"KD_SWEEPS_STORAGE": "", "KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": WORKER}
-    code, output = launched(env)
+    code, output = launched(env, timeout=400)
     assert code == 0, output
     assert f"service {service.url}" in output
     assert "was killed by signal 9; its task is back in the queue; starting another" in output
