@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from storage import json_text
 from storage.errors import BlobCorrupt, RecordBroken, StorageError, StorageFull, SweepNotFound
@@ -18,6 +18,7 @@ from storage.records.queries import Outlook
 from storage.tables import SweepRecord, TaskRecord
 from sweeps.launch.oversight import Outline
 from sweeps.operations.operation import A, Args
+from sweeps.plan.phases import STAGES
 from sweeps.query.status import StageCount
 from sweeps.workers.logs import KEPT_BYTES, MOST_REASON
 
@@ -37,6 +38,13 @@ def _parsed(value: Any) -> Any:
     return json_text.parse(value) if isinstance(value, str) else value
 
 
+def _stage(name: str) -> str:
+    if name not in STAGES:
+        raise ValueError(f"one of {', '.join(STAGES)}")
+    return name
+
+
+Stage = Annotated[str, AfterValidator(_stage)]
 Stored = Annotated[
     dict[str, Any],
     BeforeValidator(_parsed),
@@ -127,13 +135,13 @@ class RepairArgs(WorkerArgs):
 
 
 class StageArgs(Args):
-    stage: Annotated[str, Field(max_length=32)]
+    stage: Stage
 
 
 class DoneArgs(Args):
     """stage, keys: None is all of them."""
 
-    stage: Annotated[str, Field(max_length=32)] | None
+    stage: Stage | None
     keys: list[Annotated[str, Field(max_length=128)]] | None
 
 

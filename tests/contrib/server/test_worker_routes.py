@@ -266,7 +266,7 @@ def test_a_service_without_tls_elsewhere_is_said(
 def test_what_a_worker_sends_is_no_500_whatever_it_is(service: Service) -> None:
     identity = opened(service).identity
     wrong = {"worker": "a\0b", "task": 2**70, "attempt": -1}
-    bodies: list[Any] = [{}, [], {"worker": "w"}, wrong, {"worker": "w" * 500}]
+    bodies: list[Any] = [{}, [], {"worker": "w"}, wrong, {"worker": "w" * 500}, {"stage": ""}]
     for call in (value for value in vars(work).values() if isinstance(value, work.Call)):
         for body in bodies:
             reply = service.ask(f"/api/v1/work/s/{identity}/{call.name}", method="POST", token=WORKER, body=body)
