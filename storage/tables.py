@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from storage import json_text
 from storage.errors import RecordBroken
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 SWEEP_STATES = ("active", "paused", "cancelled")
 PHASE_STATES = ("blocked", "open", "closed", "failed", "skipped")
@@ -103,6 +103,8 @@ phases = sa.Table(
     sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("closed_at", sa.Double),
     sa.Column("reason", sa.Text),
+    # how often ended tasks of it were tried again: until then what has ended stays as it was read
+    sa.Column("retries", sa.Integer, nullable=False, default=0),
     sa.UniqueConstraint("sweep_id", "name"),
 )
 
@@ -133,8 +135,8 @@ tasks = sa.Table(
 )
 # claim: the first row of this index, however many tasks there are
 sa.Index("tasks_by_claim", tasks.c.sweep_id, tasks.c.state, tasks.c.ready, tasks.c.priority.desc(), tasks.c.id)
-# closing: has any task of the phase not ended yet?
-sa.Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state)
+# closing, and a lag: the first task of the phase in a state, however many there are
+sa.Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state, tasks.c.id)
 
 attempts = sa.Table(
     "attempts",

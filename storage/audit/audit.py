@@ -85,7 +85,7 @@ def judge(
             *checks.left_running(rows, tasks, strays),
             *_lease_warnings(rows, tasks, faults),
         ],
-        notes=list(checks.unreadable_results(tasks, strays)),
+        notes=[*checks.unreadable_results(tasks, strays), *checks.undrawn_trials(rows)],
     )
 
 

@@ -62,13 +62,16 @@ class AuditedTasks:
         numbered = self._numbered.get((attempt.study, attempt.trial_number), [])
         return [trial for trial in numbered if trial.ours and (trial.task, trial.attempt) == (task.key, attempt.number)]
 
-    def asked_by(self, trial: TrialRow) -> AttemptRow | None:
+    def shown_by(self, trial: TrialRow) -> AttemptRow | None:
         """Return the attempt that the trial names, whether or not that one names the trial."""
         return next((attempt for attempt in self.of(trial.task) if attempt.number == trial.attempt), None)
 
     def belongs(self, trial: TrialRow) -> bool:
-        """Return whether the attempt that the trial names has that trial."""
-        attempt = self.asked_by(trial)
+        """Return whether the attempt that the trial names has that trial, or a mirror is just about to store that."""
+        attempt = self.shown_by(trial)
+        if attempt is not None and attempt.trial_number is None and attempt.has_point and not attempt.reported:
+            drawn = [other for other in self._rows.trials[trial.study] if _names(other) == _names(trial)]
+            return drawn == [trial]
         return attempt is not None and (attempt.study, attempt.trial_number) == (trial.study, trial.number)
 
     def fault(self, task: TaskRow) -> Finding | None:
@@ -128,11 +131,12 @@ class AuditedTasks:
         earlier: AttemptRow | None = None
         for attempt in self.attempts[task.id]:
             expected = earlier.trial_number if earlier else None
-            if attempt.retry_of != expected:
+            undrawn = attempt.trial_number is None and attempt.retry_of is None
+            if attempt.retry_of != expected and not undrawn:
                 return f"{_of(task, attempt)}: expected retry_of {expected}, found {attempt.retry_of}"
             if isinstance(attempt.params, Unreadable):
                 return f"{_of(task, attempt)}: its parameters are not JSON ({attempt.params.why})"
-            if attempt.trial_number is None:
+            if attempt.params is None:
                 continue
             if earlier and attempt.params != earlier.params:
                 return f"{_of(task, attempt)}: expected the parameters {earlier.params}, found {attempt.params}"
@@ -151,7 +155,8 @@ class AuditedTasks:
 
     def _trial_fault(self, task: TaskRow, attempt: AttemptRow) -> str | None:
         if attempt.trial_number is None or attempt.study is None:
-            return f"{_of(task, attempt)} is done, but has no trial" if attempt.state == "done" else None
+            drawn = attempt.state == "done" and attempt.reported
+            return f"{_of(task, attempt)} is done, but has no trial" if drawn else None
         if attempt.study != (study := study_name(self._rows.name, task.stage)):
             return f"{_of(task, attempt)}: expected a trial of study {study}, found one of {attempt.study}"
         if study not in self._rows.trials or (task.id, attempt.number) in self.vanished.get(study, ()):
@@ -198,13 +203,17 @@ class AuditedTasks:
 
 
 def is_unreported(attempt: AttemptRow, trial: TrialRow) -> bool:
-    """Return whether a trial is RUNNING only because the end of its attempt is not reported yet."""
+    """Return whether a trial is RUNNING only because no mirror has ended it yet."""
     return attempt.state != "running" and not attempt.reported and trial.state == "RUNNING"
 
 
 def _result(task: TaskRow) -> dict[str, Any] | None:
     result = task.outcome.get("trial") if isinstance(task.outcome, dict) else None
     return result if isinstance(result, dict) else None
+
+
+def _names(trial: TrialRow) -> tuple[bool, str, int | None]:
+    return trial.ours, trial.task, trial.attempt
 
 
 def _of(task: TaskRow, attempt: AttemptRow) -> str:
@@ -222,7 +231,7 @@ def uncounted_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterat
     for trial in strays:
         if not trial.finished or tasks.belongs(trial):
             continue
-        attempt = tasks.asked_by(trial)
+        attempt = tasks.shown_by(trial)
         there = "no such attempt"
         if attempt is not None:
             has = attempt.trial_number
@@ -250,28 +259,27 @@ def vanished_trials(tasks: AuditedTasks) -> Iterator[Finding]:
 
 
 def left_running(rows: Rows, tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterator[Finding]:
-    """Find warnings: trials that are RUNNING although no worker runs them."""
-    unreported, orphans = defaultdict(list), defaultdict(list)
+    """Find warnings: trials that are RUNNING for no attempt."""
+    orphans = defaultdict(list)
     for trial in strays:
-        if trial.state != "RUNNING":
-            continue
-        attempt = tasks.asked_by(trial)
-        if attempt is not None and tasks.belongs(trial):
-            if is_unreported(attempt, trial):
-                unreported[trial.study].append(trial.number)
-        elif attempt is None or attempt.state != "running" or attempt.trial_number is not None:
-            orphans[trial.study].append(trial.number)  # else its worker is just about to save its number
-    cure = (NextStep("type", "reap", rows.name),)
-    for study, numbers in unreported.items():
-        yield Finding(f"study {study}: the end of {trials_in_words(numbers)} is not reported yet", cure)
+        if trial.state == "RUNNING" and not tasks.belongs(trial):
+            orphans[trial.study].append(trial.number)
     for study, numbers in orphans.items():
-        yield Finding(f"study {study}: no attempt has the RUNNING {trials_in_words(numbers)}", cure)
+        text = f"study {study}: no attempt has the RUNNING {trials_in_words(numbers)}"
+        yield Finding(text, (NextStep("type", "reap", rows.name),))
+
+
+def undrawn_trials(rows: Rows) -> Iterator[Finding]:
+    """Find notes: how many attempts have ended, and do not show so in the dashboard yet."""
+    count = sum(row.state != "running" and row.has_point and not row.reported for row in rows.attempts)
+    if count:
+        yield Finding(f"{count} trial{'s are' if count > 1 else ' is'} not in the dashboard yet")
 
 
 def unreadable_results(tasks: AuditedTasks, strays: Sequence[TrialRow]) -> Iterator[Finding]:
     """Find notes: results that are in Optuna only, since our row was destroyed and the task was tried again."""
     for trial in strays:
-        attempt = tasks.asked_by(trial)
+        attempt = tasks.shown_by(trial)
         if trial.finished and attempt is not None and attempt.error_class == UNREADABLE and tasks.belongs(trial):
             of = f"{trial.task} attempt {trial.attempt}"
             text = f"{trial} is {trial.state}: the outcome of {of} was destroyed later, and the task was tried again"

@@ -42,7 +42,7 @@ _BLOBS_AT_ONCE = 500  # names in one query
 class TrialRow:
     """One trial. `value` is None where there is none; `state` is RUNNING, COMPLETE, PRUNED, FAIL or WAITING.
 
-    ours: this package asked for it, not another tool. task, attempt, retry_of: of such a trial the attempt that asked.
+    ours: this package drew it, not another tool. task, attempt, retry_of: what such a trial says of itself.
     """
 
     study: str
@@ -93,14 +93,14 @@ def read_trials(
         params[param.trial_id][param.param_name] = _external(param.param_value, distributions[text])
 
     attrs: dict[int, dict[str, Any]] = defaultdict(dict)
-    marks = _attrs.c.key.in_((space.OWNER_ATTR, "task", "attempt", "retry_of"))
+    marks = _attrs.c.key.in_(space.MARK_ATTRS)
     for attr in connection.execute(select(_attrs).where(marks, _attrs.c.trial_id.in_(of_these))):
         attrs[attr.trial_id][attr.key] = _decoded(attr.value_json)
 
     by_study: dict[str, list[TrialRow]] = {name: [] for name in sorted(names.values())}
     trials = select(_trials).where(_trials.c.study_id.in_(names)).order_by(_trials.c.number, _trials.c.trial_id)
     for trial in connection.execute(trials):
-        marked = attrs.get(trial.trial_id, {})
+        mark = space.mark_of(attrs.get(trial.trial_id, {}))
         by_study[names[trial.study_id]].append(
             TrialRow(
                 study=names[trial.study_id],
@@ -108,10 +108,8 @@ def read_trials(
                 state=trial.state,
                 value=values.get(trial.trial_id),
                 params=params.get(trial.trial_id, {}),
-                ours=marked.get(space.OWNER_ATTR) == space.OWNER,
-                task=str(marked.get("task")),
-                attempt=marked.get("attempt"),
-                retry_of=marked.get("retry_of"),
+                ours=mark is not None,
+                **vars(mark or space.Mark("", None, None)),
             )
         )
     return by_study, [row.study_name for row in known if row.study_id not in names]
@@ -203,6 +201,10 @@ class AttemptRow:
     retry_of: int | None
     reported: bool
     error_class: str | None
+
+    @property
+    def has_point(self) -> bool:
+        return self.params is not None
 
 
 @dataclass(frozen=True)

@@ -140,6 +140,25 @@ def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def file_turn(url: URL) -> Iterator[bool]:
+    """Give whether this process alone is in such a block of the file; it waits for nobody."""
+    import filelock  # as above
+
+    lock = filelock.FileLock(f"{sqlite_path(url).absolute()}.mirror")
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        yield False
+        return
+    except OSError as error:
+        raise Unreachable(f"cannot make {lock.lock_file}: {error.strerror or error}") from error
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def _make_private(path: Path) -> None:
     """Make a missing file for its owner alone; SQLite's side files are like it."""
     with contextlib.suppress(OSError):  # it is there; or cannot be made, which SQLite will say

@@ -189,5 +189,15 @@ def _from_3(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
+def _from_4(connection: Connection) -> None:
+    """Trials are drawn by a mirror, no longer by workers: beside each other both versions would draw them.
+
+    How often tasks of a phase were tried again; the first task of a phase in a state by an index.
+    """
+    connection.execute(text("ALTER TABLE phases ADD COLUMN retries INTEGER NOT NULL DEFAULT 0"))
+    connection.execute(text("DROP INDEX tasks_by_phase"))
+    connection.execute(text("CREATE INDEX tasks_by_phase ON tasks (phase_id, state, id)"))
+
+
 # By the version that a step starts from.
-_STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3}
+_STEPS: dict[int, Callable[[Connection], None]] = {1: _from_1, 2: _from_2, 3: _from_3, 4: _from_4}

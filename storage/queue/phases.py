@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, exists, func, select, union_all, update
 
 from storage.db.transaction import database_now
 from storage.queue.notify import notify
@@ -19,6 +19,7 @@ from storage.tables import PHASE_ENDED, TASK_STATES, TASK_UNENDED, phases, sweep
 
 _MARK = "?"  # after the name, as the database stores it
 _LAG = "lag:"  # no phase: begins what the database stores of a lag
+_CLOSING = 0x6B64  # "kd": the first half of the advisory lock of a phase; the second is the phase's id
 
 
 @dataclass(frozen=True)
@@ -67,13 +68,19 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
 
     Otherwise the tasks become ready that waited for the one that has just ended (`StartLag`).
     """
+    columns: list[Any] = [phases]
+    if connection.dialect.name == "postgresql":  # on SQLite one writes at a time
+        if _another_closes_it(connection, phase_id):
+            return False
+        columns.append(func.pg_advisory_xact_lock(_CLOSING, phase_id))
     # Two last tasks that end at once must not each see the other as still running: the second waits here,
     # and its next statement sees what the first committed.
-    phase = connection.execute(select(phases).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
+    phase = connection.execute(select(*columns).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
     if phase.state != "open":
         return False
-    if _has_unfinished(connection, phase_id):
-        if make_ready(connection, phase):
+    first = _first_unended(connection, phase_id)
+    if first is not None:
+        if _make_next_ready(connection, phase, first):
             notify(connection, phase.sweep_id)
         return False
     # Two phases that end at once must not each see the other as still open.
@@ -82,6 +89,26 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
     open_what_can_start(connection, phase.sweep_id)
     notify(connection, phase.sweep_id)
     return True
+
+
+def _another_closes_it(connection: Connection, phase_id: int) -> bool:
+    """Return whether a task of the phase waits, for nothing but a worker: whoever ends that one looks again.
+
+    It then has to see what is committed here, so this holds a lock that the last one waits for, and that any number
+    hold at once. If each task that ends locked the phase alone, 64 workers would stand in a line, and those at its end
+    would give up.
+    """
+    is_waiting = exists().where(tasks.c.phase_id == phase_id, tasks.c.state == "waiting")
+    looked = connection.execute(select(phases.c.state, phases.c.needs, is_waiting).where(phases.c.id == phase_id)).one()
+    if looked.state != "open" or parse_lag(looked.needs) or not looked[2]:
+        return False
+    connection.exec_driver_sql("SAVEPOINT looked")
+    connection.execute(select(func.pg_advisory_xact_lock_shared(_CLOSING, phase_id)))
+    if connection.scalar(select(is_waiting)):
+        return True
+    # It was claimed meanwhile. The lock is given back: two that hold it and want the other one would wait for ever.
+    connection.exec_driver_sql("ROLLBACK TO SAVEPOINT looked")
+    return False
 
 
 def open_what_can_start(connection: Connection, sweep_id: int) -> None:
@@ -112,12 +139,11 @@ def make_ready(connection: Connection, phase: Row[Any]) -> int:
     not_done = tasks.c.state.in_([state for state in TASK_STATES if state != "done"])  # for the index: few are left
     mine = tasks.c.phase_id == phase.id
     change = update(tasks).where(mine, not_done, tasks.c.ready.is_(False)).values(ready=True)
-    lag = parse_lag(phase.needs)
-    if lag is None:
+    lag, first = parse_lag(phase.needs), _first_unended(connection, phase.id)
+    if lag is None or first is None:
         return connection.execute(change).rowcount
     # By id, which rises in plan order, as ordinal does: SQLite then reads the index alone, none of the large rows.
-    first_open = select(func.min(tasks.c.id)).where(mine, tasks.c.state.in_(TASK_UNENDED)).scalar_subquery()
-    ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.id < first_open)) or 0
+    ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.id < first)) or 0
     number = max(lag.first, ended + lag.lag)
     forbidden = connection.scalar(select(tasks.c.id).where(mine).order_by(tasks.c.id).offset(number).limit(1))
     if forbidden is not None:
@@ -125,10 +151,26 @@ def make_ready(connection: Connection, phase: Row[Any]) -> int:
     return connection.execute(change).rowcount
 
 
+def _make_next_ready(connection: Connection, phase: Row[Any], first: int) -> bool:
+    """Make the tasks ready that wait for the end of those before `first`; return whether there are any.
+
+    As `make_ready`, after every task: so it looks at those alone, however many the phase has.
+    """
+    if (lag := parse_lag(phase.needs)) is None:
+        return False  # all have been ready since it was opened
+    mine = tasks.c.phase_id + 0 == phase.id  # an expression: no index of the phase, all of whose tasks would be sorted
+    following = select(tasks.c.id).where(mine, tasks.c.id >= first).order_by(tasks.c.id).offset(lag.lag).limit(1)
+    forbidden = connection.scalar(following)
+    change = update(tasks).where(mine, tasks.c.id >= first, tasks.c.state != "done", tasks.c.ready.is_(False))
+    if forbidden is not None:
+        change = change.where(tasks.c.id < forbidden)
+    return connection.execute(change.values(ready=True)).rowcount > 0
+
+
 def _open(connection: Connection, phase: Row[Any]) -> None:
     connection.execute(update(phases).where(phases.c.id == phase.id).values(state="open"))
     make_ready(connection, phase)
-    if not _has_unfinished(connection, phase.id):
+    if _first_unended(connection, phase.id) is None:
         _end(connection, phase)
 
 
@@ -157,9 +199,15 @@ def _close(connection: Connection, phase: Row[Any], state: str, reason: str | No
     connection.execute(update(phases).where(phases.c.id == phase.id).values(values))
 
 
-def _has_unfinished(connection: Connection, phase_id: int) -> bool:
-    query = select(tasks.c.id).where(tasks.c.phase_id == phase_id, tasks.c.state.in_(TASK_UNENDED)).limit(1)
-    return connection.execute(query).first() is not None
+def _first_unended(connection: Connection, phase_id: int) -> int | None:
+    """Return the task of a phase that stands first in the plan of those that have not ended: two looks at an index."""
+    of_state = (
+        select(func.min(tasks.c.id).label("id")).where(tasks.c.phase_id == phase_id, tasks.c.state == state)
+        for state in TASK_UNENDED
+    )
+    first = union_all(*of_state).subquery()
+    number: int | None = connection.scalar(select(func.min(first.c.id)))
+    return number
 
 
 def _broken_reason(need: Row[Any]) -> str:

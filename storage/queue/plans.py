@@ -236,6 +236,7 @@ def retry(
                 _reopen(connection, phase.id, "blocked")
                 connection.execute(update(tasks).where(tasks.c.phase_id == phase.id).values(ready=False))
         sweep = _lock_sweep(connection, sweep_id, revision)
+        connection.execute(update(phases).where(phases.c.id.in_(again)).values(retries=phases.c.retries + 1))
         for task in failed:
             _reset(connection, task)
         if then:

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, Text, and_, case, func, select, type_coerce
+from sqlalchemy import Connection, Engine, Select, Text, and_, case, func, select, type_coerce
 
 from storage import json_text, tables
 from storage.db.transaction import database_now, explain_corruption, read, retry_transient
@@ -186,6 +186,7 @@ def last_log(engine: Engine, worker: str) -> str | None:
 class TaskPoint:
     """A task of a search and its point. params: None: not asked for; only then its payload is read."""
 
+    id: int
     key: str
     state: str
     score: float | None
@@ -193,14 +194,37 @@ class TaskPoint:
     payload: dict[str, Any] | None
 
 
-@retry_transient()
-def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> list[TaskPoint]:
-    """Return the tasks of the phase in plan order, up to and with this one."""
+class PhasePoints:
+    """The points of the tasks of a sweep. What has ended is read once: a retry alone changes it, and is noticed."""
+
+    def __init__(self, engine: Engine, sweep_id: int) -> None:
+        self._engine, self._sweep_id = engine, sweep_id
+        self._ended: dict[str, tuple[int, list[TaskPoint]]] = {}  # by phase: its retries, its first tasks
+
+    @retry_transient()
+    def until(self, phase: str, task_id: int) -> list[TaskPoint]:
+        """Return the tasks of the phase in plan order, up to and with this one."""
+        of_phase = select(phases.c.id, phases.c.retries).where(
+            phases.c.sweep_id == self._sweep_id, phases.c.name == phase
+        )
+        retries, known = self._ended.get(phase, (0, []))
+        with read(self._engine) as connection, explain_corruption(connection, self._sweep_id):
+            row = connection.execute(of_phase).one()
+            ended = [task for task in known if task.id < task_id] if row.retries == retries else []
+            tasks_now = ended + _points(connection, row.id, after=ended[-1].id if ended else 0, until=task_id)
+        unended = (place for place, task in enumerate(tasks_now) if task.state not in _ENDED)
+        self._ended[phase] = row.retries, tasks_now[: next(unended, len(tasks_now))]
+        return tasks_now
+
+
+_ENDED = ("done", "failed", "skipped")
+
+
+def _points(connection: Connection, phase_id: int, *, after: int, until: int) -> list[TaskPoint]:
     latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
-    last = select(tasks.c.ordinal).where(tasks.c.id == task_id).scalar_subquery()
-    of_phase = select(phases.c.id).where(phases.c.sweep_id == sweep_id, phases.c.name == phase).scalar_subquery()
     query = (
         select(
+            tasks.c.id,
             tasks.c.key,
             tasks.c.state,
             tasks.c.score,
@@ -209,16 +233,16 @@ def points_until(engine: Engine, sweep_id: int, *, phase: str, task_id: int) -> 
         )
         .select_from(tasks)
         .join(attempts, latest, isouter=True)
-        .where(tasks.c.phase_id == of_phase, tasks.c.ordinal <= last)
-        .order_by(tasks.c.ordinal)
+        # By id, which rises in plan order, and by no index of the phase: most of it has been read before.
+        .where(tasks.c.id > after, tasks.c.id <= until, tasks.c.phase_id + 0 == phase_id)
+        .order_by(tasks.c.id)
     )
-    with read(engine) as connection, explain_corruption(connection, sweep_id):
-        rows = connection.execute(query).all()
-        points = _decoded([row[3] for row in rows])
-        return [
-            TaskPoint(key, state, score, point, payload)
-            for (key, state, score, _, payload), point in zip(rows, points, strict=True)
-        ]
+    rows = connection.execute(query).all()
+    points = _decoded([row[4] for row in rows])
+    return [
+        TaskPoint(id, key, state, score, point, payload)
+        for (id, key, state, score, _, payload), point in zip(rows, points, strict=True)
+    ]
 
 
 def _decoded(texts: list[str | None]) -> list[dict[str, Any] | None]:

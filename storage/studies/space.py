@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from storage.errors import ParametersRefused
 
-OWNER_ATTR = "asked_by"
-OWNER = "kd-sweeps"
+MARK_ATTR = "kd-sweeps"  # of a trial of ours: whose it is, and everything that is known before it runs
+_FORMER = ("asked_by", "task", "attempt", "retry_of")  # what an older version gave a trial in its place
+MARK_ATTRS = (MARK_ATTR, *_FORMER)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,33 +116,43 @@ Space = dict[str, Range | Whole | Choice]
 
 
 @dataclass(frozen=True)
-class RunningTrial:
-    """A RUNNING trial, with the task and the attempt that it was asked for; ours: not by another tool.
+class Mark:
+    """What a trial of ours says of itself: its task, its attempt, and the number of the trial before, if it is a retry.
 
     The number alone does not name a trial: a study that was deleted and made again counts from 0 again.
     """
 
-    number: int
-    ours: bool
-    task: str | None
+    task: str
     attempt: int | None
+    retry_of: int | None
+
+
+def mark_of(attrs: Mapping[str, Any]) -> Mark | None:
+    """Return the mark of a trial with these attributes; None: it is of another tool."""
+    values = attrs.get(MARK_ATTR)
+    if not isinstance(values, Mapping):
+        if attrs.get(_FORMER[0]) != MARK_ATTR:
+            return None
+        values = attrs
+    return Mark(str(values.get("task")), values.get("attempt"), values.get("retry_of"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndedTrial:
-    """A trial as it has to be once it has ended. state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without).
+class Trial:
+    """A trial as people are to see it.
 
-    params: a point of its study's space, or none. epoch_values: from epoch 0; None: there is none for that epoch.
-    started_at, ended_at: seconds since 1970.
+    state: "RUNNING", "COMPLETE" (with a value), "PRUNED" or "FAIL" (without). params: a point of the space, or none.
+    epoch_values: from epoch 0; None: there is none for that epoch. started_at, ended_at: seconds since 1970.
     """
 
     state: str
-    params: Mapping[str, Any]
-    value: float | None
     attrs: Mapping[str, Any]
-    epoch_values: Sequence[float | None]
-    started_at: float
-    ended_at: float
+    space: Space = field(default_factory=dict)
+    params: Mapping[str, Any] = field(default_factory=dict)
+    value: float | None = None
+    epoch_values: Sequence[float | None] = ()
+    started_at: float = 0.0
+    ended_at: float | None = None
 
 
 def check_params(space: Space, params: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""`Studies`: open, create, ask, tell; the only face to Optuna's storage.
+"""`Studies`: open, create, draw, end; the only face to Optuna's storage.
 
-Optuna proposes and is what people watch; our tasks decide and remember. So nothing here may stop a sweep for
-good: what another tool did to a study (deleting it, adding trials) is one clear line or no matter. Only public
-methods of Optuna are called (docs/decisions/optuna-public-interface.md).
+Optuna's trials are what people watch; our tasks decide and remember. So nothing here may stop a sweep: what another
+tool did to a study (deleting it, adding trials) is one clear line or no matter. Only public methods of Optuna are
+called (docs/decisions/optuna-public-interface.md).
 """
 
 import contextlib
@@ -15,15 +15,15 @@ from typing import Any, Literal
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 from sqlalchemy import URL, Engine
 
 from storage.db.engine import open_engine
-from storage.db.transaction import is_refused_for_now, is_transient_or_full, retry_transient
+from storage.db.transaction import is_refused_for_now, retry_transient
 from storage.errors import NotAStorage, ParametersRefused, StudyMissing, StudyMixed
 from storage.failpoints import failpoint
-from storage.studies import ownership, sampler, trials
-from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, RunningTrial, Space, check_params, of_sweep
+from storage.studies import ownership, trials
+from storage.studies.space import MARK_ATTR, Mark, Trial, mark_of, of_sweep
 from storage.url import masked, plain
 
 
@@ -91,8 +91,6 @@ class Studies:
         self.engine = engine
         self._pool = engine.pool
         self._url = engine.url
-        self._next_number: dict[str, int] = {}  # by study: a guess that spares a query
-        self._latest: tuple[str, int, int] | None = None  # study, number and id of the trial that was asked for last
 
     @property
     def storage(self) -> BaseStorage:
@@ -102,8 +100,7 @@ class Studies:
     def close(self) -> None:
         """Give every connection back; the object can be used again afterwards."""
         self._rdb.remove_session()
-        self._pool.dispose()
-        self.engine.dispose()
+        self._pool.dispose()  # not the engine's own dispose: it would take another pool, and Optuna's engine would not
 
     def create(
         self,
@@ -169,95 +166,72 @@ class Studies:
         with self._faults(name), contextlib.suppress(KeyError):
             optuna.delete_study(study_name=name, storage=self._rdb)
 
-    @retry_transient(when=is_transient_or_full)
-    def ask(
-        self,
-        study: str,
-        space: Space,
-        *,
-        owner: ownership.Owner,
-        params: Mapping[str, Any],
-        attrs: Mapping[str, Any] | None = None,
-    ) -> int:
-        """Make a RUNNING trial with the given point of the space, complete at once; return its number.
+    def draw(self, study: str, trial: Trial, *, likely: int) -> int:
+        """Make a trial, RUNNING or ended, in one transaction; return its number.
 
-        Never takes a trial that was enqueued: on SQLite two workers can take the same one. attrs: JSON values to store
-        with the new trial, such as the task and the worker. ParametersRefused: `params` is not in the space.
-        StudyMissing: the study was deleted, or is another program's by now. StudyMixed: another tool gave it trials
-        whose parameters are of another kind.
+        Never tried again by itself: after a fault only who looks (`mark`) knows whether it was made. likely: the number
+        that it will have, if no other tool adds one; a guess that spares five queries. ParametersRefused: its
+        parameters are not in its space, or it has no value where one has to be. StudyMissing: the study was deleted.
+        StudyMixed: another tool gave it trials whose parameters are of another kind.
         """
-        check_params(space, params)
         with self._faults(study), without_warnings():
-            study_id = self._own_id(study, owner)
-            template = create_trial(
-                state=TrialState.RUNNING,
-                params=dict(params),
-                distributions=sampler.distributions_of(space),
-                user_attrs={**(attrs or {}), OWNER_ATTR: OWNER},  # so none can be taken for one of another tool
-            )
+            study_id = self._rdb.get_study_id_from_name(study)
+            try:
+                template = trials.frozen(trial)
+            except ValueError as error:
+                raise ParametersRefused(f"trial {likely} of study {study}: {error}") from error
             try:
                 trial_id = self._rdb.create_new_trial(study_id, template)
             except ValueError as error:
                 raise trials.mixed(self._url, study, error) from error
-            failpoint("asking")
-            number = self._number(study_id, trial_id, likely=self._next_number.get(study, 0))
-            self._next_number[study] = number + 1
-            self._latest = study, number, trial_id
-            return number
+            failpoint("drawing")
+            with contextlib.suppress(KeyError):
+                if self._rdb.get_trial_id_from_study_id_trial_number(study_id, likely) == trial_id:
+                    return likely
+            return self._rdb.get_trial_number_from_id(trial_id)
 
-    @retry_transient(when=is_transient_or_full)
-    def tell(
-        self,
-        study: str,
-        number: int,
-        *,
-        state: str,
-        value: float | None,
-        attrs: Mapping[str, Any],
-        epoch_values: Sequence[float | None] = (),
-        required: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Write the trial's attributes and its value per epoch, then finish it. Nothing if it is finished.
+    def end(self, study: str, number: int, trial: Trial) -> None:
+        """End a RUNNING trial; nothing if it has ended, or is no longer the one that has the mark of this trial.
 
-        Each write is a transaction, since Optuna has no public way to write several at once, and those of a finished
-        trial cannot be changed. So ending the trial comes last, and any process that finds a half-written one RUNNING
-        may write the same once more. StudyMissing: the study or the trial was deleted.
-
-        state: "COMPLETE" (with a value), "PRUNED" or "FAIL" (without). epoch_values: from epoch 0; None: there is none.
-        required: attributes that the trial was asked with. With others it is another one of that number, in a study
-        that was deleted and made again: it is left alone.
+        Each write is a transaction, and those of an ended trial cannot be changed. So ending it comes last, and a
+        half-written one that is RUNNING can be ended again. StudyMissing: the study was deleted.
         """
-        ended = TrialState[state]
-        values = trials.values_of(ended, value, epoch_values)
-        # Ended by another process meanwhile: it stays as that one ended it.
-        with self._faults(study, trial=number), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+        state = TrialState[trial.state]
+        values = trials.values_of(state, trial.value, trial.epoch_values)
+        with self._faults(study), contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
             trial_id = self._trial_id(study, number)
-            present = self._rdb.get_trial_user_attrs(trial_id)
-            if _lacking(present, required or {}):
-                return
-            for name, attr in _lacking(present, attrs).items():
-                self._rdb.set_trial_user_attr(trial_id, name, attr)
-            for epoch, reached in enumerate(epoch_values):
+            present = {} if trial_id is None else self._rdb.get_trial_user_attrs(trial_id)
+            if trial_id is None or not _is_same(mark_of(present), mark_of(trial.attrs)):
+                return  # the study was deleted and made again
+            for name, attr in trial.attrs.items():
+                if name not in present and name != MARK_ATTR:  # of an older version it has that in other words
+                    self._rdb.set_trial_user_attr(trial_id, name, attr)
+            for epoch, reached in enumerate(trial.epoch_values):
                 if reached is not None:
                     self._rdb.set_trial_intermediate_value(trial_id, epoch, reached)
             failpoint("attributes")
-            self._rdb.set_trial_state_values(trial_id, ended, values)
+            self._rdb.set_trial_state_values(trial_id, state, values)
 
-    def add(self, study: str, space: Space, ended: Sequence[EndedTrial]) -> None:
-        """Give a new study its trials, numbered from 0 in this order, inside `create_lock`.
+    def mark(self, study: str, number: int) -> tuple[Mark | None, bool] | None:
+        """Return the mark of a trial, and whether it is RUNNING; None: there is no trial of that number."""
+        with self._faults(study):
+            if (trial_id := self._trial_id(study, number)) is None:
+                return None
+            trial = self._rdb.get_trial(trial_id)
+            return mark_of(trial.user_attrs), trial.state == TrialState.RUNNING
 
-        ParametersRefused: the parameters of one are not in the space, or it has no value where one has to be.
-        StudyMixed: another tool added trials meanwhile.
-        """
-        with self._faults(study), without_warnings():
-            study_id = self._rdb.get_study_id_from_name(study)
-            for number, trial in enumerate(ended):
-                try:
-                    trial_id = self._rdb.create_new_trial(study_id, trials.ended_trial(space, trial))
-                except ValueError as error:
-                    raise ParametersRefused(f"trial {number} of study {study}: {error}") from error
-                if self._number(study_id, trial_id, likely=number) != number:
-                    raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
+    def _trial_id(self, study: str, number: int) -> int | None:
+        study_id = self._rdb.get_study_id_from_name(study)
+        try:
+            return self._rdb.get_trial_id_from_study_id_trial_number(study_id, number)
+        except KeyError:
+            return None
+
+    def add(self, study: str, ended: Sequence[Trial]) -> None:
+        """Give a new study its trials, numbered from 0 in this order, inside `create_lock`. Raises as `draw`."""
+        for number, trial in enumerate(ended):
+            if self.draw(study, trial, likely=number) != number:
+                raise StudyMixed(f"study {study!r}: another tool adds trials to it at this moment; type it again")
 
     @retry_transient()
     def user_attrs(self, sweep: str) -> dict[str, dict[str, Any]]:
@@ -283,17 +257,10 @@ class Studies:
             return not (self._rdb.get_n_trials(study_id) or self._rdb.get_study_system_attrs(study_id))
         return False
 
-    @retry_transient()
-    def running(self, study: str) -> list[RunningTrial]:
-        """Return the RUNNING trials of the study; StudyMissing if it was deleted."""
+    def check_own(self, study: str, owner: ownership.Owner) -> None:
+        """Raise StudyMissing if a study was deleted, or is another program's by now."""
         with self._faults(study):
-            study_id = self._rdb.get_study_id_from_name(study)
-            running = self._rdb.get_all_trials(study_id, deepcopy=False, states=(TrialState.RUNNING,))
-        marks = ((trial.number, trial.user_attrs) for trial in running)
-        return [
-            RunningTrial(number, attrs.get(OWNER_ATTR) == OWNER, attrs.get("task"), attrs.get("attempt"))
-            for number, attrs in marks
-        ]
+            self._own_id(study, owner)
 
     def _own_id(self, study: str, owner: ownership.Owner) -> int:
         # Asked each time: numbers of deleted studies are given again, so that no number tells whose a study is.
@@ -302,21 +269,12 @@ class Studies:
             raise trials.replaced(self._url, study, owner.sweep)
         return study_id
 
-    def _trial_id(self, study: str, number: int) -> int:
-        if self._latest is not None and self._latest[:2] == (study, number):
-            return self._latest[2]
-        study_id = self._rdb.get_study_id_from_name(study)
-        return self._rdb.get_trial_id_from_study_id_trial_number(study_id, number)
+    def _faults(self, study: str) -> AbstractContextManager[None]:
+        return trials.explain_faults(self._url, self.names, study)
 
-    def _number(self, study_id: int, trial_id: int, *, likely: int) -> int:
-        # Optuna reads a whole trial, in six queries, to say its number; whether a number is that trial's takes one.
-        with contextlib.suppress(KeyError):
-            if self._rdb.get_trial_id_from_study_id_trial_number(study_id, likely) == trial_id:
-                return likely
-        return self._rdb.get_trial_number_from_id(trial_id)
 
-    def _faults(self, study: str, *, trial: int | None = None) -> AbstractContextManager[None]:
-        return trials.explain_faults(self._url, self.names, study, trial=trial)
+def _is_same(mark: Mark | None, other: Mark | None) -> bool:
+    return mark is not None and other is not None and (mark.task, mark.attempt) == (other.task, other.attempt)
 
 
 def _lacking(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

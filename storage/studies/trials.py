@@ -19,29 +19,29 @@ from sqlalchemy import URL
 from storage.db.transaction import translate
 from storage.errors import NextStep, NotAStorage, StorageError, StudyMissing, StudyMixed
 from storage.studies.sampler import distributions_of
-from storage.studies.space import OWNER, OWNER_ATTR, EndedTrial, Space
+from storage.studies.space import Trial
 from storage.url import masked
 
 _PART = 2045  # characters: the dashboard's own limit for one attribute
 _NOTE_VERSION = "dashboard:note_ver"
 
 
-def ended_trial(space: Space, trial: EndedTrial) -> FrozenTrial:
-    """Return a trial of ours that has ended; ValueError if its parameters are not in the space, or it lacks a value."""
-    state = TrialState[trial.state]
-    distributions = distributions_of(space)
-    frozen = create_trial(
+def frozen(trial: Trial) -> FrozenTrial:
+    """Return a trial as Optuna takes it; ValueError if its parameters are not in its space, or it lacks a value."""
+    state, distributions = TrialState[trial.state], distributions_of(trial.space)
+    made = create_trial(
         state=state,
-        values=values_of(state, trial.value, trial.epoch_values),
+        values=None if state == TrialState.RUNNING else values_of(state, trial.value, trial.epoch_values),
         params=dict(trial.params),
         distributions={name: distributions[name] for name in trial.params if name in distributions},
-        user_attrs={**trial.attrs, OWNER_ATTR: OWNER},
+        user_attrs=dict(trial.attrs),
         intermediate_values={epoch: value for epoch, value in enumerate(trial.epoch_values) if value is not None},
     )
     # As Optuna writes them: in the time of this machine, without its zone.
-    frozen.datetime_start = datetime.fromtimestamp(trial.started_at)
-    frozen.datetime_complete = datetime.fromtimestamp(trial.ended_at)
-    return frozen
+    made.datetime_start = datetime.fromtimestamp(trial.started_at)
+    if trial.ended_at is not None:
+        made.datetime_complete = datetime.fromtimestamp(trial.ended_at)
+    return made
 
 
 def values_of(state: TrialState, value: float | None, epoch_values: Sequence[float | None]) -> list[float] | None:
@@ -89,13 +89,11 @@ def _save_text(storage: BaseStorage, study_id: int, prefix: str, text: str) -> b
 
 
 @contextmanager
-def explain_faults(
-    url: URL, names: Callable[[], Collection[str]], study: str, *, trial: int | None = None
-) -> Iterator[None]:
+def explain_faults(url: URL, names: Callable[[], Collection[str]], study: str) -> Iterator[None]:
     """Translate what Optuna raises inside the block; what may pass by itself keeps its cause for `retry_transient`.
 
-    names: lists the studies that are there now; called only when a study may be missing. study, trial: what the block
-    uses; "" for none. StudyMissing: one of them was deleted. NotAStorage: what Optuna stored can no longer be read.
+    names: lists the studies that are there now; called only when a study may be missing. study: what the block uses; ""
+    for none. StudyMissing: it was deleted. NotAStorage: what Optuna stored can no longer be read.
     """
     try:
         yield
@@ -105,9 +103,7 @@ def explain_faults(
         raise _damaged(url, study) from error
     except (KeyError, ValueError, sqlalchemy.exc.IntegrityError) as error:
         if study and study not in names():
-            raise _missing(url, study, "it") from error
-        if trial is not None and isinstance(error, KeyError):
-            raise _missing(url, study, f"its trial {trial}") from error
+            raise _missing(url, study) from error
         raise
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise translate(error, url) from error
@@ -148,10 +144,10 @@ def _damaged(url: URL, study: str) -> NotAStorage:
     return NotAStorage(f"a value of {of} in {masked(url)} is not JSON any more; put a whole copy of the storage back")
 
 
-def _missing(url: URL, study: str, what: str) -> StudyMissing:
+def _missing(url: URL, study: str) -> StudyMissing:
     sweep = study.split(".")[0]
     return StudyMissing(
-        f"study {study!r} in {masked(url)}: {what} was deleted (optuna-dashboard can do that)",
+        f"study {study!r} in {masked(url)} was deleted (optuna-dashboard can do that)",
         NextStep("the tasks and results are still there, see", "report", sweep),
         NextStep("to go on with a new study, type", "create", sweep),
     )

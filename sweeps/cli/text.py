@@ -223,7 +223,8 @@ def _evidence(best: "Best") -> list[tuple[str, str]]:
     from sweeps.stats.estimates import clipped, limits
 
     single, accuracy, score = best.incumbent, best.accuracy, best.score
-    trial = f"search trial {single.trial_number}: {single.point.text(4)}, "
+    of = single.task if single.trial_number is None else f"search trial {single.trial_number}"
+    trial = f"{of}: {single.point.text(4)}, "
     trial += f"{score.text(single.score)} (n=1)"
     if not best.confirmed:
         return [

@@ -14,7 +14,6 @@ import sqlalchemy
 from rich.console import Console
 
 from storage.db.engine import most_connections
-from storage.studies import reconcile
 from storage.url import masked
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import load, names, require, trainer_extra
@@ -23,8 +22,9 @@ from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.oversight import DatabaseOversight, overseen
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
+from sweeps.plan import trials
 from sweeps.terminal import escape_control_chars, number_of, wrap
-from sweeps.workers.reach import Service
+from sweeps.workers.reach import Reach, Service
 from sweeps.workers.worker import refuse_cancelled
 
 MOST_WORKERS = 1_000  # of one launch: more is a slip of the keyboard, and the machine would not survive it
@@ -106,12 +106,11 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
         started = count if outlook.unended else 0
         if isinstance(queue, DatabaseOversight):
             _check_connections(queue.engine, started, each=1 if on == "local" else 2)
-        received = _supervised(supervisor, started, console, stays=stays)
+        with mirrored(request.url, name):
+            received = _supervised(supervisor, started, console, stays=stays)
         if received:
             say(f"stopped; nothing is lost. To resume: {command}")
             return Launched(128 + received, finished=False)
-        if isinstance(queue, DatabaseOversight):
-            _complete_trials(queue.engine, queue.sweep.id)
         _check_ended(supervisor)
         problems = queue.failures()
     for line in problems:
@@ -119,6 +118,11 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
     if problems:
         say(f"to retry: {local().retry_and_launch(name)}")
     return Launched(1 if problems else 0, finished=True)
+
+
+def mirrored(reach: Reach, name: str) -> contextlib.AbstractContextManager[None]:
+    """Draw the trials of a sweep while the block runs; a service draws them itself."""
+    return contextlib.nullcontext() if isinstance(reach, Service) else trials.mirroring(reach, [name])
 
 
 def _check_connections(engine: sqlalchemy.Engine, workers: int, *, each: int) -> None:
@@ -199,16 +203,6 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
                 supervisor.stop_replacing()
                 _end(supervisor, signalled=stop.signalled)
     return stop.number
-
-
-def _complete_trials(engine: sqlalchemy.Engine, sweep_id: int) -> None:
-    """Report what the last worker left unreported, if it was killed there: no other worker would come."""
-    if not reconcile.unreported(engine, sweep_id):
-        return
-    from storage.studies.studies import open_studies  # Optuna takes a second
-
-    with contextlib.closing(open_studies(engine.url)) as studies:
-        reconcile.reconcile(studies, studies.engine, sweep_id)
 
 
 @dataclass

@@ -454,27 +454,6 @@ def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str
         raise edited(of, first_problem(error)) from None
 
 
-class TrialResult(BaseModel):
-    """What an outcome says of its trial, under its key "trial": what the dashboard shows of it."""
-
-    model_config = ConfigDict(frozen=True, strict=True)
-
-    state: Literal["COMPLETE", "PRUNED", "FAIL"] = "COMPLETE"
-    value: float | None = None
-    attrs: dict[str, Any] = {}
-    epoch_values: list[float | None] = []
-
-
-def trial_result(values: Mapping[str, Any] | None, *, key: str) -> TrialResult:
-    """Return what the outcome that is stored as `values` says of its trial; raise RecordBroken if that is none."""
-    try:
-        return TrialResult.model_validate((values or {}).get("trial", {}))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        raise RecordBroken(f"the outcome of {key} says of its trial: {field} ({problem['msg']})") from error
-
-
 def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
     """Return the score of a finished task with that payload; raise RecordBroken if it is missing or out of range."""
     of, most = f"outcome of {key}", _LONGEST

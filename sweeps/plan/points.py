@@ -1,4 +1,4 @@
-"""The point of a task: planned, proposed, selected or of an arm; what its trial shows."""
+"""The point of a task: planned, proposed, selected or of an arm."""
 
 import random
 from collections import defaultdict
@@ -66,25 +66,6 @@ def trial_space(spec: Spec, stage: str, task: jobs.Payload) -> Space:
     return space
 
 
-def attributes(
-    spec: Spec, task: jobs.Payload, *, key: str, stage: str, attempt: int, worker: str, retry_of: int | None
-) -> dict[str, Any]:
-    """Return what a trial has from its first moment on: everything that is known before its task runs."""
-    attrs: dict[str, Any] = {"task": key, "attempt": attempt, "worker": worker}
-    attrs |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
-    if isinstance(task, jobs.ConfirmTask) and task.arm:
-        attrs["arm"] = task.arm
-    if isinstance(task, jobs.StudentTask):
-        arm = task.arm if isinstance(task, jobs.ArmTask) else ""
-        if trained := spec.kind.trained(spec, task.role, arm):
-            attrs["detail"] = trained
-    if search := phases.tag_of(task.role or "", task.tag):  # among those in the same study
-        attrs["search"] = search
-    if task.role and "dataset" not in space_of(spec, stage):
-        attrs["dataset"] = spec.role(task.role).shown
-    return attrs if retry_of is None else attrs | {"retry_of": retry_of}
-
-
 def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
     """Return the parameters of a task's trial that are names, which its payload decides."""
     if isinstance(task, jobs.TeacherTask):
@@ -96,8 +77,15 @@ def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
     return {}
 
 
-def resolve_point(engine: sqlalchemy.Engine, spec: Spec, job: jobs.Job[jobs.Payload, Any]) -> dict[str, Any]:
+def resolve_point(
+    engine: sqlalchemy.Engine,
+    spec: Spec,
+    job: jobs.Job[jobs.Payload, Any],
+    known: queries.PhasePoints | None = None,
+) -> dict[str, Any]:
     """Return the parameters of a task. They follow from the spec and from what is stored, not from who asks or when.
+
+    known: what was read for earlier tasks of the sweep.
 
     A retry keeps the parameters of its predecessor. The first task that needs a selection stores it; raise
     RecordBroken where one is damaged.
@@ -113,7 +101,9 @@ def resolve_point(engine: sqlalchemy.Engine, spec: Spec, job: jobs.Job[jobs.Payl
     if isinstance(task, jobs.RecipeTask):
         return _candidate(spec, task).as_dict()
     if isinstance(task, jobs.SearchTask):
-        return _proposed(engine, spec, row) if task.sobol is None else task.sobol.as_dict()
+        if task.sobol is not None:
+            return task.sobol.as_dict()
+        return _proposed(spec, row, known or queries.PhasePoints(engine, row.sweep_id))
     return fixed_params(spec, task)
 
 
@@ -191,7 +181,7 @@ def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, row: TaskRecord, task:
     return ranks[min(task.rank, len(ranks) - 1)].point
 
 
-def _proposed(engine: sqlalchemy.Engine, spec: Spec, row: TaskRecord) -> dict[str, Any]:
+def _proposed(spec: Spec, row: TaskRecord, read: queries.PhasePoints) -> dict[str, Any]:
     """Return the point that the sampler proposes for a trial i, from the outcomes of trials 0 to i - lag alone.
 
     Those have ended, whatever else has. The trials in between count as running. Where one of them has not been asked
@@ -200,7 +190,7 @@ def _proposed(engine: sqlalchemy.Engine, spec: Spec, row: TaskRecord) -> dict[st
     from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
 
     sampler = importable(spec.search.sampler)
-    records = queries.points_until(engine, row.sweep_id, phase=row.phase, task_id=row.id)
+    records = read.until(row.phase, row.id)
     number = len(records) - 1
     ended = records[: max(0, number + 1 - spec.search.lag)]
     history = [

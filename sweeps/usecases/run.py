@@ -19,6 +19,7 @@ from sweeps.hints import PORTABLE, explain, local
 from sweeps.launch import launcher
 from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
+from sweeps.plan import trials
 from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
 from sweeps.report import answer, brief, document, folder, markdown, page, sentences
@@ -51,7 +52,8 @@ def work(reach: Reach, name: str, *, log_file: Path | None = None) -> int:
             require(trainer_extra(backend.spec.trainer.kind), "worker")
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
-    code = worker.run_worker(reach, name, worker=launched_as, log_file=log_file, calls=calls)
+    with launcher.mirrored(reach, name) if alone else contextlib.nullcontext():
+        code = worker.run_worker(reach, name, worker=launched_as, log_file=log_file, calls=calls)
     if code == 0 and (alone or os.getppid() != parent):  # the launch has gone, and cannot publish
         publish(reach, name)
     return code
@@ -155,7 +157,9 @@ def plots(findings: Findings) -> dict[str, str]:
 
 
 def publish(reach: Reach, name: str) -> None:
-    """Put what the report says of a sweep where people who watch the dashboard see it; a service does so itself.
+    """Let every trial show how it ended, and put what the report says where people who watch the dashboard see it.
+
+    A service does so itself.
 
     Two workers that finish together publish one after the other; the second one finds its text there already and
     writes nothing. Nothing depends on the page, so a failure (a deleted study, a database that went away) is reported
@@ -167,6 +171,8 @@ def publish(reach: Reach, name: str) -> None:
         if isinstance(reach, Service):
             reach.backend(name).publish()
             return
+        with open_sweep(reach, name, write=True) as (engine, sweep):
+            trials.complete(engine, sweep)
         # One at a time: two that replace the plots of a study at once insert the same keys.
         with create_lock(reach), contextlib.closing(open_studies(reach)) as opened:
             sweep = queries.find_sweep(opened.engine, name)

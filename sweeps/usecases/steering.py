@@ -1,8 +1,6 @@
 """Pause, resume, cancel, extend, retry, reap, delete."""
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import sqlalchemy
 
@@ -10,13 +8,12 @@ from storage import deletion
 from storage.errors import RevisionRefused
 from storage.queue import plans, tasks, workers
 from storage.records import queries
-from storage.studies.reconcile import reconcile
 from storage.tables import LOST, SweepRecord
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import require
 from sweeps.findings import load
 from sweeps.hints import local
-from sweeps.plan import plan
+from sweeps.plan import plan, trials
 from sweeps.plan.phases import UNAVAILABLE, Phase, display_state
 from sweeps.query import listing
 from sweeps.report.sentences import another_sweep
@@ -25,9 +22,6 @@ from sweeps.spec.stored import as_it_stands, check_name, stored_spec
 from sweeps.stats import verdict
 from sweeps.workers import folders
 from sweeps.workers.attempt import cap_of
-
-if TYPE_CHECKING:
-    from storage.studies.studies import Studies
 
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
@@ -141,29 +135,25 @@ def _unavailable(engine: sqlalchemy.Engine, sweep: SweepRecord) -> set[str]:
 
 
 def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
-    """Free the tasks whose lease has lapsed, and report to Optuna's trials how they ended, as workers do.
+    """Free the tasks whose lease has lapsed, as workers do, and let every trial show how its attempt ended.
 
-    Returns what was freed, and how many trials were completed.
+    Returns what was freed, and of how many attempts the trial was drawn.
     """
-    with _open_studies(url, name, "reap") as (studies, sweep):
+    require("train", "reap")
+    with listing.open_sweep(url, name, write=True) as (engine, sweep):
         spec = stored_spec(sweep)
-        freed = tasks.reap(studies.engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
-        return freed, reconcile(studies, studies.engine, sweep.id)
+        freed = tasks.reap(engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
+        return freed, trials.complete(engine, sweep)
 
 
 def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
     """Remove a sweep, its studies, and the blobs that no other sweep uses; raise SweepInUse while a lease is good."""
-    with _open_studies(url, name, "delete") as (studies, sweep):
-        deleted = deletion.delete_sweep(studies, studies.engine, sweep)
-    folders.remove_sweep(sweep.identity)
-    return deleted
-
-
-@contextlib.contextmanager
-def _open_studies(url: sqlalchemy.URL, name: str, needing: str) -> Iterator[tuple["Studies", SweepRecord]]:
-    require("train", needing)
+    require("train", "delete")
     from storage.studies.studies import open_studies  # Optuna takes a second
 
     check_name(name)
     with contextlib.closing(open_studies(url)) as studies:
-        yield studies, queries.find_sweep(studies.engine, name)
+        sweep = queries.find_sweep(studies.engine, name)
+        deleted = deletion.delete_sweep(studies, studies.engine, sweep)
+    folders.remove_sweep(sweep.identity)
+    return deleted

@@ -20,6 +20,7 @@ from storage.failpoints import failpoint
 from storage.queue import tasks, workers
 from storage.queue.notify import Listener, listen
 from storage.records import artifacts, queries
+from storage.studies.space import check_params
 from storage.tables import SweepRecord, TaskRecord
 from sweeps.plan import jobs, points
 from sweeps.spec.model import Spec
@@ -107,6 +108,7 @@ class DatabaseBackend:
         self.name, self.identity = sweep.name, sweep.identity
         self.url: sqlalchemy.URL | None = engine.url
         self.spec = stored_spec(sweep) if spec is None else spec
+        self._points = queries.PhasePoints(engine, sweep.id)
         self._deadlines: dict[str, tuple[float, float]] = {}  # by stage: until when it holds, and the deadline
 
     @classmethod
@@ -160,7 +162,8 @@ class DatabaseBackend:
         return deadline_s
 
     def start(self, claim: TaskRecord, job: jobs.AnyJob) -> dict[str, Any] | None:
-        params = points.resolve_point(self.engine, self.spec, job)
+        params = points.resolve_point(self.engine, self.spec, job, self._points)
+        check_params(points.trial_space(self.spec, claim.stage, job.work), params)
         if not tasks.save_point(self.engine, claim, params):
             return None
         failpoint("saved")

@@ -332,7 +332,7 @@ def write_lines(
 ) -> int:
     """Write a sweep under that name with its blobs, in one transaction; return its number in the database.
 
-    Its trials are taken to be reported. Run it inside `storage.db.engine.create_lock`, after they were made. blobs:
+    Run it inside `storage.db.engine.create_lock`, after its trials were made; a mirror draws what has none yet. blobs:
     each as what gives its bytes, since all need not fit into memory. Raises SpecConflict where the name is taken.
     """
     with write(engine) as connection:
@@ -356,7 +356,7 @@ def write_lines(
         numbers = _numbers(connection, tasks, tasks.c.key, sweep_id)
         attempt_rows = [
             attempt.model_dump(exclude={"task"})
-            | {"task_id": numbers[attempt.task], "reported": attempt.trial_number is not None}
+            | {"task_id": numbers[attempt.task], "reported": attempt.trial_number is not None or attempt.params is None}
             for attempt in lines.attempts
         ]
         _insert(connection, attempts, attempt_rows)

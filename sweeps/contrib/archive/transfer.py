@@ -10,17 +10,17 @@ from pathlib import Path
 import sqlalchemy
 
 from storage.db.engine import create_lock
-from storage.errors import ArchiveBroken
+from storage.errors import ArchiveBroken, StorageError
 from storage.failpoints import failpoint
 from storage.records import artifacts, queries
 from storage.studies import ownership, space
 from sweeps.contrib.archive.file import Archive, open_archive, write
 from sweeps.contrib.archive.lines import AttemptLine, SweepLines, name_conflict, read_lines, write_lines
-from sweeps.contrib.archive.verify import answers, consistency_checks, trials
+from sweeps.contrib.archive.verify import answers, consistency_checks, trials_of
 from sweeps.errors import SweepError
-from sweeps.extensions import require
+from sweeps.extensions import is_installed, require
 from sweeps.hints import local
-from sweeps.plan import phases, plan, points
+from sweeps.plan import phases, plan, trials
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, fingerprint, parse
 from sweeps.spec.stored import check_name
@@ -42,6 +42,9 @@ def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = F
     """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes."""
     files.check_target(path, force=force, suffix=".kdsweep")
     with open_sweep(url, name) as (engine, sweep):
+        if is_installed("train"):
+            with contextlib.suppress(StorageError):  # of a study that was deleted, or where this user may only read
+                trials.complete(engine, sweep)
         lines = read_lines(engine, sweep.id)
         answer_hash, claims = answers(lines)
         try:
@@ -66,7 +69,7 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
         name = check_name(lines.sweep.name if name is None else name)
         spec = parse(lines.sweep.spec, origin=str(path))
         _refuse_differing(archive, path)
-        _write(url, name, spec, trials(lines, spec), _renamed(lines, name), archive)
+        _write(url, name, spec, trials_of(lines, spec), _renamed(lines, name), archive)
     if claimed is not None:
         from sweeps.usecases.run import publish  # as in `_write`; it draws the figures, too
 
@@ -82,7 +85,7 @@ def _write(
     url: sqlalchemy.URL,
     name: str,
     spec: Spec,
-    trials: Mapping[str, list[space.EndedTrial]],
+    made: Mapping[str, list[space.Trial]],
     lines: SweepLines,
     archive: Archive,
 ) -> None:
@@ -95,8 +98,7 @@ def _write(
             raise name_conflict(url, name)
         create.make_studies(studies, owner, spec, stages)
         for stage in stages:
-            if trials[stage]:
-                studies.add(space.study_name(name, stage), points.space_of(spec, stage), trials[stage])
+            studies.add(space.study_name(name, stage), made[stage])
         failpoint("import-studies")
         stored = {digest: partial(archive.blob, digest) for digest in lines.digests}
         write_lines(studies.engine, lines, name=name, identity=owner.identity, blobs=stored)

@@ -7,7 +7,7 @@ are those of these trainings, only `replay` shows.
 import hashlib
 import math
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from storage.audit.checks import Finding
 from storage.audit.rows import read_rows
 from storage.errors import ArchiveBroken, StorageError
 from storage.records import queries
-from storage.studies.space import EndedTrial, study_name
+from storage.studies.mirror import Undrawn
+from storage.studies.space import Trial, study_name
 from storage.tables import UNREADABLE, SweepRecord
 from sweeps.contrib.archive.file import Archive, open_archive
 from sweeps.contrib.archive.lines import AttemptLine, SelectionLine, SweepLines, TaskLine, VerdictClaim, opened
@@ -25,7 +26,7 @@ from sweeps.errors import SweepError
 from sweeps.extensions import require
 from sweeps.findings.load import StoredSweep, read
 from sweeps.findings.verdicts import TargetVerdict, verdicts
-from sweeps.plan import audit, identity, jobs, phases, points, selection
+from sweeps.plan import audit, identity, jobs, phases, points, selection, trials
 from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import stored_spec
 from sweeps.trainers.score import Score
@@ -264,7 +265,7 @@ def _short(value: dict[str, Any]) -> str:
     return first + (f" and {len(ranks) - 1} more" if len(ranks) > 1 else "")
 
 
-def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
+def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[Trial]:
     """Return the trials of a study, in the order of their numbers, which stay what they were.
 
     A number that no attempt has was a trial of another tool, or of a worker that died before it saved the number: a
@@ -281,41 +282,20 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[EndedTrial]:
             f"{len(numbered)} attempts name trials of study {study}, with numbers up to {count - 1:,}; allowed: numbers"
             f" up to {most - 1:,}, the trials of other tools included"
         )
-    at, attrs = (
-        lines.sweep.created_at,
-        {"reason": "no task of the sweep has this trial, so the archive did not hold it"},
-    )
-    foreign = EndedTrial(state="FAIL", params={}, value=None, attrs=attrs, epoch_values=(), started_at=at, ended_at=at)
+    at = lines.sweep.created_at
+    failure = {"reason": "no task of the sweep has this trial, so the archive did not hold it"}
+    foreign = Trial(state="FAIL", attrs={"failure": failure}, started_at=at, ended_at=at)
     known = {number: _trial(spec, attempt, tasks[attempt.task]) for number, attempt in numbered.items()}
     return [known.get(number, foreign) for number in range(count)]
 
 
-def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> EndedTrial:
-    """Return the trial of an ended attempt, as `storage.studies.reconcile` ends it."""
-    why = {"reason": attempt.reason or attempt.state, "error_class": attempt.error_class or attempt.state}
-    attrs = points.attributes(
-        spec,
-        jobs.read_payload(task.stage, task.payload, key=task.key),
-        key=task.key,
-        stage=task.stage,
-        attempt=attempt.number,
-        worker=attempt.worker,
-        retry_of=attempt.retry_of,
-    )
-    done = attempt.state == "done"
-    result = jobs.trial_result(task.outcome, key=task.key) if done else jobs.TrialResult(state="FAIL", attrs=why)
-    return EndedTrial(
-        state=result.state,
-        params=attempt.params or {},
-        value=result.value,
-        attrs={**attrs, **result.attrs},
-        epoch_values=result.epoch_values,
-        started_at=attempt.started_at,
-        ended_at=attempt.finished_at or attempt.started_at,
-    )
+def _trial(spec: Spec, attempt: AttemptLine, task: TaskLine) -> Trial:
+    row = attempt.model_dump() | {name: getattr(task, name) for name in ("key", "stage", "payload", "outcome")}
+    names = [field.name for field in fields(Undrawn)]
+    return trials.trial_of(spec, Undrawn(**{name: row[name] for name in names if name != "task_id"}, task_id=0))
 
 
-def trials(lines: SweepLines, spec: Spec) -> dict[str, list[EndedTrial]]:
+def trials_of(lines: SweepLines, spec: Spec) -> dict[str, list[Trial]]:
     """Return the trials of each stage's study. lines: without a running attempt."""
     return {stage: _trials_of(lines, study_name(lines.sweep.name, stage), spec) for stage in phases.STAGES}
 
@@ -346,7 +326,7 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
             yield Check("the lines can be read", str(error))
         return
     try:
-        trials(archive.lines.at_rest(), stored.spec)
+        trials_of(archive.lines.at_rest(), stored.spec)
     except StorageError as error:
         yield Check("its trials can be made", str(error))
     if not violations:

@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, nullcontext
 from typing import Any
 
 import sqlalchemy
@@ -26,6 +26,7 @@ from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.server import auth, dashboard, middleware, pages, problems, queues, routes, state, worker_routes
 from sweeps.contrib.server.connections import BoundedProtocol
 from sweeps.errors import SpecError, SweepError
+from sweeps.plan import trials
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
 
@@ -83,7 +84,8 @@ def make_app(
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        yield
+        with trials.mirroring(url, served.names) if with_dashboard else nullcontext():
+            yield
         served.database.close()
         app.state.desk.queues.close()
         if studies is not None:

@@ -27,7 +27,7 @@ from sweeps.contrib.server import work
 from sweeps.errors import NotAllowed, SweepError
 from sweeps.findings.load import read
 from sweeps.launch.oversight import DatabaseOversight, Outline
-from sweeps.plan import audit, jobs, points
+from sweeps.plan import audit, jobs, points, trials
 from sweeps.query.status import StageCount
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import stored_spec
@@ -282,7 +282,7 @@ class Queue:
         for name, expected in own.items():
             if (value := row.outcome.get(name, expected)) != expected:
                 raise RecordBroken(f"expected {name} {expected!r}, got {str(value)[:80]!r}")
-        if (value := jobs.trial_result(row.outcome, key=row.key).value) != row.score:
+        if (value := trials.result_of(row.outcome, key=row.key).value) != row.score:
             raise RecordBroken(f"its trial has the value {value!r}, and its score is {row.score!r}")
         for digest in outcome.blobs.values():
             if not artifacts.keep(self._engine, digest):

@@ -27,7 +27,7 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, 
 Step = Callable[[Engine, TaskRecord], Any]
 
 STEPS: dict[str, Step] = {
-    "save_trial": lambda engine, claim: tasks.save_trial(engine, claim, study="s", number=1, params={}),
+    "save_point": lambda engine, claim: tasks.save_point(engine, claim, {}),
     "renew": lambda engine, claim: tasks.renew(engine, claim, 60.0),
     "finish": lambda engine, claim: finished(engine, claim),
     "fail": lambda engine, claim: tasks.end(engine, claim, Ending("failed", "error", "why"), cap=2),
@@ -70,7 +70,7 @@ def test_a_step_cut_just_before_its_commit_is_done_once(server: PostgresServer, 
     assert any("57P01" in told for told in seen), "the cut did not happen"
     (task,) = queries.task_records(engine, sweep)
     assert task.attempt == 1
-    assert finished(engine, claim) == (name in ("save_trial", "finish"))
+    assert finished(engine, claim) == (name in ("save_point", "finish"))
 
 
 def test_a_commit_whose_answer_was_lost_counts_once_for_its_owner_too(server: PostgresServer, engine: Engine) -> None:
@@ -78,7 +78,7 @@ def test_a_commit_whose_answer_was_lost_counts_once_for_its_owner_too(server: Po
     with LossyProxy(server.port) as proxy:
         far = open_engine(engine.url.set(port=proxy.port))
         claim = claimed(far, sweep)
-        for name in ("save_trial", "finish"):
+        for name in ("save_point", "finish"):
             proxy.lose_next_answer_to(b"COMMIT")
             assert STEPS[name](far, claim), name
         assert proxy.lost == 2, "no answer was lost"

@@ -17,7 +17,6 @@ class ModelAttempt:
     state: str = "running"
     error_class: str | None = None
     lapsed: bool = False
-    trial: int | None = None
     params: dict[str, Any] | None = None
 
 
@@ -55,17 +54,16 @@ class Model:
 
     # workers
 
-    def claim(self, worker: str) -> tuple[str, int, dict[str, Any] | None, int | None] | None:
-        """Key and number of the attempt, and parameters and trial of the latest one that had a trial."""
+    def claim(self, worker: str) -> tuple[str, int, dict[str, Any] | None] | None:
+        """Key and number of the attempt, and parameters of the latest one that had any."""
         found = sorted(self.ready(), key=lambda task: (-task.priority, task.id)) if self.state == "active" else []
         if not found:
             return None
         task = found[0]
-        trials = [attempt for attempt in task.attempts if attempt.trial is not None]
+        points = [attempt.params for attempt in task.attempts if attempt.params is not None]
         task.state = "running"
         task.attempts.append(ModelAttempt(worker))
-        latest = trials[-1] if trials else ModelAttempt(worker)
-        return task.key, len(task.attempts), latest.params, latest.trial
+        return task.key, len(task.attempts), points[-1] if points else None
 
     def renew(self, id: int, number: int) -> bool:
         ours = self._ours(id, number)
@@ -73,10 +71,10 @@ class Model:
             self.attempt(id, number).lapsed = False
         return ours
 
-    def save_trial(self, id: int, number: int, trial: int, params: dict[str, Any]) -> bool:
+    def save_point(self, id: int, number: int, params: dict[str, Any]) -> bool:
         ours = self._ours(id, number)
         if ours:
-            self.attempt(id, number).trial, self.attempt(id, number).params = trial, params
+            self.attempt(id, number).params = params
         return ours
 
     def finish(self, id: int, number: int) -> bool:

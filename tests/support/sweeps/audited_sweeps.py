@@ -19,7 +19,7 @@ from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.small_sweeps import SMALL, created, drawn_at_the_end
 from tests.support.sweeps.trials_in_memory import made_once
 
 OnStep = Callable[[], None]
@@ -50,7 +50,7 @@ def _finish(url: sqlalchemy.URL) -> None:
     for more in (False, True):
         if more:
             extend(resolved, "s", trials=0, seeds=1)
-        with Worker(DatabaseBackend.open(resolved, "s"), run=run) as worker:
+        with drawn_at_the_end(resolved), Worker(DatabaseBackend.open(resolved, "s"), run=run) as worker:
             assert worker.work() == 0
 
 

@@ -23,7 +23,7 @@ from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import changed, quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.small_sweeps import SMALL, created, drawn_at_the_end
 from tests.support.sweeps.trials_in_memory import made_once
 
 Runner = Callable[[AnyJob, dict[str, Any], Callable[[], None]], Outcome]
@@ -129,8 +129,8 @@ def worked(
 
 
 def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
-    """Work on the sweep until nothing is left."""
-    with Worker(DatabaseBackend.open(url, name), run=run) as worker:
+    """Work on the sweep until nothing is left; its trials are drawn, also where the runner gives up."""
+    with drawn_at_the_end(url, name), Worker(DatabaseBackend.open(url, name), run=run) as worker:
         assert worker.work() == 0
 
 

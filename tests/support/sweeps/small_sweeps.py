@@ -3,7 +3,8 @@
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,6 +16,8 @@ from storage.failpoints import VARIABLE
 from storage.records import queries
 from storage.tables import TaskRecord
 from storage.url import resolve
+from sweeps.plan import trials
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
 from sweeps.workers.reach import Reach, Service
@@ -67,6 +70,21 @@ def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
 def tasks_of(engine: sqlalchemy.Engine, name: str = "s") -> list[TaskRecord]:
     """The tasks of the sweep."""
     return queries.task_records(engine, queries.find_sweep(engine, name).id)
+
+
+@contextmanager
+def drawn_at_the_end(url: sqlalchemy.URL, name: str = "s") -> Iterator[None]:
+    """Draw the trials of all attempts that have ended by the end of the block, as a launch does."""
+    try:
+        yield
+    finally:
+        draw(url, name)
+
+
+def draw(url: sqlalchemy.URL, name: str = "s") -> int:
+    """Draw the trials of all attempts that have ended; return how many."""
+    with open_sweep(url, name, write=True) as (engine, sweep):
+        return trials.complete(engine, sweep)
 
 
 def start_worker(url: str, *, crash_at: str = "", seconds: float = 0.0, name: str = "s", log: str = "") -> BaseProcess:

@@ -139,7 +139,7 @@ OTHERS = {
 @pytest.mark.parametrize("damage", OTHERS)
 def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
     sweep = new_sweep(engine, number=3)
-    assert tasks.save_trial(engine, claimed(engine, sweep), study="s", number=0, params={"alpha": 0.5})
+    assert tasks.save_point(engine, claimed(engine, sweep), {"alpha": 0.5})
     freeze_selection(engine, sweep, "search.ranks", {"ranks": []})
     readers = (queries.task_records, queries.phase_records, queries.revisions, queries.selections)
     for reader in readers:

@@ -22,7 +22,7 @@ from storage.queue.tasks import given_back
 from tests.support.faults.fault_tools import errors_of, running, set_on_connect
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.small_sweeps import wait_until
-from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, states
+from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep, overlap, states
 
 
 @pytest.fixture
@@ -74,6 +74,43 @@ def test_two_transactions_that_wait_for_each_other_are_both_done(engine: Engine)
     assert any("40P01" in told for told in seen)
     with read(engine) as connection:
         assert connection.exec_driver_sql("SELECT priority FROM tasks").scalars().all() == [2, 2]
+
+
+def test_who_ends_the_last_task_waits_for_one_that_left_the_phase_to_it(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    first = claimed(engine, sweep)
+    overlap(tasks, lambda: finished(engine, first), lambda: finished(engine, claimed(engine, sweep)))
+    assert states(engine, sweep) == {"search": "closed"}
+
+
+def test_tasks_of_a_phase_end_beside_each_other_while_more_of_it_wait(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=4)
+    first, second, third = (claimed(engine, sweep) for _ in range(3))
+    seen = errors_of(engine)
+    with write(engine) as connection:
+        tasks.close_if_over(connection, 1)  # as a worker that is frozen before its commit
+        assert finished(engine, first)
+        assert finished(engine, second)
+        connection.commit()
+    assert finished(engine, third)
+    assert finished(engine, claimed(engine, sweep))
+    assert (states(engine, sweep), seen) == ({"search": "closed"}, [])
+
+
+def test_a_phase_whose_last_waiting_task_ends_while_another_looks_is_closed_by_that_one(engine: Engine) -> None:
+    sweep = new_sweep(engine, number=2)
+    first, beside, looks = claimed(engine, sweep), sqlalchemy.create_engine(engine.url), list[str]()
+
+    def end_the_other(*call: object) -> None:
+        if str(call[2]).startswith("SAVEPOINT"):
+            looks.append(str(call[2]))
+            assert finished(beside, claimed(beside, sweep))
+            assert states(beside, sweep) == {"search": "open"}
+
+    event.listen(engine, "before_cursor_execute", end_the_other)
+    assert finished(engine, first)
+    beside.dispose()
+    assert (states(engine, sweep), len(looks)) == ({"search": "closed"}, 1)
 
 
 def test_under_strict_isolation_what_could_not_be_serialized_is_done_again(engine: Engine) -> None:

@@ -91,7 +91,7 @@ class TaskTable(RuleBasedStateMachine):
     @rule(target=claims, worker=st.sampled_from(WORKERS))
     def claim(self, worker: str) -> Any:
         claim = tasks.claim(self.engine, self.sweep, worker=self.named(worker), host="h", pid=1, lease_s=LEASE_S)
-        found = None if claim is None else (claim.key, claim.attempt, claim.params, claim.retry_of)
+        found = None if claim is None else (claim.key, claim.attempt, claim.params)
         assert found == self.model.claim(worker)
         return multiple() if claim is None else claim
 
@@ -101,8 +101,7 @@ class TaskTable(RuleBasedStateMachine):
         if what == "renew":
             assert tasks.renew(self.engine, claim, LEASE_S) == self.model.renew(*at)
         elif what == "save":
-            saved = tasks.save_trial(self.engine, claim, study="s", number=number, params=params)
-            assert saved == self.model.save_trial(*at, number, params)
+            assert tasks.save_point(self.engine, claim, params) == self.model.save_point(*at, params)
         else:
             lapse(self.engine, claim)
             self.model.attempt(*at).lapsed = True
@@ -218,7 +217,7 @@ class TaskTable(RuleBasedStateMachine):
         claimable = [row.key for row in rows if row.state == "waiting" and row.ready]
         assert claimable == [task.key for task in self.model.ready()]
         assert [tuple(row) for row in attempts] == [
-            (task.id, number, attempt.state, attempt.error_class, attempt.trial, attempt.lapsed)
+            (task.id, number, attempt.state, attempt.error_class, attempt.params, attempt.lapsed)
             for task in self.model.tasks
             for number, attempt in enumerate(task.attempts, start=1)
         ]
@@ -268,7 +267,7 @@ class TaskTable(RuleBasedStateMachine):
 
     def attempts(self) -> list[Row[Any]]:
         table = attempts_table
-        columns = (table.c.task_id, table.c.number, table.c.state, table.c.error_class, table.c.trial_number)
+        columns = (table.c.task_id, table.c.number, table.c.state, table.c.error_class, table.c.params)
         query = (
             select(*columns, table.c.lease_until < database_now())
             .join(tasks_table, tasks_table.c.id == table.c.task_id)

@@ -34,7 +34,9 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize(
-    ("storage_url", "version"), [("sqlite", 1), ("sqlite", 2), ("sqlite", 3), ("postgres", 1)], indirect=["storage_url"]
+    ("storage_url", "version"),
+    [("sqlite", 1), ("sqlite", 2), ("sqlite", 3), ("sqlite", 4), ("postgres", 1)],
+    indirect=["storage_url"],
 )
 def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str, tmp_path: Path, version: int) -> None:
     url = placed(version, storage_url, tmp_path)
@@ -193,7 +195,7 @@ def test_the_line_that_refuses_an_old_storage_names_the_command_that_helps(kd_sw
     code, _, err = kd_sweeps("status", "old")
     assert code == 1
     assert err == (
-        "kd-sweeps: sqlite:///kd-sweeps.db was made by an older kd-sweeps (schema 1; this one needs 4); stop its"
+        "kd-sweeps: sqlite:///kd-sweeps.db was made by an older kd-sweeps (schema 1; this one needs 5); stop its"
         " workers, and type: kd-sweeps storage upgrade\n"
     )
     code, out, err = kd_sweeps("storage", "upgrade")

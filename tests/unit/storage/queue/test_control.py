@@ -93,7 +93,7 @@ def test_a_worker_of_a_cancelled_sweep_can_change_nothing_and_its_attempt_does_n
     late = claimed(engine, sweep)
     workers.cancel(engine, sweep)
     for again in (False, True):
-        assert not tasks.save_trial(engine, late, study="s", number=0, params={})
+        assert not tasks.save_point(engine, late, {})
         assert not tasks.renew(engine, late, 60)
         assert not finished(engine, late)
         assert not tasks.end(engine, late, Ending("failed", "error", "late"), cap=1)

@@ -253,17 +253,17 @@ def test_a_retry_lets_what_failed_and_what_was_skipped_for_it_wait_again(engine:
 def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
 
-    def fails() -> tuple[int, Any, int | None, str]:
+    def fails() -> tuple[int, Any, str]:
         claim = claimed(engine, sweep)
-        assert tasks.save_trial(engine, claim, study="s", number=claim.attempt + 10, params={"alpha": 0.5})
+        assert tasks.save_point(engine, claim, {"alpha": 0.5})
         assert tasks.end(engine, claim, Ending("failed", "error", "a bug"), cap=2)
         (task,) = queries.task_records(engine, sweep)
         assert (task.reason, task.error_class) == ("a bug", "error")
-        return claim.attempt, claim.params, claim.retry_of, queries.task_records(engine, sweep)[0].state
+        return claim.attempt, claim.params, queries.task_records(engine, sweep)[0].state
 
-    assert [fails(), fails()] == [(1, None, None, "waiting"), (2, {"alpha": 0.5}, 11, "failed")]
+    assert [fails(), fails()] == [(1, None, "waiting"), (2, {"alpha": 0.5}, "failed")]
     assert plans.retry(engine, sweep, revision=1) == ["search#0"]
-    assert [fails(), fails()] == [(3, {"alpha": 0.5}, 12, "waiting"), (4, {"alpha": 0.5}, 13, "failed")]
+    assert [fails(), fails()] == [(3, {"alpha": 0.5}, "waiting"), (4, {"alpha": 0.5}, "failed")]
 
 
 def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_well(engine: Engine) -> None:

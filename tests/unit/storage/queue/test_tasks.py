@@ -52,11 +52,11 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep)
     outcome = {"trial": {"value": 0.9, "attrs": {}, "epoch_values": [0.1, float("nan"), 0.9]}, "text": "ümlaut"}
-    assert tasks.save_trial(engine, claim, study="s", number=3, params=PARAMS)
+    assert tasks.save_point(engine, claim, PARAMS)
     assert tasks.finish(engine, claim, outcome=outcome, score=0.9)
     assert finished(engine, claim, score=0.1), "sent again, as nobody acknowledged it: what came first was stored"
     (task,) = queries.task_records(engine, sweep)
-    assert (task.state, task.score, task.params, task.trial_number, task.study) == ("done", 0.9, PARAMS, 3, "s")
+    assert (task.state, task.score, task.params, task.trial_number, task.study) == ("done", 0.9, PARAMS, None, None)
     assert str(task.outcome) == str(outcome), "NaN included"
     assert task.finished_at is not None
     assert task.started_at is not None
@@ -79,7 +79,7 @@ def test_a_late_result_of_a_lost_attempt_is_dropped(engine: Engine) -> None:
     assert not tasks.renew(engine, late, 60)
     assert not tasks.end(engine, late, Ending("failed", "error", "late"), cap=1)
     assert not tasks.end(engine, late, given_back())
-    assert not tasks.save_trial(engine, late, study="s", number=0, params={})
+    assert not tasks.save_point(engine, late, {})
     assert finished(engine, again, score=0.9)
     assert not finished(engine, late, score=0.1)
     (task,) = queries.task_records(engine, sweep)

@@ -7,13 +7,14 @@ import pytest
 from optuna.trial import TrialState
 
 from storage.errors import ParametersRefused, StudyMissing, StudyMixed
-from storage.studies.space import Choice, EndedTrial, Range, Space
+from storage.studies.space import Choice, Range, Space, Trial
 from storage.studies.studies import Studies
 from tests.support.both_databases import both
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "arm": Choice(("best", "scratch"))}
-DONE = EndedTrial(
+DONE = Trial(
     state="COMPLETE",
+    space=SPACE,
     params={"temperature": 4.0, "arm": "best"},
     value=0.5,
     attrs={"task": "search#0", "seed": 7},
@@ -21,9 +22,7 @@ DONE = EndedTrial(
     started_at=1_700_000_000.5,
     ended_at=1_700_000_009.25,
 )
-FAILED = EndedTrial(
-    state="FAIL", params={}, value=None, attrs={"reason": "x"}, epoch_values=(), started_at=1.0, ended_at=2.0
-)
+FAILED = Trial(state="FAIL", attrs={"reason": "x"}, started_at=1.0, ended_at=2.0)
 
 
 @pytest.fixture(autouse=True)
@@ -33,11 +32,11 @@ def study(storage: Studies) -> None:
 
 @both
 def test_an_ended_trial_is_there_complete_under_the_next_number(storage: Studies) -> None:
-    storage.add("s", SPACE, [FAILED, DONE])
+    storage.add("s", [FAILED, DONE])
     failed, done = optuna.load_study(study_name="s", storage=storage.storage).trials
     assert (failed.number, failed.state, failed.params, failed.values) == (0, TrialState.FAIL, {}, None)
     assert (done.number, done.state, done.params, done.values) == (1, TrialState.COMPLETE, dict(DONE.params), [0.5])
-    assert done.user_attrs == {"task": "search#0", "seed": 7, "asked_by": "kd-sweeps"}
+    assert done.user_attrs == {"task": "search#0", "seed": 7}
     assert done.intermediate_values == {0: 0.25, 2: 0.5}
     assert done.datetime_start == datetime.fromtimestamp(DONE.started_at)
     assert done.datetime_complete == datetime.fromtimestamp(DONE.ended_at)
@@ -53,12 +52,12 @@ def test_an_ended_trial_is_there_complete_under_the_next_number(storage: Studies
 )
 def test_what_no_study_takes_is_refused(storage: Studies, trial: dict[str, object], said: str) -> None:
     with pytest.raises(ParametersRefused, match=said):
-        storage.add("s", SPACE, [EndedTrial(**vars(DONE) | trial)])
+        storage.add("s", [Trial(**vars(DONE) | trial)])
 
 
 def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(storage: Studies) -> None:
     optuna.load_study(study_name="s", storage=storage.storage).add_trial(optuna.trial.create_trial(value=1.0))
     with pytest.raises(StudyMixed, match="another tool adds trials to it at this moment; type it again"):
-        storage.add("s", SPACE, [DONE])
+        storage.add("s", [DONE])
     with pytest.raises(StudyMissing):
-        storage.add("t", SPACE, [DONE])
+        storage.add("t", [DONE])

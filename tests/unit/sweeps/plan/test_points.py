@@ -127,6 +127,7 @@ def searched(
     """Point and score of every trial, when `workers` work at once and end in a random order; some fail at first."""
     create_sweep(engine.url, name, spec)
     sweep, luck = queries.find_sweep(engine, name).id, random.Random(seed)
+    known = queries.PhasePoints(engine, sweep)
     at_work: list[tuple[AnyJob, dict[str, float]]] = []
     while True:
         claim = tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=600) if len(at_work) < workers else None
@@ -134,8 +135,8 @@ def searched(
             break  # the search has ended
         if claim is not None:
             job = read_job(claim)
-            params = resolve_point(engine, spec, job)
-            tasks.save_trial(engine, claim, study="none", number=claim.id, params=params)
+            params = resolve_point(engine, spec, job, luck.choice((known, None)))
+            tasks.save_point(engine, claim, params)
             at_work.append((job, params))
             continue
         job, params = at_work.pop(luck.randrange(len(at_work)))
