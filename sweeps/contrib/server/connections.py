@@ -16,43 +16,41 @@ class BoundedProtocol(H11Protocol):
     says nothing keeps nobody out. (`limit_concurrency` answers everybody else with 503 instead, probes as well.)
     """
 
-    _silence: asyncio.TimerHandle | None = None
+    _headers: asyncio.TimerHandle | None = None  # ends the wait for those of the next request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._wait_for_headers()
-        silent = [other for other in self.connections if isinstance(other, BoundedProtocol) and other._silence]
-        if len(self.connections) > MOST and silent:
-            min(silent, key=BoundedProtocol._since).timeout_keep_alive_handler()
+        if len(self.connections) > MOST:
+            ours = [other for other in self.connections if isinstance(other, BoundedProtocol)]
+            still = [other for other in ours if not other.transport.is_closing()]
+            if len(still) > MOST:  # this one is among them, and silent
+                min(filter(BoundedProtocol._deadline, still), key=BoundedProtocol._deadline).end()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._is_at_work():
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
             self._stop_waiting()
-        elif self._silence is None:
+        elif self._headers is None:
             self._wait_for_headers()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        if not self._is_at_work():  # no other request came with it
-            self._wait_for_headers(self.timeout_keep_alive)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_waiting()
         super().connection_lost(exc)
 
-    def _is_at_work(self) -> bool:
-        cycle: Any = self.cycle
-        return cycle is not None and not cycle.response_complete
+    def end(self) -> None:
+        self.timeout_keep_alive_handler()
 
-    def _wait_for_headers(self, seconds: float = HEADERS_S) -> None:
-        self._stop_waiting()
-        self._silence = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+    def _wait_for_headers(self) -> None:
+        self._headers = self.loop.call_later(HEADERS_S, self.end)
 
     def _stop_waiting(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+        if self._headers is not None:
+            self._headers.cancel()
+            self._headers = None
 
-    def _since(self) -> float:
-        return self._silence.when() if self._silence else float("inf")
+    def _deadline(self) -> float:
+        """Return when its wait ends, by the clock of the loop; 0 where it has a request at work."""
+        timer = self._headers or self.timeout_keep_alive_task
+        return timer.when() if timer else 0.0

@@ -106,7 +106,9 @@ class Shared:
                 making.waiting -= 1
                 if not making.waiting:
                     making.task.cancel()  # no matter where it is done
-            if making.began >= asked and not making.task.cancelled():
+            if making.task.cancelled():
+                continue
+            if making.began >= asked or isinstance(making.task.exception(), Unreachable):  # it is away now as well
                 answer: T = making.task.result()
                 return answer
 

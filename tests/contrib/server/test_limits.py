@@ -75,6 +75,89 @@ def test_huge_headers_are_refused(finished: Service) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 400"), "refused though its end is not known yet"
 
 
+def test_five_thousand_headers_are_refused(finished: Service) -> None:
+    request = b"GET /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + b"X: y\r\n" * 5_000 + b"\r\n"
+    assert raw(finished.port, request).startswith(b"HTTP/1.1 431")
+
+
+@pytest.mark.parametrize("host", ["[", "[::::::::]", "a b", "h:99999", "h:x", "h/../x", "\u00e4"])
+def test_a_host_that_is_none_is_refused(finished: Service, host: str) -> None:
+    for path in ("/healthz", "/login", "/api/studies"):
+        request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+        assert raw(finished.port, request).startswith(b"HTTP/1.1 400"), path
+
+
+@pytest.mark.parametrize("path", ["/login", "/logout"])
+def test_an_origin_that_is_none_is_another_site(finished: Service, path: str) -> None:
+    told = finished.ask(path, method="POST", body=b"token=x", headers={"Origin": "http://["})
+    assert told.status == 403
+
+
+def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") -> list[socket.socket]:
+    """So many connections that send that much of a request, and no more."""
+    opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(count)]
+    for connection in opened:
+        connection.sendall(sent)
+    return opened
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: h\r\n"])
+def test_connections_that_say_nothing_keep_nobody_out_and_are_closed(
+    finished: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
+) -> None:
+    monkeypatch.setattr("sweeps.contrib.server.connections.HEADERS_S", 2.0)
+    with contextlib.ExitStack() as stack:
+        silent = fill(stack, finished.port, 230, sent)
+        assert finished.ask("/healthz").status == 200
+        assert {connection.recv(1) for connection in silent} == {b""}
+
+
+def test_a_header_that_trickles_in_is_waited_for_no_longer_than_one_that_does_not_come(
+    finished: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.contrib.server.connections.HEADERS_S", 1.0)
+    began = time.monotonic()
+    with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:
+        request = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
+        connection.sendall(request)
+        assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(100):  # of the second one on the same connection
+                connection.sendall(b"G")
+                time.sleep(0.1)
+        assert time.monotonic() - began < 8
+
+
+def test_where_connections_are_too_many_the_one_that_was_silent_for_longest_is_closed(
+    finished: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.contrib.server.connections.MOST", 20)
+    with contextlib.ExitStack() as stack:
+        silent = fill(stack, finished.port, 30)
+        assert [connection.recv(1) for connection in silent[:10]] == [b""] * 10
+        assert finished.ask("/healthz").status == 200
+        silent[-1].sendall(b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert silent[-1].recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_of_followers_who_come_at_once_the_limit_holds(finished: Service) -> None:
+    from sweeps.contrib.server.state import MOST_FOLLOWERS
+
+    asked = [f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
+             for path in ("/events", "/events/sweeps/s")]  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        half = MOST_FOLLOWERS // 2 + 10
+        followers = fill(stack, finished.port, half, asked[0]) + fill(stack, finished.port, half, asked[1])
+        statuses = [connection.recv(100)[9:12] for connection in followers]
+        assert (statuses.count(b"200"), statuses.count(b"503")) == (MOST_FOLLOWERS, 20)
+
+    def follows() -> bool:
+        with contextlib.ExitStack() as stack:
+            return fill(stack, finished.port, 1, asked[0])[0].recv(100).startswith(b"HTTP/1.1 200")
+
+    wait_until(follows, "those who have gone still hold their places")
+
+
 @pytest.mark.parametrize(
     "request_line",
     [b"GET /%ff%00 HTTP/1.1", b"GET /../../etc/passwd HTTP/1.1", b"GET http://other/ HTTP/1.1", b"G\x00T / HTTP/1.1"],
@@ -135,3 +218,25 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_next_one_is_not_hurt(
         answer = raw(port, b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 200")
         stop.set()
+
+
+def test_of_requests_that_come_at_once_the_limit_holds_and_probes_are_answered(hasty: Any) -> None:
+    request = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
+    hasty.user_middleware.clear()
+    from sweeps.contrib.server.middleware import LimitsMiddleware, RequestLimits
+
+    hasty.add_middleware(LimitsMiddleware, bounds=RequestLimits(body_s=5, at_once=3))
+    with running(hasty) as port, contextlib.ExitStack() as stack:
+        waiting = fill(stack, port, 10, request)
+        refused = [connection for connection in waiting if is_answered(connection)]
+        assert len(refused) == 7
+        assert all(connection.recv(100).startswith(b"HTTP/1.1 503") for connection in refused)
+        assert raw(port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[9:12] == b"200"
+
+
+def is_answered(connection: socket.socket) -> bool:
+    """Whether something came back within a second."""
+    connection.settimeout(1)
+    with contextlib.suppress(TimeoutError):
+        return bool(connection.recv(1, socket.MSG_PEEK))
+    return False

@@ -1,5 +1,9 @@
 """The answers of the service: pages, tags, forms, and errors that a program can read."""
 
+import http.client
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,13 +54,36 @@ def test_what_has_not_changed_is_not_sent_again(service: Service, path: str) -> 
     assert service.ask(path, token=VIEWER, headers={"If-None-Match": '"other"'}).body == first.body
 
 
-def test_head_has_the_headers_of_get_and_no_body(service: Service) -> None:
-    asked = service.ask("/api/v1/sweeps/s/best", token=VIEWER)
-    head = service.ask("/api/v1/sweeps/s/best", token=VIEWER, method="HEAD")
-    assert (head.status, head.body) == (200, b"")
-    assert head.headers["etag"] == asked.headers["etag"]
-    assert head.headers["content-length"] == str(len(asked.body))
-    assert service.ask("/api/v1/sweeps/none", token=VIEWER, method="HEAD").status == 404
+EVERYWHERE = (
+    *("/healthz", "/readyz", "/metrics", "/", "/sweeps/s", "/live.js", "/live.css", "/login", "/events"),
+    *("/api/v1/sweeps", "/api/v1/sweeps/s", "/api/v1/sweeps/s/best", "/api/v1/sweeps/s/report?format=html"),
+    *("/api/v1/sweeps/s/tasks/search%230/log?follow=true", "/api/v1/openapi.json", "/api/v1/sweeps/none"),
+    *(
+        "/dashboard/",
+        "/api/studies",
+        "/api/studies/1",
+        "/csv/1",
+        "/favicon.ico",
+        "/static/none",
+        "/api/v1/sweeps/s/pause",
+    ),
+)
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+def test_head_is_get_without_a_body(service: Service, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
+    with closing(connection):
+        answers = []
+        for method in ("HEAD", "GET"):
+            connection.request(method, path, headers={"Authorization": f"Bearer {VIEWER}"})
+            answer = connection.getresponse()
+            if method == "HEAD":
+                assert answer.read() == b""  # and the connection goes on
+            answers.append(
+                (answer.status, sorted((name, value) for name, value in answer.getheaders() if name != "date"))
+            )
+    assert answers[0] == answers[1]
 
 
 @pytest.mark.parametrize(
@@ -153,3 +180,44 @@ def test_a_database_that_is_away_is_told_without_its_password_and_comes_back(
         assert service.ask("/readyz").status == 200
         assert "GET /readyz: cannot use postgresql+psycopg://sweeper:***@127.0.0.1" in service.log
         assert "s3cr3t" not in service.log
+
+
+FROZEN = (
+    *("/readyz", "/metrics", "/", "/sweeps/s", "/events", "/events/sweeps/s", "/api/v1/sweeps", "/api/v1/sweeps/s"),
+    *("/api/v1/sweeps/s/best", "/api/v1/sweeps/s/trials", "/api/v1/sweeps/s/workers", "/api/v1/sweeps/s/audit"),
+    *("/api/v1/sweeps/s/findings", "/api/v1/sweeps/s/report?format=html", "/api/v1/sweeps/s/report"),
+    *("/api/v1/sweeps/s/tasks/search%230/log", "/api/v1/sweeps/s/tasks/search%230/log?follow=true"),
+    *("/api/studies", "/api/studies/1", "/csv/1", "/api/studies/1/plot/edf"),
+)
+ORDERS = ("pause", "resume", "cancel", "retry", "extend")
+
+
+@pytest.mark.slow
+def test_a_frozen_database_is_told_on_every_route_in_time_and_comes_back_by_itself(
+    server: PostgresServer, tmp_path: Path
+) -> None:
+    from tests.support.web.services import OPERATOR
+
+    url = server.new_database()
+    created(url)
+
+    def ask(path: str) -> tuple[str, int, float]:
+        began = time.monotonic()
+        if path in ORDERS:
+            body = {"seeds": 1} if path == "extend" else None
+            reply = service.ask(f"/api/v1/sweeps/s/{path}", method="POST", token=OPERATOR, body=body)
+        else:
+            reply = service.ask(path, token=VIEWER)
+        return path, reply.status, time.monotonic() - began
+
+    with serving(url, "s", folder=tmp_path, tokens=TOKENS) as service, ThreadPoolExecutor(100) as pool:
+        assert service.ask("/api/v1/sweeps/s/report", token=VIEWER).status == 409, "the process that draws is there"
+        assert service.ask("/api/studies", token=VIEWER).status == 200
+        with server.frozen():
+            answers = list(pool.map(ask, 2 * (FROZEN + ORDERS)))
+        assert not [answer for answer in answers if answer[1] != 503 or answer[2] > 10], answers
+        with server.frozen():
+            assert service.ask("/healthz").status == 200
+        assert service.ask("/readyz").status == 200
+        assert service.ask("/api/v1/sweeps/s", token=VIEWER).status == 200
+        assert service.ask("/api/studies", token=VIEWER).status == 200

@@ -1,5 +1,6 @@
 """Who may do what: by token, by cookie, and without either."""
 
+import http.client
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -204,6 +205,18 @@ def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(service: Serv
         value.rpartition(".")[2],
     ):
         assert service.ask("/api/v1/sweeps", headers={"Cookie": f"kd_sweeps_session={forged}"}).status == 401, forged
+
+
+def test_of_two_lines_of_cookies_both_are_read(service: Service) -> None:
+    browser = Browser(service, VIEWER)
+    for lines in (("a=b", browser.cookie), (browser.cookie, "a=b")):
+        connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
+        connection.putrequest("GET", "/api/v1/sweeps")
+        for line in lines:
+            connection.putheader("Cookie", line)
+        connection.endheaders()
+        assert connection.getresponse().status == 200
+        connection.close()
 
 
 def test_after_a_logout_a_copy_of_the_cookie_opens_nothing(service: Service) -> None:

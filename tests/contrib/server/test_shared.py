@@ -1,0 +1,152 @@
+"""Answers that are made once for all who ask, and the places in which they are made."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from storage.errors import RecordBroken, StorageError, Unreachable
+from sweeps.contrib.server.shared import Busy, Places, Shared
+
+
+def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    asyncio.run(asyncio.wait_for(test(), 10))
+
+
+class Question:
+    """Answers are numbered, and come when they are told to."""
+
+    def __init__(self) -> None:
+        self.begun, self.go_on = 0, asyncio.Event()
+        self.failure: Exception | None = None
+
+    async def __call__(self) -> int:
+        self.begun += 1
+        number = self.begun
+        await self.go_on.wait()
+        if self.failure:
+            raise self.failure
+        return number
+
+
+async def asked(shared: Shared, question: Question, clients: int, **more: float) -> list["asyncio.Task[int]"]:
+    tasks = [asyncio.ensure_future(shared.get("key", question, **more)) for _ in range(clients)]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+def test_who_asks_while_an_answer_is_made_shares_the_next_one_and_never_an_older_one() -> None:
+    async def test() -> None:
+        shared, question = Shared(), Question()
+        first = await asked(shared, question, 1)
+        later = await asked(shared, question, 20)
+        assert question.begun == 1, "the one that is made began before these asked"
+        question.go_on.set()
+        assert await first[0] == 1
+        assert {await task for task in later} == {2}
+        assert await shared.get("key", question) == 3, "nothing is kept"
+        assert await shared.get("another", question) == 4
+
+    run(test)
+
+
+def test_an_answer_that_may_be_a_little_old_is_kept_for_so_long() -> None:
+    async def test() -> None:
+        shared, question = Shared(), Question()
+        question.go_on.set()
+        for _ in range(20):
+            assert await shared.get("key", question, fresh_s=60) == 1
+        await asyncio.sleep(0.05)
+        assert await shared.get("key", question, fresh_s=0.04) == 2
+
+    run(test)
+
+
+def test_a_failure_is_told_to_all_who_wait_for_it_and_is_not_kept() -> None:
+    async def test() -> None:
+        shared, question = Shared(), Question()
+        tasks = await asked(shared, question, 3, fresh_s=60)
+        question.failure = RecordBroken("damaged")
+        question.go_on.set()
+        for told in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(told, RecordBroken)
+        question.failure = None
+        assert await shared.get("key", question, fresh_s=60) == 2
+
+    run(test)
+
+
+def test_a_database_that_is_away_is_told_to_those_who_wait_for_the_next_answer_as_well() -> None:
+    async def test() -> None:
+        shared, question = Shared(), Question()
+        tasks = await asked(shared, question, 1) + await asked(shared, question, 2)
+        question.failure = Unreachable("away")
+        question.go_on.set()
+        for told in await asyncio.gather(*tasks, return_exceptions=True):
+            assert isinstance(told, Unreachable)
+        assert question.begun == 1
+
+    run(test)
+
+
+def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+    async def test() -> None:
+        shared, places, question = Shared(), Places(1), Question()
+        before = asyncio.ensure_future(places.work(question))
+        tasks = [asyncio.ensure_future(shared.get("key", lambda: places.work(question))) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        for task in tasks:
+            task.cancel()
+        await asyncio.sleep(0.01)
+        question.go_on.set()
+        assert await before == 1
+        assert await shared.get("key", lambda: places.work(question)) == 2, "theirs was never begun"
+
+    run(test)
+
+
+def test_what_has_begun_goes_on_when_the_client_has_gone_and_holds_its_place() -> None:
+    async def test() -> None:
+        places, question = Places(1), Question()
+        gone = asyncio.ensure_future(places.work(question))
+        await asyncio.sleep(0.01)
+        gone.cancel()
+        second = asyncio.ensure_future(places.work(question))
+        await asyncio.sleep(0.01)
+        assert question.begun == 1
+        question.go_on.set()
+        assert await second == 2
+
+    run(test)
+
+
+def test_beyond_a_queue_nobody_waits() -> None:
+    async def test() -> None:
+        places, question = Places(1, queue=2), Question()
+        tasks = [asyncio.ensure_future(places.work(question)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Busy):
+            await places.work(question)
+        question.go_on.set()
+        assert [await task for task in tasks] == [1, 2, 3]
+        assert await places.work(question) == 4
+
+    run(test)
+
+
+@pytest.mark.parametrize(("failure", "begun"), [(Unreachable("away"), 1), (RecordBroken("one sweep is damaged"), 4)])
+def test_a_database_that_is_away_is_told_at_once_to_all_who_wait_for_a_place(failure: StorageError, begun: int) -> None:
+    async def test() -> None:
+        places, question = Places(1), Question()
+        tasks = [asyncio.ensure_future(places.work(question)) for _ in range(4)]
+        await asyncio.sleep(0.01)
+        question.failure = failure
+        question.go_on.set()
+        for told in await asyncio.gather(*tasks, return_exceptions=True):
+            assert str(told) == str(failure)
+        assert question.begun == begun
+        question.failure = None
+        assert await places.work(question) == begun + 1, "who comes later asks again"
+
+    run(test)
