@@ -152,6 +152,10 @@ def _undrawn(engine: Engine, sweep_id: int, stage: str, begun_s: float) -> list[
         .limit(1)
         .scalar_subquery()
     )
+    # As they began; of a task the first attempt first, also by a clock that was set back.
+    begun = select(func.max(earlier.c.started_at)).where(
+        earlier.c.task_id == attempts.c.task_id, earlier.c.number <= attempts.c.number
+    )
     texts = {
         "payload": tasks.c.payload,
         "params": attempts.c.params,
@@ -167,8 +171,8 @@ def _undrawn(engine: Engine, sweep_id: int, stage: str, begun_s: float) -> list[
         )
         .join(tasks, tasks.c.id == attempts.c.task_id)
         .where(tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, *_due(begun_s))
-        # What runs shows at once, whatever else is left. Of a task the first attempt first, also by a clock set back.
-        .order_by(attempts.c.state != "running", attempts.c.number, attempts.c.started_at, attempts.c.task_id)
+        # What runs shows at once, whatever else is left.
+        .order_by(attempts.c.state != "running", begun.scalar_subquery(), attempts.c.number, attempts.c.task_id)
         .limit(_AT_ONCE)
     )
     with read(engine) as connection:

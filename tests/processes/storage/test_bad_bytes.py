@@ -73,7 +73,7 @@ def said(kd_sweeps: KdSweeps, url: str) -> Said:
 def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, url: str) -> None:
     execute(url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION - 1}")
     for command in COMMANDS:
-        assert "was made by an older kd-sweeps (schema 3; this one needs 4); stop its workers, and type" in said.line(
+        assert "was made by an older kd-sweeps (schema 4; this one needs 5); stop its workers, and type" in said.line(
             command
         )
 

@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 import pytest
 
+from storage.db.upgrade import upgrade
 from tests.support.old_storages import COMMITS, DATA, placed, unpack
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -112,7 +113,7 @@ def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, tmp_path
     indirect=["storage_url"],
 )
 def test_every_command_prints_schema_4_as_it_did(kd_sweeps: Run, storage_url: str, tmp_path: Path, name: str) -> None:
-    placed(4, storage_url, tmp_path)
+    upgrade(placed(4, storage_url, tmp_path))
     for command, (word, _, *options) in COMMANDS.items():
         if command == "audit" and not storage_url.startswith("sqlite"):
             continue  # the tables of Optuna, which it reads as well, are not placed there
@@ -126,7 +127,7 @@ def test_every_command_prints_schema_4_as_it_did(kd_sweeps: Run, storage_url: st
 
 def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: Run, storage_url: str, tmp_path: Path) -> None:
     kept = gzip.decompress((DATA / COMMITS[4] / "extended.kdsweep.gz").read_bytes())
-    placed(4, storage_url, tmp_path)
+    upgrade(placed(4, storage_url, tmp_path))
     storages = [storage_url]
     if storage_url.startswith("sqlite"):  # from Postgres and back: contrib/archive
         (tmp_path / "kept.kdsweep").write_bytes(kept)

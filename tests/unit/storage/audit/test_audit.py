@@ -7,9 +7,11 @@ from pathlib import Path
 import optuna
 import pytest
 
-from storage.queue.tasks import save_trial
+from storage.audit.audit import judge
+from storage.audit.rows import read_rows
+from storage.queue.tasks import finish, save_point
 from storage.records import queries
-from storage.studies.ownership import owner_of
+from storage.studies.space import Trial
 from storage.studies.studies import open_studies
 from storage.url import resolve
 from sweeps.plan.audit import audit
@@ -290,8 +292,8 @@ OF_THE_TRIALS: Damages = {
     ),
     "a trial says that it is of another task": (
         [
-            "UPDATE trial_user_attributes SET value_json = '\"search#3\"'"
-            f" WHERE key = 'task' AND {trial_where('search#2')}"
+            "UPDATE trial_user_attributes SET value_json = REPLACE(value_json, 'search#2', 'search#3')"
+            f" WHERE key = 'kd-sweeps' AND {trial_where('search#2')}"
         ],
         "search#2 attempt 1 is done: expected trial 3 of study s, found one of search#3 attempt 1",
     ),
@@ -308,7 +310,10 @@ OF_THE_TRIALS: Damages = {
         r"trial 3 of study s: expected the parameters \{.*\} of search#2 attempt 1, found \{.*'temperature': 7\.0.*\}",
     ),
     "a retry's trial names another predecessor": (
-        [f"UPDATE trial_user_attributes SET value_json = '0' WHERE key = 'retry_of' AND {trial_where('search#1', 2)}"],
+        [
+            """UPDATE trial_user_attributes SET value_json = REPLACE(value_json, '"retry_of": 1', '"retry_of": 0')"""
+            f" WHERE key = 'kd-sweeps' AND {trial_where('search#1', 2)}"
+        ],
         "trial 2 of study s: expected retry_of 1 as search#1 attempt 2, found 0",
     ),
 }
@@ -316,7 +321,7 @@ OF_THE_TRIALS: Damages = {
 
 def test_a_second_result_for_a_task_is_found(url: str) -> None:
     with study_of(url) as study:
-        ours = {"asked_by": "kd-sweeps", "task": "search#2", "attempt": 1}
+        ours = {"kd-sweeps": {"task": "search#2", "attempt": 1}}
         study.add_trial(optuna.trial.create_trial(value=0.5, user_attrs=ours))
     found = audited(url)
     assert found.violations == [
@@ -351,13 +356,13 @@ def test_trials_of_other_tools_are_a_warning_and_selecting_one_would_be_a_violat
 
 
 def test_our_mark_removed_from_a_trial_makes_it_another_tools(url: str) -> None:
-    execute(url, f"DELETE FROM trial_user_attributes WHERE key = 'asked_by' AND {trial_where('search#2')}")
+    execute(url, f"DELETE FROM trial_user_attributes WHERE key = 'kd-sweeps' AND {trial_where('search#2')}")
     found = audited(url)
     assert found.violations == ["search#2 attempt 1 is done: expected trial 3 of study s, found one of another tool"]
     assert len(found.warnings) == 1
 
 
-def test_trials_that_nobody_told_and_orphans_are_warnings_until_they_are_reaped(url: str) -> None:
+def test_trials_that_no_mirror_has_ended_are_counted_and_orphans_are_a_warning_until_they_are_reaped(url: str) -> None:
     execute(
         url,
         f"UPDATE attempts SET told = 0 WHERE {attempt_where('search#2')}",
@@ -365,19 +370,17 @@ def test_trials_that_nobody_told_and_orphans_are_warnings_until_they_are_reaped(
         f"DELETE FROM trial_values WHERE {trial_where('search#2')}",
     )
     with study_of(url) as study:
-        for _ in range(2):  # of a worker that died before it saved the number
+        for _ in range(2):  # of a worker of an older version that died before it saved the number
             trial = study.ask()
             for key, value in {"asked_by": "kd-sweeps", "task": "search#3", "attempt": 1}.items():
                 trial.set_user_attr(key, value)
     found = audited(url)
     assert found.violations == []
-    assert found.warnings == [
-        "study s: the end of trial 3 is not reported yet; type: kd-sweeps reap s",
-        "study s: no attempt has the RUNNING trials 5, 6; type: kd-sweeps reap s",
-    ]
+    assert found.warnings == ["study s: no attempt has the RUNNING trials 5, 6; type: kd-sweeps reap s"]
+    assert found.notes == ["1 trial is not in the dashboard yet"]
     reap_now(resolve(url), "s")
     found = audited(url)
-    assert (found.violations, found.warnings) == ([], [])
+    assert (found.violations, found.warnings, found.notes) == ([], [], [])
 
 
 def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gone(url: str) -> None:
@@ -404,21 +407,24 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
     assert len(audited(url).violations) == 4, "its numbers do not run from 0, so each task misses its trial"
 
 
-def test_a_trial_whose_worker_is_about_to_save_its_number_is_no_orphan_before_it_has_another(tmp_path: Path) -> None:
+def test_a_trial_whose_mirror_is_about_to_store_its_number_is_in_order_and_a_second_one_is_not(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db")
     with contextlib.closing(open_studies(url)) as opened:
         sweep = queries.find_sweep(opened.engine, "s")
         claim = claimed(opened.engine, sweep.id)
-        attrs, owner = {"task": claim.key, "attempt": 1}, owner_of(opened.engine, sweep.id)
-        lost, saved = (
-            opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs) for _ in range(2)
-        )  # the connection was cut, so that it asked twice
-        assert audit(opened.engine, sweep).warnings == []
-        assert save_trial(opened.engine, claim, study="s.teachers", number=saved, params={})
-        opened.ask("s.teachers", {}, owner=owner, params={}, attrs=attrs | {"attempt": 7})  # no such attempt
-        found = as_lines(audit(opened.engine, sweep))
-    assert found.violations == []
-    assert found.warnings == [f"study s.teachers: no attempt has the RUNNING trials {lost}, 2; type: kd-sweeps reap s"]
+        assert save_point(opened.engine, claim, {})
+        assert finish(opened.engine, claim, outcome={"trial": {"value": 0.5}}, score=0.5)
+        lines = []
+        for state, value in (("RUNNING", None), ("COMPLETE", 0.5)):
+            mark = {"kd-sweeps": {"task": claim.key, "attempt": 1}}
+            opened.draw("s.teachers", Trial(state=state, attrs=mark, value=value), likely=0)
+            lines.append(as_lines(judge(read_rows(opened.engine, sweep.id))))
+    first, second = lines
+    assert (first.violations, first.warnings, first.notes) == ([], [], ["1 trial is not in the dashboard yet"])
+    assert second.violations == [
+        f"trial 1 of study s.teachers is COMPLETE: expected it to be of {claim.key} attempt 1, found that has no trial"
+    ]
+    assert second.warnings == ["study s.teachers: no attempt has the RUNNING trial 0; type: kd-sweeps reap s"]
 
 
 EVERY = DAMAGES | OF_TASKS | OF_THE_TRIALS

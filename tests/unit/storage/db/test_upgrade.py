@@ -35,7 +35,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.mark.parametrize(
     ("storage_url", "version"),
-    [("sqlite", 1), ("sqlite", 2), ("sqlite", 3), ("sqlite", 4), ("postgres", 1)],
+    [*(("sqlite", version) for version in range(1, tables.SCHEMA_VERSION)), ("postgres", 1)],
     indirect=["storage_url"],
 )
 def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str, tmp_path: Path, version: int) -> None:
