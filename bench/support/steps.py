@@ -1,16 +1,23 @@
-"""A real worker whose steps are timed, and the same sampler in memory beside it.
+"""A real worker whose steps are timed, and beside it the same sampler in memory, Optuna's own loop, and a mirror.
 
-The failpoints of the worker stand between any two of its steps, so the clock is read there; nothing else of the
-worker, of storage or of Optuna is touched.
+The failpoints of the worker stand between any two of its steps, so the clock is read there; nothing else of the worker
+or of storage is touched.
 """
 
 import multiprocessing
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
+import optuna
+from optuna.distributions import FloatDistribution
+from optuna.samplers import TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import create_trial
 from sqlalchemy import event
 
 from storage.records import queries
@@ -19,7 +26,9 @@ from storage.studies.space import Space
 from storage.url import resolve
 from support.sweeps import InstantRunner, accuracy
 from sweeps.distill.space import search_space
+from sweeps.plan import trials
 from sweeps.plan.jobs import AnyJob
+from sweeps.query.listing import open_sweep
 from sweeps.trainers.protocol import Steps
 from sweeps.workers import attempt
 from sweeps.workers import backend as queue
@@ -27,8 +36,8 @@ from sweeps.workers import worker as workers
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 
-STEPS = ("claim", "ask", "save", "finish", "report", "mark")
-_ENDS = dict(zip(("claimed", "asked", "saved", "finished", "reported", "marked"), STEPS, strict=True))  # by failpoint
+STEPS = ("claim", "start", "finish")
+_ENDS = dict(zip(("claimed", "saved", "finished"), STEPS, strict=True))  # by failpoint
 
 # Children of the fork server have everything imported and no connection yet: 24 of them start within seconds.
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -44,7 +53,7 @@ class Timings:
         trials: by step, for each trial but the first.
         cpu: of this process, for each of these trials.
         sampler: of the same sampler in memory, on the same finished trials; none unless asked for.
-        start: until its first claim: it looks for what others left behind, and so reads every study.
+        start: until its first claim.
     """
 
     trials: list[dict[str, float]] = field(default_factory=list)
@@ -114,7 +123,7 @@ class _Clock:
         if point in _ENDS:
             self._trial[_ENDS[point]] = 1000 * (now - self._last[0])
             self._cpu += 1000 * (cpu - self._last[1])
-        if point == "marked":
+        if point == "finished":
             self.trials.append(self._trial)
             self.cpu.append(self._cpu)
             self.ends.append(now)
@@ -137,6 +146,56 @@ class SamplerInMemory:
         took = 1000 * (time.monotonic() - began)
         self._past.append(Past(point, accuracy(**point)))
         return took
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What a mirror took for all that had ended. Seconds; cpu: of this process."""
+
+    attempts: int
+    seconds: float
+    cpu: float
+
+
+def draw(url: str, name: str) -> Drawn:
+    """Let a mirror catch up, as at the end of a launch."""
+    with open_sweep(resolve(url), name, write=True) as (engine, sweep):
+        began, cpu = time.monotonic(), time.process_time()
+        attempts = trials.complete(engine, sweep)
+        return Drawn(attempts, time.monotonic() - began, time.process_time() - cpu)
+
+
+def optimize(url: str, finished: int, tasks: int, numbers: Sequence[int]) -> dict[int, list[float]]:
+    """Return the milliseconds per trial of Optuna's own `study.optimize`, with TPE on a study of so many trials.
+
+    numbers: of attributes that each trial gets, one by one; the result is by these.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage, sampler = RDBStorage(url), TPESampler(seed=0, multivariate=True)
+    study = optuna.create_study(storage=storage, direction="maximize", sampler=sampler)
+    space = {"temperature": FloatDistribution(1.0, 20.0, log=True), "alpha": FloatDistribution(0.0, 1.0)}
+    for number in range(finished):
+        point = {"temperature": 1.0 + 19.0 * (number + 0.5) / finished, "alpha": (number * 0.618) % 1}
+        study.add_trial(create_trial(params=point, distributions=space, value=accuracy(**point)))
+    took = {}
+    for attributes in numbers:
+        ends = [time.monotonic()]
+
+        def objective(trial: optuna.Trial, attributes: int = attributes) -> float:
+            temperature = trial.suggest_float("temperature", 1.0, 20.0, log=True)
+            alpha = trial.suggest_float("alpha", 0.0, 1.0)
+            for attribute in range(attributes):
+                trial.set_user_attr(f"attribute {attribute}", attribute)
+            return accuracy(temperature, alpha)
+
+        def note(*_: object, ends: list[float] = ends) -> None:
+            ends.append(time.monotonic())
+
+        study.optimize(objective, n_trials=tasks, callbacks=[note])
+        took[attributes] = [1000 * (end - begin) for begin, end in pairwise(ends)]
+    storage.remove_session()
+    storage.engine.dispose()
+    return took
 
 
 def idle_statements(url: str, name: str, *, seconds: float) -> float:

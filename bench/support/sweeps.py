@@ -163,6 +163,21 @@ def write_finished(url: URL, name: str, *, tasks: int) -> Counter[str]:
         engine.dispose()
 
 
+def write_search(url: URL, name: str, finished: int) -> None:
+    """Make a sweep in which that many trials have finished, and nothing of what TPE is asked for has begun."""
+    create_sweep(url, name, search_of(finished))
+    engine = open_engine(url)
+    try:
+        sweep = queries.find_sweep(engine, name)
+        writer = _Writer(engine, sweep)
+        for phase in queries.phase_records(engine, sweep.id):
+            if phase.stage in ("teachers", "baselines") or phase.name == "search":
+                records = queries.task_records(engine, sweep.id, phase=phase.name)
+                writer.finish(records[:finished] if phase.name == "search" else records)
+    finally:
+        engine.dispose()
+
+
 class _Writer:
     """Finishes tasks as a worker would have, a phase in one transaction."""
 
@@ -189,8 +204,8 @@ class _Writer:
 
     def _row(self, task: TaskRecord) -> dict[str, Any]:
         job = jobs.read_job(replace(task, attempt=1))
-        given = points.resolve_point(self._engine, self._spec, job)
-        params = self._proposed() if given is None else given
+        planned = not isinstance(job.work, jobs.SearchTask) or job.work.sobol is not None
+        params = points.resolve_point(self._engine, self._spec, job) if planned else self._proposed()
         outcome = self._run(job, params, Steps())
         number, study = next(self._ended), study_name(self._name, task.stage)
         worker = f"machine-{number % WORKERS}"

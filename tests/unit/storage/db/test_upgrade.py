@@ -35,7 +35,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.mark.parametrize(
     ("storage_url", "version"),
-    [*(("sqlite", version) for version in range(1, tables.SCHEMA_VERSION)), ("postgres", 1)],
+    [("sqlite", 1), ("sqlite", 2), ("sqlite", 3), ("postgres", 1)],
     indirect=["storage_url"],
 )
 def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str, tmp_path: Path, version: int) -> None:
@@ -66,6 +66,14 @@ def test_an_upgraded_storage_is_as_a_new_one_and_no_row_is_lost(storage_url: str
         tables.metadata.create_all(connection)
     assert upgraded == columns(engine)
     engine.dispose()
+
+
+def test_a_storage_of_the_version_before_is_as_a_new_one_once_upgraded(engine: Engine, tmp_path: Path) -> None:
+    url = unpack(tables.SCHEMA_VERSION - 1, tmp_path / "x.db")
+    upgrade(url)
+    upgraded = open_engine(url)
+    assert columns(upgraded) == columns(engine)
+    upgraded.dispose()
 
 
 def test_of_an_sqlite_file_a_copy_is_kept_and_an_earlier_copy_is_never_overwritten(tmp_path: Path) -> None:
