@@ -78,7 +78,7 @@ def test_a_task_is_claimed_saved_renewed_and_finished_once(engine: Engine, opene
     backend.sign_in("w", {"host": "here"})
     claim = present(backend.claim("w"))
     assert (claim.state, claim.attempt, claim.worker) == ("running", 1, "w")
-    assert backend.deadline_s(claim.stage) == DatabaseBackend.open(engine.url, "s").deadline_s(claim.stage)
+    assert backend.deadline_s(claim.stage) == backend.spec.limits.of(claim.stage, [])
     params = present(backend.start(claim, read_job(claim)))
     assert backend.start(claim, read_job(claim)) == params, "asked again, it is the same"
     assert backend.renew(claim, idle_s=0.5, log="so far")
