@@ -15,6 +15,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from storage.errors import SamplerUnusable
 from storage.studies.space import Choice, Range, Space, Whole
 
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # else it says of every proposal that a study was made
+
 
 @dataclass(frozen=True)
 class Past:
@@ -152,7 +154,6 @@ def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: no worker needs it
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # as for a study of a storage: it would say that it was made
     study = optuna.create_study(direction="maximize")
     distributions = distributions_of(space)
     study.add_trials(

@@ -106,16 +106,16 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
 
 @app.command()
 def reap(name: SweepName, storage: Storage = None) -> None:
-    """Free the tasks of dead workers now, and complete Optuna's trials.
+    """Free the tasks of dead workers now, and draw the trials that are not in the dashboard yet.
 
-    Workers do this on their own; use it when no worker is left.
+    Workers and launches do this on their own; use it when none is left.
     """
     from sweeps.usecases.steering import reap_now
 
-    freed, completed = reap_now(storage_url(storage), name)
+    freed, drawn = reap_now(storage_url(storage), name)
     for key, attempt, worker in freed:
         print(f"{key} attempt {attempt} of {worker}")
-    say(f"{number_of(len(freed), 'task')} freed, {number_of(completed, 'trial')} completed")
+    say(f"{number_of(len(freed), 'task')} freed, {number_of(drawn, 'trial')} drawn")
 
 
 @app.command()

@@ -263,6 +263,9 @@ def describe_status(status: "Status") -> str:
         ends = f"; no step for {duration(row.idle_s)}, times out in {duration(max(row.limit_s - row.idle_s, 0))}"
         lines.append(f"worker {row.worker}: {row.task} attempt {row.attempt}, {lease}{ends if silent else ''}")
     lines += [f"worker {row.worker}: {row.state}, last seen {duration(row.seen_s)} ago" for row in status.idle_workers]
+    if status.undrawn:
+        text = f"{status.undrawn} trials are not in the dashboard yet; to draw them:"
+        lines.append(f"{text} {local().line('reap', status.sweep)}")
     lines += status.problems
     if status.problems:
         lines.append(f"to retry: {local().retry_and_launch(status.sweep)}")

@@ -3,14 +3,17 @@
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import sqlalchemy
+from pydantic import Field
 
 from storage.queue import workers
 from storage.queue.phases import parse_dependencies
 from storage.queue.workers import WorkerRecord
 from storage.records import queries
 from storage.records.queries import RunningRecord
+from storage.studies.mirror import backlog
 from storage.tables import PhaseRecord, SweepRecord, TaskRecord
 from sweeps.plan import identity, plan
 from sweeps.plan.phases import STAGES, UNAVAILABLE, display_stage, display_state, run_kind
@@ -18,6 +21,7 @@ from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands
 
 STATES = ("working", "idle", "vanished", "stopped", "ended")  # of workers
+_MANY_UNDRAWN, _LONG_UNDRAWN_S = 10, 60.0  # attempts, for so long: else a mirror is at it
 KEEP = (*identity.KEEP, "numerics")  # what is read of an outcome
 
 
@@ -238,7 +242,8 @@ class Status:
 
     state: "active", "paused" or "cancelled". stages: in their order. workers: those with a task; idle_workers: those
     without one, vanished ones too. fraction: of the work that is done, in [0, 1]. shares: of each stage in the whole
-    work. seconds_left: a guess, None while nobody works. problems: see `failures`.
+    work. seconds_left: a guess, None while nobody works. problems: see `failures`. undrawn: attempts that ended a while
+    ago and do not show so in the dashboard; 0 where a mirror is just about to draw them.
     """
 
     sweep: str
@@ -251,6 +256,7 @@ class Status:
     seconds_left: float | None
     problems: tuple[str, ...]
     fingerprints: Fingerprints
+    undrawn: Annotated[int, Field(exclude_if=lambda undrawn: not undrawn)] = 0
 
     @property
     def display_stages(self) -> dict[str, StageCount]:
@@ -267,6 +273,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
     limits = {stage: spec.limits.of(stage, queries.durations(engine, sweep.id, stage)) for stage in stages}
     workers = tuple(_working(attempt, limits[attempt.stage]) for attempt in at_work)
     rows = worker_rows(engine, sweep, spec, tasks)
+    left = backlog(engine, sweep.id)
     time = eta(spec, tasks, len({attempt.worker for attempt in workers if attempt.alive}))
     return Status(
         sweep=sweep.name,
@@ -279,6 +286,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
         fingerprints=_fingerprints_of(tasks),
+        undrawn=left.count if left.count >= _MANY_UNDRAWN and left.seconds >= _LONG_UNDRAWN_S else 0,
     )
 
 

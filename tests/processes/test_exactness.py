@@ -1,11 +1,13 @@
 """Exactly the planned number of results: many workers at once, and two that do the same thing at the same instant."""
 
 import contextlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
@@ -14,10 +16,13 @@ from storage.queue import tasks
 from storage.queue.tasks import reap
 from storage.records import queries
 from storage.tables import TaskRecord
-from tests.support.faults.crews import Crew, Nursery, Programs
+from storage.url import resolve
+from tests.support.faults.crews import NAME, Crew, Nursery, Programs
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
-from tests.support.postgres_server import running_server
+from tests.support.launches import environment, launched
+from tests.support.postgres_server import ROLE, running_server
+from tests.support.present import present
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
 
@@ -52,11 +57,32 @@ def test_so_do_8_and_24_separate_programs_with_200(storage_url: str, workers: in
 
 
 @pytest.mark.slow
-def test_so_do_64_with_2000_on_a_server_that_has_room_for_them() -> None:
-    with running_server(max_connections=300) as server:
-        url = server.new_database()
-        new_storm(url, storm_spec(**CALM, **{"search.trials": 844, "transfer.seeds": 30}))
-        exactly(url, Nursery(url, task_s=0), workers=64, number=2000)
+def test_so_does_a_launch_of_64_with_2000_on_a_server_as_it_is_installed(tmp_path: Path) -> None:
+    with running_server(max_connections=100) as server:
+        url, most, over = server.new_database(), 0, threading.Event()
+        new_storm(url, storm_spec(**CALM, **{"search.trials": 349, "transfer.seeds": 129}))
+
+        def watch() -> None:
+            nonlocal most
+            with server.admin() as connection:
+                while not over.wait(0.1):
+                    row = connection.execute("SELECT count(*) FROM pg_stat_activity WHERE usename = %s", [ROLE])
+                    most = max(most, *present(row.fetchone()))
+
+        with ThreadPoolExecutor(1) as pool:
+            watching, began = pool.submit(watch), time.monotonic()
+            try:
+                code, out = launched(environment(tmp_path, resolve(url)), workers=64, name=NAME, timeout=1800)
+            finally:
+                over.set()
+            watching.result()
+        print(f"\n64 workers: {count(url)}, {most} connections at most, in {time.monotonic() - began:.1f} s")
+        assert code == 0, out
+        assert 64 < most <= 64 + 3
+        assert "trying again" not in out
+        found = count(url)
+        assert (found.tasks, found.done, found.complete, found.attempts) == (2000, 2000, 2000, 2000)
+        assert found.clean, found
 
 
 @pytest.fixture(scope="module")

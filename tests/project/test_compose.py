@@ -113,6 +113,24 @@ def test_every_service_lives_in_utc_and_has_thirty_seconds_to_stop(name: str) ->
     assert service["stop_grace_period"] == "30s"
 
 
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_every_container_is_without_rights_on_a_read_only_disk(name: str) -> None:
+    service = services(**SETTINGS)[name]
+    assert service["cap_drop"] == ["ALL"]
+    assert "cap_add" not in service
+    assert "privileged" not in service
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["read_only"] is True
+    in_memory = {place.split(":")[0]: place.split(":")[1] for place in service.get("tmpfs", [])}
+    assert all("size=" in options for options in in_memory.values())
+    if name in OURS:
+        assert in_memory.keys() == {"/tmp", "/home/kd"}
+        assert "uid=1000,gid=1000" in in_memory["/home/kd"]
+    if name == "postgres":  # it begins as root otherwise, and needs rights to become somebody else
+        assert service["user"] == "999:999"
+        assert in_memory.keys() == {"/tmp", "/var/run/postgresql"}
+
+
 @pytest.mark.parametrize("name", sorted(OURS))
 def test_our_services_run_one_image_on_one_storage_and_share_the_data(name: str) -> None:
     service = services(**SETTINGS)[name]

@@ -26,10 +26,25 @@ def owner_of(folder: Path) -> os.stat_result | None:
     info = folder.stat() if folder.is_dir() else None
     if info is None or info.st_uid == 0:
         raise SpecError(
-            f"Postgres does not run as root; type this as another user, or give the folder to the one who shall run it:"
-            f" install -d -o USER {folder}"
+            f"Postgres does not run as root; type this as another user, or first give the folder to the one who shall"
+            f" run it: install -d -o nobody {folder}"
+        )
+    if (closed := _closed_to(info, folder)) is not None:
+        raise SpecError(
+            f"got {folder}: its owner, who shall run Postgres, cannot enter {closed}; name a folder elsewhere, after:"
+            f" install -d -o nobody /var/lib/kd-db"
         )
     return info
+
+
+def _closed_to(owner: os.stat_result, folder: Path) -> Path | None:
+    """Return the folder above that its owner cannot enter; None: there is none."""
+    for above in reversed(folder.absolute().parents):
+        info = above.stat()
+        place = 6 if info.st_uid == owner.st_uid else 3 if info.st_gid == owner.st_gid else 0
+        if not info.st_mode >> place & 1:
+            return above
+    return None
 
 
 @dataclass(frozen=True)

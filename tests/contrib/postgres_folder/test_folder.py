@@ -238,9 +238,22 @@ def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, mon
 @pytest.mark.skipif(os.geteuid() != 0, reason="somebody else than root starts it without more ado")
 def test_root_is_told_to_give_the_folder_to_somebody_else(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new"):
-        with pytest.raises(SpecError, match=rf"does not run as root; .*: install -d -o USER {folder}$"):
+        with pytest.raises(SpecError, match=rf"does not run as root; .*: install -d -o nobody {folder}$"):
             databases.start(folder)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to somebody else")
+def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> None:
+    """That it runs as the owner of its folder is what every other test here shows where root runs them."""
+    closed = tmp_path / "closed"
+    (closed / "db").mkdir(parents=True)
+    os.chown(closed / "db", 65534, 65534)
+    closed.chmod(0o700)
+    reached = next(above for above in reversed((closed / "db").parents) if not above.stat().st_mode & 1)
+    with pytest.raises(SpecError, match=rf"its owner, who shall run Postgres, cannot enter {reached}; name a folder"):
+        databases.start(closed / "db")
+    assert not list((closed / "db").iterdir())
 
 
 def test_what_does_not_come_up_says_why(folder: Path) -> None:

@@ -18,7 +18,7 @@ from tests.support.launches import environment, launched, start_launch
 from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
-LONG_S = 300.0
+LONG_S = 600.0
 # One task of a search after the other, so that one of two workers waits; nobody looks by himself in time.
 PATIENT = override(SMALL, {"search.lag": 1, "search.trials": 8, "lease.interval_s": LONG_S, "lease.grace_s": LONG_S})
 
@@ -47,7 +47,7 @@ def test_idle_workers_are_called_to_what_can_start_and_at_the_end(storage_url: s
 def test_workers_whose_launch_was_killed_finish_the_sweep_and_end(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url, PATIENT)
     with opened(url) as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
-        wait_until(lambda: len(queries.running_tasks(engine, sweep)) > 0, "no task runs")
+        wait_until(lambda: len(queries.running_tasks(engine, sweep)) > 0, "no task runs", LONG_S)
         launch.kill()
         wait_until(lambda: queries.outlook(engine, sweep).unended == 0, "its workers do not go on", LONG_S)
 
@@ -62,11 +62,11 @@ def test_workers_whose_launch_is_frozen_go_on(tmp_path: Path) -> None:
     """They look by themselves, once in an interval of their lease."""
     url = created(f"sqlite:///{tmp_path}/s.db", override(PATIENT, {"lease.interval_s": 1.0}))
     with opened(url) as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
-        wait_until(lambda: len(queries.running_tasks(engine, sweep)) > 0, "no task runs")
+        wait_until(lambda: len(queries.running_tasks(engine, sweep)) > 0, "no task runs", LONG_S)
         os.kill(launch.pid, signal.SIGSTOP)
         wait_until(lambda: queries.outlook(engine, sweep).unended == 0, "its workers wait for it", LONG_S)
         os.kill(launch.pid, signal.SIGCONT)
-        out, _ = launch.communicate(timeout=60)
+        out, _ = launch.communicate(timeout=LONG_S)
         assert launch.returncode == 0, out
 
 

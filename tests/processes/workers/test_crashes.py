@@ -10,7 +10,7 @@ from storage.records import queries
 from sweeps.plan.audit import audit
 from sweeps.plan.plan import RECIPE_SEEDS, make_plan
 from sweeps.spec.model import override
-from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of
+from tests.support.sweeps.small_sweeps import SMALL, created, draw, start_worker, tasks_of
 
 OWN = override(SMALL, {"transfer.target_arms": ["best", "scratch-own", "native"]})
 
@@ -34,12 +34,13 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
     # The task at work was tried a second time, unless it was done already when its worker died.
     stored = POINTS["worker"].index(point) >= POINTS["worker"].index("finished")
     assert Counter(task.attempt for task in tasks) == ({1: len(tasks)} if stored else {1: len(tasks) - 1, 2: 1})
+    assert draw(url) == sum(task.attempt for task in tasks)
     found = audit(engine, queries.find_sweep(engine, "s"))
-    assert (found.violations, found.warnings) == ([], [])
+    assert (found.violations, found.warnings, found.notes) == ([], [], [])
     engine.dispose()
 
 
-@pytest.mark.parametrize("point", ["asked", "ran", "finished"])
+@pytest.mark.parametrize("point", ["saved", "ran", "finished"])
 def test_a_worker_killed_while_recipes_are_tried_changes_neither_the_choice_nor_what_is_trained_with_it(
     storage_url: str, point: str
 ) -> None:

@@ -12,7 +12,7 @@ from storage.tables import TaskRecord
 from storage.url import resolve
 from tests.support.faults.crews import NAME, Nursery
 from tests.support.faults.storms import count, new_storm, storm, storm_spec
-from tests.support.sweeps.small_sweeps import tasks_of, wait_until
+from tests.support.sweeps.small_sweeps import draw, tasks_of, wait_until
 
 FEW = {"search.trials": 4, "confirm.top": 1, "confirm.seeds": 1, "transfer.seeds": 1}  # 24 tasks
 
@@ -45,7 +45,7 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
         return {task.key: task for task in tasks_of(engine, NAME)}
 
     def held_ones() -> list[TaskRecord]:
-        return [task for task in now().values() if task.state == "running" and task.trial_number is not None]
+        return [task for task in now().values() if task.state == "running" and task.params is not None]
 
     def both_ended() -> bool:
         codes.update(crew.ended())
@@ -65,5 +65,6 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
     assert (again.attempt, held.worker != again.worker) == (2, True)
     assert [task for task in now().values() if task.worker == held.worker], "it did nothing afterwards"
     engine.dispose()
+    draw(resolve(storage_url), NAME)
     left = count(storage_url)
     assert left.clean, left

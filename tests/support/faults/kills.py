@@ -1,7 +1,6 @@
 """Kill -9, at random, and what the database says of where it struck. Imports no pytest."""
 
 import contextlib
-import json
 import os
 import random
 import signal
@@ -61,11 +60,8 @@ class Kills:
 
 MOMENTS = (
     "starting",  # it has claimed nothing yet
-    "claimed",  # a task, and no trial
-    "asked",  # a trial, whose number is not saved: the trial is an orphan
-    "saved",  # the number is saved; the task runs, or is about to be finished
-    "finished",  # the outcome is stored, the trial RUNNING
-    "reported",  # the trial COMPLETE, and no note of that
+    "claimed",  # a task, and no point
+    "saved",  # the point is saved; the task runs, or is about to be finished
     "between tasks",
     "robbed",  # it was too slow to renew its lease: another had taken the task
 )
@@ -73,28 +69,11 @@ MOMENTS = (
 
 def moment_of_death(engine: sqlalchemy.Engine, pid: int) -> str:
     """Which of MOMENTS the rows of a dead process show."""
-    latest = """
-        SELECT a.state, a.trial_number, a.told, a.study, a.worker, a.number, t.key
-        FROM attempts a JOIN tasks t ON t.id = a.task_id WHERE a.pid = :pid ORDER BY a.started_at DESC LIMIT 1"""
-    trials = """
-        SELECT count(*) FROM trials r JOIN trial_user_attributes w ON w.trial_id = r.trial_id AND w.key = 'worker'
-        JOIN trial_user_attributes k ON k.trial_id = r.trial_id AND k.key = 'task'
-        WHERE w.value_json = :worker AND k.value_json = :key"""
-    state = """
-        SELECT r.state FROM trials r JOIN studies s ON s.study_id = r.study_id
-        WHERE s.study_name = :study AND r.number = :number"""
+    latest = "SELECT state, params FROM attempts WHERE pid = :pid ORDER BY started_at DESC LIMIT 1"
     with engine.connect() as connection:
         row = connection.execute(sqlalchemy.text(latest), {"pid": pid}).one_or_none()
-        if row is None:
-            return "starting"
-        if row.state == "running" and row.trial_number is not None:
-            return "saved"
-        if row.state == "running":
-            of_it = {"worker": json.dumps(row.worker), "key": json.dumps(row.key)}
-            return "asked" if connection.execute(sqlalchemy.text(trials), of_it).scalar() else "claimed"
-        if row.state != "done":
-            return "robbed"
-        if row.told:
-            return "between tasks"
-        of_it = {"study": row.study, "number": row.trial_number}
-        return "finished" if connection.execute(sqlalchemy.text(state), of_it).scalar() == "RUNNING" else "reported"
+    if row is None:
+        return "starting"
+    if row.state == "running":
+        return "claimed" if row.params is None else "saved"
+    return "between tasks" if row.state == "done" else "robbed"

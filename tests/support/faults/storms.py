@@ -25,6 +25,7 @@ from sweeps.usecases.create import create_sweep
 from tests.support.faults.crews import NAME, Crew
 from tests.support.faults.kills import MOMENTS, Kills
 from tests.support.sweeps.presets import before
+from tests.support.sweeps.small_sweeps import draw
 
 GIVE_UP_S = 300.0  # a load of 200 tasks takes 10 to 40 s; one that hangs has to say so
 
@@ -110,6 +111,7 @@ def storm(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
     """Kill workers of `crew` until every task is done, and count."""
     with contextlib.closing(Kills(url, seed=seed)) as kills:
         course = work_through(crew, workers=workers, fault=kills, on_end=kills.note)
+    draw(resolve(url), NAME)
     return Storm(course, kills.during, count(url))
 
 
@@ -121,7 +123,7 @@ class Count:
     done: int
     complete: int  # COMPLETE trials that Optuna sees
     duplicated: int  # COMPLETE trials that are not the one of their task
-    running: int  # RUNNING trials, which nobody will ever tell
+    running: int  # RUNNING trials, which no mirror has ended
     attempts: int
     violations: tuple[str, ...]
     warnings: tuple[str, ...]

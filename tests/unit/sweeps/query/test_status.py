@@ -18,11 +18,13 @@ from sweeps.plan.plan import STAGES
 from sweeps.query.listing import TrialRow, open_sweep, sweep_rows, trial_rows
 from sweeps.query.status import Fingerprints, StageCount, Status, Working, status
 from sweeps.spec.model import Spec, override
+from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
+from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import worked
 from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL
+from tests.support.sweeps.small_sweeps import SMALL, created
 
 WORKING = Working(worker="w", host="h", task="search#1", attempt=2, lease_left_s=12.0, idle_s=1.0, limit_s=600.0)
 RUNNING = Status(
@@ -65,6 +67,18 @@ def test_a_sweep_of_one_dataset_compares_arms_and_transfers_nothing(tmp_path: Pa
     assert "compare" in stages
     assert not {"transfer", "native"} & set(stages)
     assert (row.source, row.target) == ("digits", None)
+
+
+def test_trials_that_are_long_not_drawn_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = created(f"sqlite:///{tmp_path}/a.db", before("tiny"))
+    with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
+        assert worker.work() == 0
+    for seconds, number in ((60.0, 0), (0.0, worker.finished)):
+        monkeypatch.setattr("sweeps.query.status._LONG_UNDRAWN_S", seconds)
+        with open_sweep(url, "s") as (engine, sweep):
+            assert status(engine, sweep).undrawn == number
+    line = f"{number} trials are not in the dashboard yet; to draw them: kd-sweeps reap s"
+    assert line in describe_status(replace(RUNNING, undrawn=number))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Workers: every task once, whoever dies. A runner of milliseconds."""
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from storage.errors import StudyMissing
 from storage.queue.tasks import reap_worker
 from storage.records import queries
 from storage.studies.space import study_name
+from storage.studies.studies import open_studies
 from sweeps.hints import explain
 from sweeps.plan.jobs import AnyJob
 from sweeps.plan.plan import make_plan
@@ -21,9 +23,10 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
+from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import Runner
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.small_sweeps import SMALL, created, draw, tasks_of
 
 MakeWorker = Callable[..., Worker]
 # The sampler proposes the trials from the fourth on; two seeds, so that one may be lost.
@@ -49,22 +52,28 @@ def url(tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
     return created(f"sqlite:///{tmp_path}/s.db", SPEC)
 
 
-def _each_task_has_one_complete_trial(worker: Worker) -> None:
+def _trials(url: sqlalchemy.URL, stage: str = "search") -> list[optuna.trial.FrozenTrial]:
+    with contextlib.closing(open_studies(url)) as studies:
+        return optuna.load_study(study_name=study_name("s", stage), storage=studies.storage).trials
+
+
+def _each_task_has_one_complete_trial(worker: Worker, url: sqlalchemy.URL) -> None:
+    draw(url)
     tasks = tasks_of(worker.backend.engine)
     assert {task.state for task in tasks} == {"done"}, Counter(task.state for task in tasks)
     for stage in make_plan(SPEC).stages:
-        study = optuna.load_study(study_name=study_name("s", stage), storage=worker.backend.studies.storage)
-        complete = [trial.number for trial in study.trials if trial.state.name == "COMPLETE"]
+        complete = [trial.number for trial in _trials(url, stage) if trial.state.name == "COMPLETE"]
         assert sorted(complete) == sorted(task.trial_number or 0 for task in tasks if task.stage == stage)
-        assert not [trial for trial in study.trials if trial.state.name == "RUNNING"]
+        assert not [trial for trial in _trials(url, stage) if trial.state.name == "RUNNING"]
 
 
 def test_one_worker_does_every_task_once_at_the_selected_points_and_each_has_its_trial(
     tmp_path: Path, make_worker: MakeWorker
 ) -> None:
-    worker = make_worker(created(f"sqlite:///{tmp_path}/s.db", SPEC))
+    url = created(f"sqlite:///{tmp_path}/s.db", SPEC)
+    worker = make_worker(url)
     assert worker.work() == 0
-    _each_task_has_one_complete_trial(worker)
+    _each_task_has_one_complete_trial(worker, url)
     assert worker.finished == len(make_plan(SPEC).tasks)
     tasks = tasks_of(worker.backend.engine)
     assert all(task.attempt == 1 for task in tasks)
@@ -97,13 +106,11 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
     assert worker.work() == 0
     first, second = seen["search#5"]
     assert first == second
-    study = optuna.load_study(study_name="s", storage=worker.backend.studies.storage)
-    (failed,) = [trial for trial in study.trials if trial.state.name == "FAIL"]
-    assert "out of luck" in failed.user_attrs["reason"]
-    (again,) = [
-        trial for trial in study.trials if trial.user_attrs.get("task") == "search#5" and trial.number > failed.number
-    ]
-    assert again.user_attrs["retry_of"] == failed.number
+    draw(url)
+    (failed,) = [trial for trial in _trials(url) if trial.state.name == "FAIL"]
+    assert "out of luck" in failed.user_attrs["failure"]["reason"]
+    (again,) = [trial for trial in _trials(url) if trial.user_attrs["kd-sweeps"].get("retry_of") == failed.number]
+    assert (again.user_attrs["kd-sweeps"]["task"], again.params) == ("search#5", failed.params)
 
 
 def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
@@ -123,26 +130,32 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
     worker = make_worker(url, robbed)
     assert worker.work() == 0
     assert len(results) == 2, "it was trained twice"
-    _each_task_has_one_complete_trial(worker)
+    _each_task_has_one_complete_trial(worker, url)
     (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "search#2"]
     assert task.attempt == 2
 
 
-def test_a_study_deleted_in_the_dashboard_is_one_clear_line_and_loses_no_result(
+def test_a_study_deleted_in_the_dashboard_stops_no_worker_and_loses_no_result(
     url: sqlalchemy.URL, make_worker: MakeWorker
 ) -> None:
-
-    def deleting(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        if claim.key == "search#3":
-            optuna.delete_study(study_name="s", storage=worker.backend.studies.storage)
-        return quadratic(claim, params, on_step)
-
-    worker = make_worker(url, deleting)
-    with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as caught:
-        worker.work()
-    assert explain(caught.value).endswith("to go on with a new study, type: kd-sweeps create s")
-    assert sum(task.state == "done" for task in tasks_of(worker.backend.engine)) >= 5
-    assert not [task for task in tasks_of(worker.backend.engine) if task.state == "running"]
-    assert not create_sweep(url, "s", SPEC).new, "the sweep is the old one; only its study is new"
-    assert make_worker(url).work() == 0
+    with contextlib.closing(open_studies(url)) as studies:
+        optuna.delete_study(study_name="s", storage=studies.storage)
+    worker = make_worker(url)
+    assert worker.work() == 0
     assert {task.state for task in tasks_of(worker.backend.engine)} == {"done"}
+    with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as caught:
+        draw(url)
+    assert explain(caught.value).endswith("to go on with a new study, type: kd-sweeps create s")
+    assert not create_sweep(url, "s", SPEC).new, "the sweep is the old one; only its study is new"
+    _each_task_has_one_complete_trial(worker, url)
+
+
+def test_a_point_outside_of_its_space_is_refused_before_it_is_trained(
+    url: sqlalchemy.URL, make_worker: MakeWorker
+) -> None:
+    execute(url, """UPDATE tasks SET payload = REPLACE(payload, '"alpha": 0.', '"alpha": 7.') WHERE key = 'search#1'""")
+    worker = make_worker(url)
+    assert worker.work() == 0
+    (task,) = [task for task in tasks_of(worker.backend.engine) if task.key == "search#1"]
+    assert (task.state, task.params) == ("failed", None)
+    assert "alpha is 7." in (task.reason or "")

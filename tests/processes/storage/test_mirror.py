@@ -1,0 +1,106 @@
+"""A real mirror dies as by kill -9 at any of its steps, or is stopped while another takes its place."""
+
+import os
+import signal
+import time
+from multiprocessing.process import BaseProcess
+from unittest import mock
+
+import pytest
+
+from storage.db.engine import open_engine
+from storage.errors import StorageError
+from storage.failpoints import POINTS, VARIABLE
+from storage.records import queries
+from storage.studies import mirror as mirrors
+from storage.studies.mirror import backlog
+from storage.url import resolve
+from sweeps.plan.trials import opened_mirror
+from tests.support.faults.storms import count
+from tests.support.sweeps.small_sweeps import FORK, created, draw, start_worker, wait_until
+
+SILENT_S = 1  # 30 outside of tests
+
+
+def start_mirror(url: str, *, crash_at: str = "", stop_at: str = "") -> BaseProcess:
+    """A process that looks all the time, and dies or stops itself at a step."""
+    process = FORK.Process(target=_look_on, args=(url, crash_at, stop_at), daemon=True)
+    process.start()
+    return process
+
+
+def _look_on(url: str, crash_at: str, stop_at: str) -> None:
+    os.environ[VARIABLE] = crash_at
+    passed: list[str] = []
+
+    def stop(point: str) -> None:
+        passed.append(point)
+        if point == stop_at and passed.count(point) == 2:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    with mock.patch.object(mirrors, "_SILENT_S", SILENT_S), opened_mirror(resolve(url)) as mirror:
+        if stop_at:
+            for module in ("studies", "mirror"):
+                mock.patch(f"storage.studies.{module}.failpoint", stop).start()
+        sweep = queries.find_sweep(mirror.engine, "s")
+        while True:
+            try:
+                if mirror.look(sweep, begun_s=0.0) is None:
+                    mirror.close()
+            except StorageError:
+                mirror.close()
+            time.sleep(0.02)
+
+
+def end(*processes: BaseProcess) -> None:
+    for process in processes:
+        process.kill()
+        process.join()
+
+
+@pytest.mark.parametrize("point", POINTS["mirror"])
+def test_a_mirror_killed_at_any_point_leaves_one_trial_of_each_attempt(storage_url: str, point: str) -> None:
+    url = created(storage_url)
+    doomed = start_mirror(storage_url, crash_at=f"{point}:3")
+    worker = start_worker(storage_url, seconds=0.1)
+    doomed.join(120)
+    assert doomed.exitcode == -signal.SIGKILL
+    successor = start_mirror(storage_url)
+    worker.join(120)
+    assert worker.exitcode == 0
+    end(successor)
+    draw(url)
+    left = count(storage_url, name="s")
+    assert left.clean, left
+    assert left.attempts == left.complete
+
+
+@pytest.mark.parametrize("point", ["drawing", "drawn", "attributes"])
+def test_a_mirror_that_was_stopped_while_another_took_its_place_doubles_nothing(storage_url: str, point: str) -> None:
+    url = created(storage_url)
+    stopped = start_mirror(storage_url, stop_at=point)
+    worker = start_worker(storage_url, seconds=0.1)
+    worker.join(120)
+    assert worker.exitcode == 0
+    wait_until(lambda: _is_stopped(stopped), "it never came to that point")
+    other = start_mirror(storage_url)
+    engine = open_engine(url, read_only=True)
+    sweep = queries.find_sweep(engine, "s")
+    if url.get_backend_name() == "postgresql":
+        wait_until(lambda: not backlog(engine, sweep.id).count, "nobody took its place")
+    else:  # the lock of a file is that of the process, whoever stopped it
+        time.sleep(1)
+        assert backlog(engine, sweep.id).count
+    os.kill(stopped.pid or 0, signal.SIGCONT)
+    wait_until(lambda: not backlog(engine, sweep.id).count, "nobody went on")
+    time.sleep(0.5)  # what the stopped one would still write
+    end(stopped, other)
+    engine.dispose()
+    left = count(storage_url, name="s")
+    assert left.clean, left
+    assert left.attempts == left.complete
+
+
+def _is_stopped(process: BaseProcess) -> bool:
+    with open(f"/proc/{process.pid}/stat", encoding="ascii") as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"
