@@ -23,8 +23,9 @@ from storage.records import queries
 from storage.studies.studies import open_studies
 from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.server import auth, dashboard, middleware, pages, problems, queues, routes, state, worker_routes
+from sweeps.contrib.server import auth, middleware, pages, problems, queues, routes, state, worker_routes
 from sweeps.contrib.server.connections import BoundedProtocol
+from sweeps.contrib.server.dashboard import Dashboard
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan import trials
 from sweeps.spec.stored import check_name
@@ -111,7 +112,7 @@ def make_app(
     for path in _OURS:
         app.add_route(path, _nothing, methods=_METHODS, include_in_schema=False)
     if studies is not None:
-        app.mount("/", dashboard.dashboard(studies))
+        app.mount("/", Dashboard(url))
     app.add_middleware(middleware.ETagMiddleware)
     app.add_middleware(middleware.LimitsMiddleware, bounds=bounds)
     app.add_middleware(auth.AuthMiddleware, tokens=tokens, sessions=app.state.sessions)

@@ -1,43 +1,34 @@
-"""optuna-dashboard: few threads of its own, faults told as everywhere, nothing that it stumbles over."""
+"""optuna-dashboard, in a process of its own: its handlers read whole studies. Its faults are told as everywhere."""
 
+import asyncio
+import logging
 import re
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from urllib.parse import parse_qs
 
-import anyio.to_thread
-from a2wsgi import WSGIMiddleware
+import sqlalchemy
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.db.transaction import patience
 from storage.records import queries
-from storage.studies.studies import Studies
-from sweeps.contrib.server.problems import problem
-from sweeps.contrib.server.shared import RETRY_S, SILENCE_S, Places
+from storage.studies.studies import Studies, open_studies
+from sweeps.contrib.server.problems import LOG, problem
+from sweeps.contrib.server.shared import Places, in_process
 
-_THREADS = 2  # its handlers read whole studies, each with a connection; the pool gives them three
+_QUEUE = 50  # a page of it asks for a handful of things
 _CHECK_S = 2.0
 _STUMBLES = re.compile(r"[\x00-\x1f\x7f]|\d{19,}")  # names of files that no system takes, numbers that no database has
-
-
-def dashboard(studies: Studies) -> ASGIApp:
-    # Behind every other route: its pages ask for /static and /api/studies.
-    from optuna_dashboard import wsgi
-
-    app: Any = wsgi(studies.storage)
-    app.catchall = False  # what it raises is answered as what we raise
-    bounded: Any = WSGIMiddleware(app, workers=_THREADS, send_queue_size=0)  # a slow reader holds no thread
-    return Dashboard(bounded, studies)
+_SENT = ("type", "asgi", "http_version", "method", "scheme", "path", "query_string", "root_path", "headers", "server")
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """Where the database is away optuna-dashboard says 500; every other route says so in a problem."""
+    """One request at a time is its turn. Where the database is away it says 500; every other route says so itself."""
 
-    app: ASGIApp
-    studies: Studies
-    places: Places = field(default_factory=lambda: Places(_THREADS))
+    url: sqlalchemy.URL
+    place: Places = field(default_factory=lambda: Places(1, queue=_QUEUE))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if _STUMBLES.search(scope["path"]):
@@ -48,28 +39,65 @@ class Dashboard:
             text = f"after: got {after[:80]!r}; allowed: a whole number, 0 or more"
             await problem(400, text, exit_code=2)(scope, receive, send)
             return
+        sent = {name: scope[name] for name in _SENT}
         if all(name != b"accept-encoding" for name, _ in scope["headers"]):  # it takes the header for granted
-            scope = {**scope, "headers": [*scope["headers"], (b"accept-encoding", b"identity")]}
-        for message in await self.places.work(partial(self._answer, scope, receive)):
+            sent["headers"] = [*scope["headers"], (b"accept-encoding", b"identity")]
+        body = (await receive()).get("body", b"")
+        messages, errors = await self.place.work(partial(in_process, respond, self.url, sent, body))
+        for error in errors:
+            LOG.error("optuna-dashboard: %s", error)
+        for message in messages:
             await send(message)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> list[Message]:
-        messages: list[Message] = []
 
-        async def keep(message: Message) -> None:
-            messages.append(message)
+def respond(url: sqlalchemy.URL, scope: dict[str, Any], body: bytes) -> tuple[list[Message], list[str]]:
+    """Return the response of optuna-dashboard, and what it logged, a line each. Runs in its process."""
+    app, studies, log = _opened(url)
+    messages: list[Message] = []
 
-        try:
-            with patience(retry_s=RETRY_S, silence_s=SILENCE_S):
-                await self.app(scope, receive, keep)
-        except Exception:
-            await anyio.to_thread.run_sync(self._check)
-            raise
-        if messages[0].get("status", 200) >= 500:
-            await anyio.to_thread.run_sync(self._check)
-        return messages
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
 
-    def _check(self) -> None:
-        """Raise StorageError where the database cannot be read, or is another one than was opened."""
-        with patience(retry_s=0, silence_s=_CHECK_S):
-            queries.is_sweep(self.studies.engine, "")
+    async def keep(message: Message) -> None:
+        messages.append(message)
+
+    async def respond() -> None:
+        await app(scope, receive, keep)
+
+    log.lines.clear()
+    try:
+        asyncio.run(respond())
+    except Exception:
+        _check(studies)
+        raise
+    if messages[0]["status"] >= 500:
+        _check(studies)
+    return messages, log.lines
+
+
+@cache
+def _opened(url: sqlalchemy.URL) -> tuple[ASGIApp, Studies, "_Log"]:
+    from a2wsgi import WSGIMiddleware
+    from optuna_dashboard import wsgi
+
+    studies, log = open_studies(url), _Log()
+    app: Any = wsgi(studies.storage)
+    app.catchall = False  # what it raises is answered as what we raise
+    logging.getLogger("optuna_dashboard").addHandler(log)
+    bounded: Any = WSGIMiddleware(app, workers=1)
+    return bounded, studies, log
+
+
+class _Log(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage().partition("\n")[0])
+
+
+def _check(studies: Studies) -> None:
+    """Raise StorageError where the database cannot be read, or is another one than was opened."""
+    with patience(retry_s=0, silence_s=_CHECK_S):
+        queries.is_sweep(studies.engine, "")

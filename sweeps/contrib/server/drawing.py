@@ -1,22 +1,15 @@
 """Reports, drawn in a process of their own: a page takes seconds of a core, and a thread would take them from all."""
 
-import signal
-import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from typing import Any, Literal
 
-import anyio.to_process
 import sqlalchemy
 
-from storage.db.transaction import patience
-from storage.errors import StorageError
 from storage.records import queries
 from storage.tables import SweepRecord
-from sweeps.contrib.server.problems import LOG
-from sweeps.contrib.server.shared import RETRY_S, SILENCE_S, Busy, Places, Shared
-from sweeps.errors import SweepError
+from sweeps.contrib.server.shared import Places, Shared, in_process
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import is_incomplete
 from sweeps.hints import Commands, for_client, local
@@ -56,11 +49,7 @@ class Drawings:
         return await self._shared.get(key, drawn)
 
     async def _draw(self, name: str, form: Form, reader: Commands) -> bytes:
-        try:
-            return await anyio.to_process.run_sync(draw, self._url, name, form, reader)
-        except anyio.BrokenWorkerProcess:
-            LOG.error("the process that draws reports has died; the next report starts another")
-            raise Busy("the report could not be drawn; try again") from None
+        return await in_process(draw, self._url, name, form, reader)
 
 
 def state_of(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Any:
@@ -70,25 +59,15 @@ def state_of(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Any:
 
 def draw(url: sqlalchemy.URL, name: str, form: Form, reader: Commands) -> bytes:
     """Return a report. Runs in the process that draws."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
-    try:
-        with patience(retry_s=RETRY_S, silence_s=SILENCE_S), for_client(reader):
-            return _draw(LocalClient(url).ask(FINDINGS, SweepArgs(name=name)), form)
-    except (SweepError, StorageError):
-        raise
-    except Exception as error:
-        error.add_note(traceback.format_exc())  # an exception comes to the service without its traceback
-        raise
-
-
-def _draw(findings: Findings, form: Form) -> bytes:
-    if form == "html":
-        return _utf8(folder.files(findings)[folder.PAGE])
-    if form == "markdown":
-        return _utf8(f"{markdown(findings)}\n")
-    if form == "findings":
-        return encode(Findings, _without_half_looks(findings))
-    return encode(dict[str, Any], folder.json_data(findings))
+    with for_client(reader):
+        findings = LocalClient(url).ask(FINDINGS, SweepArgs(name=name))
+        if form == "html":
+            return _utf8(folder.files(findings)[folder.PAGE])
+        if form == "markdown":
+            return _utf8(f"{markdown(findings)}\n")
+        if form == "findings":
+            return encode(Findings, _without_half_looks(findings))
+        return encode(dict[str, Any], folder.json_data(findings))
 
 
 def _utf8(text: str) -> bytes:

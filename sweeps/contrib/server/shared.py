@@ -1,17 +1,20 @@
 """What many ask for at once is made once, in a few places: threads that ask the database, a process that draws."""
 
 import asyncio
+import signal
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import anyio.to_process
 import anyio.to_thread
 from anyio import CapacityLimiter
 
 from storage.db.transaction import patience
-from storage.errors import Unreachable
+from storage.errors import StorageError, Unreachable
 from sweeps.errors import SweepError
 
 RETRY_S = 3.0  # a database that refuses is asked again for so long
@@ -22,6 +25,29 @@ _ANY_NUMBER = CapacityLimiter(float("inf"))  # `Places` counts
 
 class Busy(SweepError):
     """Too many wait already."""
+
+
+async def in_process(work: Callable[..., T], *arguments: Any) -> T:
+    """Do it in another process, which keeps what it imported for the next. Both are sent there: functions of modules.
+
+    What computes for seconds is done there: in a thread it would hold up all others.
+    """
+    try:
+        return await anyio.to_process.run_sync(_beside, work, arguments, limiter=_ANY_NUMBER)
+    except anyio.BrokenWorkerProcess:
+        raise Busy("the process that was at it has died; try again") from None
+
+
+def _beside(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
+    try:
+        with patience(retry_s=RETRY_S, silence_s=SILENCE_S):
+            return work(*arguments)
+    except (SweepError, StorageError):
+        raise
+    except Exception as error:
+        error.add_note(traceback.format_exc())  # an exception comes to the service without its traceback
+        raise
 
 
 async def in_thread(question: Callable[[], T]) -> T:
@@ -35,7 +61,7 @@ async def in_thread(question: Callable[[], T]) -> T:
 
 
 class Places:
-    """So many work at once; the others wait, at most `queue` of them, for a place.
+    """So many work at once; the others wait for a place, at most `queue` of them.
 
     What has begun is not cut off when the client goes, and holds its place to its end; what has not is never begun.
     Where the database turns out to be away, those who wait are told at once, and not one after another.
@@ -48,7 +74,7 @@ class Places:
     async def work(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do it in a place. Busy: too many wait for one."""
         if self._free.locked() and self._waiting >= self._queue:
-            raise Busy("too many pages wait to be drawn; try again")
+            raise Busy("too many wait for this already; try again")
         asked = time.monotonic()
         self._waiting += 1
         try:

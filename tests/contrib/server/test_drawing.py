@@ -98,7 +98,7 @@ def test_a_process_that_dies_while_it_draws_is_told_and_another_takes_its_place(
     monkeypatch.setattr(drawing, "draw", _die)
     reply: Reply = service.ask(HTML)
     assert (reply.status, reply.headers["retry-after"]) == (503, "5")
-    assert "could not be drawn" in reply.json["detail"]
+    assert "has died; try again" in reply.json["detail"]
     monkeypatch.undo()
     assert service.ask(HTML).status == 200
 
