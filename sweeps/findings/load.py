@@ -242,7 +242,8 @@ class StoredSweep:
     def finished(
         self, task: type[TaskT], outcome: type[OutcomeT], *, phase: phases.Phase | None = None
     ) -> list[Job[TaskT, OutcomeT]]:
-        mine = self.jobs if phase is None else [job for job in self.jobs if job.row.phase == phase.name]
+        name = None if phase is None else phase.name
+        mine = self.jobs if name is None else [job for job in self.jobs if job.row.phase == name]
         return finished(mine, task, outcome)
 
     def confirmed(self, phase: phases.Phase) -> selection.Confirmed | None:
