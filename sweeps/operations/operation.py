@@ -105,12 +105,12 @@ class LocalClient:
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
         from sweeps.usecases import logs
 
-        return logs.about_task(self, name, key, attempt=attempt, lines=lines)
+        return logs.about_task(self.open, name, key, attempt=attempt, lines=lines)
 
     def follow(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> Iterator[str]:
         from sweeps.usecases import logs
 
-        return logs.follow(self, name, key, attempt=attempt, lines=lines)
+        return logs.follow(self.open, name, key, attempt=attempt, lines=lines)
 
 
 def plain(kind: Any, value: Any) -> Any:

@@ -1,17 +1,22 @@
 """Logs of workers and tasks."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import TypeAlias
+
+import sqlalchemy
 
 from storage.records import queries
-from storage.tables import AttemptRecord
+from storage.tables import AttemptRecord, SweepRecord
 from sweeps.errors import NotThere, SweepError
 from sweeps.hints import local
-from sweeps.operations.operation import LocalClient
 from sweeps.spec.stored import check_name
 from sweeps.workers.logs import log_folder, read_line
 
 POLL_S = 1.0
+Opener: TypeAlias = Callable[[str], AbstractContextManager[tuple[sqlalchemy.Engine, SweepRecord]]]
+"""Opens a sweep of a storage by its name."""
 
 
 def latest(name: str, lines: int) -> list[str]:
@@ -31,29 +36,29 @@ def latest(name: str, lines: int) -> list[str]:
 
 
 def about_task(
-    client: LocalClient, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+    open_sweep: Opener, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> list[str]:
     """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
 
     attempt: only this one, from 1. lines: the last ones of each attempt; None: all that are stored. Raise SweepError if
     the sweep has no such task or attempt, or no worker has had it yet.
     """
-    chosen = _chosen(key, attempts_of(client, name, key), attempt)
+    chosen = _chosen(key, attempts_of(open_sweep, name, key), attempt)
     return [line for record in chosen for line in (_head(key, record), *_last(_lines(record), lines), "")]
 
 
 def follow(
-    client: LocalClient, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
+    open_sweep: Opener, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> Iterator[str]:
     """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
 
     A worker stores what it logged with each renewal of its lease, so lines come as often as that. Errors as about_task.
     """
     followed = Followed(key, attempt=attempt, lines=lines)
-    yield from followed.added(attempts_of(client, name, key))
+    yield from followed.added(attempts_of(open_sweep, name, key))
     while not followed.ended:
         time.sleep(POLL_S)
-        yield from followed.added(attempts_of(client, name, key))
+        yield from followed.added(attempts_of(open_sweep, name, key))
 
 
 class Followed:
@@ -74,9 +79,9 @@ class Followed:
         return _added(before, self._shown)
 
 
-def attempts_of(client: LocalClient, name: str, key: str) -> list[AttemptRecord]:
+def attempts_of(open_sweep: Opener, name: str, key: str) -> list[AttemptRecord]:
     """Return the attempts of a task, the first one first; SweepError if there is no such task, or no attempt yet."""
-    with client.open(name) as (engine, sweep):
+    with open_sweep(name) as (engine, sweep):
         attempts = queries.attempts_of(engine, sweep.id, key)
     if attempts is None:
         raise NotThere(f"{name} has no task {key!r}; see: {local().line('trials', name)}")

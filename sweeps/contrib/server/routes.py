@@ -15,7 +15,6 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from kd.errors import KdError
 from storage.errors import StorageError
-from storage.records import queries
 from storage.tables import AttemptRecord
 from sweeps.contrib.server import metrics as prometheus
 from sweeps.contrib.server.drawing import Form
@@ -228,7 +227,7 @@ async def log(
 
     async def attempts() -> list[AttemptRecord]:
         return await served.ask(
-            ("attempts", name, key), lambda: attempts_of(served.database, name, key), fresh_s=POLL_S / 2
+            ("attempts", name, key), lambda: attempts_of(served.database.open, name, key), fresh_s=POLL_S / 2
         )
 
     followed = Followed(key, attempt=attempt, lines=lines)
@@ -306,12 +305,7 @@ async def healthz() -> Response:
 @probes_router.get("/readyz", response_model=Health)
 async def readyz(served: Serving) -> Response:
     """Say whether the database answers, too; 503 if it does not."""
-
-    def ask() -> None:
-        with served.database.engine() as engine:
-            queries.is_sweep(engine, "")
-
-    await served.probes.ask(ask)
+    await served.check_database()
     return answer(encode(Health, Health(status="ready", version=_version())))
 
 

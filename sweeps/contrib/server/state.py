@@ -45,9 +45,12 @@ class CachedClient(LocalClient):
     @contextmanager
     def engine(self) -> Iterator[sqlalchemy.Engine]:
         """Give the engine; it is opened by the first who asks, and again after a failure to do so."""
-        with self._opening:
-            if self._engine is None:
-                self._engine = open_engine(self.url, read_only=True)
+        if self._engine is None:
+            opened = open_engine(self.url, read_only=True)  # without a lock: nobody waits for one who waits in vain
+            with self._opening:
+                first = self._engine = self._engine or opened
+            if first is not opened:
+                opened.dispose()
         yield self._engine
 
     @contextmanager
@@ -75,7 +78,7 @@ class Served:
     allow_code: bool
     drawings: Drawings
     questions: Places = field(default_factory=lambda: Places(2))
-    probes: Places = field(default_factory=lambda: Places(1))
+    probe: Places = field(default_factory=lambda: Places(1))
     orders: Places = field(default_factory=lambda: Places(2))
     _shared: Shared = field(default_factory=Shared)
 
@@ -83,6 +86,15 @@ class Served:
         """Ask the database in a thread, once for all who ask the same at the same time; fresh_s as in `Shared.get`."""
         # What is answered, and what is wrong with the question, is worded for a reader.
         return await self._shared.get((key, local()), lambda: self.questions.ask(question), fresh_s=fresh_s)
+
+    async def check_database(self) -> None:
+        """Raise StorageError where the database does not answer. Waits for no other question."""
+
+        def ask() -> None:
+            with self.database.engine() as engine:
+                queries.is_sweep(engine, "")
+
+        await self._shared.get("probe", lambda: self.probe.ask(ask))
 
     async def report(self, name: str, form: Form) -> bytes:
         def state() -> Any:

@@ -3,6 +3,7 @@
 The sweep that is written to be read is one that commands and workers can go on with.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,18 @@ def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
         assert all("trial" in str(line) for line in (*found.violations, *found.warnings)), found
     finally:
         engine.dispose()
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_the_service_is_measured_under_load(tmp_path: Path) -> None:
+    page = tmp_path / "results.md"
+    command = [sys.executable, "bench/service.py", "--quick", "--only", "sqlite", "--page", str(page)]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode in (0, 1), done.stderr
+    assert "Traceback" not in done.stderr
+    assert re.search(r"\nservice: readyz max \d+\.\d\d s, status p99 \d+\.\d\d s\n", page.read_text())
+    assert "answers were neither 200 nor 503" not in done.stdout
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

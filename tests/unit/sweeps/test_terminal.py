@@ -70,6 +70,8 @@ def test_what_would_steer_a_terminal_is_spelt_out(capsys: pytest.CaptureFixture[
         escape_control_chars("\x1b]0;x\x07 \r \x00 \x7f \x9b2J")
         == "\\u001b]0;x\\u0007 \\u000d \\u0000 \\u007f \\u009b2J"
     )
+    assert escape_control_chars("a\u202etxt.exe\u200b\ufeff") == "a\\u202etxt.exe\\u200b\\ufeff"
+    assert escape_control_chars("\U0001f469\u200d\U0001f52c") == "\U0001f469\u200d\U0001f52c", "one emoji of two"
     assert escape_control_chars("\x1b[90mgrey\x1b[0m") == "\x1b[90mgrey\x1b[0m", "which is ours"
     say("\x1b[2J")
     assert capsys.readouterr().err == "\\u001b[2J\n"

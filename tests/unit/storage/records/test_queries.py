@@ -10,6 +10,7 @@ from storage.db.engine import open_engine
 from storage.db.transaction import is_transient, read, write
 from storage.errors import NotAStorage, SweepNotFound
 from storage.queue import tasks
+from storage.queue.tasks import Ending
 from storage.records import artifacts, queries
 from storage.tables import blobs as table
 from storage.tables import sweeps
@@ -40,6 +41,30 @@ def test_phases_come_in_plan_order_with_their_tasks_counted(engine: Engine) -> N
     assert needs == [("b", (), 2), ("a", ("b",), 1), ("c", ("a?",), 0)]
     assert [phase.counts for phase in found] == [{"done": 1, "running": 1, "waiting": 1}, {"waiting": 2}, {}]
     assert [sum(phase.counts.values()) for phase in found] == [3, 2, 0]
+
+
+@both
+def test_the_progress_of_a_sweep_is_another_after_each_change_and_the_same_until_then(engine: Engine) -> None:
+    sweep = new_sweep(engine, {"a": ((), 1, 2)})
+    other = new_sweep(engine, name="other")
+    seen = [queries.progress(engine, sweep)]
+
+    def is_new() -> bool:
+        seen.append(queries.progress(engine, sweep))
+        return seen[-1] not in seen[:-1]
+
+    first = claimed(engine, sweep)
+    assert is_new()
+    assert tasks.end(engine, first, Ending("failed", "error", "why"), cap=2)
+    assert is_new(), "it waits again"
+    again = claimed(engine, sweep)
+    assert is_new()
+    assert tasks.renew(engine, again, 60.0)
+    finished(engine, claimed(engine, other))
+    assert not is_new(), "a renewal, and another sweep, are nothing that a report has"
+    for claim in (again, claimed(engine, sweep)):
+        finished(engine, claim)
+        assert is_new()
 
 
 @both

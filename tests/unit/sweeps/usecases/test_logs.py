@@ -96,7 +96,7 @@ def test_a_running_attempt_is_followed_to_its_end(tmp_path: Path, monkeypatch: p
     engine = open_engine(url)
     claim = claimed(engine, queries.find_sweep(engine, "s").id)
     assert tasks.renew(engine, claim, 600, log="one\ntwo")
-    lines = follow(LocalClient(url), "s", claim.key)
+    lines = follow(LocalClient(url).open, "s", claim.key)
     assert [next(lines) for _ in range(3)] == [f"==> {claim.key} attempt 1: running, worker w on h", "one", "two"]
     assert tasks.renew(engine, claim, 600, log="two\nthree")  # its first line was dropped
     assert next(lines) == "three"
