@@ -165,7 +165,9 @@ class Queue:
 
     def start(self, args: work.AttemptArgs) -> dict[str, Any] | None:
         claim = self._attempt(args)
-        return None if claim is None else self._backend.start(claim, jobs.read_job(claim))
+        if claim is None or claim.state != "running":
+            return None
+        return self._backend.start(claim, jobs.read_job(claim))
 
     def renew(self, args: work.RenewArgs) -> bool:
         claim = self._attempt(args)

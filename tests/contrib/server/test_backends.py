@@ -85,6 +85,7 @@ def test_a_task_is_claimed_saved_renewed_and_finished_once(engine: Engine, opene
     assert stored(backend, claim, params)
     assert stored(backend, claim, params), "asked again, it is done"
     assert not backend.renew(claim, idle_s=0.0, log=None)
+    assert backend.start(claim, read_job(claim)) is None
     backend.sign_out("w", "enough")
     (task,) = backend.done(keys=[claim.key])
     assert vars(task) == vars(queries.task_records(engine, claim.sweep_id, keys=[claim.key])[0])
