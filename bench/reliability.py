@@ -35,6 +35,7 @@ from tests.support.faults.small_disks import Filling, small_disk
 from tests.support.faults.storms import NAME, Count, count, new_storm, storm, storm_spec, work_through
 from tests.support.launches import environment, launched
 from tests.support.postgres_server import running_server
+from tests.support.web.services import TOKENS, serving_program
 
 OUT = ROOT / "bench" / "results" / "reliability.md"
 WORKERS = 8
@@ -70,6 +71,7 @@ class Load:
     Attributes:
         make_fault: the disturbance of the storage at a URL; counts `injected`.
         misbehave: what a task does in every tenth first attempt, under one `launch` that has to see to the rest.
+        through: the workers have no database, and work through a service.
         full: the disk below the storage of that launch fills up in the middle, and is freed OUTAGE_S later.
     """
 
@@ -79,9 +81,11 @@ class Load:
     make_fault: Callable[[str], Any] | None = None
     misbehave: str = ""
     full: bool = False
+    through: bool = False
 
 
 KILLS = Load("killed at random and replaced", "kill -9")
+KILLS_THROUGH = Load("killed at random and replaced, through a service", "kill -9", through=True)
 # One of the first attempts in ten; each leaves a file, by which it is counted.
 _SOMETIMES = "if claim.attempt == 1 and claim.id % 10 == 0 and once(f'fault-{claim.id}'): "
 LAUNCHES = (
@@ -173,7 +177,11 @@ def run_full(row: Row, folder: Path) -> None:
 def run_kills(row: Row, url: str, log: Path) -> None:
     """One sweep under kills; the seed is the number of the sweep, from 1."""
     new_storm(url)
-    with log.open("ab") as file, contextlib.closing(Nursery(url, log=file)) as crew:
+    with contextlib.ExitStack() as stack:
+        file, at = stack.enter_context(log.open("ab")), url
+        if row.load.through:
+            at = stack.enter_context(serving_program(url, folder=log.parent, tokens=TOKENS)).url
+        crew = stack.enter_context(contextlib.closing(Nursery(at, log=file)))
         ended = storm(url, crew, workers=row.load.workers, seed=len(row.counts) + 1)
     row.counts.append(ended.count)
     row.faults += ended.kills
@@ -188,6 +196,7 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
             Load("undisturbed"),
             Load("undisturbed", workers=24),
             KILLS,
+            KILLS_THROUGH,
             Load("two at a time frozen past their leases", "SIGSTOP", make_fault=lambda url: Freezes()),
         ]
         if database == "SQLite":
@@ -209,9 +218,9 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
                 run_full(row, folder)
             elif load.misbehave:
                 run_launch(row, new_url(), folder)
-            elif load is not KILLS:
+            elif load not in (KILLS, KILLS_THROUGH):
                 run_load(row, new_url(), folder / "log")
-            while load is KILLS and row.faults < kills:
+            while load in (KILLS, KILLS_THROUGH) and row.faults < (kills // 5 if load.through else kills):
                 run_kills(row, new_url(), folder / "log")
                 show(f"{database}: {row.faults} of {kills} kills")
             row.seconds = time.monotonic() - began
@@ -253,7 +262,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="kd-sweeps-reliability-"))
     rows: list[Row] = []
     with bar() as progress:
-        step = progress.add_task("", total=(6 + len(LAUNCHES)) * len(databases) + ("Postgres" in databases))
+        step = progress.add_task("", total=(7 + len(LAUNCHES)) * len(databases) + ("Postgres" in databases))
         for database in databases:
             kills = -(-options.kills // len(databases))
             show = lambda text: progress.update(step, description=text)  # noqa: E731

@@ -17,7 +17,7 @@ WITHOUT_STORAGE = ("check-loss", "data", "database", "judge", "spec", "verify")
 """Commands that read no storage."""
 
 THROUGH_A_SERVICE = (
-    *("best", "status", "trials", "report", "compare", "workers", "list", "logs"),
+    *("worker", "launch", "best", "status", "trials", "report", "compare", "workers", "list", "logs"),
     *("pause", "resume", "cancel", "extend", "retry"),
 )
 """Commands that take --url: a service answers them as a database does."""

@@ -6,7 +6,7 @@ Teacher logits (2.4 MB for 60,000 images) and models live here, so that a worker
 import hashlib
 from typing import Any
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 
 from storage.db import transaction as db
 from storage.errors import BlobCorrupt
@@ -24,6 +24,15 @@ def put(engine: Engine, data: bytes) -> str:
         replaced = {name: blob.excluded[name] for name in values}
         connection.execute(blob.on_conflict_do_update(index_elements=[blobs.c.digest], set_=replaced))
     return digest
+
+
+@db.retry_transient(db.RESULT_RETRY_FOR_S, when=db.is_transient_or_full)
+def keep(engine: Engine, digest: str) -> bool:
+    """Return whether these bytes are there and whole; they then count as stored now, which a deletion spares."""
+    with db.write(engine) as connection:
+        now = update(blobs).where(blobs.c.digest == digest).values(stored_at=db.database_now())
+        data = connection.scalar(now.returning(blobs.c.bytes))
+    return data is not None and hashlib.sha256(bytes(data)).hexdigest() == digest
 
 
 @db.retry_transient()

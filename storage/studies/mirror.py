@@ -207,7 +207,9 @@ def _waiting(engine: Engine, sweep_id: int) -> set[_Attempt]:
 @retry_transient()
 def _to_draw(engine: Engine, names: Collection[str] | None) -> list[SweepRecord]:
     """Return the sweeps of these names; None: those of which anything has not been drawn to its end."""
-    has_due = select(attempts.c.task_id).join(tasks).where(tasks.c.sweep_id == sweeps.c.id, *_due(BEGUN_S)).exists()
+    joined = attempts.join(tasks, tasks.c.id == attempts.c.task_id)
+    due = (tasks.c.sweep_id == sweeps.c.id, *_due(BEGUN_S))
+    has_due = exists().select_from(joined).where(*due).correlate(sweeps)
     query = select(sweeps).where(has_due if names is None else sweeps.c.name.in_(names)).order_by(sweeps.c.id)
     with read(engine) as connection, explain_corruption(connection):
         return [SweepRecord(**row._asdict()) for row in connection.execute(query)]

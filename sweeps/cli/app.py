@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from sweeps.cli import judge, models, options, results, steering, streams
-from sweeps.cli.options import note_storage, storage_url
+from sweeps.cli.options import storage_url
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import COMMANDS, load, names
 from sweeps.hints import local
@@ -228,6 +228,7 @@ def launch(
     dry_run: options.ShowScript = False,
     detach: options.Detach = False,
     storage: options.Storage = None,
+    url: options.Service = None,
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
@@ -241,12 +242,13 @@ def launch(
     from sweeps.launch.engine import Request
     from sweeps.spec.stored import check_name
     from sweeps.usecases.run import launch as start
+    from sweeps.workers.reach import label
 
     options.use_folders(data, weights)
     check_name(name)
-    url = storage_url(storage)
-    note_storage(url)
-    request = Request(url, name, more or (), options.devices(gpus))
+    reach = options.reach_of(storage, url)
+    say(label(reach))
+    request = Request(reach, name, more or (), options.devices(gpus))
     if dry_run:
         print(launcher.script_of(request, on, workers=workers), end="")
         return
@@ -262,29 +264,34 @@ def launch(
 
 @app.command()
 def worker(
-    name: options.SweepName, storage: options.Storage = None, data: options.Data = None, weights: options.Weights = None
+    name: options.SweepName,
+    storage: options.Storage = None,
+    url: options.Service = None,
+    data: options.Data = None,
+    weights: options.Weights = None,
 ) -> None:
     """Run one worker in this process, on any machine.
 
-    It needs the storage URL and the name of the sweep, and exits when no task is left.
+    It needs the name of the sweep and the storage URL, or a service and a token of the role worker; it exits when no
+    task is left.
     """
     from kd.tools import processes
-    from storage.url import masked
     from sweeps.spec.stored import check_name
     from sweeps.workers.environment import one_thread
     from sweeps.workers.logs import LOG_VARIABLE, log_folder, worker_log
+    from sweeps.workers.reach import label, secret_of
 
     options.use_folders(data, weights)
     check_name(name)
     one_thread()
-    url = storage_url(storage)
+    reach = options.reach_of(storage, url)
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
     path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
-    say(f"storage {masked(url)}" + (f"; library output goes to {path}" if path else ""))
-    with worker_log(path, url), processes.made() as folder, processes.used(folder):
+    say(label(reach) + (f"; library output goes to {path}" if path else ""))
+    with worker_log(path, secret_of(reach)), processes.made() as folder, processes.used(folder):
         from sweeps.usecases.run import work
 
-        code = work(url, name, log_file=Path(launched) if launched else path)
+        code = work(reach, name, log_file=Path(launched) if launched else path)
     raise typer.Exit(code)
 
 

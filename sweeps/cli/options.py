@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import sqlalchemy
 
     from sweeps.operations.operation import A, Client, Operation, R
+    from sweeps.workers.reach import Reach
 
 HOSTS = (
     "allowed: 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or an address from `ip address`; give the port"
@@ -269,6 +270,24 @@ def client_of(storage: str | None, service: str | None) -> "Client":
         named, os.environ.get("KD_SWEEPS_TOKEN", "").strip()
     )
     return client
+
+
+def reach_of(storage: str | None, service: str | None) -> "Reach":
+    """Return the storage or the service that a worker was told; else what the environment names, a database first.
+
+    Raises as `client_of`.
+    """
+    from sweeps.workers.reach import Service, from_environment
+
+    if service is not None and storage is not None:
+        raise SpecError("got --url and --storage; give one of them: a service has its own database")
+    named = Service(service, os.environ.get("KD_SWEEPS_TOKEN", "").strip()) if service is not None else None
+    if named is None and storage is None:
+        named = from_environment()
+    if named is None:
+        return storage_url(storage)
+    address: str = attribute("sweeps.contrib.server.client:checked")(named.address)
+    return Service(address, named.token)
 
 
 def ask(storage: str | None, service: str | None, operation: "Operation[A, R]", args: "A") -> "R":

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import sqlalchemy
 
-from storage.url import plain
 from sweeps.errors import SpecError, SweepError
 from sweeps.launch import engine, local
 from sweeps.terminal import number_of, say
 from sweeps.workers.environment import GPU_VARIABLE
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder
+from sweeps.workers.reach import variables
 
 WARNED_S = 60  # a member is told so many seconds before its time is up
 
@@ -393,7 +393,7 @@ class SlurmMember:
         own = [f"Slurm says: {self._word}"] if self._word not in ("", "COMPLETED", "FAILED") else []
         return [*lines, *own][-count:]
 
-    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+    def stored_log(self, url: sqlalchemy.URL | None) -> str | None:
         return LogTail(self._log_file, url).read()
 
 
@@ -432,5 +432,5 @@ class SlurmEngine:
                 f"cannot write logs into {self._logs}: {error.strerror}; name another folder that every node sees:"
                 " export XDG_STATE_HOME=DIR"
             ) from None
-        variables = {"KD_SWEEPS_STORAGE": plain(self.request.url)}
-        return self._queue.submit(self.script(slots, detached=detached), slots, self.request.options, variables)
+        script = self.script(slots, detached=detached)
+        return self._queue.submit(script, slots, self.request.options, variables(self.request.url))

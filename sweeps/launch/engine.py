@@ -6,6 +6,8 @@ from typing import Protocol, runtime_checkable
 
 import sqlalchemy
 
+from sweeps.workers.reach import Reach
+
 
 class WorkerHandle(Protocol):
     """One worker that an engine has started."""
@@ -49,7 +51,7 @@ class WorkerHandle(Protocol):
     def last_lines(self, count: int) -> list[str]:
         """Return the last lines that it logged or printed, as people read them; none if they cannot be read here."""
 
-    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+    def stored_log(self, url: sqlalchemy.URL | None) -> str | None:
         """Return the end of its log as it is stored with an attempt; None if it cannot be read here."""
 
 
@@ -72,9 +74,12 @@ DETACHED_VARIABLE = "KD_SWEEPS_DETACHED"  # in the environment of a worker that 
 
 @dataclass(frozen=True)
 class Request:
-    """What an engine is asked for. options: what was typed after "--". gpus: devices, one for each worker in turn."""
+    """What an engine is asked for.
 
-    url: sqlalchemy.URL
+    url: how its workers reach the sweep. options: what was typed after "--". gpus: devices, one for each in turn.
+    """
+
+    url: Reach
     sweep: str
     options: Sequence[str] = ()
     gpus: Sequence[str] = ()

@@ -14,19 +14,17 @@ import sqlalchemy
 from rich.console import Console
 
 from storage.db.engine import most_connections
-from storage.queue.notify import listen
-from storage.records import queries
 from storage.url import masked
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import load, names, require, trainer_extra
 from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
+from sweeps.launch.oversight import DatabaseOversight, overseen
 from sweeps.launch.progress import shown
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.plan import trials
-from sweeps.query import listing, status
-from sweeps.spec.stored import stored_spec, trainer_of
 from sweeps.terminal import escape_control_chars, number_of, wrap
+from sweeps.workers.reach import Reach, Service
 from sweeps.workers.worker import refuse_cancelled
 
 MOST_WORKERS = 1_000  # of one launch: more is a slip of the keyboard, and the machine would not survive it
@@ -48,10 +46,11 @@ def refuse(name: str, request: Request) -> None:
         return
     if request.gpus:
         raise SpecError(f"--gpus needs --on local; with {name}, give its own options for GPUs after --")
-    if request.url.get_backend_name() == "sqlite":
+    if not isinstance(request.url, Service) and request.url.get_backend_name() == "sqlite":
         raise SweepError(
-            f"--on {name}: workers on other machines cannot reach {masked(request.url)}, a file on this one;"
-            f" use Postgres: {local().line('launch', request.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
+            f"--on {name}: workers on other machines cannot reach {masked(request.url)}, a file on this one; use a"
+            f" service before it, --url https://HOST, or"
+            f" Postgres: {local().line('launch', request.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
 
 
@@ -96,27 +95,34 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
         wide = console.width if console.is_terminal else None
         console.print(wrap(escape_control_chars(text), wide), highlight=False, soft_wrap=True, markup=False)
 
-    with listing.open_sweep(request.url, request.sweep, write=True) as (engine, sweep):
-        refuse_cancelled(sweep.name, sweep.state)
+    with overseen(request.url, request.sweep) as queue:
+        name, outlook = queue.name, queue.outlook()
+        refuse_cancelled(name, outlook.state)
         if on == "local":
-            require(trainer_extra(trainer_of(sweep)), "launch")
-        if sweep.state == "paused":
-            say(f"{sweep.name} is paused: workers wait. To resume: {local().resume(sweep.name)}")
-        supervisor = Supervisor(engine, sweep, stored_spec(sweep), on=chosen, say=say, relaunch_command=command)
-        started = count if queries.outlook(engine, sweep.id).unended else 0
-        _check_connections(engine, started, each=1 if on == "local" else 2)
-        with trials.mirroring(request.url, [sweep.name]):
+            require(trainer_extra(queue.spec.trainer.kind), "launch")
+        if outlook.state == "paused":
+            say(f"{name} is paused: workers wait. To resume: {local().resume(name)}")
+        supervisor = Supervisor(queue, on=chosen, say=say, relaunch_command=command)
+        started = count if outlook.unended else 0
+        if isinstance(queue, DatabaseOversight):
+            _check_connections(queue.engine, started, each=1 if on == "local" else 2)
+        with mirrored(request.url, name):
             received = _supervised(supervisor, started, console, stays=stays)
         if received:
             say(f"stopped; nothing is lost. To resume: {command}")
             return Launched(128 + received, finished=False)
         _check_ended(supervisor)
-        problems = status.failures(engine, sweep.id)
+        problems = queue.failures()
     for line in problems:
         say(line)
     if problems:
-        say(f"to retry: {local().retry_and_launch(sweep.name)}")
+        say(f"to retry: {local().retry_and_launch(name)}")
     return Launched(1 if problems else 0, finished=True)
+
+
+def mirrored(reach: Reach, name: str) -> contextlib.AbstractContextManager[None]:
+    """Draw the trials of a sweep while the block runs; a service draws them itself."""
+    return contextlib.nullcontext() if isinstance(reach, Service) else trials.mirroring(reach, [name])
 
 
 def _check_connections(engine: sqlalchemy.Engine, workers: int, *, each: int) -> None:
@@ -133,12 +139,12 @@ def _check_connections(engine: sqlalchemy.Engine, workers: int, *, each: int) ->
 
 
 def _check_ended(supervisor: Supervisor) -> None:
-    left = queries.outlook(supervisor.engine, supervisor.sweep.id)
+    left = supervisor.queue.outlook()
     if left.unended:
         quick = f"{MOST_QUICK} workers in a row died at start"
         why = quick if supervisor.gave_up else "all workers have exited"
-        raise SweepError(f"{why}, and {supervisor.sweep.name} is not finished; nothing is lost. {supervisor.help()}")
-    refuse_cancelled(supervisor.sweep.name, left.state)
+        raise SweepError(f"{why}, and {supervisor.queue.name} is not finished; nothing is lost. {supervisor.help()}")
+    refuse_cancelled(supervisor.queue.name, left.state)
 
 
 def relaunch_command(on: str, request: Request, workers: int | None, count: int) -> str:
@@ -175,11 +181,10 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
     def at_work() -> int:
         return sum(worker.lived_s > 0 for worker in supervisor.alive)
 
-    engine, sweep = supervisor.engine, supervisor.sweep
     with (
         _signals(supervisor, stays=stays) as stop,
-        listen(engine, sweep.id, stop=threading.Event()) as listener,
-        shown(engine, sweep, console, at_work) as refresh,
+        supervisor.queue.listen(threading.Event()) as listener,
+        shown(supervisor.queue, console, at_work) as refresh,
     ):
         try:
             supervisor.start(range(count))
@@ -254,9 +259,10 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
     chosen = _submitting("--detach", request, on)
     count = number_of_workers(on, request, workers)
     name = request.sweep
-    with listing.open_sweep(request.url, name) as (engine, sweep):
-        refuse_cancelled(name, sweep.state)
-        if not queries.outlook(engine, sweep.id).unended:
+    with overseen(request.url, name) as queue:
+        outlook = queue.outlook()
+        refuse_cancelled(name, outlook.state)
+        if not outlook.unended:
             raise SweepError(f"{name} is finished; see: {local().best(name)}")
     array = chosen.detach(range(count))
     return [

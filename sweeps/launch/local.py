@@ -13,9 +13,8 @@ from typing import IO
 
 import sqlalchemy
 
-from storage.url import absolute, plain
 from sweeps.launch.engine import Request
-from sweeps.workers import environment, heartbeat, logs
+from sweeps.workers import environment, heartbeat, logs, reach
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
@@ -80,7 +79,7 @@ class LocalWorker:
     def last_lines(self, count: int) -> list[str]:
         return log_tail(logs.end_of(self.log_file), self.code, count)
 
-    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+    def stored_log(self, url: sqlalchemy.URL | None) -> str | None:
         return logs.LogTail(self.log_file, url).read()
 
 
@@ -97,9 +96,9 @@ class LocalEngine:
     def _start(self, slot: int, number: int) -> LocalWorker:
         worker = f"{worker_id()}-{number}"
         path = logs.log_folder(self.request.sweep) / f"{worker}.log"
-        # The URL may hold a password: it goes by environment, never by argv, which `ps` shows to everyone.
+        # The URL may hold a password, and a service has a token: by environment, since `ps` shows argv to all.
         variables = {
-            "KD_SWEEPS_STORAGE": plain(absolute(self.request.url)),
+            **reach.variables(self.request.url),
             WORKER_VARIABLE: worker,
             logs.LOG_VARIABLE: str(path),
             heartbeat.PARENT_PIPE_VARIABLE: heartbeat.WAKES,

@@ -6,19 +6,16 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import sqlalchemy
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from storage.errors import NotAStorage, StorageError
-from storage.records import queries
-from storage.tables import SweepRecord
 from sweeps.hints import explain
+from sweeps.launch.oversight import Oversight
 from sweeps.plan.phases import display_stage
-from sweeps.query import best, status
-from sweeps.spec.stored import stored_spec
+from sweeps.query import status
 from sweeps.terminal import duration, escape_control_chars
 
 _LINE_EVERY_S = 15.0  # where no terminal shows a bar
@@ -28,14 +25,12 @@ _CELL_WIDTH = 100  # characters of a line in a notebook
 
 
 @contextlib.contextmanager
-def shown(
-    engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
-) -> Iterator["Refresh"]:
+def shown(queue: Oversight, console: Console, workers: Callable[[], int]) -> Iterator["Refresh"]:
     """Show the stages while the block runs; a call of what it gives brings them up to date.
 
     workers: says how many are alive now.
     """
-    refresh = Refresh(engine, sweep, console, workers)
+    refresh = Refresh(queue, console, workers)
     live = Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2)
     with live if console.is_terminal and refresh.cell is None else contextlib.nullcontext():
         refresh()
@@ -69,11 +64,8 @@ class _Cell:
 class Refresh:
     """Draw the whole and its stages: bars on a terminal and in a notebook, else a line from time to time."""
 
-    def __init__(
-        self, engine: sqlalchemy.Engine, sweep: SweepRecord, console: Console, workers: Callable[[], int]
-    ) -> None:
-        self._engine, self._sweep, self._console, self._workers = engine, sweep, console, workers
-        self._spec = stored_spec(sweep)
+    def __init__(self, queue: Oversight, console: Console, workers: Callable[[], int]) -> None:
+        self._queue, self._console, self._workers = queue, console, workers
         self.cell = _Cell() if console.is_jupyter else None
         self._bars_seen = console.is_terminal or self.cell is not None
         self._progress = Progress(
@@ -84,7 +76,7 @@ class Refresh:
             TextColumn("{task.fields[note]}"),
             console=console,
         )
-        there = [stage for stage, count in status.stage_counts(engine, sweep.id).items() if count.total]
+        there = [stage for stage, count in queue.counts().items() if count.total]
         self._stages = {stage: display_stage(stage, there) for stage in there}
         self._bars: dict[str, TaskID] = {
             name: self._progress.add_task(label, total=1.0, count="", note="", start=name == _ALL)
@@ -99,7 +91,7 @@ class Refresh:
     def __call__(self, *, last: bool = False) -> None:
         """Read what is stored and draw it; a database that does not answer is one line. NotAStorage: it is gone."""
         try:
-            counts = status.stage_counts(self._engine, self._sweep.id)
+            counts = self._queue.counts()
             if last or time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
                 self._look()
         except NotAStorage:  # waiting does not bring it back
@@ -126,9 +118,9 @@ class Refresh:
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
-        tasks = queries.task_records(self._engine, self._sweep.id, keep=())
-        self._expected = status.eta(self._spec, tasks, self._workers())
-        text = escape_control_chars(best.insight(self._spec, tasks))
+        outline = self._queue.outline(self._workers())
+        self._expected = outline.eta
+        text = escape_control_chars(outline.insight)
         if text != self._insight and not self._bars_seen:
             self._console.print(text, highlight=False, soft_wrap=True, markup=False)
         self._insight = text

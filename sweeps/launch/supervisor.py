@@ -7,19 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import sqlalchemy
-
 from kd.tools import processes
 from storage.errors import StorageError, StorageFull
-from storage.queue import tasks, workers
-from storage.records import queries
-from storage.tables import LOST, SweepRecord
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.launch.engine import Engine, WorkerHandle
-from sweeps.spec.model import Spec
+from sweeps.launch.oversight import Oversight
 from sweeps.terminal import number_of
-from sweeps.workers import attempt, heartbeat, logs
+from sweeps.workers import heartbeat, logs
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +32,7 @@ class Supervisor:
     say: shows a line to the user. relaunch_command: what to type to go on with the same workers.
     """
 
-    engine: sqlalchemy.Engine
-    sweep: SweepRecord
-    spec: Spec
+    queue: Oversight
     on: Engine
     say: Callable[[str], None]
     relaunch_command: str
@@ -72,7 +65,7 @@ class Supervisor:
                 self._died(worker)
         self._unreaped = [worker for worker in self._unreaped if not self._reaped(worker)]
         if time.monotonic() >= self._look_at:
-            self._look_at = time.monotonic() + self.spec.lease.interval_s
+            self._look_at = time.monotonic() + self.queue.spec.lease.interval_s
             self._end_frozen()
             self._look_after_waiting()
         now = time.monotonic()
@@ -87,7 +80,7 @@ class Supervisor:
     def wake(self) -> None:
         """Wake as many idle workers as there are tasks to start, and all of them once nothing is left."""
         try:
-            names = workers.to_wake(self.engine, self.sweep.id, most=max(len(self.alive), 1))
+            names = self.queue.to_wake(max(len(self.alive), 1))
         except StorageError:  # they look by themselves, less often
             return
         for worker in self.alive:
@@ -97,7 +90,7 @@ class Supervisor:
     def _over(self) -> str:
         """Return why a new worker would find nothing to do; "" where it would, or the database is gone for now."""
         try:
-            left = queries.outlook(self.engine, self.sweep.id)
+            left = self.queue.outlook()
         except StorageError:
             return ""
         if left.state == "cancelled":
@@ -153,24 +146,22 @@ class Supervisor:
         then = over or f"its task is back in the queue; {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = "\n".join(worker.last_lines(_SHOWN_LINES if last_one else 1))
-        last = logs.redact_tail(last, self.engine.url)  # a user's program may have printed the URL of the storage there
+        last = logs.redact_tail(last, self.queue.url)  # a user's program may have printed the URL of the storage there
         self.say("\n".join([*lines, *(f"  {line}" for line in last.splitlines()), f"  log: {worker.log_place}"]))
 
     def _was_quick(self, worker: WorkerHandle) -> bool:
         if worker.lived_s >= QUICK_S or worker.code == heartbeat.HUNG:  # that one has counted against its task
             return False
         try:
-            return not workers.has_finished(self.engine, worker.worker)
+            return not self.queue.has_finished(worker.worker)
         except StorageError:  # it may have died of the same
             return True
 
     def _reaped(self, worker: WorkerHandle) -> bool:
         """Free the task of a dead worker; False: the database is gone, so later."""
         try:
-            stored = worker.stored_log(self.engine.url)
-            tasks.reap_worker(self.engine, worker.worker, cap=attempt.cap_of(LOST, self.spec), log=stored)
-            how = _how(worker.code or 0)
-            workers.sign_out(self.engine, self.sweep.id, worker.worker, reason=how, unless_ended=True)
+            tail = worker.stored_log(self.queue.url)
+            self.queue.reap(worker.worker, reason=_how(worker.code or 0), log=tail)
         except StorageError as error:
             self._complain(error)
             return False
@@ -189,7 +180,7 @@ class Supervisor:
         full disk, on which none can say that it lives.
         """
         try:
-            seen = workers.seen(self.engine, self.sweep.id)
+            seen = self.queue.seen()
         except StorageError:
             self._seen.clear()
             return
@@ -203,10 +194,10 @@ class Supervisor:
             self._seen[worker.worker] = last.at, since
             if last.signed_out and now - since <= _EXIT_S:
                 continue  # it ends by itself, which takes seconds on a busy machine
-            if now - since > 2 * self.spec.lease.interval_s and not self._has_room(worker):
+            if now - since > 2 * self.queue.spec.lease.interval_s and not self._has_room(worker):
                 self._seen.clear()
                 return
-            if now - since > self.spec.lease.seconds + self.spec.lease.interval_s:
+            if now - since > self.queue.spec.lease.seconds + self.queue.spec.lease.interval_s:
                 how = "has signed out but does not exit" if last.signed_out else "is frozen"
                 self.say(f"worker {worker.worker} {how}; killing it")
                 worker.kill()
@@ -214,7 +205,7 @@ class Supervisor:
     def _has_room(self, worker: WorkerHandle) -> bool:
         """Return whether a worker that was not seen could have said that it lives."""
         try:
-            workers.check_room(self.engine, self.sweep.id, worker.worker)
+            self.queue.check_room(worker.worker)
         except StorageFull as error:
             self._complain(error)
             return False
@@ -223,7 +214,7 @@ class Supervisor:
         return True
 
     def help(self) -> str:
-        return f"Logs: {local().line('logs', self.sweep.name)}; to resume: {self.relaunch_command}"
+        return f"Logs: {local().line('logs', self.queue.name)}; to resume: {self.relaunch_command}"
 
 
 def _how(code: int) -> str:

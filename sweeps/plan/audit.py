@@ -21,7 +21,7 @@ from storage.audit.rows import Rows, TaskRow, Unreadable, read_rows
 from storage.errors import RecordBroken
 from storage.queue.phases import Dependency
 from storage.queue.plans import PhasePlan, TaskPlan
-from storage.tables import SweepRecord
+from storage.tables import SweepRecord, TaskRecord
 from sweeps.errors import SpecError
 from sweeps.plan import jobs, points
 from sweeps.plan.phases import Phase, measure_phase, plan_phase, run_kind, transfer_key
@@ -201,12 +201,7 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
                 if spec is not None:
                     jobs.check_bounds(spec.score, outcome, score, key=task.key)
                 if spec is not None and task.key in plan:
-                    expected, trained = points.fixed_params(spec, payload), params.get(task.id)
-                    values = {name: trained.get(name) for name in expected} if isinstance(trained, dict) else expected
-                    edit = next(_differing(f"parameters of {task.key}", expected, values), None)
-                if edit is None and spec is not None and task.key in plan and isinstance(outcome, jobs.TrainedOutcome):
-                    expected, values = _held(spec, task, payload, outcome, params.get(task.id))
-                    edit = next(_differing(f"outcome of {task.key}", expected, values), None)
+                    edit = next(outcome_edits(spec, task, payload, outcome, params.get(task.id)), None)
         except RecordBroken as error:
             findings[task.key] = Finding(str(error), error.next_steps)
         else:
@@ -218,8 +213,22 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
     return findings
 
 
+def outcome_edits(
+    spec: Spec, task: TaskRow | TaskRecord, payload: jobs.Payload, outcome: jobs.StoredOutcome, params: Any
+) -> Iterator[tuple[str, str]]:
+    """Yield what differs between a finished task and its payload, its score and its parameters: its name, and a line.
+
+    params: those of the attempt that finished it.
+    """
+    expected = points.fixed_params(spec, payload)
+    values = {name: params.get(name) for name in expected} if isinstance(params, dict) else expected
+    yield from _differing(f"parameters of {task.key}", expected, values)
+    if isinstance(outcome, jobs.TrainedOutcome):
+        yield from _differing(f"outcome of {task.key}", *_held(spec, task, payload, outcome, params))
+
+
 def _held(
-    spec: Spec, task: TaskRow, payload: jobs.Payload, outcome: jobs.TrainedOutcome, params: Any
+    spec: Spec, task: TaskRow | TaskRecord, payload: jobs.Payload, outcome: jobs.TrainedOutcome, params: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what an outcome has to say by its payload, its score and its parameters, and what it says."""
     expected: dict[str, Any] = {"val_accuracy": task.score}
@@ -232,7 +241,7 @@ def _held(
         arm, facts = getattr(payload, "arm", ""), outcome.as_json()
         if (length := spec.kind.curve_length(spec, run_kind(task.stage), payload.role or "", arm, facts)) is not None:
             expected["number of epochs"], stored["number of epochs"] = length, len(curve)
-    trial = task.outcome.get("trial")
+    trial = (task.outcome or {}).get("trial")
     curve_of_trial = trial.get("epoch_values") if isinstance(trial, dict) else None
     if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve, as its trial shows it
         after = f"{spec.score.plural} after epochs"

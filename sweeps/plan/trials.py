@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ _AGAIN_S = 10.0  # before a storage that could not be opened is opened again
 _JOIN_S = 5.0  # a look beside work takes less
 
 
-class _Result(BaseModel):
+class Result(BaseModel):
     """What an outcome says of its trial, as `storage.queue.tasks.finish` has it."""
 
     model_config = ConfigDict(frozen=True, strict=True)
@@ -40,7 +40,7 @@ def trial_of(spec: Spec, row: Undrawn) -> Trial:
     """Return the trial that shows an attempt as it stands; raise RecordBroken where its task is damaged."""
     work = jobs.read_payload(row.stage, row.payload, key=row.key)
     attrs: dict[str, Any] = {MARK_ATTR: _mark(spec, work, row)}
-    result = _Result() if row.state == "running" else _result(row)
+    result = Result() if row.state == "running" else _result(row)
     if result.attrs:
         attrs["result" if row.state == "done" else "failure"] = result.attrs
     return Trial(
@@ -72,16 +72,21 @@ def _mark(spec: Spec, task: jobs.Payload, row: Undrawn) -> dict[str, Any]:
     return mark if row.retry_of is None else mark | {"retry_of": row.retry_of}
 
 
-def _result(row: Undrawn) -> _Result:
+def _result(row: Undrawn) -> Result:
     if row.state != "done":
         why = {"reason": row.reason or row.state, "error_class": row.error_class or row.state}
-        return _Result(state="FAIL", attrs=why)
+        return Result(state="FAIL", attrs=why)
+    return result_of(row.outcome, key=row.key)
+
+
+def result_of(outcome: Mapping[str, Any] | None, *, key: str) -> Result:
+    """Return what the outcome of a task says of its trial; raise RecordBroken if that is none."""
     try:
-        return _Result.model_validate((row.outcome or {}).get("trial", {}))
+        return Result.model_validate((outcome or {}).get("trial", {}))
     except ValidationError as error:
         problem = error.errors()[0]
         field = ".".join(map(str, problem["loc"]))
-        raise RecordBroken(f"the outcome of {row.key} says of its trial: {field} ({problem['msg']})") from error
+        raise RecordBroken(f"the outcome of {key} says of its trial: {field} ({problem['msg']})") from error
 
 
 def _draw(sweep: SweepRecord) -> Draw:

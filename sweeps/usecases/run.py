@@ -25,11 +25,12 @@ from sweeps.query.listing import open_sweep
 from sweeps.report import answer, brief, document, folder, markdown, page, sentences
 from sweeps.report.figures import data
 from sweeps.spec.model import Spec
-from sweeps.spec.stored import check_name, trainer_of
+from sweeps.spec.stored import check_name
 from sweeps.terminal import columns, say
 from sweeps.trainers.protocol import label
 from sweeps.usecases import create
 from sweeps.workers import heartbeat, worker
+from sweeps.workers.reach import Reach, Service, open_backend
 
 
 def launch(request: Request, on: str = "local", *, workers: int | None = None, stays: bool = False) -> int:
@@ -40,21 +41,21 @@ def launch(request: Request, on: str = "local", *, workers: int | None = None, s
     return launched.code
 
 
-def work(url: sqlalchemy.URL, name: str, *, log_file: Path | None = None) -> int:
+def work(reach: Reach, name: str, *, log_file: Path | None = None) -> int:
     """Run one worker in this process; returns its exit code. A worker of `launch` leaves publishing to it.
 
     log_file: that the output of this process goes to; None: it does not go to a file.
     """
     calls = heartbeat.take_parent_pipe()
     if not is_installed(trainer_extra(KD)):  # else no worker has to ask the storage for its trainer first
-        with open_sweep(url, name) as (_, sweep):
-            require(trainer_extra(trainer_of(sweep)), "worker")
+        with contextlib.closing(open_backend(reach, name)) as backend:
+            require(trainer_extra(backend.spec.trainer.kind), "worker")
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
-    with trials.mirroring(url, [name]) if alone else contextlib.nullcontext():
-        code = worker.run_worker(url, name, worker=launched_as, log_file=log_file, calls=calls)
+    with launcher.mirrored(reach, name) if alone else contextlib.nullcontext():
+        code = worker.run_worker(reach, name, worker=launched_as, log_file=log_file, calls=calls)
     if code == 0 and (alone or os.getppid() != parent):  # the launch has gone, and cannot publish
-        publish(url, name)
+        publish(reach, name)
     return code
 
 
@@ -155,8 +156,10 @@ def plots(findings: Findings) -> dict[str, str]:
     return {key: str(figure.to_json()) for key, figure in drawn.items()}
 
 
-def publish(url: sqlalchemy.URL, name: str) -> None:
+def publish(reach: Reach, name: str) -> None:
     """Let every trial show how it ended, and put what the report says where people who watch the dashboard see it.
+
+    A service does so itself.
 
     Two workers that finish together publish one after the other; the second one finds its text there already and
     writes nothing. Nothing depends on the page, so a failure (a deleted study, a database that went away) is reported
@@ -165,10 +168,13 @@ def publish(url: sqlalchemy.URL, name: str) -> None:
     from storage.studies.studies import open_studies
 
     try:
-        with open_sweep(url, name, write=True) as (engine, sweep):
+        if isinstance(reach, Service):
+            reach.backend(name).publish()
+            return
+        with open_sweep(reach, name, write=True) as (engine, sweep):
             trials.complete(engine, sweep)
         # One at a time: two that replace the plots of a study at once insert the same keys.
-        with create_lock(url), contextlib.closing(open_studies(url)) as opened:
+        with create_lock(reach), contextlib.closing(open_studies(reach)) as opened:
             sweep = queries.find_sweep(opened.engine, name)
             findings, owner = load(opened.engine, sweep), ownership.owner_of(opened.engine, sweep.id)
             text = study_note(findings, opened.ids())

@@ -19,9 +19,14 @@ import platformdirs
 OLD_S = 30 * 86_400.0  # without an attempt: of a sweep that was deleted elsewhere, or of a task that has failed
 
 
+def cache() -> Path:
+    """Return the folder of this machine for what can be made or fetched again."""
+    named = os.environ.get("KD_SWEEPS_CACHE")
+    return Path(named).expanduser().absolute() if named else platformdirs.user_cache_path("kd-sweeps")
+
+
 def _base() -> Path:
-    cache = os.environ.get("KD_SWEEPS_CACHE")
-    return (Path(cache).expanduser().absolute() if cache else platformdirs.user_cache_path("kd-sweeps")) / "tasks"
+    return cache() / "tasks"
 
 
 @contextmanager

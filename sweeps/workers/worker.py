@@ -12,8 +12,6 @@ import threading
 import time
 from pathlib import Path
 
-import sqlalchemy
-
 from storage.errors import StorageError, SweepNotFound
 from storage.failpoints import failpoint
 from storage.queue.notify import Hear, Listener
@@ -21,7 +19,8 @@ from storage.tables import LOST, TaskRecord
 from sweeps.errors import SweepError
 from sweeps.hints import local
 from sweeps.workers import attempt, environment, folders, heartbeat, logs
-from sweeps.workers.backend import Backend, DatabaseBackend
+from sweeps.workers.backend import Backend
+from sweeps.workers.reach import Reach, open_backend
 from sweeps.workers.runner import TaskRunner
 
 log = logging.getLogger(__name__)
@@ -147,7 +146,7 @@ def refuse_cancelled(name: str, state: str) -> None:
 
 
 def run_worker(
-    url: sqlalchemy.URL,
+    reach: Reach,
     name: str,
     *,
     run: attempt.Runner | None = None,
@@ -157,7 +156,7 @@ def run_worker(
 ) -> int:
     """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
     with heartbeat.StopSignals() as stop:
-        backend = DatabaseBackend.open(url, name)
+        backend = open_backend(reach, name)
         with Worker(backend, run=run, worker=worker, log_file=log_file, stop=stop.requested, calls=calls) as instance:
             stop.on_overdue = instance.give_back
             code = instance.work()

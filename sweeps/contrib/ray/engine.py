@@ -16,14 +16,13 @@ import sqlalchemy
 from storage.db.engine import open_engine
 from storage.errors import StorageError
 from storage.records.queries import last_log
-from storage.url import plain
 from sweeps.contrib.ray import driver
 from sweeps.errors import SweepError
 from sweeps.extensions import require
 from sweeps.launch.engine import Request
 from sweeps.launch.local import WORKER_VARIABLE, log_tail
 from sweeps.terminal import say
-from sweeps.workers import environment, logs
+from sweeps.workers import environment, logs, reach
 from sweeps.workers.worker import worker_id
 
 _CONNECT_S = 120.0  # Ray takes seconds; a cluster of our own on a busy machine half a minute
@@ -78,7 +77,7 @@ class RayWorker:
         lines = log_tail(self._log() or self._log_in_storage(), self.code, count)
         return [*lines, f"Ray: {self.why}"] if self.why else lines
 
-    def stored_log(self, url: sqlalchemy.URL) -> str | None:
+    def stored_log(self, url: sqlalchemy.URL | None) -> str | None:
         """Return the end of its log; None if only the storage has it, as its heartbeat left it there."""
         log = self._log()
         return None if log is None else logs.redact_tail(log, url)
@@ -93,8 +92,11 @@ class RayWorker:
         return logs.end_of(Path(self.place.log_file)) if self.place and self._is_here else None
 
     def _log_in_storage(self) -> str | None:
+        url = self.engine.request.url
+        if isinstance(url, reach.Service):
+            return None
         with contextlib.suppress(StorageError):
-            engine = open_engine(self.engine.request.url, read_only=True)
+            engine = open_engine(url, read_only=True)
             try:
                 return last_log(engine, self.worker)
             finally:
@@ -142,7 +144,7 @@ class RayEngine:
         started = []
         for place, slot in enumerate(slots):
             worker = RayWorker(slot, f"{worker_id()}-{first + place}", self)
-            own = {"KD_SWEEPS_STORAGE": plain(self.request.url), WORKER_VARIABLE: worker.worker}
+            own = {**reach.variables(self.request.url), WORKER_VARIABLE: worker.worker}
             self._members[worker.worker] = worker
             gpu = self.cluster.num_gpus > 0
             self.tell(driver.StartWorker(self.request.sweep, worker.worker, variables | own, gpu=gpu))

@@ -23,7 +23,7 @@ from storage.records import queries
 from storage.studies.studies import open_studies
 from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
-from sweeps.contrib.server import auth, middleware, pages, problems, routes, state
+from sweeps.contrib.server import auth, middleware, pages, problems, queues, routes, state, worker_routes
 from sweeps.contrib.server.connections import BoundedProtocol
 from sweeps.contrib.server.dashboard import Dashboard
 from sweeps.errors import SpecError, SweepError
@@ -33,10 +33,14 @@ from sweeps.terminal import say
 
 _DESCRIPTION = """Ask and steer the sweeps of one database.
 
-With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything. Numbers that JSON
-does not have are the strings "NaN", "Infinity" and "-Infinity"."""
+With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything but the routes of workers, the
+role worker those alone. Numbers that JSON does not have are the strings "NaN", "Infinity" and "-Infinity"."""
+_ROLES = "viewer: GET alone; operator: everything but the routes of workers; worker: those alone"
 _OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
-_ROUTERS = (routes.probes_router, routes.router, routes.steering_router, auth.login_router, pages.router)
+_ROUTERS = (
+    *(routes.probes_router, routes.router, routes.steering_router),
+    *(auth.login_router, pages.router, worker_routes.router),
+)
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _BACKLOG = 200
 _IDLE_S = 15
@@ -51,7 +55,7 @@ def describe(app: FastAPI) -> None:
         if app.openapi_schema is None:
             schema = openapi()
             schema["components"]["securitySchemes"] = {
-                "token": {"type": "http", "scheme": "bearer", "description": "viewer: GET alone; operator: everything"}
+                "token": {"type": "http", "scheme": "bearer", "description": _ROLES}
             }
             schema["security"] = [{"token": []}]
             for path in middleware.PROBES:
@@ -84,6 +88,7 @@ def make_app(
         with trials.mirroring(url, served.names) if with_dashboard else nullcontext():
             yield
         served.database.close()
+        app.state.desk.queues.close()
         if studies is not None:
             studies.close()
 
@@ -98,6 +103,7 @@ def make_app(
     )
     app.state.served, app.state.followers = served, CapacityLimiter(state.MOST_FOLLOWERS)
     app.state.tokens, app.state.sessions = tokens, auth.Sessions()
+    app.state.desk = worker_routes.Desk(queues.Queues(url, allow_code=allow_code))
     app.state.views = state.Views(served, studies.ids if studies is not None else dict)
     describe(app)
     problems.add_handlers(app)

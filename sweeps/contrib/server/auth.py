@@ -21,9 +21,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from sweeps.contrib.server.middleware import PROBES, header, is_local_name, is_of_this_page, is_safe
 from sweeps.contrib.server.pages import render
 from sweeps.contrib.server.problems import problem
+from sweeps.contrib.server.work import PREFIX
 from sweeps.errors import SpecError
 
-Role = Literal["viewer", "operator"]
+Role = Literal["viewer", "operator", "worker"]
 ROLES: tuple[Role, ...] = get_args(Role)
 VARIABLE = "KD_SWEEPS_TOKENS"
 SHORTEST = 16
@@ -34,6 +35,12 @@ LASTS_S = 12 * 3600
 MOST_SESSIONS = 10_000  # at once; a program that logs in for every request may not fill the memory
 OPEN = PROBES | {"/login", "/logout"}
 """Paths that need no token."""
+_NO_WORKER = "your token lets you read and steer; a worker needs one of the role worker"
+_OTHER_ROLE: Mapping[Role, str] = {
+    "worker": "your token is for workers; commands and pages need one of the role viewer or operator",
+    "viewer": _NO_WORKER,
+    "operator": _NO_WORKER,
+}
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="kd-sweeps"'}
 POLICY = {
     "Content-Security-Policy": (
@@ -88,7 +95,7 @@ def _parsed(text: str, origin: str) -> Tokens:
             continue
         role = next((known for known in ROLES if known == words[0]), None)
         if role is None or len(words) != 2 or not _TOKEN.fullmatch(words[1]):
-            raise SpecError(f"{origin}, line {number}: allowed: {' or '.join(ROLES)}, a space, a token; {_EXAMPLE}")
+            raise SpecError(f"{origin}, line {number}: allowed: {', '.join(ROLES)}, a space, a token; {_EXAMPLE}")
         if len(words[1]) < SHORTEST:
             raise SpecError(
                 f"{origin}, line {number}: a token of {len(words[1])} characters can be guessed; allowed:"
@@ -150,6 +157,8 @@ class Sessions:
 class AuthMiddleware:
     """Stands before every route, optuna-dashboard's as well: the rule is by method, so no route can be forgotten.
 
+    The routes of workers are for the role worker alone, and it reaches no other.
+
     Args:
         tokens: None: no token is needed, and only programs on this machine are answered.
     """
@@ -197,6 +206,8 @@ class AuthMiddleware:
             if not is_safe(scope) and not is_of_this_page(scope, must_say=True):
                 return _from_elsewhere()
         scope.setdefault("state", {})["role"] = role
+        if (role == "worker") != path.startswith(PREFIX):
+            return problem(403, _OTHER_ROLE[role])
         if role == "viewer" and not is_safe(scope):
             return problem(403, "your token lets you read only; this needs one of the role operator")
         return None
@@ -235,7 +246,7 @@ async def login(
     tokens: Tokens | None = request.app.state.tokens
     sessions: Sessions = request.app.state.sessions
     role = tokens.role(token.strip()) if tokens is not None else None
-    if role is None:
+    if role is None or role == "worker":  # a worker's token opens no page
         return _form("Unknown token; ask the person who runs the service.", next, 403)
     response = RedirectResponse(_within(next), 303, {"Cache-Control": "no-store"})
     response.set_cookie(

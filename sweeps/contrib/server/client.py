@@ -63,7 +63,8 @@ def _refused(address: str, error: urllib.error.HTTPError) -> SweepError:
     return kind(detail)
 
 
-def _unreachable(address: str, error: Exception) -> SweepError:
+def unreachable(address: str, error: Exception) -> SweepError:
+    """Return one line on a service that did not answer."""
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, (TimeoutError, socket.timeout)):
         text = f"no answer within {TIMEOUT_S:.0f} s"
@@ -162,25 +163,41 @@ class HttpClient:
                 for line in answer:
                     yield line.decode("utf-8", "replace").rstrip("\r\n")
             except (OSError, http.client.HTTPException) as error:
-                raise _unreachable(self.address, error) from None
+                raise unreachable(self.address, error) from None
 
     def _sent(
         self, path: Iterable[str], *, accept: str, query: Mapping[str, Any] = {}, body: bytes | None = None
     ) -> IO[bytes]:
+        try:
+            return self.open(path, accept=accept, query=query, body=body)
+        except urllib.error.HTTPError as error:
+            with error:
+                raise _refused(self.address, error) from None
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that no host can have
+            raise unreachable(self.address, error) from None
+
+    def open(
+        self,
+        path: Iterable[str],
+        *,
+        accept: str = "application/json",
+        query: Mapping[str, Any] = {},
+        body: bytes | None = None,
+        method: str | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> IO[bytes]:
+        """Send one request and return its answer; faults come as `urllib` raises them.
+
+        method: GET without a body and POST with one, when not given. What is PUT are bytes, every other body is JSON.
+        """
         address = "/".join([f"{self.address}/api/v1", *(quote(part, safe="") for part in path)])
         if given := {name: value for name, value in query.items() if value is not None}:
             address += f"?{urlencode(given)}"
         headers = self._headers | {"Accept": accept}
         if body is not None:
-            headers["Content-Type"] = "application/json"
-        request = urllib.request.Request(address, data=body, headers=headers)
-        try:
-            answer: IO[bytes] = self._opener.open(request, timeout=TIMEOUT_S)
-        except urllib.error.HTTPError as error:
-            with error:
-                raise _refused(self.address, error) from None
-        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that no host can have
-            raise _unreachable(self.address, error) from None
+            headers["Content-Type"] = "application/octet-stream" if method == "PUT" else "application/json"
+        request = urllib.request.Request(address, data=body, headers=headers, method=method)
+        answer: IO[bytes] = self._opener.open(request, timeout=timeout_s)
         return answer
 
     def _read(self, answer: IO[bytes]) -> bytes:
@@ -188,7 +205,7 @@ class HttpClient:
             with answer:
                 return answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise _unreachable(self.address, error) from None
+            raise unreachable(self.address, error) from None
 
     def _rows(self, kind: Any, *path: str, **query: Any) -> Any:
         rows: list[Any] = []

@@ -23,7 +23,8 @@ def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; other ones need tokens.")] = "127.0.0.1",
     port: Port = "8080",
     tokens: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Lines viewer TOKEN or operator TOKEN; else KD_SWEEPS_TOKENS.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Lines ROLE TOKEN (viewer, operator, worker); else KD_SWEEPS_TOKENS."),
     ] = None,
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Accept specs that name Python code, package.module:build.")

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from storage.url import is_loopback
 from sweeps.contrib.server.problems import LOG, problem
+from sweeps.contrib.server.work import PREFIX as WORK_PREFIX
 from sweeps.hints import Commands, for_client
 
 SAFE = frozenset({"GET", "HEAD"})
@@ -38,6 +39,10 @@ def header(scope: Scope, name: bytes) -> str:
 
 def is_safe(scope: Scope) -> bool:
     return scope["method"] in SAFE
+
+
+def is_upload(scope: Scope) -> bool:
+    return scope["method"] == "PUT" and str(scope["path"]).startswith(WORK_PREFIX)
 
 
 def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
@@ -165,6 +170,9 @@ class LimitsMiddleware:
             return
         self.at_work += counts  # before anything is waited for: many may come at once
         try:
+            if is_upload(scope):  # which reads its body itself, a few of them at a time
+                await self.app(scope, receive, send)
+                return
             body = await self._body(scope, receive)
             if isinstance(body, Response):
                 await body(scope, receive, send)

@@ -142,18 +142,39 @@ def test_what_is_typed_next_names_the_service_that_was_typed(kd_sweeps: Run) -> 
         assert err == f"paused; 3 running tasks will finish. To resume: kd-sweeps resume s --url {url}\n"
         assert got[0]["kd-sweeps-url"] == url
         _, _, err = kd_sweeps("resume", "s", "--url", url)
-        assert "kd-sweeps launch s --storage URL" in err, "a service starts no workers"
+        assert f"kd-sweeps launch s --url {url}" in err
 
 
 def test_where_only_a_service_is_known_a_command_on_a_database_takes_no_other(
     kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_URL", "https://sweeps.example")
-    code, _, err = kd_sweeps("launch", "s")
+    code, _, err = kd_sweeps("reap", "s")
     assert code == 2
-    assert "launch needs a database, but KD_SWEEPS_URL names a service, https://sweeps.example;" in err
-    code, _, err = kd_sweeps("launch", "s", "--storage", "sqlite:///none.db")
+    assert "reap needs a database, but KD_SWEEPS_URL names a service, https://sweeps.example;" in err
+    code, _, err = kd_sweeps("reap", "s", "--storage", "sqlite:///none.db")
     assert "no storage at sqlite:///none.db" in err
+
+
+@pytest.mark.parametrize("command", ["worker", "launch"])
+def test_workers_take_a_service_where_no_database_is_named(
+    kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("KD_SWEEPS_URL", "http://127.0.0.1:1")
+    code, _, err = kd_sweeps(command, "s")
+    assert (code, "service http://127.0.0.1:1" in err) == (1, True)
+    assert "kd-sweeps: cannot use the service http://127.0.0.1:1: Connection refused" in err
+    code, _, err = kd_sweeps(command, "s", "--storage", "sqlite:///none.db")
+    assert "no storage at sqlite:///none.db" in err
+    monkeypatch.setenv("KD_SWEEPS_STORAGE", "sqlite:///none.db")
+    code, _, err = kd_sweeps(command, "s")
+    assert "no storage at sqlite:///none.db" in err, "as before there were workers through a service"
+    code, _, err = kd_sweeps(command, "s", "--url", "http://127.0.0.1:1")
+    assert "cannot use the service http://127.0.0.1:1" in err
+    code, _, err = kd_sweeps(command, "s", "--url", "http://h", "--storage", "sqlite:///s.db")
+    assert (code, "give one of them" in err) == (2, True)
+    code, _, err = kd_sweeps(command, "s", "--url", "ftp://h")
+    assert (code, "--url: got 'ftp://...'" in err) == (2, True)
 
 
 def test_events_are_read_as_browsers_read_them() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.sweeps import reported_sweeps
 from tests.support.web.openapi_document import FILE, current
-from tests.support.web.services import OPERATOR, TOKENS, Service, serving
+from tests.support.web.services import OPERATOR, TOKENS, WORKER, Service, serving
 
 DOCUMENT = json.loads(FILE.read_text(encoding="utf-8"))
 every_operation = pytest.mark.parametrize(
@@ -58,6 +58,7 @@ def test_whatever_an_operator_sends_is_answered_as_described(
         described.response_schema_conformance,
         described.unsupported_method,
     ]
+    identity = service.ask("/api/v1/work/s", token=WORKER).json["sweep"]["identity"]
     kinds = (GenerationMode.POSITIVE, GenerationMode.NEGATIVE)
     requests = st.one_of(*(operations[label].as_strategy(generation_mode=kind) for kind in kinds))
 
@@ -69,7 +70,9 @@ def test_whatever_an_operator_sends_is_answered_as_described(
         name = (case.path_parameters or {}).get("name")
         if name is not None and len(str(name)) % 3:  # names that are made up are mostly of none
             case.path_parameters = {**case.path_parameters, "name": "s"}
-        headers = {"Authorization": f"Bearer {OPERATOR}"}
+        if "identity" in (case.path_parameters or {}) and len(str(name)) % 2:
+            case.path_parameters["identity"] = identity
+        headers = {"Authorization": f"Bearer {WORKER if '/work/' in label else OPERATOR}"}
         case.call_and_validate(base_url=service.url, headers=headers, checks=checked, timeout=120)
 
     send_one()

@@ -148,7 +148,7 @@ def test_a_question_too_early_ends_as_the_command_does(tmp_path: Path) -> None:
     with serving(url, "s", folder=tmp_path) as service:
         told = service.ask("/api/v1/sweeps/s/best")
         assert (told.status, told.json["exit_code"]) == (409, 3)
-        line = "kd-sweeps launch s --storage URL"
+        line = f"kd-sweeps launch s --url {service.url}"
         assert line in told.json["detail"]
         named = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": ".venv/bin/kd-sweeps"})
         assert ".venv/bin/kd-sweeps list --url http://127.0.0.1:" in named.json["detail"]

@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
+from sweeps.contrib.server.auth import OPEN
+from sweeps.contrib.server.work import PREFIX as WORK
 from sweeps.operations.operation import Args, LocalClient
 from sweeps.operations.table import STATUS, SWEEPS, TRIALS, SweepArgs, TrialsArgs
 from tests.support.sweeps.small_sweeps import created
-from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, WORKER, Service, serving
 
 pytestmark = pytest.mark.processes
 
@@ -75,11 +77,23 @@ def test_the_list_of_questions_and_orders_is_complete(tmp_path: Path) -> None:
     app = make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False)
     asked, ordered = set(), set()
     for path, methods in app.openapi()["paths"].items():
+        if path.startswith(WORK):
+            continue  # for workers alone, as the next test has it
         plain = path.replace("{name}", "s").replace("{key}", "search%230")
         asked |= {plain} if "get" in methods else set()
         ordered |= {(method.upper(), plain) for method in methods if method != "get"}
     assert asked - {"/healthz", "/readyz"} <= set(QUESTIONS)
     assert ordered <= set(ORDERS)
+
+
+def test_the_routes_of_workers_are_for_them_alone_and_they_reach_no_other(service: Service) -> None:
+    document = service.ask("/api/v1/openapi.json", token=VIEWER).json
+    routes = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
+    assert len([path for _, path in routes if path.startswith(WORK)]) > 20
+    for method, path in routes:
+        for token in (VIEWER, OPERATOR) if path.startswith(WORK) else (WORKER,):
+            reply = service.ask(re.sub("{.*?}", "s", path), method=method, token=token)
+            assert (reply.status == 403 and "role" in reply.json["detail"]) != (path in OPEN), (method, path, token)
 
 
 @pytest.mark.parametrize("path", QUESTIONS)

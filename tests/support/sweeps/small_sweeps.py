@@ -20,6 +20,7 @@ from sweeps.plan import trials
 from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
 from sweeps.usecases.create import create_sweep
+from sweeps.workers.reach import Reach, Service
 from sweeps.workers.worker import run_worker
 from tests.support.sweeps.presets import before
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -98,7 +99,12 @@ def _work(url: str, name: str, crash_at: str, seconds: float, log: str) -> None:
         os.dup2(os.open(log, os.O_WRONLY | os.O_APPEND), 2)
     if crash_at:
         os.environ[VARIABLE] = crash_at
-    raise SystemExit(run_worker(resolve(url), name, run=partial(quadratic, seconds=seconds)))
+    raise SystemExit(run_worker(reach_of(url), name, run=partial(quadratic, seconds=seconds)))
+
+
+def reach_of(url: str) -> Reach:
+    """The storage at a URL, or the service there, with the token of the tests."""
+    return Service(url, "worker-token-0123456789") if url.startswith("http") else resolve(url)
 
 
 def wait_until(reached: Callable[[], T], what: str, seconds: float = 60, *, every_s: float = 0.02) -> T:

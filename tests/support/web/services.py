@@ -21,7 +21,8 @@ from tests.support.sweeps.small_sweeps import wait_until
 
 VIEWER = "viewer-token-0123456789"
 OPERATOR = "operator-token-0123456789"
-TOKENS = f"viewer {VIEWER}\noperator {OPERATOR}\n"
+WORKER = "worker-token-0123456789"
+TOKENS = f"viewer {VIEWER}\noperator {OPERATOR}\nworker {WORKER}\n"
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from storage.records import queries
 from sweeps.errors import SweepError
 from sweeps.launch import launcher, supervisor
 from sweeps.launch.engine import Request
+from sweeps.launch.oversight import DatabaseOversight
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.spec.model import override
-from sweeps.spec.stored import stored_spec
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -97,7 +97,7 @@ def said() -> list[str]:
 def crew(engine: sqlalchemy.Engine, said: list[str], monkeypatch: pytest.MonkeyPatch) -> Supervisor:
     monkeypatch.setattr(supervisor, "_BACKOFF_S", (0.0, 0.0, 0.0))
     sweep = queries.find_sweep(engine, "s")
-    return Supervisor(engine, sweep, stored_spec(sweep), on=Stage(), say=said.append, relaunch_command="again")
+    return Supervisor(DatabaseOversight(engine, sweep), on=Stage(), say=said.append, relaunch_command="again")
 
 
 def stage(crew: Supervisor) -> Stage:
@@ -167,7 +167,7 @@ def test_workers_that_wait_for_a_machine_are_counted_once_and_let_go_at_the_end(
     look()
     assert said == ["2 of 3 workers wait for a machine"]
     assert not [one for one in stage(crew).puppets if one.got]
-    workers.cancel(engine, crew.sweep.id)
+    workers.cancel(engine, crew.queue.sweep.id)
     look()
     assert [bool(one.got) for one in stage(crew).puppets] == [False, True, True]
 
@@ -178,8 +178,8 @@ def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not
     crew.start(range(2))
     leaving, frozen = stage(crew).puppets
     for puppet in stage(crew).puppets:
-        workers.sign_in(engine, crew.sweep.id, puppet.worker, host="h", pid=1, provenance={})
-    workers.sign_out(engine, crew.sweep.id, leaving.worker, reason=None)
+        workers.sign_in(engine, crew.queue.sweep.id, puppet.worker, host="h", pid=1, provenance={})
+    workers.sign_out(engine, crew.queue.sweep.id, leaving.worker, reason=None)
     wait_until(lambda: crew.tick() or "kill" in frozen.got, "it is left frozen")
     assert leaving.got == []
     monkeypatch.setattr(supervisor, "_EXIT_S", 0.0)  # as long after
@@ -189,8 +189,8 @@ def test_a_worker_that_has_signed_out_is_given_time_to_exit_and_one_that_has_not
 def test_as_many_idle_workers_are_woken_as_there_are_tasks(crew: Supervisor) -> None:
     crew.start(range(8))
     for puppet in stage(crew).puppets[:-1]:
-        workers.sign_in(crew.engine, crew.sweep.id, puppet.worker, host="h", pid=1, provenance={})
-    phases = queries.phase_records(crew.engine, crew.sweep.id)
+        workers.sign_in(crew.queue.engine, crew.queue.sweep.id, puppet.worker, host="h", pid=1, provenance={})
+    phases = queries.phase_records(crew.queue.engine, crew.queue.sweep.id)
     ready = sum(phase.counts["waiting"] for phase in phases if phase.state == "open")
     crew.wake()
     woken = [puppet for puppet in stage(crew).puppets if puppet.got]

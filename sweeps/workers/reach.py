@@ -1,0 +1,76 @@
+"""How a worker reaches the queue of its sweep: a database, or a service before it, with a token of the role worker."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import sqlalchemy
+
+from storage.url import absolute, masked, plain
+from sweeps.extensions import attribute
+from sweeps.workers.backend import Backend, DatabaseBackend
+
+URL_VARIABLE, TOKEN_VARIABLE = "KD_SWEEPS_URL", "KD_SWEEPS_TOKEN"
+STORAGE_VARIABLES = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE")
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service, by its address without a slash at the end."""
+
+    address: str
+    token: str = field(default="", repr=False)
+
+    @property
+    def url(self) -> sqlalchemy.URL:
+        """The same as the URL of a database: what leaves its password out of a text leaves the token out."""
+        parts = urlsplit(self.address)
+        return sqlalchemy.URL.create(parts.scheme, password=self.token or None, host=parts.hostname)
+
+    def backend(self, name: str) -> Any:
+        """Open a sweep; see `sweeps.contrib.server.worker_client.HttpBackend`."""
+        return attribute("sweeps.contrib.server.worker_client:HttpBackend").open(self, name)
+
+    def oversight(self, name: str) -> Any:
+        """Open it for a launch; see `sweeps.contrib.server.worker_client.HttpOversight`."""
+        return attribute("sweeps.contrib.server.worker_client:HttpOversight").open(self, name)
+
+
+Reach: TypeAlias = sqlalchemy.URL | Service
+
+
+def open_backend(reach: Reach, name: str) -> Backend:
+    if isinstance(reach, Service):
+        backend: Backend = reach.backend(name)
+        return backend
+    return DatabaseBackend.open(reach, name)
+
+
+def label(reach: Reach) -> str:
+    """Say what is reached, without a password: "storage sqlite:///kd-sweeps.db"."""
+    return f"service {reach.address}" if isinstance(reach, Service) else f"storage {masked(reach)}"
+
+
+def secret_of(reach: Reach) -> sqlalchemy.URL:
+    """Return the URL whose password stands in no text."""
+    return reach.url if isinstance(reach, Service) else reach
+
+
+def variables(reach: Reach) -> Mapping[str, str]:
+    """Return what tells a worker in its environment, which all may read who start it; no secret stands in argv.
+
+    A service is named to those that no database is named to.
+    """
+    if isinstance(reach, Service):
+        return {URL_VARIABLE: reach.address, TOKEN_VARIABLE: reach.token, **dict.fromkeys(STORAGE_VARIABLES, "")}
+    return {STORAGE_VARIABLES[0]: plain(absolute(reach))}
+
+
+def from_environment() -> Service | None:
+    """Return the service that the environment names to a worker; None where it names a database, or nothing."""
+    address = os.environ.get(URL_VARIABLE)
+    if not address or any(os.environ.get(name) for name in STORAGE_VARIABLES):
+        return None
+    return Service(address, os.environ.get(TOKEN_VARIABLE, "").strip())

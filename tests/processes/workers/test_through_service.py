@@ -1,0 +1,163 @@
+"""Workers without a database: killed, cut off, and with a service that goes away, they do what others do, once."""
+
+import contextlib
+import itertools
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.db.engine import open_engine
+from storage.queue import workers
+from storage.records import queries
+from storage.url import resolve
+from sweeps.plan import identity
+from sweeps.spec.model import Spec, override
+from sweeps.workers.backend import DatabaseBackend
+from sweeps.workers.worker import Worker
+from tests.support.faults.bad_network import FAULTS, BadNetwork
+from tests.support.faults.crews import Nursery
+from tests.support.faults.kills import Kills
+from tests.support.faults.storms import NAME, count, new_storm, storm_spec, work_through
+from tests.support.launches import environment, launched
+from tests.support.present import present
+from tests.support.sweeps.quadratic_worker import quadratic
+from tests.support.sweeps.small_sweeps import SMALL, created, start_worker, tasks_of, wait_until
+from tests.support.web.services import TOKENS, WORKER, Service, serving, serving_program
+
+FEW = {"search.trials": 8, "confirm.top": 2, "confirm.seeds": 2, "transfer.seeds": 2}
+
+
+@pytest.fixture
+def spec() -> Spec:
+    return override(SMALL, FEW | {"retry.lost_worker": 0, "retry.database": 0})
+
+
+@pytest.fixture
+def answer(spec: Spec, tmp_path: Path) -> str | None:
+    """The answer hash of the sweep, done by one worker with the database and without a fault."""
+    url = created(f"sqlite:///{tmp_path}/calm.db", spec)
+    with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
+        assert worker.work() == 0
+    return answer_of(f"sqlite:///{tmp_path}/calm.db")
+
+
+def answer_of(url: str) -> str | None:
+    engine = open_engine(resolve(url))
+    try:
+        return identity.answer_hash(tasks_of(engine))
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture
+def service(spec: Spec, tmp_path: Path) -> Iterator[Service]:
+    created(at(tmp_path), spec)
+    with serving(at(tmp_path), folder=tmp_path, tokens=TOKENS) as service:
+        yield service
+
+
+def at(folder: Path) -> str:
+    return f"sqlite:///{folder}/s.db"
+
+
+def test_killed_at_random_they_give_the_same_answer(service: Service, answer: str | None, tmp_path: Path) -> None:
+    crew = Nursery(service.url, name="s", task_s=0.05)
+    with contextlib.closing(crew), contextlib.closing(Kills(at(tmp_path), seed=1)) as kills:
+        course = work_through(crew, workers=3, fault=kills, on_end=kills.note)
+    print(kills.during)
+    assert course.exits[-signal.SIGKILL] >= 3
+    assert set(course.exits) == {0, -signal.SIGKILL}
+    assert answer_of(at(tmp_path)) == answer is not None
+
+
+def test_on_a_bad_network_they_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:
+    created(at(tmp_path), override(spec, {"lease.interval_s": 2, "lease.grace_s": 50}))  # none lapses meanwhile
+    with (
+        serving(at(tmp_path), folder=tmp_path, tokens=TOKENS) as service,
+        BadNetwork(service.port) as network,
+        contextlib.closing(Nursery(network.url, name="s")) as crew,
+    ):
+        course = work_through(crew, workers=2, give_up_s=120)
+    print(network.met)
+    assert set(network.met) >= set(FAULTS)
+    assert set(course.exits) == {0}
+    assert answer_of(at(tmp_path)) == answer is not None
+    engine = open_engine(resolve(at(tmp_path)))
+    assert {task.attempt for task in tasks_of(engine)} == {1}, "a request that is sent again is no other attempt"
+    engine.dispose()
+
+
+def test_a_service_that_is_killed_and_started_again_is_waited_for(
+    spec: Spec, answer: str | None, tmp_path: Path
+) -> None:
+    created(at(tmp_path), spec)
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(serving_program(at(tmp_path), folder=tmp_path, tokens=TOKENS))
+        network = stack.enter_context(BadNetwork(first.port, faulty=0.0))
+        workers = [start_worker(network.url, seconds=0.1) for _ in range(2)]
+        wait_until(lambda: "/finish 200" in first.log, "nothing was finished")
+        assert first.process is not None
+        first.process.kill()
+        first.process.wait()
+        with serving_program(at(tmp_path), folder=tmp_path, tokens=TOKENS) as second:
+            network.behind = second.port
+            for worker in workers:
+                worker.join(120)
+            assert [worker.exitcode for worker in workers] == [0, 0]
+    assert answer_of(at(tmp_path)) == answer is not None
+
+
+@pytest.mark.slow
+def test_a_storm_of_200_kills_passes_through_the_service(storage_url: str, tmp_path: Path) -> None:
+    killed = 0
+    for seed in itertools.count(1):
+        name = f"{NAME}{seed}"
+        new_storm(storage_url, storm_spec(), name=name)
+        with (
+            serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
+            contextlib.closing(Nursery(service.url, name=name)) as crew,
+            contextlib.closing(Kills(storage_url, seed=seed)) as kills,
+        ):
+            course = work_through(crew, workers=8, fault=kills, on_end=kills.note)
+        killed += kills.during.total()
+        left = count(storage_url, name=name)
+        print(seed, kills.during, left)
+        assert set(course.exits) <= {0, -signal.SIGKILL}
+        assert left.lost == left.duplicated == 0
+        assert not left.violations
+        if killed >= 200:
+            return
+
+
+def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_database(
+    service: Service, answer: str | None, tmp_path: Path
+) -> None:
+    # One task kills its worker, one raises, and one prints the whole environment: the token is in no log.
+    misbehave = """
+        if claim.key == "search#1" and once("killed"): os.kill(os.getpid(), 9)
+        if claim.key == "search#2" and once("raised"): raise ValueError(os.environ["KD_SWEEPS_TOKEN"])
+        print(dict(os.environ), flush=True)
+    """
+    env = environment(tmp_path / "home", resolve("sqlite:///none.db"), misbehave)
+    env |= {"KD_SWEEPS_STORAGE": "", "KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": WORKER}
+    code, output = launched(env, timeout=400)
+    assert code == 0, output
+    assert f"service {service.url}" in output
+    assert "was killed by signal 9; its task is back in the queue; starting another" in output
+    assert "finished. Next: kd-sweeps best s" in output
+    assert answer_of(at(tmp_path)) == answer is not None
+    engine = open_engine(resolve(at(tmp_path)))
+    sweep = queries.find_sweep(engine, "s")
+    first, second = present(queries.attempts_of(engine, sweep.id, "search#1"))
+    assert (first.state, first.error_class, second.state) == ("lost", "lost worker", "done")
+    assert "attempt 1" in present(first.log)
+    raised, _ = present(queries.attempts_of(engine, sweep.id, "search#2"))
+    assert raised.reason == "ValueError: ***"
+    rows = workers.records(engine, sweep.id)
+    assert {row.reason for row in rows} == {None, "was killed by signal 9"}
+    stored = "".join(present(attempt.log) for attempt in (second, raised))
+    assert "KD_SWEEPS_TOKEN" in stored
+    assert WORKER not in output + stored + service.log
+    engine.dispose()
