@@ -37,9 +37,10 @@ def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) ->
 
 
 def masked(url: URL) -> str:
-    """Return the URL as it may be printed: a password reads ***."""
+    """Return the URL as it may be printed, and as a user types it: without its driver, a password reads ***."""
     hidden = {name: "***" for name in _SECRETS if name in url.query}
-    masked_url = url.update_query_dict(hidden).render_as_string(hide_password=True)
+    typed = url.set(drivername=url.get_backend_name()).update_query_dict(hidden)
+    masked_url = typed.render_as_string(hide_password=True)
     return masked_url.replace("%2A%2A%2A", "***")
 
 

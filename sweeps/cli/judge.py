@@ -44,11 +44,11 @@ def judge(
     form: Form = Format.table,
     field: Field = None,
 ) -> None:
-    """Judge results that you already have: which settings are better, over seeds?
+    """Judge results that you already have.
 
-    Reads a CSV file with a row for each run, tables exported from W&B, MLflow or Optuna, or Optuna studies. Runs with
-    the same seed and dataset are compared in pairs. Exits with 0 if an improvement is shown, with 3 if none is. With
-    -f csv: a row for each setting; with -f value: only the setting to use.
+    Which settings are better, over seeds? Reads a CSV file with a row for each run, tables exported from W&B, MLflow or
+    Optuna, or Optuna studies. Runs with the same seed and dataset are compared in pairs. Exits with 0 if an improvement
+    is shown, with 3 if none is. With -f csv: a row for each setting; with -f value: only the setting to use.
 
     Examples: kd-sweeps judge runs.csv --baseline adam; kd-sweeps judge sqlite:///optuna.db --study a --study b
     """

@@ -43,10 +43,11 @@ def compare(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Compare sweeps: what each gains and costs, which settings differ, which sweep is better.
+    """Compare what several sweeps gain and cost.
 
-    Students with the same seed are compared in pairs. With -f csv: one line per finished training. With -o:
-    compare.html with a forest plot, the same page as Markdown, and the CSV.
+    Prints which settings differ and which sweep is better. Students with the same seed are compared in pairs. With -f
+    csv: one line per finished training. With -o: compare.html with a forest plot, the same page as Markdown, and the
+    CSV.
 
     Example: kd-sweeps compare plain wide -o comparison
     """
@@ -132,7 +133,7 @@ def status(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Show stages, tasks by state, workers and the time left.
+    """Show tasks by stage, workers and the time left.
 
     --audit compares the plan, tasks, attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
@@ -162,7 +163,10 @@ def _audit(answer: "AuditAnswer", name: str, form: Format, field: str | None) ->
 def workers(
     name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None
 ) -> None:
-    """List the workers of a sweep on all machines: working, idle, vanished, stopped or ended."""
+    """List the workers of a sweep on all machines.
+
+    States: working, idle, vanished, stopped and ended.
+    """
     from sweeps.operations.table import WORKERS, SweepArgs
 
     rows = [asdict(row) for row in ask(storage, url, WORKERS, SweepArgs(name=name))]
@@ -247,10 +251,10 @@ def report(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Print the answer: a summary on a terminal, else the full page as Markdown.
+    """Print the answer of a sweep.
 
-    With -o: report.html with figures, tests and methods, the same page as Markdown, the figures as SVG, all results
-    as CSV, the table as LaTeX, and the spec.
+    A summary on a terminal, else the full page as Markdown. With -o: report.html with figures, tests and methods, the
+    same page as Markdown, the figures as SVG, all results as CSV, the table as LaTeX, and the spec.
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
     from sweeps.report import folder, page

@@ -16,7 +16,7 @@ import typer
 from kd.errors import KdError
 from storage.errors import StorageError, UrlError
 from sweeps.errors import MissingExtra, NoResultsYet, SpecError, SweepError
-from sweeps.hints import explain
+from sweeps.hints import explain, local
 from sweeps.terminal import escape_control_chars, say
 
 # What reports are written with, for terminals that know ASCII only.
@@ -123,8 +123,7 @@ def exit_code_of(app: typer.Typer) -> int:
     except typer.TyperException as error:
         text = error.format_message()
         # With no command at all the message is the whole help, which needs no hint to itself.
-        line = text if text.endswith("?") else f"{text.rstrip('.')};"
-        say(text if "\n" in text else f"kd-sweeps: {line} see: kd-sweeps --help")
+        say(text if "\n" in text else f"kd-sweeps: {_usage(error, text)}")
         return error.exit_code
     except (MissingExtra, SpecError, UrlError) as error:
         say(f"kd-sweeps: {explain(error)}")
@@ -143,3 +142,14 @@ def exit_code_of(app: typer.Typer) -> int:
     except typer.Abort:
         return 130
     return code or 0
+
+
+def _usage(error: typer.TyperException, text: str) -> str:
+    """Return what is wrong with the words of a command, and which help to read."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    command = context.command_path if context else "kd-sweeps"
+    if isinstance(error, typer.BadParameter) and getattr(parameter, "metavar", None) == "NAME" and not error.message:
+        is_new = context is not None and context.info_name in ("run", "create")
+        typed = f"{command} mnist-kd" if is_new else f"{command} NAME; to list the names: {local().line('list')}"
+        return f"the name of the sweep is missing; type: {typed}"
+    return f"{text if text.endswith('?') else text.rstrip('.') + ';'} see: {command} --help"

@@ -99,6 +99,20 @@ def whole(what: str, value: object, *, least: int, most: int, example: int) -> i
     return number
 
 
+def whole_or_none(what: str, value: object, *, least: int, most: int, example: int) -> int | None:
+    """Return the same, or None where nothing was given."""
+    return None if value is None else whole(what, value, least=least, most=most, example=example)
+
+
+def size(value: object) -> tuple[int, ...]:
+    """Return height and width, () where nothing was given; raise SpecError if they are none."""
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(side, int) for side in value):
+        raise SpecError(f"size: got {value!r}; allowed: height and width in pixels, for example size=(32, 32)")
+    return tuple(value)
+
+
 def sweep_name(name: object) -> str:
     """Return the name of a sweep; raise SpecError if no sweep can have it."""
     from sweeps.spec.stored import check_name

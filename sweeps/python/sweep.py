@@ -154,7 +154,12 @@ class Sweep:
         student: arguments.Model | None = None,
         teacher: arguments.Model | None = None,
         train: arguments.Model | None = None,
+        train_command: str | None = None,
         space: Mapping[str, Any] | None = None,
+        trials: int | None = None,
+        seed: int | None = None,
+        epochs: int | None = None,
+        size: tuple[int, int] | None = None,
         storage: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
     ) -> "Sweep":
@@ -168,8 +173,13 @@ class Sweep:
             spec: instead of it, a TOML file.
             changes: dotted keys of the spec, for example {"search.trials": 20}.
             student, teacher: of every dataset: a name as on the command line, or a function that a worker can import.
-            train, space: a training of your own, likewise, and what it searches, as in a spec:
+            train, train_command: instead of a dataset's models, a training of your own: a function, or a command such
+                as "python train.py --T {temperature} --out {out}".
+            space: what that searches, as in a spec:
                 {"temperature": {"low": 1.0, "high": 20.0, "log": True}, "alpha": [0.0, 1.0]}.
+            trials, seed: of the search; the seed of everything random.
+            epochs: of every student.
+            size: height and width for the images of a folder.
             storage: URL; None takes KD_SWEEPS_STORAGE, OPTUNA_STORAGE or sqlite:///kd-sweeps.db.
             data_dir: folder with mnist.npz and cifar10.npz; None takes KD_SWEEPS_DATA.
 
@@ -180,6 +190,7 @@ class Sweep:
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
         with sweep._translated():
+            from sweeps.spec.tables import MOST
             from sweeps.usecases.create import SpecRequest, create_sweep, requested
 
             request = SpecRequest(
@@ -191,7 +202,12 @@ class Sweep:
                 student=arguments.model("student", student),
                 teacher=arguments.model("teacher", teacher),
                 train=arguments.model("train", train),
+                command=arguments.text("train_command", train_command),
                 space=space or {},
+                trials=arguments.whole_or_none("trials", trials, least=1, most=MOST, example=20),
+                seed=arguments.whole_or_none("seed", seed, least=0, most=2**63 - 1, example=1),
+                epochs=arguments.whole_or_none("epochs", epochs, least=1, most=MOST, example=20),
+                size=arguments.size(size),
             )
             with arguments.without_script_folder():
                 made = requested(sweep._url, sweep._name, request)
@@ -233,8 +249,7 @@ class Sweep:
             from sweeps.operations.table import STATUS
             from sweeps.usecases.run import launch
 
-            if workers is not None:
-                workers = arguments.whole("workers", workers, least=1, most=1_000, example=2)
+            workers = arguments.whole_or_none("workers", workers, least=1, most=1_000, example=2)
             if threading.current_thread() is not threading.main_thread():
                 raise SweepError(
                     f"run() works in the main thread, where Ctrl-C comes; call it there, or type:"

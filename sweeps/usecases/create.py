@@ -184,12 +184,13 @@ def _make_study(
 
 @dataclass(frozen=True)
 class SpecRequest:
-    """The options of `run` and `create` that make a spec.
+    """The options of `run` and `create`, and the arguments of `Sweep.create`, that make a spec.
 
     base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
-    `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student: of
-    every dataset for which `changes` name no other. train, command: a training of the user's own, which makes a spec of
-    the trainer "custom"; space: what it searches, by name, as a spec writes it.
+    `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student,
+    epochs: of every dataset for which `changes` name no other; size: height and width, of every folder of images.
+    train, command: a training of the user's own, which makes a spec of the trainer "custom"; space: what it searches,
+    by name, as a spec writes it. trials, seed: two keys with a shorter name.
     """
 
     base: Spec | None = None
@@ -202,11 +203,21 @@ class SpecRequest:
     train: str | None = None
     command: str | None = None
     space: Mapping[str, Any] = field(default_factory=dict)
+    trials: int | None = None
+    seed: int | None = None
+    epochs: int | None = None
+    size: Sequence[int] = ()
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing but the name of a sweep was given."""
-        return not any(vars(self).values())
+        return all(value is None or value in ((), [], {}) for value in vars(self).values())
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of the spec that are named, trials and seed among them."""
+        short = {"search.trials": self.trials, "seed": self.seed}
+        return {**self.changes, **{key: value for key, value in short.items() if value is not None}}
 
     @property
     def trainer(self) -> str:
@@ -215,10 +226,17 @@ class SpecRequest:
             return CUSTOM
         return KD if self.base is None else self.base.trainer.kind
 
+    def refuse(self, *options: str) -> None:
+        """Raise SpecError where one of these options is given: the trainer has none."""
+        for option in options:
+            if value := getattr(self, option):
+                typed = "--target" if option == "targets" else f"--{option}"
+                raise SpecError(f"{typed}: got {value!r}; trainer {self.trainer} has no such setting, so leave it out")
+
     def spec(self) -> Spec:
         """Return the spec that all this makes; raise SpecError if it makes none."""
         spec: Spec = trainer_kind(self.trainer).requested(self)
-        return override(spec, self.changes)
+        return override(spec, self.keys)
 
 
 def preset(name: str) -> Spec:

@@ -109,7 +109,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, u
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps --help"),
+        ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps export --help"),
         (["-o", "."], 2, ". is a folder; name the file, for example student.keras"),
         (["-o", "a.h5"], 2, "got 'a.h5'; the file name must end in .keras, for example student.keras"),
         (["-o", "no/a.keras"], 2, "no folder no; make it with: mkdir -p no"),
