@@ -188,7 +188,7 @@ def _plan(
 
 def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
     """Return what to type after `create`, each line with what it does; no line holds a password."""
-    from storage.url import has_password, masked
+    from storage.url import has_password, masked, sqlite_path
 
     if has_password(url):
         bare = replace(local(), storage="")
@@ -198,7 +198,9 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
             f"{bare.line('dashboard', name)}    # live page, with a link to optuna-dashboard",
         ]
     elsewhere = replace(local(), storage=masked(url))
-    where = "in this folder" if url.get_backend_name() == "sqlite" else "on any machine"
+    where = "on any machine"
+    if url.get_backend_name() == "sqlite":
+        where = "on this machine" if sqlite_path(url).is_absolute() else "in this folder"
     return [
         f"{local().launch(name)}       # workers on this machine",
         f"{elsewhere.line('worker', name)}   # one more worker, {where}",

@@ -15,7 +15,7 @@ from sweeps.cli import text
 from sweeps.cli.options import Field, Form, Service, Storage, SweepName, ask, client_of
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
-from sweeps.hints import local
+from sweeps.hints import as_typed, local
 from sweeps.terminal import WIDTH, columns, duration, number_of, say, show, wrapped
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def report(
     findings = ask(storage, url, FINDINGS, SweepArgs(name=name))
     if output is not None:
         written = folder.write(findings, Path(output))
-        show(statement(findings))
+        show(as_typed(statement(findings)))
         say(f"report   {written}")
         return
     wide = columns()
@@ -282,5 +282,7 @@ def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage
     from sweeps.operations.operation import Args
     from sweeps.operations.table import SWEEPS
 
-    rows = [vars(row) for row in ask(storage, url, SWEEPS, Args())]
+    rows = [asdict(row) for row in ask(storage, url, SWEEPS, Args())]
+    if not any(row["unavailable"] for row in rows):
+        rows = [{key: value for key, value in row.items() if key != "unavailable"} for row in rows]
     print(render(rows, form, field))

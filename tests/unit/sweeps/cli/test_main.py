@@ -288,7 +288,13 @@ def test_a_dry_run_refuses_what_create_would_refuse_and_needs_no_database(kd_swe
 def test_without_a_password_the_url_is_part_of_the_line() -> None:
     _, worker, dashboard = next_commands("s", resolve("sqlite:////srv/a.db"))
     assert worker.startswith("kd-sweeps worker s --storage sqlite:////srv/a.db ")
+    assert worker.endswith("# one more worker, on this machine")
     assert dashboard.endswith("optuna-dashboard sqlite:////srv/a.db")
+
+
+def test_where_another_worker_can_run_is_said_of_each_kind_of_storage() -> None:
+    for url, where in (("sqlite:///a.db", "in this folder"), ("postgresql://me@db/sweeps", "on any machine")):
+        assert next_commands("s", resolve(url))[1].endswith(f"# one more worker, {where}")
 
 
 def test_with_a_password_the_environment_holds_the_url() -> None:
