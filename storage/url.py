@@ -129,8 +129,8 @@ def _checked_sqlite(url: URL, origin: str, text: str) -> URL:
         raise UrlError(f"{origin} is {text!r}: one slash is missing; type: sqlite:///{url.host}")
     if not url.database or url.database.startswith(":memory:") or "mode" in url.query:
         raise UrlError(
-            f"{origin} is {text!r}, which is a database inside one process; workers are processes of"
-            f" their own and need a file; type: {DEFAULT}"
+            f"{origin} is {text!r}, a database inside one process; workers are other processes and need a"
+            f" file; type: {DEFAULT}"
         )
     if url.query or url.database.startswith("file:"):
         raise UrlError(f"{origin} is {text!r}; an SQLite URL here has only a path; {ALLOWED}")

@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -204,7 +205,7 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
     return [
         f"{local().launch(name)}       # workers on this machine",
         f"{elsewhere.line('worker', name)}   # one more worker, {where}",
-        f"{local().line('dashboard', name)}    # or: optuna-dashboard {url.render_as_string()}",
+        f"{local().line('dashboard', name)}    # or: optuna-dashboard {quote(url.render_as_string())}",
     ]
 
 

@@ -23,10 +23,10 @@ def judge(
     study: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Optuna study, with a URL; repeatable.")
     ] = None,
-    baseline: Annotated[str, typer.Option(metavar="SETTING", help="What the others are compared with.")] = "",
+    baseline: Annotated[str, typer.Option(metavar="SETTING", help="Setting that the others are compared with.")] = "",
     score: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the scores.")] = "",
     setting: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column that makes a setting; repeatable.")
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column that defines a setting; repeatable.")
     ] = None,
     seed: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the seed.")] = "",
     dataset: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the dataset.")] = "",
@@ -63,7 +63,7 @@ def judge(
         raise SpecError(f"--output writes every format; leave out {'--field' if field else '--format'}")
     if study and "://" not in source:
         raise SpecError(
-            f"--study: got {source!r} beside it; studies need the URL of a storage, such as sqlite:///optuna.db"
+            f"--study: got {source!r} as the source; studies need the URL of a storage, such as sqlite:///optuna.db"
         )
     question = Question(
         score=score,

@@ -101,7 +101,7 @@ Trials = Annotated[
     int | None, typer.Option(metavar="N", parser=lambda text: _count("--trials", text), help="Trials of the search.")
 ]
 Seed = Annotated[
-    int | None, typer.Option(metavar="N", parser=lambda text: _seed(text), help="Seed of everything random.")
+    int | None, typer.Option(metavar="N", parser=lambda text: _seed(text), help="Seed of all random numbers.")
 ]
 Epochs = Annotated[
     int | None,
@@ -122,11 +122,13 @@ Student = Annotated[
 ]
 Train = Annotated[
     str | None,
-    typer.Option(metavar="FUNCTION", help="A training of your own: ./train.py:train or package.module:train."),
+    typer.Option(metavar="FUNCTION", help="Your own training as a function: ./train.py:train or package.module:train."),
 ]
 TrainCommand = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="The same as a program: 'python train.py --T {temperature} --out {out}'."),
+    typer.Option(
+        metavar="TEXT", help="Your own training as a command: 'python train.py --T {temperature} --out {out}'."
+    ),
 ]
 Searched = Annotated[
     list[str] | None,

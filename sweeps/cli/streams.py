@@ -111,7 +111,7 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
 def _end(code: int) -> None:
     """End the process where Python would wait for ever, such as for threads or exit handlers of a user's code."""
     time.sleep(_END_S)
-    say("this command is done; ending what it left running")
+    say("finished; ending the threads that are left")
     os._exit(code)
 
 

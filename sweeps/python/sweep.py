@@ -85,7 +85,7 @@ class BestPoint:
     def __getattr__(self, name: str) -> Any:
         values = {} if name == "point" else self.point.as_dict()  # a copy in the making has no point yet
         if name not in values:
-            raise AttributeError(f"{name}: searched were {', '.join(values)}")
+            raise AttributeError(f"{name} was not searched; searched: {', '.join(values)}")
         return values[name]
 
     def __str__(self) -> str:
@@ -252,17 +252,17 @@ class Sweep:
             workers = arguments.whole_or_none("workers", workers, least=1, most=1_000, example=2)
             if threading.current_thread() is not threading.main_thread():
                 raise SweepError(
-                    f"run() works in the main thread, where Ctrl-C comes; call it there, or type:"
+                    f"run() needs the main thread, which receives Ctrl-C; call it there, or type:"
                     f" {local().launch(self._name)}"
                 )
             code = launch(Request(self._url, self._name), workers=workers, stays=True)
             if code == 1:
                 why = "; ".join(self._ask(STATUS).problems)
-                raise SweepError(f"{why}; what is done stays. To try that again: sweep.retry(), then sweep.run()")
+                raise SweepError(f"{why}; finished tasks are kept. To retry: sweep.retry(), then sweep.run()")
         if code == 128 + signal.SIGTERM:
             signal.raise_signal(signal.SIGTERM)  # for the handler that the launch replaced
         if code:
-            raise KeyboardInterrupt(f"{self._name} was stopped; nothing is lost, and run() goes on")
+            raise KeyboardInterrupt(f"{self._name} was stopped; nothing is lost. To resume: sweep.run()")
         return self
 
     @property
@@ -448,10 +448,10 @@ def page_of(client: "LocalClient", name: str) -> str:
                 spec = as_it_stands(sweep)
             planned = Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
         going = any(worker.alive for worker in status.workers)
-        text = "Workers are at it; show this cell again later." if going else "Nothing has run yet. To begin:"
+        text = "Workers are running; run this cell again later." if going else "Nothing has run yet. To start:"
         todo: list[Block] = [Paragraph(text), *([] if going else [Code(("sweep.run()",))])]
         if status.state != "active":
-            todo = [Paragraph(f"It is {status.state}. To go on:"), Code(("sweep.resume()", "sweep.run()"))]
+            todo = [Paragraph(f"The sweep is {status.state}. To resume:"), Code(("sweep.resume()", "sweep.run()"))]
         blocks = [Heading(name, level=1), *todo, planned]
     except (SweepError, StorageError, KdError) as error:
         blocks = [Heading(name, level=1), Paragraph(explain(error))]

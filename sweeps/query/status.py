@@ -215,7 +215,7 @@ def _root(phase: PhaseRecord, phases: Mapping[str, PhaseRecord]) -> PhaseRecord:
 
 def _failure(engine: sqlalchemy.Engine, sweep_id: int, phase: PhaseRecord, skipped: int) -> str:
     tasks = queries.task_records(engine, sweep_id, phase=phase.name, state="failed", keep=())
-    why = next((task.reason for task in tasks if task.reason), phase.reason) or "nobody stored why"
+    why = next((task.reason for task in tasks if task.reason), phase.reason) or "no reason recorded"
     after = f"; tasks skipped because of it: {skipped}" if skipped else ""
     return f"{phase.name} {phase.state}: {' '.join(why.split())}{after}"
 

@@ -408,13 +408,13 @@ def _choice(spec: Spec) -> str:
     """Say what the answer will be about, in a line."""
     searches, least = spec.outer.searches, verdict.FEWEST_SEARCHES
     if searches < least:
-        return f"outer.searches = {searches} shows nothing about what to use: {least} or more do"
+        return f"no recommendation: outer.searches is {searches}, and it takes {least} or more"
     role = spec.roles[min(1, len(spec.roles) - 1)]
     if spec.transfer.margin_share and spec.counted_from(role) in spec.arms(role):
         kept = f"{estimates.percent(1 - spec.transfer.margin_share):g} % of the gain"
-        return f"the cheapest choice that {searches} searches show to keep {kept}"
+        return f"the cheapest choice that keeps {kept}, tested over {searches} searches"
     lost = spec.score.amount(f"{spec.transfer.margin:g}")
-    return f"the cheapest choice that {searches} searches show to lose less than {lost}"
+    return f"the cheapest choice that loses less than {lost}, tested over {searches} searches"
 
 
 def _resolution(spec: Spec) -> str:
@@ -426,7 +426,7 @@ def _resolution(spec: Spec) -> str:
     if sds is None:
         return f"{margin}; what {number} {unit} can detect on {_short(spec)} is not known"
     low, high = (estimates.resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
-    return f"{margin}; {number} {unit} tell {low:.2g} to {high:.2g} from it (80 % power)"
+    return f"{margin}; {number} {unit} detect a distance of {low:.2g} to {high:.2g} from it (80 % power)"
 
 
 def _power(spec: Spec) -> str:

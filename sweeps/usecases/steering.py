@@ -87,12 +87,12 @@ def _more(
 ) -> tuple[Spec, plan.Plan]:
     if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
         raise SpecError(
-            f"got --trials {trials} --seeds {seeds} --searches {searches};"
-            " give one of them, 1 or more, for example --seeds +10"
+            f"nothing to add: got --trials {trials} --seeds {seeds} --searches {searches};"
+            " give one of them, for example --seeds +10"
         )
     if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
         raise RevisionRefused(
-            f"a search of {sweep.name} has ended and its result is in use, so it takes no more trials; add a search"
+            f"no trials can be added: a search of {sweep.name} has ended and its result is in use; add a search"
             f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
         )
     if (seeds or searches) and (looks := load.begun_looks(engine, sweep.id)) >= spec.transfer.looks:
@@ -100,7 +100,7 @@ def _more(
         larger = {"search": 2 * spec.outer.searches} if by_search else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
             f"no planned evaluation on the test set is left ({looks} of {spec.transfer.looks} used), and more"
-            f" {'searches' if by_search else 'seeds'} would make the verdict worthless; create another sweep instead:"
+            f" {'searches' if by_search else 'seeds'} would invalidate the verdict; create another sweep instead:"
             f" {another_sweep(sweep.name, spec, **larger)}"
         )
     return plan.more(spec, trials=trials, seeds=seeds, searches=searches)

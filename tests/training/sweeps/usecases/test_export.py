@@ -136,7 +136,7 @@ def test_before_the_student_is_trained_the_exit_code_is_3(kd_sweeps: KdSweeps, t
     assert (code, out) == (3, "")
     assert err == (
         "kd-sweeps: the best student of digits is not trained yet (transfer#source.best.0 is waiting);"
-        f" go on with: kd-sweeps launch s --storage sqlite:///{tmp_path}/x.db\n"
+        f" continue with: kd-sweeps launch s --storage sqlite:///{tmp_path}/x.db\n"
     )
 
 
