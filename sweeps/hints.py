@@ -101,7 +101,7 @@ _answered: ContextVar[Commands | None] = ContextVar("_answered", default=None)
 
 
 def local() -> Commands:
-    """Return the commands as the reader of this terminal can type them, or of the one that is answered now."""
+    """Return the commands as they can be typed at this terminal, or by the client of the current request."""
     return _answered.get() or Commands(program(), _typed, _service)
 
 

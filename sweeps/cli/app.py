@@ -41,7 +41,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 
 
 class _Commands(TyperGroup):
-    """The commands of this package; then those of others, which are looked for where none of these is meant."""
+    """The commands of this package, then those of other packages, which are imported only where needed."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by its name."""
@@ -306,7 +306,7 @@ def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
     from sweeps.usecases.doctor import examine
 
     checks = examine(options.storage_url(storage), data)
-    # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
+    # At least two spaces: by them a line that is too long breaks below its text. Names of sweeps may be long.
     show("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
 

@@ -1,4 +1,4 @@
-"""What the shell completes beside commands and options: names of sweeps and presets."""
+"""Names that the shell completes: sweeps and presets."""
 
 import contextlib
 import threading
@@ -6,15 +6,15 @@ import threading
 import typer
 
 PRESETS = ("tiny", "quick", "compare", "full")
-"""Their names alone: the presets themselves take a tenth of a second to import."""
+"""Names only: importing the presets takes a tenth of a second."""
 
-_WAIT_S = 2.0  # for a database that does not answer: the shell stands still meanwhile
+_WAIT_S = 2.0  # for a database that does not answer: the shell waits that long
 
 
 def sweep_names(context: typer.Context) -> list[str]:
-    """Return the sweeps of the storage that the line names, else of the environment's; none where it does not answer.
+    """Return the names of the sweeps in the storage of the line, else of the environment; none where it is unreachable.
 
-    A service is not asked: that takes longer than the user waits for a key.
+    A service is not asked: that would take longer than a user waits after a key.
     """
     from storage.db.engine import open_engine
     from storage.errors import StorageError

@@ -274,7 +274,7 @@ def changes_of(items: "Sequence[str]") -> "dict[str, Any]":
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
-        if len(item.splitlines()) > 1:  # as TOML, every further line would be a key of its own, and get lost
+        if len(item.splitlines()) > 1:  # as TOML, each further line would be another key, and get lost
             raise SpecError(f"--set: got {item!r}, which has a line break; write --set once for each KEY=VALUE")
         try:
             changes[key] = values_of(f"value = {text}")["value"]
@@ -357,14 +357,14 @@ def use_folders(data: Path | None, weights: Path | None = None) -> None:
 
 
 def storage_url(storage: str | None) -> "sqlalchemy.URL":
-    """Return the storage that was typed, else the one that the environment names; see `storage.url.resolve`."""
+    """Return the storage that was typed, else that of the environment; see `storage.url.resolve`."""
     from storage.url import resolve
 
     return resolve(storage)
 
 
 def note_storage(url: "sqlalchemy.URL") -> None:
-    """Say which storage is used, beside the result."""
+    """Print which storage is used, to stderr."""
     from storage.url import masked
 
     say(f"storage {masked(url)}")

@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from sweeps.operations.table import AuditAnswer
 
 app = typer.Typer()
-compare_app = typer.Typer()
-app.add_typer(compare_app)  # so it stands in --help behind the commands of `app`
 
 MOST = 20  # sweeps: 190 pairs on each dataset
 _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 
-@compare_app.command()
+@app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="NAME NAME [NAME ...]", help="Sweeps to compare.")],
     form: Annotated[
@@ -206,7 +204,7 @@ def best(
     if paste:
         above = ["student and teacher: Keras models that give logits", f"the sweep's students: {point.recipe}"]
         above += filter(None, [text.untuned_won(point)])
-        # A point that was tuned is not always what the sweep advises: whoever pastes it has to know.
+        # The sweep does not always advise a tuned point: the reader of the code must know.
         above += [line for words in point.summary[:1] for line in wrapped(f"the sweep's answer: {words}", WIDTH - 2)]
         print("\n\n".join(["\n".join(f"# {line}" for line in above), *point.paste.values()]))
         return

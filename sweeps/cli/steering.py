@@ -162,7 +162,7 @@ def logs(
 ) -> None:
     """Show the logs of workers, or of one task.
 
-    Logs of workers are those of this machine; the log of a task may come from any machine.
+    Workers: those of this machine. A task: from any machine.
 
     Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """

@@ -22,7 +22,7 @@ from sweeps.terminal import escape_control_chars, say
 # What reports are written with, for terminals that know ASCII only.
 _PLAIN = dict(zip("−–—×·’“”", '---x*\'""', strict=True))
 _PLAIN |= {"±": "+/-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "α": "alpha", "²": "^2"}
-_END_S = 5.0  # for what a command has left running to end by itself
+_END_S = 5.0  # for threads that a command has left to end
 
 
 class ReaderGone(Exception):
@@ -53,10 +53,10 @@ def prepare() -> None:
 
 
 class _Output(io.TextIOWrapper):
-    """Stdout whose failures are told apart from those of every other file, and which steers no terminal.
+    """Stdout that raises its own errors and escapes control characters.
 
-    Here and not where each text is made: names, reasons and logs of another user's archive stand in all of them. What
-    is JSON stays it, since characters are spelt out as JSON does.
+    Escaped here and not where each text is made, since every text may hold names, reasons and logs of another user's
+    archive. JSON stays JSON: the escapes are those of JSON.
     """
 
     def write(self, text: str) -> int:

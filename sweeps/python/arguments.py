@@ -100,12 +100,12 @@ def whole(what: str, value: object, *, least: int, most: int, example: int) -> i
 
 
 def whole_or_none(what: str, value: object, *, least: int, most: int, example: int) -> int | None:
-    """Return the same, or None where nothing was given."""
+    """Return the same, or None for None."""
     return None if value is None else whole(what, value, least=least, most=most, example=example)
 
 
 def size(value: object) -> tuple[int, ...]:
-    """Return height and width, () where nothing was given; raise SpecError if they are none."""
+    """Return height and width, () for None; raise SpecError for anything else."""
     if value is None:
         return ()
     if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(side, int) for side in value):

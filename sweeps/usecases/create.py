@@ -74,7 +74,7 @@ def create_sweep(
         known = find(url, name)
     if known:
         spec = by_its_rule(known, spec)
-        refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
+        refuse_another(name, known, spec)  # its models are not checked again: only its studies are created again
     else:
         spec.kind.try_code(spec, data_dir)
     _check_sampler(spec.search.sampler)
@@ -210,7 +210,7 @@ class SpecRequest:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing but the name of a sweep was given."""
+        """Whether no option was given."""
         return all(value is None or value in ((), [], {}) for value in vars(self).values())
 
     @property
@@ -253,7 +253,7 @@ def started_from(train: str) -> Spec:
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: str = "create") -> Spec:
     """Return the spec that the user asks for; raise SpecError if the options make none.
 
-    Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
+    Without options, that is the spec of the existing sweep: its studies may have to be created again.
     command: "create", or "run", which trains as well; MissingExtra where packages that it needs are not installed.
     """
     known = find(url, check_name(name)) if request.is_empty else []
@@ -264,7 +264,7 @@ def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: 
 
 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
-    """Return the plans of a sweep, the first one first; none where there is no such sweep, or no storage."""
+    """Return the plans of a sweep, oldest first; none if the sweep or its storage does not exist."""
     try:
         engine = open_engine(url, read_only=True)
     except NotAStorage:
@@ -327,7 +327,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
     seconds = expected_core_seconds(spec)
-    about = f", about {number_of(rounded(seconds / 60), 'core-minute')}" if seconds else ""  # else nobody knows
+    about = f", about {number_of(rounded(seconds / 60), 'core-minute')}" if seconds else ""  # else unknown
     seeds, summary = number_of(spec.transfer.seeds, "fresh seed"), spec.kind.summary(spec)
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
@@ -424,7 +424,7 @@ def _resolution(spec: Spec) -> str:
     if number < 2:
         return f"{margin}; 1 seed, but a verdict needs 2"
     if sds is None:
-        return f"{margin}; what {number} {unit} can detect on {_short(spec)} is not known"
+        return f"{margin}; the smallest difference that {number} {unit} detect on {_short(spec)} is unknown"
     low, high = (estimates.resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
     return f"{margin}; {number} {unit} detect a distance of {low:.2g} to {high:.2g} from it (80 % power)"
 
@@ -435,7 +435,7 @@ def _power(spec: Spec) -> str:
     if spec.transfer.margin_share:
         return first
     if sds is None:
-        return f"{first}; the sd between {unit} on {_short(spec)} is not known"
+        return f"{first}; the sd between {unit} on {_short(spec)} is unknown"
     return f"{first}; sd between {unit} {sds[0]:g} to {spec.score.amount(f'{sds[1]:g}')} ({sds[2]})"
 
 

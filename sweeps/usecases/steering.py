@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
-    """Stop starting tasks. Returns how many are running; they will be finished."""
+    """Start no more tasks. Returns how many are running and will finish."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
             raise SweepError(f"nothing to pause: {name} is cancelled")
@@ -40,14 +40,14 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
 
 
 def resume(url: sqlalchemy.URL, name: str) -> int:
-    """Go on after a pause or a cancel. Returns how many tasks are left to do."""
+    """Resume a paused or cancelled sweep. Returns how many tasks are left."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         workers.resume(engine, sweep.id)
         return queries.outlook(engine, sweep.id).unended
 
 
 def cancel(url: sqlalchemy.URL, name: str) -> int:
-    """Take back every task that has not ended. Returns how many; workers abort theirs at the next heartbeat."""
+    """Cancel every unfinished task. Returns how many; workers abort theirs at the next heartbeat."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         return workers.cancel(engine, sweep.id)
 
@@ -116,7 +116,7 @@ def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
 
 
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:
-    """Let failed tasks, and those skipped because of them, wait again. Returns their keys.
+    """Queue failed and skipped tasks again. Returns their keys.
 
     If the models were measured already, that is done once more at the end, with those that come now. What is
     unavailable stays so, unless it is a network whose weights have come: else the same file would be missing again.

@@ -131,14 +131,14 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
         (
             "tiny",
             {},
-            "margin 1 point; what 5 seeds can detect on digits-rgb is not known",
-            "the sd between seeds on digits-rgb is not known",
+            "margin 1 point; the smallest difference that 5 seeds detect on digits-rgb is unknown",
+            "the sd between seeds on digits-rgb is unknown",
         ),
         (
             "tiny",
             {"outer.searches": 3},
-            "margin 1 point; what 3 searches can detect on digits-rgb is not known",
-            "the sd between searches on digits-rgb is not known",
+            "margin 1 point; the smallest difference that 3 searches detect on digits-rgb is unknown",
+            "the sd between searches on digits-rgb is unknown",
         ),
     ],
 )
