@@ -166,7 +166,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ),
         (["--source", "mine.npz", "--set", "source.size=[8, 8]"], "mine.npz: size is of a folder of images"),
         (["--set", "source.size=[8, 8]"], "source.size: got [8, 8]; digits has its own size"),
-        (["--set", "source.name=X"], "source.name: got 'X'; digits has a name of its own"),
+        (["--set", "source.name=X"], "source.name: got 'X'; digits has its own name"),
         (
             ["--source", "mine.npz", "--set", "source.name=mnist"],
             "source.name: got 'mnist', the name of a built-in dataset",
