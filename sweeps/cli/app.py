@@ -5,7 +5,7 @@ Imports stand inside the commands: `--help` and the reading commands start in a 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
@@ -54,29 +54,32 @@ class _Commands(TyperGroup):
             return None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return every name, for --help."""
-        listed = [name for group in GROUPS.values() for name in group]
+        """Return every name, for completion."""
+        return [name for group in self._groups().values() for name in group]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the groups for --help below each other, their summaries in one column."""
+        groups = self._groups()
+        width = max(len(name) for group in groups.values() for name in group)
+        for title, group in groups.items():
+            commands = [(name, self.get_command(ctx, name)) for name in group]
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl(
+                        [(f"{name:<{width}}", command.get_short_help_str(_SUMMARY)) for name, command in commands]
+                    )
+
+    def _groups(self) -> Mapping[str, Sequence[str]]:
+        others = []
         for name in names("commands"):
-            if name not in listed:
+            if name not in self.commands:
                 try:
                     _app_of(name)
                 except SweepError as error:  # a broken package takes its own command away, not --help
                     say(f"not listed: {error}")
                 else:
-                    listed = [*listed, name]
-        return listed
-
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the groups below each other, their summaries in one column."""
-        listed = self.list_commands(ctx)
-        ours = {name for group in GROUPS.values() for name in group}
-        width = max(map(len, listed))
-        for title, group in {**GROUPS, "Of other packages": [name for name in listed if name not in ours]}.items():
-            commands = [(name, self.get_command(ctx, name)) for name in group]
-            rows = [(f"{name:<{width}}", command.get_short_help_str(_SUMMARY)) for name, command in commands]
-            if rows:
-                with formatter.section(title):
-                    formatter.write_dl(rows)
+                    others.append(name)
+        return {**GROUPS, "Of other packages": others}
 
 
 def _app_of(name: str) -> typer.Typer:

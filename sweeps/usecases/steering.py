@@ -88,7 +88,7 @@ def _more(
     if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
         raise SpecError(
             f"nothing to add: got --trials {trials} --seeds {seeds} --searches {searches};"
-            " give one of them, for example --seeds +10"
+            " give one of them, 1 or more, for example --seeds +10"
         )
     if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
         raise RevisionRefused(
