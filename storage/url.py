@@ -16,7 +16,8 @@ from storage.errors import UrlError
 DEFAULT = "sqlite:///kd-sweeps.db"
 ALLOWED = "allowed: sqlite:///FILE.db and postgresql://USER:PASSWORD@HOST:5432/DATABASE"
 _SECRETS = ("password", "sslpassword")
-_POSTGRES = {"postgres", "postgresql", "postgresql+psycopg", "postgresql+psycopg2"}
+_DRIVER = "postgresql+psycopg"
+_POSTGRES = {"postgres", "postgresql", _DRIVER, "postgresql+psycopg2"}
 
 
 def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> URL:
@@ -37,9 +38,10 @@ def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) ->
 
 
 def masked(url: URL) -> str:
-    """Return the URL as it may be printed: a password reads ***."""
+    """Return the URL as it may be printed: without the driver that `resolve` names, and a password reads ***."""
     hidden = {name: "***" for name in _SECRETS if name in url.query}
-    masked_url = url.update_query_dict(hidden).render_as_string(hide_password=True)
+    typed = url.set(drivername="postgresql") if url.drivername == _DRIVER else url
+    masked_url = typed.update_query_dict(hidden).render_as_string(hide_password=True)
     return masked_url.replace("%2A%2A%2A", "***")
 
 
@@ -119,7 +121,7 @@ def _checked(text: str, origin: str) -> URL:
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _checked_sqlite(url, origin, text)
     if url.drivername in _POSTGRES:
-        return url.set(drivername="postgresql+psycopg")
+        return url.set(drivername=_DRIVER)
     raise UrlError(f"{origin} is {masked(url)!r}, but only SQLite and Postgres are supported; {ALLOWED}")
 
 
@@ -128,8 +130,8 @@ def _checked_sqlite(url: URL, origin: str, text: str) -> URL:
         raise UrlError(f"{origin} is {text!r}: one slash is missing; type: sqlite:///{url.host}")
     if not url.database or url.database.startswith(":memory:") or "mode" in url.query:
         raise UrlError(
-            f"{origin} is {text!r}, which is a database inside one process; workers are processes of"
-            f" their own and need a file; type: {DEFAULT}"
+            f"{origin} is {text!r}, a database inside one process; workers are other processes and need a"
+            f" file; type: {DEFAULT}"
         )
     if url.query or url.database.startswith("file:"):
         raise UrlError(f"{origin} is {text!r}; an SQLite URL here has only a path; {ALLOWED}")

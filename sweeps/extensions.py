@@ -43,7 +43,7 @@ TRACKERS: Mapping[str, Named] = {
     "mlflow": Named("sweeps.contrib.trackers:to_mlflow", "mlflow", "a store that `mlflow ui` shows"),
     "wandb": Named("sweeps.contrib.trackers:to_wandb", "wandb", "folders that `wandb sync` sends"),
 }
-COMMANDS: Mapping[str, Named] = {  # in the order of --help; each a Typer app with one command or several
+COMMANDS: Mapping[str, Named] = {  # each a Typer app with one command or several
     "export": Named("sweeps.distill.commands:app", "train", "students, logits, runs for a tracker"),
     "check-loss": Named("sweeps.distill.check_loss:app", "train", "what a distillation loss really is"),
     "dashboard": Named("sweeps.contrib.server.commands:dashboard_app", "server", "a sweep as a page"),

@@ -4,6 +4,7 @@ A command names the storage, or the service, where the reader has typed one: wit
 that name. What a service says is read at another terminal, so `for_client` sets how commands are typed there.
 """
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -93,12 +94,20 @@ PORTABLE = Commands("kd-sweeps")
 """For pages, notes and stored text, which are read on other machines."""
 
 
+# As a page has it: a comma, a semicolon or a bracket ends it, or the text does.
+_PORTABLE_COMMAND = re.compile(rf"(?<![\w./-]){PORTABLE.program} ([a-z-]+)((?: [^\s,;)]+)*)")
+
 _answered: ContextVar[Commands | None] = ContextVar("_answered", default=None)
 
 
 def local() -> Commands:
-    """Return the commands as the reader of this terminal can type them, or of the one that is answered now."""
+    """Return the commands as they can be typed at this terminal, or by the client of the current request."""
     return _answered.get() or Commands(program(), _typed, _service)
+
+
+def as_typed(text: str) -> str:
+    """Return a text of a page with its commands as they can be typed here: the storage that was typed is in them."""
+    return _PORTABLE_COMMAND.sub(lambda match: local().line(match[1], match[2].strip()), text)
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def program() -> str:
 
 
 def say(text: str) -> None:
-    """Print to stderr, beside the result; on a terminal no line breaks inside a word."""
+    """Print to stderr; on a terminal no line breaks inside a word."""
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
     sys.stdout.flush()  # where both go into one pipe or file, they stay in order
     with contextlib.suppress(OSError):  # stderr takes nothing
@@ -109,7 +109,7 @@ def hold(text: str, width: int) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Return a p value as text: "< 0.0001", "0.031"; "" where there is none."""
+    """Return a p value as text: "< 0.0001", "0.031"; "" for None."""
     if value is None:
         return ""
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"

@@ -179,8 +179,8 @@ def _layout(folder: Path) -> Layout:
         return Layout(tuple(classes), tuple(classes.values()))
     if others := [name for name in parts if name not in PARTS]:
         raise DataError(
-            f"{folder} has train, test and {', '.join(others)}; allowed beside train and test: nothing. Put the images"
-            " of a validation part into train: validation is set aside from there"
+            f"{folder} has train, test and {', '.join(others)}; allowed: train and test. Put validation images into"
+            " train: the validation part is taken from there"
         )
     train, test = (_classes(parts[name], _subfolders(parts[name])) for name in PARTS)
     if more := [name for name in test if name not in train]:

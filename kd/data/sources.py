@@ -101,10 +101,10 @@ def fetch(name: str, *, data_dir: Path | None = None, progress: downloads.Progre
         DataError: as for `obtain`; also for what has no file: a synthetic dataset, a function of a module.
     """
     if name in GENERATED:
-        raise DataError(f"{name} needs no download: it is made from scikit-learn's samples whenever it is used")
+        raise DataError(f"{name} needs no download: scikit-learn's samples make it at each use")
     path = obtain(name, data_dir=data_dir, progress=progress).path
     if path is None:
-        raise DataError(f"{name} needs no download: it is made by that function whenever it is used")
+        raise DataError(f"{name} needs no download: that function makes it at each use")
     return path
 
 

@@ -131,8 +131,8 @@ def _copy(path: Path, copy: Path) -> None:
     except (OSError, sqlite3.Error) as error:
         part.unlink(missing_ok=True)
         raise StorageError(
-            f"cannot copy {path} to {copy.name} beside it ({error}); nothing was changed: make room there, and type it"
-            " again"
+            f"cannot copy {path} to {copy.name} beside it ({error}); nothing was changed; make room there and type the"
+            " command again"
         ) from error
 
 

@@ -74,7 +74,7 @@ def insert_sweep(
         if known:
             raise SpecConflict(
                 f"a sweep {name!r} with another spec exists in {masked(engine.url)}; choose another name",
-                NextStep("to go on with the one that is there, type", "launch", name),
+                NextStep("to resume the existing one, type", "launch", name),
             )
         new = {"name": name, "identity": identity, "revision": 1, "state": "active", "created_at": database_now()}
         stored = {"spec": dict(spec), "fingerprint": fingerprint, "provenance": dict(provenance)}
@@ -313,7 +313,7 @@ def _lock_sweep(connection: Connection, sweep_id: int, revision: int) -> Row[Any
     query = select(sweeps).where(sweeps.c.id == sweep_id).with_for_update(key_share=True)
     sweep = connection.execute(query).one()
     if sweep.revision != revision:
-        raise RevisionRefused(f"{sweep.name} was changed at the same time by somebody else; type it again")
+        raise RevisionRefused(f"{sweep.name} was changed by another command at the same time; type the command again")
     if sweep.state == "cancelled":
         raise RevisionRefused(f"{sweep.name} is cancelled", NextStep("first type", "resume", sweep.name))
     return sweep

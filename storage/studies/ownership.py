@@ -98,8 +98,8 @@ def _ours(
 
 def foreign(engine: Engine, study: str) -> SpecConflict:
     return SpecConflict(
-        f"study {study!r} in {masked(engine.url)} is of another program, so nothing was made; choose another name for"
-        " the sweep (--as NAME for an import), or remove that study in optuna-dashboard"
+        f"study {study!r} in {masked(engine.url)} belongs to another program, and nothing was changed; choose another"
+        " name for the sweep (--as NAME for an import), or remove that study in optuna-dashboard"
     )
 
 

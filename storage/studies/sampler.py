@@ -80,7 +80,7 @@ def _maker(name: str) -> Callable[[int], BaseSampler]:
         make = getattr(importlib.import_module(module), function)
     except (ImportError, AttributeError) as error:
         raise SamplerUnusable(
-            f"sampler {name}: {error}; it has to be package.module:make, importable here, with PYTHONPATH if need be"
+            f"sampler {name}: {error}; it must be package.module:make, importable here (perhaps with PYTHONPATH)"
         ) from error
 
     def made(seed: int) -> BaseSampler:

@@ -13,8 +13,13 @@ def main() -> None:
         sys.exit(130)
 
 
-if __name__ == "__main__":
+def start() -> None:
+    """Run the command line of `python -m`, without the current folder on the Python path."""
     from kd.tools.code import without_current_folder
 
     without_current_folder()
     main()
+
+
+if __name__ == "__main__":
+    start()

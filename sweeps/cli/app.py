@@ -5,8 +5,10 @@ Imports stand inside the commands: `--help` and the reading commands start in a 
 """
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,11 +25,23 @@ if TYPE_CHECKING:
     import sqlalchemy
 
     from sweeps.spec.model import Spec
-    from sweeps.usecases.create import Created
+    from sweeps.usecases.create import Created, SpecRequest
+
+_SUMMARY = 55  # characters in --help, so that its lines are no wider than 80 columns
+
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Run": ("run", "create", "launch", "worker"),
+    "Watch": ("status", "dashboard", "workers", "logs", "list"),
+    "Answer": ("best", "report", "trials", "compare", "judge", "replay"),
+    "Steer": ("pause", "resume", "cancel", "extend", "retry", "reap", "delete"),
+    "Share": ("export", "archive", "import", "verify", "serve"),
+    "Set up": ("spec", "data", "check-loss", "doctor", "database", "storage"),
+}
+"""The commands of this package in the order of --help, by what a user wants to do."""
 
 
 class _Commands(TyperGroup):
-    """The commands of this package; then those of others, which are looked for where none of these is meant."""
+    """The commands of this package, then those of other packages, which are imported only where needed."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by its name."""
@@ -40,17 +54,32 @@ class _Commands(TyperGroup):
             return None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return every name, for --help."""
-        listed = super().list_commands(ctx)
+        """Return every name, for completion."""
+        return [name for group in self._groups().values() for name in group]
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the groups for --help below each other, their summaries in one column."""
+        groups = self._groups()
+        width = max(len(name) for group in groups.values() for name in group)
+        for title, group in groups.items():
+            commands = [(name, self.get_command(ctx, name)) for name in group]
+            if commands:
+                with formatter.section(title):
+                    formatter.write_dl(
+                        [(f"{name:<{width}}", command.get_short_help_str(_SUMMARY)) for name, command in commands]
+                    )
+
+    def _groups(self) -> Mapping[str, Sequence[str]]:
+        others = []
         for name in names("commands"):
-            if name not in listed:
+            if name not in self.commands:
                 try:
                     _app_of(name)
                 except SweepError as error:  # a broken package takes its own command away, not --help
                     say(f"not listed: {error}")
                 else:
-                    listed = [*listed, name]
-        return listed
+                    others.append(name)
+        return {**GROUPS, "Of other packages": others}
 
 
 def _app_of(name: str) -> typer.Typer:
@@ -63,40 +92,37 @@ def _app_of(name: str) -> typer.Typer:
 app = typer.Typer(
     name="kd-sweeps",
     cls=_Commands,
-    help="Tune temperature and alpha of knowledge distillation, and find out whether the tuned values transfer.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(results.app)
-app.add_typer(judge.app)
-app.add_typer(load("commands", "export"))
-app.add_typer(models.app)
-app.add_typer(steering.app)
-machine = typer.Typer()
-app.add_typer(machine)
-for name in list(COMMANDS)[1:]:
-    app.add_typer(load("commands", name))
+for part in (results.app, judge.app, models.app, steering.app, *(load("commands", name) for name in COMMANDS)):
+    app.add_typer(part)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"kd-sweeps {version('kd-sweeps')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Tune temperature and alpha of knowledge distillation, and find out whether the tuned values carry over."""
 
 
 @app.command()
+@options.with_spec_options(options.SpecOption)
 def run(
-    name: options.SweepName,
-    preset: options.Preset = None,
-    spec: Annotated[Path | None, typer.Option(metavar="FILE", help="Spec file, instead of a preset.")] = None,
-    trials: options.Trials = None,
-    seed: options.Seed = None,
-    source: options.Source = None,
-    target: options.Targets = None,
-    dataset: options.Dataset = None,
-    teacher: options.Teacher = None,
-    student: options.Student = None,
-    train: options.Train = None,
-    train_command: options.TrainCommand = None,
-    space: options.Searched = None,
-    change: options.Changes = None,
+    name: options.NewName,
+    request: "SpecRequest",
     dry_run: options.DryRun = False,
     verbose: options.Verbose = False,
     workers: options.Workers = None,
@@ -104,79 +130,45 @@ def run(
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
-    """Create a sweep if needed, run it to the end and print its report.
+    """Create a sweep if needed, run it, print its report.
 
     An interrupted run resumes where it stopped; a finished sweep prints its report at once.
 
-    Example: kd-sweeps run tiny --preset tiny
+    Examples: kd-sweeps run tiny --preset tiny; kd-sweeps run mine --dataset ./photos --size 32x32
     """
-    from sweeps.usecases.create import SpecRequest, requested
+    from sweeps.usecases.create import requested
     from sweeps.usecases.run import run_sweep
 
     options.use_folders(data, weights)
     url = storage_url(storage)
-    given = SpecRequest(
-        _chosen(preset, spec),
-        _changes(change, trials, seed),
-        source,
-        target or (),
-        teacher,
-        student,
-        dataset,
-        train,
-        train_command,
-        options.space(space),
-    )
-    request = requested(url, name, given, command="run")
+    wanted = requested(url, name, request, command="run")
     if dry_run:
-        _plan(url, name, request, data=data, dry_run=True, verbose=verbose)
+        _plan(url, name, wanted, data=data, dry_run=True, verbose=verbose)
         return
-    raise typer.Exit(run_sweep(url, name, request, workers=workers, data_dir=data, verbose=verbose))
+    raise typer.Exit(run_sweep(url, name, wanted, workers=workers, data_dir=data, verbose=verbose))
 
 
 @app.command()
+@options.with_spec_options(options.SpecFile)
 def create(
-    name: options.SweepName,
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="TOML file, instead of --preset.")] = None,
-    preset: options.Preset = None,
-    trials: options.Trials = None,
-    seed: options.Seed = None,
-    source: options.Source = None,
-    target: options.Targets = None,
-    dataset: options.Dataset = None,
-    teacher: options.Teacher = None,
-    student: options.Student = None,
-    train: options.Train = None,
-    train_command: options.TrainCommand = None,
-    space: options.Searched = None,
-    change: options.Changes = None,
+    name: options.NewName,
+    request: "SpecRequest",
     dry_run: options.DryRun = False,
     verbose: options.Verbose = False,
     storage: options.Storage = None,
     data: options.Data = None,
 ) -> None:
-    """Create a sweep with all its tasks; creating it again changes nothing.
+    """Create a sweep with all its tasks, and start nothing.
+
+    Creating it again changes nothing.
 
     Example: kd-sweeps create mnist-kd --preset full --trials 100
     """
-    from sweeps.usecases.create import SpecRequest, needed_elsewhere, requested
+    from sweeps.usecases.create import needed_elsewhere, requested
 
     options.use_folders(data)
     url = storage_url(storage)
-    given = SpecRequest(
-        _chosen(preset, spec),
-        _changes(change, trials, seed),
-        source,
-        target or (),
-        teacher,
-        student,
-        dataset,
-        train,
-        train_command,
-        options.space(space),
-    )
-    request = requested(url, name, given)
-    created = _plan(url, name, request, data=data, dry_run=dry_run, verbose=verbose)
+    created = _plan(url, name, requested(url, name, request), data=data, dry_run=dry_run, verbose=verbose)
     if dry_run:
         return
     say(f"created: {name}. Next:" if created.new else f"{name} exists already; nothing changed. Next:")
@@ -200,7 +192,7 @@ def _plan(
 
 def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
     """Return what to type after `create`, each line with what it does; no line holds a password."""
-    from storage.url import has_password, masked
+    from storage.url import has_password, masked, sqlite_path
 
     if has_password(url):
         bare = replace(local(), storage="")
@@ -210,11 +202,13 @@ def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
             f"{bare.line('dashboard', name)}    # live page, with a link to optuna-dashboard",
         ]
     elsewhere = replace(local(), storage=masked(url))
-    where = "in this folder" if url.get_backend_name() == "sqlite" else "on any machine"
+    where = "on any machine"
+    if url.get_backend_name() == "sqlite":
+        where = "on this machine" if sqlite_path(url).is_absolute() else "in this folder"
     return [
         f"{local().launch(name)}       # workers on this machine",
         f"{elsewhere.line('worker', name)}   # one more worker, {where}",
-        f"{local().line('dashboard', name)}    # or: optuna-dashboard {masked(url)}",
+        f"{local().line('dashboard', name)}    # or: optuna-dashboard {quote(url.render_as_string())}",
     ]
 
 
@@ -232,9 +226,10 @@ def launch(
     data: options.Data = None,
     weights: options.Weights = None,
 ) -> None:
-    """Start workers for a sweep and keep them alive, on this machine or on a cluster.
+    """Start workers for a sweep and keep them alive.
 
-    Ctrl-C is safe: running tasks go back to the queue, and the next launch resumes.
+    They run on this machine or on a cluster. Ctrl-C is safe: running tasks go back to the queue, and the next launch
+    resumes.
 
     Example: kd-sweeps launch mnist-kd --on slurm --workers 16 -- --partition=main --time=4:00:00
     """
@@ -295,12 +290,14 @@ def worker(
     raise typer.Exit(code)
 
 
-@machine.command()
+@app.command()
 def spec(
-    preset: Annotated[str | None, typer.Argument(metavar="PRESET", help="tiny, quick, compare or full.")] = None,
+    preset: options.PresetName = None,
     train: options.Train = None,
 ) -> None:
-    """Print a preset as TOML, to edit; with --train the spec of a training of your own, to start from.
+    """Print a preset as TOML, to edit.
+
+    With --train: a spec to start from, made of the arguments of your own training.
 
     Example: kd-sweeps spec full > my.toml; kd-sweeps create mnist-kd my.toml
     """
@@ -313,44 +310,15 @@ def spec(
     print(to_toml(named(preset or "quick") if train is None else started_from(train)), end="")
 
 
-@machine.command()
+@app.command()
 def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
     """Check that this machine has everything a sweep needs."""
     from sweeps.usecases.doctor import examine
 
     checks = examine(options.storage_url(storage), data)
-    # Two spaces at least, so that what does not fit goes on below the text; the name of a sweep may be long.
+    # At least two spaces: by them a line that is too long breaks below its text. Names of sweeps may be long.
     show("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
-
-
-def _chosen(preset: str | None, spec: Path | None) -> "Spec | None":
-    from sweeps.spec.stored import read
-    from sweeps.usecases.create import preset as named
-
-    if preset is not None and spec is not None:
-        raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")
-    if spec is not None:
-        return read(spec)
-    return None if preset is None else named(preset)
-
-
-def _changes(items: list[str] | None, trials: str | None, seed: str | None) -> dict[str, Any]:
-    from sweeps.spec.stored import values_of
-
-    shorthands = {"search.trials": trials, "seed": seed}
-    changes: dict[str, Any] = {}
-    for item in [*(items or []), *(f"{key}={value}" for key, value in shorthands.items() if value is not None)]:
-        key, equals, text = item.partition("=")
-        if not equals or not key:
-            raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
-        if len(item.splitlines()) > 1:  # as TOML, every further line would be a key of its own, and get lost
-            raise SpecError(f"--set: got {item!r}, which has a line break; write --set once for each KEY=VALUE")
-        try:
-            changes[key] = values_of(f"value = {text}")["value"]
-        except ValueError:  # no TOML; or a whole number of more digits than Python reads
-            changes[key] = text  # an unquoted string, as people type it
-    return changes
 
 
 def main() -> None:

@@ -23,10 +23,10 @@ def judge(
     study: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Optuna study, with a URL; repeatable.")
     ] = None,
-    baseline: Annotated[str, typer.Option(metavar="SETTING", help="What the others are compared with.")] = "",
+    baseline: Annotated[str, typer.Option(metavar="SETTING", help="Setting that the others are compared with.")] = "",
     score: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the scores.")] = "",
     setting: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column that makes a setting; repeatable.")
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column that defines a setting; repeatable.")
     ] = None,
     seed: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the seed.")] = "",
     dataset: Annotated[str, typer.Option(metavar="COLUMN", help="Column of the dataset.")] = "",
@@ -44,11 +44,11 @@ def judge(
     form: Form = Format.table,
     field: Field = None,
 ) -> None:
-    """Judge results that you already have: which settings are better, over seeds?
+    """Judge results that you already have.
 
-    Reads a CSV file with a row for each run, tables exported from W&B, MLflow or Optuna, or Optuna studies. Runs with
-    the same seed and dataset are compared in pairs. Exits with 0 if an improvement is shown, with 3 if none is. With
-    -f csv: a row for each setting; with -f value: only the setting to use.
+    Which settings are better, over seeds? Reads a CSV file with a row for each run, tables exported from W&B, MLflow or
+    Optuna, or Optuna studies. Runs with the same seed and dataset are compared in pairs. Exits with 0 if an improvement
+    is shown, with 3 if none is. With -f csv: a row for each setting; with -f value: only the setting to use.
 
     Examples: kd-sweeps judge runs.csv --baseline adam; kd-sweeps judge sqlite:///optuna.db --study a --study b
     """
@@ -63,7 +63,7 @@ def judge(
         raise SpecError(f"--output writes every format; leave out {'--field' if field else '--format'}")
     if study and "://" not in source:
         raise SpecError(
-            f"--study: got {source!r} beside it; studies need the URL of a storage, such as sqlite:///optuna.db"
+            f"--study: got {source!r} as the source; studies need the URL of a storage, such as sqlite:///optuna.db"
         )
     question = Question(
         score=score,

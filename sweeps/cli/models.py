@@ -18,9 +18,9 @@ def replay(
     storage: Storage = None,
     data: Data = None,
 ) -> None:
-    """Rerun finished tasks and compare them with the stored results, bit by bit.
+    """Rerun finished tasks and compare with stored results.
 
-    Writes nothing. Exits 1 if anything differs.
+    Compares bit by bit and writes nothing. Exits 1 if anything differs.
 
     Example: kd-sweeps replay mnist-kd --task search#3
     """

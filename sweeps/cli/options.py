@@ -1,16 +1,20 @@
 """Options that several commands share: their checks, and the storage or the service that a command asks."""
 
 import contextlib
+import functools
 import gc
+import inspect
 import ipaddress
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from storage.errors import UrlError
+from sweeps.cli.completion import PRESETS, preset_names, sweep_names
 from sweeps.cli.text import Format
 from sweeps.errors import SpecError
 from sweeps.extensions import attribute
@@ -23,6 +27,7 @@ if TYPE_CHECKING:
     import sqlalchemy
 
     from sweeps.operations.operation import A, Client, Operation, R
+    from sweeps.usecases.create import SpecRequest
     from sweeps.workers.reach import Reach
 
 HOSTS = (
@@ -64,7 +69,8 @@ def _remember_service(typed: str | None) -> str | None:
     return typed
 
 
-SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.")]
+SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.", autocompletion=sweep_names)]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep, for example mnist-kd.")]
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -88,9 +94,24 @@ Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="Folder
 Weights = Annotated[
     Path | None, typer.Option("--weights", metavar="DIR", help="Folder with ImageNet weights under Keras' file names.")
 ]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help="tiny, quick, compare or full.")]
-Trials = Annotated[str | None, typer.Option(metavar="N", help="Trials of the search.")]
-Seed = Annotated[str | None, typer.Option(metavar="N", help="Seed of everything random.")]
+_PRESETS = f"{', '.join(PRESETS[:-1])} or {PRESETS[-1]}."
+SpecOption = Annotated[Path | None, typer.Option("--spec", metavar="FILE", help="Spec file, instead of a preset.")]
+SpecFile = Annotated[Path | None, typer.Argument(metavar="SPEC", help="TOML file, instead of --preset.")]
+Preset = Annotated[str | None, typer.Option(metavar="NAME", help=_PRESETS, autocompletion=preset_names)]
+PresetName = Annotated[str | None, typer.Argument(metavar="PRESET", help=_PRESETS, autocompletion=preset_names)]
+Trials = Annotated[
+    int | None, typer.Option(metavar="N", parser=lambda text: _count("--trials", text), help="Trials of the search.")
+]
+Seed = Annotated[
+    int | None, typer.Option(metavar="N", parser=lambda text: _seed(text), help="Seed of all random numbers.")
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(metavar="N", parser=lambda text: _count("--epochs", text), help="Epochs of every student."),
+]
+Size = Annotated[
+    str | None, typer.Option(metavar="HxW", help="Height and width for the images of a folder, for example 32x32.")
+]
 Source = Annotated[str | None, typer.Option(metavar="DATASET", help="Dataset to tune on.")]
 Targets = Annotated[list[str] | None, typer.Option(metavar="DATASET", help="Dataset to transfer to; repeatable.")]
 Dataset = Annotated[str | None, typer.Option(metavar="DATASET", help="Single dataset: nothing is transferred.")]
@@ -103,11 +124,13 @@ Student = Annotated[
 ]
 Train = Annotated[
     str | None,
-    typer.Option(metavar="FUNCTION", help="A training of your own: ./train.py:train or package.module:train."),
+    typer.Option(metavar="FUNCTION", help="Your own training as a function: ./train.py:train or package.module:train."),
 ]
 TrainCommand = Annotated[
     str | None,
-    typer.Option(metavar="TEXT", help="The same as a program: 'python train.py --T {temperature} --out {out}'."),
+    typer.Option(
+        metavar="TEXT", help="Your own training as a command: 'python train.py --T {temperature} --out {out}'."
+    ),
 ]
 Searched = Annotated[
     list[str] | None,
@@ -119,7 +142,7 @@ Searched = Annotated[
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the spec, for example search.alpha=[0,0.5]."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Set any key of the spec, for example 'search.alpha=[0,0.5]'."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and write nothing.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print every setting, phase and task of the plan.")]
@@ -140,10 +163,90 @@ EngineOptions = Annotated[
 ]
 
 
+def spec_request(
+    spec: Path | None = None,
+    preset: Preset = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    epochs: Epochs = None,
+    size: Size = None,
+    source: Source = None,
+    target: Targets = None,
+    dataset: Dataset = None,
+    teacher: Teacher = None,
+    student: Student = None,
+    train: Train = None,
+    train_command: TrainCommand = None,
+    space: Searched = None,
+    change: Changes = None,
+) -> "SpecRequest":
+    """Return the spec that these options of `run` and `create` ask for. Its parameters are the table of the options.
+
+    Raises:
+        SpecError: one of them is malformed, or a preset and a spec are both given.
+    """
+    from sweeps.spec.stored import read
+    from sweeps.usecases.create import SpecRequest
+    from sweeps.usecases.create import preset as named
+
+    if preset is not None and spec is not None:
+        raise SpecError(f"got --preset {preset} and the spec {spec}; give one of them")
+    base = None if preset is None else named(preset)
+    return SpecRequest(
+        base=base if spec is None else read(spec),
+        changes=changes_of(change or ()),
+        trials=trials,
+        seed=seed,
+        epochs=epochs,
+        size=() if size is None else _size(size),
+        source=source,
+        targets=target or (),
+        teacher=teacher,
+        student=student,
+        dataset=dataset,
+        train=train,
+        command=train_command,
+        space=space_of(space or ()),
+    )
+
+
+def with_spec_options(file: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take the options of `spec_request`, and give it what they ask for as its second argument.
+
+    Args:
+        file: how it takes the file of a spec.
+    """
+    shared = dict(inspect.signature(spec_request).parameters)
+    shared["spec"] = shared["spec"].replace(annotation=file)
+
+    def decorated(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(name: str, **typed: Any) -> None:
+            command(name, spec_request(**{option: typed.pop(option) for option in shared}), **typed)
+
+        name, _, *own = inspect.signature(command).parameters.values()
+        parameters = [name, *shared.values(), *own]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # which Typer reads
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+        return run
+
+    return decorated
+
+
 def _workers(text: str) -> int:
     from sweeps.launch.launcher import MOST_WORKERS
 
     return whole_number("--workers", text, least=1, most=MOST_WORKERS, example="4")
+
+
+def _count(option: str, text: str) -> int:
+    from sweeps.spec.tables import MOST
+
+    return whole_number(option, text, least=1, most=MOST, example="20")
+
+
+def _seed(text: str) -> int:
+    return whole_number("--seed", text, least=0, most=2**63 - 1, example="1")
 
 
 def whole_number(option: str, text: str, *, least: int, most: int, example: str) -> int:
@@ -164,14 +267,35 @@ def whole_number(option: str, text: str, *, least: int, most: int, example: str)
     return int(digits)
 
 
-def space(items: "Sequence[str] | None") -> "dict[str, Any]":
-    """Return what was typed after --space, by name, as a spec writes it.
+def changes_of(items: "Sequence[str]") -> "dict[str, Any]":
+    """Return what was typed after --set, by key: values as TOML, or else as text."""
+    from sweeps.spec.stored import values_of
 
-    Raises:
-        SpecError: it is neither a range nor a choice.
-    """
+    changes: dict[str, Any] = {}
+    for item in items:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
+        if len(item.splitlines()) > 1:  # as TOML, each further line would be another key, and get lost
+            raise SpecError(f"--set: got {item!r}, which has a line break; write --set once for each KEY=VALUE")
+        try:
+            changes[key] = values_of(f"value = {text}")["value"]
+        except ValueError:  # no TOML; or a whole number of more digits than Python reads
+            changes[key] = text  # an unquoted string, as people type it
+    return changes
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and len(side) <= 5 for side in sides):
+        raise SpecError(f"--size: got {text[:40]!r}; write HEIGHTxWIDTH in pixels, for example --size 32x32")
+    return int(sides[0]), int(sides[1])
+
+
+def space_of(items: "Sequence[str]") -> "dict[str, Any]":
+    """Return what was typed after --space, by name, as a spec writes it."""
     parameters: dict[str, Any] = {}
-    for item in items or ():
+    for item in items:
         name, equals, text = item.partition("=")
         low, colon, rest = text.partition(":")
         high, second, log = rest.partition(":")
@@ -235,14 +359,14 @@ def use_folders(data: Path | None, weights: Path | None = None) -> None:
 
 
 def storage_url(storage: str | None) -> "sqlalchemy.URL":
-    """Return the storage that was typed, else the one that the environment names; see `storage.url.resolve`."""
+    """Return the storage that was typed, else that of the environment; see `storage.url.resolve`."""
     from storage.url import resolve
 
     return resolve(storage)
 
 
 def note_storage(url: "sqlalchemy.URL") -> None:
-    """Say which storage is used, beside the result."""
+    """Print which storage is used, to stderr."""
     from storage.url import masked
 
     say(f"storage {masked(url)}")

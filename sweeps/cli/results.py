@@ -15,7 +15,7 @@ from sweeps.cli import text
 from sweeps.cli.options import Field, Form, Service, Storage, SweepName, ask, client_of
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
-from sweeps.hints import local
+from sweeps.hints import as_typed, local
 from sweeps.terminal import WIDTH, columns, duration, number_of, say, show, wrapped
 
 if TYPE_CHECKING:
@@ -24,14 +24,12 @@ if TYPE_CHECKING:
     from sweeps.operations.table import AuditAnswer
 
 app = typer.Typer()
-compare_app = typer.Typer()
-app.add_typer(compare_app)  # so it stands in --help behind the commands of `app`
 
 MOST = 20  # sweeps: 190 pairs on each dataset
 _WORKER_SHOWN = ("worker", "state", "task", "done", "failed", "reason")
 
 
-@compare_app.command()
+@app.command()
 def compare(
     names: Annotated[list[str], typer.Argument(metavar="NAME NAME [NAME ...]", help="Sweeps to compare.")],
     form: Annotated[
@@ -43,10 +41,11 @@ def compare(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Compare sweeps: what each gains and costs, which settings differ, which sweep is better.
+    """Compare what several sweeps gain and cost.
 
-    Students with the same seed are compared in pairs. With -f csv: one line per finished training. With -o:
-    compare.html with a forest plot, the same page as Markdown, and the CSV.
+    Prints which settings differ and which sweep is better. Students with the same seed are compared in pairs. With -f
+    csv: one line per finished training. With -o: compare.html with a forest plot, the same page as Markdown, and the
+    CSV.
 
     Example: kd-sweeps compare plain wide -o comparison
     """
@@ -132,7 +131,7 @@ def status(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Show stages, tasks by state, workers and the time left.
+    """Show tasks by stage, workers and the time left.
 
     --audit compares the plan, tasks, attempts and Optuna's trials, and exits 1 if anything disagrees.
     """
@@ -162,7 +161,10 @@ def _audit(answer: "AuditAnswer", name: str, form: Format, field: str | None) ->
 def workers(
     name: SweepName, form: Form = Format.table, field: Field = None, storage: Storage = None, url: Service = None
 ) -> None:
-    """List the workers of a sweep on all machines: working, idle, vanished, stopped or ended."""
+    """List the workers of a sweep on all machines.
+
+    States: working, idle, vanished, stopped and ended.
+    """
     from sweeps.operations.table import WORKERS, SweepArgs
 
     rows = [asdict(row) for row in ask(storage, url, WORKERS, SweepArgs(name=name))]
@@ -202,7 +204,7 @@ def best(
     if paste:
         above = ["student and teacher: Keras models that give logits", f"the sweep's students: {point.recipe}"]
         above += filter(None, [text.untuned_won(point)])
-        # A point that was tuned is not always what the sweep advises: whoever pastes it has to know.
+        # The sweep does not always advise a tuned point: the reader of the code must know.
         above += [line for words in point.summary[:1] for line in wrapped(f"the sweep's answer: {words}", WIDTH - 2)]
         print("\n\n".join(["\n".join(f"# {line}" for line in above), *point.paste.values()]))
         return
@@ -247,10 +249,10 @@ def report(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Print the answer: a summary on a terminal, else the full page as Markdown.
+    """Print the answer of a sweep.
 
-    With -o: report.html with figures, tests and methods, the same page as Markdown, the figures as SVG, all results
-    as CSV, the table as LaTeX, and the spec.
+    A summary on a terminal, else the full page as Markdown. With -o: report.html with figures, tests and methods, the
+    same page as Markdown, the figures as SVG, all results as CSV, the table as LaTeX, and the spec.
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
     from sweeps.report import folder, page
@@ -261,7 +263,7 @@ def report(
     findings = ask(storage, url, FINDINGS, SweepArgs(name=name))
     if output is not None:
         written = folder.write(findings, Path(output))
-        show(statement(findings))
+        show(as_typed(statement(findings)))
         say(f"report   {written}")
         return
     wide = columns()
@@ -278,5 +280,7 @@ def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage
     from sweeps.operations.operation import Args
     from sweeps.operations.table import SWEEPS
 
-    rows = [vars(row) for row in ask(storage, url, SWEEPS, Args())]
+    rows = [asdict(row) for row in ask(storage, url, SWEEPS, Args())]
+    if not any(row["unavailable"] for row in rows):
+        rows = [{key: value for key, value in row.items() if key != "unavailable"} for row in rows]
     print(render(rows, form, field))

@@ -85,7 +85,7 @@ def extend(
 
 @app.command()
 def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None:
-    """Queue failed tasks again, and the tasks skipped because of them.
+    """Queue failed and skipped tasks again.
 
     Resets their retry counters; results are kept. Unavailable tasks are queued again once their weights are here.
     """
@@ -106,9 +106,9 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
 
 @app.command()
 def reap(name: SweepName, storage: Storage = None) -> None:
-    """Free the tasks of dead workers now, and draw the trials that are not in the dashboard yet.
+    """Free the tasks of dead workers now.
 
-    Workers and launches do this on their own; use it when none is left.
+    Also draws the trials that are not in the dashboard yet. Workers and launches do this on their own; use it when none is left.
     """
     from sweeps.usecases.steering import reap_now
 
@@ -124,7 +124,10 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Skip the confirmation.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Delete a sweep with its studies and results. Refused while workers run its tasks."""
+    """Delete a sweep with its studies and results.
+
+    Refused while workers run its tasks.
+    """
     from storage.url import masked
     from sweeps.query.listing import open_sweep
     from sweeps.usecases.steering import delete
@@ -157,7 +160,9 @@ def logs(
     storage: Storage = None,
     url: Service = None,
 ) -> None:
-    """Show the logs of the workers on this machine, or of one task from any machine.
+    """Show the logs of workers, or of one task.
+
+    Workers: those of this machine. A task: from any machine.
 
     Examples: kd-sweeps logs mnist-kd; kd-sweeps logs mnist-kd --task search#3 --follow
     """

@@ -16,13 +16,13 @@ import typer
 from kd.errors import KdError
 from storage.errors import StorageError, UrlError
 from sweeps.errors import MissingExtra, NoResultsYet, SpecError, SweepError
-from sweeps.hints import explain
+from sweeps.hints import explain, local
 from sweeps.terminal import escape_control_chars, say
 
 # What reports are written with, for terminals that know ASCII only.
 _PLAIN = dict(zip("−–—×·’“”", '---x*\'""', strict=True))
 _PLAIN |= {"±": "+/-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "α": "alpha", "²": "^2"}
-_END_S = 5.0  # for what a command has left running to end by itself
+_END_S = 5.0  # for threads that a command has left to end
 
 
 class ReaderGone(Exception):
@@ -53,10 +53,10 @@ def prepare() -> None:
 
 
 class _Output(io.TextIOWrapper):
-    """Stdout whose failures are told apart from those of every other file, and which steers no terminal.
+    """Stdout that raises its own errors and escapes control characters.
 
-    Here and not where each text is made: names, reasons and logs of another user's archive stand in all of them. What
-    is JSON stays it, since characters are spelt out as JSON does.
+    Escaped here and not where each text is made, since every text may hold names, reasons and logs of another user's
+    archive. JSON stays JSON: the escapes are those of JSON.
     """
 
     def write(self, text: str) -> int:
@@ -111,7 +111,7 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
 def _end(code: int) -> None:
     """End the process where Python would wait for ever, such as for threads or exit handlers of a user's code."""
     time.sleep(_END_S)
-    say("this command is done; ending what it left running")
+    say("finished; ending the threads that are left")
     os._exit(code)
 
 
@@ -123,8 +123,7 @@ def exit_code_of(app: typer.Typer) -> int:
     except typer.TyperException as error:
         text = error.format_message()
         # With no command at all the message is the whole help, which needs no hint to itself.
-        line = text if text.endswith("?") else f"{text.rstrip('.')};"
-        say(text if "\n" in text else f"kd-sweeps: {line} see: kd-sweeps --help")
+        say(text if "\n" in text else f"kd-sweeps: {_usage(error, text)}")
         return error.exit_code
     except (MissingExtra, SpecError, UrlError) as error:
         say(f"kd-sweeps: {explain(error)}")
@@ -143,3 +142,14 @@ def exit_code_of(app: typer.Typer) -> int:
     except typer.Abort:
         return 130
     return code or 0
+
+
+def _usage(error: typer.TyperException, text: str) -> str:
+    """Return what is wrong with the words of a command, and which help to read."""
+    context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
+    command = context.command_path if context else "kd-sweeps"
+    if isinstance(error, typer.BadParameter) and getattr(parameter, "metavar", None) == "NAME" and not error.message:
+        is_new = context is not None and context.info_name in ("run", "create")
+        typed = f"{command} mnist-kd" if is_new else f"{command} NAME; to list the names: {local().line('list')}"
+        return f"the name of the sweep is missing; type: {typed}"
+    return f"{text if text.endswith('?') else text.rstrip('.') + ';'} see: {command} --help"

@@ -219,7 +219,7 @@ def untuned_won(best: "Best") -> str:
 
 
 def _evidence(best: "Best") -> list[tuple[str, str]]:
-    """Return its interval, and the incumbent beside it with the reason why they may differ."""
+    """Return its interval, then the incumbent and why the two may differ."""
     from sweeps.stats.estimates import clipped, limits
 
     single, accuracy, score = best.incumbent, best.accuracy, best.score

@@ -190,7 +190,7 @@ class _Output:
     def close(self) -> None:
         """Log the end, where there was more than is logged."""
         if self._left_out:
-            self._log(f"\n[{self._left_out:,} bytes are not in this log, but for their end:]\n".encode())
+            self._log(f"\n[{self._left_out:,} bytes are left out of this log; their end:]\n".encode())
             self._log(bytes(self._end[-min(self._left_out, _CHUNK) :]))
 
     def last_line(self) -> str:
@@ -230,7 +230,7 @@ def _read(name: str, path: Path) -> Mapping[str, Any] | None:
 
 def _no_json(name: str, data: bytes | bytearray) -> TrainingFailed:
     text = " ".join(data[:200].decode(errors="replace").split())
-    return TrainingFailed(f"{name} gave as result what is no JSON object: {text[:100]}; {_SAYS}")
+    return TrainingFailed(f"{name} gave a result that is not a JSON object: {text[:100]}; {_SAYS}")
 
 
 def _object(data: bytes | bytearray) -> Mapping[str, Any] | None:

@@ -49,7 +49,7 @@ def check(report: Report, train: str, test: str, names: Sequence[str], datasets:
     taken = _arguments("trainer.train", train, (*names, *GIVEN), required=names)
     lacking = [name for name in ("seed", *(["dataset"] if datasets > 1 else [])) if not taken(name)]
     if lacking:
-        why = "every training has one of its own" if lacking[0] == "seed" else "there are two or more"
+        why = "each training has its own" if lacking[0] == "seed" else "there are two or more"
         raise CodeError(f"trainer.train: {train!r} has no argument {lacking[0]!r}, and needs it: {why}")
     if test:
         _arguments("trainer.test", test, (*names, *_TEST_GIVEN), required=())

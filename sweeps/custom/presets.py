@@ -31,9 +31,7 @@ def requested(request: "SpecRequest") -> CustomSpec:
     if request.dataset and (request.source or request.targets):
         other = "--source" if request.source else "--target"
         raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
-    for option, value in (("--teacher", request.teacher), ("--student", request.student)):
-        if value:
-            raise SpecError(f"{option}: got {value!r}; a training of your own has none: leave it out")
+    request.refuse("teacher", "student", "epochs", "size")
     if len(request.targets) > len(ROLES) - 1:
         raise SpecError(f"--target: got {len(request.targets)} of them; allowed: at most {len(ROLES) - 1}")
     if request.train and request.command:
@@ -43,14 +41,14 @@ def requested(request: "SpecRequest") -> CustomSpec:
         if not isinstance(request.base, CustomSpec):
             raise SpecError(f"--train makes a sweep of the trainer {CUSTOM}; the spec has {request.base.trainer.kind}")
         return override(request.base, options)
-    space = [key for key in (*options, *request.changes) if key == "trainer.space" or key.startswith("trainer.space.")]
+    space = [key for key in (*options, *request.keys) if key == "trainer.space" or key.startswith("trainer.space.")]
     if not space:
         start = local().spec(f"--train {request.train or './train.py:train'} > my.toml")
         raise SpecError(
             f"nothing to search: give --space NAME=LOW:HIGH, for example --space alpha=0.0:1.0; or start from: {start}"
         )
     values = {name: dict(table) for name, table in _BASE.items()} | {"trainer": {"kind": CUSTOM}}
-    spec = parse(changed({**values, "source": {"dataset": DATASET}}, options | dict(request.changes)), new=True)
+    spec = parse(changed({**values, "source": {"dataset": DATASET}}, options | request.keys), new=True)
     assert isinstance(spec, CustomSpec)
     return spec
 

@@ -66,8 +66,8 @@ def result_of(name: str, returned: object, bounds: Bounds, *, train_s: float, cp
     tests = [key for key in values if str(key).lower().startswith(TEST)]
     if tests:
         raise TrainingFailed(
-            f"{name} gave {tests[0]!r}, which nobody asked for: test data are for the comparison; score them in a"
-            " function or command of its own (trainer.test), or call the value otherwise"
+            f"{name} gave {tests[0]!r}, but test data are for the comparison alone; score them in trainer.test, or"
+            " rename the value"
         )
     validation, size = scored(name, values.pop(VALIDATION), bounds), None
     if SIZE in values:
@@ -120,10 +120,10 @@ def _plain(name: str, values: Mapping[Any, Any]) -> dict[str, Any]:
     try:
         text = json.dumps({str(key): value for key, value in values.items()}, default=_item, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TrainingFailed(f"{name} gave beside its score what is no JSON: {error}") from None
+        raise TrainingFailed(f"{name} gave values besides its score that are not JSON: {error}") from None
     if len(text) > MOST_FACTS:
         raise TrainingFailed(
-            f"{name} gave {len(text):,} bytes beside its score; allowed: {MOST_FACTS:,}; write the rest into its folder"
+            f"{name} gave {len(text):,} bytes besides its score; allowed: {MOST_FACTS:,}; write the rest to a file"
         )
     plain: dict[str, Any] = json.loads(text)
     return plain

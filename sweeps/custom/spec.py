@@ -73,8 +73,8 @@ def _bounds(name: str, written: Any) -> Range | Whole | Choice:
         raise ValueError(f"for {name}: whole numbers up to 2^53 = {MOST_WHOLE}; write {low}.0 and {high}.0 for a range")
     if high - low == 1:
         raise ValueError(
-            f"for {name}: [{low}.0, {high}.0] for a range, or choices = [{low}, {high}]; [{low}, {high}] are the whole"
-            " numbers, of which there are two"
+            f"for {name}: [{low}.0, {high}.0] for a range, or choices = [{low}, {high}]; [{low}, {high}] are two whole"
+            " numbers"
         )
     return Whole(low, high, log=log)
 
@@ -185,7 +185,7 @@ class CustomTable(TrainerTable):
     kind: str = Field(default=CUSTOM, description="custom")
     train: str = Field(default="", description="./file.py:function or package.module:function")
     command: _Command = Field(
-        default="", description="instead of it: a program with its arguments; {name} stands for a value"
+        default="", description="instead of it: a program with its arguments; {name} is replaced by a value"
     )
     test: str = Field(
         default="",
@@ -200,7 +200,7 @@ class CustomTable(TrainerTable):
         description=f"what is searched, each as {_SPELLINGS}; two whole numbers: the whole numbers from low to high"
     )
     defaults: Annotated[dict[str, _Point], AfterValidator(_checked_defaults)] = Field(
-        default={}, description="points that nobody tuned; the first one races in every confirm"
+        default={}, description="untuned points; the first one takes part in every confirm"
     )
     score: ScoreTable = Field(default_factory=lambda: ScoreTable.model_validate({}), description="what is scored")
 
@@ -259,7 +259,7 @@ class CustomSpec(Spec):
         if not table.untreated and "margin" not in self.transfer.model_fields_set:
             unit = table.score.as_score().difference or f"the unit of the {table.score.name}"
             raise ValueError(
-                "transfer.margin is missing: without trainer.untreated no gain says which difference matters; give it"
+                "transfer.margin is missing: without trainer.untreated no gain shows which difference matters; give it"
                 f" in {unit}, for example --set transfer.margin=0.5"
             )
         return self
@@ -294,7 +294,7 @@ def _check_point(key: str, point: Mapping[str, Value], space: Space, *, whole: b
             problem = "" if is_number(value) and (not bounds.log or value > 0) else least  # type: ignore[operator]
         elif isinstance(bounds, Whole):
             is_whole = isinstance(value, int) and not isinstance(value, bool) and (not bounds.log or value > 0)
-            problem = "" if is_whole else "a whole number, as those of its range"
+            problem = "" if is_whole else "a whole number, like its range"
         if problem:
             raise ValueError(f"{key}.{name}: got {value!r}; allowed: {problem}")
     missing = [name for name in space if name not in point]

@@ -46,10 +46,11 @@ def check_loss(
     timeout: Annotated[float, typer.Option(metavar="SECONDS", help="Stop the code after this time.")] = 120.0,
     form: options.Form = Format.table,
 ) -> None:
-    """Call a distillation loss on random logits and say what it is: a known one, faulty, or unknown.
+    """Say which distillation loss your code computes.
 
-    Roles of arguments: student, teacher, labels, temperature, alpha; most names are recognised. Exit code 0: it is a
-    loss of this project, at the T and alpha that are printed. 3: it is not.
+    Calls it on random logits: it is a known one, faulty, or unknown. Roles of arguments: student, teacher, labels,
+    temperature, alpha; most names are recognised. Exit code 0: it is a loss of this project, at the T and alpha that
+    are printed. 3: it is not.
 
     Example: kd-sweeps check-loss ./train.py:loss_fn_kd --alpha 0.9
     """

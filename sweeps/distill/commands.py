@@ -14,7 +14,7 @@ from sweeps.terminal import number_of, say
 
 app = typer.Typer()
 data_commands = typer.Typer()
-data_app = typer.Typer(help="The datasets on this machine.", no_args_is_help=True)
+data_app = typer.Typer(help="List and download datasets.", no_args_is_help=True)
 data_commands.add_typer(data_app, name="data")
 
 
@@ -36,11 +36,12 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Write a student trained at the best (T, alpha) as a .keras file, a teacher's logits, or runs for a tracker.
+    """Write the best student, a teacher's logits, or runs.
 
-    The student takes uint8 images (values 0 to 255) and gives logits; keras.saving.load_model reads it, without this
-    package. Logits are the teacher of another sweep, or on another machine: --teacher logits:FILE.npz. With --to, each
-    finished training is a run in that folder, for MLflow's page or for wandb sync; nothing is sent.
+    The student was trained at the best (T, alpha); it takes uint8 images (values 0 to 255) and gives logits;
+    keras.saving.load_model reads it, without this package. Logits are the teacher of another sweep, or on another
+    machine: --teacher logits:FILE.npz. With --to, each finished training is a run in that folder, for MLflow's page or
+    for wandb sync; nothing is sent.
 
     Examples: kd-sweeps export mnist-kd -o student.keras; kd-sweeps export mnist-kd --logits source -o logits.npz;
     kd-sweeps export mnist-kd --to mlflow -o runs
@@ -104,7 +105,7 @@ def _export_runs(name: str, folder: Path, tracker: str, *, storage: str | None, 
 
 @data_app.command("list")
 def data_list(form: options.Form = Format.table, data: options.Data = None) -> None:
-    """List the datasets: which are on this machine, and where to get the others."""
+    """List the datasets, and where to get missing ones."""
     require("train", "data list")
     from sweeps.distill.fetch import locations
 

@@ -85,9 +85,9 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
     if datasets.is_own(part.dataset):
         return changes | {f"{role}.dataset": custom.frozen_name(part.dataset)}
     if part.size:
-        raise SpecError(f"{role}.size: got {list(part.size)}; {part.dataset} has a size of its own: remove the line")
+        raise SpecError(f"{role}.size: got {list(part.size)}; {part.dataset} has its own size; remove the line")
     if part.name:
-        raise SpecError(f"{role}.name: got {part.name!r}; {part.dataset} has a name of its own: remove the line")
+        raise SpecError(f"{role}.name: got {part.name!r}; {part.dataset} has its own name; remove the line")
     return changes
 
 
@@ -160,7 +160,7 @@ def check_names(spec: KdSpec) -> None:
         part = spec.role(role)
         name = part.name or Path(part.dataset).name
         if name in datasets.NAMES and part.dataset != name:
-            raise SpecError(f"{role}.name: got {name!r}, which is a dataset of ours; allowed: any other name")
+            raise SpecError(f"{role}.name: got {name!r}, the name of a built-in dataset; choose another name")
         if name in called:
             raise SpecError(
                 f"{called[name]}.dataset and {role}.dataset are both called {name}; give one of them another name:"

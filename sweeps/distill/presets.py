@@ -167,9 +167,21 @@ def requested(request: "SpecRequest") -> KdSpec:
     placed = on(base, source=dataset or request.source, targets=request.targets, alone=bool(dataset))
     teacher, student = request.teacher, request.student
     taught = {f"{role}.teacher": teacher for role in _taught_by(placed, teacher)} if teacher else {}
-    learning = {f"{role}.student": student for role in placed.roles} if student else {}
-    own = {key: value for key, value in (taught | learning).items() if key not in changes}
+    named = {"student": student, "epochs": request.epochs}
+    learning = {f"{role}.{key}": value for key, value in named.items() if value for role in placed.roles}
+    sized = {f"{role}.size": list(request.size) for role in _folders(placed, request)} if request.size else {}
+    own = {key: value for key, value in (taught | learning | sized).items() if key not in changes}
     return override(placed, own)
+
+
+def _folders(spec: KdSpec, request: "SpecRequest") -> Sequence[str]:
+    from kd.data.custom import kind_of  # here: NumPy takes a while to import, and most commands need none
+
+    roles = [role for role in spec.roles if kind_of(spec.role(role).dataset) == "folder"]
+    if not roles:
+        size = "x".join(map(str, request.size))
+        raise SpecError(f"--size: got {size}; only a folder of images takes a size, and no dataset here is one")
+    return roles
 
 
 def _taught_by(spec: KdSpec, teacher: str) -> Sequence[str]:

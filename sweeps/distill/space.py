@@ -70,7 +70,7 @@ def _checked(space: Any) -> dict[str, tuple[Number, Number]]:
         raise ValueError("a table of ranges, such as { learning_rate = [0.001, 0.01] }")
     for name, ends in space.items():
         if name in ("temperature", "alpha"):
-            raise ValueError(f"further parameters; {name} has a key of its own: search.{name}")
+            raise ValueError(f"further parameters; {name} has its own key: search.{name}")
         if not _NAME.fullmatch(name) or name in RESERVED:
             raise ValueError(
                 f"{', '.join(TRAINING_PARAMS)}, or a parameter of the loss, such as beta; {name!r} is no name for one"

@@ -47,7 +47,7 @@ class DatasetSpec(tables.RoleSpec):
     )
 
     dataset: str = Field(
-        min_length=1, description="mnist, digits, ..., or one's own: FILE.npz, a folder of images, or ./file.py:load"
+        min_length=1, description="mnist, digits, ..., or your own: FILE.npz, a folder of images, or ./file.py:load"
     )
     images: int = Field(
         default=0,
@@ -136,8 +136,8 @@ def check_parameters(loss: str, key: str, names: list[str]) -> None:
     for name in names:
         if name not in own:
             has = f"its own are {', '.join(own)}" if own else "it has none of its own"
-            more = f"; allowed beside those: {', '.join(TRAINING_PARAMS)}" if key == "search.space" else ""
-            raise ValueError(f"{key}: got {name!r}, but loss {loss} has no such parameter: {has}{more}")
+            more = f"; also allowed: {', '.join(TRAINING_PARAMS)}" if key == "search.space" else ""
+            raise ValueError(f"{key}: got {name!r}, but loss {loss} has no parameter of that name: {has}{more}")
 
 
 class Training(tables.SpecModel):

@@ -150,10 +150,11 @@ def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
 
 
 def _value(spec: Mapping[str, Any], dotted: str) -> Any:
-    value: Any = spec
-    for key in dotted.split("."):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value["dataset"] if isinstance(value, Mapping) and "dataset" in value else value
+    if dotted in spec:
+        value = spec[dotted]
+        return value["dataset"] if isinstance(value, Mapping) and "dataset" in value else value
+    key, _, inner = dotted.partition(".")  # what is inside may have dots as well: the path of a file
+    return _value(spec[key], inner) if isinstance(spec.get(key), Mapping) else None
 
 
 class Absent(StrEnum):

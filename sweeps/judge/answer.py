@@ -68,7 +68,7 @@ def text(judgement: Judgement, *, columns: int) -> list[str]:
         *("  ".join(map(str.ljust, row, widths)).rstrip() for row in cells),
     ]
     if len(table.rows) > words.MOST_ROWS:
-        lines.append(f"and {len(table.rows) - words.MOST_ROWS} more; all of them: -f json")
+        lines.append(f"and {len(table.rows) - words.MOST_ROWS} more; the full list: -f json")
     lines.append("")
     notes = [line for text in words.sentences(judgement) for line in wrapped(text, columns, first="- ", then="  ")]
     lines += [*notes, ""] if notes else []

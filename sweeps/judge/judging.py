@@ -141,8 +141,8 @@ def judge(runs: Runs, question: Question) -> Judgement:
     if len(runs.scores) < 2:
         (name,) = runs.scores
         raise UnreadableRuns(
-            f"{runs.source}: one setting, {name}, and nothing to compare it with; settings are told apart by"
-            f" {listed(runs.columns)}: name other columns with --setting"
+            f"{runs.source}: one setting, {name}, and nothing to compare it with; its columns are"
+            f" {listed(runs.columns)}: name others with --setting"
         )
     if len(runs.scores) > MOST_SETTINGS:
         raise UnreadableRuns(

@@ -301,8 +301,8 @@ class _Reader:
                 ]
                 names = listed(columns[place] for place in kept)
                 raise SpecError(
-                    f"{self._table.source}: by {names} every run is a setting of its own; name those that make one,"
-                    f" --setting repeated; columns: {listed(some or columns)}"
+                    f"{self._table.source}: by {names} every run is its own setting; name the columns of a setting"
+                    f" with --setting; columns: {listed(some or columns)}"
                 )
             kept = kept or [0]
         chosen = tuple(columns[place] for place in kept)

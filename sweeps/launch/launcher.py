@@ -266,7 +266,7 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
             raise SweepError(f"{name} is finished; see: {local().best(name)}")
     array = chosen.detach(range(count))
     return [
-        f"submitted {number_of(count, 'worker')} as Slurm job {array}; they need no running launch. Next:",
+        f"submitted {number_of(count, 'worker')} as Slurm job {array}; the launch need not keep running. Next:",
         f"  {local().line('status', name)}       # progress",
         f"  {local().line('logs', name)}         # their logs",
         f"  scancel {array}       # stop them; their tasks go back to the queue",

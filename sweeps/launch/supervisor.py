@@ -168,7 +168,7 @@ class Supervisor:
         return True
 
     def _complain(self, error: StorageError) -> None:
-        waits = f"{error.fault}; until then the workers wait" if isinstance(error, StorageFull) else explain(error)
+        waits = f"{error.fault}; the workers wait" if isinstance(error, StorageFull) else explain(error)
         if waits != self._trouble:
             self.say(waits)
         self._trouble = waits
@@ -198,7 +198,7 @@ class Supervisor:
                 self._seen.clear()
                 return
             if now - since > self.queue.spec.lease.seconds + self.queue.spec.lease.interval_s:
-                how = "has signed out but does not exit" if last.signed_out else "is frozen"
+                how = "signed out but did not exit" if last.signed_out else "is frozen"
                 self.say(f"worker {worker.worker} {how}; killing it")
                 worker.kill()
 
@@ -219,5 +219,5 @@ class Supervisor:
 
 def _how(code: int) -> str:
     if code == heartbeat.HUNG:
-        return "ended itself, because its task did not end"
+        return "stopped itself because its task hung"
     return f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"

@@ -40,14 +40,14 @@ class AuditAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """How many tasks that concerns: those that run (pause), are left (resume), or were taken back (cancel)."""
+    """How many tasks are running (pause), left (resume) or cancelled (cancel)."""
 
     tasks: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retried:
-    """The keys of the tasks that wait again."""
+    """The keys of the tasks that are queued again."""
 
     tasks: tuple[str, ...]
 
@@ -69,7 +69,7 @@ _More = Annotated[int, Field(ge=0, le=MOST, strict=True)]
 
 
 class ExtendRequest(Args):
-    """By how much a sweep is extended. dry_run: only say what that adds and which look it spends."""
+    """By how much a sweep is extended. dry_run: only return what that adds and which evaluation it uses."""
 
     trials: _More = 0
     seeds: _More = 0
@@ -175,7 +175,7 @@ SWEEPS: Operation[Args, Sequence[SweepRow]] = Operation(
 )
 STATUS: Operation[SweepArgs, Status] = Operation(
     name="status",
-    summary="Say where a sweep stands: tasks by stage and state, workers, the time left, what failed.",
+    summary="Return tasks by stage and state, workers, the time left and failures.",
     args=SweepArgs,
     answer=Status,
     path="sweeps/{name}",
@@ -183,7 +183,7 @@ STATUS: Operation[SweepArgs, Status] = Operation(
 )
 BEST: Operation[SweepArgs, Best] = Operation(
     name="best",
-    summary="Return the best point, and how sure it is.",
+    summary="Return the best point with its confidence interval.",
     args=SweepArgs,
     answer=Best,
     path="sweeps/{name}/best",
@@ -200,7 +200,7 @@ TRIALS: Operation[TrialsArgs, Sequence[TrialRow]] = Operation(
 )
 WORKERS: Operation[SweepArgs, Sequence[WorkerRow]] = Operation(
     name="workers",
-    summary="List every worker that ever worked on a sweep, oldest first.",
+    summary="List the workers of a sweep, ended ones too, oldest first.",
     args=SweepArgs,
     answer=WorkerRow,
     rows=True,
@@ -217,7 +217,7 @@ AUDIT: Operation[SweepArgs, AuditAnswer] = Operation(
 )
 FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
     name="findings",
-    summary="Return everything that a report is made of, for `kd-sweeps report --url` of the same version.",
+    summary="Return the data of a report, for `kd-sweeps report --url` of the same version.",
     args=SweepArgs,
     answer="sweeps.findings.findings:Findings",
     path="sweeps/{name}/findings",
@@ -225,22 +225,22 @@ FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
 )
 PAUSE = _counting(
     "pause",
-    summary="Stop starting tasks; running tasks finish. Says how many are running.",
+    summary="Start no more tasks; running tasks finish. Returns how many are running.",
     order=lambda url, name: _steering().pause(url, name),
 )
 RESUME = _counting(
     "resume",
-    summary="Go on after a pause or a cancel, from the same point. Says how many tasks are left.",
+    summary="Resume a paused or cancelled sweep where it stopped. Returns how many tasks are left.",
     order=lambda url, name: _steering().resume(url, name),
 )
 CANCEL = _counting(
     "cancel",
-    summary="Stop all workers of a sweep, on every machine. Says how many tasks were taken back.",
+    summary="Stop all workers of a sweep on all machines. Returns how many tasks were cancelled.",
     order=lambda url, name: _steering().cancel(url, name),
 )
 EXTEND: Operation[ExtendArgs, Extended] = Operation(
     name="extend",
-    summary="Add trials, seeds or searches; with dry_run only say what that adds and which look at the test it spends.",
+    summary="Add trials, seeds or searches. With dry_run: only return what that adds and which evaluation it uses.",
     args=ExtendArgs,
     body=ExtendRequest,
     answer=Extended,
@@ -250,7 +250,7 @@ EXTEND: Operation[ExtendArgs, Extended] = Operation(
 )
 RETRY: Operation[SweepArgs, Retried] = Operation(
     name="retry",
-    summary="Let failed tasks wait again, and those that were skipped because of them. Says which.",
+    summary="Queue failed and skipped tasks again. Returns their keys.",
     args=SweepArgs,
     answer=Retried,
     changes=True,

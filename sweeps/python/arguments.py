@@ -29,9 +29,9 @@ def name_of(function: Callable[..., Any], what: str) -> str:
     loaded = sys.modules.get(module)
     described = f"the function {name}" if name else f"a value of type {type(function).__name__}"
     if not name or not module:
-        problem = f"{described}, which is no function"
+        problem = f"{described}, which is not a function"
     elif module == "__main__":
-        problem = f"{described} of a notebook, a prompt or the script that runs, where no worker finds it"
+        problem = f"{described} of a notebook, a prompt or the running script, which workers cannot import"
     elif "<lambda>" in name:
         problem = "a lambda, which has no name to import it by"
     elif "." in name or loaded is None or getattr(loaded, name, None) is not function or not _is_importable(loaded):
@@ -39,7 +39,7 @@ def name_of(function: Callable[..., Any], what: str) -> str:
     else:
         return f"{module}:{name}"
     named = f'{what}="./my_models.py:build"' if what.isidentifier() else f'"{what}": "./my_loss.py:loss"'
-    raise SpecError(f"{what}: got {problem}; put it into a file of its own and give its name, for example {named}")
+    raise SpecError(f"{what}: got {problem}; put it in a file of its own and name it, for example {named}")
 
 
 def _is_importable(module: ModuleType) -> bool:
@@ -97,6 +97,20 @@ def whole(what: str, value: object, *, least: int, most: int, example: int) -> i
             f"{what}: got {value!r}; allowed: a whole number from {least} to {most}, for example {what}={example}"
         )
     return number
+
+
+def whole_or_none(what: str, value: object, *, least: int, most: int, example: int) -> int | None:
+    """Return the same, or None for None."""
+    return None if value is None else whole(what, value, least=least, most=most, example=example)
+
+
+def size(value: object) -> tuple[int, ...]:
+    """Return height and width, () for None; raise SpecError for anything else."""
+    if value is None:
+        return ()
+    if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(side, int) for side in value):
+        raise SpecError(f"size: got {value!r}; allowed: height and width in pixels, for example size=(32, 32)")
+    return tuple(value)
 
 
 def sweep_name(name: object) -> str:

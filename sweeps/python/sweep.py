@@ -85,7 +85,7 @@ class BestPoint:
     def __getattr__(self, name: str) -> Any:
         values = {} if name == "point" else self.point.as_dict()  # a copy in the making has no point yet
         if name not in values:
-            raise AttributeError(f"{name}: searched were {', '.join(values)}")
+            raise AttributeError(f"{name} was not searched; searched: {', '.join(values)}")
         return values[name]
 
     def __str__(self) -> str:
@@ -121,17 +121,17 @@ class Svg(str):
 
 
 class Sweep:
-    """A sweep of a storage, by name. `Sweep.create` makes one, `Sweep.open` finds one.
+    """A sweep in a storage, by name: `Sweep.create` makes one, `Sweep.open` finds one.
 
-    Every attribute is read from the storage when it is asked for, while workers run too. In a notebook the object shows
-    its page. What the command line answers with one line is an exception with that line: a class of `sweeps.errors`,
+    Every attribute is read from the storage at each access, also while workers run. In a notebook the object displays
+    as its report. What the command line prints as a one-line error is an exception with that text, of `sweeps.errors`,
     `storage.errors` or `kd.errors`.
     """
 
     def __init__(
         self, name: str, *, storage: str | None = None, data_dir: str | os.PathLike[str] | None = None
     ) -> None:
-        """Name a sweep; nothing is opened yet. Arguments as for `create`."""
+        """Name a sweep without opening it. Arguments as for `create`."""
         with translate_errors(""):
             from storage.url import masked, resolve
 
@@ -154,32 +154,43 @@ class Sweep:
         student: arguments.Model | None = None,
         teacher: arguments.Model | None = None,
         train: arguments.Model | None = None,
+        train_command: str | None = None,
         space: Mapping[str, Any] | None = None,
+        trials: int | None = None,
+        seed: int | None = None,
+        epochs: int | None = None,
+        size: tuple[int, int] | None = None,
         storage: str | None = None,
         data_dir: str | os.PathLike[str] | None = None,
     ) -> "Sweep":
-        """Make a sweep with all its tasks; where the same one is there already, return that.
+        """Create a sweep with all its tasks; return the existing one if it is the same.
 
         Args:
             name: 1 to 64 letters, digits, '-' and '_'.
-            dataset: one dataset alone: a name, a folder of images, an .npz file, or code such as "./my_data.py:load".
-            source, target: instead of it, the dataset tuned on, and the one or the ones transferred to.
-            preset: "tiny", "quick" (where neither it nor `spec` is given), "compare" or "full".
-            spec: instead of it, a TOML file.
+            dataset: a single dataset: a name, a folder of images, an .npz file, or code such as "./my_data.py:load".
+            source, target: instead, the dataset to tune on and those to transfer to.
+            preset: "tiny", "quick" (the default without `spec`), "compare" or "full".
+            spec: instead, a TOML file.
             changes: dotted keys of the spec, for example {"search.trials": 20}.
-            student, teacher: of every dataset: a name as on the command line, or a function that a worker can import.
-            train, space: a training of your own, likewise, and what it searches, as in a spec:
+            student, teacher: for every dataset: a name as on the command line, or a function that workers can import.
+            train, train_command: instead, your own training: a function, or a command such as
+                "python train.py --T {temperature} --out {out}".
+            space: the search space of your own training, as in a spec:
                 {"temperature": {"low": 1.0, "high": 20.0, "log": True}, "alpha": [0.0, 1.0]}.
+            trials, seed: number of trials per search; seed of all random numbers.
+            epochs: of every student.
+            size: height and width for the images of a folder.
             storage: URL; None takes KD_SWEEPS_STORAGE, OPTUNA_STORAGE or sqlite:///kd-sweeps.db.
             data_dir: folder with mnist.npz and cifar10.npz; None takes KD_SWEEPS_DATA.
 
         Raises:
-            sweeps.errors.SpecError: something of that cannot be used, or the name has another spec.
+            sweeps.errors.SpecError: an argument cannot be used, or the sweep of that name has another spec.
             kd.errors.DataError: a dataset cannot be read.
             storage.errors.StorageError: the storage cannot be written.
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
         with sweep._translated():
+            from sweeps.spec.tables import MOST
             from sweeps.usecases.create import SpecRequest, create_sweep, requested
 
             request = SpecRequest(
@@ -191,7 +202,12 @@ class Sweep:
                 student=arguments.model("student", student),
                 teacher=arguments.model("teacher", teacher),
                 train=arguments.model("train", train),
+                command=arguments.text("train_command", train_command),
                 space=space or {},
+                trials=arguments.whole_or_none("trials", trials, least=1, most=MOST, example=20),
+                seed=arguments.whole_or_none("seed", seed, least=0, most=2**63 - 1, example=1),
+                epochs=arguments.whole_or_none("epochs", epochs, least=1, most=MOST, example=20),
+                size=arguments.size(size),
             )
             with arguments.without_script_folder():
                 made = requested(sweep._url, sweep._name, request)
@@ -203,7 +219,7 @@ class Sweep:
         """Return the sweep of that name. Arguments as for `create`.
 
         Raises:
-            storage.errors.SweepNotFound: there is none; storage.errors.NotAStorage: nor a storage.
+            storage.errors.SweepNotFound: no sweep has that name. storage.errors.NotAStorage: there is no storage.
         """
         sweep = cls(name, storage=storage, data_dir=data_dir)
         with sweep._translated(), sweep._client.open(sweep._name):
@@ -215,44 +231,43 @@ class Sweep:
         return self._name
 
     def run(self, workers: int | None = None) -> "Sweep":
-        """Work on it with processes of this machine until it is finished, showing how far it is; return the sweep.
+        """Run the sweep to its end with workers on this machine, show progress, and return the sweep.
 
-        Workers that die are replaced. Ctrl-C, and "interrupt kernel", give running tasks back before they raise
-        KeyboardInterrupt; the next `run` goes on, and so does `kd-sweeps launch`.
+        Dead workers are replaced. Ctrl-C and "interrupt kernel" return running tasks to the queue and raise
+        KeyboardInterrupt; the next `run` or `kd-sweeps launch` resumes.
 
         Args:
-            workers: how many, 1 to 1,000; None is one for each core.
+            workers: number of workers, 1 to 1,000; None is one per core.
 
         Raises:
-            sweeps.errors.SweepError: a stage failed, the sweep is cancelled, or workers died one after the other; or
-                this is not the main thread, where alone Ctrl-C comes.
-            kd.errors.DataError: a dataset is not here and cannot be fetched.
+            sweeps.errors.SweepError: a stage failed, the sweep is cancelled, or workers died in a row; or this is not
+                the main thread, which alone receives Ctrl-C.
+            kd.errors.DataError: a dataset is missing and cannot be downloaded.
         """
         with self._translated(), self._working():
             from sweeps.launch.engine import Request
             from sweeps.operations.table import STATUS
             from sweeps.usecases.run import launch
 
-            if workers is not None:
-                workers = arguments.whole("workers", workers, least=1, most=1_000, example=2)
+            workers = arguments.whole_or_none("workers", workers, least=1, most=1_000, example=2)
             if threading.current_thread() is not threading.main_thread():
                 raise SweepError(
-                    f"run() works in the main thread, where Ctrl-C comes; call it there, or type:"
+                    f"run() needs the main thread, which receives Ctrl-C; call it there, or type:"
                     f" {local().launch(self._name)}"
                 )
             code = launch(Request(self._url, self._name), workers=workers, stays=True)
             if code == 1:
                 why = "; ".join(self._ask(STATUS).problems)
-                raise SweepError(f"{why}; what is done stays. To try that again: sweep.retry(), then sweep.run()")
+                raise SweepError(f"{why}; finished tasks are kept. To retry: sweep.retry(), then sweep.run()")
         if code == 128 + signal.SIGTERM:
             signal.raise_signal(signal.SIGTERM)  # for the handler that the launch replaced
         if code:
-            raise KeyboardInterrupt(f"{self._name} was stopped; nothing is lost, and run() goes on")
+            raise KeyboardInterrupt(f"{self._name} was stopped; nothing is lost. To resume: sweep.run()")
         return self
 
     @property
     def status(self) -> "Status":
-        """Where it stands: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
+        """Its progress: `state`, `stages` with counts by state, `workers`, `fraction` done, `seconds_left`."""
         from sweeps.operations.table import STATUS
 
         return self._ask(STATUS)
@@ -311,9 +326,9 @@ class Sweep:
 
     @property
     def figures(self) -> dict[str, Svg]:
-        """The figures of its page by name: SVG text that a notebook draws. Raises as `verdict`.
+        """The figures of its report by name: SVG text that a notebook displays. Raises as `verdict`.
 
-        What has no data yet has no figure. Names: "strategies", "gains", "regret", "surface", "methods", "break-even".
+        A figure without data is left out. Names: "strategies", "gains", "regret", "surface", "methods", "break-even".
         """
         with self._translated():
             require("report", "figures")
@@ -339,19 +354,19 @@ class Sweep:
             return write(self._ask(FINDINGS), where)
 
     def pause(self) -> int:
-        """Stop starting tasks; return how many are running. They will be finished."""
+        """Start no more tasks; return how many are running and will finish."""
         from sweeps.operations.table import PAUSE
 
         return self._ask(PAUSE).tasks
 
     def resume(self) -> int:
-        """Go on after `pause` or `cancel`; return how many tasks are left. `run` works on them."""
+        """Resume after `pause` or `cancel`; return how many tasks are left. `run` does them."""
         from sweeps.operations.table import RESUME
 
         return self._ask(RESUME).tasks
 
     def cancel(self) -> int:
-        """Take back every task that has not ended, on every machine; return how many. What is done stays."""
+        """Cancel every unfinished task on all machines; return how many. Finished tasks are kept."""
         from sweeps.operations.table import CANCEL
 
         return self._ask(CANCEL).tasks
@@ -359,11 +374,12 @@ class Sweep:
     def extend(self, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> int:
         """Add trials to every search, seeds to every arm, or searches; return how many tasks that adds.
 
-        Seeds and searches spend a look at the test images, where these were read before.
+        Once the test images were used, more seeds or searches use the next planned evaluation on them.
 
         Raises:
             sweeps.errors.SpecError: nothing to add.
-            storage.errors.RevisionRefused: a search has closed, no look is left, or the sweep is cancelled.
+            storage.errors.RevisionRefused: a search has ended, no planned evaluation is left, or the sweep is
+                cancelled.
         """
         with self._translated():
             from sweeps.operations.table import EXTEND, ExtendArgs
@@ -376,7 +392,7 @@ class Sweep:
             return self._client.ask(EXTEND, ExtendArgs(name=self._name, **counts)).tasks
 
     def retry(self) -> list[str]:
-        """Let failed tasks, and those skipped because of them, wait again; return their keys. `run` works on them."""
+        """Queue failed and skipped tasks again; return their keys. `run` does them."""
         from sweeps.operations.table import RETRY
 
         return list(self._ask(RETRY).tasks)
@@ -413,7 +429,7 @@ class Sweep:
 
 
 def page_of(client: "LocalClient", name: str) -> str:
-    """Return the page as an HTML element. Before the first result, and where none can be had, it says what to do."""
+    """Return the page as an HTML element. Before the first result, or after an error, it says what to do."""
     from sweeps.operations.table import FINDINGS, STATUS, SweepArgs
     from sweeps.report import folder
     from sweeps.report.document import Code, Heading, Paragraph
@@ -433,10 +449,10 @@ def page_of(client: "LocalClient", name: str) -> str:
                 spec = as_it_stands(sweep)
             planned = Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
         going = any(worker.alive for worker in status.workers)
-        text = "Workers are at it; show this cell again later." if going else "Nothing has run yet. To begin:"
+        text = "Workers are running; run this cell again later." if going else "Nothing has run yet. To start:"
         todo: list[Block] = [Paragraph(text), *([] if going else [Code(("sweep.run()",))])]
         if status.state != "active":
-            todo = [Paragraph(f"It is {status.state}. To go on:"), Code(("sweep.resume()", "sweep.run()"))]
+            todo = [Paragraph(f"The sweep is {status.state}. To resume:"), Code(("sweep.resume()", "sweep.run()"))]
         blocks = [Heading(name, level=1), *todo, planned]
     except (SweepError, StorageError, KdError) as error:
         blocks = [Heading(name, level=1), Paragraph(explain(error))]
@@ -444,7 +460,7 @@ def page_of(client: "LocalClient", name: str) -> str:
 
 
 def framed(page: str, *, height: int) -> str:
-    """Return a whole HTML page as an element that shows it: neither style nor script passes its border.
+    """Return a whole HTML page as an element that displays it: neither style nor script leaves it.
 
     Args:
         height: px at first.
@@ -464,7 +480,7 @@ def create_sweep(
     storage: str | None = None,
     data_dir: Path | None = None,
 ) -> bool:
-    """Create a sweep. Returns True when it is new, False when the same one was there already.
+    """Create a sweep. Returns True when it is new, False when the same one existed already.
 
     Args:
         name: 1 to 64 letters, digits, '-' and '_'.
@@ -475,7 +491,7 @@ def create_sweep(
         data_dir: folder with mnist.npz and other files, see `kd.data.sources`.
 
     Raises:
-        sweeps.errors.SpecError: something in the spec cannot be used, or the name has another spec.
+        sweeps.errors.SpecError: the spec cannot be used, or the sweep of that name has another spec.
         storage.errors.StorageError: the storage cannot be written.
     """
     from storage.url import resolve
@@ -488,7 +504,7 @@ def create_sweep(
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
-    """Work on a sweep with local processes until it is finished. Returns the exit code of the command."""
+    """Run a sweep to its end with workers on this machine. Returns the exit code of `kd-sweeps launch`."""
     from storage.url import resolve
     from sweeps.launch.engine import Request
     from sweeps.usecases.run import launch as start

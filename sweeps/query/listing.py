@@ -28,8 +28,8 @@ _KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of th
 class SweepRow:
     """A sweep. source, target: datasets; target is None with one dataset.
 
-    state: active, paused or cancelled; of an active one whose tasks have all ended: finished. done, tasks: how many
-    tasks are done, of how many that could run.
+    state: active, paused or cancelled; of an active one whose tasks have all ended: finished. done: of so many tasks;
+    unavailable: so many of them cannot run on this machine.
     """
 
     name: str
@@ -38,6 +38,7 @@ class SweepRow:
     state: str
     done: int
     tasks: int
+    unavailable: Annotated[int, Field(exclude_if=lambda number: not number)] = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +94,8 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
         target=_called(sweep, "target") if sweep.spec["target"] else None,
         state="finished" if is_finished else sweep.state,
         done=sum(count.done for count in counts),
-        tasks=sum(count.total - count.unavailable for count in counts),
+        tasks=sum(count.total for count in counts),
+        unavailable=sum(count.unavailable for count in counts),
     )
 
 

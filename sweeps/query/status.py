@@ -23,6 +23,9 @@ from sweeps.spec.stored import as_it_stands
 STATES = ("working", "idle", "vanished", "stopped", "ended")  # of workers
 _MANY_UNDRAWN, _LONG_UNDRAWN_S = 10, 60.0  # attempts, for so long: else a mirror is at it
 KEEP = (*identity.KEEP, "numerics")  # what is read of an outcome
+# Of the whole work: so much of it has to be done until what it took counts as much as what the spec lets expect. In
+# five recorded sweeps the time left then rose by at most 0.46 of what the sweep took, where without it rose by 2.5.
+_BELIEVED = 0.1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +96,7 @@ def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, le
 
 @dataclass(frozen=True)
 class Eta:
-    """How far a sweep is. seconds_left: None while nobody works. fraction, shares: of the whole work, in [0, 1]."""
+    """How far a sweep is. seconds_left: None while nobody works. fraction, shares: of the expected work, in [0, 1]."""
 
     fraction: float
     seconds_left: float | None
@@ -103,31 +106,37 @@ class Eta:
 def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     """Return how far a sweep is, of all its tasks and so many workers at work.
 
-    A task takes as long as its spec lets expect, times how much longer its like took so far: preparations, trainings,
-    and all else. The rest is shared among the workers, but one task is never shared.
+    The fraction weighs tasks by the seconds that the spec lets expect, whatever they take: it never falls. The time
+    left goes by what tasks of a kind took so far: preparations, trainings, and all else. It is shared among the
+    workers, but one task is never shared.
     """
     planned = [plan.expected_seconds(spec, task.stage, task.payload.get("role")) for task in tasks]
-    took: dict[str, float] = defaultdict(float)
-    expected: dict[str, float] = defaultdict(float)
+    whole = sum(planned) or 1.0
+    took, expected = defaultdict[str, float](float), defaultdict[str, float](float)
     for task, seconds in zip(tasks, planned, strict=True):
         if task.state == "done" and task.started_at is not None and task.finished_at is not None:
-            for kind in (_pace(task), "any"):
+            for kind in (_kind(task), "any"):
                 took[kind] += task.finished_at - task.started_at
                 expected[kind] += seconds
-    slower = {kind: took[kind] / expected[kind] for kind in expected}
-    likely = [
-        seconds * slower.get(_pace(task), slower.get("any", 1.0)) for task, seconds in zip(tasks, planned, strict=True)
-    ]
-    left = [seconds for task, seconds in zip(tasks, likely, strict=True) if task.state in ("waiting", "running")]
-    whole, by_stage = sum(likely) or 1.0, defaultdict[str, float](float)
-    for task, seconds in zip(tasks, likely, strict=True):
-        by_stage[task.stage] += seconds / whole
+
+    def pace(kind: str, otherwise: float) -> float:
+        believed = _BELIEVED * whole
+        return (took[kind] + believed * otherwise) / (expected[kind] + believed)
+
+    paces = {kind: pace(kind, pace("any", 1.0)) for kind in map(_kind, tasks)}
+    shares = defaultdict[str, float](float)
+    left, ahead = [], 0.0
+    for task, seconds in zip(tasks, planned, strict=True):
+        shares[task.stage] += seconds / whole
+        if task.state in ("waiting", "running"):
+            left.append(seconds * paces[_kind(task)])
+            ahead += seconds
     if not left:
-        return Eta(1.0, 0.0, by_stage)
-    return Eta(1 - sum(left) / whole, max(sum(left) / workers, *left) if workers else None, by_stage)
+        return Eta(1.0, 0.0, shares)
+    return Eta(1 - ahead / whole, max(sum(left) / workers, *left) if workers else None, shares)
 
 
-def _pace(task: TaskRecord) -> str:
+def _kind(task: TaskRecord) -> str:
     kind = run_kind(task.stage)
     return kind if kind in ("prepare", "train") else "else"
 
@@ -210,7 +219,7 @@ def _root(phase: PhaseRecord, phases: Mapping[str, PhaseRecord]) -> PhaseRecord:
 
 def _failure(engine: sqlalchemy.Engine, sweep_id: int, phase: PhaseRecord, skipped: int) -> str:
     tasks = queries.task_records(engine, sweep_id, phase=phase.name, state="failed", keep=())
-    why = next((task.reason for task in tasks if task.reason), phase.reason) or "nobody stored why"
+    why = next((task.reason for task in tasks if task.reason), phase.reason) or "no reason recorded"
     after = f"; tasks skipped because of it: {skipped}" if skipped else ""
     return f"{phase.name} {phase.state}: {' '.join(why.split())}{after}"
 

@@ -1,11 +1,10 @@
 """The answer, or a comparison, in a few lines of a terminal."""
 
-import re
 from collections.abc import Sequence
 
 from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
-from sweeps.hints import PORTABLE, local
+from sweeps.hints import as_typed, local
 from sweeps.report import answer, choice, compare, older
 from sweeps.report.words import compared_with, display_name, effects, interval, level
 from sweeps.terminal import WIDTH, p_value, wrapped
@@ -13,17 +12,15 @@ from sweeps.trainers.score import Score
 
 _NARROWEST = 40
 
-_PROGRAM = re.compile(rf"(?<![\w./-]){re.escape(PORTABLE.program)}(?= [a-z]+ )")  # where a command begins
-
 
 def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break."""
     width = max(_NARROWEST, min(columns, WIDTH))
     advice = answer.advice(findings)
     lines = [*(_compared(findings, width) if findings.choices else _asked(findings, width)), ""]
-    lines += [*_wrapped(_typed_here(f"What to do: {advice.text}"), width)]
+    lines += [*_wrapped(as_typed(f"What to do: {advice.text}"), width)]
     for command in advice.commands:
-        lines += _command(_typed_here(command), width)
+        lines += _command(as_typed(command), width)
     lines.append("")
     for effect in effects(findings):
         lines += _wrapped(effect, width)
@@ -33,7 +30,7 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
         command = local().line("report", findings.name, "-o", f"{findings.name}-report")
         lines += _beside("As a page:", _command(command, width), width)
     lines += [f"answer hash {findings.answer_hash}"] if findings.answer_hash else []
-    return "\n".join([*lines, "", *_wrapped(answer.summary(findings), width)])
+    return "\n".join([*lines, "", *_wrapped(as_typed(answer.summary(findings)), width)])
 
 
 def _asked(findings: Findings, width: int) -> list[str]:
@@ -70,10 +67,6 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 def _beside(label: str, lines: list[str], width: int) -> list[str]:
     line = f"{label} {lines[0].strip()}"
     return [line] if len(lines) == 1 and len(line) <= width else [label, *lines]
-
-
-def _typed_here(text: str) -> str:
-    return _PROGRAM.sub(lambda _: local().program, text)
 
 
 def _command(command: str, width: int) -> list[str]:

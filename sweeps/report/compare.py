@@ -63,7 +63,7 @@ def _overview(name: str, known: tuple[Findings, Cost] | None) -> list[str]:
     chosen = findings.confirmed.get("source")
     point = Absent.YET.value if chosen is None else chosen.best.point.text()
     tasks = f"{cost.done:,} of {cost.planned:,}"
-    return [name, direction(findings), point, tasks, work(cost), "done" if findings.finished else "not finished"]
+    return [name, direction(findings), point, tasks, work(cost), "done" if findings.answer_hash else "not finished"]
 
 
 def direction(findings: Findings) -> str:

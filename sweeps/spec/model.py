@@ -64,7 +64,7 @@ class Spec(tables.SpecModel):
     limits: tables.Limits = tables.Limits()
     retry: tables.Retry = tables.Retry()
     code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
-        default_factory=dict, description="sha256 of each file of one's own code; filled in and checked likewise"
+        default_factory=dict, description="sha256 of each file of your own code; filled in and checked likewise"
     )
 
     _stored: dict[str, Any] | None = PrivateAttr(default=None)

@@ -131,7 +131,7 @@ def _allowed(location: Sequence[str | int], model: type[SpecModel]) -> str:
     near = [f"{prefix}{match}" for match in get_close_matches(last, table.names(), n=1)]
     meant = near or [key for key in _keys(model) if key.rpartition(".")[2] == last]
     hint = f"did you mean {' or '.join(meant[:2])}? " if meant else ""
-    return f"{hint}allowed beside it: {', '.join(table.names())}"
+    return f"{hint}keys of this table: {', '.join(table.names())}"
 
 
 def _keys(model: type[SpecModel], prefix: str = "") -> Iterator[str]:

@@ -411,6 +411,7 @@ class TrainerKind(Protocol):
 
     def requested(self, request: Any) -> Any:
         """Return the spec that a `sweeps.usecases.create.SpecRequest` makes, its changes aside; raise a SpecError."""
+        request.refuse("source", "targets", "dataset", "teacher", "student", "epochs", "size")
         return request.base
 
     def fetch(self, spec: Any, data: Path | None, say: Callable[[str], None]) -> Any:

@@ -74,7 +74,7 @@ def create_sweep(
         known = find(url, name)
     if known:
         spec = by_its_rule(known, spec)
-        refuse_another(name, known, spec)  # and its models are not checked again: only its studies are made anew
+        refuse_another(name, known, spec)  # its models are not checked again: only its studies are created again
     else:
         spec.kind.try_code(spec, data_dir)
     _check_sampler(spec.search.sampler)
@@ -184,12 +184,13 @@ def _make_study(
 
 @dataclass(frozen=True)
 class SpecRequest:
-    """The options of `run` and `create` that make a spec.
+    """The options of `run` and `create`, and the arguments of `Sweep.create`, that make a spec.
 
     base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
-    `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student: of
-    every dataset for which `changes` name no other. train, command: a training of the user's own, which makes a spec of
-    the trainer "custom"; space: what it searches, by name, as a spec writes it.
+    `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student,
+    epochs: of every dataset for which `changes` name no other; size: height and width, of every folder of images.
+    train, command: a training of the user's own, which makes a spec of the trainer "custom"; space: what it searches,
+    by name, as a spec writes it. trials, seed: two keys with a shorter name.
     """
 
     base: Spec | None = None
@@ -202,11 +203,21 @@ class SpecRequest:
     train: str | None = None
     command: str | None = None
     space: Mapping[str, Any] = field(default_factory=dict)
+    trials: int | None = None
+    seed: int | None = None
+    epochs: int | None = None
+    size: Sequence[int] = ()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing but the name of a sweep was given."""
-        return not any(vars(self).values())
+        """Whether no option was given."""
+        return all(value is None or value in ((), [], {}) for value in vars(self).values())
+
+    @property
+    def keys(self) -> dict[str, Any]:
+        """The keys of the spec that are named, trials and seed among them."""
+        short = {"search.trials": self.trials, "seed": self.seed}
+        return {**self.changes, **{key: value for key, value in short.items() if value is not None}}
 
     @property
     def trainer(self) -> str:
@@ -215,10 +226,17 @@ class SpecRequest:
             return CUSTOM
         return KD if self.base is None else self.base.trainer.kind
 
+    def refuse(self, *options: str) -> None:
+        """Raise SpecError where one of these options is given: the trainer has none."""
+        for option in options:
+            if value := getattr(self, option):
+                typed = "--target" if option == "targets" else f"--{option}"
+                raise SpecError(f"{typed}: got {value!r}; trainer {self.trainer} has no such setting, so leave it out")
+
     def spec(self) -> Spec:
         """Return the spec that all this makes; raise SpecError if it makes none."""
         spec: Spec = trainer_kind(self.trainer).requested(self)
-        return override(spec, self.changes)
+        return override(spec, self.keys)
 
 
 def preset(name: str) -> Spec:
@@ -235,7 +253,7 @@ def started_from(train: str) -> Spec:
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: str = "create") -> Spec:
     """Return the spec that the user asks for; raise SpecError if the options make none.
 
-    Where nothing but the name of a sweep is given, that is the sweep itself: its studies may have to be made again.
+    Without options, that is the spec of the existing sweep: its studies may have to be created again.
     command: "create", or "run", which trains as well; MissingExtra where packages that it needs are not installed.
     """
     known = find(url, check_name(name)) if request.is_empty else []
@@ -246,7 +264,7 @@ def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: 
 
 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
-    """Return the plans of a sweep, the first one first; none where there is no such sweep, or no storage."""
+    """Return the plans of a sweep, oldest first; none if the sweep or its storage does not exist."""
     try:
         engine = open_engine(url, read_only=True)
     except NotAStorage:
@@ -309,7 +327,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
     trainings = sum(plan.count(stage) for stage in STAGES if stage != "measure")
     seconds = expected_core_seconds(spec)
-    about = f", about {number_of(rounded(seconds / 60), 'core-minute')}" if seconds else ""  # else nobody knows
+    about = f", about {number_of(rounded(seconds / 60), 'core-minute')}" if seconds else ""  # else unknown
     seeds, summary = number_of(spec.transfer.seeds, "fresh seed"), spec.kind.summary(spec)
     return [
         f"search   {_space(spec)}: {trials}{' on each dataset' if spec.targets else ''}",
@@ -390,13 +408,13 @@ def _choice(spec: Spec) -> str:
     """Say what the answer will be about, in a line."""
     searches, least = spec.outer.searches, verdict.FEWEST_SEARCHES
     if searches < least:
-        return f"outer.searches = {searches} shows nothing about what to use: {least} or more do"
+        return f"no recommendation: outer.searches is {searches}, and it takes {least} or more"
     role = spec.roles[min(1, len(spec.roles) - 1)]
     if spec.transfer.margin_share and spec.counted_from(role) in spec.arms(role):
         kept = f"{estimates.percent(1 - spec.transfer.margin_share):g} % of the gain"
-        return f"the cheapest choice that {searches} searches show to keep {kept}"
+        return f"the cheapest choice that keeps {kept}, tested over {searches} searches"
     lost = spec.score.amount(f"{spec.transfer.margin:g}")
-    return f"the cheapest choice that {searches} searches show to lose less than {lost}"
+    return f"the cheapest choice that loses less than {lost}, tested over {searches} searches"
 
 
 def _resolution(spec: Spec) -> str:
@@ -406,9 +424,9 @@ def _resolution(spec: Spec) -> str:
     if number < 2:
         return f"{margin}; 1 seed, but a verdict needs 2"
     if sds is None:
-        return f"{margin}; what {number} {unit} can detect on {_short(spec)} is not known"
+        return f"{margin}; the smallest difference that {number} {unit} detect on {_short(spec)} is unknown"
     low, high = (estimates.resolvable(sd, number, level=spec.transfer.level(1)) for sd in sds[:2])
-    return f"{margin}; {number} {unit} tell {low:.2g} to {high:.2g} from it (80 % power)"
+    return f"{margin}; {number} {unit} detect a distance of {low:.2g} to {high:.2g} from it (80 % power)"
 
 
 def _power(spec: Spec) -> str:
@@ -417,7 +435,7 @@ def _power(spec: Spec) -> str:
     if spec.transfer.margin_share:
         return first
     if sds is None:
-        return f"{first}; the sd between {unit} on {_short(spec)} is not known"
+        return f"{first}; the sd between {unit} on {_short(spec)} is unknown"
     return f"{first}; sd between {unit} {sds[0]:g} to {spec.score.amount(f'{sds[1]:g}')} ({sds[2]})"
 
 

@@ -71,7 +71,9 @@ def _packages() -> list[Check]:
         ),
         *(
             Check(
-                "imports", "warn", f"{file} is called as a package of ours: of both, Python finds the first on its path"
+                "imports",
+                "warn",
+                f"{file} has the name of a package of kd-sweeps; Python imports the first on its path",
             )
             for file in environment.other_packages()
         ),
@@ -81,7 +83,7 @@ def _packages() -> list[Check]:
 def _storage(url: sqlalchemy.URL) -> list[Check]:
     address = masked(url)
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
-        return [Check("storage", "ok", f"{address}: does not exist yet; create makes it")]
+        return [Check("storage", "ok", f"{address}: does not exist yet; `create` makes it")]
     try:
         engine = open_engine(url, read_only=True)
         sweeps = queries.list_sweeps(engine)

@@ -46,7 +46,7 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
             listed = local().line("trials", sweep.name)
             raise SweepError(f"--task: got {key!r}; {sweep.name} has no such task; list them: {listed}")
         if named[0] not in done:
-            why = f"is {named[0].state}" if named[0].state != "done" else f"is of stage {named[0].stage}"
+            why = f"is {named[0].state}" if named[0].state != "done" else f"belongs to stage {named[0].stage}"
             only = f"only finished tasks of {', '.join(REPLAYABLE_STAGES)} can be replayed"
             raise SweepError(f"--task: {key} {why}; {only}")
         return [read_job(named[0])]

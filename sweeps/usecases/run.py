@@ -15,7 +15,7 @@ from storage.url import masked
 from sweeps.errors import NoResultsYet
 from sweeps.extensions import KD, how_to_install, is_installed, require, trainer_extra
 from sweeps.findings.findings import Findings, load
-from sweeps.hints import PORTABLE, explain, local
+from sweeps.hints import PORTABLE, as_typed, explain, local
 from sweeps.launch import launcher
 from sweeps.launch.engine import DETACHED_VARIABLE, Request
 from sweeps.launch.local import WORKER_VARIABLE
@@ -105,7 +105,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     if wide is not None:
         print(f"\n{brief.brief(findings, columns=wide, page=written)}")
     else:
-        say(f"\n{answer.statement(findings)}")
+        say(f"\n{as_typed(answer.statement(findings))}")
         if written:
             say(f"\nFull page with figures: {written}")
     if not written:

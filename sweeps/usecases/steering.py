@@ -26,7 +26,7 @@ from sweeps.workers.attempt import cap_of
 
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
-    """Stop starting tasks. Returns how many are running; they will be finished."""
+    """Start no more tasks. Returns how many are running and will finish."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
             raise SweepError(f"nothing to pause: {name} is cancelled")
@@ -35,14 +35,14 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
 
 
 def resume(url: sqlalchemy.URL, name: str) -> int:
-    """Go on after a pause or a cancel. Returns how many tasks are left to do."""
+    """Resume a paused or cancelled sweep. Returns how many tasks are left."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         workers.resume(engine, sweep.id)
         return queries.outlook(engine, sweep.id).unended
 
 
 def cancel(url: sqlalchemy.URL, name: str) -> int:
-    """Take back every task that has not ended. Returns how many; workers abort theirs at the next heartbeat."""
+    """Cancel every unfinished task. Returns how many; workers abort theirs at the next heartbeat."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         return workers.cancel(engine, sweep.id)
 
@@ -82,12 +82,12 @@ def _more(
 ) -> tuple[Spec, plan.Plan]:
     if min(trials, seeds, searches) < 0 or max(trials, seeds, searches) < 1:
         raise SpecError(
-            f"got --trials {trials} --seeds {seeds} --searches {searches};"
+            f"nothing to add: got --trials {trials} --seeds {seeds} --searches {searches};"
             " give one of them, 1 or more, for example --seeds +10"
         )
     if trials and any(".ranks" in selected for selected in queries.selections(engine, sweep.id)):
         raise RevisionRefused(
-            f"a search of {sweep.name} has ended and its result is in use, so it takes no more trials; add a search"
+            f"no trials can be added: a search of {sweep.name} has ended and its result is in use; add a search"
             f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
         )
     if (seeds or searches) and (looks := load.begun_looks(engine, sweep.id)) >= spec.transfer.looks:
@@ -95,7 +95,7 @@ def _more(
         larger = {"search": 2 * spec.outer.searches} if by_search else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
             f"no planned evaluation on the test set is left ({looks} of {spec.transfer.looks} used), and more"
-            f" {'searches' if by_search else 'seeds'} would make the verdict worthless; create another sweep instead:"
+            f" {'searches' if by_search else 'seeds'} would invalidate the verdict; create another sweep instead:"
             f" {another_sweep(sweep.name, spec, **larger)}"
         )
     return plan.more(spec, trials=trials, seeds=seeds, searches=searches)
@@ -111,7 +111,7 @@ def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
 
 
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:
-    """Let failed tasks, and those skipped because of them, wait again. Returns their keys.
+    """Queue failed and skipped tasks again. Returns their keys.
 
     If the models were measured already, that is done once more at the end, with those that come now. What is
     unavailable stays so, unless it is a network whose weights have come: else the same file would be missing again.

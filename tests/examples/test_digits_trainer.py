@@ -140,7 +140,7 @@ def test_no_command_speaks_of_another_trainer(worked: tuple[str, str], kd_sweeps
     point = Sweep.open("d", storage=url).best
     assert (point.C, point.tol) == pytest.approx((c, tol), rel=1e-3)
     assert str(point).startswith(f"C = {c:.4g}, tol = {tol:.4g}: validation ")
-    with pytest.raises(AttributeError, match="temperature: searched were C, tol"):
+    with pytest.raises(AttributeError, match="temperature was not searched; searched: C, tol"):
         _ = point.temperature
 
 

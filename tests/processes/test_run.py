@@ -51,7 +51,7 @@ def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)  # as people click twice: it would have ended a notebook's kernel
     out, err = process.communicate(timeout=60)
-    assert out == "interrupted: s was stopped; nothing is lost, and run() goes on\ngoes on\n", err
+    assert out == "interrupted: s was stopped; nothing is lost. To resume: sweep.run()\ngoes on\n", err
     again, err = _started(tmp_path / "again", url).communicate(timeout=240)
     assert again == "ended 1.0\ngoes on\n", err
     assert "100 %" in err, "a line says how far it is where no terminal shows bars"
@@ -63,7 +63,7 @@ def test_a_stage_that_failed_is_an_error_that_says_what_to_do(tmp_path: Path) ->
     work(url, failing("no such thing"))
     with pytest.raises(SweepError, match="no such thing") as raised:  # nothing is left to do: it starts no worker
         Sweep.open("s", storage=str(url)).run(workers=1)
-    assert str(raised.value).endswith("what is done stays. To try that again: sweep.retry(), then sweep.run()")
+    assert str(raised.value).endswith("finished tasks are kept. To retry: sweep.retry(), then sweep.run()")
 
 
 def test_another_thread_is_told_where_to_call_it(tmp_path: Path) -> None:

@@ -143,7 +143,7 @@ def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained
     assert "search#1" in out
     assert "score: " in out
     assert of(trained).answer_hash != first.answer_hash
-    for wrong, said in (("nope", "has no such task"), ("measure#all", "is of stage measure")):
+    for wrong, said in (("nope", "has no such task"), ("measure#all", "belongs to stage measure")):
         code, _, err = _typed(trained, "replay", NAME, "--task", wrong)
         assert code == 1
         assert said in err.splitlines()[-1]

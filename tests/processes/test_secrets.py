@@ -123,7 +123,7 @@ def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
         assert code == 1, (command, out, err)
         if command[0] != "doctor":  # which has a line for everything
             (line,) = [line for line in err.splitlines() if not line.startswith("storage ")]
-            assert line.startswith("kd-sweeps: cannot use postgresql+psycopg://"), command
+            assert line.startswith("kd-sweeps: cannot use postgresql://"), command
             assert told in line
     assert not leaks("".join(path.read_text() for path in home.rglob("*.log")))
 
@@ -215,7 +215,7 @@ def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_
         if command[0] == "archive":
             assert not leaks((home / "s.kdsweep").read_bytes().decode(errors="replace"))
         if command[0] in ("status", "best", "report", "list"):
-            assert "postgresql+psycopg://keeper:***@127.0.0.1" in err, "it names the storage it used"
+            assert "postgresql://keeper:***@127.0.0.1" in err, "it names the storage it used"
     assert not leaks(caplog.text)
 
 
@@ -226,7 +226,7 @@ def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
     env = launches.environment(home, resolve(url), "raise ValueError(os.environ['KD_SWEEPS_STORAGE'])")
     code, out = launches.launched(env | {"XDG_STATE_HOME": str(home)}, workers=1)
     assert code == 1
-    assert "ValueError: postgresql+psycopg://keeper:***@" in out
+    assert "ValueError: postgresql://keeper:***@" in out
     assert not leaks(out)
     assert not leaks(rows(server, url))
     assert not leaks("\n".join(path.read_text(errors="replace") for path in home.rglob("*.log")))

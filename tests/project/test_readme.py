@@ -9,7 +9,7 @@ import typer.main
 
 import sweeps
 from sweeps.cli.app import app
-from sweeps.distill.presets import PRESETS
+from sweeps.distill.presets import MINUTES, PRESETS
 from tests.support.pages import DOCS, all_text, extension, pages
 from tests.support.paths import REPOSITORY
 
@@ -73,6 +73,14 @@ def test_every_preset_has_its_row_with_its_numbers() -> None:
             rounds = ", ".join(f"{points} x {seeds}" for points, seeds in spec.confirm.rounds)
             assert f"| {spec.search.trials} | {rounds} |" in row
             assert f"{spec.transfer.seeds} seeds" in row
+
+
+def test_a_preset_takes_as_many_minutes_on_every_page() -> None:
+    named = r"\btiny\b.{0,60}?\babout (\w+) minutes?\b"
+    texts = {page.name: page.read_text(encoding="utf-8") for page in (README, *DOCS.glob("*.md"))}
+    found = [(name, match[1]) for name, text in texts.items() for match in re.finditer(named, text)]
+    assert {name for name, _ in found} >= {"quickstart.md", "tutorial.md"}
+    assert {minutes for _, minutes in found} == {str(MINUTES["tiny"])}
 
 
 def test_the_python_examples_import_public_names_only() -> None:

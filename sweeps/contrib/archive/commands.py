@@ -11,7 +11,7 @@ from sweeps.hints import local
 from sweeps.terminal import say, show
 
 app = typer.Typer()
-storage_app = typer.Typer(help="Maintain the storage.", no_args_is_help=True)
+storage_app = typer.Typer(help="Upgrade a storage made by an older kd-sweeps.", no_args_is_help=True)
 app.add_typer(storage_app, name="storage")
 
 Archive = Annotated[Path, typer.Argument(metavar="FILE", help="File written by kd-sweeps archive.")]
@@ -42,7 +42,9 @@ def archive(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     storage: Storage = None,
 ) -> None:
-    """Pack a sweep with all its results into one file, for import and verify.
+    """Pack a sweep with all its results into one file.
+
+    `import` and `verify` read it.
 
     Example: kd-sweeps archive mnist-kd -o mnist-kd.kdsweep
     """
@@ -84,9 +86,10 @@ def import_archive(
 
 @app.command()
 def verify(file: Archive) -> None:
-    """Recompute the claims of an archive from its contents: selections, verdict, answer hash, blobs.
+    """Recompute what an archive claims, and compare.
 
-    Exits 1 if anything differs. Needs no storage. Seconds and latencies cannot be recomputed.
+    Recomputes selections, verdict, answer hash and blobs from its contents. Exits 1 if anything differs. Needs no
+    storage. Seconds and latencies cannot be recomputed.
     """
     from sweeps.contrib.archive.verify import UNPROVEN, verify
 

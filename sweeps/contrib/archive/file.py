@@ -93,7 +93,7 @@ class Archive:
         self._texts = {name: self._read(name) for name in _FILES.values()}
         lines: dict[str, Any] = {kind: _lines(name, self._texts[name], LINES[kind]) for kind, name in _FILES.items()}
         if len(lines["sweep"]) != 1:
-            raise ArchiveBroken(f"sweep.jsonl holds {len(lines['sweep'])} lines; there has to be one")
+            raise ArchiveBroken(f"sweep.jsonl holds {len(lines['sweep'])} lines; it must hold one")
         self.lines = SweepLines(**lines | {"sweep": lines["sweep"][0]})
         self.lines.check()
         if self.manifest.sweep != self.lines.sweep.name:
@@ -166,7 +166,7 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
     for member in file.infolist():
         name, quoted = member.filename, repr(member.filename[:_TOO_LONG])
         if name not in known and not re.fullmatch(_BLOBS + SHA256, name):
-            raise ArchiveBroken(f"it holds {quoted}, which no archive of a sweep does")
+            raise ArchiveBroken(f"it holds {quoted}, which is not part of an archive")
         if name in seen:
             raise ArchiveBroken(f"it holds {quoted} twice")
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:

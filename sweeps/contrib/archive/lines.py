@@ -219,7 +219,7 @@ class SweepLines:
         }
         for kind, keys in unique.items():
             if twice := [key for key, number in Counter(keys).items() if number > 1]:
-                raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} stands there twice")
+                raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} is there twice")
         phases, tasks = {line.name for line in self.phases}, {line.key for line in self.tasks}
         for phase in self.phases:
             if unknown := [need.phase for need in _needs(phase) if need.phase not in phases]:

@@ -120,7 +120,7 @@ def _refuse_differing(archive: Archive, path: Path) -> None:
 
 
 def _refusal(path: Path, text: str) -> str:
-    return f"{path}: {text}; everything that differs: {local().line('verify', str(path))}"
+    return f"{path}: {text}; all differences: {local().line('verify', str(path))}"
 
 
 def _changed(archive: Archive) -> Iterator[str]:

@@ -103,9 +103,9 @@ def _taken(stored: StoredSweep) -> Iterator[Check]:
             continue
         other = made.get(same)
         if other is None or other.outcome.same_as or _identity(stored, other) != _identity(stored, done):
-            yield Check(f"outcome of {key}", f"it says that it is {same}, and that is no such training")
+            yield Check(f"outcome of {key}", f"it claims to be {same}, which is not one of its trainings")
         elif (other.score, other.outcome.test_accuracy) != (done.score, done.outcome.test_accuracy):
-            yield Check(f"outcome of {key}", f"it says that it is {same}, which has another result")
+            yield Check(f"outcome of {key}", f"it claims to be {same}, which has another result")
 
 
 def _identity(stored: StoredSweep, done: jobs.Job[jobs.TransferTask, jobs.StudentOutcome]) -> object:
@@ -127,7 +127,7 @@ def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
     for key, model in models.items():
         what, outcome = f"{task.key} of {key}", trainings.get(key)
         if not isinstance(outcome, jobs.TeacherOutcome | jobs.StudentOutcome | jobs.BaselineOutcome):
-            yield Check(what, "there is no such training")
+            yield Check(what, "that training is missing")
             continue
         if "model" not in outcome.blobs:
             yield Check(what, "that training kept no model")

@@ -45,7 +45,7 @@ def check_free(host: str, port: int) -> None:
     try:
         _try(host, port)
     except socket.gaierror:
-        raise SpecError(f"--host: got {host!r}, which no name server knows; give an address of this machine") from None
+        raise SpecError(f"--host: got {host!r}, an unknown name; give an address of this machine") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise SweepError(f"port {port} of {host} is taken; name another one: --port {port % 65_535 + 1}") from None
@@ -182,7 +182,7 @@ def _locked(folder: Path) -> Iterator[None]:
             _give(folder / ".lock", folder)
             yield
     except filelock.Timeout:
-        raise SweepError(f"another command is at work in {folder}; wait for it, then type this again") from None
+        raise SweepError(f"another command is running in {folder}; wait for it, then repeat this one") from None
     except OSError as error:
         raise SweepError(f"cannot write {error.filename}: {error.strerror}; name a folder of your own") from None
 
@@ -206,7 +206,7 @@ def _answering(folder: Path, now: _Stored, programs: Programs, *, started: bool)
     except psycopg.Error as error:
         why = " ".join(str(error).split())
         raise SweepError(
-            f"the database runs, but {masked(url)} does not let us in: {why}; see {folder}/server.log"
+            f"the database runs, but {masked(url)} refuses the connection: {why}; see {folder}/server.log"
         ) from None
     return Database(folder, url, running=True, started=started, open_to_others=not is_loopback(now.host))
 

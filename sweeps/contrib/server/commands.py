@@ -31,9 +31,9 @@ def serve(
     ] = False,
     storage: Storage = None,
 ) -> None:
-    """Serve sweeps over HTTP: queries, commands, metrics, web pages, and optuna-dashboard.
+    """Serve sweeps to a team over HTTP.
 
-    With --all, the storage is created if it does not exist.
+    Queries, commands, metrics, web pages and optuna-dashboard. With --all, the storage is created if it does not exist.
 
     Example: kd-sweeps serve --all --tokens tokens.txt --host 0.0.0.0
     """
@@ -54,9 +54,10 @@ def serve(
 
 @dashboard_app.command()
 def dashboard(name: SweepName, port: Port = "8080", storage: Storage = None) -> None:
-    """Show a live page of a sweep in a browser on this machine, until Ctrl-C. For a team: kd-sweeps serve.
+    """Show a live page of a sweep in your browser.
 
-    The page links to optuna-dashboard on the same storage.
+    Serves this machine until Ctrl-C; for a team: kd-sweeps serve. The page links to optuna-dashboard on the same
+    storage.
     """
     require("server", "dashboard")
     from sweeps.contrib.server import app as server

@@ -218,7 +218,7 @@ def test_a_name_that_is_taken_is_refused_and_under_another_one_nothing_has_the_o
 def test_a_study_of_another_tool_is_left_alone(file: Path, there: sqlalchemy.URL) -> None:
     with contextlib.closing(open_studies(created(plain(there), name="other"))) as opened:
         optuna.create_study(study_name="s.transfer", storage=opened.storage)
-    with pytest.raises(SpecConflict, match=r"study 's.transfer' in .* is of another program, so nothing was made"):
+    with pytest.raises(SpecConflict, match=r"study 's.transfer' in .* belongs to another program"):
         import_sweep(there, file)
     assert "s.transfer" in trials(there)
     assert "s" not in trials(there)
@@ -274,7 +274,7 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
 @pytest.mark.parametrize(
     ("name", "change", "said"),
     [
-        ("tasks.jsonl", lambda lines: lines.append(lines[0]), r"tasks.jsonl: \S+ stands there twice"),
+        ("tasks.jsonl", lambda lines: lines.append(lines[0]), r"tasks.jsonl: \S+ is there twice"),
         ("tasks.jsonl", _line(lambda line: line.update(phase="x")), "is of phase 'x', which phases.jsonl lacks"),
         ("tasks.jsonl", _line(lambda line: line["outcome"].update(x=NESTED)), "line 1 is not JSON .it is nested"),
         ("tasks.jsonl", _line(lambda line: line.pop("key")), r"tasks.jsonl line 1: key \(Field required\)"),
@@ -309,7 +309,7 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
         (
             "selections.jsonl",
             _line(lambda line: line["value"]["candidates"][0].update(alpha="x")),
-            "s.kdsweep: audit: selection confirm.best: expected .* 'x'}; everything that differs: kd-sweeps verify ",
+            "s.kdsweep: audit: selection confirm.best: expected .* 'x'}; all differences: kd-sweeps verify ",
         ),
     ],
 )

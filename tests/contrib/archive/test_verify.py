@@ -164,7 +164,7 @@ def test_what_stands_beside_the_scores_is_found_where_something_tells_otherwise(
         "it says test accuracy 0.9999, and the",
         "it says 2 parameters, and the training 1",
         "search#0: that training kept no model",
-        "measure#all of x: there is no such training",
+        "measure#all of x: that training is missing",
         "it says 9 parameters, and native.search#0, of",
     ):
         assert any(said in text for text in found), (said, found)

@@ -178,7 +178,7 @@ def test_a_database_that_is_away_is_told_without_its_password_and_comes_back(
             server.start()
         assert service.ask("/api/v1/sweeps/s", token=VIEWER).status == 200
         assert service.ask("/readyz").status == 200
-        assert "GET /readyz: cannot use postgresql+psycopg://sweeper:***@127.0.0.1" in service.log
+        assert "GET /readyz: cannot use postgresql://sweeper:***@127.0.0.1" in service.log
         assert "s3cr3t" not in service.log
 
 

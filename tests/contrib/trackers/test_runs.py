@@ -82,5 +82,5 @@ def test_without_its_library_a_tracker_says_what_to_type_and_makes_nothing(
 def test_a_sweep_without_a_result_has_no_runs(url: str, tracker: str, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("export", "fresh", "--to", tracker, "-o", "x", "--storage", url)
     assert (code, out) == (3, "")
-    assert err.splitlines()[-1].startswith("kd-sweeps: no training of fresh has finished yet; go on with: ")
+    assert err.splitlines()[-1].startswith("kd-sweeps: no training of fresh has finished yet; continue with: ")
     assert not Path("x").exists()

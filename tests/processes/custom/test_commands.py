@@ -93,7 +93,7 @@ if [ "$1" = 1 ]; then echo '{"test": 0.75}'; else echo '{"validation": 0.5}'; fi
     assert kept(tmp_path, "calls") == ["0"]
     assert made.test(COMPARED, Steps()) == 0.75
     assert kept(tmp_path, "calls") == ["0", "1"]
-    with pytest.raises(TrainingFailed, match=r"^program gave 'test', which nobody asked for"):
+    with pytest.raises(TrainingFailed, match=r"^program gave 'test', but test data are for the comparison alone"):
         trained(tmp_path, '#!/bin/sh\necho \'{"validation": 0.5, "test": 0.75}\'\n')
     made = trainer(tmp_path, "#!/bin/sh\necho '{\"validation\": 0.5}'\n", "{test}")
     made.train(COMPARED, Steps())
@@ -123,7 +123,7 @@ def test_a_file_is_where_the_folder_of_code_has_it_and_nothing_else_is_moved(
 BAD = {
     "nothing": ("exit 0", TrainingFailed, "program gave no result; print as last line, or write to {out}"),
     "no object": ("echo 0.93; echo a", TrainingFailed, "its last line: a"),
-    "half of it": ("echo '{\"validation\": 0.9'", TrainingFailed, 'program gave as result what is no JSON object: {"v'),
+    "half of it": ("echo '{\"validation\": 0.9'", TrainingFailed, "program gave a result that is not a JSON object: {"),
     "half of it after an epoch": (
         "echo '{\"validation\": 0.8}'; echo '{\"validation\": 0.9'",
         TrainingFailed,
@@ -132,7 +132,7 @@ BAD = {
     "no object in its file": (
         "echo '{\"validation\": 0.8}'; echo 0.9 > $KD_SWEEPS_OUT",
         TrainingFailed,
-        "program gave as result what is no JSON object: 0.9; print as last line",
+        "program gave a result that is not a JSON object: 0.9; print as last line",
     ),
     "NaN of printf": ("echo '{\"validation\": 0.8}'; echo '{\"validation\": -nan}'", Diverged, "gave the score nan"),
     "NaN": ("echo '{\"validation\": NaN}'", Exception, "program gave the score nan"),
@@ -180,7 +180,7 @@ def test_output_without_end_fills_neither_log_nor_memory_and_is_a_sign_of_life(
     assert made.train(SEARCH, steps).score == 0.5
     logged = capfd.readouterr().out
     assert MOST_LOGGED < len(logged) < 1.2 * MOST_LOGGED
-    assert "bytes are not in this log, but for their end:]" in logged
+    assert "bytes are left out of this log; their end:]" in logged
     assert logged.rstrip().endswith('{"validation": 0.5}')
 
 

@@ -88,7 +88,7 @@ def test_no_name_of_a_foreign_study_is_taken_and_nothing_is_made_beside_it(stora
         make_foreign(storage_url, name, trials=number % 2)
         before = content(storage_url, name)
         for make in (lambda: create_sweep(url, "s", SMALL), lambda: import_sweep(url, file)):
-            with pytest.raises(SpecConflict, match=f"study '{name}' in .* is of another program, so nothing") as caught:
+            with pytest.raises(SpecConflict, match=f"study '{name}' in .* belongs to another program") as caught:
                 make()
             assert "\n" not in str(caught.value)
         assert names(storage_url) == [name]
@@ -109,7 +109,7 @@ def test_neither_does_a_copy_of_a_study_of_ours_count_as_left_by_a_create(storag
         for name in ("s", "s.transfer"):
             optuna.copy_study(from_study_name=name, from_storage=source, to_storage=target)
         before = content(storage_url, "s")
-        with pytest.raises(SpecConflict, match=r"study 's' in .* is of another program"):
+        with pytest.raises(SpecConflict, match=r"study 's' in .* belongs to another program"):
             create_sweep(resolve(storage_url), "s", SMALL)
         assert content(storage_url, "s") == before
         optuna.copy_study(from_study_name="other", from_storage=target, to_storage=target, to_study_name="other.kept")
@@ -134,7 +134,7 @@ def test_a_study_that_another_program_put_in_the_place_of_ours_is_left_alone(sto
         found = audit(engine, sweep).violations
     assert [line.text.split(",")[0] for line in found] == [f"study {name} is gone" for name in REPLACED]
     assert all("another program's has its name" in line.text for line in found)
-    with pytest.raises(SpecConflict, match="is of another program"):
+    with pytest.raises(SpecConflict, match="belongs to another program"):
         create_sweep(url, "s", SMALL)
     assert delete(url, "s").studies == len(NAMES) - len(REPLACED)
     assert {name: content(storage_url, name) for name in names(storage_url)} == before
@@ -175,7 +175,7 @@ def test_a_study_under_a_name_that_a_killed_create_reserved_is_not_taken_for_wha
         study = optuna.create_study(study_name="s.confirm", storage=storage)
         save_note(study, "mine")
     before = content(storage_url, "s.confirm")
-    with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* is of another program"):
+    with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* belongs to another program"):
         create_sweep(resolve(storage_url), "s", SMALL)
     assert content(storage_url, "s.confirm") == before
 
@@ -200,6 +200,6 @@ def test_one_made_while_we_make_ours_stays_and_ours_go(storage_url: str, monkeyp
 
     monkeypatch.setattr("storage.studies.studies.failpoint", make_meanwhile)
     for _ in range(2):  # what the first one left is told from it by the second
-        with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* is of another program"):
+        with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* belongs to another program"):
             create_sweep(resolve(storage_url), "s", SMALL)
         assert names(storage_url) == ["s.confirm"]

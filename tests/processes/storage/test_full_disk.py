@@ -14,7 +14,7 @@ from tests.support.faults.storms import Count, count
 from tests.support.launches import environment, launched, start_launch
 from tests.support.sweeps.small_sweeps import created, wait_until
 
-FULL = "disk is full; free space there; until then the workers wait"
+FULL = "disk is full; free space there; the workers wait"
 
 
 @pytest.fixture

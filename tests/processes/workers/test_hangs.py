@@ -72,7 +72,7 @@ def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_r
     endings = re.findall(r"^worker \S+ (.*)$", out, re.MULTILINE)
     replaced = "; its task is back in the queue; starting another"
     assert endings == [
-        f"ended itself, because its task did not end{replaced}",
+        f"stopped itself because its task hung{replaced}",
         "is frozen; killing it",
         f"was killed by signal 9{replaced}",
         f"ended with exit code 7{replaced}",
@@ -94,7 +94,7 @@ def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_r
         assert "StepTimeout" in (tries[key][0].trace or "")
     assert "about to hang" in (tries["search#1"][0].log or "")
     assert [record.reason for record in records if record.reason] == [
-        *("ended itself, because its task did not end", "was killed by signal 9", "ended with exit code 7"),
+        *("stopped itself because its task hung", "was killed by signal 9", "ended with exit code 7"),
         "was killed by signal 9",
     ]
 
@@ -112,7 +112,7 @@ def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_
     assert (task.state, task.error_class, task.attempt) == ("failed", "timeout", 3)
     assert states == {"done", "failed"}
     assert code == 0, out  # one lost point of a search is no failure of the sweep
-    assert out.count("ended itself, because its task did not end") == 3, "which are no quick deaths of a worker"
+    assert out.count("stopped itself because its task hung") == 3, "which are no quick deaths of a worker"
 
 
 FREEZE_AT = """

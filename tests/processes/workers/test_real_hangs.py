@@ -191,7 +191,7 @@ def test_a_step_that_never_ends_whether_it_sleeps_or_keeps_the_interpreter(home:
     assert ("lost", "lost worker") in made
     assert made[-1] == ("done", None)
     assert f"no step for {HANGS_S} s (limits.search)" in home.reasons
-    assert "ended itself, because its task did not end; its task is back in the queue; starting another" in out
+    assert "stopped itself because its task hung; its task is back in the queue; starting another" in out
     assert "is frozen; killing it" in out
 
 

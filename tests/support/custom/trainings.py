@@ -32,7 +32,7 @@ BAD = {
     "a test score": (
         "def train(alpha, seed):\n    return {'validation': 0.5, 'test': 0.5}\n",
         "TrainingFailed",
-        "train.py:train gave 'test', which nobody asked for",
+        "train.py:train gave 'test', but test data are for the comparison alone",
     ),
     "it exits": ("def train(alpha, seed):\n    sys.exit(3)\n", "SubprocessFailed", "sys.exit(3) was called"),
     "it ends its process": ("def train(alpha, seed):\n    os._exit(3)\n", "SubprocessFailed", "died with exit code 3"),

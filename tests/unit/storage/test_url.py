@@ -29,9 +29,9 @@ def test_every_spelling_of_postgres_means_the_installed_driver(scheme: str) -> N
         ("postgresql+asyncpg://u:geheim@h/db", "only SQLite and Postgres"),
         ("http://example.org", "only SQLite and Postgres"),
         ("redis://h", "only SQLite and Postgres"),
-        ("sqlite://", "workers are processes"),
-        ("sqlite:///:memory:", "workers are processes"),
-        ("sqlite:///file:x?mode=memory&uri=true", "workers are processes"),
+        ("sqlite://", "workers are other processes"),
+        ("sqlite:///:memory:", "workers are other processes"),
+        ("sqlite:///file:x?mode=memory&uri=true", "workers are other processes"),
         ("sqlite:///x.db?cache=shared", "only a path"),
         ("sqlite://x.db", "type: sqlite:///x.db"),
         ("postgresql://u:geheim@h:port/db", "malformed URL"),
@@ -48,6 +48,13 @@ def test_a_url_that_names_no_storage_is_refused_with_what_to_type(text: str, sai
     assert "\n" not in message
     assert "geheim" not in message
     assert "heim@" not in message
+
+
+def test_a_url_is_printed_as_it_was_typed() -> None:
+    for text in ("postgresql://u@h:5433/db?sslmode=require", "sqlite:///a.db", "sqlite:////srv/a.db"):
+        assert masked(resolve(text)) == text
+    with pytest.raises(UrlError, match=r"'postgresql\+asyncpg://u@h/db', but only SQLite and Postgres"):
+        resolve("postgresql+asyncpg://u@h/db")
 
 
 def test_a_password_is_masked_wherever_it_stands_and_plain_for_a_child() -> None:

@@ -9,7 +9,7 @@ import typer
 
 from sweeps import create_sweep
 from sweeps.cli.app import app
-from sweeps.hints import PORTABLE, WITHOUT_STORAGE, Commands, local
+from sweeps.hints import PORTABLE, WITHOUT_STORAGE, Commands, as_typed, local
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,15 @@ def test_commands_are_spelt_as_the_reader_can_type_them(
     monkeypatch.setattr(sys, "argv", [called, "status", "s"])
     assert local() == Commands(program)
     assert local().launch("s") == f"{program} launch s"
+
+
+def test_the_commands_of_a_page_can_be_typed_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sweeps.hints._typed", "sqlite:///my.db")
+    page = "try again: kd-sweeps retry s, then kd-sweeps launch s; a spec (kd-sweeps spec quick) is in my-kd-sweeps s"
+    assert as_typed(page) == (
+        "try again: kd-sweeps retry s --storage sqlite:///my.db, then kd-sweeps launch s --storage sqlite:///my.db;"
+        " a spec (kd-sweeps spec quick) is in my-kd-sweeps s"
+    )
 
 
 def test_a_command_that_follows_another_is_spelt_in_full() -> None:

@@ -109,7 +109,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, u
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps --help"),
+        ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps export --help"),
         (["-o", "."], 2, ". is a folder; name the file, for example student.keras"),
         (["-o", "a.h5"], 2, "got 'a.h5'; the file name must end in .keras, for example student.keras"),
         (["-o", "no/a.keras"], 2, "no folder no; make it with: mkdir -p no"),
@@ -136,7 +136,7 @@ def test_before_the_student_is_trained_the_exit_code_is_3(kd_sweeps: KdSweeps, t
     assert (code, out) == (3, "")
     assert err == (
         "kd-sweeps: the best student of digits is not trained yet (transfer#source.best.0 is waiting);"
-        f" go on with: kd-sweeps launch s --storage sqlite:///{tmp_path}/x.db\n"
+        f" continue with: kd-sweeps launch s --storage sqlite:///{tmp_path}/x.db\n"
     )
 
 

@@ -91,7 +91,7 @@ def test_a_sampler_of_ones_own_proposes(tmp_path: Path, monkeypatch: pytest.Monk
         check_sampler("own_sampler:make")
         for name, said in (
             ("own_sampler:none", "returned 'nothing', not an optuna"),
-            ("own_sampler:missing", "has to be package.module:make, importable here"),
+            ("own_sampler:missing", "must be package.module:make, importable here"),
             ("no_such_module:make", "No module named 'no_such_module'"),
             ("own_sampler:broken", "needs the package no_such_package; type: pip install no_such_package$"),
             ("own_sampler:deferred", "needs the package no_such_package; type: pip install no_such_package$"),

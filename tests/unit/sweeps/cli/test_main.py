@@ -32,7 +32,12 @@ BAD = [
     (["create", "s", "--source", "none.npz"], 1, ["none.npz"]),
     (["create", "s", "--source", "cifar10"], 2, ["must differ"]),
     (["create", "s", *["--target", "digits"] * 4], 2, ["--target", "got 4", "at most 3"]),
-    (["create", "s", "--trials", "many"], 2, ["search.trials", "many", "integer"]),
+    (["create", "s", "--trials", "many"], 2, ["--trials", "'many'", "from 1 to 100000"]),
+    (["create", "s", "--trials", "0"], 2, ["--trials", "'0'", "from 1 to 100000"]),
+    (["create", "s", "--seed", "-1"], 2, ["--seed", "'-1'", "from 0 to"]),
+    (["create", "s", "--epochs", "0"], 2, ["--epochs", "'0'", "from 1 to 100000"]),
+    (["create", "s", "--size", "32"], 2, ["--size", "'32'", "--size 32x32"]),
+    (["create", "s", "--size", "32x32"], 2, ["--size", "32x32", "only a folder of images"]),
     (["create", "s", "--set", "search.trails=3"], 2, ["unknown key 'search.trails'", "trials"]),
     (["create", "s", "--set", "search.trials"], 2, ["KEY=VALUE"]),
     (["create", "s", "--set", "source.teacher=cnn-smal"], 2, ["source.teacher", "cnn-smal", "did you mean cnn-small?"]),
@@ -40,7 +45,7 @@ BAD = [
     (["create", "s", "--set", "source.images=50001"], 2, ["source.images", "50001", "50000"]),
     (["create", "s", "--teacher", "pretrained:MobileNetV9"], 2, ["source.teacher", "MobileNetV9", "'mobilenetv2'"]),
     (["create", "s", "--teacher", "baseline:mobilenet"], 2, ["source.teacher", "baseline:mobilenet", "autokeras"]),
-    (["create", "s", "--trials", "9" * 5000], 2, ["search.trials", "9...", "integer"]),
+    (["create", "s", "--trials", "9" * 5000], 2, ["--trials", "999...", "from 1 to 100000"]),
     (["create", "s", "--set", "seed=1\nvalue2=3"], 2, ["--set", "'seed=1\\nvalue2=3'", "line break"]),
     (["create", "s", "--set", "limits.search=true"], 2, ["limits.search", "true", "number"]),
     (["create", "--", "-rf"], 2, ["'-rf'", "the first one not '-'"]),
@@ -283,7 +288,13 @@ def test_a_dry_run_refuses_what_create_would_refuse_and_needs_no_database(kd_swe
 def test_without_a_password_the_url_is_part_of_the_line() -> None:
     _, worker, dashboard = next_commands("s", resolve("sqlite:////srv/a.db"))
     assert worker.startswith("kd-sweeps worker s --storage sqlite:////srv/a.db ")
+    assert worker.endswith("# one more worker, on this machine")
     assert dashboard.endswith("optuna-dashboard sqlite:////srv/a.db")
+
+
+def test_where_another_worker_can_run_is_said_of_each_kind_of_storage() -> None:
+    for url, where in (("sqlite:///a.db", "in this folder"), ("postgresql://me@db/sweeps", "on any machine")):
+        assert next_commands("s", resolve(url))[1].endswith(f"# one more worker, {where}")
 
 
 def test_with_a_password_the_environment_holds_the_url() -> None:

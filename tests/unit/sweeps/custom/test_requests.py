@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from sweeps.cli.options import space
+from sweeps.cli.options import space_of
 from sweeps.contrib.server.problems import check_allowed
 from sweeps.custom.presets import start
 from sweeps.custom.spec import CustomSpec
@@ -50,8 +50,13 @@ def test_a_spec_may_be_given_another_training() -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no space": ({"space": {}}, "nothing to search: give --space NAME=LOW:HIGH"),
     "both": ({"command": "true"}, "got --train and --train-command; give one of them"),
-    "a teacher": ({"teacher": "cnn-small"}, "--teacher: got 'cnn-small'; a training of your own has none"),
-    "a student": ({"student": "cnn-small"}, "--student: got 'cnn-small'; a training of your own has none"),
+    "a teacher": (
+        {"teacher": "cnn-small"},
+        "--teacher: got 'cnn-small'; trainer custom has no such setting, so leave it out",
+    ),
+    "a student": ({"student": "cnn-small"}, "--student: got 'cnn-small'; trainer custom has no such setting"),
+    "epochs": ({"epochs": 3}, "--epochs: got 3; trainer custom has no such setting"),
+    "a size": ({"size": (32, 32)}, "--size: got (32, 32); trainer custom has no such setting"),
     "one and two": ({"dataset": "a", "targets": ["b"]}, "leave out --dataset or --target"),
     "too many": ({"targets": list("abcd")}, "--target: got 4 of them; allowed: at most 3"),
     "another trainer": ({"base": preset("tiny")}, "--train makes a sweep of the trainer custom; the spec has kd"),
@@ -68,7 +73,7 @@ def test_options_that_do_not_go_together_are_one_line(case: str) -> None:
 
 
 def test_every_spelling_of_a_space_on_the_command_line() -> None:
-    assert space(["t=1.0:20.0:log", "n=1:9", "a=0:1.0", "o=adam,sgd", "w=8, 16"]) == {
+    assert space_of(["t=1.0:20.0:log", "n=1:9", "a=0:1.0", "o=adam,sgd", "w=8, 16"]) == {
         "t": {"low": 1.0, "high": 20.0, "log": True},
         "n": {"low": 1, "high": 9},
         "a": {"low": 0, "high": 1.0},
@@ -80,12 +85,12 @@ def test_every_spelling_of_a_space_on_the_command_line() -> None:
 @pytest.mark.parametrize("text", ["t", "t=", "=1:2", "t=1", "t=1:b", "t=1:2:ln", "t=1:2:log:3", "t=a:b"])
 def test_any_other_spelling_is_one_line(text: str) -> None:
     with pytest.raises(SpecError, match=r"^--space: got .*; write NAME=LOW:HIGH, NAME=LOW:HIGH:log or NAME=a,b,c"):
-        space([text])
+        space_of([text])
 
 
 def test_a_parameter_is_given_once() -> None:
     with pytest.raises(SpecError, match="--space: got t twice"):
-        space(["t=1:9", "t=1:8"])
+        space_of(["t=1:9", "t=1:8"])
 
 
 def test_a_name_that_records_have_as_a_column_is_refused_by_create(tmp_path: Path, kd_sweeps: Commands) -> None:

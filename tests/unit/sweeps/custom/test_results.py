@@ -46,8 +46,8 @@ REFUSED: dict[str, tuple[object, str]] = {
     "a class that says nothing": (_Broken(), "gave a _Broken of type _Broken"),
     "no validation": ({"accuracy": 0.9}, "gave accuracy, and no 'validation'"),
     "an empty table": ({}, "gave nothing, and no 'validation'"),
-    "a test score": ({"validation": 0.9, "test": 0.8}, "gave 'test', which nobody asked for"),
-    "another one": ({"validation": 0.9, "Test_accuracy": 0.8}, "gave 'Test_accuracy', which nobody asked for"),
+    "a test score": ({"validation": 0.9, "test": 0.8}, "gave 'test', but test data are for the comparison alone"),
+    "another one": ({"validation": 0.9, "Test_accuracy": 0.8}, "gave 'Test_accuracy', but test data are for"),
     "a percentage": (
         93.2,
         "gave the accuracy 93.2, outside of trainer.score.low = 0 and high = 1; is it a percentage?",
@@ -55,11 +55,11 @@ REFUSED: dict[str, tuple[object, str]] = {
     "below": (-0.1, "gave the accuracy -0.1, outside of trainer.score.low = 0 and high = 1"),
     "a size": ({"validation": 0.9, "size": -1}, "gave size -1; allowed: a whole number from 0 on"),
     "half a byte": ({"validation": 0.9, "size": 0.5}, "gave size 0.5"),
-    "no JSON": ({"validation": 0.9, "model": object()}, "gave beside its score what is no JSON: object <object"),
-    "NaN beside it": ({"validation": 0.9, "loss": math.nan}, "gave beside its score what is no JSON"),
+    "no JSON": ({"validation": 0.9, "model": object()}, "gave values besides its score that are not JSON: object"),
+    "NaN beside it": ({"validation": 0.9, "loss": math.nan}, "gave values besides its score that are not JSON"),
     "too much": (
         {"validation": 0.9, "log": "x" * MOST_FACTS},
-        "gave 65,547 bytes beside its score; allowed: 65,536; write the rest",
+        "gave 65,547 bytes besides its score; allowed: 65,536; write the rest",
     ),
 }
 

@@ -129,7 +129,7 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path:
     for more in ({"searches": 1}, {"seeds": 1}):
         with pytest.raises(RevisionRefused, match=r"is left \(2 of 2 used\)") as refused:
             steering.extend(url, "s", **more)
-        assert "and more searches would make the verdict worthless" in str(refused.value)
+        assert "and more searches would invalidate the verdict" in str(refused.value)
         assert str(refused.value).endswith("--set outer.searches=6"), "twice as many of what is counted"
         assert "\n" not in str(refused.value)
     assert analysed(url).provenance.planned == found.provenance.planned, "nothing was planned"

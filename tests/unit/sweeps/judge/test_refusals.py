@@ -28,7 +28,7 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
     "no score at all": (b"setting,seed,acc\nbase,0,\nb,0,\n", 1, ["the column acc is empty in every run", "--score"]),
     "no seed in a row": (b"setting,seed,acc\nbase,,1\n", 1, ["line 2, column seed: empty"]),
     "no setting in a row": (b"setting,seed,acc\n,0,1\n", 1, ["line 2, column setting: empty"]),
-    "one setting": (b"setting,seed,acc\nb,0,1\nb,1,1\n", 1, ["one setting, b", "told apart by setting", "--setting"]),
+    "one setting": (b"setting,seed,acc\nb,0,1\nb,1,1\n", 1, ["one setting, b", "its columns are setting", "--setting"]),
     "a thousand settings": (
         (HEAD + "".join(f"s{number},{seed},0.5\n" for number in range(1001) for seed in (0, 1))).encode(),
         1,
@@ -49,7 +49,7 @@ BAD: dict[str, tuple[bytes, int, list[str]]] = {
     "every run its own": (
         b"kind,lr,seed,acc\na,1,0,1\na,2,1,1\nb,3,2,1\nb,4,3,1\n",
         2,
-        ["every run is a setting of its own", "--setting", "columns: kind"],
+        ["every run is its own setting", "--setting", "columns: kind"],
     ),
     "open quote": (b'setting,seed,acc\nbase,0,1\n"b,0,1\n', 1, ["line 3: no CSV", "a quote is not closed"]),
     "latin": (b"setting,seed,acc\nb\xe9,0,1\n", 1, ["is not UTF-8", "0xe9", "iconv -f LATIN1 -t UTF-8"]),
@@ -96,7 +96,7 @@ OPTIONS = [
     (["runs.csv", "--margin", "little"], 2, ["--margin: got 'little'"]),
     (["runs.csv", "--unit", "points"], 2, ["--unit: got 'points'", "allowed: percent"]),
     (["percent.csv", "--unit", "percent"], 2, ["--unit percent: got a score of 70.1", "fractions from 0 to 1"]),
-    (["runs.csv", "--study", "a"], 2, ["--study: got 'runs.csv' beside it"]),
+    (["runs.csv", "--study", "a"], 2, ["--study: got 'runs.csv' as the source"]),
     (["runs.csv", "-o", "x", "-f", "json"], 2, ["--output writes every format", "--format"]),
     (["runs.csv", "-f", "value", "--field", "nope"], 2, ["no field 'nope'", "headline"]),
     (["mysql://a/b"], 2, ["the URL is 'mysql://a/b'", "sqlite:///FILE.db"]),

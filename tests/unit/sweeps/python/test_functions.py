@@ -46,10 +46,10 @@ def _inside() -> Any:
     ("function", "what"),
     [
         (lambda: None, "got a lambda, which has no name"),
-        (_of_main(), "got the function build of a notebook, a prompt or the script that runs, where no worker"),
+        (_of_main(), "got the function build of a notebook, a prompt or the running script, which workers"),
         (_inside(), "cannot be imported as"),
         (Models().build, "cannot be imported as"),
-        (functools.partial(own, 1), "got a value of type partial, which is no function"),
+        (functools.partial(own, 1), "got a value of type partial, which is not a function"),
     ],
 )
 def test_what_no_worker_can_import_is_refused_in_one_line_that_says_what_to_do(function: Any, what: str) -> None:
@@ -58,7 +58,7 @@ def test_what_no_worker_can_import_is_refused_in_one_line_that_says_what_to_do(f
     said = str(refused.value)
     assert said.startswith("student: got ")
     assert what in said
-    assert said.endswith('put it into a file of its own and give its name, for example student="./my_models.py:build"')
+    assert said.endswith('put it in a file of its own and name it, for example student="./my_models.py:build"')
     assert "\n" not in said
 
 

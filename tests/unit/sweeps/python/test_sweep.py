@@ -1,7 +1,10 @@
 """`Sweep`: what it creates, answers and steers, and that its errors are the lines of the command line."""
 
+import contextlib
+import inspect
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +18,7 @@ import sweeps
 from storage.errors import NotAStorage, StorageError, SweepNotFound
 from storage.url import resolve
 from sweeps import Sweep
+from sweeps.cli.options import spec_request
 from sweeps.errors import AnotherSpec, MissingExtra, NoResultsYet, SpecError
 from sweeps.report import answer
 from tests.support.paths import REPOSITORY
@@ -65,6 +69,24 @@ def test_to_import_it_is_fast() -> None:
     )
     assert heavy & {name.partition(".")[0] for name in done.stdout.split()} == set()
     assert sweeps.python.sweep.Sweep is sweeps.Sweep
+
+
+def test_it_takes_what_create_takes() -> None:
+    renamed = {"target": "target", "change": "changes"}
+    typed = {renamed.get(option, option) for option in inspect.signature(spec_request).parameters}
+    assert typed <= set(inspect.signature(Sweep.create).parameters)
+
+
+def test_it_creates_with_the_options_of_the_command_line(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+    Sweep.create("a", preset="tiny", trials=9, seed=3, epochs=2, storage="sqlite:///my.db")
+    typed = "create b --preset tiny --trials 9 --seed 3 --epochs 2 --storage sqlite:///my.db"
+    assert kd_sweeps(*typed.split())[0] == 0
+    with contextlib.closing(sqlite3.connect(tmp_path / "my.db")) as connection:
+        ((one,), (other,)) = connection.execute("SELECT fingerprint FROM sweeps").fetchall()
+    assert one == other
+    for wrong in ({"trials": 0}, {"seed": -1}, {"epochs": 1.5}, {"size": 32}, {"size": (32, 32)}):
+        with pytest.raises(SpecError, match=f"^-?-?{next(iter(wrong))}: got "):
+            Sweep.create("c", preset="tiny", storage="sqlite:///my.db", **wrong)  # type: ignore[arg-type]
 
 
 def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, kd_sweeps: KdSweeps) -> None:

@@ -130,7 +130,7 @@ def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_
 
 
 def test_no_finished_search_trial_is_nothing_yet(until: Until) -> None:
-    with pytest.raises(NoResultsYet, match=r"teachers 2/2, search 0/8\); go on with: kd-sweeps launch s"):
+    with pytest.raises(NoResultsYet, match=r"teachers 2/2, search 0/8\); continue with: kd-sweeps launch s"):
         _best(until("search#0"))
 
 

@@ -1,6 +1,8 @@
 """How far a sweep is: by the expected seconds of its tasks, then by what its tasks really took."""
 
+import csv
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -9,6 +11,7 @@ from sweeps.distill.presets import MINUTES, PRESETS, preset
 from sweeps.plan.plan import expected_core_seconds, expected_seconds, make_plan
 from sweeps.query.status import eta
 from sweeps.spec.model import Spec, override
+from tests.support.old_storages import DATA
 from tests.support.sweeps.task_records import task_record
 
 TINY = preset("tiny")
@@ -70,15 +73,53 @@ def test_a_stage_counts_by_its_seconds_and_not_by_its_tasks() -> None:
     assert sum(found.shares.values()) == pytest.approx(1)
 
 
-def test_what_has_finished_says_how_slow_its_own_kind_is_and_stands_in_for_the_others() -> None:
-    students = _done(_tasks(), slower=3.0, stages=("search",))
-    left = [task for task in students if task.state == "waiting"]
-    expected = sum(expected_seconds(TINY, task.stage, task.payload.get("role")) for task in left)
-    assert eta(TINY, students, 1).seconds_left == pytest.approx(3 * expected)
-    teachers = _done(students, slower=1.0, stages=("teachers",))
-    rest = [task for task in teachers if task.state == "waiting" and task.stage in ("confirm", "native", "transfer")]
-    known = 3 * sum(expected_seconds(TINY, task.stage, task.payload["role"]) for task in rest)
-    assert eta(TINY, rest + [t for t in teachers if t.state == "done"], 1).seconds_left == pytest.approx(known)
+def _slowness(tasks: list[TaskRecord]) -> float:
+    """How many times longer the rest is expected to take than the spec lets expect."""
+    left = [task for task in tasks if task.state == "waiting"]
+    return (eta(TINY, tasks, 1).seconds_left or 0.0) / sum(
+        expected_seconds(TINY, task.stage, task.payload.get("role")) for task in left
+    )
+
+
+def test_the_more_has_finished_the_more_it_says_how_slow_its_kind_is() -> None:
+    stages = ("search", "native", "confirm")
+    few, many = (_slowness(_done(_tasks(), slower=3.0, stages=stages[:number])) for number in (1, 3))
+    assert 1.2 < few < many < 3.0, "a spec is believed less and less"
+    teachers = _slowness(_done(_done(_tasks(), slower=3.0, stages=stages), stages=("teachers", "baselines")))
+    assert 1.5 < teachers < many, "others of another kind say less of students"
+
+
+def _recorded(name: str) -> list[TaskRecord]:
+    with (DATA / "progress" / f"{name}.csv").open(encoding="utf-8") as file:
+        return [
+            replace(
+                task_record(f"task#{number}", number, stage=row["stage"], payload={"role": row["role"] or None}),
+                started_at=float(row["started"]),
+                finished_at=float(row["finished"]),
+            )
+            for number, row in enumerate(csv.DictReader(file))
+        ]
+
+
+def _at(tasks: list[TaskRecord], second: float) -> list[TaskRecord]:
+    """The tasks as they stood then."""
+    states = [
+        "done" if (task.finished_at or 0) <= second else "running" if (task.started_at or 0) <= second else "waiting"
+        for task in tasks
+    ]
+    return [replace(task, state=state) for task, state in zip(tasks, states, strict=True)]
+
+
+@pytest.mark.parametrize("name", ["shared", "halted"])
+def test_of_recorded_sweeps_the_fraction_never_falls_and_the_time_left_does_not_jump(name: str) -> None:
+    tasks, quick = _recorded(name), preset("quick")
+    end = max(task.finished_at or 0.0 for task in tasks)
+    looks = [eta(quick, _at(tasks, end * percent / 100), 2) for percent in range(100)]
+    assert all(before.fraction <= after.fraction for before, after in pairwise(looks))
+    left = [look.seconds_left or 0.0 for look in looks]
+    assert max(after - before for before, after in pairwise(left)) < end / 2
+    assert max(after - before for before, after in pairwise(left[30:])) < end / 5
+    assert (eta(quick, tasks, 2).fraction, eta(quick, tasks, 2).seconds_left) == (1.0, 0.0)
 
 
 def test_the_last_long_task_is_not_shared_among_workers() -> None:

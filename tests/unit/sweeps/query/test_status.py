@@ -119,11 +119,11 @@ def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[St
         return status(engine, sweep), trial_rows(engine, sweep)
 
 
-def _listed(tmp_path: Path) -> tuple[int, int]:
-    """How many tasks of that sweep `list` says are done, and of how many."""
+def _listed(tmp_path: Path) -> tuple[int, int, int]:
+    """How many tasks of that sweep `list` says are done, of how many, and how many cannot run here."""
     with open_sweep(f"sqlite:///{tmp_path}/a.db", "s") as (engine, _):
         (row,) = sweep_rows(engine)
-    return row.done, row.tasks
+    return row.done, row.tasks, row.unavailable
 
 
 def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finished(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_baseline_that_cannot_run_here_is_unavailable_and_the_sweep_is_finishe
     assert (found.stages["baselines"].unavailable, found.stages["baselines"].failed) == (1, 0)
     assert found.stages["baselines"].ended == found.stages["baselines"].total == 1
     assert (found.problems, found.seconds_left, found.fraction) == ((), 0.0, 1.0)
-    assert _listed(tmp_path) == (len(rows) - 1, len(rows) - 1)
+    assert _listed(tmp_path) == (len(rows) - 1, len(rows), 1)
     (row,) = [row for row in rows if row.state not in ("done",)]
     assert (row.task, row.state) == ("baselines#mobilenet", "unavailable")
     assert row.reason == "no weights; type: export KERAS_HOME=DIR"
@@ -148,7 +148,7 @@ def test_a_baseline_with_a_mistake_in_it_and_a_teacher_that_cannot_run_here_have
     for stage in ("baselines", "teachers"):
         assert (told.stages[stage].unavailable, told.stages[stage].failed) == (0, 1)
     assert told.problems[0] == "teachers:target failed: no weights; tasks skipped because of it: 7"
-    assert _listed(tmp_path) == (len(rows) - 1 - 1 - 7, len(rows))
+    assert _listed(tmp_path) == (len(rows) - 1 - 1 - 7, len(rows), 0)
 
 
 def test_a_failure_is_told_once_with_how_many_tasks_it_skipped(tmp_path: Path) -> None:

@@ -81,6 +81,20 @@ def test_commands_are_spelt_as_they_can_be_typed_here(
     ) in text
 
 
+def test_commands_name_the_storage_that_was_typed(
+    undecided: Findings, last_look: Findings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.hints._typed", "sqlite:///my.db")
+    for findings in (undecided, last_look):
+        text = brief(findings, columns=100).replace("\\\n", "")
+        commands = re.findall(r"kd-sweeps [a-z]+ [^,;]*?(?=, then|\n\w|\n  kd|\n\n|$)", text)
+        assert len(commands) == 3
+        assert all(squeezed(command).endswith(" --storage sqlite:///my.db") for command in commands), commands
+    assert "create s-2 s-report/spec.toml --seed 1 --set transfer.seeds=8 --storage sqlite:///my.db" in squeezed(
+        brief(last_look, columns=100)
+    )
+
+
 def test_a_page_with_a_long_path_is_on_a_line_of_its_own(undecided: Findings) -> None:
     page = f"/tmp/{'folder with spaces/' * 6}report.html"
     lines = brief(undecided, columns=80, page=page).splitlines()

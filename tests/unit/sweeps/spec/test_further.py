@@ -31,7 +31,7 @@ WIDE = override(before("tiny"), {"search.space": SPACE})
     ("space", "allowed"),
     [
         (3, "a table of ranges, such as { learning_rate = [0.001, 0.01] }"),
-        ({"temperature": [1, 2]}, "temperature has a key of its own: search.temperature"),
+        ({"temperature": [1, 2]}, "temperature has its own key: search.temperature"),
         ({"Foo": [1, 2]}, "learning_rate, epochs, batch_size, or a parameter of the loss, such as beta; 'Foo'"),
         ({"arm": [1, 2]}, "'arm' is no name for one"),
         ({"learning_rate": [0, 0.01]}, "two numbers [low, high] with 0 < low <= high <= 1; got [0, 0.01]"),

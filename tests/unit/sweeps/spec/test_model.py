@@ -61,7 +61,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"distillation": "dkd"}, ["'distillation'; did you mean training.distillation?", "search, confirm"]),
         ({"training.distilation": "dkd"}, ["did you mean training.distillation?", "batch_size"]),
         ({"images": 5}, ["did you mean source.images or target.images?"]),
-        ({"search.zzz": 5}, ["unknown key 'search.zzz'; allowed beside it: trials"]),
+        ({"search.zzz": 5}, ["unknown key 'search.zzz'; keys of this table: trials"]),
         ({"transfer.source_arms": ["bst"]}, ["transfer.source_arms", "bst", "scratch"]),
         ({"baselines.methods": ["resnet"]}, ["baselines.methods", "resnet", "mobilenet"]),
         ({"confirm.top": 21}, ["confirm.rounds", "21 points", "search.trials (10)"]),

@@ -1,5 +1,7 @@
 """The presets, other datasets, and what a user asks for: it becomes one spec."""
 
+from pathlib import Path
+
 import pytest
 
 from sweeps.distill.presets import PRESETS, on, preset
@@ -66,6 +68,19 @@ def test_models_are_those_of_every_dataset_and_a_key_says_more() -> None:
     assert [made.role(role).dataset for role in made.roles] == [placed.role(role).dataset for role in placed.roles]
     assert (made.source.teacher, made.target.teacher) == ("cnn-small", "mlp-800")
     assert {made.role(role).student for role in made.roles} == {"mlp-800"}
+
+
+def test_epochs_are_those_of_every_student_and_a_key_says_more() -> None:
+    made = SpecRequest(preset("quick"), {"target.epochs": 5}, epochs=3, trials=4, seed=0).spec()
+    assert (made.source.epochs, made.target.epochs, made.search.trials, made.seed) == (3, 5, 4, 0)
+    assert not SpecRequest(seed=0).is_empty
+
+
+def test_a_size_is_that_of_every_folder_of_images(tmp_path: Path) -> None:
+    made = SpecRequest(preset("quick"), targets=[str(tmp_path)], size=(24, 32)).spec()
+    assert (made.source.size, made.target.size) == ((), (24, 32))
+    with pytest.raises(SpecError, match="--size: got 24x32; only a folder of images takes a size"):
+        SpecRequest(preset("quick"), size=(24, 32)).spec()
 
 
 def test_a_dataset_that_is_named_twice_is_refused() -> None:

@@ -89,7 +89,7 @@ def test_a_package_of_another_program_that_has_our_name_is_named(
     package.parent.mkdir(parents=True)
     package.touch()
     other = str(tmp_path / "other")
-    line = ("warn", f"{package} is called as a package of ours: of both, Python finds the first on its path")
+    line = ("warn", f"{package} has the name of a package of kd-sweeps; Python imports the first on its path")
     for before, behind, lines in (
         (str(tmp_path / "plain"), str(tmp_path), []),  # a folder that is no package hides nothing
         (str(tmp_path), other, [line]),

@@ -165,11 +165,11 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             "source.images: got 55; flowers has 54 training images",
         ),
         (["--source", "mine.npz", "--set", "source.size=[8, 8]"], "mine.npz: size is of a folder of images"),
-        (["--set", "source.size=[8, 8]"], "source.size: got [8, 8]; digits has a size of its own"),
-        (["--set", "source.name=X"], "source.name: got 'X'; digits has a name of its own"),
+        (["--set", "source.size=[8, 8]"], "source.size: got [8, 8]; digits has its own size"),
+        (["--set", "source.name=X"], "source.name: got 'X'; digits has its own name"),
         (
             ["--source", "mine.npz", "--set", "source.name=mnist"],
-            "source.name: got 'mnist', which is a dataset of ours",
+            "source.name: got 'mnist', the name of a built-in dataset",
         ),
         (
             ["--source", "mine.npz", "--target", "a/mine.npz"],
@@ -321,7 +321,7 @@ def test_the_paper_s_point_is_an_arm_of_every_loss_but_kd() -> None:
     ("changes", "said"),
     [
         ({"training.distillation": "dkdd"}, 'training.distillation: got "dkdd"; allowed: did you mean dkd? kd, mse,'),
-        ({"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', but loss kd has no such parameter"),
+        ({"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', but loss kd has no parameter of that name"),
         ({"training.loss_parameters": {"gamma": 1}}, "training.loss_parameters: got 'gamma', but loss kd"),
         (
             {"training.distillation": "dkd", "search.space": {"gamma": [1, 2]}},

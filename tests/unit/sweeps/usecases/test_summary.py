@@ -33,15 +33,15 @@ def test_the_lines_of_preset_quick() -> None:
         "data     mnist (3,000 images) -> cifar10 (3,000 images)",
         "models   cnn-small teaches keras-student",
         "work     290 trainings, about 20 core-minutes",
-        "answer   the cheapest choice that 8 searches show to keep 80 % of the gain",
+        "answer   the cheapest choice that keeps 80 % of the gain, tested over 8 searches",
         "storage  sqlite:///a.db",
     ]
     (answer,) = [line for line in _lines(preset("tiny")) if line.startswith("answer")]
-    assert answer == "answer   outer.searches = 1 shows nothing about what to use: 3 or more do"
+    assert answer == "answer   no recommendation: outer.searches is 1, and it takes 3 or more"
     bare = _lines(override(preset("quick"), {"transfer.target_arms": ["best", "native"]}))
-    assert "answer   the cheapest choice that 8 searches show to lose less than 1 point" in bare
+    assert "answer   the cheapest choice that loses less than 1 point, tested over 8 searches" in bare
     points = _lines(override(preset("quick"), {"transfer.margin": 2.0}))
-    assert "verdict  margin 2 points; 8 searches tell 0.22 to 1.5 from it (80 % power)" in points
+    assert "verdict  margin 2 points; 8 searches detect a distance of 0.22 to 1.5 from it (80 % power)" in points
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
     low, high, origin = known["cifar10", "keras-student"]
     times = (stats.t.ppf(1 - level, number - 1) + stats.t.ppf(0.8, number - 1)) / math.sqrt(number)
     shown = f"{low * times:.2g} to {high * times:.2g}"
-    assert f"verdict  margin 1 point; {number} {unit} tell {shown} from it (80 % power)" in _lines(spec)
+    assert f"verdict  margin 1 point; {number} {unit} detect a distance of {shown} from it (80 % power)" in _lines(spec)
     assert (
         f"power    planned evaluation 1 of {spec.transfer.looks} on the test set, at the {100 * level:g} % level;"
         f" sd between {unit} {low:g} to {high:g} points ({origin})"
@@ -131,14 +131,14 @@ def test_the_plan_says_what_it_can_resolve(changes: dict[str, int], level: float
         (
             "tiny",
             {},
-            "margin 1 point; what 5 seeds can detect on digits-rgb is not known",
-            "the sd between seeds on digits-rgb is not known",
+            "margin 1 point; the smallest difference that 5 seeds detect on digits-rgb is unknown",
+            "the sd between seeds on digits-rgb is unknown",
         ),
         (
             "tiny",
             {"outer.searches": 3},
-            "margin 1 point; what 3 searches can detect on digits-rgb is not known",
-            "the sd between searches on digits-rgb is not known",
+            "margin 1 point; the smallest difference that 3 searches detect on digits-rgb is unknown",
+            "the sd between searches on digits-rgb is unknown",
         ),
     ],
 )

@@ -229,7 +229,7 @@ DEEP = Image.fromarray(np.full((12, 12), 3000, np.uint16))
         ),
         (_no_subfolders, r"f holds 24 images and no subfolders; give a folder with one subfolder of images for each"),
         (_only, r"f holds no images; give a folder with one subfolder of images for each class$"),
-        (_validation_part, r"f has train, test and val; allowed beside train and test: nothing"),
+        (_validation_part, r"f has train, test and val; allowed: train and test"),
         (_unseen_class, r"f/test has the class 'tulip', which .*f/train lacks$"),
         (
             lambda f: write_folder(_only(f), sizes=((7, 8),)),

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 from scipy.stats import ttest_1samp
 
-from sweeps.findings.compare import Compared, Pair, compare, pairs
+from sweeps.findings.compare import Compared, Pair, compare, differing, pairs
 from sweeps.findings.findings import Findings
 from sweeps.findings.load import Training
 from sweeps.report.compare import headline
 from sweeps.spec.model import override
 from tests.support.present import present
-from tests.support.sweeps.compared_sweeps import family
+from tests.support.sweeps.compared_sweeps import family, told
 from tests.support.sweeps.planted_sweeps import HALF, SPREAD
 
 
@@ -137,6 +137,13 @@ def test_a_standing_has_what_was_planted(compared: Compared) -> None:
     assert source.regret == "not planned"
     assert one.point is not None
     assert one.point == source.point, "of the sweep, whatever the dataset"
+
+
+def test_the_hash_of_a_file_is_found_below_its_path() -> None:
+    path = "/srv/models/wide.net.py"
+    with_code, other = (told(name, code={path: digit * 64}) for name, digit in (("one", "1"), ("two", "2")))
+    (code,) = differing([with_code, other, told("none")])
+    assert (code.key, code.values) == (f"code.{path}", ("1" * 64, "2" * 64, None))
 
 
 def test_only_what_differs_between_the_specs_is_told(compared: Compared) -> None:

@@ -16,7 +16,8 @@ from sweeps.findings.compare import Compared, compare
 from sweeps.report.brief import compared_brief
 from sweeps.report.compare import headline, text
 from sweeps.report.figures import forest
-from tests.support.sweeps.compared_sweeps import add, family, lower, told
+from tests.support.sweeps import builders
+from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, told
 from tests.support.sweeps.pictured_sweeps import texts
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
@@ -52,6 +53,12 @@ def test_an_unfinished_sweep_is_there_with_what_it_has() -> None:
     assert re.search(r"\| half \| target \| not yet \| not yet \| not yet \| not yet \| \d+\.\d\d \|", out)
     assert "| base − half | digits-rgb | not yet |  |  |" in out
     assert "| base − half | digits | +1.00 [−0.59, +2.59] (n=4) |" in out
+
+
+def test_a_sweep_is_done_when_every_task_has_ended_though_a_baseline_is_unavailable() -> None:
+    lacking = builders.found(COMPARED, arms(BASE), broken="baselines", name="lacking")
+    assert lacking.answer_hash
+    assert re.search(r"\| lacking \| .* \| done \|", text(compare(["lacking"], [lacking])))
 
 
 def test_without_a_common_dataset_there_is_a_table_all_the_same() -> None:
