@@ -108,7 +108,8 @@ def retry(name: SweepName, storage: Storage = None, url: Service = None) -> None
 def reap(name: SweepName, storage: Storage = None) -> None:
     """Free the tasks of dead workers now.
 
-    Also draws the trials that are not in the dashboard yet. Workers and launches do this on their own; use it when none is left.
+    Also draws the trials that are not in the dashboard yet. Workers and launches do this on their own; use it when
+    none is left.
     """
     from sweeps.usecases.steering import reap_now
 

@@ -63,7 +63,7 @@ def test_a_notebook_gets_bars_that_replace_each_other(
 def test_bars_fit_a_terminal_of_80_columns(tmp_path: Path, in_memory: None) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     console = Console(file=(screen := io.StringIO()), force_terminal=True, width=80, legacy_windows=False)
-    with open_sweep(url, "s") as (engine, sweep), shown(engine, sweep, console, lambda: 1):
+    with overseen(url, "s") as queue, shown(queue, console, lambda: 1):
         work(url, quadratic)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()
     assert any(re.search(r"^all +━+ +100 %", line) for line in lines)
