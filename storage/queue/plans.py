@@ -313,7 +313,7 @@ def _lock_sweep(connection: Connection, sweep_id: int, revision: int) -> Row[Any
     query = select(sweeps).where(sweeps.c.id == sweep_id).with_for_update(key_share=True)
     sweep = connection.execute(query).one()
     if sweep.revision != revision:
-        raise RevisionRefused(f"{sweep.name} was changed by another command at the same time; type the command again")
+        raise RevisionRefused(f"{sweep.name} was changed at the same time by another command; type the command again")
     if sweep.state == "cancelled":
         raise RevisionRefused(f"{sweep.name} is cancelled", NextStep("first type", "resume", sweep.name))
     return sweep

@@ -26,7 +26,7 @@ def owner_of(folder: Path) -> os.stat_result | None:
     info = folder.stat() if folder.is_dir() else None
     if info is None or info.st_uid == 0:
         raise SpecError(
-            f"Postgres does not run as root; repeat this as another user, or give the folder to one:"
+            f"Postgres does not run as root; type this as another user, or give the folder to one:"
             f" install -d -o nobody {folder}"
         )
     if (closed := _closed_to(info, folder)) is not None:
@@ -78,7 +78,7 @@ class Programs:
         What a statement makes may be there already.
         """
         if self.data.exists() and not (self.data / "PG_VERSION").exists():
-            raise SweepError(f"{self.data} is not a folder of Postgres; remove it, then repeat this command")
+            raise SweepError(f"{self.data} is no folder of Postgres; remove it, then type this again")
         if not self.data.exists():
             # Its own locale: that of the terminal may not be installed, and would order text in its own way.
             self._run(

@@ -169,7 +169,7 @@ for question in OPERATIONS:
 
 @router.get("/sweeps/{name}/findings", response_model=Findings)
 async def findings(served: Serving, name: Name) -> Response:
-    """Return the data of a report, for `kd-sweeps report --url` of the same version."""
+    """Return everything that a report is made of, for `kd-sweeps report --url` of the same version."""
     return answer(await served.report(name, "findings"))
 
 

@@ -127,7 +127,7 @@ BAD = {
     "half of it after an epoch": (
         "echo '{\"validation\": 0.8}'; echo '{\"validation\": 0.9'",
         TrainingFailed,
-        'no JSON object: {"validation": 0.9; print as last line',
+        'not a JSON object: {"validation": 0.9; print as last line',
     ),
     "no object in its file": (
         "echo '{\"validation\": 0.8}'; echo 0.9 > $KD_SWEEPS_OUT",

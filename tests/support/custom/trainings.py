@@ -46,7 +46,7 @@ BAD = {
     "its result cannot be read": (
         "def train(alpha, seed):\n    return {'validation': 0.5, 'model': print}\n",
         "TrainingFailed",
-        "gave beside its score what is no JSON",
+        "gave values besides its score that are not JSON",
     ),
 }
 
