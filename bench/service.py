@@ -301,6 +301,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="seconds of each load instead of a quarter of a minute")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it has started ends with it
     origin, answers = Origin(), list[Answers]()
     seconds, trials = (4.0, 2_000) if options.quick else (15.0, 10_000)
     for kind in [options.only] if options.only else KINDS:
