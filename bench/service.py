@@ -43,7 +43,7 @@ FINISHED, RUNNING = "s", "running"
 REPORT = "/api/v1/sweeps/{}/report?format=html"
 PAGES = (REPORT.format(FINISHED), f"/sweeps/{FINISHED}", REPORT.format(RUNNING), f"/sweeps/{RUNNING}", "/")
 STATUS = (f"/api/v1/sweeps/{RUNNING}", f"/api/v1/sweeps/{FINISHED}")
-# Half a second of a core, as a small training takes it.
+# Half a second of a core, beside the start of its process.
 TRAIN = """
 import math, time
 
@@ -202,7 +202,8 @@ def write_large(url: str, trials: int) -> int:
     """Write a study of so many trials, each a copy of the first; its id. Optuna itself would take minutes."""
     study = optuna.create_study(study_name=LARGE, storage=optuna.storages.RDBStorage(plain(resolve(url))))
     attributes = {f"attribute {number}": f"value {number}" for number in range(7)}
-    space = {name: optuna.distributions.FloatDistribution(0, 20) for name in ("temperature", "alpha")}
+    number = optuna.distributions.FloatDistribution(0, 20)
+    space: dict[str, optuna.distributions.BaseDistribution] = {"temperature": number, "alpha": number}
     first = optuna.trial.create_trial(
         params={"temperature": 4.0, "alpha": 0.5}, distributions=space, value=0.9, user_attrs=attributes
     )
@@ -214,11 +215,11 @@ def write_large(url: str, trials: int) -> int:
     trial = metadata.tables["trials"]
     with engine.begin() as connection:
         of_study = sqlalchemy.select(metadata.tables["studies"].c.study_id).filter_by(study_name=LARGE)
-        number = int(connection.execute(of_study).scalar_one())
-        row = dict(connection.execute(sqlalchemy.select(trial).where(trial.c.study_id == number)).one()._mapping)
+        study_id = int(connection.execute(of_study).scalar_one())
+        row = dict(connection.execute(sqlalchemy.select(trial).where(trial.c.study_id == study_id)).one()._mapping)
         template = row.pop("trial_id")
         connection.execute(trial.insert(), [row | {"number": count} for count in range(1, trials)])
-        of_trials = sqlalchemy.select(trial.c.trial_id).where(trial.c.study_id == number, trial.c.number > 0)
+        of_trials = sqlalchemy.select(trial.c.trial_id).where(trial.c.study_id == study_id, trial.c.number > 0)
         ids = connection.scalars(of_trials).all()
         for child in (metadata.tables[name] for name in names[2:]):
             key = next(iter(child.primary_key)).name
@@ -226,7 +227,7 @@ def write_large(url: str, trials: int) -> int:
                 values = {name: value for name, value in found._mapping.items() if name != key}
                 connection.execute(child.insert(), [values | {"trial_id": trial_id} for trial_id in ids])
     engine.dispose()
-    return number
+    return study_id
 
 
 @contextlib.contextmanager
@@ -301,6 +302,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="seconds of each load instead of a quarter of a minute")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it has started ends with it
     origin, answers = Origin(), list[Answers]()
     seconds, trials = (4.0, 2_000) if options.quick else (15.0, 10_000)
     for kind in [options.only] if options.only else KINDS:
@@ -308,8 +310,9 @@ def main() -> int:
     met, lines = verdicts(answers)
     heads = ("database", "load", "route", "clients", "answers", "p50 s", "p99 s", "max s", "503s", "others")
     text = f"""{origin}
-A finished sweep and one with {WORKERS} workers at it, each with half a second of a core for every task; a service with
-tokens; each kind of client is a process of its own, which asks without a pause, probes ten times a second.
+A finished sweep and one with {WORKERS} workers at it: half a second of a core and a process of its own for every task.
+A service with tokens. Each kind of client is a process of its own, which asks without a pause; probes ask ten times a
+second.
 
 {table(heads, [row.row() for row in answers])}
 

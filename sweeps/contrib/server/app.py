@@ -147,7 +147,6 @@ def serve(
     check_address(host, tokens)
     _check_sweeps(url, names)
     app = make_app(url, names, tokens, allow_code=allow_code)
-    os.environ["PYTHONSAFEPATH"] = "1"  # the process that draws takes no module out of the folder of this one
     _log_to_stderr()
     with _listen(host, port) as opened:
         bound = opened.getsockname()[1]

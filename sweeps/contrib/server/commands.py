@@ -49,6 +49,7 @@ def serve(
     os.environ.pop(VARIABLE, None)  # no child of this process needs them
     server.check_address(host, known)
     note_storage(url)
+    _keep_folder_out()
     server.serve(url, None if every else names, host=host, port=number, tokens=known, allow_code=allow_code)
 
 
@@ -67,7 +68,13 @@ def dashboard(name: SweepName, port: Port = "8080", storage: Storage = None) -> 
     url = storage_url(storage)
     number = _port(port)
     note_storage(url)
+    _keep_folder_out()
     server.serve(url, [name], host="127.0.0.1", port=number, tokens=None, path=f"sweeps/{name}")
+
+
+def _keep_folder_out() -> None:
+    """Let the processes of the service take no module out of the folder in which it was started, as it takes none."""
+    os.environ["PYTHONSAFEPATH"] = "1"
 
 
 def _port(text: str) -> int:
