@@ -9,7 +9,7 @@ from sweeps.contrib.archive.lines import LINES
 NOT_CARRIED = {
     "sweeps": {"id", "repaired_at", "identity"},
     "revisions": {"sweep_id"},
-    "phases": {"id", "sweep_id"},
+    "phases": {"id", "sweep_id", "retries"},  # it tells readers of one storage that something changed
     "tasks": {"id", "sweep_id", "phase_id"},
     "attempts": {"task_id", "reported"},
     "selections": {"sweep_id"},
