@@ -375,7 +375,7 @@ class Mirror:
         while True:
             stopped = stop.wait(pause)
             try:
-                pause = self._round(names, _LOOK_S if stopped else math.inf)
+                pause = self._round(names)
             except StorageError as error:
                 if told != (told := str(error)):
                     log.warning("the dashboard is behind: %s", error)
@@ -384,13 +384,13 @@ class Mirror:
             if stopped:  # the last look shows what was given back
                 return
 
-    def _round(self, names: Collection[str] | None, most_s: float) -> float:
+    def _round(self, names: Collection[str] | None) -> float:
         """Look at each sweep once; return the seconds until the next look."""
         fault, refused, drawn = None, True, 0
         for sweep in _to_draw(self.engine, names):
             busy = _is_at_work(self.engine, sweep.id)
             try:
-                number = self.look(sweep, most_s=min(most_s, _BESIDE_WORK_S) if busy else most_s)
+                number = self.look(sweep, most_s=_BESIDE_WORK_S if busy else _LOOK_S)
             except (StudyMissing, StudyMixed, RecordBroken, ParametersRefused) as error:
                 fault, number = error, 0
             refused, drawn = refused and number is None, drawn + (0 if busy else number or 0)
@@ -399,7 +399,7 @@ class Mirror:
         if refused and names is not None:
             self.close()  # who waits needs no connection
             return _REFUSED_S * random.uniform(0.5, 1.5)
-        return 0.0 if drawn >= _AT_ONCE else _LOOK_S
+        return 0.0 if drawn else _LOOK_S
 
 
 def _values(row: Undrawn, study: str, number: int | None) -> dict[str, Any]:

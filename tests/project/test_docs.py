@@ -21,7 +21,7 @@ EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md", "how-to/
 
 WORDS = """sweep spec role source target stage phase task attempt lease heartbeat study trial incumbent arm control
 method baseline group selection look regret native margin confirm matter teacher student logits temperature alpha
-augmentation views reconcile audit provenance fingerprint failpoint"""
+augmentation views mirror audit provenance fingerprint failpoint"""
 
 
 def _names(path: Path) -> set[str]:

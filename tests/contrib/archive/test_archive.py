@@ -138,7 +138,7 @@ def test_trials_of_other_tools_keep_their_numbers_free(here: str, tmp_path: Path
     ]
     placeholder = trials(there)["s"][3][0]
     assert placeholder[1] == optuna.trial.TrialState.FAIL
-    assert "no task of the sweep has this trial" in placeholder[5]["reason"]
+    assert "no task of the sweep has this trial" in placeholder[5]["failure"]["reason"]
     assert violations(there) == []
 
 

@@ -12,11 +12,12 @@ import sqlalchemy
 from sqlalchemy import Engine, event
 
 from storage.db.engine import open_engine
+from storage.errors import StorageError
 from storage.queue import tasks
 from storage.queue.tasks import Ending, given_back, reap
 from storage.records import queries
-from storage.studies.ownership import Owner
-from storage.studies.space import Range, Space
+from storage.studies.mirror import Mirror, Undrawn
+from storage.studies.space import MARK_ATTR, Range, Trial
 from storage.studies.studies import open_studies
 from storage.tables import TaskRecord
 from tests.support.faults.fault_tools import CutBefore, backend, errors_of
@@ -105,26 +106,44 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_taken_back(server: Postgres
 
 
 @pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
-def test_wherever_in_optunas_statements_the_connection_is_cut_a_trial_is_asked_for_and_told_once(
+def test_wherever_in_a_look_of_the_mirror_the_connection_is_cut_each_attempt_has_one_trial(
     server: PostgresServer, engine: Engine, every: int
 ) -> None:
     with contextlib.closing(open_studies(engine.url, create=True)) as studies:
         studies.create("s", metric="accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
-        owner = Owner("s", "s")
-        space: Space = {"alpha": Range(0.0, 1.0, log=False)}
-        told = 0
+        new_sweep(engine, number=200)
+        sweep = queries.find_sweep(engine, "s")
+        mirror, drawn = Mirror(studies, lambda sweep: show), 0
         for at in itertools.count(1, every):
+            claim = claimed(engine, sweep.id)
+            assert tasks.save_point(engine, claim, {"alpha": 0.5})
+            if drawn % 2:
+                assert mirror.look(sweep, begun_s=0.0) == 1
+            assert finished(engine, claim)
             cut = CutBefore(at, server, studies.engine)
-            number = studies.ask("s", space, owner=owner, params={"alpha": 0.5})
-            studies.tell("s", number, state="COMPLETE", value=0.5, attrs={"a": 1}, epoch_values=[0.1, 0.2])
+            with contextlib.suppress(StorageError):
+                mirror.complete(sweep)
             cut.no_more()
-            told += 1
+            assert mirror.complete(sweep) <= 1
+            drawn += 1
             if not cut.done:
                 break
-        assert told * every > 20, "Optuna sends more statements than that"
-        study = optuna.load_study(study_name="s", storage=studies.storage)
-        complete = [trial for trial in study.trials if trial.state.name == "COMPLETE"]
-        assert len(complete) == told
-        assert {trial.value for trial in complete} == {0.5}
-        assert all(trial.intermediate_values == {0: 0.1, 1: 0.2} for trial in complete)
-        assert all(trial.ours for trial in studies.running("s")), "what a cut left behind is known to be ours"
+        assert drawn * every > 20, "it sends more statements than that"
+        trials = optuna.load_study(study_name="s", storage=studies.storage).trials
+        assert [trial.state.name for trial in trials] == ["COMPLETE"] * drawn
+        assert {(trial.value, trial.user_attrs["result"]) for trial in trials} == {(0.5, 1)}
+
+
+def show(row: Undrawn) -> Trial:
+    mark = {"task": row.key, "attempt": row.number}
+    ended = row.state == "done"
+    return Trial(
+        state="COMPLETE" if ended else "RUNNING",
+        attrs={MARK_ATTR: mark} | ({"result": 1} if ended else {}),
+        space={"alpha": Range(0.0, 1.0)},
+        params=row.params,
+        value=0.5 if ended else None,
+        epoch_values=[0.1, 0.2] if ended else (),
+        started_at=row.started_at,
+        ended_at=row.finished_at,
+    )

@@ -61,8 +61,8 @@ def end(*processes: BaseProcess) -> None:
 @pytest.mark.parametrize("point", POINTS["mirror"])
 def test_a_mirror_killed_at_any_point_leaves_one_trial_of_each_attempt(storage_url: str, point: str) -> None:
     url = created(storage_url)
-    doomed = start_mirror(storage_url, crash_at=f"{point}:3")
-    worker = start_worker(storage_url, seconds=0.1)
+    doomed = start_mirror(storage_url, crash_at=f"{point}:2")
+    worker = start_worker(storage_url, seconds=0.3)  # long enough to be seen running
     doomed.join(120)
     assert doomed.exitcode == -signal.SIGKILL
     successor = start_mirror(storage_url)
@@ -79,7 +79,7 @@ def test_a_mirror_killed_at_any_point_leaves_one_trial_of_each_attempt(storage_u
 def test_a_mirror_that_was_stopped_while_another_took_its_place_doubles_nothing(storage_url: str, point: str) -> None:
     url = created(storage_url)
     stopped = start_mirror(storage_url, stop_at=point)
-    worker = start_worker(storage_url, seconds=0.1)
+    worker = start_worker(storage_url, seconds=0.3)  # long enough to be seen running
     worker.join(120)
     assert worker.exitcode == 0
     wait_until(lambda: _is_stopped(stopped), "it never came to that point")

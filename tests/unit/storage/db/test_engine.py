@@ -207,7 +207,7 @@ def test_a_closed_port_is_one_clear_line_without_the_password() -> None:
 def test_reading_modules_are_light() -> None:
     script = (
         "import sys, storage.url, storage.db.engine, storage.records.queries, storage.records.artifacts,"
-        " storage.records.artifacts, storage.queue.plans, storage.queue.tasks, storage.studies.reconcile,"
+        " storage.records.artifacts, storage.queue.plans, storage.queue.tasks, storage.studies.mirror,"
         " storage.studies.space;"
         " print([m for m in ('optuna', 'keras', 'tensorflow', 'filelock', 'numpy') if m in sys.modules])"
     )

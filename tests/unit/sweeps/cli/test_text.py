@@ -70,7 +70,7 @@ def test_violations_stand_after_the_table_before_warnings_and_exit_1(kd_sweeps: 
         url,
         "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'",
         "UPDATE tasks SET outcome = '{' WHERE key = 'search#3'",
-        "DELETE FROM trial_user_attributes WHERE key = 'asked_by' AND trial_id IN (SELECT trial_id FROM trials JOIN"
+        "DELETE FROM trial_user_attributes WHERE key = 'kd-sweeps' AND trial_id IN (SELECT trial_id FROM trials JOIN"
         " studies ON studies.study_id = trials.study_id WHERE study_name = 's' AND number = 1)",
     )
     code, out, _ = kd_sweeps("status", "s", "--audit", "--storage", url)
