@@ -16,7 +16,7 @@ import sqlalchemy
 from sqlalchemy import Engine
 
 from storage import tables
-from storage.db.engine import create_lock, create_tables, open_engine
+from storage.db.engine import create_lock, create_tables, most_connections, open_engine
 from storage.db.sqlite_file import file_lock
 from storage.db.transaction import write
 from storage.errors import NotAStorage, StorageError, Unreachable
@@ -24,8 +24,10 @@ from storage.records import queries
 from storage.url import resolve
 from sweeps.hints import explain
 from tests.support.both_databases import both
+from tests.support.faults.lossy_proxy import LossyProxy
 from tests.support.faults.small_disks import CannotMount, small_disk
 from tests.support.paths import REPOSITORY
+from tests.support.postgres_server import ROLE, PostgresServer
 from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 
 
@@ -329,3 +331,27 @@ def test_a_file_whose_last_pages_still_stand_in_the_other_one_is_whole(tmp_path:
         pages = writing.exec_driver_sql("PRAGMA page_count").scalar_one()
         assert path.stat().st_size < 4_096 * pages
         open_engine(resolve(f"sqlite:///{path}")).dispose()
+
+
+def test_how_many_connections_there_are_is_what_the_server_the_role_and_the_database_allow(
+    server: PostgresServer,
+) -> None:
+    with new_storage(server.new_database()) as engine, server.admin() as admin:
+        of_all = most_connections(engine)
+        assert of_all is not None
+        admin.execute(f"ALTER DATABASE {engine.url.database} CONNECTION LIMIT 7")
+        assert most_connections(engine) == 7 < of_all
+        try:
+            admin.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT 5")
+            assert most_connections(engine) == 5
+        finally:
+            admin.execute(f"ALTER ROLE {ROLE} CONNECTION LIMIT -1")
+        with LossyProxy(server.port) as proxy:  # as pgbouncer: it may take more clients than the server does
+            far = open_engine(engine.url.set(port=proxy.port))
+            assert most_connections(far) is None
+            far.dispose()
+
+
+def test_a_file_takes_any_number_of_connections(tmp_path: Path) -> None:
+    with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
+        assert most_connections(engine) is None
