@@ -43,6 +43,7 @@ exec postgres -D "$data" -c listen_addresses='*'
 
 POSTGRES = f"""
 FROM {BASE}
+RUN groupadd --gid 999 postgres && useradd --uid 999 --gid 999 --home-dir /var/lib/postgresql postgres
 RUN apt-get update -qq && apt-get install -qq --yes --no-install-recommends postgresql && rm -rf /var/lib/apt/lists \\
     && rm -rf /var/lib/postgresql && install -d -o postgres -g postgres -m 700 /var/lib/postgresql/data \\
     && ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/
