@@ -165,7 +165,8 @@ class Studies:
     def delete(self, name: str) -> None:
         """Remove a study with its trials; nothing if it is gone already."""
         with self._faults(name), contextlib.suppress(KeyError):
-            for _ in range(_DELETIONS):  # until there is none: Optuna keeps it, and is silent, if a trial came meanwhile
+            # Until it is gone: where a trial comes meanwhile, Optuna keeps the study, and is silent.
+            for _ in range(_DELETIONS):
                 optuna.delete_study(study_name=name, storage=self._rdb)
 
     def draw(self, study: str, trial: Trial, *, likely: int) -> int:

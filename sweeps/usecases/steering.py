@@ -5,14 +5,14 @@ import contextlib
 import sqlalchemy
 
 from storage import deletion
-from storage.errors import RevisionRefused
+from storage.errors import RevisionRefused, StorageError
 from storage.queue import plans, tasks, workers
 from storage.records import queries
 from storage.tables import LOST, SweepRecord
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import require
 from sweeps.findings import load
-from sweeps.hints import local
+from sweeps.hints import explain, local
 from sweeps.plan import plan, trials
 from sweeps.plan.phases import UNAVAILABLE, Phase, display_state
 from sweeps.query import listing
@@ -20,6 +20,7 @@ from sweeps.report.sentences import another_sweep
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands, check_name, stored_spec
 from sweeps.stats import verdict
+from sweeps.terminal import say
 from sweeps.workers import folders
 from sweeps.workers.attempt import cap_of
 
@@ -143,7 +144,11 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         spec = stored_spec(sweep)
         freed = tasks.reap(engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
-        return freed, trials.complete(engine, sweep)
+        try:
+            return freed, trials.complete(engine, sweep)
+        except StorageError as error:  # such as of a study that was deleted: what was freed is free all the same
+            say(f"the dashboard is behind: {explain(error)}")
+            return freed, 0
 
 
 def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
