@@ -123,7 +123,7 @@ def test_a_storm_of_200_kills_passes_through_the_service(storage_url: str, tmp_p
             contextlib.closing(Nursery(service.url, name=name)) as crew,
             contextlib.closing(Kills(storage_url, seed=seed)) as kills,
         ):
-            course = work_through(crew, workers=8, fault=kills, on_end=kills.note)
+            course = work_through(crew, workers=8, fault=kills, on_end=kills.note, give_up_s=900)
         killed += kills.during.total()
         draw(resolve(storage_url), name)
         left = count(storage_url, name=name)
