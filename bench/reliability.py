@@ -32,7 +32,7 @@ from tests.support.faults.crews import TASK_S, Nursery, Programs
 from tests.support.faults.database_faults import Cuts, LockedFile, Outage, is_under_way
 from tests.support.faults.kills import MOMENTS
 from tests.support.faults.small_disks import Filling, small_disk
-from tests.support.faults.storms import NAME, Count, count, new_storm, storm, storm_spec, work_through
+from tests.support.faults.storms import GIVE_UP_S, NAME, Count, count, new_storm, storm, storm_spec, work_through
 from tests.support.launches import environment, launched
 from tests.support.postgres_server import running_server
 from tests.support.web.services import TOKENS, serving_program
@@ -182,7 +182,8 @@ def run_kills(row: Row, url: str, log: Path) -> None:
         if row.load.through:
             at = stack.enter_context(serving_program(url, folder=log.parent, tokens=TOKENS)).url
         crew = stack.enter_context(contextlib.closing(Nursery(at, log=file)))
-        ended = storm(url, crew, workers=row.load.workers, seed=len(row.counts) + 1)
+        patience = {"give_up_s": 3 * GIVE_UP_S} if row.load.through else {}  # five requests a task, in one process
+        ended = storm(url, crew, workers=row.load.workers, seed=len(row.counts) + 1, **patience)
     row.counts.append(ended.count)
     row.faults += ended.kills
     row.moments += ended.during

@@ -241,7 +241,7 @@ def _log_retry(state: tenacity.RetryCallState) -> None:
         return
     error = state.outcome.exception() if state.outcome else None
     text = first_line(error) if isinstance(error, sa.exc.DBAPIError) else str(error)
-    _log.warning("database fault, trying again (%d): %s", tries, text)
+    _log.warning("trying again (%d): %s", tries, text)
 
 
 _OUTCOME = "outcome"

@@ -22,12 +22,14 @@ from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps.plan import identity
 from sweeps.plan.jobs import read_job
-from sweeps.spec.model import override
+from sweeps.spec.model import override, parse
 from sweeps.trainers.protocol import Steps
-from sweeps.workers.attempt import as_stored
+from sweeps.usecases.create import create_sweep
+from sweeps.workers.attempt import Runner, as_stored
 from sweeps.workers.backend import Backend, DatabaseBackend
 from sweeps.workers.reach import Service, open_backend
 from sweeps.workers.worker import Worker
+from tests.examples.test_digits_trainer import ONE
 from tests.support.present import present
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
@@ -188,9 +190,21 @@ def test_a_whole_sweep_has_the_same_points_and_answer(storage_url: str, opened: 
     assert done_by(opened) == expected
 
 
-def done_by(opened: Open) -> tuple[str | None, dict[str, Any]]:
-    """The answer hash, and the points, of the sweep that one worker does."""
-    with Worker(opened(), run=quadratic) as worker:
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it stops after 60 steps
+def test_a_trainer_whose_code_is_on_the_machine_of_the_worker_gives_the_same(
+    storage_url: str, opened: Open, tmp_path: Path
+) -> None:
+    spec = parse(ONE, new=True)
+    other = resolve(f"sqlite:///{tmp_path}/other.db")
+    for url in (other, resolve(storage_url)):
+        assert create_sweep(url, "s", spec).spec.code, "the hash of its file is frozen"
+    expected = done_by(lambda: DatabaseBackend.open(other, "s"), run=None)
+    assert done_by(opened, run=None) == expected
+
+
+def done_by(opened: Open, *, run: Runner | None = quadratic) -> tuple[str | None, dict[str, Any]]:
+    """The answer hash, and the points, of the sweep that one worker does; run: None is the real thing."""
+    with Worker(opened(), run=run) as worker:
         assert worker.work() == 0
         rows = worker.backend.done()
         return identity.answer_hash(list(rows)), {row.key: row.params for row in rows}

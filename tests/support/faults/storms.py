@@ -107,10 +107,10 @@ class Storm:
         return f"{self.kills} kills survived ({during}); {self.count}, in {self.course.seconds:.1f} s"
 
 
-def storm(url: str, crew: Crew, *, workers: int, seed: int) -> Storm:
+def storm(url: str, crew: Crew, *, workers: int, seed: int, give_up_s: float = GIVE_UP_S) -> Storm:
     """Kill workers of `crew` until every task is done, and count."""
     with contextlib.closing(Kills(url, seed=seed)) as kills:
-        course = work_through(crew, workers=workers, fault=kills, on_end=kills.note)
+        course = work_through(crew, workers=workers, fault=kills, on_end=kills.note, give_up_s=give_up_s)
     draw(resolve(url), NAME)
     return Storm(course, kills.during, count(url))
 
