@@ -33,6 +33,7 @@ ARMS: Mapping[Use, str] = {
 }
 MARGIN = preset("quick").transfer
 HALF_WIDTH = 0.10  # of a share: what core-seconds are counted to
+IDLE = 2.0  # load of two cores before a start, below which the sweep had them for itself
 
 
 def changes(seed: int, done: Done, place: Path) -> Mapping[str, Any]:
@@ -79,21 +80,26 @@ def core_seconds(done: Done, name: str) -> tuple[float, float]:
     return sum(one.cpu_s for one in done[name]), origins(STUDY)[name]["teachers_cpu_s"]
 
 
-def needed(done: Done, strategy: StrategyName) -> float | None:
+def undisturbed(done: Done) -> list[str]:
+    """Return the sweeps that had the machine for themselves when they began."""
+    return [name for name in done if all(start["load"] < IDLE for start in origins(STUDY)[name]["starts"])]
+
+
+def needed(done: Done, strategy: StrategyName, measured: Sequence[str]) -> float | None:
     """Return the core-seconds after which the interval of a share is as narrow as HALF_WIDTH, by the spread of all.
 
     Searches: the smallest number whose t interval of the residuals strategy - share * here, in parts of the gain, is no
-    wider. Core-seconds: of the students of so many searches, and of the teachers once.
+    wider. Core-seconds: of the students of so many searches, and of the teachers once; as the measured sweeps took.
     """
     runs = [search for trained in done.values() for search in searches(trained)]
     kept, gained = (over_searches(runs, use, "untreated") for use in (strategy, "here"))
     gain, part = fmean(gained.values()), fmean(kept.values()) / fmean(gained.values())
     spread = stdev([kept[n] - part * gained[n] for n in kept]) / gain
     count = next((n for n in range(3, 1000) if t_quantile(0.975, n - 1) * spread / math.sqrt(n) <= HALF_WIDTH), None)
-    if count is None:
+    if count is None or not measured:
         return None
-    costs = [core_seconds(done, name) for name in done]
-    per_search = fmean(students for students, _ in costs) / fmean(len(searches(trained)) for trained in done.values())
+    costs = [core_seconds(done, name) for name in measured]
+    per_search = fmean(students for students, _ in costs) / fmean(len(searches(done[name])) for name in measured)
     return count * per_search + fmean(teachers for _, teachers in costs)
 
 
@@ -125,10 +131,15 @@ def page(done: Done) -> str:
         for name, runs in by_sweep.items()
     ]
     held = [row[-2:].count("yes") for row in rows]
-    seconds = {strategy: needed(done, strategy) for strategy in STRATEGIES[:-1]}
+    seconds = [
+        needed(done, strategy, measured) for measured in ([*done], undisturbed(done)) for strategy in STRATEGIES[:-1]
+    ]
+    all_default, all_elsewhere, idle_default, idle_elsewhere = map(_text, seconds)
     lines = [
-        f"core-seconds to share +-{100 * HALF_WIDTH:.0f} points = {_text(seconds['default'])} (default),"
-        f" {_text(seconds['elsewhere'])} (elsewhere)",
+        f"core-seconds to share +-{100 * HALF_WIDTH:.0f} points = {all_default} (default), {all_elsewhere} (elsewhere),"
+        " as declared: by the CPU seconds of every sweep. Most ran beside other work, which makes CPU seconds longer",
+        f"not declared: by the CPU seconds of {', '.join(f'`{name}`' for name in undisturbed(done)) or 'none'}, which"
+        f" began at a load below {IDLE:g}: {idle_default} (default), {idle_elsewhere} (elsewhere)",
         f"advice that all {len(done)} sweeps together show to be wrong: {wrong} of {len(done)}",
         f"advice that names the cheapest one that all together show to be good ({good}): {cheapest} of {len(done)}",
         f"intervals that hold the mean of the other sweeps: {sum(held)} of {2 * len(done)}",
@@ -160,7 +171,7 @@ def _holds(by_sweep: Mapping[str, Sequence[Runs]], name: str, strategy: Strategy
 
 
 def _text(seconds: float | None) -> str:
-    return "more than 1,000 searches" if seconds is None else f"{seconds:,.0f}"
+    return "not known" if seconds is None else f"{seconds:,.0f}"
 
 
 def figure(done: Done) -> list[Panel]:
