@@ -154,6 +154,7 @@ def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict
     """
     from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: no worker needs it
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a notebook may have set it anew: it would say that it was made
     study = optuna.create_study(direction="maximize")
     distributions = distributions_of(space)
     study.add_trials(

@@ -209,8 +209,11 @@ def test_the_line_that_refuses_an_old_storage_names_the_command_that_helps(kd_sw
     code, out, err = kd_sweeps("storage", "upgrade")
     assert (code, out) == (0, "")
     copy = tmp_path / "kd-sweeps.schema-1.db"
-    assert err.splitlines()[1] == f"upgraded from schema 1 to 4; copy of the old file: {copy}"
+    assert err.splitlines()[1] == f"upgraded from schema 1 to {tables.SCHEMA_VERSION}; copy of the old file: {copy}"
     assert kd_sweeps("status", "old")[0] == 0
-    assert kd_sweeps("storage", "upgrade")[2].splitlines()[1] == "already at schema 4; nothing to do"
+    assert (
+        kd_sweeps("storage", "upgrade")[2].splitlines()[1]
+        == f"already at schema {tables.SCHEMA_VERSION}; nothing to do"
+    )
     with closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("SELECT version FROM kd_sweeps_schema").fetchall() == [(1,)]

@@ -339,7 +339,7 @@ def test_a_cancelled_or_changed_sweep_is_not_retried(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     ended(engine, sweep, well=False)
     extend(engine, sweep, ["search"])
-    with pytest.raises(RevisionRefused, match="type it again"):
+    with pytest.raises(RevisionRefused, match="type the command again"):
         plans.retry(engine, sweep, revision=1)
     workers.cancel(engine, sweep)
     with pytest.raises(RevisionRefused, match=r"s is cancelled$"):

@@ -23,6 +23,7 @@ from sweeps.findings.findings import findings
 from sweeps.findings.load import read
 from sweeps.judge.reading import Question, read_runs
 from sweeps.judge.tables import read_csv
+from sweeps.plan import trials
 from sweeps.plan.audit import audit
 from sweeps.query.best import best, insight
 from sweeps.query.listing import open_sweep, trial_rows
@@ -61,6 +62,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 def worked(url: str, spec: Spec) -> str:
     assert create_sweep(resolve(url), "s", spec).new
     assert run_worker(resolve(url), "s") == 0
+    with open_sweep(url, "s", write=True) as (engine, sweep):
+        trials.complete(engine, sweep)
     return url
 
 
