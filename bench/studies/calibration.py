@@ -109,7 +109,16 @@ def percent(value: Estimate | None) -> str:
     return f"{100 * value.mean:.0f} % [{100 * value.low:.0f}, {100 * value.high:.0f}]"
 
 
-EACH = ("sweep", "advice", "gain, points", "default keeps", "elsewhere keeps", "default's holds", "elsewhere's holds")
+EACH = (
+    "sweep",
+    "advice",
+    "searches to decide on the default",
+    "gain, points",
+    "default keeps",
+    "elsewhere keeps",
+    "default's holds",
+    "elsewhere's holds",
+)
 
 
 def page(done: Done) -> str:
@@ -125,7 +134,7 @@ def page(done: Done) -> str:
     wrong = sum(choice.use in bad for choice in choices.values())
     cheapest = sum(choice.use == good for choice in choices.values())
     rows = [
-        [f"`{name}`", choices[name].use, interval(choices[name].gain, absent="none")]
+        [f"`{name}`", _advice(choices[name]), _needed(choices[name]), interval(choices[name].gain, absent="none")]
         + [percent(share(runs, strategy)) for strategy in STRATEGIES[:-1]]
         + [_holds(by_sweep, name, strategy) for strategy in STRATEGIES[:-1]]
         for name, runs in by_sweep.items()
@@ -144,22 +153,39 @@ def page(done: Done) -> str:
         f"advice that names the cheapest one that all together show to be good ({good}): {cheapest} of {len(done)}",
         f"intervals that hold the mean of the other sweeps: {sum(held)} of {2 * len(done)}",
     ]
+    together = advice(every)
     whole = [
-        [name, percent(share(every, name)), interval(beyond(every, name), absent="none")] for name in STRATEGIES[:-1]
+        [
+            strategy.name,
+            percent(share(every, strategy.name)),
+            interval(strategy.lost, absent="none"),
+            interval(beyond(every, strategy.name), absent="none"),
+        ]
+        for strategy in together.strategies[:-1]
     ]
     return f"""# Does the advice hold?
 
 {chr(10).join(f"- {line}" for line in lines)}
 
 All {len(every)} searches of {len(done)} sweeps together, as if they were one: gain of tuning here over no distillation
-with its own recipe {interval(advice(every).gain, absent="none")} points.
+with its own recipe {interval(together.gain, absent="none")} points; of elsewhere over the default
+{interval(together.elsewhere_less_default, absent="none")}.
 
-{table(["strategy", "share of the gain, 95 %", "lost beyond the margin, points, 95 %"], whole)}
+{table(["strategy", "share of the gain, 95 %", "points lost, 95 %", "of them beyond the margin, 95 %"], whole)}
 
 Each sweep: what it advises, its shares with their 95 % intervals, and whether these hold the mean of the others.
 
 {table(EACH, rows)}
 """
+
+
+def _advice(choice: Choice) -> str:
+    return choice.use if choice.settled else "not decided"
+
+
+def _needed(choice: Choice) -> str:
+    default = choice.strategy("default")
+    return "" if default is None or default.needed is None else str(default.needed)
 
 
 def _holds(by_sweep: Mapping[str, Sequence[Runs]], name: str, strategy: StrategyName) -> str:
