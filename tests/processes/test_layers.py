@@ -23,6 +23,7 @@ from sweeps.workers.worker import Worker
 from tests.support.judged.tables import long
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.quadratic_worker import changed, quadratic
+from tests.support.sweeps.small_sweeps import draw
 
 HEAVY = {
     *("tensorflow", "keras", "optuna", "optuna_dashboard", "scipy", "sklearn", "pandas"),
@@ -98,6 +99,7 @@ def home(tmp_path: Path) -> Path:
     worker = Worker(DatabaseBackend.open(url, "s"), run=run)
     assert worker.work() == 0
     worker.backend.engine.dispose()
+    draw(url)
     return folder
 
 

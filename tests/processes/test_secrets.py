@@ -226,7 +226,7 @@ def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
     env = launches.environment(home, resolve(url), "raise ValueError(os.environ['KD_SWEEPS_STORAGE'])")
     code, out = launches.launched(env | {"XDG_STATE_HOME": str(home)}, workers=1)
     assert code == 1
-    assert "ValueError: postgresql://keeper:***@" in out
+    assert "ValueError: postgresql+psycopg://keeper:***@" in out
     assert not leaks(out)
     assert not leaks(rows(server, url))
     assert not leaks("\n".join(path.read_text(errors="replace") for path in home.rglob("*.log")))

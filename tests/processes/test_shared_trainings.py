@@ -125,7 +125,7 @@ def test_an_archive_in_which_the_training_that_was_taken_has_another_score_is_fo
     assert kd_sweeps("archive", "s", "-o", file, "--storage", url)[0] == 0
     code, checks, _ = kd_sweeps("verify", file)
     assert code == 1
-    assert f"outcome of {key}: it says that it is {job.outcome.same_as}, which has another result" in checks
+    assert f"outcome of {key}: it claims to be {job.outcome.same_as}, which has another result" in checks
 
 
 def test_the_default_raced_in_every_round_of_every_confirm(finished: str) -> None:

@@ -1,6 +1,8 @@
 """The commands serve and dashboard: apart from the app, so that `--help` imports no web framework."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -49,8 +51,8 @@ def serve(
     os.environ.pop(VARIABLE, None)  # no child of this process needs them
     server.check_address(host, known)
     note_storage(url)
-    _keep_folder_out()
-    server.serve(url, None if every else names, host=host, port=number, tokens=known, allow_code=allow_code)
+    with _folder_kept_out():
+        server.serve(url, None if every else names, host=host, port=number, tokens=known, allow_code=allow_code)
 
 
 @dashboard_app.command()
@@ -68,13 +70,20 @@ def dashboard(name: SweepName, port: Port = "8080", storage: Storage = None) -> 
     url = storage_url(storage)
     number = _port(port)
     note_storage(url)
-    _keep_folder_out()
-    server.serve(url, [name], host="127.0.0.1", port=number, tokens=None, path=f"sweeps/{name}")
+    with _folder_kept_out():
+        server.serve(url, [name], host="127.0.0.1", port=number, tokens=None, path=f"sweeps/{name}")
 
 
-def _keep_folder_out() -> None:
+@contextmanager
+def _folder_kept_out() -> Iterator[None]:
     """Let the processes of the service take no module out of the folder in which it was started, as it takes none."""
+    before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
 
 
 def _port(text: str) -> int:

@@ -251,7 +251,7 @@ def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> Non
     os.chown(closed / "db", 65534, 65534)
     closed.chmod(0o700)
     reached = next(above for above in reversed((closed / "db").parents) if not above.stat().st_mode & 1)
-    with pytest.raises(SpecError, match=rf"its owner, who shall run Postgres, cannot enter {reached}; name a folder"):
+    with pytest.raises(SpecError, match=rf"its owner, who runs Postgres, cannot enter {reached}; name a folder"):
         databases.start(closed / "db")
     assert not list((closed / "db").iterdir())
 

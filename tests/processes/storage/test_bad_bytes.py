@@ -80,7 +80,7 @@ def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, ur
 
 def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(said: Said, url: str) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
-    for command in ("create", "worker", "reap", "delete"):
+    for command in ("create", "reap", "delete"):
         line = said.line(command)
         assert "has Optuna tables of version v99.0.0, but v" in line
         assert "upgrade Optuna here" in line
@@ -90,12 +90,13 @@ def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(said: Sa
 
 
 @pytest.mark.slow
-def test_a_launch_whose_workers_meet_another_optunas_tables_says_why(said: Said, url: str) -> None:
+def test_a_launch_works_beside_another_optunas_tables_and_says_that_the_dashboard_is_behind(
+    said: Said, url: str
+) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     code, out, lines = said.run("launch")
-    assert (code, out) == (1, "")
+    assert (code, out) == (0, "")
     assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
-    assert "kd-sweeps: 3 workers in a row died at start, and s is not finished" in lines[-1]
 
 
 def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: Said, url: str) -> None:

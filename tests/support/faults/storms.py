@@ -111,7 +111,6 @@ def storm(url: str, crew: Crew, *, workers: int, seed: int, give_up_s: float = G
     """Kill workers of `crew` until every task is done, and count."""
     with contextlib.closing(Kills(url, seed=seed)) as kills:
         course = work_through(crew, workers=workers, fault=kills, on_end=kills.note, give_up_s=give_up_s)
-    draw(resolve(url), NAME)
     return Storm(course, kills.during, count(url))
 
 
@@ -148,7 +147,8 @@ class Count:
 
 
 def count(url: str, *, name: str = NAME) -> Count:
-    """Count what a sweep left in its database."""
+    """Count what a sweep left in its database, once its trials are drawn."""
+    draw(resolve(url), name)
     with contextlib.closing(open_studies(resolve(url))) as studies:
         sweep = queries.find_sweep(studies.engine, name)
         tasks = queries.task_records(studies.engine, sweep.id)
