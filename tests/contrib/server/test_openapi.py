@@ -72,7 +72,7 @@ def test_whatever_an_operator_sends_is_answered_as_described(
             case.path_parameters = {**case.path_parameters, "name": "s"}
         if "identity" in (case.path_parameters or {}) and len(str(name)) % 2:
             case.path_parameters["identity"] = identity
-        headers = {"Authorization": f"Bearer {WORKER if '/work/' in label else OPERATOR}"}
+        headers = {"Authorization": f"Bearer {WORKER if 'v1/work' in label else OPERATOR}"}
         case.call_and_validate(base_url=service.url, headers=headers, checks=checked, timeout=120)
 
     send_one()
