@@ -29,6 +29,9 @@ COMMANDS = {
 SENTENCES = {"verdict", "paste", "sentence", "caption"}
 
 
+_REWEIGHED = ("shares", "fraction")  # of the work: by the tasks that are planned, today
+
+
 def _told_anew(path: tuple[Any, ...]) -> bool:
     """Whether a value is in other words or by another rule today: the spec's keys, and when a verdict is decided.
 
@@ -36,7 +39,7 @@ def _told_anew(path: tuple[Any, ...]) -> bool:
     over two seeds; it takes three now, as in its text. Shares of the work weigh the tasks that are planned.
     """
     of_best = path[-1] in ("low", "high") and path[0] in ("low", "high", "candidates")
-    return path[0] in ("spec", "shares", "fraction") or path[-1] in ("seeds", "icc", "identified") or of_best
+    return path[0] in ("spec", *_REWEIGHED) or path[-1] in ("seeds", "icc", "identified") or of_best
 
 
 def _moved(path: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -116,7 +119,7 @@ def test_every_command_prints_schema_4_as_it_did(kd_sweeps: Run, storage_url: st
         assert code == 0, err
         written = json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text())
         found, before = dict(_leaves(_as_before(command, json.loads(out)))), dict(_leaves(written))
-        told_anew = ("shares", "fraction", "warnings", "notes")  # an end that is not drawn yet is a note
+        told_anew = (*_REWEIGHED, "warnings", "notes")  # an end that is not drawn yet is a note
         assert all(found.get(path) == value for path, value in before.items() if path[0] not in told_anew), command
         new = [path for path in found.keys() - before.keys() if "recipes" not in path and path[0] not in told_anew]
         assert not new, command

@@ -7,6 +7,8 @@ import threading
 import time
 from collections import Counter
 
+from tests.support.faults.proxy import Proxy
+
 _GATEWAY = (
     b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 24\r\nConnection: close\r\n\r\n"
     b"<html>Bad Gateway</html>"
@@ -14,40 +16,25 @@ _GATEWAY = (
 FAULTS = ("request lost", "answer lost", "answer cut", "502", "delay")
 
 
-class BadNetwork:
+class BadNetwork(Proxy):
     """Listens on 127.0.0.1:`port`; every other connection, each of one request, meets one of FAULTS, in turn.
 
     `behind` may be changed while it runs: the service has been started again elsewhere.
     """
 
     def __init__(self, behind: int, *, seed: int = 0, faulty: float = 0.5) -> None:
+        super().__init__()
         self.behind, self.met = behind, Counter[str]()
         self._random, self._faulty = random.Random(seed), faulty
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
-        self.port: int = self._listener.getsockname()[1]
 
     @property
     def url(self) -> str:
         """What is typed after --url."""
         return f"http://127.0.0.1:{self.port}"
 
-    def __enter__(self) -> "BadNetwork":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:  # closed: the test is over
-                return
-            fault = self._random.choice(FAULTS) if self._random.random() < self._faulty else ""
-            threading.Thread(target=self._pass_on, args=(client, fault), daemon=True).start()
+    def connect(self, client: socket.socket) -> None:
+        fault = self._random.choice(FAULTS) if self._random.random() < self._faulty else ""
+        threading.Thread(target=self._pass_on, args=(client, fault), daemon=True).start()
 
     def _pass_on(self, client: socket.socket, fault: str) -> None:
         self.met[fault] += 1

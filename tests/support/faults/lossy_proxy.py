@@ -3,16 +3,16 @@
 import contextlib
 import socket
 import threading
-from types import TracebackType
+
+from tests.support.faults.proxy import Proxy
 
 
-class LossyProxy:
+class LossyProxy(Proxy):
     """Listens on 127.0.0.1:`port` and passes everything on to 127.0.0.1:`behind`."""
 
     def __init__(self, behind: int) -> None:
+        super().__init__()
         self._behind = behind
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
         self.lost = 0
         self._losing: bytes | None = None
 
@@ -20,26 +20,11 @@ class LossyProxy:
         """Pass on the next request that holds these bytes, wait for the answer, and cut both connections."""
         self._losing = request
 
-    def __enter__(self) -> "LossyProxy":
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:  # closed: the test is over
-                return
-            server = socket.create_connection(("127.0.0.1", self._behind))
-            lose = threading.Event()
-            threading.Thread(target=self._forward, args=(client, server, lose), daemon=True).start()
-            threading.Thread(target=self._answer, args=(server, client, lose), daemon=True).start()
+    def connect(self, client: socket.socket) -> None:
+        server = socket.create_connection(("127.0.0.1", self._behind))
+        lose = threading.Event()
+        threading.Thread(target=self._forward, args=(client, server, lose), daemon=True).start()
+        threading.Thread(target=self._answer, args=(server, client, lose), daemon=True).start()
 
     def _forward(self, client: socket.socket, server: socket.socket, lose: threading.Event) -> None:
         while data := _receive(client):
