@@ -19,6 +19,7 @@ from storage.tables import PHASE_ENDED, TASK_STATES, TASK_UNENDED, phases, sweep
 
 _MARK = "?"  # after the name, as the database stores it
 _LAG = "lag:"  # no phase: begins what the database stores of a lag
+_NO_TASK = 2**31 - 1  # the largest id
 _CLOSING = 0x6B64  # "kd": the first half of the advisory lock of a phase; the second is the phase's id
 
 
@@ -160,11 +161,9 @@ def _make_next_ready(connection: Connection, phase: Row[Any], first: int) -> boo
         return False  # all have been ready since it was opened
     mine = tasks.c.phase_id + 0 == phase.id  # an expression: no index of the phase, all of whose tasks would be sorted
     following = select(tasks.c.id).where(mine, tasks.c.id >= first).order_by(tasks.c.id).offset(lag.lag).limit(1)
-    forbidden = connection.scalar(following)
-    change = update(tasks).where(mine, tasks.c.id >= first, tasks.c.state != "done", tasks.c.ready.is_(False))
-    if forbidden is not None:
-        change = change.where(tasks.c.id < forbidden)
-    return connection.execute(change.values(ready=True)).rowcount > 0
+    forbidden = func.coalesce(following.scalar_subquery(), _NO_TASK)
+    change = update(tasks).where(mine, tasks.c.id >= first, tasks.c.id < forbidden, tasks.c.state != "done")
+    return connection.execute(change.where(tasks.c.ready.is_(False)).values(ready=True)).rowcount > 0
 
 
 def _open(connection: Connection, phase: Row[Any]) -> None:

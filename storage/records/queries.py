@@ -182,9 +182,12 @@ def last_log(engine: Engine, worker: str) -> str | None:
         return connection.scalar(latest)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class TaskPoint:
-    """A task of a search and its point. params: None: not asked for; only then its payload is read."""
+    """A task of a search and its point. params: None until it has begun; only then its payload is read.
+
+    Each reading is equal to itself alone, so what is made of one can be cached by it.
+    """
 
     id: int
     key: str
@@ -204,45 +207,49 @@ class PhasePoints:
     @retry_transient()
     def until(self, phase: str, task_id: int) -> list[TaskPoint]:
         """Return the tasks of the phase in plan order, up to and with this one."""
-        of_phase = select(phases.c.id, phases.c.retries).where(
-            phases.c.sweep_id == self._sweep_id, phases.c.name == phase
-        )
-        retries, known = self._ended.get(phase, (0, []))
+        retries, ended = self._ended.get(phase, (0, []))
+        if ended and ended[-1].id >= task_id:
+            ended = [task for task in ended if task.id < task_id]
         with read(self._engine) as connection, explain_corruption(connection, self._sweep_id):
-            row = connection.execute(of_phase).one()
-            ended = [task for task in known if task.id < task_id] if row.retries == retries else []
-            tasks_now = ended + _points(connection, row.id, after=ended[-1].id if ended else 0, until=task_id)
-        unended = (place for place, task in enumerate(tasks_now) if task.state not in _ENDED)
-        self._ended[phase] = row.retries, tasks_now[: next(unended, len(tasks_now))]
-        return tasks_now
+            retries_now, rest = self._read(connection, phase, after=ended[-1].id if ended else 0, until=task_id)
+            if ended and retries_now != retries:
+                ended = []
+                retries_now, rest = self._read(connection, phase, after=0, until=task_id)
+        points = ended + rest
+        unended = (place for place in range(len(ended), len(points)) if points[place].state not in _ENDED)
+        self._ended[phase] = retries_now, points[: next(unended, len(points))]
+        return points
+
+    def _read(self, connection: Connection, phase: str, *, after: int, until: int) -> tuple[int, list[TaskPoint]]:
+        """Return how often the phase was retried, and its tasks with ids in (after, until]."""
+        latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
+        query = (
+            select(
+                tasks.c.id,
+                tasks.c.key,
+                tasks.c.state,
+                tasks.c.score,
+                type_coerce(attempts.c.params, Text),
+                case((attempts.c.params.is_(None), tasks.c.payload)),
+                phases.c.retries,
+            )
+            .select_from(tasks)
+            # By id, which rises in plan order, and by no index of the phase: most of it has been read before.
+            .join(phases, phases.c.id == tasks.c.phase_id + 0)
+            .join(attempts, latest, isouter=True)
+            .where(tasks.c.id > after, tasks.c.id <= until)
+            .where(phases.c.sweep_id == self._sweep_id, phases.c.name == phase)
+            .order_by(tasks.c.id)
+        )
+        rows = connection.execute(query).all()
+        points = _decoded([row[4] for row in rows])
+        return rows[-1].retries, [
+            TaskPoint(id, key, state, score, point, payload)
+            for (id, key, state, score, _, payload, _), point in zip(rows, points, strict=True)
+        ]
 
 
 _ENDED = ("done", "failed", "skipped")
-
-
-def _points(connection: Connection, phase_id: int, *, after: int, until: int) -> list[TaskPoint]:
-    latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
-    query = (
-        select(
-            tasks.c.id,
-            tasks.c.key,
-            tasks.c.state,
-            tasks.c.score,
-            type_coerce(attempts.c.params, Text),
-            case((attempts.c.params.is_(None), tasks.c.payload)),
-        )
-        .select_from(tasks)
-        .join(attempts, latest, isouter=True)
-        # By id, which rises in plan order, and by no index of the phase: most of it has been read before.
-        .where(tasks.c.id > after, tasks.c.id <= until, tasks.c.phase_id + 0 == phase_id)
-        .order_by(tasks.c.id)
-    )
-    rows = connection.execute(query).all()
-    points = _decoded([row[4] for row in rows])
-    return [
-        TaskPoint(id, key, state, score, point, payload)
-        for (id, key, state, score, _, payload), point in zip(rows, points, strict=True)
-    ]
 
 
 def _decoded(texts: list[str | None]) -> list[dict[str, Any] | None]:

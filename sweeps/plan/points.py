@@ -1,10 +1,12 @@
 """The point of a task: planned, proposed, selected or of an arm."""
 
+import functools
 import random
+import time
 from collections import defaultdict
 from collections.abc import Callable, Hashable
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy
 
@@ -16,6 +18,12 @@ from sweeps.plan import identity, jobs, phases, selection
 from sweeps.spec.model import Spec
 from sweeps.trainers.arms import Context
 from sweeps.trainers.protocol import Point, Value
+
+if TYPE_CHECKING:
+    from storage.studies.sampler import Past
+
+_PATIENCE_S = 1.0  # for the points of other workers
+_PROPOSAL_S = 0.005  # the least that one of them takes: to ask more often than that is load for nothing
 
 
 def _datasets(spec: Spec) -> tuple[str, ...]:
@@ -190,13 +198,10 @@ def _proposed(spec: Spec, row: TaskRecord, read: queries.PhasePoints) -> dict[st
     from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
 
     sampler = importable(spec.search.sampler)
-    records = read.until(row.phase, row.id)
+    records = _saved_by_others(row, read)
     number = len(records) - 1
     ended = records[: max(0, number + 1 - spec.search.lag)]
-    history = [
-        Past(record.params, record.score) if record.state == "done" and record.params else Past({}, None)
-        for record in ended
-    ]
+    history = [_past(record) for record in ended]
     space = spec.kind.space(spec)
     points = [*(record.params for record in records[:-1]), None]
     for i in range(len(history), number + 1):
@@ -213,6 +218,29 @@ def _proposed(spec: Spec, row: TaskRecord, read: queries.PhasePoints) -> dict[st
     proposal = points[number]
     assert proposal is not None  # the last one that the loop proposed
     return proposal
+
+
+@functools.lru_cache(maxsize=50_000)
+def _past(ended: queries.TaskPoint) -> "Past":
+    from storage.studies.sampler import Past
+
+    return Past(ended.params, ended.score) if ended.state == "done" and ended.params else Past({}, None)
+
+
+def _saved_by_others(row: TaskRecord, read: queries.PhasePoints) -> list[queries.TaskPoint]:
+    """Return the trials up to this one, once the workers of earlier ones have saved their points or had time to.
+
+    Each point depends on those before it, so workers that start together would each propose all of them. Where a
+    worker has died without a point, `_proposed` does not need it.
+    """
+    give_up_at = time.monotonic() + _PATIENCE_S
+    while True:
+        records = read.until(row.phase, row.id)
+        unsaved = sum(record.state == "running" and record.params is None for record in records[:-1])
+        left_s = give_up_at - time.monotonic()
+        if not unsaved or left_s <= 0:
+            return records
+        time.sleep(min(left_s, unsaved * _PROPOSAL_S))
 
 
 def _arm_point(engine: sqlalchemy.Engine, sweep_id: int, spec: Spec, task: jobs.TransferTask) -> Point:
