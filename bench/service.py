@@ -251,7 +251,8 @@ def at_work(url: str, folder: Path) -> Iterator[None]:
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(create, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
     launch = [*command, "launch", RUNNING, "--workers", str(WORKERS)]
-    with subprocess.Popen(launch, cwd=folder, env=environment, **quiet) as launched:
+    # A session of its own, as a terminal or a unit of systemd has: the kernel shares the cores among sessions.
+    with subprocess.Popen(launch, cwd=folder, env=environment, start_new_session=True, **quiet) as launched:
         try:
             yield
         finally:

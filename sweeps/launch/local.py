@@ -74,7 +74,7 @@ class LocalWorker:
         """End what it left behind: a child that is frozen does not see that its parent has gone."""
         self.calls.close()
         with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
-            os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads a session
+            os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads its group
 
     def last_lines(self, count: int) -> list[str]:
         return log_tail(logs.end_of(self.log_file), self.code, count)
@@ -85,7 +85,7 @@ class LocalWorker:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Starts processes of this machine; each one leads a session of its own."""
+    """Starts processes of this machine; each one leads a process group of its own."""
 
     request: Request
     stop_s: float = 10.0
@@ -113,7 +113,9 @@ class LocalEngine:
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
-                start_new_session=True,  # Ctrl-C reaches launch alone, which passes it on once
+                # Ctrl-C reaches launch alone, which passes it on once. A session of its own would do that, too, but Linux
+                # shares the cores among sessions: 8 workers would leave a ninth to a service beside them.
+                process_group=0,
             )
         finally:
             os.close(out)

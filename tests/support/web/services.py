@@ -185,6 +185,7 @@ def serving_program(url: str, *, folder: Path, tokens: str = "") -> Iterator[Ser
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,  # as a service has: it shares the cores with no test
     ) as process:
         assert process.stderr is not None
         reader = threading.Thread(target=lines.extend, args=(process.stderr,), daemon=True)
