@@ -110,7 +110,9 @@ def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
     left goes by what tasks of a kind took so far: preparations, trainings, and all else. It is shared among the
     workers, but one task is never shared.
     """
-    planned = [plan.expected_seconds(spec, task.stage, task.payload.get("role")) for task in tasks]
+    kinds = [(task.stage, task.payload.get("role")) for task in tasks]
+    seconds_of = {kind: plan.expected_seconds(spec, *kind) for kind in set(kinds)}
+    planned = [seconds_of[kind] for kind in kinds]
     whole = sum(planned) or 1.0
     took, expected = defaultdict[str, float](float), defaultdict[str, float](float)
     for task, seconds in zip(tasks, planned, strict=True):
