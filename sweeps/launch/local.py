@@ -95,7 +95,7 @@ class LocalEngine:
 
     def _start(self, slot: int, number: int) -> LocalWorker:
         worker = f"{worker_id()}-{number}"
-        path = logs.log_folder(self.request.sweep) / f"{worker}.log"
+        path = reach.log_folder(self.request.url, self.request.sweep) / f"{worker}.log"
         # The URL may hold a password, and a service has a token: by environment, since `ps` shows argv to all.
         variables = {
             **reach.variables(self.request.url),

@@ -45,7 +45,7 @@ def _machine() -> list[Check]:
         Check("python", "ok", platform.python_version()),
         Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker per core"),
         Check("disk", "ok" if free_gb > 2 else "warn", f"{free_gb:.0f} GB free; data and storage need about 1 GB"),
-        Check("logs", "ok", str(logs.log_folder("NAME"))),
+        Check("logs", "ok", str(logs.log_root())),
     ]
 
 

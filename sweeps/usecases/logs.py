@@ -12,17 +12,20 @@ from storage.tables import AttemptRecord, SweepRecord
 from sweeps.errors import NotThere, SweepError
 from sweeps.hints import local
 from sweeps.spec.stored import check_name
-from sweeps.workers.logs import log_folder, read_line
+from sweeps.workers.logs import log_root, read_line
+from sweeps.workers.reach import Reach, log_folder
 
 POLL_S = 1.0
 Opener: TypeAlias = Callable[[str], AbstractContextManager[tuple[sqlalchemy.Engine, SweepRecord]]]
 """Opens a sweep of a storage by its name."""
 
 
-def latest(name: str, lines: int) -> list[str]:
+def latest(reach: Reach, name: str, lines: int) -> list[str]:
     """Return the last lines of each worker's log, the latest worker last; raise SweepError if none has run here."""
-    folder = log_folder(check_name(name))
-    files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    folder = log_folder(reach, check_name(name))
+    # Older versions had one folder for all sweeps of a name.
+    paths = list(folder.glob("*.log")) or (log_root() / name).glob("*.log")
+    files = sorted(paths, key=lambda path: path.stat().st_mtime)
     if not files:
         raise SweepError(
             f"no logs of {name} on this machine, in {folder}. The log of one task, from any machine:"

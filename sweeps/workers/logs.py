@@ -232,8 +232,9 @@ def open_log(path: Path) -> int:
         ) from None
 
 
-def log_folder(name: str) -> Path:
-    return Path(platformdirs.user_log_path("kd-sweeps")) / name
+def log_root() -> Path:
+    """Return the folder that holds the log folders of all sweeps on this machine."""
+    return Path(platformdirs.user_log_path("kd-sweeps"))
 
 
 def logged(key: str) -> Callable[[float, str], None]:

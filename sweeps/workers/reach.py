@@ -1,8 +1,10 @@
 """How a worker reaches the queue of its sweep: a database, or a service before it, with a token of the role worker."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ import sqlalchemy
 
 from storage.url import absolute, masked, plain
 from sweeps.extensions import attribute
+from sweeps.workers import logs
 from sweeps.workers.backend import Backend, DatabaseBackend
 
 URL_VARIABLE, TOKEN_VARIABLE = "KD_SWEEPS_URL", "KD_SWEEPS_TOKEN"
@@ -51,6 +54,12 @@ def open_backend(reach: Reach, name: str) -> Backend:
 def label(reach: Reach) -> str:
     """Say what is reached, without a password: "storage sqlite:///kd-sweeps.db"."""
     return f"service {reach.address}" if isinstance(reach, Service) else f"storage {masked(reach)}"
+
+
+def log_folder(reach: Reach, sweep: str) -> Path:
+    """Return the folder for the worker logs of a sweep on this machine: sweeps of one name in two storages have two."""
+    where = label(reach if isinstance(reach, Service) else absolute(reach))
+    return logs.log_root() / f"{sweep}.{hashlib.sha256(where.encode()).hexdigest()[:8]}"
 
 
 def secret_of(reach: Reach) -> sqlalchemy.URL:

@@ -42,7 +42,7 @@ def kept(
             monkeypatch.setenv(name, value)
     keeper = WorkerActor()
     variables = {"KD_SWEEPS_STORAGE": plain(url), WORKER_VARIABLE: "w"}
-    began = keeper.start(StartWorker("s", "w", variables, gpu=gpu))
+    began = keeper.start(StartWorker("s", "w", "s.0", variables, gpu=gpu))
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s").id
@@ -107,9 +107,9 @@ def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it
 
 def test_where_no_log_can_be_written_the_actor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")
-    began = WorkerActor().start(StartWorker("s", "w", {}))
+    began = WorkerActor().start(StartWorker("s", "w", "s.0", {}))
     assert "cannot write logs into /proc/nothing" in began.trouble
 
 
 def test_an_order_that_is_printed_shows_no_url() -> None:
-    assert "secret" not in repr(StartWorker("s", "w", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))
+    assert "secret" not in repr(StartWorker("s", "w", "s.0", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))
