@@ -148,7 +148,7 @@ def _plan_violations(rows: Rows) -> Iterator[checks.Finding]:
 
 
 def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
-    again = NextStep("to make it again, type", "create", rows.name)
+    again = NextStep("to recreate it, type", "create", rows.name)
     for stage in dict.fromkeys(rows.stages.values()):
         study = study_name(rows.name, stage)
         if study in rows.trials:
@@ -157,7 +157,7 @@ def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
             yield checks.Finding(
                 f"study {study} is gone, deleted by another tool, and another program's has its name; the results are"
                 " in our rows",
-                (NextStep("to make it again, delete that one in optuna-dashboard and type", "create", rows.name),),
+                (NextStep("to recreate it, delete that one in optuna-dashboard and type", "create", rows.name),),
             )
         elif rows.state == "cancelled":  # a deletion cancels first, and removes the row of the sweep last
             yield checks.Finding(

@@ -111,7 +111,7 @@ def task_records(
     """Return the tasks in plan order; all, or those of one stage, phase or state, or of these keys.
 
     keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time. RecordBroken: a value
-    is not JSON any more, or a score no number.
+    is no longer JSON, or a score no number.
     """
     wanted = ((tasks.c.sweep_id, sweep_id), (tasks.c.stage, stage), (phases.c.name, phase), (tasks.c.state, state))
     only = [column == value for column, value in wanted if value is not None]

@@ -185,7 +185,7 @@ def _parsed(row: Undrawn) -> Undrawn:
             row, **{name: json_text.parse(getattr(row, name) or "null") for name in ("payload", "params", "outcome")}
         )
     except ValueError as error:
-        raise RecordBroken(f"a stored value of {row.key} is not JSON any more ({error})") from error
+        raise RecordBroken(f"a stored value of {row.key} is no longer JSON ({error})") from error
 
 
 @retry_transient()

@@ -141,7 +141,7 @@ def replaced(url: URL, study: str, sweep: str) -> StudyMissing:
 
 def _damaged(url: URL, study: str) -> NotAStorage:
     of = f"study {study!r}" if study else "a study"
-    return NotAStorage(f"a value of {of} in {masked(url)} is not JSON any more; put a whole copy of the storage back")
+    return NotAStorage(f"a value of {of} in {masked(url)} is no longer JSON; put a whole copy of the storage back")
 
 
 def _missing(url: URL, study: str) -> StudyMissing:

@@ -172,7 +172,7 @@ StudentTask: TypeAlias = SearchTask | ConfirmTask | RecipeTask | TransferTask
 ArmTask: TypeAlias = RecipeTask | TransferTask
 Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | ScoreTask | MeasureTask
 
-PUT_BACK = NextStep("put it back, or make another sweep", "create")  # of something stored that somebody edited
+PUT_BACK = NextStep("put it back, or create another sweep", "create")  # of something stored that somebody edited
 
 _KINDS: dict[str, type[Payload]] = {
     "teachers": TeacherTask,

@@ -27,7 +27,7 @@ def stored_spec(sweep: SweepRecord) -> Spec:
     if digest != sweep.fingerprint:
         raise SweepError(
             f"the stored spec of {sweep.name} was edited (its hash is {digest[:12]}, it was stored with "
-            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {local().create('NAME', 'my.toml')}"
+            f"{sweep.fingerprint[:12]}); put it back, or create another sweep: {local().create('NAME', 'my.toml')}"
         )
     return as_it_stands(sweep)
 

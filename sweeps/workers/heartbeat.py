@@ -109,7 +109,7 @@ class Heartbeat:
         except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
             self._failed += 1
             if not self._failed & (self._failed - 1):  # the 1st, 2nd, 4th, 8th ...: an hour of it is a dozen lines
-                log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)
+                log.warning("could not renew the lease of %s; retrying: %s", self._claim.key, error)
             return min(self._interval_s, RETRY_S)
         return self._interval_s
 

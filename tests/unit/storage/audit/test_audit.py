@@ -388,7 +388,7 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
         optuna.delete_study(study_name="s", storage=opened.storage)
     gone = audited(url)
     assert gone.violations == [
-        "study s is gone, deleted by another tool; the results are in our rows; to make it again, type:"
+        "study s is gone, deleted by another tool; the results are in our rows; to recreate it, type:"
         " kd-sweeps create s"
     ]
     assert not create_sweep(resolve(url), "s", AUDITED).new

@@ -40,9 +40,9 @@ def test_a_server_that_is_stopped_and_comes_back_is_waited_for(
         assert finished(engine, claim)
     assert claimed(engine, sweep).key == "search#1"
     lines = [record.getMessage() for record in caplog.records]
-    assert any("trying again (1): cannot use" in line for line in lines)
+    assert any("retrying (1): cannot use" in line for line in lines)
     assert any("refused" in line for line in lines)
-    tries = [int(line.partition("trying again (")[2].partition(")")[0]) for line in lines]
+    tries = [int(line.partition("retrying (")[2].partition(")")[0]) for line in lines]
     assert set(tries) <= {1, 2, 4, 8, 16}, "a line for each try would flood the log"
     assert max(tries) >= 4
     assert not any("\n" in line or PASSWORD in line for line in lines)

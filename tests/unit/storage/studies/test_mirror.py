@@ -247,7 +247,7 @@ def test_a_result_destroyed_before_its_trial_was_drawn_fails_and_is_made_again(
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE tasks SET outcome = '{' WHERE key = 'search#0'")
     assert look(studies) == 1, "the other one is drawn all the same"
-    with pytest.raises(StorageError, match="a stored value of search#0 is not JSON any more"):
+    with pytest.raises(StorageError, match="a stored value of search#0 is no longer JSON"):
         look(studies)
     assert plans.retry(engine, sweep, revision=1) == ["search#0"]
     finish(engine, begun(engine, sweep))
