@@ -254,7 +254,7 @@ def test_a_result_destroyed_before_its_trial_was_drawn_fails_and_is_made_again(
     assert look(studies) == 2
     assert states(studies) == ["COMPLETE", "FAIL", "COMPLETE"]
     failed = trials_of(studies)[1]
-    assert failed.user_attrs["failure"]["reason"] == "what came out of it could not be read any more"
+    assert failed.user_attrs["failure"]["reason"] == "its outcome had become unreadable"
 
 
 def test_what_workers_of_an_older_version_left_is_ended(studies: Studies, engine: Engine) -> None:
