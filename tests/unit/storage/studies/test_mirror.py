@@ -231,7 +231,7 @@ def test_a_mirror_whose_session_was_ended_draws_no_more_on_another_connection(
             silent.close()
         return show(row)
 
-    with pytest.raises(StorageError, match="the connection was cut while trials were drawn"):
+    with pytest.raises(StorageError, match="the connection broke while trials were drawn"):
         Mirror(studies, lambda sweep: stop).look(sweep_of(postgres_storage))
     assert states(postgres_storage) == ["COMPLETE"] * 2
     assert Mirror(studies, lambda sweep: show).complete(sweep_of(postgres_storage)) == 0
