@@ -213,7 +213,7 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
             said = [local().after(one.text, one.next_steps) for one in audit(storage.engine, half).violations]
             assert len(said) == len(stages) - len(left), "what is gone is our own doing, and said to be"
             for line in said:
-                assert "is gone and the sweep is cancelled: its deletion was interrupted; to finish that, type:" in line
+                assert "missing and the sweep is cancelled: its deletion was interrupted; to complete it, type:" in line
                 assert "kd-sweeps delete s" in line
             if point == "delete-studies":
                 assert not create_sweep(url, "s", SMALL).new, "it is there, cancelled; its studies are made again"
