@@ -85,7 +85,7 @@ def test_a_signal_reaches_the_worker_although_ray_blocks_ctrl_c(
     assert ended is not None
     assert ended.code == 143
     assert ended.log is not None
-    assert "given back" in ended.log
+    assert "released" in ended.log
     assert children
     wait_until(lambda: not any(map(is_alive, children)), "what it started lives on")
 
