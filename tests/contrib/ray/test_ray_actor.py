@@ -66,7 +66,7 @@ def test_a_worker_sees_the_device_that_ray_gave_its_actor_which_says_how_it_ende
     assert ended is not None
     assert ended.code == 0
     assert ended.log is not None
-    assert "nothing is left to do" in ended.log
+    assert "no task is left" in ended.log
     assert Path(began.log_file).read_text() == ended.log
     assert os.stat(began.log_file).st_mode & 0o777 == 0o600
 

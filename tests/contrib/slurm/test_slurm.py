@@ -159,7 +159,7 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
     assert [path.stat().st_mode & 0o777 for path in logs] == [0o600] * sum(map(int, submitted))
     code, logged, _ = kd_sweeps("logs", "s", "--storage", url)
     assert (code, logged.count("==> ")) == (0, len(logs))
-    assert "nothing is left to do" in logged
+    assert "no task is left" in logged
     assert any("sweeps.cli worker s" in text for text in visible)
     assert not [text for text in [*visible, out, logged, *(path.read_text() for path in logs)] if "g3heimnis" in text]
 
