@@ -1,4 +1,4 @@
-"""What is here and what to install."""
+"""Checks of this machine: what is installed and what is missing."""
 
 import os
 import platform
@@ -21,11 +21,11 @@ from sweeps.trainers.protocol import Check
 from sweeps.workers import environment, logs
 
 _USUAL = ("train", "report", "keras", "autokeras", "server")
-"""The extras that a machine which trains and reports has; of the others those say so who miss them."""
+"""Extras of a machine that trains and reports; the others are requested where they are needed."""
 
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
-    """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
+    """Run every check, in the order in which a new user would meet the problem. Writes nothing."""
     own = trainer_kind(KD).checks(data_dir) if is_installed(trainer_extra(KD)) else ()
     return [
         *_machine(),

@@ -41,10 +41,10 @@ def latest(reach: Reach, name: str, lines: int) -> list[str]:
 def about_task(
     open_sweep: Opener, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> list[str]:
-    """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
+    """Return the output of the attempts of a task, on any machine, and the reasons of failures.
 
     attempt: only this one, from 1. lines: the last ones of each attempt; None: all that are stored. Raise SweepError if
-    the sweep has no such task or attempt, or no worker has had it yet.
+    there is no such task or attempt, or the task has not started.
     """
     chosen = _chosen(key, attempts_of(open_sweep, name, key), attempt)
     return [line for record in chosen for line in (_head(key, record), *_last(_lines(record), lines), "")]
@@ -53,9 +53,9 @@ def about_task(
 def follow(
     open_sweep: Opener, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> Iterator[str]:
-    """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
+    """Yield the output of one attempt, by default the latest, as it grows until its end.
 
-    A worker stores what it logged with each renewal of its lease, so lines come as often as that. Errors as about_task.
+    A worker stores its log with each renewal of its lease, so lines come as often as that. Errors as about_task.
     """
     followed = Followed(key, attempt=attempt, lines=lines)
     yield from followed.added(attempts_of(open_sweep, name, key))
@@ -65,7 +65,7 @@ def follow(
 
 
 class Followed:
-    """The log of one attempt as it grows: for those who ask again and again, each in their own way of waiting."""
+    """The growing log of one attempt, for callers that poll it."""
 
     def __init__(self, key: str, *, attempt: int | None = None, lines: int | None = None) -> None:
         self._key, self._number, self._count = key, attempt, lines
@@ -73,7 +73,7 @@ class Followed:
         self.ended = False
 
     def added(self, attempts: Sequence[AttemptRecord]) -> list[str]:
-        """Return what was added since the last time; at first the head and the last lines. Errors as about_task."""
+        """Return the lines added since the last call; at first the head and the last lines. Errors as about_task."""
         record = _chosen(self._key, attempts, self._number)[-1]
         before, self._shown = self._shown, _lines(record)
         self._number, self.ended = record.number, record.state != "running"
@@ -83,7 +83,7 @@ class Followed:
 
 
 def attempts_of(open_sweep: Opener, name: str, key: str) -> list[AttemptRecord]:
-    """Return the attempts of a task, the first one first; SweepError if there is no such task, or no attempt yet."""
+    """Return the attempts of a task, oldest first; SweepError if there is no such task, or no attempt yet."""
     with open_sweep(name) as (engine, sweep):
         attempts = queries.attempts_of(engine, sweep.id, key)
     if attempts is None:
@@ -121,7 +121,7 @@ def _last(lines: list[str], count: int | None) -> list[str]:
 
 
 def _added(before: list[str], now: list[str]) -> list[str]:
-    """Return what now has after the end of before; its first lines may have been dropped meanwhile."""
+    """Return the lines of now after the end of before; its first lines may have been dropped meanwhile."""
     for start in range(len(before)):
         if now[: len(before) - start] == before[start:]:
             return now[len(before) - start :]
