@@ -109,14 +109,14 @@ def is_wildcard(host: str) -> bool:
 def _checked(text: str, origin: str) -> URL:
     if "://" not in text:
         hint = f"sqlite:///{text}" if "@" not in text else "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
-        raise UrlError(f"{origin} is {_shown(text)!r}, which is no URL; type: {hint}")
+        raise UrlError(f"{origin} is {_masked_text(text)!r}, which is no URL; type: {hint}")
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise UrlError(f"{origin} is {_shown(text)!r}, which is a malformed URL; {ALLOWED}") from None
+        raise UrlError(f"{origin} is {_masked_text(text)!r}, which is a malformed URL; {ALLOWED}") from None
     if "@" in (url.host or ""):
         raise UrlError(
-            f"{origin} is {_shown(text)!r}: the password holds an @; in a URL that is %40 (and / is %2F, : is %3A)"
+            f"{origin} is {_masked_text(text)!r}: the password holds an @; in a URL that is %40 (and / is %2F, : is %3A)"
         )
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _checked_sqlite(url, origin, text)
@@ -138,7 +138,7 @@ def _checked_sqlite(url: URL, origin: str, text: str) -> URL:
     return url.set(drivername="sqlite")
 
 
-def _shown(text: str) -> str:
+def _masked_text(text: str) -> str:
     """Return the typed text without anything in the place of a password."""
     text = re.sub(r"((?:ssl)?password=)[^&]*", r"\1***", text)
     if "@" not in text:

@@ -117,14 +117,14 @@ class AuditedTasks:
         attempts = self.attempts[task.id]
         expected = list(range(1, task.attempt + 1))
         if (numbers := [attempt.number for attempt in attempts]) != expected:
-            return f"{task.key}: expected {_named(expected)}, found {_named(numbers)}"
+            return f"{task.key}: expected {_list_attempts(expected)}, found {_list_attempts(numbers)}"
         for attempt in attempts:
             if attempt.state not in ATTEMPT_STATES:
-                return f"{_of(task, attempt)} is {attempt.state!r}; one of {', '.join(ATTEMPT_STATES)}"
+                return f"{_key(task, attempt)} is {attempt.state!r}; one of {', '.join(ATTEMPT_STATES)}"
         for state in ("running", "done"):
             expected = [task.attempt] if task.state == state else []
             if (numbers := [attempt.number for attempt in attempts if attempt.state == state]) != expected:
-                return f"{task.key} is {task.state}: expected {_named(expected)} {state}, found {_named(numbers)}"
+                return f"{task.key} is {task.state}: expected {_list_attempts(expected)} {state}, found {_list_attempts(numbers)}"
         return None
 
     def _retry_fault(self, task: TaskRow) -> str | None:
@@ -133,13 +133,13 @@ class AuditedTasks:
             expected = earlier.trial_number if earlier else None
             undrawn = attempt.trial_number is None and attempt.retry_of is None
             if attempt.retry_of != expected and not undrawn:
-                return f"{_of(task, attempt)}: expected retry_of {expected}, found {attempt.retry_of}"
+                return f"{_key(task, attempt)}: expected retry_of {expected}, found {attempt.retry_of}"
             if isinstance(attempt.params, Unreadable):
-                return f"{_of(task, attempt)}: its parameters are not JSON ({attempt.params.why})"
+                return f"{_key(task, attempt)}: its parameters are not JSON ({attempt.params.why})"
             if attempt.params is None:
                 continue
             if earlier and attempt.params != earlier.params:
-                return f"{_of(task, attempt)}: expected the parameters {earlier.params}, found {attempt.params}"
+                return f"{_key(task, attempt)}: expected the parameters {earlier.params}, found {attempt.params}"
             earlier = attempt
         return None
 
@@ -156,23 +156,23 @@ class AuditedTasks:
     def _trial_fault(self, task: TaskRow, attempt: AttemptRow) -> str | None:
         if attempt.trial_number is None or attempt.study is None:
             drawn = attempt.state == "done" and attempt.reported
-            return f"{_of(task, attempt)} is done, but has no trial" if drawn else None
+            return f"{_key(task, attempt)} is done, but has no trial" if drawn else None
         if attempt.study != (study := study_name(self._rows.name, task.stage)):
-            return f"{_of(task, attempt)}: expected a trial of study {study}, found one of {attempt.study}"
+            return f"{_key(task, attempt)}: expected a trial of study {study}, found one of {attempt.study}"
         if study not in self._rows.trials or (task.id, attempt.number) in self.vanished.get(study, ()):
             return None
         trials = self.trials(task, attempt)
         if len(trials) != 1:
             what = f"expected trial {attempt.trial_number} of study {study}"
-            return f"{_of(task, attempt)} is {attempt.state}: {what}, found {self._replacement(attempt)}"
+            return f"{_key(task, attempt)} is {attempt.state}: {what}, found {self._replacement(attempt)}"
         trial = trials[0]
         if not (is_unreported(attempt, trial) or trial.state in (expected := self._expected_states(task, attempt))):
             what = f"expected {trial} to be {' or '.join(expected)}"
-            return f"{_of(task, attempt)} is {attempt.state}: {what}, found {trial.state}"
+            return f"{_key(task, attempt)} is {attempt.state}: {what}, found {trial.state}"
         if trial.params != attempt.params:
-            return f"{trial}: expected the parameters {attempt.params} of {_of(task, attempt)}, found {trial.params}"
+            return f"{trial}: expected the parameters {attempt.params} of {_key(task, attempt)}, found {trial.params}"
         if (named := trial.retry_of) != attempt.retry_of:
-            return f"{trial}: expected retry_of {attempt.retry_of} as {_of(task, attempt)}, found {named}"
+            return f"{trial}: expected retry_of {attempt.retry_of} as {_key(task, attempt)}, found {named}"
         return None
 
     def _replacement(self, attempt: AttemptRow) -> str:
@@ -216,11 +216,11 @@ def _names(trial: TrialRow) -> tuple[bool, str, int | None]:
     return trial.ours, trial.task, trial.attempt
 
 
-def _of(task: TaskRow, attempt: AttemptRow) -> str:
+def _key(task: TaskRow, attempt: AttemptRow) -> str:
     return f"{task.key} attempt {attempt.number}"
 
 
-def _named(numbers: Sequence[int]) -> str:
+def _list_attempts(numbers: Sequence[int]) -> str:
     if not numbers:
         return "no attempt"
     return f"attempt{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

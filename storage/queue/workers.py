@@ -50,7 +50,7 @@ def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None, 
     open_only = [workers.c.ended_at.is_(None)] if unless_ended else []
     with write(engine) as connection:
         values = {"seen_at": database_now(), "ended_at": database_now(), "reason": reason}
-        connection.execute(update(workers).where(*_is(sweep_id, worker), *open_only).values(**values))
+        connection.execute(update(workers).where(*_worker(sweep_id, worker), *open_only).values(**values))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def check_room(engine: Engine, sweep_id: int, worker: str) -> None:
     with write(engine) as connection:
         at_work = (attempts.c.worker == worker, attempts.c.state == "running")
         connection.execute(update(attempts).where(*at_work).values(same))
-        connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=workers.c.seen_at))
+        connection.execute(update(workers).where(*_worker(sweep_id, worker)).values(seen_at=workers.c.seen_at))
 
 
 @retry_transient()
@@ -127,7 +127,7 @@ def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -
 
 def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[str]) -> None:
     """Record, within a transaction, that a worker is alive; worker: its name, or a query for it."""
-    connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=database_now()))
+    connection.execute(update(workers).where(*_worker(sweep_id, worker)).values(seen_at=database_now()))
 
 
 @retry_transient()
@@ -160,7 +160,7 @@ def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
         return [WorkerRecord(**row._asdict()) for row in connection.execute(query)]
 
 
-def _is(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
+def _worker(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
     return workers.c.sweep_id == sweep_id, workers.c.name == worker
 
 

@@ -20,7 +20,7 @@ from sweeps.extensions import load, names, require, trainer_extra
 from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.oversight import DatabaseOversight, overseen
-from sweeps.launch.progress import shown
+from sweeps.launch.progress import live_progress
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.plan import trials
 from sweeps.terminal import escape_control_chars, number_of, wrap
@@ -184,7 +184,7 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
     with (
         _signals(supervisor, stays=stays) as stop,
         supervisor.queue.listen(threading.Event()) as listener,
-        shown(supervisor.queue, console, at_work) as refresh,
+        live_progress(supervisor.queue, console, at_work) as refresh,
     ):
         try:
             supervisor.start(range(count))

@@ -25,7 +25,7 @@ _CELL_WIDTH = 100  # characters of a line in a notebook
 
 
 @contextlib.contextmanager
-def shown(queue: Oversight, console: Console, workers: Callable[[], int]) -> Iterator["Refresh"]:
+def live_progress(queue: Oversight, console: Console, workers: Callable[[], int]) -> Iterator["Refresh"]:
     """Show the stages while the block runs; calling the yielded object refreshes them.
 
     workers: returns the number of live workers.

@@ -223,10 +223,10 @@ def outcome_edits(
     values = {name: params.get(name) for name in expected} if isinstance(params, dict) else expected
     yield from _differing(f"parameters of {task.key}", expected, values)
     if isinstance(outcome, jobs.TrainedOutcome):
-        yield from _differing(f"outcome of {task.key}", *_held(spec, task, payload, outcome, params))
+        yield from _differing(f"outcome of {task.key}", *_expected_and_stored(spec, task, payload, outcome, params))
 
 
-def _held(
+def _expected_and_stored(
     spec: Spec, task: TaskRow | TaskRecord, payload: jobs.Payload, outcome: jobs.TrainedOutcome, params: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the values that an outcome must have by its payload, score and parameters, and those it has."""

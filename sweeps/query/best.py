@@ -113,7 +113,7 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
     distillation, on the target as soon as both are known there. tasks: the done ones, or all.
     """
 
-    def shown(score: float | None) -> str:
+    def score_text(score: float | None) -> str:
         return spec.score.text(score or 0.0, 1)
 
     done = [task for task in tasks if task.state == "done"]
@@ -123,18 +123,18 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
         if pairs := _pairs(compared, role, spec.counted_from(role)):
             without = spec.kind.features.without
             best, scratch = (fmean(values) for values in zip(*pairs, strict=True))
-            return _line(spec, role, f"best {shown(best)}, {without} {shown(scratch)} ({_MARK})")
+            return _line(spec, role, f"best {score_text(best)}, {without} {score_text(scratch)} ({_MARK})")
     teacher = next((task for task in done if task.key == "teachers#source"), None)
     if spec.kind.features.prepares and teacher is None:
         return ""
     trials = [task for task in done if task.stage == "search" and task.params]
-    taught = f"{spec.kind.features.prepares} {shown(teacher.score)}" if teacher is not None else ""
+    taught = f"{spec.kind.features.prepares} {score_text(teacher.score)}" if teacher is not None else ""
     if not trials:
         return _line(spec, "source", f"{taught} ({_MARK})") if taught else ""
     top = max(trials, key=lambda task: (-math.inf if task.score is None else task.score, -task.id))
     names = list(spec.kind.space(spec))[:2]  # more would not fit
     point = Point.of({name: (top.params or {})[name] for name in names}).brief(spec.kind.features.symbols)
-    text = ", ".join(filter(None, (taught, f"best {shown(top.score)} ({point}; {_MARK})")))
+    text = ", ".join(filter(None, (taught, f"best {score_text(top.score)} ({point}; {_MARK})")))
     return _line(spec, "source", text)
 
 

@@ -90,8 +90,8 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
     is_finished = sweep.state == "active" and all(count.ended == count.total for count in counts)
     return SweepRow(
         name=sweep.name,
-        source=_called(sweep, "source"),
-        target=_called(sweep, "target") if sweep.spec["target"] else None,
+        source=_dataset_name(sweep, "source"),
+        target=_dataset_name(sweep, "target") if sweep.spec["target"] else None,
         state="finished" if is_finished else sweep.state,
         done=sum(count.done for count in counts),
         tasks=sum(count.total for count in counts),
@@ -138,7 +138,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: jobs.Payload, kind: Trai
         state=phases.display_state(task.stage, task.state, task.error_class),
         attempt=task.attempt,
         trial=task.trial_number,
-        dataset=None if payload.role is None else _called(sweep, payload.role),
+        dataset=None if payload.role is None else _dataset_name(sweep, payload.role),
         arm=payload.method if isinstance(payload, jobs.BaselineTask) else arm,
         temperature=params.get("temperature"),
         alpha=params.get("alpha"),
@@ -155,7 +155,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: jobs.Payload, kind: Trai
     )
 
 
-def _called(sweep: SweepRecord, role: str) -> str:
+def _dataset_name(sweep: SweepRecord, role: str) -> str:
     """Return the display name of a role's dataset, from the stored spec."""
     part = sweep.spec[role]
     return str(part.get("name") or part["dataset"])

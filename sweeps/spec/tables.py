@@ -114,10 +114,10 @@ def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
         return f"{key} is missing"
     text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     text = re.sub(r"(less|greater) than or equal to (\S+)", r"\2 or \1", text).replace("or greater", "or more")
-    return f"{key}: got {_shown(problem['input'])}; allowed: {text}" if key else text
+    return f"{key}: got {_value_text(problem['input'])}; allowed: {text}" if key else text
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 100 else f"{text[:97]}..."
 

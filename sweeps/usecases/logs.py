@@ -69,17 +69,17 @@ class Followed:
 
     def __init__(self, key: str, *, attempt: int | None = None, lines: int | None = None) -> None:
         self._key, self._number, self._count = key, attempt, lines
-        self._shown: list[str] | None = None
+        self._lines: list[str] | None = None
         self.ended = False
 
     def added(self, attempts: Sequence[AttemptRecord]) -> list[str]:
         """Return the lines added since the last call; at first the head and the last lines. Errors as about_task."""
         record = _chosen(self._key, attempts, self._number)[-1]
-        before, self._shown = self._shown, _lines(record)
+        before, self._lines = self._lines, _lines(record)
         self._number, self.ended = record.number, record.state != "running"
         if before is None:
-            return [_head(self._key, record), *_last(self._shown, self._count)]
-        return _added(before, self._shown)
+            return [_head(self._key, record), *_last(self._lines, self._count)]
+        return _added(before, self._lines)
 
 
 def attempts_of(open_sweep: Opener, name: str, key: str) -> list[AttemptRecord]:

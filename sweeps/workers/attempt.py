@@ -113,7 +113,7 @@ class Attempts:
             if lease.gone is not None:
                 raise lease.gone
             if lease.lost.is_set():
-                raise _taken(claim)
+                raise _lost_lease(claim)
             if lease.overdue.is_set():
                 raise overdue
 
@@ -145,7 +145,7 @@ class Attempts:
         started, job = time.perf_counter(), read_job(claim)
         params = self._backend.start(claim, job)
         if params is None:
-            raise _taken(claim)
+            raise _lost_lease(claim)
         with steps.watched():
             outcome = self._run(job, params, steps)
         failpoint("ran")
@@ -153,7 +153,7 @@ class Attempts:
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
         stored = as_stored(job, outcome, wall_s=time.perf_counter() - started, worker=self._worker)
         if not self._backend.finish(claim, outcome=stored, score=outcome.score, log=self._log.read()):
-            raise _taken(claim)
+            raise _lost_lease(claim)
         failpoint("finished")
         folders.remove(self._backend.identity, claim.key)
         self.finished += 1
@@ -204,5 +204,5 @@ def as_stored(job: AnyJob, outcome: runner.Outcome, *, wall_s: float, worker: st
     }
 
 
-def _taken(claim: TaskRecord) -> LeaseLost:
+def _lost_lease(claim: TaskRecord) -> LeaseLost:
     return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker, or cancelled")

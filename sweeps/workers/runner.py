@@ -55,7 +55,7 @@ class TaskRunner:
         self._steps = steps
         run = _run_of(job, params)
         if not self._read_only and (earlier := earlier_training(self._results, job, run)) is not None:
-            return _taken(earlier, run, params)
+            return _copied(earlier, run, params)
         trained = self._stored(run, self.trainer.train(run, steps))
         test = None
         if isinstance(job.work, jobs.TransferTask):
@@ -200,7 +200,7 @@ def earlier_training(
     return next(same, None)
 
 
-def _taken(earlier: jobs.Job[jobs.TransferTask, jobs.StudentOutcome], run: Run, params: Mapping[str, Any]) -> Outcome:
+def _copied(earlier: jobs.Job[jobs.TransferTask, jobs.StudentOutcome], run: Run, params: Mapping[str, Any]) -> Outcome:
     assert run.point is not None
     own = {"arm": run.arm, "blobs": {}, "same_as": earlier.outcome.same_as or earlier.key, **run.point.as_json()}
     made = {name: value for name, value in earlier.outcome.as_json().items() if name not in _OF_ATTEMPT}
