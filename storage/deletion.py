@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, Text, delete, func, select, type_coerce
 
 from storage.db.transaction import database_now, read, retry_transient, write
+from storage.db.upgrade import valid_lease
 from storage.errors import NextStep, SweepInUse
 from storage.failpoints import failpoint
 from storage.queue.workers import cancel
@@ -39,7 +40,7 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
 
     Raises SweepInUse, before any change, while a lease is valid, since a worker is probably alive.
     """
-    refuse_if_in_use(engine, sweep)
+    _refuse_if_in_use(engine, sweep)
     cancel(engine, sweep.id)
     failpoint("delete-cancelled")
     names = owned(studies, owner_of(engine, sweep.id))  # not by name alone: another program's study may share it
@@ -50,20 +51,12 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
 
 
 @retry_transient()
-def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
-    """Raise SweepInUse, with worker and remaining time, if a lease on a task of the sweep is valid."""
-    query = (
-        select(attempts.c.worker, tasks.c.key, (attempts.c.lease_until - database_now()).label("left"))
-        .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(tasks.c.sweep_id == sweep.id, attempts.c.state == "running", attempts.c.lease_until >= database_now())
-        .order_by(attempts.c.lease_until.desc())
-    )
+def _refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
     with read(engine) as connection:
-        live = connection.execute(query).first()
-    if live is not None:
+        lease = valid_lease(connection, sweep.id)
+    if lease:
         raise SweepInUse(
-            f"{sweep.name} is being worked on ({live.worker} has {live.key}, lease {live.left:.0f} s)",
-            NextStep("stop the workers and delete it then, or first type", "cancel", sweep.name),
+            f"{sweep.name} is in use ({lease})", NextStep("stop its workers first, or type", "cancel", sweep.name)
         )
 
 

@@ -117,14 +117,14 @@ class AuditedTasks:
         attempts = self.attempts[task.id]
         expected = list(range(1, task.attempt + 1))
         if (numbers := [attempt.number for attempt in attempts]) != expected:
-            return f"{task.key}: expected {_list_attempts(expected)}, found {_list_attempts(numbers)}"
+            return f"{task.key}: expected {_attempts(expected)}, found {_attempts(numbers)}"
         for attempt in attempts:
             if attempt.state not in ATTEMPT_STATES:
                 return f"{_key(task, attempt)} is {attempt.state!r}; one of {', '.join(ATTEMPT_STATES)}"
         for state in ("running", "done"):
             expected = [task.attempt] if task.state == state else []
             if (numbers := [attempt.number for attempt in attempts if attempt.state == state]) != expected:
-                return f"{task.key} is {task.state}: expected {_list_attempts(expected)} {state}, found {_list_attempts(numbers)}"
+                return f"{task.key} is {task.state}: expected {_attempts(expected)} {state}, found {_attempts(numbers)}"
         return None
 
     def _retry_fault(self, task: TaskRow) -> str | None:
@@ -220,7 +220,7 @@ def _key(task: TaskRow, attempt: AttemptRow) -> str:
     return f"{task.key} attempt {attempt.number}"
 
 
-def _list_attempts(numbers: Sequence[int]) -> str:
+def _attempts(numbers: Sequence[int]) -> str:
     if not numbers:
         return "no attempt"
     return f"attempt{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"

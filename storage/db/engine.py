@@ -126,6 +126,16 @@ def open_engine(
     return engine
 
 
+@contextmanager
+def opened_engine(url: URL, *, must_exist: bool = True, read_only: bool = True) -> Iterator[Engine]:
+    """Open an engine, by default for reading, while the block runs; errors as for `open_engine`."""
+    engine = open_engine(url, must_exist=must_exist, read_only=read_only)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
 def _refuse_sql_ascii(engine: Engine) -> None:
     """Refuse a database without an encoding: the driver would return its text as bytes."""
 

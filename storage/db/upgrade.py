@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, Engine, column, select, table, text
 
 from storage.db import sqlite_file
-from storage.db.engine import check, create_lock, open_engine, stored_version
+from storage.db.engine import check, create_lock, opened_engine, stored_version
 from storage.db.transaction import database_now, retry_transient, write
 from storage.errors import StorageError, SweepInUse
 from storage.failpoints import failpoint
@@ -45,13 +45,10 @@ def upgrade(url: URL) -> Upgraded:
     """
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=True, read_only=False)  # before the lock, which creates a file
-    with create_lock(url):
-        engine = open_engine(url, must_exist=False)  # without a check of the version
-        try:
-            done = _upgrade(engine)
-            check(engine)
-        finally:
-            engine.dispose()
+    # must_exist=False skips the check of the version.
+    with create_lock(url), opened_engine(url, must_exist=False, read_only=False) as engine:
+        done = _upgrade(engine)
+        check(engine)
     return done
 
 
@@ -74,22 +71,26 @@ def _upgrade(engine: Engine) -> Upgraded:
     return Upgraded(version, SCHEMA_VERSION, copy)
 
 
-def _refuse_if_in_use(connection: Connection) -> None:
+def valid_lease(connection: Connection, sweep_id: int | None = None) -> str:
+    """Return worker, task and remaining time of the longest valid lease, of a sweep or all; "" if there is none."""
     # These columns have been the same since version 1.
-    tasks = table("tasks", column("id"), column("key"))
+    tasks = table("tasks", *map(column, ("id", "key", "sweep_id")))
     attempts = table("attempts", *map(column, ("task_id", "worker", "state", "lease_until")))
-    left = attempts.c.lease_until - database_now()
     query = (
-        select(attempts.c.worker, tasks.c.key, left.label("left"))
+        select(attempts.c.worker, tasks.c.key, (attempts.c.lease_until - database_now()).label("left"))
         .join_from(attempts, tasks, tasks.c.id == attempts.c.task_id)
         .where(attempts.c.state == "running", attempts.c.lease_until >= database_now())
         .order_by(attempts.c.lease_until.desc())
     )
-    if (live := connection.execute(query).first()) is not None:
+    row = connection.execute(query if sweep_id is None else query.where(tasks.c.sweep_id == sweep_id)).first()
+    return "" if row is None else f"{row.worker} has {row.key}, lease {row.left:.0f} s"
+
+
+def _refuse_if_in_use(connection: Connection) -> None:
+    if lease := valid_lease(connection):
         raise SweepInUse(
-            f"{masked(connection.engine.url)} is being worked on ({live.worker} has {live.key}, lease"
-            f" {live.left:.0f} s): stop every worker, and type it again; a worker that was killed holds its lease that"
-            " long"
+            f"{masked(connection.engine.url)} is in use ({lease}): stop every worker, and type the command again; a"
+            " killed worker holds its lease that long"
         )
 
 

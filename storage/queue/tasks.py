@@ -187,18 +187,8 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
         times = {"lease_until": database_now() + lease_s, "started_at": database_now(), "progress_at": database_now()}
         values = {"task_id": row.id, "number": row.attempt, "state": "running", "reported": False}
         connection.execute(insert(attempts).values(values | times | {"worker": worker, "host": host, "pid": pid}))
-    return TaskRecord(
-        id=row.id,
-        sweep_id=sweep_id,
-        key=row.key,
-        stage=row.stage,
-        phase=row.phase or "",
-        payload=row.payload,
-        state="running",
-        attempt=row.attempt,
-        params=params,
-        worker=worker,
-    )
+    of_claim = {"sweep_id": sweep_id, "phase": row.phase or "", "state": "running", "params": params, "worker": worker}
+    return TaskRecord(**row._asdict() | of_claim)
 
 
 def _latest_point(connection: Connection, task_id: int, until: int) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from sqlalchemy import URL
 
-from storage.db.engine import open_engine
+from storage.db.engine import opened_engine
 from storage.errors import NotAStorage, StudyMissing
 from storage.studies.studies import optuna_storage, without_warnings
 from storage.studies.trials import explain_faults
@@ -47,18 +47,14 @@ def read_trials(url: URL, studies: Sequence[str]) -> StudyTrials:
     """
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         raise NotAStorage(f"{masked(url)}: no such file; give the URL of an Optuna storage")
-    # must_exist would require kd-sweeps tables.
-    engine = open_engine(url, must_exist=False, read_only=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with explain_faults(url, lambda: (), ""), without_warnings():
-            storage = optuna_storage(engine)
-            try:
-                return _read(storage, url, studies)
-            finally:
-                storage.remove_session()
-    finally:
-        engine.dispose()
+    # must_exist would require kd-sweeps tables.
+    with opened_engine(url, must_exist=False) as engine, explain_faults(url, lambda: (), ""), without_warnings():
+        storage = optuna_storage(engine)
+        try:
+            return _read(storage, url, studies)
+        finally:
+            storage.remove_session()
 
 
 def _read(storage: RDBStorage, url: URL, studies: Sequence[str]) -> StudyTrials:

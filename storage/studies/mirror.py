@@ -61,6 +61,7 @@ BEGUN_S = 0.5  # a running attempt is drawn after this: most quick ones end befo
 _LOOK_S = 1.0  # interval of rounds, and the longest round
 _BESIDE_WORK_S = 0.25  # longest round while tasks run: the processor is theirs
 _REFUSED_S = 10.0  # retry interval if another process is the mirror, or the database is unreachable
+_STALLED_S = 10.0  # without progress of another mirror, after which it is not waited for
 _AT_ONCE = 100  # attempts in one round, whose numbers are stored together
 _LOCK_CLASS = 0x6B642D6D  # "kd-m" in ASCII: first half of an advisory lock; the second is the sweep's id
 _SILENT_S = 30  # a mirror that is frozen for longer loses its Postgres session, and with it the lock
@@ -356,15 +357,15 @@ class Mirror:
             number += 1
         self._next[study] = number
 
-    def complete(self, sweep: SweepRecord, *, patience_s: float = 10.0) -> int:
+    def complete(self, sweep: SweepRecord) -> int:
         """Draw all ended attempts; return how many.
 
-        If another process draws, wait for as long as it makes progress, and `patience_s` more.
+        If another process draws, wait for as long as it makes progress.
         """
-        drawn, least, until = 0, math.inf, time.monotonic() + patience_s
+        drawn, least, until = 0, math.inf, time.monotonic() + _STALLED_S
         while (left := backlog(self.engine, sweep.id).count) and time.monotonic() < until:
             if left < least:
-                least, until = left, time.monotonic() + patience_s
+                least, until = left, time.monotonic() + _STALLED_S
             number = self.look(sweep)
             if number is None:
                 time.sleep(_LOOK_S / 4)

@@ -129,8 +129,10 @@ class Studies:
             except optuna.exceptions.DuplicatedStudyError as error:  # created since its name was checked
                 raise ownership.foreign(self.engine, name) from error
             failpoint("study-named")
-            for key, value in _lacking(study.user_attrs, attrs).items():
-                study.set_user_attr(key, value)
+            present = study.user_attrs
+            for key, value in attrs.items():
+                if key not in present or present[key] != value:
+                    study.set_user_attr(key, value)
             if study.metric_names != [metric]:
                 study.set_metric_names([metric])
             study_id = self._rdb.get_study_id_from_name(name)
@@ -281,6 +283,3 @@ class Studies:
 def _is_same(mark: Mark | None, other: Mark | None) -> bool:
     return mark is not None and other is not None and (mark.task, mark.attempt) == (other.task, other.attempt)
 
-
-def _lacking(present: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in wanted.items() if name not in present or present[name] != value}

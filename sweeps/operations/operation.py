@@ -6,7 +6,7 @@ Numbers that JSON lacks, such as the NaN of a diverged training, are the strings
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
@@ -15,7 +15,7 @@ import sqlalchemy
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from storage import json_text
-from storage.db.engine import open_engine
+from storage.db.engine import opened_engine
 from storage.tables import SweepRecord
 from storage.url import masked
 from sweeps.errors import SweepError
@@ -90,13 +90,8 @@ class LocalClient:
     def open(self, name: str) -> AbstractContextManager[tuple[sqlalchemy.Engine, SweepRecord]]:
         return open_sweep(self.url, name)
 
-    @contextmanager
-    def engine(self) -> Iterator[sqlalchemy.Engine]:
-        engine = open_engine(self.url, read_only=True)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
+    def engine(self) -> AbstractContextManager[sqlalchemy.Engine]:
+        return opened_engine(self.url)
 
     def ask(self, operation: Operation[A, R], args: A) -> R:
         return operation.run(self, args)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import sqlalchemy
 from pydantic import Field
 
-from storage.db.engine import open_engine
+from storage.db.engine import opened_engine
 from storage.queue.phases import root_reason
 from storage.records import queries
 from storage.tables import TASK_AWAITED, SweepRecord, TaskRecord
@@ -172,8 +172,5 @@ def open_sweep(
     """
     check_name(name)
     url = storage if isinstance(storage, sqlalchemy.URL) else resolve(storage)
-    engine = open_engine(url, read_only=not write)
-    try:
+    with opened_engine(url, read_only=not write) as engine:
         yield engine, queries.find_sweep(engine, name)
-    finally:
-        engine.dispose()

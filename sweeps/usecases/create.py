@@ -12,7 +12,7 @@ import sqlalchemy
 
 from kd.errors import CodeError
 from kd.tools import code
-from storage.db.engine import create_lock, create_tables, exist, open_engine
+from storage.db.engine import create_lock, create_tables, exist, opened_engine
 from storage.errors import NotAStorage, SamplerUnusable, SpecConflict, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import plans
@@ -265,15 +265,10 @@ def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
     """Return the revisions of a sweep, oldest first; none if the sweep or its storage does not exist."""
     try:
-        engine = open_engine(url, read_only=True)
-    except NotAStorage:
-        return []  # missing; or not a storage, which creating will report
-    try:
-        return queries.revisions(engine, queries.find_sweep(engine, name).id)
-    except SweepNotFound:
+        with opened_engine(url) as engine:
+            return queries.revisions(engine, queries.find_sweep(engine, name).id)
+    except (NotAStorage, SweepNotFound):  # a file that is not a storage is reported by creating
         return []
-    finally:
-        engine.dispose()
 
 
 def freeze(spec: Spec, *, data_dir: Path | None = None) -> Spec:

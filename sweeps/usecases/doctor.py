@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from storage.db.engine import open_engine
+from storage.db.engine import most_connections, opened_engine
 from storage.errors import StorageError
 from storage.records import queries
 from storage.tables import SweepRecord
@@ -85,15 +85,16 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         return [Check("storage", "ok", f"{address}: does not exist yet; `create` makes it")]
     try:
-        engine = open_engine(url, read_only=True)
-        sweeps = queries.list_sweeps(engine)
-        open_ones = [sweep for sweep in sweeps if queries.outlook(engine, sweep.id).unended]
-        limit = _connection_limit(engine)
-        engine.dispose()
+        with opened_engine(url) as engine:
+            sweeps = queries.list_sweeps(engine)
+            unfinished = [sweep for sweep in sweeps if queries.outlook(engine, sweep.id).unended]
+            most = most_connections(engine)
     except StorageError as error:
         return [Check("storage", "fail", explain(error))]
-    storage = Check("storage", "ok", f"{address}: {number_of(len(sweeps), 'sweep')}{limit}")
-    return [storage, *(check for sweep in open_ones for check in _needed(sweep))]
+    text = f"{address}: {number_of(len(sweeps), 'sweep')}"
+    if most is not None:
+        text += f"; {most} connections are enough for {most // 3} workers (up to 3 each)"
+    return [Check("storage", "ok", text), *(check for sweep in unfinished for check in _needed(sweep))]
 
 
 def _needed(sweep: SweepRecord) -> list[Check]:
@@ -111,10 +112,3 @@ def _needed(sweep: SweepRecord) -> list[Check]:
         for need in spec.kind.needs(spec)
     ]
 
-
-def _connection_limit(engine: sqlalchemy.Engine) -> str:
-    if engine.dialect.name != "postgresql":
-        return ""
-    with engine.connect() as connection:
-        most = int(connection.exec_driver_sql("SHOW max_connections").scalar_one())
-    return f"; max_connections {most} is enough for {most // 3} workers (up to 3 connections each)"

@@ -92,7 +92,7 @@ def test_a_sweep_somebody_works_on_is_not_deleted(storage: Studies, engine: Engi
     sweep = a_sweep(storage, "s")
     claim = claimed(engine, sweep, worker="busy", lease_s=60)
     before = rows(engine)
-    with pytest.raises(SweepInUse, match=r"s is being worked on \(busy has search#0, lease (60|59) s\)") as caught:
+    with pytest.raises(SweepInUse, match=r"s is in use \(busy has search#0, lease (60|59) s\)") as caught:
         delete(storage, "s")
     assert [(step.action, step.sweep) for step in caught.value.next_steps] == [("cancel", "s")]
     assert "\n" not in str(caught.value)
