@@ -33,7 +33,7 @@ Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # a leading '-' would mak
 
 
 class TrainerTable(tables.SpecModel):
-    """What trains: "kd", left out where it is that; "custom", a training of your own; or a trainer of your own."""
+    """The trainer: "kd" (the default), "custom" for your own training, or your own trainer."""
 
     kind: str = Field(default=KD, description="kd, custom, package.module:KIND or ./file.py:KIND")
 
@@ -64,7 +64,7 @@ class Spec(tables.SpecModel):
     limits: tables.Limits = tables.Limits()
     retry: tables.Retry = tables.Retry()
     code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
-        default_factory=dict, description="sha256 of each file of your own code; filled in and checked likewise"
+        default_factory=dict, description="SHA-256 of each file of your own code; filled in and checked"
     )
 
     _stored: dict[str, Any] | None = PrivateAttr(default=None)

@@ -93,11 +93,11 @@ class Retry(SpecModel):
     """Maximum attempts of one task per failure class; 0 = unlimited."""
 
     lost_worker: Cap = Field(default=5, description="its worker died")
-    memory: Cap = Field(default=2, description="no memory was left")
-    database: Cap = Field(default=5, description="the database was gone for longer than a worker waits")
-    timeout: Cap = Field(default=2, description="it made no step for the time in limits")
-    nan: Cap = Field(default=1, description="the loss was no longer finite: the same seed diverges again")
-    error: Cap = Field(default=2, description="the training raised anything else")
+    memory: Cap = Field(default=2, description="out of memory")
+    database: Cap = Field(default=5, description="the database was unreachable for too long")
+    timeout: Cap = Field(default=2, description="no step for the time in limits")
+    nan: Cap = Field(default=1, description="the loss became NaN or infinite; the same seed would diverge again")
+    error: Cap = Field(default=2, description="any other error of the training")
 
 
 def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
@@ -178,7 +178,8 @@ class Search(SpecModel):
         " the first half of tpe and gp is Sobol",
     )
     lag: Count = Field(
-        default=8, description="a proposed trial i knows the outcomes of trials 0 to i - lag: as many train at once"
+        default=8,
+        description="trial i is proposed from the outcomes of trials 0 to i - lag, so up to lag trials run at once",
     )
 
     @property
@@ -200,13 +201,14 @@ def _fewer_each_time(table: TableT) -> TableT:
 
 
 class Confirm(SpecModel):
-    """The best trials again on fresh seeds: best is the best mean, not the luckiest run.
+    """The best trials, repeated on fresh seeds: the best mean wins, not the luckiest run.
 
     `top` and `seeds` stand for one round of so many points and seeds.
     """
 
     rounds: tuple[tuple[Count, Count], ...] = Field(
-        min_length=1, description="[points, fresh seeds of each] in turn; each round keeps the best of the one before"
+        min_length=1,
+        description="[points, fresh seeds per point] of each round, which keeps the best of the previous one",
     )
 
     @model_validator(mode="before")
@@ -238,7 +240,7 @@ class RoleSpec(SpecModel):
 
     dataset: str = Field(min_length=1)
     name: Annotated[str, AfterValidator(free_name)] = Field(
-        default="", description="of an own dataset: what it is called instead of its path"
+        default="", description="display name of your own dataset, instead of its path"
     )
 
     @property
@@ -277,22 +279,22 @@ FIRST = Group()
 
 
 class Transfer(SpecModel):
-    """The arms that are compared on seeds that no selection saw; only here is the test set read."""
+    """The arms, compared on seeds not used for any selection; only this stage reads the test set."""
 
-    seeds: Count = Field(description="of native and best on a target, which the verdict compares")
-    other_seeds: Cap = Field(default=0, description="of every other arm: the first so many of these; 0 = as many")
+    seeds: Count = Field(description="of native and best on a target, the arms of the verdict")
+    other_seeds: Cap = Field(default=0, description="of every other arm: the first so many of `seeds`; 0 = all")
     margin: float = Field(
-        default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
+        default=1.0, gt=0, le=100, description="accuracy points of regret that still count as transfer"
     )
     margin_share: float = Field(
-        default=0.0, ge=0, lt=1, description="the same as a share of the gain, which then counts; 0: `margin` counts"
+        default=0.0, ge=0, lt=1, description="the same as a share of the gain, used instead; 0: `margin` is used"
     )
     looks: Annotated[int, Field(ge=1, le=3, strict=True)] = Field(
-        default=3, description="times that the test may be read, seeds or searches added"
+        default=3, description="planned evaluations on the test set, after added seeds or searches"
     )
     rule: Annotated[int, Field(ge=1, le=RULE, strict=True)] = Field(
         default=1,
-        description="version of the verdict's rule, the newest where it is left out; 1 is that of older sweeps",
+        description="version of the verdict's rule; default: the newest (1 in older sweeps)",
     )
     source_arms: Annotated[tuple[str, ...], EachOnce] = ()
     target_arms: Annotated[tuple[str, ...], EachOnce] = ()
@@ -317,7 +319,7 @@ class Repeats(SpecModel):
     """Other teachers and other searches; one of each says nothing about their spread."""
 
     teachers: Count = 1
-    searches: Count = Field(default=1, description="for each teacher; from 3 on the regret's interval covers them")
+    searches: Count = Field(default=1, description="per teacher; from 3 on the regret's interval covers their spread")
     trials: Cap = Field(default=0, description="of each further search; 0 = as the first")
     rounds: tuple[tuple[Count, Count], ...] = Field(
         default=(), description="of each further search's confirm; none = as the first"
