@@ -61,21 +61,10 @@ def engine_of(name: str, request: Request) -> Engine:
     return engine
 
 
-@dataclass(frozen=True)
-class Launched:
-    """The end of a launch.
-
-    code: 0: every needed stage is done; 1: one failed or was skipped; 128 + signal: stopped. finished: no task of the
-    sweep is left.
-    """
-
-    code: int
-    finished: bool
-
-
-def launch(request: Request, on: str, *, workers: int | None = None, stays: bool = False) -> Launched:
+def launch(request: Request, on: str, *, workers: int | None = None, stays: bool = False) -> int:
     """Run workers of an engine until a sweep is finished, with progress on stderr.
 
+    Return 0 if every needed stage is done, 1 if one failed or was skipped, 128 + signal if stopped before the end.
     Dead workers are replaced. Stopping loses nothing: running tasks are released, and the next launch resumes. workers:
     1 to 1,000; None: one per device, or per core. Without a device each has one thread. stays: this process outlives
     the launch, as a notebook does: a second Ctrl-C then ends only the workers. SpecError: the engine does not take the
@@ -110,14 +99,14 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
             received = _supervised(supervisor, started, console, stays=stays)
         if received:
             say(f"stopped; nothing is lost. To resume: {command}")
-            return Launched(128 + received, finished=False)
+            return 128 + received
         _check_ended(supervisor)
         problems = queue.failures()
     for line in problems:
         say(line)
     if problems:
         say(f"to retry: {local().retry_and_launch(name)}")
-    return Launched(1 if problems else 0, finished=True)
+    return 1 if problems else 0
 
 
 def mirrored(reach: Reach, name: str) -> contextlib.AbstractContextManager[None]:

@@ -3,11 +3,10 @@
 Slow modules are imported inside the functions, so that a command imports only what it needs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-import sqlalchemy
 from pydantic import Field
 
 from storage.audit.audit import Audit
@@ -151,7 +150,8 @@ def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
     return extended
 
 
-def _counting(name: str, *, summary: str, order: Callable[[sqlalchemy.URL, str], int]) -> Operation[SweepArgs, Counted]:
+def _counting(name: str, summary: str) -> Operation[SweepArgs, Counted]:
+    """Return the command that calls the function of `steering` of that name."""
     return Operation(
         name=name,
         summary=summary,
@@ -159,7 +159,7 @@ def _counting(name: str, *, summary: str, order: Callable[[sqlalchemy.URL, str],
         answer=Counted,
         changes=True,
         path=f"sweeps/{{name}}/{name}",
-        run=lambda client, args: Counted(tasks=order(client.url, args.name)),
+        run=lambda client, args: Counted(tasks=getattr(_steering(), name)(client.url, args.name)),
     )
 
 
@@ -222,21 +222,9 @@ FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
     path="sweeps/{name}/findings",
     run=_findings,
 )
-PAUSE = _counting(
-    "pause",
-    summary="Start no more tasks; running tasks finish. Returns how many are running.",
-    order=lambda url, name: _steering().pause(url, name),
-)
-RESUME = _counting(
-    "resume",
-    summary="Resume a paused or cancelled sweep where it stopped. Returns how many tasks are left.",
-    order=lambda url, name: _steering().resume(url, name),
-)
-CANCEL = _counting(
-    "cancel",
-    summary="Stop all workers of a sweep on all machines. Returns how many tasks were cancelled.",
-    order=lambda url, name: _steering().cancel(url, name),
-)
+PAUSE = _counting("pause", "Start no more tasks; running tasks finish. Returns how many are running.")
+RESUME = _counting("resume", "Resume a paused or cancelled sweep where it stopped. Returns how many tasks are left.")
+CANCEL = _counting("cancel", "Stop all workers of a sweep on all machines. Returns how many tasks were cancelled.")
 EXTEND: Operation[ExtendArgs, Extended] = Operation(
     name="extend",
     summary="Add trials, seeds or searches. With dry_run: only return what that adds and which evaluation it uses.",

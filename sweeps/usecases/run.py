@@ -35,10 +35,10 @@ from sweeps.workers.reach import Reach, Service, open_backend
 
 def launch(request: Request, on: str = "local", *, workers: int | None = None, stays: bool = False) -> int:
     """Run workers until the sweep is finished; arguments, exit code and errors as `launcher.launch`."""
-    launched = launcher.launch(request, on, workers=workers, stays=stays)
-    if launched.finished:  # publish even if another launch finished it: that one may have been killed before
+    code = launcher.launch(request, on, workers=workers, stays=stays)
+    if code in (0, 1):  # finished, perhaps by another launch that was killed before it published
         publish(request.url, request.sweep)
-    return launched.code
+    return code
 
 
 def work(reach: Reach, name: str, *, log_file: Path | None = None) -> int:
