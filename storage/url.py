@@ -109,7 +109,7 @@ def is_wildcard(host: str) -> bool:
 def _checked(text: str, origin: str) -> URL:
     if "://" not in text:
         hint = f"sqlite:///{text}" if "@" not in text else "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
-        raise UrlError(f"{origin} is {_masked_text(text)!r}, which is no URL; type: {hint}")
+        raise UrlError(f"{origin} is {_masked_text(text)!r}, which is not a URL; type: {hint}")
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):

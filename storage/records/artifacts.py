@@ -41,13 +41,13 @@ def get(engine: Engine, digest: str) -> bytes:
     with db.read(engine) as connection:
         data = connection.scalar(select(blobs.c.bytes).where(blobs.c.digest == digest))
     if data is None:
-        raise BlobCorrupt(f"blob {digest[:12]} is missing; the task that makes it has to run again")
+        raise BlobCorrupt(f"blob {digest[:12]} is missing; the task that makes it must run again")
     data = bytes(data)
     actual = hashlib.sha256(data).hexdigest()
     if actual != digest:
         raise BlobCorrupt(
             f"blob {digest[:12]} is damaged: its {len(data)} bytes hash to {actual[:12]}; the task that makes"
-            " it has to run again"
+            " it must run again"
         )
     return data
 

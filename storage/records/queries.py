@@ -134,7 +134,7 @@ def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
 def _score(row: Mapping[str, Any]) -> float | None:
     score: float | None = row["score"]
     if score is not None and not (isinstance(score, float) and math.isfinite(score)):  # SQLite accepts text anywhere
-        raise RecordBroken(f"the stored score of {row['key']} was edited: it is {score!r}, no number")
+        raise RecordBroken(f"the stored score of {row['key']} was edited: it is {score!r}, not a number")
     return score
 
 

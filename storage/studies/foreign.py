@@ -72,7 +72,7 @@ def _read(storage: RDBStorage, url: URL, studies: Sequence[str]) -> StudyTrials:
         raise NotAStorage(f"study {several.study_name} has {len(several.directions)} objectives; allowed: one")
     directions = {study.direction for study in loaded}
     if len(directions) > 1:
-        raise NotAStorage(f"the studies {', '.join(names)} have other directions; allowed: the same one")
+        raise NotAStorage(f"the studies {', '.join(names)} have different directions; allowed: a single one")
     trials = (
         StudyTrial(study.study_name, trial.number, trial.state.name, trial.value, trial.params, trial.user_attrs)
         for study in loaded

@@ -158,7 +158,7 @@ class Trial:
 def check_params(space: Space, params: Mapping[str, Any]) -> None:
     """Raise ParametersRefused if `params` is not a point of the space."""
     if set(params) != set(space):
-        raise ParametersRefused(f"given parameters {sorted(params)}, but the space has {sorted(space)}")
+        raise ParametersRefused(f"got parameters {sorted(params)}, but the space has {sorted(space)}")
     for name, value in params.items():
         if value not in space[name]:
             raise ParametersRefused(f"{name} is {value!r}, allowed: {space[name]}")

@@ -196,7 +196,7 @@ class Search(SpecModel):
 def _fewer_each_time(table: TableT) -> TableT:
     points = [top for top, _ in table.rounds]
     if any(later > earlier for earlier, later in itertools.pairwise(points)):
-        raise ValueError(f"no round has more points than the one before; got {points}")
+        raise ValueError(f"a round cannot have more points than the previous one; got {points}")
     return table
 
 
