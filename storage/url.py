@@ -116,7 +116,7 @@ def _checked(text: str, origin: str) -> URL:
         raise UrlError(f"{origin} is {_masked_text(text)!r}, which is a malformed URL; {ALLOWED}") from None
     if "@" in (url.host or ""):
         raise UrlError(
-            f"{origin} is {_masked_text(text)!r}: the password holds an @; in a URL that is %40 (and / is %2F, : is %3A)"
+            f"{origin} is {_masked_text(text)!r}: the password holds an @; in a URL that is %40 (/ is %2F, : is %3A)"
         )
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _checked_sqlite(url, origin, text)
