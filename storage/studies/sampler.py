@@ -152,7 +152,7 @@ def importances(space: Space, history: Sequence[Past]) -> dict[str, float]:
     left out. A parameter with one value explains nothing. Source: Hutter, Hoos & Leyton-Brown 2014, "An efficient
     approach for assessing hyperparameter importance".
     """
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: workers lack it
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: not for workers
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # a notebook may have reset it: else the new study is logged
     study = optuna.create_study(direction="maximize")
