@@ -42,8 +42,7 @@ def create_tables(engine: Engine) -> None:
         if version_table.name not in present:
             if foreign := sorted(present & set(metadata.tables)):
                 raise NotAStorage(
-                    f"{masked(engine.url)} has a table {foreign[0]!r} that kd-sweeps did not make; use another"
-                    " database"
+                    f"{masked(engine.url)} has a table {foreign[0]!r} that kd-sweeps did not make; use another database"
                 )
             metadata.create_all(connection)
             connection.execute(version_table.insert().values(version=SCHEMA_VERSION))

@@ -264,8 +264,7 @@ def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: 
         return
     if phase.name in while_open:
         raise RevisionRefused(
-            f"{phase.name} of {sweep} has closed, and its result is in use; to add more, create a"
-            " new sweep"
+            f"{phase.name} of {sweep} has closed, and its result is in use; to add more, create a new sweep"
         )
     _reopen(connection, phase.id, "open")
 

@@ -282,4 +282,3 @@ class Studies:
 
 def _is_same(mark: Mark | None, other: Mark | None) -> bool:
     return mark is not None and other is not None and (mark.task, mark.attempt) == (other.task, other.attempt)
-

@@ -72,9 +72,7 @@ class DatasetSpec(tables.RoleSpec):
         description="with flip-crop: fixed views of each image, each with its own logits",
     )
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
-    logits_hash: str = Field(
-        default="", description="of the logits of a logits:FILE.npz; filled in and checked"
-    )
+    logits_hash: str = Field(default="", description="of the logits of a logits:FILE.npz; filled in and checked")
     size: Annotated[tuple[_Side, ...], AfterValidator(_both_sides)] = Field(
         default=(), description="[height, width] that all images of a folder get"
     )

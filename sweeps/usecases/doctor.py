@@ -111,4 +111,3 @@ def _needed(sweep: SweepRecord) -> list[Check]:
         else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not found")
         for need in spec.kind.needs(spec)
     ]
-

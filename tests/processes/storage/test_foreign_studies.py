@@ -149,7 +149,9 @@ def test_a_storage_of_an_older_version_is_upgraded_and_its_studies_known(tmp_pat
     replace_by_foreign(plain(url), "old.transfer")
     before = content(plain(url), "old.transfer")
     with open_sweep(url, "old") as (engine, sweep):
-        assert [line.text.split(",")[0] for line in audit(engine, sweep).violations] == ["study old.transfer was deleted by another tool"]
+        assert [line.text.split(",")[0] for line in audit(engine, sweep).violations] == [
+            "study old.transfer was deleted by another tool"
+        ]
     assert delete(url, "old").studies == len(NAMES) - 1
     assert names(plain(url)) == ["old.transfer"]
     assert content(plain(url), "old.transfer") == before
