@@ -95,7 +95,7 @@ def test_a_pool_whose_connections_are_all_in_use_is_waited_for(engine: Engine) -
     settings = engine_kwargs(engine.url) | {"pool_timeout": 0.1}
     busy = sqlalchemy.create_engine(engine.url, **settings)
     held = [busy.connect() for _ in range(3)]
-    with pytest.raises(Unreachable, match="every connection of this process") as caught, read(busy):
+    with pytest.raises(Unreachable, match="all connections of this process") as caught, read(busy):
         pass
     assert is_transient(caught.value)
     with meanwhile(0.5, lambda: [connection.close() for connection in held]):
