@@ -1,5 +1,5 @@
 """Persistence of a sweep: its tasks, leases, attempts and results, in SQLite or Postgres.
 
-Our rows decide and remember; Optuna, which `storage.studies` alone imports, proposes parameters and is what people
-watch. Nothing in this package knows a model, a data set or a command line.
+The rows here are authoritative. Optuna, imported in `storage.studies` alone, proposes parameters and shows trials in
+its dashboard. No module here depends on models, datasets or the command line.
 """

@@ -1,7 +1,7 @@
-"""Delete a sweep: its studies, its rows, and the blobs that nothing else needs.
+"""Delete a sweep: its studies, its rows, and the blobs that no other sweep uses.
 
-The order makes a deletion that was killed harmless: cancelled first, so that nothing is claimed meanwhile; the
-row that names the sweep last, so that deleting it again completes it.
+The order makes a killed deletion harmless: the sweep is cancelled first, so no task is claimed meanwhile, and its row
+is deleted last, so deleting it again completes the job.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, Text, delete, func, select, type_coerce
 
 from storage.db.transaction import database_now, read, retry_transient, write
+from storage.db.upgrade import valid_lease
 from storage.errors import NextStep, SweepInUse
 from storage.failpoints import failpoint
 from storage.queue.workers import cancel
@@ -21,12 +22,12 @@ if TYPE_CHECKING:  # storage.studies.studies imports Optuna, which costs a secon
     from storage.studies.studies import Studies
 
 
-_DIGEST = re.compile("[0-9a-f]{64}")  # not parsed: an outcome that can no longer be read keeps its blobs as well
+_DIGEST = re.compile("[0-9a-f]{64}")  # a search, not a parse: even an unreadable outcome keeps its blobs
 
 
 @dataclass(frozen=True)
 class Deleted:
-    """What a deletion removed. `bytes`: of the blobs."""
+    """What a deletion removed. `bytes`: total size of the blobs."""
 
     tasks: int
     studies: int
@@ -35,15 +36,14 @@ class Deleted:
 
 
 def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Deleted:
-    """Remove the sweep and everything of its own. Studies of other sweeps and tools stay.
+    """Remove the sweep, its studies and its blobs. Studies of other sweeps and tools stay.
 
-    Raises SweepInUse while a lease is good, since a worker is probably alive; nothing was changed then.
+    Raises SweepInUse, before any change, while a lease is valid, since a worker is probably alive.
     """
-    refuse_if_in_use(engine, sweep)
+    _refuse_if_in_use(engine, sweep)
     cancel(engine, sweep.id)
     failpoint("delete-cancelled")
-    # By whose they are, not by name: another program may have called a study of its own so.
-    names = owned(studies, owner_of(engine, sweep.id))
+    names = owned(studies, owner_of(engine, sweep.id))  # not by name alone: another program's study may share it
     for name in names:
         studies.delete(name)
     failpoint("delete-studies")
@@ -51,20 +51,12 @@ def delete_sweep(studies: "Studies", engine: Engine, sweep: SweepRecord) -> Dele
 
 
 @retry_transient()
-def refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
-    """Raise SweepInUse if a lease on a task of the sweep is good; it says whose and for how long."""
-    query = (
-        select(attempts.c.worker, tasks.c.key, (attempts.c.lease_until - database_now()).label("left"))
-        .join(tasks, tasks.c.id == attempts.c.task_id)
-        .where(tasks.c.sweep_id == sweep.id, attempts.c.state == "running", attempts.c.lease_until >= database_now())
-        .order_by(attempts.c.lease_until.desc())
-    )
+def _refuse_if_in_use(engine: Engine, sweep: SweepRecord) -> None:
     with read(engine) as connection:
-        live = connection.execute(query).first()
-    if live is not None:
+        lease = valid_lease(connection, sweep.id)
+    if lease:
         raise SweepInUse(
-            f"{sweep.name} is being worked on ({live.worker} has {live.key}, lease {live.left:.0f} s)",
-            NextStep("stop the workers and delete it then, or first type", "cancel", sweep.name),
+            f"{sweep.name} is in use ({lease})", NextStep("stop its workers first, or type", "cancel", sweep.name)
         )
 
 
@@ -73,10 +65,10 @@ def _delete_rows(engine: Engine, sweep: SweepRecord, studies: int) -> Deleted:
     with write(engine) as connection:
         counted = select(func.count()).select_from(tasks).where(tasks.c.sweep_id == sweep.id)
         number = connection.execute(counted).scalar_one()
-        connection.execute(delete(sweeps).where(sweeps.c.id == sweep.id))  # and by cascade all that hangs on it
+        connection.execute(delete(sweeps).where(sweeps.c.id == sweep.id))  # cascades to all its rows
         connection.execute(delete(reserved_studies).where(reserved_studies.c.identity == sweep.identity))
-        # A task at work may have stored a blob that its outcome will name: younger ones stay. Asked before the
-        # outcomes are read: what ends in between is seen there.
+        # A running task may have stored a blob that its outcome will name: keep blobs younger than the oldest running
+        # attempt. Query this before the outcomes: an attempt that ends in between shows up there.
         at_work = select(func.min(attempts.c.started_at)).where(attempts.c.state == "running").scalar_subquery()
         old = connection.execute(select(func.coalesce(at_work, database_now()))).scalar_one()
         used = set()
@@ -87,7 +79,7 @@ def _delete_rows(engine: Engine, sweep: SweepRecord, studies: int) -> Deleted:
         gone = [
             digest
             for digest in unused
-            # The age last: another task may store the same bytes at this moment.
+            # Check the age again: another task may just have stored the same bytes.
             if connection.execute(delete(blobs).where(blobs.c.digest == digest, blobs.c.stored_at < old)).rowcount
         ]
     return Deleted(tasks=number, studies=studies, blobs=len(gone), bytes=sum(unused[digest] for digest in gone))

@@ -1,4 +1,4 @@
-"""What can go wrong with a storage, each as one line; what to do next is a value, which `sweeps.hints` words."""
+"""Errors of a storage, each with a one-line message; `sweeps.hints` turns their `NextStep`s into commands."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,11 +6,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class NextStep:
-    """Something to do about an error: `action` on a sweep.
+    """A remedy for an error: `action` on a sweep.
 
     Attributes:
-        purpose: what leads over to the command, such as "to make it again, type".
-        sweep: its name, NAME where it is any, "" where the action is on the whole storage.
+        purpose: the words before the command, such as "to recreate it, type".
+        sweep: its name; NAME for any sweep; "" for an action on the whole storage.
     """
 
     purpose: str
@@ -19,7 +19,7 @@ class NextStep:
 
 
 class StorageError(Exception):
-    """The storage cannot do what was asked, and says why. next_steps: what may be done about it, best first."""
+    """The storage cannot do what was requested. next_steps: remedies, best first."""
 
     def __init__(self, text: str, *next_steps: NextStep) -> None:
         super().__init__(text)
@@ -27,7 +27,7 @@ class StorageError(Exception):
 
 
 class UrlError(StorageError):
-    """The URL is malformed, or names a kind of database that kd-sweeps does not use: a usage error."""
+    """The URL is malformed, or names a database that kd-sweeps does not support: a usage error."""
 
 
 class Unreachable(StorageError):
@@ -35,7 +35,7 @@ class Unreachable(StorageError):
 
 
 class StorageFull(Unreachable):
-    """The disk below the database is full; reading still works. fault: the text without what to type."""
+    """The database's disk is full; reading still works. fault: the message without the remedy."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(f"{fault}, and type the command again")
@@ -43,7 +43,7 @@ class StorageFull(Unreachable):
 
 
 class NotAStorage(StorageError):
-    """What the URL names is missing, is no database, or holds no kd-sweeps tables of this version."""
+    """The URL leads to no database, or to one without kd-sweeps tables of this version."""
 
 
 class SweepNotFound(StorageError):
@@ -55,11 +55,11 @@ class SpecConflict(StorageError):
 
 
 class RevisionRefused(StorageError):
-    """Tasks cannot be added, or tried again, as the sweep stands now."""
+    """Tasks cannot be added or retried in the sweep's present state."""
 
 
 class SweepInUse(StorageError):
-    """Workers hold good leases on tasks of the sweep."""
+    """Workers hold valid leases on tasks of the sweep."""
 
 
 class StudyMissing(StorageError):
@@ -71,20 +71,20 @@ class StudyMixed(StorageError):
 
 
 class SamplerUnusable(StorageError):
-    """A sampler that cannot be made here, or that is none."""
+    """The sampler cannot be created here, or is not a sampler."""
 
 
 class ParametersRefused(StorageError):
-    """Parameters handed to a study are not in its search space."""
+    """Parameters lie outside the search space of their study."""
 
 
 class RecordBroken(StorageError):
-    """A JSON value of ours cannot be read any more."""
+    """A stored JSON value has become unreadable."""
 
 
 class ArchiveBroken(StorageError):
-    """A file is no archive of a sweep that this version reads, or it is damaged."""
+    """The file is damaged, or not a sweep archive that this version reads."""
 
 
 class BlobCorrupt(StorageError):
-    """Stored bytes are missing, or their SHA-256 is not their name."""
+    """Stored bytes are missing, or do not match the SHA-256 they are stored under."""

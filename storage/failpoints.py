@@ -1,4 +1,4 @@
-"""Crash on purpose between two steps, for the tests; apart, since every room has steps and this imports none."""
+"""Crash on purpose between two steps, for tests; a module without imports, since every room uses it."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ _passed: Counter[str] = Counter()
 
 
 def failpoint(name: str) -> None:
-    """Die here as by `kill -9` if KD_SWEEPS_FAILPOINT names this point; with "saved:3" at the third time."""
+    """Kill this process, as `kill -9` does, if KD_SWEEPS_FAILPOINT names this point; "saved:3": the third time."""
     wanted, _, nth = os.environ.get(VARIABLE, "").partition(":")
     if wanted != name:
         return

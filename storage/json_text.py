@@ -1,21 +1,20 @@
-"""Parse JSON that may have been edited; apart, since specs and clients read JSON without a database."""
+"""Parse JSON that may have been edited; specs and clients use it, too, without a database."""
 
 import json
 from typing import Any
 
 import pydantic_core
 
-# Of values within values. What we store has five; whatever walks through a value has to come to its end.
-MOST_LEVELS = 100
+MOST_LEVELS = 100  # of nesting: stored values have five, and recursive code must terminate
 
 
 def parse(text: str | bytes) -> Any:
-    """Return the value of a JSON text; ValueError if it is none, or is nested too deeply."""
+    """Return the value of a JSON text; ValueError if it is invalid or nested too deeply."""
     try:
-        value = pydantic_core.from_json(text)  # the same to the last bit, in a third of the time
+        value = pydantic_core.from_json(text)  # bit-identical to json.loads, in a third of the time
     except ValueError:
         try:
-            value = json.loads(text)  # which says where the fault is, and takes half of a surrogate pair as well
+            value = json.loads(text)  # locates the error, and accepts lone surrogates
         except RecursionError:
             raise too_deep() from None
     opened = sum(map(text.count, (b"[", b"{"))) if isinstance(text, bytes) else text.count("[") + text.count("{")

@@ -1,7 +1,7 @@
-"""The tables, and one frozen row class per table; imports errors only.
+"""The tables, and one frozen row class per table.
 
 A sweep has revisions and phases, a phase has tasks, a task has attempts. Times are seconds since 1970 by the database's
-clock (`storage.db.transaction`). The tasks are the budget, and the only arbiter of what is done.
+clock (`storage.db.transaction`). The tasks are the budget; they alone decide what is done.
 """
 
 import json
@@ -22,16 +22,16 @@ PHASE_STATES = ("blocked", "open", "closed", "failed", "skipped")
 PHASE_ENDED = ("closed", "failed", "skipped")
 TASK_STATES = ("waiting", "running", "done", "failed", "cancelled", "skipped")
 TASK_UNENDED = ("waiting", "running")
-TASK_AWAITED = ("waiting", "running", "cancelled")  # may still be done: `resume` takes a cancelled one up again
+TASK_AWAITED = ("waiting", "running", "cancelled")  # may still be done: `resume` queues a cancelled one again
 ATTEMPT_STATES = ("running", "done", "failed", "lost", "released")
 
-# Classes of errors that storage itself gives to an attempt
+# Error classes that the storage itself assigns to an attempt
 LOST = "lost worker"
 UNREADABLE = "unreadable"
 
 
 class JsonText(sa.TypeDecorator[Any]):
-    """JSON as text on every database: Postgres' own type refuses the NaN of a diverged training."""
+    """JSON as text on every database: Postgres' JSON type rejects the NaN of a diverged training."""
 
     impl = sa.Text
     cache_ok = True
@@ -57,19 +57,19 @@ sweeps = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("name", sa.String(64), nullable=False, unique=True),
-    sa.Column("revision", sa.Integer, nullable=False),  # the latest; spec and fingerprint are those of it
+    sa.Column("revision", sa.Integer, nullable=False),  # the latest, which spec and fingerprint belong to
     sa.Column("spec", JsonText, nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("provenance", JsonText, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
-    sa.Column("repaired_at", sa.Double),  # when a worker last looked for what dead ones left behind
-    # What its studies carry, since names can be given again: storage.studies.ownership
+    sa.Column("repaired_at", sa.Double),  # when a worker last freed the tasks of dead ones
+    # Stored in its studies, since names can be reused: storage.studies.ownership
     sa.Column("identity", sa.String(32), nullable=False, default=lambda: uuid4().hex),
 )
 sa.Index("sweeps_by_identity", sweeps.c.identity, unique=True)
 
-# Names of studies that are about to be made, and for which sweep; a row is gone when the studies say it themselves.
+# Names of studies about to be created, and for which sweep; a row goes once its study carries the identity.
 reserved_studies = sa.Table(
     "reserved_studies",
     metadata,
@@ -77,16 +77,16 @@ reserved_studies = sa.Table(
     sa.Column("identity", sa.String(32), nullable=False),
 )
 
-# What was planned, and when: the budget that an audit counts the tasks against. Rows are added, never changed.
+# What was planned, and when: the budget that an audit checks the tasks against. Rows are added, never changed.
 revisions = sa.Table(
     "revisions",
     metadata,
     sa.Column("sweep_id", sa.ForeignKey("sweeps.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("number", sa.Integer, primary_key=True),  # 1, and one more whenever tasks are added
+    sa.Column("number", sa.Integer, primary_key=True),  # from 1; each addition of tasks has its own
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("fingerprint", sa.String(64), nullable=False),
     sa.Column("spec", JsonText, nullable=False),
-    sa.Column("planned", JsonText, nullable=False),  # how many tasks it added, by phase
+    sa.Column("planned", JsonText, nullable=False),  # number of tasks added, by phase
     sa.Column("why", sa.Text, nullable=False),
 )
 
@@ -98,12 +98,12 @@ phases = sa.Table(
     sa.Column("name", sa.String(128), nullable=False),
     sa.Column("stage", sa.String(32), nullable=False),
     sa.Column("needs", JsonText, nullable=False),  # as `storage.queue.phases` writes them
-    sa.Column("minimum", sa.Integer, nullable=False),  # done tasks without which the phase has failed
+    sa.Column("minimum", sa.Integer, nullable=False),  # with fewer done tasks the phase fails
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("ordinal", sa.Integer, nullable=False),
     sa.Column("closed_at", sa.Double),
     sa.Column("reason", sa.Text),
-    # how often ended tasks of it were tried again: until then what has ended stays as it was read
+    # number of retries of ended tasks: as long as it is the same, cached reads of ended tasks are valid
     sa.Column("retries", sa.Integer, nullable=False, default=0),
     sa.UniqueConstraint("sweep_id", "name"),
 )
@@ -122,7 +122,7 @@ tasks = sa.Table(
     sa.Column("ready", sa.Boolean, nullable=False),  # its phase is open
     sa.Column("priority", sa.Integer, nullable=False),
     sa.Column("attempt", sa.Integer, nullable=False),  # number of the latest attempt, the fencing token; 0 = none
-    # attempts up to this number count against no cap any more
+    # attempts up to this number no longer count against a cap
     sa.Column("forgiven", sa.Integer, key="retries_reset_at", nullable=False),
     sa.Column("revision", sa.Integer, nullable=False),
     sa.Column("score", sa.Double),
@@ -133,9 +133,9 @@ tasks = sa.Table(
     sa.Column("finished_at", sa.Double),
     sa.UniqueConstraint("sweep_id", "key"),
 )
-# claim: the first row of this index, however many tasks there are
+# A claim reads the first row of this index, however many tasks there are.
 sa.Index("tasks_by_claim", tasks.c.sweep_id, tasks.c.state, tasks.c.ready, tasks.c.priority.desc(), tasks.c.id)
-# closing, and a lag: the first task of the phase in a state, however many there are
+# Closing a phase, or applying a lag, reads the first task of the phase in a state.
 sa.Index("tasks_by_phase", tasks.c.phase_id, tasks.c.state, tasks.c.id)
 
 attempts = sa.Table(
@@ -151,21 +151,21 @@ attempts = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("progress_at", sa.Double),  # its latest step; None: written by an older version
     sa.Column("finished_at", sa.Double),
-    # Its trial, as the mirror has drawn it; None: not yet. retry_of: trial number of the attempt before.
+    # Its trial as drawn by the mirror; None: not yet. retry_of: trial number of the previous attempt.
     sa.Column("study", sa.String(256)),
     sa.Column("trial_number", sa.Integer),
-    sa.Column("params", JsonText),  # its point, from the moment that it runs
+    sa.Column("params", JsonText),  # its point, set before it runs
     sa.Column("retry_of", sa.Integer),
     sa.Column("told", sa.Boolean, key="reported", nullable=False),  # the trial shows how it ended
     sa.Column("error_class", sa.String(64)),
     sa.Column("reason", sa.Text),
-    sa.Column("trace", sa.Text),  # the traceback of an attempt that failed
-    sa.Column("log", sa.Text),  # the end of what its worker logged and printed meanwhile
+    sa.Column("trace", sa.Text),  # traceback of a failed attempt
+    sa.Column("log", sa.Text),  # end of the worker's output during the attempt
 )
 sa.Index("attempts_by_lease", attempts.c.state, attempts.c.lease_until)
 sa.Index("attempts_by_told", attempts.c.reported, attempts.c.state)
 
-# Every worker that ever worked on a sweep. What it did stands in its attempts.
+# Every worker that ever worked on a sweep; its work is in its attempts.
 workers = sa.Table(
     "workers",
     metadata,
@@ -177,7 +177,7 @@ workers = sa.Table(
     sa.Column("started_at", sa.Double, nullable=False),
     sa.Column("seen_at", sa.Double, nullable=False),
     sa.Column("ended_at", sa.Double),
-    sa.Column("reason", sa.Text),  # why it ended, where something was wrong
+    sa.Column("reason", sa.Text),  # why it ended, if by an error
 )
 
 selections = sa.Table(
@@ -195,19 +195,19 @@ blobs = sa.Table(
     sa.Column("digest", sa.String(64), primary_key=True),  # SHA-256 of the bytes, lower-case hex
     sa.Column("bytes", sa.LargeBinary, nullable=False),
     sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("stored_at", sa.Double, nullable=False),  # by the last who stored it: a deletion spares what is in use
+    sa.Column("stored_at", sa.Double, nullable=False),  # most recently: a deletion spares blobs in use
 )
 
 
 def columns_of(kind: type[Any], table: sa.Table, *, but: Collection[str] = ()) -> list[sa.Label[Any]]:
-    """Return the columns of a table that a class of rows has fields for, but those of these names."""
+    """Return the columns of a table that a row class has fields for, except those named in `but`."""
     names = [field.name for field in fields(kind) if field.name in table.c and field.name not in but]
     return [table.c[name].label(name) for name in names]
 
 
 @dataclass(frozen=True)
 class SweepRecord:
-    """A sweep. `created_at`: seconds since 1970, as all times here. `identity`: what its studies carry."""
+    """A sweep. `created_at`: seconds since 1970, as all times here. `identity`: also stored in its studies."""
 
     id: int
     name: str
@@ -223,7 +223,7 @@ class SweepRecord:
 
 @dataclass(frozen=True)
 class RevisionRecord:
-    """One plan of a sweep. `planned`: how many tasks it added, by phase."""
+    """One plan of a sweep. `planned`: number of tasks it added, by phase."""
 
     number: int
     created_at: float
@@ -235,7 +235,7 @@ class RevisionRecord:
 
 @dataclass(frozen=True)
 class PhaseRecord:
-    """A phase, and how many of its tasks are in each state (states without any are left out)."""
+    """A phase with the number of its tasks in each state (empty states are left out)."""
 
     name: str
     stage: str
@@ -249,12 +249,12 @@ class PhaseRecord:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """A task with its phase, and its latest attempt's trial, parameters and worker; a claim is one, too.
+    """A task with its phase, and its latest attempt's trial, parameters and worker; also the result of a claim.
 
     Attributes:
         attempt: number of the latest attempt, from 1; 0: none. With `id` it fences every step after a claim.
-        reason, error_class: why it failed or was skipped; while it waits for its next attempt, why the latest ended.
-        params: of a claim those that an earlier attempt saved, since a retry keeps them.
+        reason, error_class: why it failed or was skipped; while it waits for a retry, why the latest attempt ended.
+        params: of a claim, the parameters that an earlier attempt saved: a retry keeps them.
     """
 
     id: int
@@ -281,8 +281,8 @@ class TaskRecord:
 class AttemptRecord:
     """An attempt. Times are seconds since 1970.
 
-    error_class, reason, trace: why it failed, and the traceback. log: the end of what its worker logged and printed;
-    while it runs, as of the latest renewal of its lease. None where there is none.
+    error_class, reason, trace: why it failed, and the traceback. log: end of its worker's output; while it runs, as of
+    the latest renewal of its lease.
     """
 
     number: int

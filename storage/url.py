@@ -23,8 +23,8 @@ _POSTGRES = {"postgres", "postgresql", _DRIVER, "postgresql+psycopg2"}
 def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) -> URL:
     """Return the storage to use: the flag, else KD_SWEEPS_STORAGE, else OPTUNA_STORAGE, else a file here.
 
-    OPTUNA_STORAGE counts because the `optuna` command reads it: both tools then agree without a flag. The URL names its
-    driver, `sqlite` or `postgresql+psycopg`; a relative SQLite path stays relative. Raises UrlError.
+    OPTUNA_STORAGE is read because the `optuna` command reads it: both tools then agree without a flag. The URL names
+    its driver, `sqlite` or `postgresql+psycopg`; a relative SQLite path stays relative. Raises UrlError.
     """
     named = {
         "--storage": flag,
@@ -38,7 +38,7 @@ def resolve(flag: str | None = None, environ: Mapping[str, str] = os.environ) ->
 
 
 def masked(url: URL) -> str:
-    """Return the URL as it may be printed: without the driver that `resolve` names, and a password reads ***."""
+    """Return the URL for printing: without the driver that `resolve` adds, and with passwords as ***."""
     hidden = {name: "***" for name in _SECRETS if name in url.query}
     typed = url.set(drivername="postgresql") if url.drivername == _DRIVER else url
     masked_url = typed.update_query_dict(hidden).render_as_string(hide_password=True)
@@ -46,38 +46,38 @@ def masked(url: URL) -> str:
 
 
 def has_password(url: URL) -> bool:
-    """Return whether `masked` hides something: such a URL cannot be typed as it is printed."""
+    """Return whether `masked` hides a password: such a URL cannot be typed as printed."""
     return url.password is not None or any(name in url.query for name in _SECRETS)
 
 
 def without_passwords(text: str, url: URL | None, *, first: int | None = None, last: int | None = None) -> str:
-    """Return a text in which the passwords of the URL, and of every URL that stands in it, read ***.
+    """Return the text with *** in place of the passwords of the URL and of every URL in the text.
 
-    first, last: only so many of its characters are wanted, from its beginning or its end. It is cut once the known
-    passwords are out: half of one would not be found.
+    first, last: return only so many characters, from the beginning or the end. The cut comes after the known passwords
+    are replaced: half a password would not be recognised.
     """
     known = [url.password, *(url.query.get(name) for name in _SECRETS)] if url is not None else []
     for secret in known:
         for written in _spellings(str(secret)) if secret else ():
             text = text.replace(written, "***")
     text = text[:first] if last is None else text[-last:]
-    # Up to the last @ before a slash: a password may hold one. Up to dots, where a message was cut inside of it.
+    # Up to the last @ before a slash, since a password may contain one; or up to dots, where a message was cut.
     return re.sub(r"(://[^\s/:@]*:)[^\s/]+(@|\.\.\.)", r"\1***\2", text)
 
 
 def _spellings(secret: str) -> list[str]:
-    """Return how a password may be written - as it is, in a URL, in JSON, in Python - the longest first."""
+    """Return the spellings of a password - plain, in a URL, in JSON, in Python - longest first."""
     as_json, as_python = json.dumps(secret)[1:-1], repr(secret)[1:-1]
     return sorted({secret, quote(secret, safe=""), quote(secret, safe=" +"), as_json, as_python}, key=len, reverse=True)
 
 
 def plain(url: URL) -> str:
-    """Return the URL with its password. For the environment of a child process; never for a screen, log or argv."""
+    """Return the URL with its password, for the environment of a child process; never for a screen, log or argv."""
     return url.render_as_string(hide_password=False)
 
 
 def absolute(url: URL) -> URL:
-    """Return the same storage, named so that a process in another directory finds it, too."""
+    """Return the URL of the same storage for a process in any directory."""
     if url.get_backend_name() != "sqlite":
         return url
     return url.set(database=str(sqlite_path(url).absolute()))
@@ -91,7 +91,7 @@ def sqlite_path(url: URL) -> Path:
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only programs on this machine reach a host; any other name may lead anywhere."""
+    """Return whether a host can be reached from this machine only."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -109,14 +109,14 @@ def is_wildcard(host: str) -> bool:
 def _checked(text: str, origin: str) -> URL:
     if "://" not in text:
         hint = f"sqlite:///{text}" if "@" not in text else "postgresql://USER:PASSWORD@HOST:5432/DATABASE"
-        raise UrlError(f"{origin} is {_shown(text)!r}, which is no URL; type: {hint}")
+        raise UrlError(f"{origin} is {_masked_text(text)!r}, which is not a URL; type: {hint}")
     try:
         url = sqlalchemy.make_url(text)
     except (sqlalchemy.exc.ArgumentError, ValueError):
-        raise UrlError(f"{origin} is {_shown(text)!r}, which is a malformed URL; {ALLOWED}") from None
+        raise UrlError(f"{origin} is {_masked_text(text)!r}, which is a malformed URL; {ALLOWED}") from None
     if "@" in (url.host or ""):
         raise UrlError(
-            f"{origin} is {_shown(text)!r}: the password holds an @; in a URL that is %40 (and / is %2F, : is %3A)"
+            f"{origin} is {_masked_text(text)!r}: the password holds an @; in a URL that is %40 (/ is %2F, : is %3A)"
         )
     if url.drivername in ("sqlite", "sqlite+pysqlite"):
         return _checked_sqlite(url, origin, text)
@@ -138,8 +138,8 @@ def _checked_sqlite(url: URL, origin: str, text: str) -> URL:
     return url.set(drivername="sqlite")
 
 
-def _shown(text: str) -> str:
-    """Return what was typed, without anything that stands where a password does, or may have been meant as one."""
+def _masked_text(text: str) -> str:
+    """Return the typed text without anything in the place of a password."""
     text = re.sub(r"((?:ssl)?password=)[^&]*", r"\1***", text)
     if "@" not in text:
         return re.sub(r"(://[^/:]*:)[^/?]*", r"\1***", text)  # USER:PASSWORD without a host looks like HOST:PORT

@@ -1,6 +1,6 @@
-"""The expected errors of a sweep. Apart from all else: every room raises them.
+"""Expected errors, without imports, since every room raises them.
 
-A command exits with 1 for each, but where its class says 2 or 3.
+A command exits with code 1 for each, unless its class says 2 or 3.
 """
 
 
@@ -13,7 +13,7 @@ class SpecError(SweepError):
 
 
 class AnotherSpec(SpecError):
-    """A sweep of that name is there, with another spec."""
+    """A sweep of that name exists with another spec."""
 
 
 class MissingExtra(SweepError):
@@ -21,31 +21,31 @@ class MissingExtra(SweepError):
 
 
 class NotThere(SweepError):
-    """What was asked for is not part of the sweep, or not of this service."""
+    """The requested item is not in the sweep, or not in this service."""
 
 
 class NotAllowed(SweepError):
-    """A service does not let this client do that."""
+    """A service refuses the request of this client."""
 
 
 class UnreadableRuns(SweepError):
-    """Results made elsewhere that cannot be read, or compared."""
+    """Results of other programs cannot be read or compared."""
 
 
 class NoResultsYet(SweepError):
-    """Nothing has been completed that could answer the question: exit code 3."""
+    """The sweep has no result yet for this query: exit code 3."""
 
 
 class Interrupted(SweepError):
-    """The process was asked to stop between two steps; the task goes back, and its attempt does not count."""
+    """The process was asked to stop; the task is released, and its attempt does not count."""
 
 
 class StepTimeout(SweepError):
-    """A task made no step for its deadline: its attempt has failed."""
+    """A task made no step before its deadline: its attempt has failed."""
 
 
 class TrainingFailed(SweepError):
-    """A training of the user's own gave no score; the message says what it gave instead."""
+    """A user's training returned no score; the message says what it returned."""
 
 
 class LeaseLost(SweepError):

@@ -1,8 +1,8 @@
-"""What is known by a name: trainers, engines, trackers, commands; and the extras of this package.
+"""Registries of trainers, engines, trackers and commands by name; and the extras of this package.
 
-Rooms of the engine reach `sweeps.distill` and `sweeps.contrib` through here alone; nothing is imported before its use.
-A package of somebody else's adds a name by an entry point of the group `kd_sweeps.trainers`, `kd_sweeps.engines`,
-`kd_sweeps.trackers` or `kd_sweeps.commands`.
+Rooms of the engine reach `sweeps.distill` and `sweeps.contrib` only through this module, which imports them on first
+use. Other packages add names by entry points of the groups `kd_sweeps.trainers`, `kd_sweeps.engines`,
+`kd_sweeps.trackers` and `kd_sweeps.commands`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Table: TypeAlias = Literal["trainers", "engines", "trackers", "commands"]
 
 
 class Named(NamedTuple):
-    """What a name stands for. path: "module:attribute". extra: what it needs to work, "": nothing. help: one line."""
+    """An entry of a registry. path: "module:attribute". extra: the extra it needs, or "". help: one line."""
 
     path: str
     extra: str
@@ -61,7 +61,7 @@ _TABLES: Mapping[Table, Mapping[str, Named]] = {
 
 
 class Extra(NamedTuple):
-    """An extra of this package. modules: what is imported of it. help: what it is for."""
+    """An extra of this package. modules: those imported from it. help: its purpose."""
 
     modules: tuple[str, ...]
     help: str
@@ -94,16 +94,16 @@ EXTRAS: Mapping[str, Extra] = {
     "mlflow": Extra(("alembic", "mlflow"), "export --to mlflow"),
     "wandb": Extra(("wandb",), "export --to wandb"),
 }
-"""The extras without which something is refused; the others - weights, npm, gpu - only give more of the same."""
+"""Extras that some commands require; the others - weights, npm, gpu - are optional everywhere."""
 
 
 def load(table: Table, name: str) -> Any:
-    """Return what a name of a table stands for, of this package or of another that has an entry point of that name.
+    """Return the object registered under a name, by this package or by an entry point of another.
 
     Raises:
-        KeyError: there is none.
+        KeyError: the name is unknown.
         MissingExtra: packages that it imports are not installed.
-        SweepError: it is another package's, and cannot be imported.
+        SweepError: it belongs to another package, and cannot be imported.
     """
     if name in _TABLES[table]:
         try:
@@ -118,38 +118,38 @@ def load(table: Table, name: str) -> Any:
         raise KeyError(name)
     try:
         return point.load()
-    except (Exception, SystemExit) as error:  # somebody else's code: it may raise anything
+    except (Exception, SystemExit) as error:  # code of others may raise anything
         package = point.dist.name if point.dist is not None else point.module
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise SweepError(f"{name} of the package {package} cannot be imported: {why}") from error
 
 
 def names(table: Table) -> list[str]:
-    """Return every name of a table, those of this package first."""
+    """Return every name in a registry, those of this package first."""
     return list(dict.fromkeys([*_TABLES[table], *sorted(point.name for point in _entry_points(table))]))
 
 
 def _entry_points(table: Table) -> "EntryPoints":
-    from importlib.metadata import entry_points  # a tenth of the start of a command, and few need it
+    from importlib.metadata import entry_points  # a tenth of a command's start time, and few need it
 
     return entry_points(group=f"kd_sweeps.{table}")
 
 
 def attribute(path: str) -> Any:
-    """Return what stands at "package.module:attribute".
+    """Return the object at "package.module:attribute".
 
     Raises:
-        ImportError: what it needs is not installed.
+        ImportError: a package it needs is not installed.
     """
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
 
 
 def trainer_kind(name: str) -> "TrainerKind":
-    """Return the trainer of that name, see `load`, or of the user's: "package.module:KIND", "./file.py:KIND".
+    """Return the trainer of that name, see `load`, or a user's own: "package.module:KIND", "./file.py:KIND".
 
     Raises:
-        ValueError, kd.errors.CodeError: there is none.
+        ValueError, kd.errors.CodeError: there is no such trainer.
     """
     try:
         kind: TrainerKind = code.load(name) if ":" in name else load("trainers", name)
@@ -160,12 +160,12 @@ def trainer_kind(name: str) -> "TrainerKind":
 
 
 def trainer_extra(name: str) -> str:
-    """Return the extra by which a trainer of that name trains; plans and workers alone need "train"."""
+    """Return the extra that a trainer needs for training; "train" is enough for plans."""
     return TRAINERS[name].extra if name in TRAINERS else "train"
 
 
 def is_installed(extra: str) -> bool:
-    """Return whether everything that code imports of an extra is installed."""
+    """Return whether all modules of an extra are installed."""
     return all(find_spec(module) is not None for module in EXTRAS[extra].modules)
 
 
@@ -173,7 +173,7 @@ def require(extra: str, needing: str) -> None:
     """Check that an extra is installed.
 
     Args:
-        needing: what needs it, such as a command.
+        needing: a command or feature, for the message.
 
     Raises:
         MissingExtra: it is not.
@@ -187,5 +187,5 @@ def _missing(extra: str, needing: str) -> MissingExtra:
 
 
 def how_to_install(*extras: str) -> str:
-    """Return what to type for extras of this package."""
+    """Return the command that installs extras of this package."""
     return f"pip install 'kd-sweeps[{','.join(extras)}]'"

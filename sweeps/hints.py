@@ -1,7 +1,7 @@
-"""The commands that messages tell the reader to type next. They are worded here alone.
+"""The commands that messages suggest.
 
-A command names the storage, or the service, where the reader has typed one: without it, it would mean another sweep of
-that name. What a service says is read at another terminal, so `for_client` sets how commands are typed there.
+A command includes the storage, or the service, that the reader typed: without it, it would mean another sweep of that
+name. Messages of a service are read at another terminal, for which `for_client` sets the form of the commands.
 """
 
 import re
@@ -31,8 +31,8 @@ _service = ""
 class Commands:
     """The commands of one installation.
 
-    program: how it is called, for example ".venv/bin/kd-sweeps". storage: the URL that they name, without a password;
-    "": none, they mean the one that the environment names. service: the URL of the service that was typed instead.
+    program: its name, for example ".venv/bin/kd-sweeps". storage: the URL to include, without a password; "": none,
+    for that of the environment. service: instead, the URL of a service.
     """
 
     program: str
@@ -40,7 +40,7 @@ class Commands:
     service: str = ""
 
     def create(self, name: str, *more: str) -> str:
-        """Make a sweep, or make its studies again."""
+        """Create a sweep, or recreate its studies."""
         return self.line("create", name, *more)
 
     def launch(self, name: str) -> str:
@@ -72,7 +72,7 @@ class Commands:
         return self.line("resume", name)
 
     def after(self, text: str, next_steps: Iterable[NextStep]) -> str:
-        """Return the text, and after it the command of each step."""
+        """Return the text, followed by the command of each step."""
         return "; ".join([text, *(f"{step.purpose}: {self.line(step.action, step.sweep)}" for step in next_steps)])
 
     def line(self, command: str, *words: str) -> str:
@@ -86,7 +86,7 @@ class Commands:
             return f"--storage {shlex.quote(self.storage)}"
         if not self.service:
             return ""
-        # A client of a service does not know its database: a user who starts workers does.
+        # A client of a service does not know its database; a user who starts workers does.
         return f"--url {shlex.quote(self.service)}" if command in THROUGH_A_SERVICE else "--storage URL"
 
 
@@ -94,7 +94,7 @@ PORTABLE = Commands("kd-sweeps")
 """For pages, notes and stored text, which are read on other machines."""
 
 
-# As a page has it: a comma, a semicolon or a bracket ends it, or the text does.
+# A command in a page, which ends at a comma, semicolon or bracket.
 _PORTABLE_COMMAND = re.compile(rf"(?<![\w./-]){PORTABLE.program} ([a-z-]+)((?: [^\s,;)]+)*)")
 
 _answered: ContextVar[Commands | None] = ContextVar("_answered", default=None)
@@ -106,13 +106,13 @@ def local() -> Commands:
 
 
 def as_typed(text: str) -> str:
-    """Return a text of a page with its commands as they can be typed here: the storage that was typed is in them."""
+    """Return a text of a page with its commands in local form, including the typed storage."""
     return _PORTABLE_COMMAND.sub(lambda match: local().line(match[1], match[2].strip()), text)
 
 
 @contextmanager
 def for_client(reader: Commands) -> Iterator[None]:
-    """Word the commands inside the block, and in what it calls, for a reader at another terminal."""
+    """Let commands in messages of the block be for a reader at another terminal."""
     before = _answered.set(reader)
     try:
         yield
@@ -121,18 +121,18 @@ def for_client(reader: Commands) -> Iterator[None]:
 
 
 def use_storage(typed: str) -> None:
-    """Let the commands of this process name the storage that was typed; "" if none was."""
+    """Include the typed storage in this process's commands; "" if none was typed."""
     global _typed
     _typed = typed
 
 
 def use_service(typed: str) -> None:
-    """Let the commands of this process name the service that was typed; "" if none was."""
+    """Include the typed service in this process's commands; "" if none was typed."""
     global _service
     _service = typed
 
 
 def explain(error: BaseException) -> str:
-    """Return what the error says in one line, and after it the commands that help, as they can be typed here."""
+    """Return the message of an error in one line, followed by its remedies as local commands."""
     steps = error.next_steps if isinstance(error, StorageError) else ()
     return local().after(" ".join(str(error).split()), steps)

@@ -1,1 +1,1 @@
-"""The proof that nothing was lost or counted twice."""
+"""Checks that no result was lost or counted twice."""

@@ -1,7 +1,7 @@
-"""Audit a sweep: prove from the rows of one moment that no result was lost and none is counted twice.
+"""Audit a sweep: check from a snapshot of its rows that no result was lost and none is counted twice.
 
-A violation is a fact that no crash at any point can leave behind: rows were changed by hand, or kd-sweeps has a
-bug. A warning is what dead workers and other tools do leave, and says what to do next. It never writes.
+A violation cannot result from a crash at any point: rows were edited, or kd-sweeps has a bug. A warning is what dead
+workers and other tools leave behind, with a remedy. The audit never writes.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from storage.tables import UNREADABLE
 
 @dataclass(frozen=True)
 class StageAudit:
-    """The budget of a stage by all revisions of the plan, and its tasks by state."""
+    """The planned tasks of a stage, over all revisions, and its tasks by state."""
 
     stage: str
     planned: int
@@ -38,7 +38,7 @@ class StageAudit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found. `notes`: what happened and was put right."""
+    """The result of an audit. `notes`: incidents that were resolved."""
 
     stages: list[StageAudit]
     violations: list[checks.Finding]
@@ -57,10 +57,10 @@ class Audit:
 def judge(
     rows: Rows, *, edited: Mapping[str, checks.Finding] | None = None, replanned: Sequence[checks.Finding] = ()
 ) -> Audit:
-    """Count and compare all rows of a sweep. `sweeps.plan.audit` adds what the plan, made again, says of them.
+    """Count and compare all rows of a sweep. `sweeps.plan.audit` adds the comparison with a recomputed plan.
 
-    edited: what else is wrong with a task, by its key; several may share it. replanned: what else is wrong with the
-    plan. Both are told where nothing is found here: one cause, one line.
+    edited: further faults of tasks, by key; several may share one. replanned: further faults of the plan. Both are
+    reported only if nothing is found here: one cause, one line.
     """
     tasks, edited = checks.AuditedTasks(rows), edited or {}
     faults = {
@@ -148,35 +148,33 @@ def _plan_violations(rows: Rows) -> Iterator[checks.Finding]:
 
 
 def _study_violations(rows: Rows) -> Iterator[checks.Finding]:
-    again = NextStep("to make it again, type", "create", rows.name)
+    again = NextStep("to recreate it, type", "create", rows.name)
     for stage in dict.fromkeys(rows.stages.values()):
         study = study_name(rows.name, stage)
         if study in rows.trials:
             continue
         if study in rows.replaced:
             yield checks.Finding(
-                f"study {study} is gone, deleted by another tool, and another program's has its name; the results are"
-                " in our rows",
-                (NextStep("to make it again, delete that one in optuna-dashboard and type", "create", rows.name),),
+                f"study {study} was deleted by another tool, and another program has created one of that name; the"
+                " results are intact",
+                (NextStep("to recreate it, delete that one in optuna-dashboard and type", "create", rows.name),),
             )
         elif rows.state == "cancelled":  # a deletion cancels first, and removes the row of the sweep last
             yield checks.Finding(
-                f"study {study} is gone and the sweep is cancelled: its deletion was interrupted",
-                (NextStep("to finish that, type", "delete", rows.name), again),
+                f"study {study} is missing and the sweep is cancelled: its deletion was interrupted",
+                (NextStep("to complete it, type", "delete", rows.name), again),
             )
         else:
-            yield checks.Finding(
-                f"study {study} is gone, deleted by another tool; the results are in our rows", (again,)
-            )
+            yield checks.Finding(f"study {study} was deleted by another tool; the results are intact", (again,))
 
 
-_OWNER = "arm"  # whose point was selected: the trial that it was selected by has the point alone
+_OWNER = "arm"  # stored with a selected point; the trial has the point alone
 
 
 def _selection_violations(
     rows: Rows, tasks: checks.AuditedTasks, faults: Mapping[str, checks.Finding]
 ) -> Iterator[checks.Finding]:
-    """Find selected points that no task was done with: of another tool's trial, for example."""
+    """Find selected points without a done task, for example from another tool's trial."""
     done: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for task in rows.tasks:
         for attempt in tasks.attempts[task.id]:
@@ -214,8 +212,8 @@ def _blob_violations(rows: Rows) -> Iterator[checks.Finding]:
     for digest, what in makers.items():
         size, sha256 = rows.blobs.get(digest, (0, None))
         if sha256 != digest:
-            there = "none" if sha256 is None else f"{size} bytes of SHA-256 {sha256[:12]}"
-            text = f"{what}: expected a blob of SHA-256 {digest[:12]}, found {there}"
+            stored = "none" if sha256 is None else f"{size} bytes of SHA-256 {sha256[:12]}"
+            text = f"{what}: expected a blob of SHA-256 {digest[:12]}, found {stored}"
             yield checks.Finding(text, (NextStep("type", "retry", rows.name),))
 
 
@@ -229,7 +227,7 @@ def _lease_warnings(
                     f"{task.key} attempt {attempt.number}: the lease of {attempt.worker} on {attempt.host} lapsed"
                     f" {attempt.lapsed_s:.0f} s ago",
                     (
-                        NextStep("to work on it again, type", "launch", rows.name),
-                        NextStep("to free it only, type", "reap", rows.name),
+                        NextStep("to run it again, type", "launch", rows.name),
+                        NextStep("only to free it, type", "reap", rows.name),
                     ),
                 )

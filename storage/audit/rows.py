@@ -1,7 +1,7 @@
-"""Read the snapshot that an audit judges, Optuna's tables included; nothing here writes.
+"""Read the snapshot for an audit, Optuna's tables included; nothing here writes.
 
 The columns are those of `optuna/storages/_rdb/models.py` in the schema version below; tables of any other version are
-refused. JSON is read as text and parsed here, so that one value that is none stands for itself in the audit.
+refused. JSON is read as text and parsed here, so that a damaged value is a finding instead of an error.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ from storage.url import masked
 
 R = TypeVar("R")
 
-TESTED_VERSION = "v3.2.0.a"  # of Optuna 5.0, as its table alembic_version has it
+TESTED_VERSION = "v3.2.0.a"  # of Optuna 5.0, in its table alembic_version
 FINISHED = ("COMPLETE", "PRUNED")
 
-# Columns without types: what the driver gives is right. On Postgres state and value_type are enums of Optuna's, read as
-# text; they cannot be compared with text in SQL, only in Python.
+# Columns without types: the driver's values are right. On Postgres, state and value_type are Optuna's enums, read as
+# text; they can be compared with text only in Python, not in SQL.
 _alembic_version = table("alembic_version", column("version_num"))
 _studies = table("studies", column("study_id"), column("study_name"))
 _study_attrs = table("study_user_attributes", *map(column, ("study_id", "key", "value_json")))
@@ -40,9 +40,9 @@ _BLOBS_AT_ONCE = 500  # names in one query
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One trial. `value` is None where there is none; `state` is RUNNING, COMPLETE, PRUNED, FAIL or WAITING.
+    """One trial. `value`: None if it has none. `state`: RUNNING, COMPLETE, PRUNED, FAIL or WAITING.
 
-    ours: this package drew it, not another tool. task, attempt, retry_of: what such a trial says of itself.
+    ours: drawn by this package, not by another tool. task, attempt, retry_of: from the mark of such a trial.
     """
 
     study: str
@@ -66,10 +66,10 @@ class TrialRow:
 def read_trials(
     connection: Connection, studies: Collection[str], owner: ownership.Owner
 ) -> tuple[dict[str, list[TrialRow]], list[str]]:
-    """Return the trials of those of the named studies that are there, by study and in the order of their numbers.
+    """Return the trials of the existing studies among these, by study and number; and the names taken by others.
 
-    And the names that studies of other programs have by now, which are not read. Seven queries, however many trials.
-    NotAStorage: the tables are of a version that this was not tested with.
+    A study of another program is not read. Seven queries, however many trials. NotAStorage: tables of an untested
+    version.
     """
     _check_version(connection)
     known = connection.execute(select(_studies).where(_studies.c.study_name.in_(studies))).all()
@@ -120,12 +120,12 @@ def _check_version(connection: Connection) -> None:
     if version != TESTED_VERSION:
         raise NotAStorage(
             f"{masked(connection.engine.url)} has Optuna tables of version {version}, but the audit was tested with"
-            f" {TESTED_VERSION} only: install the kd-sweeps that belongs to this Optuna"
+            f" {TESTED_VERSION} only: install the kd-sweeps for this Optuna"
         )
 
 
 def _external(value: float, distribution: Any) -> Any:
-    """Return a parameter as it was suggested; Optuna stores each as a float. A damaged one stays as it is stored."""
+    """Return a parameter as it was suggested; Optuna stores each as a float. A damaged one is returned as stored."""
     try:
         if distribution["name"] == "CategoricalDistribution":
             return distribution["attributes"]["choices"][int(value)]
@@ -135,7 +135,7 @@ def _external(value: float, distribution: Any) -> Any:
 
 
 def _decoded(text: str | None) -> Any:
-    """Return a value of JSON; None for text that is none, so that a damaged mark is no mark."""
+    """Return the value of a JSON text; None for invalid text, so that a damaged mark is no mark."""
     try:
         return json_text.parse(text or "null")
     except ValueError:
@@ -144,7 +144,7 @@ def _decoded(text: str | None) -> Any:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """A stored text that is no JSON. `why`: the parser's words."""
+    """A stored text that is not JSON. `why`: the parser's message."""
 
     why: str
 
@@ -169,7 +169,7 @@ class PhaseRow:
 
 @dataclass(frozen=True)
 class TaskRow:
-    """A task and its phase, whose name is None where that row is gone."""
+    """A task and its phase, whose name is None if its row is missing."""
 
     id: int
     key: str
@@ -185,7 +185,7 @@ class TaskRow:
 
 @dataclass(frozen=True)
 class AttemptRow:
-    """An attempt. `lapsed_s`: for how long its lease has been over; negative while it is good."""
+    """An attempt. `lapsed_s`: seconds since its lease lapsed; negative while it is valid."""
 
     task_id: int
     number: int
@@ -209,11 +209,11 @@ class AttemptRow:
 
 @dataclass(frozen=True)
 class Rows:
-    """One moment of a sweep.
+    """A snapshot of a sweep.
 
-    state: active, paused or cancelled. phases, tasks: in plan order. trials: by study; a study that is gone is not
-    among them. replaced: studies that are gone, and whose names another program's have by now. blobs: length and
-    SHA-256 of the bytes stored under each digest that an outcome names.
+    state: active, paused or cancelled. phases, tasks: in plan order. trials: by existing study. replaced: missing
+    studies whose names another program has taken. blobs: length and SHA-256 of the bytes stored under each digest that
+    an outcome names.
     """
 
     name: str
@@ -234,12 +234,12 @@ class Rows:
 
 
 def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Rows:
-    """Return all rows of the sweep. A fixed number of queries, however many tasks; then the blobs, 500 at a time.
+    """Return all rows of the sweep: a fixed number of queries, however many tasks, then the blobs, 500 at a time.
 
-    with_trials: False where there are no tables of Optuna: each study then counts as made again, without a trial.
+    with_trials: False if there are no tables of Optuna: each study then counts as recreated, without trials.
     SweepNotFound: it was deleted meanwhile. NotAStorage: a table of kd-sweeps or of Optuna is missing.
     """
-    with read(engine) as connection:  # on SQLite that is one moment already
+    with read(engine) as connection:  # on SQLite a snapshot already
         if engine.dialect.name == "postgresql":
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         plain = (sweeps.c.name, sweeps.c.state, sweeps.c.revision, sweeps.c.fingerprint, sweeps.c.identity)
@@ -283,7 +283,7 @@ def read_rows(engine: Engine, sweep_id: int, *, with_trials: bool = True) -> Row
 
 
 def named_blobs(task: TaskRow) -> list[tuple[str, str]]:
-    """Return (what it is, digest) of the blobs that a task's outcome names."""
+    """Return (kind, digest) of the blobs that a task's outcome names."""
     named = task.outcome.get("blobs") if isinstance(task.outcome, dict) else None
     return [(what, str(digest)) for what, digest in named.items()] if isinstance(named, dict) else []
 
@@ -292,7 +292,7 @@ def _blobs(connection: Connection, digests: list[str]) -> dict[str, tuple[int, s
     stored = {}
     for start in range(0, len(digests), _BLOBS_AT_ONCE):
         query = select(blobs.c.digest, blobs.c.bytes).where(blobs.c.digest.in_(digests[start : start + _BLOBS_AT_ONCE]))
-        # One by one: all of them at once may not fit into memory.
+        # One by one: together they may not fit into memory.
         for row in connection.execute(query, execution_options={"yield_per": 1}):
             stored[row.digest] = (len(row.bytes), hashlib.sha256(row.bytes).hexdigest())
     return stored

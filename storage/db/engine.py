@@ -36,14 +36,13 @@ def exist(engine: Engine) -> bool:
 
 
 def create_tables(engine: Engine) -> None:
-    """Make what is missing, inside `create_lock`. NotAStorage: tables of another version, or of another program."""
+    """Create missing tables, inside `create_lock`. NotAStorage: tables of another version, or of another program."""
     with write(engine) as connection:
         present = set(sqlalchemy.inspect(connection).get_table_names())
         if version_table.name not in present:
             if foreign := sorted(present & set(metadata.tables)):
                 raise NotAStorage(
-                    f"{masked(engine.url)} has a table {foreign[0]!r} that kd-sweeps did not make; use a"
-                    " database of its own"
+                    f"{masked(engine.url)} has a table {foreign[0]!r} that kd-sweeps did not make; use another database"
                 )
             metadata.create_all(connection)
             connection.execute(version_table.insert().values(version=SCHEMA_VERSION))
@@ -62,14 +61,14 @@ def check(engine: Engine) -> None:
 
 
 def stored_version(connection: Connection) -> int:
-    """Return the version of the tables that are there, SCHEMA_VERSION or older; NotAStorage if none, or newer."""
+    """Return the version of the stored tables, up to SCHEMA_VERSION; NotAStorage if there are none, or newer ones."""
     has_tables = sqlalchemy.inspect(connection).has_table(version_table.name)
     version = connection.scalar(sqlalchemy.select(version_table.c.version)) if has_tables else None
     where = masked(connection.engine.url)
     if version is None:
         raise NotAStorage(
             f"{where} holds no kd-sweeps tables (--storage URL names another storage)",
-            NextStep("make a sweep there with", "create"),
+            NextStep("create a sweep there with", "create"),
         )
     if version > SCHEMA_VERSION:
         raise NotAStorage(
@@ -79,17 +78,17 @@ def stored_version(connection: Connection) -> int:
     return int(version)
 
 
-CONNECTIONS = 3  # of one process to a server, unless it asks for fewer
+CONNECTIONS = 3  # default maximum per process and server
 CREATE_LOCK_TIMEOUT_S = 120
-_CREATE_LOCK_KEY = 0x6B642D737765  # "kd-swe" in ASCII: an advisory lock is known by a number only
-_TRUSTED_FOR_S = 1.0  # so long after its last use a connection is not tested
+_CREATE_LOCK_KEY = 0x6B642D737765  # "kd-swe" in ASCII: an advisory lock is identified by a number
+_TRUSTED_FOR_S = 1.0  # after its last use; a connection idle for longer is tested first
 _POSTGRES_SETTINGS = {
     "lock_timeout": "5s",
-    "idle_in_transaction_session_timeout": "15s",  # a frozen worker may not hold its locks for ever
+    "idle_in_transaction_session_timeout": "15s",  # a frozen worker must not hold its locks for ever
     "TimeZone": "UTC",
 }
 
-# A connection that was cut is thrown away when it is given back, and SQLAlchemy prints a page of traceback about it.
+# When a broken connection returns to the pool, SQLAlchemy logs a page of traceback.
 logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 
 
@@ -97,12 +96,12 @@ logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
 def open_engine(
     url: URL, *, must_exist: bool = True, read_only: bool = False, connections: int = CONNECTIONS
 ) -> Engine:
-    """Connect to the storage once, check that it is ours, and return its engine; NotAStorage, or Unreachable.
+    """Return an engine for the storage, after one connection and a check of its tables.
 
-    A server that is just starting or has no connection to spare is asked again; nothing else is, since at a first call
-    a closed port is more often a wrong URL. must_exist: False only for commands that make a storage: tables are then
-    not looked for, and a missing SQLite file is made. read_only: nothing can be written through this engine, and no
-    file is left beside the database. connections: to a server, at most; threads that need more of them take turns.
+    Retried only while a server is starting or out of connections: on a first call, a closed port is more often a wrong
+    URL. must_exist: False for commands that create a storage: tables are not required, and a missing SQLite file is
+    made. read_only: nothing can be written through this engine, and no side file is left. connections: maximum to a
+    server; further threads wait. Raises NotAStorage or Unreachable.
     """
     if url.get_backend_name() == "sqlite":
         sqlite_file.check_path(url, must_exist=must_exist, read_only=read_only)
@@ -126,10 +125,20 @@ def open_engine(
     return engine
 
 
-def _refuse_sql_ascii(engine: Engine) -> None:
-    """Refuse a database without an encoding: its driver gives bytes where text is stored."""
+@contextmanager
+def opened_engine(url: URL, *, must_exist: bool = True, read_only: bool = True) -> Iterator[Engine]:
+    """Open an engine, by default for reading, while the block runs; errors as for `open_engine`."""
+    engine = open_engine(url, must_exist=must_exist, read_only=read_only)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
-    # Before SQLAlchemy's own listener, which asks for the version and fails on bytes.
+
+def _refuse_sql_ascii(engine: Engine) -> None:
+    """Refuse a database without an encoding: the driver would return its text as bytes."""
+
+    # Before SQLAlchemy's own listener, which queries the version and fails on bytes.
     @event.listens_for(engine, "connect", insert=True)
     def refuse(connection: "psycopg.Connection[Any]", record: ConnectionPoolEntry) -> None:
         if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
@@ -141,10 +150,10 @@ def _refuse_sql_ascii(engine: Engine) -> None:
 
 
 def _ping_idle_connections(engine: Engine) -> None:
-    """Test a connection before it is used, if it was idle for a while; a dead one is replaced.
+    """Test a connection that was idle for a while before its next use; replace a dead one.
 
-    `pool_pre_ping` tests before each transaction, of which a trial has twenty within milliseconds; what dies between
-    two of them is a fault that `storage.db.transaction.retry_transient` handles.
+    `pool_pre_ping` would test before each transaction, and a trial has twenty within milliseconds. If a connection dies
+    between two of them, `storage.db.transaction.retry_transient` handles it.
     """
 
     @event.listens_for(engine, "checkin")
@@ -164,8 +173,8 @@ def _ping_idle_connections(engine: Engine) -> None:
 def _give_up_on_silence(engine: Engine) -> None:
     """Close a connection whose server is silent for longer than `storage.db.transaction.patience` allows.
 
-    A frozen server acknowledges what it is sent, so neither keepalives nor tcp_user_timeout end the wait for it, and
-    statement_timeout is the server's own.
+    The kernel of a frozen server still acknowledges packets, so neither keepalives nor tcp_user_timeout end the wait,
+    and statement_timeout is enforced by the server itself.
     """
     import psycopg
 
@@ -182,13 +191,13 @@ def _give_up_on_silence(engine: Engine) -> None:
                     raise
                 patience.given_up = True
                 self.close()
-                raise psycopg.OperationalError(f"no answer within {patience.silence_s:g} s") from error
+                raise psycopg.OperationalError(f"no response within {patience.silence_s:g} s") from error
 
     @event.listens_for(engine, "do_connect")
     def connect(_: Any, record: Any, arguments: Any, settings: dict[str, Any]) -> psycopg.Connection[Any]:
         patience = current_patience()
         if patience.given_up:
-            raise psycopg.OperationalError("no answer to what was asked before")
+            raise psycopg.OperationalError("no response to an earlier query")
         if patience.silence_s < settings["connect_timeout"]:
             settings["connect_timeout"] = round(patience.silence_s)
         try:
@@ -204,7 +213,7 @@ def engine_kwargs(
     if url.get_backend_name() == "sqlite":
         settings: dict[str, Any] = {"creator": sqlite_file.Connector(url, create=create, read_only=read_only)}
         if read_only:
-            settings["poolclass"] = NullPool  # closing is what removes SQLite's side files again
+            settings["poolclass"] = NullPool  # only closing a connection removes SQLite's side files
         return settings
     return {
         "pool_size": 1,
@@ -216,17 +225,17 @@ def engine_kwargs(
 
 @contextmanager
 def create_lock(url: URL) -> Iterator[None]:
-    """Let at most one process on any machine into the block: for making tables, studies and sweeps.
+    """Admit one process on any machine at a time: for creating tables, studies and sweeps.
 
-    Five first starts at once, without it, all make the same tables: IntegrityError on both databases. Raises
-    StorageError when another process held it for CREATE_LOCK_TIMEOUT_S seconds, Unreachable without a server or
-    permission to write.
+    Without it, simultaneous first starts create the same tables: IntegrityError on both databases. Raises StorageError
+    if another process holds the lock for CREATE_LOCK_TIMEOUT_S seconds, Unreachable without a server or permission to
+    write.
     """
     if url.get_backend_name() == "sqlite":
         with sqlite_file.file_lock(url, timeout_s=CREATE_LOCK_TIMEOUT_S):
             yield
         return
-    with lone_connection(url) as connection:  # the lock lives as long as it: a killed creator gives it back
+    with lone_connection(url) as connection:  # the lock ends with the connection, so also when the process is killed
         try:
             connection.exec_driver_sql(f"SET lock_timeout = '{CREATE_LOCK_TIMEOUT_S}s'")
             connection.exec_driver_sql(f"SELECT pg_advisory_lock({_CREATE_LOCK_KEY})")
@@ -239,10 +248,10 @@ def create_lock(url: URL) -> Iterator[None]:
 
 
 def most_connections(engine: Engine) -> int | None:
-    """Return how many connections the server gives to this user and database; None: any number, or it cannot be known.
+    """Return the number of connections the server allows this user and database; None: unlimited or unknown.
 
-    Behind something that shares connections, such as pgbouncer, the server's own limit is none for its clients. It
-    listens on another port than the server, which is how it is noticed.
+    Behind a connection pooler such as pgbouncer the server's limit does not apply to clients. A pooler is detected by
+    its port, which differs from the server's.
     """
     if engine.dialect.name == "sqlite":
         return None
@@ -264,7 +273,7 @@ FROM pg_roles, pg_database WHERE rolname = current_user AND datname = current_da
 
 @contextmanager
 def lone_connection(url: URL) -> Iterator[Connection]:
-    """Give a connection to a Postgres server beside the pool, each statement for itself, or raise Unreachable."""
+    """Yield a Postgres connection outside the pool, in autocommit mode; raise Unreachable if there is none."""
     arguments = _postgres_arguments(url, read_only=False)
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=arguments)
     _refuse_sql_ascii(engine)
@@ -276,7 +285,7 @@ def lone_connection(url: URL) -> Iterator[Connection]:
     try:
         yield connection
     finally:
-        with suppress(sqlalchemy.exc.SQLAlchemyError):  # one that was cut is closed already
+        with suppress(sqlalchemy.exc.SQLAlchemyError):  # a broken one is closed already
             connection.close()
 
 

@@ -18,9 +18,9 @@ BUSY_TIMEOUT_S = 60
 
 
 def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
-    """Check, by looking only, that the file can be opened as asked; NotAStorage or Unreachable if not.
+    """Check, without changing anything, that the file can be opened; NotAStorage or Unreachable if not.
 
-    SQLite itself would make a missing file, and says "unable to open database file" about everything else.
+    SQLite itself would create a missing file, and reports everything else as "unable to open database file".
     """
     path = sqlite_path(url)
     try:
@@ -39,7 +39,7 @@ def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
         raise Unreachable(f"cannot open {masked(url)}: {error.strerror or error}") from error
     if not os.access(path, os.R_OK):
         raise Unreachable(f"cannot open {masked(url)}: no permission to read it")
-    _refuse_another_kind(path, url)
+    _refuse_damaged(path, url)
     if not read_only and not os.access(path, os.W_OK):
         raise Unreachable(
             f"cannot write {masked(url)}: the file is read-only; make it writable, and type the command again, or name"
@@ -48,15 +48,15 @@ def check_path(url: URL, *, must_exist: bool, read_only: bool) -> None:
 
 
 class Connector:
-    """Opens the connections of one engine, all of them to one file.
+    """Open the connections of one engine, all to the same file.
 
-    SQLite goes on with a file that was removed or replaced, and what is written there is gone when the last connection
-    to it closes. Who writes is therefore held to the file that it has opened first.
+    SQLite keeps writing to a file that was removed or replaced, and loses that when its last connection closes. So an
+    engine that writes accepts only the file that it opened first.
     """
 
     def __init__(self, url: URL, *, create: bool, read_only: bool) -> None:
         self._url, self._create, self._read_only = url, create, read_only
-        self._path = sqlite_path(url).absolute()  # a later chdir must not lead to another file
+        self._path = sqlite_path(url).absolute()  # survives a later chdir
         self._opened: tuple[int, int] | None = None
 
     def __call__(self) -> sqlite3.Connection:
@@ -72,7 +72,7 @@ class Connector:
             if self._read_only:
                 connection.execute("PRAGMA query_only = ON")
             else:
-                connection.execute("PRAGMA journal_mode = WAL")  # readers and one writer side by side
+                connection.execute("PRAGMA journal_mode = WAL")  # readers do not block the writer
                 connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
         except sqlite3.Error:
@@ -82,10 +82,10 @@ class Connector:
         return connection
 
     def check(self) -> None:
-        """Raise NotAStorage if the file that was opened is gone, or, for who writes, another one is in its place."""
+        """Raise NotAStorage if the opened file is gone, or, unless read_only, was replaced."""
         try:
             now = _identity(self._path)
-        except OSError:  # it cannot be looked at: SQLite says why, where that matters
+        except OSError:  # not accessible: SQLite reports why, if it matters
             return
         if self._opened is None or now == self._opened:
             return
@@ -93,7 +93,7 @@ class Connector:
             raise NotAStorage(
                 f"the file of {masked(self._url)} was removed or moved away while it was in use; put it back, and type"
                 " the command again",
-                NextStep("or make another with", "create"),
+                NextStep("or create another with", "create"),
             )
         if not self._read_only:
             raise NotAStorage(
@@ -104,7 +104,7 @@ class Connector:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Return the device and inode of a file; None where there is none."""
+    """Return the device and inode of a file; None if it does not exist."""
     try:
         now = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -114,15 +114,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 @contextmanager
 def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
-    """Let at most one process on this machine into the block; StorageError after `timeout_s` seconds."""
-    import filelock  # costs 60 ms, and only commands that create need it
+    """Admit one process on this machine at a time; StorageError after `timeout_s` seconds."""
+    import filelock  # takes 60 ms, and only commands that create need it
 
     check_path(url, must_exist=False, read_only=False)
     path = sqlite_path(url).absolute()
     lock_file = Path(f"{path}.lock")
     lock = filelock.FileLock(lock_file)
     try:
-        if not lock_file.exists():  # filelock waits where it cannot be made, as if another process had just removed it
+        if not lock_file.exists():  # filelock would wait for a file that cannot be made, as if it were contended
             lock_file.touch(0o644)
         lock.acquire(timeout=timeout_s)
     except filelock.Timeout as error:
@@ -142,7 +142,7 @@ def file_lock(url: URL, *, timeout_s: float) -> Iterator[None]:
 
 @contextmanager
 def file_turn(url: URL) -> Iterator[bool]:
-    """Give whether this process alone is in such a block of the file; it waits for nobody."""
+    """Yield whether this process, alone, may draw trials; does not wait."""
     import filelock  # as above
 
     lock = filelock.FileLock(f"{sqlite_path(url).absolute()}.mirror")
@@ -160,31 +160,32 @@ def file_turn(url: URL) -> Iterator[bool]:
 
 
 def _make_private(path: Path) -> None:
-    """Make a missing file for its owner alone; SQLite's side files are like it."""
-    with contextlib.suppress(OSError):  # it is there; or cannot be made, which SQLite will say
+    """Create a missing file for its owner alone; SQLite's side files inherit that."""
+    with contextlib.suppress(OSError):  # it exists; or cannot be created, which SQLite will report
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def _refuse_another_kind(path: Path, url: URL) -> None:
-    # Asked of SQLite, never by opening the file ourselves: closing it would drop the locks of every connection that
-    # this process has to it (https://sqlite.org/howtocorrupt.html, 2.2). Seen: "disk I/O error" soon after.
+def _refuse_damaged(path: Path, url: URL) -> None:
+    # Through SQLite, never by opening the file directly: closing it would drop the locks of every connection that this
+    # process has to it (https://sqlite.org/howtocorrupt.html, 2.2), seen as "disk I/O error" soon after.
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?{_reading_mode(path)}", uri=True)) as looking:
-            looking.execute("PRAGMA schema_version")
-            sizes = [looking.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")]
-            # In this order: a writer that ends now brings the file to its length, and then empties the other.
-            written, there = _size(Path(f"{path}-wal")), _size(path)
+        uri = f"file:{quote(str(path.absolute()))}?{_reading_mode(path)}"
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            connection.execute("PRAGMA schema_version")
+            sizes = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")]
+            # In this order: a writer that ends now extends the file first, and then truncates the other.
+            pending, size = _size(Path(f"{path}-wal")), _size(path)
     except sqlite3.OperationalError:
-        return  # locked or unreadable for now: the connection that is to be used will say so, or wait
+        return  # locked or unreadable for now: the connection to be used will report that, or wait
     except sqlite3.DatabaseError as error:
         if "not a database" in str(error):
             raise NotAStorage(f"{masked(url)} is not a readable SQLite database; nothing in it was changed") from error
         return
-    whole = math.prod(sizes)
-    if not written and there < whole:  # SQLite reads zeros where the last page ends too early
+    expected = math.prod(sizes)
+    if not pending and size < expected:  # SQLite reads zeros where the last page ends too early
         raise NotAStorage(
-            f"{masked(url)} was cut off: {there} of its {whole} bytes are here, and nothing was changed; put a whole"
-            " copy in its place"
+            f"{masked(url)} was cut off: {size} of its {expected} bytes are here, and nothing was changed; put a"
+            " complete copy in its place"
         )
 
 
@@ -196,7 +197,7 @@ def _size(path: Path) -> int:
 
 
 def _text(stored: bytes) -> str | bytes:
-    """Return damaged text as it is: sqlite3 would fail and not say where; the parser refuses it by name."""
+    """Return damaged text as bytes: sqlite3 would raise without saying where; the parser names the value."""
     try:
         return stored.decode()
     except UnicodeDecodeError:
@@ -215,14 +216,14 @@ def _check_parent(parent: Path, url: URL) -> None:
 
 
 def _reading_mode(path: Path) -> str:
-    """Return how to open the file so that reading leaves no trace.
+    """Return the mode of opening the file in which reading leaves no trace.
 
-    A read-only connection to a database in WAL mode makes the -wal and -shm files when they are missing and cannot
-    remove them again (seen with SQLite 3.46). An ordinary one removes them when it closes, and writes nothing as
-    `query_only` is on and there is nothing to check-point.
+    A read-only connection to a database in WAL mode creates missing -wal and -shm files and cannot remove them (seen
+    with SQLite 3.46). A read-write one removes them when it closes; with `query_only` on and nothing to checkpoint it
+    writes nothing.
     """
-    if Path(f"{path}-wal").exists():  # a process is writing, or was killed: the files stay as they are
+    if Path(f"{path}-wal").exists():  # a process is writing, or was killed: leave the files alone
         return "mode=ro"
     if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
         return "mode=rw"
-    return "mode=ro&immutable=1"  # what cannot be written is not being written
+    return "mode=ro&immutable=1"  # a file that cannot be written does not change

@@ -1,4 +1,4 @@
-"""Transactions: retry passing faults, word lasting ones, name damaged values; what the two databases spell differently.
+"""Transactions: retry transient faults, translate others, name damaged values; SQL that differs between the databases.
 
 Leases compare times of many machines, so only the database's clock counts.
 """
@@ -33,17 +33,17 @@ R = TypeVar("R")
 
 _log = logging.getLogger(__name__)
 
-# Both are read when a function is decorated, so a test that sets them first gets a process that gives up sooner.
+# Read when a function is decorated, so a test that sets them before gets a process that gives up sooner.
 RETRY_FOR_S = 60.0
-RESULT_RETRY_FOR_S = 600.0  # for storing what took long to make: a training is worth more than a poll
+RESULT_RETRY_FOR_S = 600.0  # for storing results: a training is worth more than a poll
 
 
 @dataclass
 class Patience:
-    """How long a user waits for the database.
+    """How long to wait for the database.
 
-    retry_s: nothing is tried again for longer. silence_s: a server that answers nothing for so long is given up, and
-    nothing more is asked of it.
+    retry_s: maximum time of retries. silence_s: a server that is silent for so long is given up, and gets no further
+    query.
     """
 
     retry_s: float = math.inf
@@ -55,9 +55,9 @@ _ENDLESS = Patience()
 _patience = ContextVar("_patience", default=_ENDLESS)
 
 _PASSING_SQLITE = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}  # the last: a race for the WAL
-# What psycopg calls operational and no waiting cures: who we are, what we asked for, a full disk.
+# Operational errors of psycopg that do not pass: authorization, unknown database, full disk.
 _LASTING_SQLSTATES = ("28", "3D", "53100")
-# While connecting there is no SQLSTATE, only the server's words.
+# While connecting there is no SQLSTATE, only the server's text.
 _LASTING_TEXTS = (
     "authentication failed",
     "does not exist",
@@ -74,7 +74,7 @@ _NOT_NOW_TEXTS = (
     "too many connections",
     "connection slots are reserved",
 )
-# SQLite has no room for a page, or none for its side file (.db-shm), of which it says "disk I/O error" only.
+# SQLite has no room for a page, or for its side file (.db-shm), which it reports as "disk I/O error".
 _FULL_SQLITE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
 _FEWER = "start fewer workers, or raise max_connections of the server, and type the command again"
 _ANOTHER = "or name another with --storage URL"
@@ -93,20 +93,20 @@ _CURES = {
 
 
 def is_transient(error: BaseException) -> bool:
-    """Return whether trying again soon may help: locked, disconnected, restarting, too many clients.
+    """Return whether a retry soon may succeed: locked, disconnected, restarting, too many clients.
 
     Follows `__cause__`, because Optuna and `translate` wrap the driver's error.
     """
     for cause in _causes(error):
         if isinstance(cause, (sa.exc.TimeoutError, sa.exc.PendingRollbackError)):
-            return True  # the pool's connections are all in use; ours was lost, and Optuna asked it once more
+            return True  # the pool is exhausted; or the connection broke, and Optuna used it again
         if isinstance(cause, sa.exc.DBAPIError):
             return _is_transient(cause)
     return False
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield the error and what caused it. `raise error from error`, which is easily written, makes a circle."""
+    """Yield the error and its causes, once each: `raise error from error` makes a cycle."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -119,7 +119,7 @@ def _is_transient(error: sa.exc.DBAPIError) -> bool:
         return True
     if not isinstance(error, sa.exc.OperationalError):
         return False
-    if isinstance(error.orig, sqlite3.Error):  # operational is also a missing table or an unreadable file
+    if isinstance(error.orig, sqlite3.Error):  # also raised for a missing table or an unreadable file
         return getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _PASSING_SQLITE
     text = str(error.orig).lower()
     lasting = (getattr(error.orig, "sqlstate", None) or "").startswith(_LASTING_SQLSTATES)
@@ -127,7 +127,7 @@ def _is_transient(error: sa.exc.DBAPIError) -> bool:
 
 
 def is_transient_or_full(error: BaseException) -> bool:
-    """Return whether waiting may help: as `is_transient` says, or once there is room on the disk."""
+    """Return whether waiting may help: `is_transient`, or a full disk."""
     return is_transient(error) or any(isinstance(cause, StorageFull) for cause in _causes(error))
 
 
@@ -138,7 +138,7 @@ def _is_full(error: sa.exc.DBAPIError) -> bool:
 
 
 def is_refused_for_now(error: BaseException) -> bool:
-    """Return whether a server is there and can take us later. A closed port may as well be a wrong URL."""
+    """Return whether a server exists but refuses connections for now. A closed port may as well be a wrong URL."""
     for cause in _causes(error):
         if isinstance(cause, sa.exc.OperationalError):
             by_state = getattr(cause.orig, "sqlstate", None) in _NOT_NOW_SQLSTATES
@@ -148,10 +148,10 @@ def is_refused_for_now(error: BaseException) -> bool:
 
 
 def translate(error: sa.exc.SQLAlchemyError, url: sa.URL) -> Exception:
-    """Return the same fault as one line for a user; what can only be a bug of kd-sweeps stays as it is."""
+    """Return the fault as an error with a one-line message; what can only be a bug of kd-sweeps, unchanged."""
     where = masked(url)
     if isinstance(error, sa.exc.TimeoutError):
-        return Unreachable(f"cannot use {where}: every connection of this process is waiting for it; {_cure('', url)}")
+        return Unreachable(f"cannot use {where}: all connections of this process are waiting; {_cure('', url)}")
     if isinstance(error, sa.exc.PendingRollbackError):
         return Unreachable(f"cannot use {where}: the connection was lost; {_cure('', url)}")
     if not isinstance(error, sa.exc.DBAPIError):
@@ -191,7 +191,7 @@ def first_line(error: sa.exc.DBAPIError) -> str:
     lines = [line.strip(" \t-") for line in str(error.orig).splitlines() if line.strip()]
     if not lines:
         return type(error.orig).__name__
-    # psycopg tried several addresses of one name: its first line only announces the list
+    # psycopg tried several addresses of one host: the first line only announces the list
     reason = lines[1] if len(lines) > 1 and lines[0].endswith("were:") else lines[0]
     return reason.rstrip(".")
 
@@ -199,11 +199,11 @@ def first_line(error: sa.exc.DBAPIError) -> str:
 def retry_transient(
     deadline_s: float | None = None, *, when: Callable[[BaseException], bool] = is_transient
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return a decorator that runs again, with backoff and jitter, while the fault is transient.
+    """Return a decorator that retries, with backoff and jitter, while the fault is transient.
 
-    After deadline_s (None: RETRY_FOR_S), or sooner inside `patience`, the last fault comes through.
-    `is_transient_or_full` is for what is done with a task at work: a user who types a command is told of a full disk
-    at once; a worker at night is not, and what it holds is worth a while.
+    After deadline_s (None: RETRY_FOR_S), or sooner inside `patience`, the last fault is raised.
+    `is_transient_or_full` is for writes of a running task: a user's command reports a full disk at once; a worker waits
+    for room, since its result is worth it.
     """
     backoff = tenacity.wait_random_exponential(multiplier=0.05, max=5)  # jitter: many workers meet one fault at once
     seconds = RETRY_FOR_S if deadline_s is None else deadline_s
@@ -214,7 +214,7 @@ def retry_transient(
 
     return tenacity.retry(
         retry=tenacity.retry_if_exception(when),
-        wait=lambda state: max(0.0, min(backoff(state), left(state))),  # the last try comes when the time is up
+        wait=lambda state: max(0.0, min(backoff(state), left(state))),  # the last try is at the deadline
         stop=lambda state: left(state) <= 0,
         before_sleep=_log_retry,
         reraise=True,
@@ -223,7 +223,7 @@ def retry_transient(
 
 @contextmanager
 def patience(*, retry_s: float = math.inf, silence_s: float = math.inf) -> Iterator[None]:
-    """Wait for the database no longer than that inside the block, in its threads and tasks as well."""
+    """Limit how long the block waits for the database, in its threads and tasks as well."""
     before = _patience.set(Patience(retry_s, silence_s))
     try:
         yield
@@ -237,18 +237,18 @@ def current_patience() -> Patience:
 
 def _log_retry(state: tenacity.RetryCallState) -> None:
     tries = state.attempt_number
-    if tries & (tries - 1):  # log the 1st, 2nd, 4th, 8th ...: a minute of it is six lines, not thirty
+    if tries & (tries - 1):  # log the 1st, 2nd, 4th, 8th ...: six lines a minute, not thirty
         return
     error = state.outcome.exception() if state.outcome else None
     text = first_line(error) if isinstance(error, sa.exc.DBAPIError) else str(error)
-    _log.warning("trying again (%d): %s", tries, text)
+    _log.warning("retrying (%d): %s", tries, text)
 
 
 _OUTCOME = "outcome"
 
 
 def outcome_is_readable(connection: sa.Connection, outcome: str | None) -> bool:
-    """Return whether the outcome of a done task can be read, and every blob that it names under "blobs"."""
+    """Return whether the outcome of a done task is readable, with every blob that it names under "blobs"."""
     if outcome is None or not _is_json(outcome):
         return False
     value = json_text.parse(outcome)
@@ -258,19 +258,19 @@ def outcome_is_readable(connection: sa.Connection, outcome: str | None) -> bool:
 
 @contextmanager
 def explain_corruption(connection: sa.Connection, sweep_id: int | None = None) -> Iterator[None]:
-    """Let RecordBroken say which value of a task, phase or sweep it is, of one sweep or all, and what to do next."""
+    """Let a RecordBroken of the block name the damaged value, of one sweep or all, and the remedy."""
     try:
         yield
     except RecordBroken as error:
         for row in _values(connection, sweep_id):
             if not _is_json(row.text):
                 cure = (
-                    NextStep("to make it again, type", "retry", row.sweep)
+                    NextStep("to recreate it, type", "retry", row.sweep)
                     if row.what == _OUTCOME
-                    else NextStep("put it back, or make another sweep", "create")
+                    else NextStep("put it back, or create another sweep", "create")
                 )
                 of = row.of or row.sweep
-                raise RecordBroken(f"the stored {row.what} of {of} is not JSON any more", cure) from error
+                raise RecordBroken(f"the stored {row.what} of {of} is no longer JSON", cure) from error
         raise
 
 
@@ -312,8 +312,8 @@ def _is_stored(connection: sa.Connection, digest: str) -> bool:
 
 @contextmanager
 def write(engine: sa.Engine) -> Iterator[sa.Connection]:
-    # BEGIN IMMEDIATE takes SQLite's write lock first: a transaction that reads and then writes would
-    # otherwise fail at once, without waiting, when another process wrote in between.
+    # BEGIN IMMEDIATE takes SQLite's write lock first: otherwise a transaction that reads and then writes
+    # fails at once, without waiting, if another process wrote in between.
     with _transaction(engine, sqlite_begin="BEGIN IMMEDIATE") as connection:
         yield connection
         connection.commit()
@@ -321,7 +321,7 @@ def write(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 @contextmanager
 def read(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Give a connection for reading: on SQLite everything read is of one moment. Nothing is committed."""
+    """Yield a connection for reading: on SQLite a snapshot. Nothing is committed."""
     with _transaction(engine, sqlite_begin="BEGIN") as connection:
         yield connection
 
@@ -343,7 +343,7 @@ def _transaction(engine: sa.Engine, *, sqlite_begin: str) -> Iterator[sa.Connect
 class database_now(FunctionElement[float]):
     """SQL expression: seconds since 1970 by the database's clock, float, resolution a millisecond or better.
 
-    On Postgres it moves on within a transaction: a writer that waited for a lock must not write an old time.
+    On Postgres it advances within a transaction: a writer that waited for a lock must not write an old time.
     """
 
     type = sa.Double()
@@ -362,7 +362,7 @@ def _on_postgres(element: database_now, compiler: SQLCompiler, **kw: Any) -> str
 
 def insert_into(connection: sa.Connection, table: sa.Table) -> "sqlite.Insert | postgresql.Insert":
     """Return an insert into `table` that has `on_conflict_do_nothing` and `on_conflict_do_update`."""
-    # Postgres' dialect takes 40 ms to import, a twentieth of `best`; on SQLite it is not needed.
+    # Postgres' dialect takes 40 ms to import, a twentieth of `best`; SQLite does not need it.
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects import sqlite
 

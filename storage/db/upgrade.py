@@ -1,7 +1,7 @@
-"""Bring a storage of an older schema to this one: one step per version, all of them in one transaction.
+"""Upgrade a storage from an older schema: one step per version, all in one transaction.
 
-A step is plain SQL that SQLite and Postgres both understand. It names tables and columns as they were at that time,
-and uses no Table object of `storage.tables`: those change, and what a step does must not.
+A step is plain SQL for both SQLite and Postgres, with the names of its time. It uses no Table object of
+`storage.tables`: those change, and a step must not.
 """
 
 import json
@@ -17,7 +17,7 @@ from uuid import uuid4
 from sqlalchemy import URL, Connection, Engine, column, select, table, text
 
 from storage.db import sqlite_file
-from storage.db.engine import check, create_lock, open_engine, stored_version
+from storage.db.engine import check, create_lock, opened_engine, stored_version
 from storage.db.transaction import database_now, retry_transient, write
 from storage.errors import StorageError, SweepInUse
 from storage.failpoints import failpoint
@@ -27,9 +27,9 @@ from storage.url import masked, sqlite_path
 
 @dataclass(frozen=True)
 class Upgraded:
-    """What was done. before, after: schema versions, equal where nothing was to do.
+    """The result of an upgrade. before, after: schema versions, equal if nothing was to do.
 
-    copy: the file that holds an SQLite storage as it was; None on Postgres, and where nothing was to do.
+    copy: of the SQLite file before the upgrade; None on Postgres, and if nothing was to do.
     """
 
     before: int
@@ -38,20 +38,17 @@ class Upgraded:
 
 
 def upgrade(url: URL) -> Upgraded:
-    """Bring the storage to SCHEMA_VERSION. Whatever happens in between, it is the old or the new one, never half.
+    """Upgrade the storage to SCHEMA_VERSION, entirely or not at all.
 
-    SweepInUse: a lease is good, so a worker of the older version is probably alive. StorageError: the copy cannot be
-    written. Unreachable: no server, no access, or a table that another process keeps locked.
+    SweepInUse: a lease is valid, so a worker of the older version is probably alive. StorageError: the copy cannot be
+    written. Unreachable: no server, no access, or a table locked by another process.
     """
     if url.get_backend_name() == "sqlite":
-        sqlite_file.check_path(url, must_exist=True, read_only=False)  # first: the lock would leave a file beside it
-    with create_lock(url):
-        engine = open_engine(url, must_exist=False)  # which leaves the version to us
-        try:
-            done = _upgrade(engine)
-            check(engine)
-        finally:
-            engine.dispose()
+        sqlite_file.check_path(url, must_exist=True, read_only=False)  # before the lock, which creates a file
+    # must_exist=False skips the check of the version.
+    with create_lock(url), opened_engine(url, must_exist=False, read_only=False) as engine:
+        done = _upgrade(engine)
+        check(engine)
     return done
 
 
@@ -61,7 +58,7 @@ def _upgrade(engine: Engine) -> Upgraded:
         version = stored_version(connection)
         if version == SCHEMA_VERSION:
             return Upgraded(version, version, None)
-        if engine.dialect.name == "postgresql":  # on SQLite a writing transaction is alone
+        if engine.dialect.name == "postgresql":  # on SQLite a writing transaction is exclusive
             connection.execute(text("LOCK TABLE tasks, attempts IN ACCESS EXCLUSIVE MODE"))
         _refuse_if_in_use(connection)
         with _copied(engine.url, version) as copy:
@@ -70,32 +67,36 @@ def _upgrade(engine: Engine) -> Upgraded:
                 failpoint("upgrade-step")
             connection.execute(text("UPDATE kd_sweeps_schema SET version = :version"), {"version": SCHEMA_VERSION})
             failpoint("upgrade-done")
-            connection.commit()  # before the block ends: a copy of what did not change is removed
+            connection.commit()  # inside the block, so that a failed commit removes the copy
     return Upgraded(version, SCHEMA_VERSION, copy)
 
 
-def _refuse_if_in_use(connection: Connection) -> None:
+def valid_lease(connection: Connection, sweep_id: int | None = None) -> str:
+    """Return worker, task and remaining time of the longest valid lease, of a sweep or all; "" if there is none."""
     # These columns have been the same since version 1.
-    tasks = table("tasks", column("id"), column("key"))
+    tasks = table("tasks", *map(column, ("id", "key", "sweep_id")))
     attempts = table("attempts", *map(column, ("task_id", "worker", "state", "lease_until")))
-    left = attempts.c.lease_until - database_now()
     query = (
-        select(attempts.c.worker, tasks.c.key, left.label("left"))
+        select(attempts.c.worker, tasks.c.key, (attempts.c.lease_until - database_now()).label("left"))
         .join_from(attempts, tasks, tasks.c.id == attempts.c.task_id)
         .where(attempts.c.state == "running", attempts.c.lease_until >= database_now())
         .order_by(attempts.c.lease_until.desc())
     )
-    if (live := connection.execute(query).first()) is not None:
+    row = connection.execute(query if sweep_id is None else query.where(tasks.c.sweep_id == sweep_id)).first()
+    return "" if row is None else f"{row.worker} has {row.key}, lease {row.left:.0f} s"
+
+
+def _refuse_if_in_use(connection: Connection) -> None:
+    if lease := valid_lease(connection):
         raise SweepInUse(
-            f"{masked(connection.engine.url)} is being worked on ({live.worker} has {live.key}, lease"
-            f" {live.left:.0f} s): stop every worker, and type it again; a worker that was killed holds its lease that"
-            " long"
+            f"{masked(connection.engine.url)} is in use ({lease}): stop every worker, and type the command again; a"
+            " killed worker holds its lease that long"
         )
 
 
 @contextmanager
 def _copied(url: URL, version: int) -> Iterator[Path | None]:
-    """Keep a copy of an SQLite storage while the block changes it, and after; none if the block fails."""
+    """Copy an SQLite storage before the block changes it; remove the copy if the block fails."""
     if url.get_backend_name() != "sqlite":
         yield None
         return
@@ -111,18 +112,18 @@ def _copied(url: URL, version: int) -> Iterator[Path | None]:
 
 
 def _free_name(path: Path, version: int) -> Path:
-    """Return FILE.schema-2.db for FILE.db, or with a number behind it: an earlier copy stays."""
+    """Return FILE.schema-2.db for FILE.db, with a number if that exists: earlier copies stay."""
     numbers = chain([""], (f".{number}" for number in count(2)))
     tries = (path.with_name(f"{path.stem}.schema-{version}{number}{path.suffix}") for number in numbers)
     return next(name for name in tries if not os.path.lexists(name))
 
 
 def _copy(path: Path, copy: Path) -> None:
-    part = copy.with_name(f".{copy.name}.part")  # one name: what a killed upgrade left is replaced by the next
+    part = copy.with_name(f".{copy.name}.part")  # a fixed name: the next upgrade replaces what a killed one left
     try:
         part.unlink(missing_ok=True)
-        # SQLite's own copy takes along what still stands in the -wal file. It reads what was committed last, and
-        # no process commits meanwhile: our transaction has begun, and has changed nothing yet.
+        # SQLite's backup includes the -wal file. It reads the last committed state, and no process commits
+        # meanwhile: our transaction has begun, and has changed nothing yet.
         with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(part)) as target:
             source.backup(target)
         failpoint("upgrade-copying")
@@ -137,7 +138,7 @@ def _copy(path: Path, copy: Path) -> None:
 
 
 def _from_1(connection: Connection) -> None:
-    """Revisions of a plan; attempts that count against no cap any more; the time when a blob was stored last."""
+    """Revisions of a plan; attempts that no longer count against a cap; when a blob was last stored."""
     for statement in (
         "CREATE TABLE revisions (sweep_id INTEGER NOT NULL, number INTEGER NOT NULL, created_at DOUBLE PRECISION"
         " NOT NULL, fingerprint VARCHAR(64) NOT NULL, spec TEXT NOT NULL, planned TEXT NOT NULL, why TEXT NOT NULL,"
@@ -146,7 +147,7 @@ def _from_1(connection: Connection) -> None:
         "ALTER TABLE blobs RENAME COLUMN created_at TO stored_at",
     ):
         connection.execute(text(statement))
-    # Nothing could be added to a sweep of version 1: what is there is what was planned at first.
+    # Nothing could be added to a sweep of version 1: its tasks are the original plan.
     planned = text(
         "SELECT phases.name, count(*) AS number FROM tasks JOIN phases ON phases.id = tasks.phase_id"
         " WHERE tasks.sweep_id = :id GROUP BY phases.name, phases.ordinal ORDER BY phases.ordinal"
@@ -176,7 +177,7 @@ def _from_2(connection: Connection) -> None:
 
 
 def _from_3(connection: Connection) -> None:
-    """The identity of a sweep, and the names of studies that are about to be made."""
+    """The identity of a sweep, and the names of studies about to be created."""
     connection.execute(text("ALTER TABLE sweeps ADD COLUMN identity VARCHAR(32) NOT NULL DEFAULT ''"))
     for sweep_id in connection.scalars(text("SELECT id FROM sweeps")).all():
         values = {"id": sweep_id, "identity": uuid4().hex}
@@ -190,9 +191,9 @@ def _from_3(connection: Connection) -> None:
 
 
 def _from_4(connection: Connection) -> None:
-    """Trials are drawn by a mirror, no longer by workers: beside each other both versions would draw them.
+    """Trials drawn by a mirror instead of workers: both versions at once would draw them twice.
 
-    How often tasks of a phase were tried again; the first task of a phase in a state by an index.
+    Number of retries in a phase; an index for the first task of a phase in a state.
     """
     connection.execute(text("ALTER TABLE phases ADD COLUMN retries INTEGER NOT NULL DEFAULT 0"))
     connection.execute(text("DROP INDEX tasks_by_phase"))

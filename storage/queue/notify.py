@@ -1,9 +1,9 @@
 """Wake waiting workers.
 
-On Postgres a NOTIFY comes with the transaction that changed something. A worker of a launch has no connection to hear
-it: its launch listens for all of them, and writes into the standard input of those that shall look. A worker without a
-launch listens for itself. Where nothing can be heard, as on SQLite, each looks by itself, often at first, then less and
-less. A missed call costs a pause and nothing else, since a waiting worker looks now and then anyway.
+On Postgres each transaction that makes tasks ready sends a NOTIFY. The launch listens for its workers, and writes into
+the standard input of those that should look for a task. A worker without a launch listens itself. Without
+notifications, as on SQLite, each worker polls, with backoff. A missed notification only costs a pause, since waiting
+workers poll anyway.
 
 Source: https://www.postgresql.org/docs/current/sql-notify.html.
 """
@@ -25,42 +25,42 @@ from storage.db.engine import lone_connection
 from storage.errors import StorageError
 
 if TYPE_CHECKING:
-    import psycopg  # at work it is imported where it is needed: reading commands on SQLite start without it
+    import psycopg  # not at run time: commands on SQLite start without it
 
 
 log = logging.getLogger(__name__)
 
 _CHANNEL = "kd_sweeps"
-_FIRST_S, _MOST_S = 0.5, 5.0  # between two looks, where nothing can be heard
-_SLICE_S = 0.5  # so soon a waiting worker hears that it shall stop
+_FIRST_S, _MOST_S = 0.5, 5.0  # polling intervals without notifications
+_SLICE_S = 0.5  # within which a waiting worker notices a request to stop
 
 Hear = Callable[[float], bool]
-"""Waits so many seconds for a call, and returns whether one came; EOFError: none will come any more."""
+"""Waits so many seconds for a call, and returns whether one came; EOFError: no more will come."""
 
 
 def notify(connection: Connection, sweep_id: int) -> None:
-    """Wake the waiting workers of a sweep once this transaction is committed."""
+    """Wake the waiting workers of a sweep when this transaction commits."""
     if connection.dialect.name == "postgresql":
         connection.execute(sqlalchemy.select(func.pg_notify(_CHANNEL, str(sweep_id))))
 
 
 class Listener:
-    """Waits for a call; without anything to hear it with, for a pause. `stop` ends every wait."""
+    """Wait for a call, or, without `hear`, for a pause. `stop` ends every wait."""
 
     def __init__(self, stop: threading.Event, hear: Hear | None = None) -> None:
         self._stop, self._hear = stop, hear
         self._pause = _FIRST_S
 
     def clear(self) -> None:
-        """Forget what has come so far."""
+        """Discard the calls so far."""
         self._heard(0.0)
 
     def reset_backoff(self) -> None:
         self._pause = _FIRST_S
 
     def wait(self, *, most_s: float) -> None:
-        """Return at a call, after a pause where none can come, or when asked to stop; after most_s at the latest."""
-        # Not all workers at the same instant: each look is a write transaction on SQLite.
+        """Return at a call, at a stop, or, without `hear`, after a pause; after most_s at the latest."""
+        # Jitter: each poll is a write transaction on SQLite.
         until = time.monotonic() + most_s * random.uniform(0.8, 1.2)
         while self._hear is not None and not self._stop.is_set():
             if self._heard(min(_SLICE_S, max(until - time.monotonic(), 0.0))) or time.monotonic() >= until:
@@ -75,14 +75,14 @@ class Listener:
         try:
             return self._hear(seconds)
         except EOFError as error:
-            log.warning("nothing wakes this process any more (%s): it looks by itself", error)
+            log.warning("notifications have ended (%s): polling instead", error)
             self._hear = None
             return False
 
 
 @contextmanager
 def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[Listener]:
-    """Give what hears the changes of one sweep; on Postgres it holds a connection of its own, where one can be had."""
+    """Yield the listener for one sweep; on Postgres with a dedicated connection, if one is available."""
     with ExitStack() as stack:
         hear = None
         if engine.dialect.name == "postgresql":
@@ -91,7 +91,7 @@ def listen(engine: Engine, sweep_id: int, *, stop: threading.Event) -> Iterator[
                 connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
                 hear = _notifications(connection, sweep_id)
             except (StorageError, sqlalchemy.exc.DBAPIError) as error:
-                log.warning("no notifications from the database (%s): this process looks by itself", error)
+                log.warning("no notifications from the database (%s): polling instead", error)
         yield Listener(stop, hear)
 
 
@@ -111,13 +111,13 @@ def _notifications(connection: Connection, sweep_id: int) -> Hear:
 
 
 def pipe(descriptor: int) -> Hear:
-    """Hear whatever is written into a pipe, however much of it has come; its end is the end of the launch."""
+    """Return what waits for writes into a pipe; its end is the end of the launch."""
 
     def hear(seconds: float) -> bool:
         if not select.select([descriptor], [], [], seconds)[0]:
             return False
         if not os.read(descriptor, 65_536):
-            raise EOFError("the launch has gone")
+            raise EOFError("the launch has ended")
         return True
 
     return hear

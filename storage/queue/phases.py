@@ -1,10 +1,10 @@
 """Open and end phases; their dependencies.
 
 blocked --all needs met--> open --last task ended--> closed (enough were done) | failed (too few)
-    blocked --a need failed or was skipped--> skipped, and its tasks with it
+    blocked --a need failed or was skipped--> skipped, with its tasks
 
-Everything here runs inside the transaction that ended the last task, so that no moment exists at which a phase is over
-and no process is going to notice. Locks are taken in the order task, phase, sweep.
+Everything here runs in the transaction that ended the last task, so a phase is never over without the next being
+opened. Locks are taken in the order task, phase, sweep.
 """
 
 from collections.abc import Iterable
@@ -17,15 +17,15 @@ from storage.db.transaction import database_now
 from storage.queue.notify import notify
 from storage.tables import PHASE_ENDED, TASK_STATES, TASK_UNENDED, phases, sweeps, tasks
 
-_MARK = "?"  # after the name, as the database stores it
-_LAG = "lag:"  # no phase: begins what the database stores of a lag
+_MARK = "?"  # stored after the name
+_LAG = "lag:"  # prefix of a stored lag
 _NO_TASK = 2**31 - 1  # the largest id
-_CLOSING = 0x6B64  # "kd": the first half of the advisory lock of a phase; the second is the phase's id
+_CLOSING = 0x6B64  # "kd": the first half of a phase's advisory lock; the second is its id
 
 
 @dataclass(frozen=True)
 class Dependency:
-    """An earlier phase that has to end first. after_any_end: a failed or skipped one will do as well."""
+    """An earlier phase that must end first. after_any_end: even by failing or being skipped."""
 
     phase: str
     after_any_end: bool = False
@@ -37,10 +37,10 @@ class Dependency:
 
 @dataclass(frozen=True)
 class StartLag:
-    """What the tasks of a phase wait for: task i is ready once tasks 0 to i - lag of the phase have ended.
+    """The order within a phase: task i is ready once tasks 0 to i - lag have ended.
 
-    Whatever finishes first, task i then starts when the same earlier tasks have ended. lag: >= 1; 1 is one after
-    another. The first `first` tasks wait for nothing.
+    So the tasks that have ended when task i starts do not depend on timing. lag: >= 1; 1 runs them one after another.
+    The first `first` tasks are ready at once.
     """
 
     lag: int
@@ -51,7 +51,7 @@ class StartLag:
 
 
 def parse_dependencies(texts: Iterable[str]) -> list[Dependency]:
-    """Return the needs that `Dependency.stored` wrote; a lag is none."""
+    """Return the needs that `Dependency.stored` wrote, without a lag."""
     needs = (text for text in texts if not text.startswith(_LAG))
     return [Dependency(text.removesuffix(_MARK), after_any_end=text.endswith(_MARK)) for text in needs]
 
@@ -65,17 +65,17 @@ def parse_lag(texts: Iterable[str]) -> StartLag | None:
 
 
 def close_if_over(connection: Connection, phase_id: int) -> bool:
-    """End the phase if none of its tasks is left, then open or skip what stood on it; return whether it did.
+    """End the phase if all its tasks have ended, then open or skip its dependents; return whether it ended.
 
-    Otherwise the tasks become ready that waited for the one that has just ended (`StartLag`).
+    Otherwise make the tasks ready that waited for the one that has just ended (`StartLag`).
     """
     columns: list[Any] = [phases]
-    if connection.dialect.name == "postgresql":  # on SQLite one writes at a time
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time
         if _another_closes_it(connection, phase_id):
             return False
         columns.append(func.pg_advisory_xact_lock(_CLOSING, phase_id))
-    # Two last tasks that end at once must not each see the other as still running: the second waits here,
-    # and its next statement sees what the first committed.
+    # Two last tasks that end at once must not both see the other as running: the second waits here, and then
+    # reads what the first committed.
     phase = connection.execute(select(*columns).where(phases.c.id == phase_id).with_for_update(key_share=True)).one()
     if phase.state != "open":
         return False
@@ -84,7 +84,7 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
         if _make_next_ready(connection, phase, first):
             notify(connection, phase.sweep_id)
         return False
-    # Two phases that end at once must not each see the other as still open.
+    # Two phases that end at once must not both see the other as open.
     connection.execute(select(sweeps.c.id).where(sweeps.c.id == phase.sweep_id).with_for_update(key_share=True))
     _end(connection, phase)
     open_what_can_start(connection, phase.sweep_id)
@@ -93,29 +93,28 @@ def close_if_over(connection: Connection, phase_id: int) -> bool:
 
 
 def _another_closes_it(connection: Connection, phase_id: int) -> bool:
-    """Return whether a task of the phase waits, for nothing but a worker: whoever ends that one looks again.
+    """Return whether a task of the phase still waits for a worker: its end will close the phase.
 
-    It then has to see what is committed here, so this holds a lock that the last one waits for, and that any number
-    hold at once. If each task that ends locked the phase alone, 64 workers would stand in a line, and those at its end
-    would give up.
+    That end must see what this transaction commits, so this takes a shared lock that the closing one waits for. With an
+    exclusive lock for every task that ends, 64 workers would queue, and the last ones would time out.
     """
     is_waiting = exists().where(tasks.c.phase_id == phase_id, tasks.c.state == "waiting")
-    looked = connection.execute(select(phases.c.state, phases.c.needs, is_waiting).where(phases.c.id == phase_id)).one()
-    if looked.state != "open" or parse_lag(looked.needs) or not looked[2]:
+    row = connection.execute(select(phases.c.state, phases.c.needs, is_waiting).where(phases.c.id == phase_id)).one()
+    if row.state != "open" or parse_lag(row.needs) or not row[2]:
         return False
     connection.exec_driver_sql("SAVEPOINT looked")
     connection.execute(select(func.pg_advisory_xact_lock_shared(_CLOSING, phase_id)))
     if connection.scalar(select(is_waiting)):
         return True
-    # It was claimed meanwhile. The lock is given back: two that hold it and want the other one would wait for ever.
+    # Claimed meanwhile. Release the lock: two holders that both want the exclusive one would deadlock.
     connection.exec_driver_sql("ROLLBACK TO SAVEPOINT looked")
     return False
 
 
 def open_what_can_start(connection: Connection, sweep_id: int) -> None:
-    """Open, skip, or (when empty) end at once each blocked phase whose needs have been decided.
+    """Open, skip, or (if empty) end each blocked phase whose needs have ended.
 
-    One pass in plan order is enough: a phase stands after everything it needs.
+    One pass in plan order is enough: a phase comes after everything it needs.
     """
     rows = connection.execute(select(phases).where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)).all()
     known = {row.name: row for row in rows}
@@ -136,14 +135,14 @@ def open_what_can_start(connection: Connection, sweep_id: int) -> None:
 
 
 def make_ready(connection: Connection, phase: Row[Any]) -> int:
-    """Make the tasks of an open phase ready, all or those that its lag allows; return how many."""
-    not_done = tasks.c.state.in_([state for state in TASK_STATES if state != "done"])  # for the index: few are left
+    """Make the tasks of an open phase ready, all or as its lag allows; return how many."""
+    not_done = tasks.c.state.in_([state for state in TASK_STATES if state != "done"])  # so that the index is used
     mine = tasks.c.phase_id == phase.id
     change = update(tasks).where(mine, not_done, tasks.c.ready.is_(False)).values(ready=True)
     lag, first = parse_lag(phase.needs), _first_unended(connection, phase.id)
     if lag is None or first is None:
         return connection.execute(change).rowcount
-    # By id, which rises in plan order, as ordinal does: SQLite then reads the index alone, none of the large rows.
+    # By id, which rises in plan order as ordinal does: SQLite then reads the index alone, not the large rows.
     ended: int = connection.scalar(select(func.count()).where(mine, tasks.c.id < first)) or 0
     number = max(lag.first, ended + lag.lag)
     forbidden = connection.scalar(select(tasks.c.id).where(mine).order_by(tasks.c.id).offset(number).limit(1))
@@ -153,13 +152,13 @@ def make_ready(connection: Connection, phase: Row[Any]) -> int:
 
 
 def _make_next_ready(connection: Connection, phase: Row[Any], first: int) -> bool:
-    """Make the tasks ready that wait for the end of those before `first`; return whether there are any.
+    """Make the tasks ready that waited for those before `first`; return whether there were any.
 
-    As `make_ready`, after every task: so it looks at those alone, however many the phase has.
+    The same as `make_ready`, but it runs after every task, so it reads only tasks from `first` on.
     """
     if (lag := parse_lag(phase.needs)) is None:
         return False  # all have been ready since it was opened
-    mine = tasks.c.phase_id + 0 == phase.id  # an expression: no index of the phase, all of whose tasks would be sorted
+    mine = tasks.c.phase_id + 0 == phase.id  # + 0 keeps SQLite from the phase's index, which would sort all its tasks
     following = select(tasks.c.id).where(mine, tasks.c.id >= first).order_by(tasks.c.id).offset(lag.lag).limit(1)
     forbidden = func.coalesce(following.scalar_subquery(), _NO_TASK)
     change = update(tasks).where(mine, tasks.c.id >= first, tasks.c.id < forbidden, tasks.c.state != "done")
@@ -199,7 +198,7 @@ def _close(connection: Connection, phase: Row[Any], state: str, reason: str | No
 
 
 def _first_unended(connection: Connection, phase_id: int) -> int | None:
-    """Return the task of a phase that stands first in the plan of those that have not ended: two looks at an index."""
+    """Return the id of the first task of a phase, in plan order, that has not ended: two index lookups."""
     of_state = (
         select(func.min(tasks.c.id).label("id")).where(tasks.c.phase_id == phase_id, tasks.c.state == state)
         for state in TASK_UNENDED
@@ -210,11 +209,11 @@ def _first_unended(connection: Connection, phase_id: int) -> int | None:
 
 
 def _broken_reason(need: Row[Any]) -> str:
-    """Return "needs search, which failed (3 of 8 done, 4 needed)"; behind a skipped phase, the reason of that one."""
+    """Return "needs search, which failed (3 of 8 done, 4 needed)"; for a skipped need, the reason of that one."""
     return root_reason(need.reason) if need.state == "skipped" else f"needs {need.name}, which failed ({need.reason})"
 
 
 def root_reason(reason: str) -> str:
-    """Return why a phase or task was skipped, without the chain that older versions stored before it."""
+    """Return why a phase or task was skipped, without the chain of reasons that older versions stored."""
     # "needs A, which was skipped: needs B, which failed (...)"
     return reason.rpartition(", which was skipped: ")[2]

@@ -1,8 +1,8 @@
 """Store a plan, add to it, retry: one transaction each.
 
-Locks are taken in the order phase, sweep, as everywhere: an extension either comes before the last task of a
-phase has ended, and keeps it open, or finds it closed. (The tasks locked here have ended; no process holds one of
-those and waits for its phase.)
+Locks are taken in the order phase, sweep, as everywhere: an extension either comes before the end of a phase's last
+task, and keeps the phase open, or finds it closed. (The tasks locked here have ended; no process holds one of them and
+waits for its phase.)
 """
 
 from collections import Counter
@@ -25,8 +25,8 @@ from storage.url import masked
 class PhasePlan:
     """A part of a stage that opens and closes together, such as "teachers:mnist".
 
-    needs: what has to end first. minimum: done tasks without which the phase has failed, and phases that need it are
-    skipped. lag: what its own tasks wait for.
+    needs: phases that must end first. minimum: with fewer done tasks the phase fails, and phases that need it are
+    skipped. lag: the order within the phase.
     """
 
     name: str
@@ -61,10 +61,10 @@ def insert_sweep(
     phases: Sequence[PhasePlan],
     tasks: Sequence[TaskPlan],
 ) -> bool:
-    """Store a sweep; False if it was there already, once with this fingerprint, and nothing changed.
+    """Store a sweep; False if it exists with this fingerprint in one of its revisions, and nothing changed.
 
-    Run it inside `storage.db.engine.create_lock`, after the studies were made: this row is the commit point.
-    SpecConflict: a sweep of that name has another fingerprint. ValueError: the plan contradicts itself.
+    Run it inside `storage.db.engine.create_lock`, after creating the studies: this row is the commit point.
+    SpecConflict: a sweep of that name has another fingerprint. ValueError: the plan is inconsistent.
     """
     with write(engine) as connection:
         of_name = select(revisions.c.fingerprint).join(sweeps, sweeps.c.id == revisions.c.sweep_id)
@@ -86,7 +86,7 @@ def insert_sweep(
 
 
 def add_phases(connection: Connection, sweep_id: int, phases: Sequence[PhasePlan]) -> None:
-    """Add blocked phases after those that are there; ValueError if the plan contradicts itself, or those."""
+    """Add blocked phases after the existing ones; ValueError if the plan is inconsistent."""
     there = select(tables.phases.c.name, tables.phases.c.ordinal).where(tables.phases.c.sweep_id == sweep_id)
     known = {row.name: row.ordinal for row in connection.execute(there)}
     _check_phases(phases, known)
@@ -116,7 +116,7 @@ def add_revision(
     why: str,
     tasks: Sequence[TaskPlan],
 ) -> None:
-    """Add tasks, ready where their phase is open, and the row that says that they were planned.
+    """Add tasks, ready if their phase is open, and the revision that plans them.
 
     ValueError: a task is planned twice, or in a phase that does not exist.
     """
@@ -150,7 +150,7 @@ def add_revision(
 
 
 def _check_phases(phases: Sequence[PhasePlan], known: Collection[str]) -> None:
-    """Check that each need stands before what needs it: then there can be no circle."""
+    """Check that each need comes before its dependent, so there is no cycle."""
     before = set(known)
     for phase in phases:
         if unknown := [need.phase for need in phase.needs if need.phase not in before]:
@@ -180,12 +180,11 @@ def extend(
     phases: Sequence[PhasePlan] = (),
     while_open: Collection[str] = (),
 ) -> None:
-    """Add tasks to a sweep, whose spec is from now on `spec`. A phase that had closed opens again.
+    """Add tasks to a sweep, and replace its spec by `spec`. A closed phase opens again.
 
-    revision: the one that the tasks were planned on. phases: new ones, which stand after all others. while_open: phases
-    that take more tasks only before they have closed, since a selection was made then. RevisionRefused: another
-    revision came in between; the sweep is cancelled; a phase takes no more tasks. ValueError: the plan contradicts
-    itself, or what is stored.
+    revision: the one the tasks were planned on. phases: new ones, appended. while_open: phases that accept tasks only
+    until they close, since a selection is made then. RevisionRefused: another revision came in between; the sweep is
+    cancelled; a phase accepts no more tasks. ValueError: the plan is inconsistent.
     """
     number, touched, tries = revision + 1, {task.phase for task in tasks}, 0
 
@@ -196,7 +195,7 @@ def extend(
         with write(engine) as connection:
             locked = _locked_phases(connection, sweep_id)
             if tries > 1 and _is_revision(connection, sweep_id, number, fingerprint):
-                return  # the connection was cut after the commit
+                return  # the connection broke after the commit
             sweep = _lock_sweep(connection, sweep_id, revision)
             for phase in locked:
                 if phase.name in touched:
@@ -216,21 +215,21 @@ def extend(
 def retry(
     engine: Engine, sweep_id: int, *, revision: int, then: Sequence[TaskPlan] = (), leave: Collection[str] = ()
 ) -> list[str]:
-    """Let failed and skipped tasks wait again, and reset their retry counters; return their keys, oldest first.
+    """Queue failed and skipped tasks again, and reset their retry counters; return their keys, oldest first.
 
-    A done task whose outcome, or a blob of it, can no longer be read counts as failed here. Any other stays done. then:
-    tasks to add, if anything is tried again: what has to be done once more afterwards. leave: keys of failed tasks that
-    would fail again. RevisionRefused: another revision came in between, or the sweep is cancelled.
+    A done task counts as failed if its outcome, or a blob of it, is unreadable. then: tasks to add if any task is
+    retried, since they depend on it. leave: keys of failed tasks that would fail again. RevisionRefused: another
+    revision came in between, or the sweep is cancelled.
     """
     with write(engine) as connection:
-        # The phases first: none can fail from here on, and skip tasks that would not be among those found.
+        # The phases first: from here on none can fail and skip further tasks.
         locked = _locked_phases(connection, sweep_id)
-        failed = [task for task in _to_try_again(connection, sweep_id) if task.key not in leave]
+        failed = [task for task in _to_retry(connection, sweep_id) if task.key not in leave]
         if not failed:
             return []
         again = {task.phase_id for task in failed}
         more = {task.phase for task in then}
-        # Blocked, not open: what a phase needs may be tried again as well.
+        # Blocked, not open: the needs of a phase may be retried as well.
         for phase in locked:
             if phase.state in PHASE_ENDED and (phase.state != "closed" or phase.id in again or phase.name in more):
                 _reopen(connection, phase.id, "blocked")
@@ -265,8 +264,7 @@ def _take_more(connection: Connection, phase: Row[Any], sweep: str, while_open: 
         return
     if phase.name in while_open:
         raise RevisionRefused(
-            f"{phase.name} of {sweep} has closed, and what came out of it is already used; for more of it, create a"
-            " new sweep"
+            f"{phase.name} of {sweep} has closed, and its result is in use; to add more, create a new sweep"
         )
     _reopen(connection, phase.id, "open")
 
@@ -276,7 +274,7 @@ def _is_revision(connection: Connection, sweep_id: int, number: int, fingerprint
     return connection.scalar(query) == fingerprint
 
 
-def _to_try_again(connection: Connection, sweep_id: int) -> list[Row[Any]]:
+def _to_retry(connection: Connection, sweep_id: int) -> list[Row[Any]]:
     text = type_coerce(tasks.c.outcome, Text)
     query = (
         select(tasks.c.id, tasks.c.key, tasks.c.phase_id, tasks.c.state, tasks.c.attempt, text.label("outcome"))
@@ -296,7 +294,7 @@ def _reset(connection: Connection, task: Row[Any]) -> None:
         connection.execute(
             update(attempts)
             .where(attempts.c.task_id == task.id, attempts.c.number == task.attempt)
-            .values(state="failed", error_class=UNREADABLE, reason="what came out of it could not be read any more")
+            .values(state="failed", error_class=UNREADABLE, reason="its outcome had become unreadable")
         )
 
 

@@ -1,22 +1,29 @@
-"""Claim, renew, finish, end, reap: the state machine of a task.
+"""The state machine of a task: claim, renew, finish, end, reap.
 
 waiting --claim--> running --finish--> done
                           |----end, failed----> waiting, or failed when its attempts are used up
                           |----end, released--> waiting, and the attempt does not count
-                          '----(reap)---------> as failed, when the lease lapsed and a process noticed
+                          '----(reap)---------> as failed, once any process sees that the lease has lapsed
 
-The attempt number is the fencing token. Every step after the claim names it, and changes nothing when another attempt
-has begun: the caller has lost its lease, drops its result and goes on. The deadline itself is never tested: a lapsed
-lease that was not taken (a laptop that slept) is still good.
+The attempt number is the fencing token. Every step after the claim names it, and changes nothing once another attempt
+has begun: the caller has lost its lease, and drops its result. The deadline itself is never tested: a lapsed lease that
+no other worker took (a laptop that slept) is still valid.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, Select, exists, func, insert, select, update
 
-from storage.db import transaction
-from storage.db.transaction import RESULT_RETRY_FOR_S, database_now, is_transient_or_full, read, retry_transient, write
+from storage.db.transaction import (
+    RESULT_RETRY_FOR_S,
+    database_now,
+    explain_corruption,
+    is_transient_or_full,
+    read,
+    retry_transient,
+    write,
+)
 from storage.queue.notify import notify
 from storage.queue.phases import close_if_over
 from storage.queue.workers import note_seen
@@ -27,8 +34,8 @@ from storage.tables import LOST, TaskRecord, attempts, phases, sweeps, tasks
 class Ending:
     """How an attempt ends without a result. state: "failed", "released" or "lost".
 
-    error_class: each is counted for itself; None: nothing went wrong. trace: the traceback. log: the end of what was
-    logged meanwhile; None: as it was renewed last.
+    error_class: attempts are counted by class; None: no error. trace: the traceback. log: the end of the log; None: as
+    of the latest renewal.
     """
 
     state: str
@@ -39,17 +46,17 @@ class Ending:
 
 
 def given_back(log: str | None = None) -> Ending:
-    """Return the ending of an attempt that its worker gives back, and that counts nowhere."""
+    """Return the ending of an attempt that its worker releases; it counts against no cap."""
     return Ending("released", None, "its worker was asked to stop", log=log)
 
 
 def _end(
     connection: Connection, task_id: int, number: int, ending: Ending, *, cap: int | None, only_if_lapsed: bool = False
 ) -> bool:
-    """End a running attempt; its task waits again, or has failed when `cap` attempts ended like this one.
+    """End a running attempt; its task waits again, or fails if `cap` attempts ended like this one.
 
-    The task row is locked first, as `finish` does: the second process finds nothing left to change. False: that attempt
-    is not running any more, or, with only_if_lapsed, its lease is good.
+    The task row is locked first, as in `finish`, so of two processes the second changes nothing. False: the attempt is
+    no longer running, or, with only_if_lapsed, its lease is valid.
     """
     task = connection.execute(
         select(tasks.c.phase_id, tasks.c.sweep_id)
@@ -65,7 +72,7 @@ def _end(
     if connection.execute(ended).rowcount == 0:
         return False
     task_row = update(tasks).where(tasks.c.id == task_id)
-    if cap is None or _ended_so(connection, task_id, ending.error_class) < cap:
+    if cap is None or _count_ended(connection, task_id, ending.error_class) < cap:
         connection.execute(task_row.values(state="waiting", started_at=None))
         notify(connection, task.sweep_id)
         return True
@@ -75,7 +82,7 @@ def _end(
     return True
 
 
-def _ended_so(connection: Connection, task_id: int, error_class: str | None) -> int:
+def _count_ended(connection: Connection, task_id: int, error_class: str | None) -> int:
     counted = (attempts.c.number > tasks.c.retries_reset_at, attempts.c.error_class == error_class)
     of_task = select(func.count()).join_from(attempts, tasks, tasks.c.id == attempts.c.task_id)
     return connection.execute(of_task.where(tasks.c.id == task_id, *counted)).scalar_one()
@@ -88,11 +95,11 @@ Reaped = tuple[str, int, str]  # task key, attempt number, worker
 def reap(
     engine: Engine, sweep_id: int, *, cap: int | None, lease_s: float | None = None, lapsed_before: float | None = None
 ) -> list[Reaped]:
-    """End every attempt whose lease has lapsed; its task waits again, or has failed at `cap` lost workers.
+    """End every attempt whose lease has lapsed; its task waits again, or fails at `cap` lost workers.
 
-    Any process may do this at any time; of several at once, one gets each attempt. lease_s: how long a lease lasts. One
-    that seems to last longer is cut to this: the database's clock was set back, and a dead worker would keep its task
-    until the clock is where it was. lapsed_before: leave those alone whose lease was good then, in seconds since 1970.
+    Any process may do this at any time; of several at once, one gets each attempt. lease_s: length of a lease. A longer
+    remaining time is cut to it: the database's clock was set back, and a dead worker would keep its task until the
+    clock catches up. lapsed_before: spare leases that were valid then, in seconds since 1970.
     """
     if lease_s is not None:
         _shorten(engine, sweep_id, lease_s)
@@ -106,7 +113,7 @@ def _shorten(engine: Engine, sweep_id: int, lease_s: float) -> None:
     latest = database_now() + lease_s
     too_long = (
         attempts.c.state == "running",
-        attempts.c.lease_until > latest + 1.0,  # not those that are given at this moment
+        attempts.c.lease_until > latest + 1.0,  # spares leases being granted at this moment
         attempts.c.task_id.in_(select(tasks.c.id).where(tasks.c.sweep_id == sweep_id)),
     )
     with read(engine) as connection:
@@ -118,7 +125,7 @@ def _shorten(engine: Engine, sweep_id: int, lease_s: float) -> None:
 
 @retry_transient()
 def reap_worker(engine: Engine, worker: str, *, cap: int | None, log: str | None = None) -> list[Reaped]:
-    """End the attempts of a worker that is known to be dead: its parent saw it die. log: the end of its log."""
+    """End the attempts of a worker whose parent saw it die. log: the end of its log."""
     return _take_back(engine, _running().where(attempts.c.worker == worker), "its process died", cap=cap, log=log)
 
 
@@ -154,9 +161,9 @@ def _take_back(
 
 @retry_transient(when=is_transient_or_full)
 def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, lease_s: float) -> TaskRecord | None:
-    """Claim the best ready task for `lease_s` seconds; None when nothing can start now.
+    """Claim the ready task of highest priority for `lease_s` seconds; None if no task can start now.
 
-    If the connection is lost after the commit, the claim is lost with it: its lease lapses and it is reaped.
+    If the connection breaks after the commit, the claim is lost: its lease lapses and it is reaped.
     """
     is_active = exists().where(sweeps.c.id == sweep_id, sweeps.c.state == "active")
     best = (
@@ -167,7 +174,7 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
         .with_for_update(skip_locked=True, of=tasks)
     )
     phase = select(phases.c.name).where(phases.c.id == tasks.c.phase_id).scalar_subquery()
-    with write(engine) as connection, transaction.explain_corruption(connection, sweep_id):
+    with write(engine) as connection, explain_corruption(connection, sweep_id):
         row = connection.execute(
             update(tasks)
             .where(tasks.c.id == best.scalar_subquery())
@@ -176,42 +183,83 @@ def claim(engine: Engine, sweep_id: int, *, worker: str, host: str, pid: int, le
         ).one_or_none()
         if row is None:
             return None
-        params = _earlier_point(connection, row.id) if row.attempt > 1 else None
+        params = _latest_point(connection, row.id, row.attempt) if row.attempt > 1 else None
         times = {"lease_until": database_now() + lease_s, "started_at": database_now(), "progress_at": database_now()}
         values = {"task_id": row.id, "number": row.attempt, "state": "running", "reported": False}
         connection.execute(insert(attempts).values(values | times | {"worker": worker, "host": host, "pid": pid}))
-    return TaskRecord(
-        id=row.id,
-        sweep_id=sweep_id,
-        key=row.key,
-        stage=row.stage,
-        phase=row.phase or "",
-        payload=row.payload,
-        state="running",
-        attempt=row.attempt,
-        params=params,
-        worker=worker,
+    of_claim = {"sweep_id": sweep_id, "phase": row.phase or "", "state": "running", "params": params, "worker": worker}
+    return TaskRecord(**row._asdict() | of_claim)
+
+
+def _latest_point(connection: Connection, task_id: int, until: int) -> dict[str, Any] | None:
+    """Return the parameters of the latest attempt that saved some, up to attempt `until`."""
+    saved = (attempts.c.task_id == task_id, attempts.c.number <= until, attempts.c.params.is_not(None))
+    query = select(attempts.c.params).where(*saved).order_by(attempts.c.number.desc()).limit(1)
+    params: dict[str, Any] | None = connection.scalar(query)
+    return params
+
+
+@retry_transient()
+def at_work(engine: Engine, sweep_id: int, worker: str) -> TaskRecord | None:
+    """Return the running task of a worker as its claim returned it; None: it has none.
+
+    A worker that claims while it has one never received the answer to its earlier claim.
+    """
+    query = _attempts_of(sweep_id, worker).where(attempts.c.state == "running", attempts.c.number == tasks.c.attempt)
+    return _claimed(engine, sweep_id, query)
+
+
+@retry_transient()
+def of_worker(engine: Engine, sweep_id: int, worker: str, *, task: int, number: int) -> TaskRecord | None:
+    """Return a task as a worker claimed it for an attempt, also after its end; None: it never claimed it."""
+    query = _attempts_of(sweep_id, worker).where(attempts.c.task_id == task, attempts.c.number == number)
+    return _claimed(engine, sweep_id, query)
+
+
+@retry_transient()
+def saved_point(engine: Engine, claim: TaskRecord) -> dict[str, Any] | None:
+    """Return the parameters that this attempt itself saved; None: none yet."""
+    own = select(attempts.c.params).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
+    with read(engine) as connection:
+        params: dict[str, Any] | None = connection.scalar(own)
+    return params
+
+
+def _attempts_of(sweep_id: int, worker: str) -> Select[Any]:
+    return (
+        select(
+            *(tasks.c[name] for name in ("id", "sweep_id", "key", "stage", "payload")),
+            phases.c.name.label("phase"),
+            attempts.c.state,
+            attempts.c.number.label("attempt"),
+            attempts.c.worker,
+        )
+        .join_from(tasks, attempts, attempts.c.task_id == tasks.c.id)
+        .join(phases, phases.c.id == tasks.c.phase_id)
+        .where(tasks.c.sweep_id == sweep_id, attempts.c.worker == worker)
     )
 
 
-def _earlier_point(connection: Connection, task_id: int) -> dict[str, Any] | None:
-    query = select(attempts.c.params).where(attempts.c.task_id == task_id, attempts.c.params.is_not(None))
-    params: dict[str, Any] | None = connection.scalar(query.order_by(attempts.c.number.desc()).limit(1))
-    return params
+def _claimed(engine: Engine, sweep_id: int, query: Select[Any]) -> TaskRecord | None:
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
+        row = connection.execute(query.order_by(attempts.c.started_at.desc()).limit(1)).one_or_none()
+        if row is None:
+            return None
+        return replace(TaskRecord(**row._asdict()), params=_latest_point(connection, row.id, row.attempt))
 
 
 @retry_transient(when=is_transient_or_full)
 def save_point(engine: Engine, claim: TaskRecord, params: dict[str, Any]) -> bool:
-    """Note the parameters of this attempt, before it runs. False: the lease was lost."""
+    """Store the parameters of this attempt, before it runs. False: the lease was lost."""
     with write(engine) as connection:
         ours = update(attempts).where(*_at_work(claim.id, claim.attempt))
         return connection.execute(ours.values(params=params)).rowcount == 1
 
 
 def renew(engine: Engine, claim: TaskRecord, lease_s: float, *, idle_s: float = 0.0, log: str | None = None) -> bool:
-    """Keep the task for `lease_s` seconds from now. False: it was taken.
+    """Renew the lease for `lease_s` seconds from now. False: another worker took the task.
 
-    Tried once only: who renews does so again and again anyway. idle_s: since its latest step. log: None: unchanged.
+    Not retried: the next renewal follows anyway. idle_s: seconds since its latest step. log: None: unchanged.
     """
     values = {"lease_until": database_now() + lease_s, "progress_at": database_now() - idle_s}
     with write(engine) as connection:
@@ -228,8 +276,7 @@ def finish(
 ) -> bool:
     """Store the whole outcome, and close the phase if this was its last task. False: the lease was lost.
 
-    Its key "trial" holds the result that the trial has to show (`storage.studies.mirror`). score: what tasks of this
-    stage are ranked by, if they are.
+    The outcome's key "trial" is what the trial shows (`storage.studies.mirror`). score: ranks the tasks of the stage.
     """
     with write(engine) as connection:
         row = connection.execute(
@@ -248,13 +295,13 @@ def finish(
 
 @retry_transient(when=is_transient_or_full)
 def end(engine: Engine, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
-    """End this attempt. The task waits again, unless this was the `cap`-th that ended so. False: the lease was lost."""
+    """End this attempt. The task waits again, or fails at the `cap`-th ending of this kind. False: lease lost."""
     with write(engine) as connection:
         return _end(connection, claim.id, claim.attempt, ending, cap=cap)
 
 
 def _is_done(connection: Connection, claim: TaskRecord) -> bool:
-    """Return whether this attempt was finished: the connection was cut after the commit, and it is tried again."""
+    """Return whether this attempt is done: this call is a retry, as the connection broke after the commit."""
     this = select(attempts.c.state).where(attempts.c.task_id == claim.id, attempts.c.number == claim.attempt)
     return connection.scalar(this) == "done"
 

@@ -1,4 +1,4 @@
-"""Register workers, and tell whom to wake; pause, resume, cancel."""
+"""Register workers, and choose which to wake; pause, resume, cancel."""
 
 import random
 from collections.abc import Mapping
@@ -17,8 +17,8 @@ from storage.tables import TASK_UNENDED, attempts, columns_of, sweeps, tasks, wo
 class WorkerRecord:
     """A worker of a sweep. Times in seconds since 1970; seen_s: seconds since it was last seen.
 
-    ended_at: when it ended in order, None if it never said so. reason: why, where something was wrong. task, attempt:
-    at work now. done, failed: attempts of it that ended so; failed counts lost ones, too.
+    ended_at: when it signed out; None if it never did. reason: why, if by an error. task, attempt: running now. done,
+    failed: number of its attempts; failed includes lost ones.
     """
 
     name: str
@@ -46,16 +46,16 @@ def sign_in(engine: Engine, sweep_id: int, worker: str, *, host: str, pid: int, 
 
 @retry_transient()
 def sign_out(engine: Engine, sweep_id: int, worker: str, *, reason: str | None, unless_ended: bool = False) -> None:
-    """Note that a worker has ended. reason: what was wrong. unless_ended: keep what it said itself."""
+    """Record the end of a worker. reason: its error, if any. unless_ended: keep an end that it recorded itself."""
     open_only = [workers.c.ended_at.is_(None)] if unless_ended else []
     with write(engine) as connection:
         values = {"seen_at": database_now(), "ended_at": database_now(), "reason": reason}
-        connection.execute(update(workers).where(*_is(sweep_id, worker), *open_only).values(**values))
+        connection.execute(update(workers).where(*_worker(sweep_id, worker), *open_only).values(**values))
 
 
 @dataclass(frozen=True)
 class Seen:
-    """A worker as it was seen last. at: seconds since 1970; signed_out: it has said that it ends."""
+    """When a worker was last seen. at: seconds since 1970; signed_out: whether it has signed out."""
 
     at: float
     signed_out: bool
@@ -69,9 +69,9 @@ def seen(engine: Engine, sweep_id: int) -> dict[str, Seen]:
 
 
 def to_wake(engine: Engine, sweep_id: int, *, most: int) -> list[str]:
-    """Return the idle workers that have something to do: one for each task that can start, at most so many.
+    """Return the idle workers to wake: one for each task that can start, at most so many.
 
-    All of them once nothing is left, since each then ends. Tried once only: a launch asks again and again.
+    Once no task is left: all, so that they end. Not retried: a launch polls anyway.
     """
     here = tasks.c.sweep_id == sweep_id
     can_start = select(tasks.c.id).where(here, tasks.c.state == "waiting", tasks.c.ready).limit(most).subquery()
@@ -86,20 +86,20 @@ def to_wake(engine: Engine, sweep_id: int, *, most: int) -> list[str]:
     with read(engine) as connection:
         ready, unended = connection.execute(query).one_or_none() or (0, True)
         names = [] if unended and not ready else list(connection.scalars(idle))
-    # At random: whoever does not answer, because it is frozen or has just died, is not asked each time.
+    # At random, so that a frozen or dead worker is not chosen every time.
     return random.sample(names, min(ready, len(names))) if unended else names
 
 
 def check_room(engine: Engine, sweep_id: int, worker: str) -> None:
-    """Write again what a worker last wrote to say that it lives: as much as it would need room for.
+    """Rewrite the last heartbeat of a worker unchanged, which needs as much room as a new one.
 
-    StorageFull: the worker may live, and cannot say so. Tried once only: who asks does so again and again.
+    StorageFull: the worker may be alive, and unable to renew. Not retried: a launch polls anyway.
     """
     same = {"lease_until": attempts.c.lease_until, "progress_at": attempts.c.progress_at, "log": attempts.c.log}
     with write(engine) as connection:
         at_work = (attempts.c.worker == worker, attempts.c.state == "running")
         connection.execute(update(attempts).where(*at_work).values(same))
-        connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=workers.c.seen_at))
+        connection.execute(update(workers).where(*_worker(sweep_id, worker)).values(seen_at=workers.c.seen_at))
 
 
 @retry_transient()
@@ -111,10 +111,10 @@ def has_finished(engine: Engine, worker: str) -> bool:
 
 @retry_transient(when=is_transient_or_full)
 def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -> float | None:
-    """Note that a worker lives; return when the sweep was repaired before, if this worker is to repair it now.
+    """Record that a worker is alive; return when the sweep was last repaired, if this worker is to repair it now.
 
-    Of all workers that ask within `every_s` seconds one is told so, by the database's clock: two dozen that start
-    together would otherwise read the same rows. Seconds since 1970, or now, if never; None for all others.
+    Of all workers that call within `every_s` seconds, by the database's clock, one gets the repair: two dozen that
+    start together would otherwise read the same rows. Seconds since 1970, or now, if never; None for all others.
     """
     now = database_now()
     due = (sweeps.c.repaired_at.is_(None)) | (sweeps.c.repaired_at < now - every_s) | (sweeps.c.repaired_at > now)
@@ -126,8 +126,8 @@ def take_repair(engine: Engine, sweep_id: int, worker: str, *, every_s: float) -
 
 
 def note_seen(connection: Connection, sweep_id: int, worker: str | ScalarSelect[str]) -> None:
-    """Note, within a transaction, that a worker lives; worker: its name, or the query that gives it."""
-    connection.execute(update(workers).where(*_is(sweep_id, worker)).values(seen_at=database_now()))
+    """Record, within a transaction, that a worker is alive; worker: its name, or a query for it."""
+    connection.execute(update(workers).where(*_worker(sweep_id, worker)).values(seen_at=database_now()))
 
 
 @retry_transient()
@@ -160,7 +160,7 @@ def records(engine: Engine, sweep_id: int) -> list[WorkerRecord]:
         return [WorkerRecord(**row._asdict()) for row in connection.execute(query)]
 
 
-def _is(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
+def _worker(sweep_id: int, worker: str | ScalarSelect[str]) -> tuple[Any, ...]:
     return workers.c.sweep_id == sweep_id, workers.c.name == worker
 
 
@@ -174,9 +174,9 @@ def pause(engine: Engine, sweep_id: int) -> None:
 
 @retry_transient()
 def resume(engine: Engine, sweep_id: int) -> int:
-    """Go on after a pause or a cancel; return how many cancelled tasks wait again."""
+    """Resume after a pause or a cancel; return the number of cancelled tasks queued again."""
     with write(engine) as connection:
-        # The sweep first: a cancel at the same moment is over then, and its tasks are seen.
+        # The sweep first: a concurrent cancel has then committed, and its tasks are visible.
         _set_state(connection, sweep_id, "active")
         cancelled = update(tasks).where(tasks.c.sweep_id == sweep_id, tasks.c.state == "cancelled")
         waiting = cancelled.values(state="waiting", reason=None, started_at=None, finished_at=None)
@@ -185,22 +185,22 @@ def resume(engine: Engine, sweep_id: int) -> int:
 
 @retry_transient()
 def cancel(engine: Engine, sweep_id: int) -> int:
-    """Take back every task that is not ended; return how many.
+    """Cancel every task that has not ended; return how many.
 
-    Running attempts end as released here and now: the fence makes their workers drop what they are doing.
-    Phases stay as they are, so that `resume` can go on exactly from here.
+    Running attempts end as released at once: the fence makes their workers abort. Phases keep their state, so `resume`
+    continues exactly here.
     """
     with write(engine) as connection:
-        number = _take_back(connection, sweep_id)
+        number = _cancel_tasks(connection, sweep_id)
         _set_state(connection, sweep_id, "cancelled")
-        # Once more: what an extend, retry or resume committed meanwhile. From here on they wait for the sweep.
-        return number + _take_back(connection, sweep_id)
+        # Again, for tasks that an extend, retry or resume committed meanwhile; from here on those wait for the sweep.
+        return number + _cancel_tasks(connection, sweep_id)
 
 
-def _take_back(connection: Connection, sweep_id: int) -> int:
+def _cancel_tasks(connection: Connection, sweep_id: int) -> int:
     unended = (tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
     why = {"reason": "the sweep was cancelled", "finished_at": database_now()}
-    # In the order of their ids, as finish and what it opens: the other way round would often deadlock.
+    # In the order of ids, as `finish` locks them: another order would often deadlock.
     locked = select(tasks.c.id).where(*unended).order_by(tasks.c.id).with_for_update(key_share=True)
     connection.execute(locked).all()
     running = (attempts.c.state == "running", attempts.c.task_id == tasks.c.id, tasks.c.sweep_id == sweep_id)

@@ -1,1 +1,1 @@
-"""What is stored, for readers: queries, frozen selections, and artifacts by their hash."""
+"""Queries, frozen selections, and artifacts by their hash."""

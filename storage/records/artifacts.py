@@ -1,6 +1,6 @@
 """Bytes by their SHA-256, and frozen selections.
 
-Teacher logits (2.4 MB for 60,000 images) and models live here, so that a worker needs nothing but the URL.
+Teacher logits (2.4 MB for 60,000 images) and models are stored here, so that a worker needs only the URL.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from storage.tables import blobs, selections
 
 @db.retry_transient(db.RESULT_RETRY_FOR_S, when=db.is_transient_or_full)
 def put(engine: Engine, data: bytes) -> str:
-    """Store the bytes, once however often they come; return their SHA-256, 64 lower-case hex digits."""
+    """Store the bytes, deduplicated; return their SHA-256, 64 lower-case hex digits."""
     digest = hashlib.sha256(data).hexdigest()
     with db.write(engine) as connection:
         values = {"bytes": data, "size": len(data), "stored_at": db.database_now()}
         blob = db.insert_into(connection, blobs).values(values | {"digest": digest})
-        # Overwriting heals bytes that were damaged in the database: a retried teacher makes them good again.
+        # Overwriting repairs bytes that were damaged in the database: a retried teacher restores them.
         replaced = {name: blob.excluded[name] for name in values}
         connection.execute(blob.on_conflict_do_update(index_elements=[blobs.c.digest], set_=replaced))
     return digest
@@ -28,7 +28,7 @@ def put(engine: Engine, data: bytes) -> str:
 
 @db.retry_transient(db.RESULT_RETRY_FOR_S, when=db.is_transient_or_full)
 def keep(engine: Engine, digest: str) -> bool:
-    """Return whether these bytes are there and whole; they then count as stored now, which a deletion spares."""
+    """Return whether these bytes are stored and intact, and mark them as stored now, so that a deletion spares them."""
     with db.write(engine) as connection:
         now = update(blobs).where(blobs.c.digest == digest).values(stored_at=db.database_now())
         data = connection.scalar(now.returning(blobs.c.bytes))
@@ -37,17 +37,17 @@ def keep(engine: Engine, digest: str) -> bool:
 
 @db.retry_transient()
 def get(engine: Engine, digest: str) -> bytes:
-    """Return the bytes of that name; BlobCorrupt if there are none, or not what was stored."""
+    """Return the bytes with that SHA-256; BlobCorrupt if they are missing or damaged."""
     with db.read(engine) as connection:
         data = connection.scalar(select(blobs.c.bytes).where(blobs.c.digest == digest))
     if data is None:
-        raise BlobCorrupt(f"blob {digest[:12]} is missing; the task that makes it has to run again")
+        raise BlobCorrupt(f"blob {digest[:12]} is missing; the task that makes it must run again")
     data = bytes(data)
     actual = hashlib.sha256(data).hexdigest()
     if actual != digest:
         raise BlobCorrupt(
             f"blob {digest[:12]} is damaged: its {len(data)} bytes hash to {actual[:12]}; the task that makes"
-            " it has to run again"
+            " it must run again"
         )
     return data
 
@@ -62,7 +62,7 @@ def get_selection(engine: Engine, sweep_id: int, name: str) -> dict[str, Any] | 
 
 @db.retry_transient()
 def freeze_selection(engine: Engine, sweep_id: int, name: str, value: dict[str, Any]) -> dict[str, Any]:
-    """Return the selection that is stored: `value` if it was the first, else the one that was there."""
+    """Store a selection unless one of that name exists; return the stored one."""
     row = {"sweep_id": sweep_id, "name": name, "value": value, "created_at": db.database_now()}
     with db.write(engine) as connection:
         connection.execute(db.insert_into(connection, selections).values(row).on_conflict_do_nothing())

@@ -16,7 +16,7 @@ from storage.url import masked
 
 @dataclass(frozen=True)
 class Outlook:
-    """State of a sweep ("deleted" where it is gone), and how many of its tasks are waiting or running."""
+    """State of a sweep ("deleted" if it is gone), and how many of its tasks are waiting or running."""
 
     state: str
     unended: int
@@ -24,7 +24,7 @@ class Outlook:
 
 @retry_transient()
 def find_sweep(engine: Engine, name: str) -> tables.SweepRecord:
-    """Return the sweep of that name, or raise SweepNotFound, which says which there are."""
+    """Return the sweep of that name; SweepNotFound lists those that exist."""
     with read(engine) as connection, explain_corruption(connection):
         row = connection.execute(select(sweeps).where(sweeps.c.name == name)).one_or_none()
         if row is not None:
@@ -32,7 +32,7 @@ def find_sweep(engine: Engine, name: str) -> tables.SweepRecord:
         known = connection.scalars(select(sweeps.c.name).order_by(sweeps.c.id)).all()
     names = ", ".join(known) or "none yet"
     raise SweepNotFound(
-        f"no sweep {name!r} in {masked(engine.url)}; sweeps there: {names}", NextStep("make it with", "create", name)
+        f"no sweep {name!r} in {masked(engine.url)}; sweeps there: {names}", NextStep("create it with", "create", name)
     )
 
 
@@ -58,7 +58,7 @@ def revisions(engine: Engine, sweep_id: int) -> list[tables.RevisionRecord]:
 
 @retry_transient()
 def outlook(engine: Engine, sweep_id: int) -> Outlook:
-    """Return what is left of the sweep, in one small query: for loops that wait."""
+    """Return the state and the number of open tasks, in one small query for polling."""
     open_tasks = select(func.count()).where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(TASK_UNENDED))
     query = select(sweeps.c.state, open_tasks.scalar_subquery().label("unended")).where(sweeps.c.id == sweep_id)
     with read(engine) as connection:
@@ -68,7 +68,7 @@ def outlook(engine: Engine, sweep_id: int) -> Outlook:
 
 @retry_transient()
 def progress(engine: Engine, sweep_id: int) -> tuple[Any, ...]:
-    """Return a value that is another one whenever a task, a phase or a selection of the sweep has changed."""
+    """Return a value that changes whenever a task, a phase or a selection of the sweep changes."""
     counts = (func.count(), func.sum(tasks.c.attempt), func.max(tasks.c.started_at), func.max(tasks.c.finished_at))
     by_state = select(tasks.c.state, *counts).where(tasks.c.sweep_id == sweep_id).group_by(tasks.c.state)
     of_phases = select(phases.c.name, phases.c.state).where(phases.c.sweep_id == sweep_id).order_by(phases.c.ordinal)
@@ -108,10 +108,10 @@ def task_records(
     keys: Collection[str] | None = None,
     keep: Collection[str] | None = None,
 ) -> list[tables.TaskRecord]:
-    """Return the tasks in plan order; all, or those of one stage, phase or state, or of these keys.
+    """Return the tasks in plan order; all, or those of one stage, phase or state, or with these keys.
 
-    keep: of each outcome only these keys: to hold thousands of whole ones is what takes the time. RecordBroken: a value
-    is not JSON any more, or a score no number.
+    keep: only these keys of each outcome, since thousands of whole outcomes are slow. RecordBroken: a value is no
+    longer JSON, or a score not a number.
     """
     wanted = ((tasks.c.sweep_id, sweep_id), (tasks.c.stage, stage), (phases.c.name, phase), (tasks.c.state, state))
     only = [column == value for column, value in wanted if value is not None]
@@ -133,8 +133,8 @@ def selections(engine: Engine, sweep_id: int) -> dict[str, Any]:
 
 def _score(row: Mapping[str, Any]) -> float | None:
     score: float | None = row["score"]
-    if score is not None and not (isinstance(score, float) and math.isfinite(score)):  # SQLite keeps text in any column
-        raise RecordBroken(f"the stored score of {row['key']} was edited: it is {score!r}, no number")
+    if score is not None and not (isinstance(score, float) and math.isfinite(score)):  # SQLite accepts text anywhere
+        raise RecordBroken(f"the stored score of {row['key']} was edited: it is {score!r}, not a number")
     return score
 
 
@@ -165,7 +165,7 @@ def _tasks_with_latest_attempt() -> Select[Any]:
 
 @retry_transient()
 def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[tables.AttemptRecord] | None:
-    """Return the attempts of a task, the first one first; None if the sweep has no such task."""
+    """Return the attempts of a task, oldest first; None if the sweep has no such task."""
     with read(engine) as connection, explain_corruption(connection, sweep_id):
         task = connection.scalar(select(tasks.c.id).where(tasks.c.sweep_id == sweep_id, tasks.c.key == key))
         if task is None:
@@ -176,7 +176,7 @@ def attempts_of(engine: Engine, sweep_id: int, key: str) -> list[tables.AttemptR
 
 @retry_transient()
 def last_log(engine: Engine, worker: str) -> str | None:
-    """Return the end of what a worker logged and printed during its latest attempt, as far as it is stored."""
+    """Return the stored end of a worker's log during its latest attempt."""
     latest = select(attempts.c.log).where(attempts.c.worker == worker).order_by(attempts.c.started_at.desc()).limit(1)
     with read(engine) as connection:
         return connection.scalar(latest)
@@ -184,9 +184,9 @@ def last_log(engine: Engine, worker: str) -> str | None:
 
 @dataclass(frozen=True, eq=False)
 class TaskPoint:
-    """A task of a search and its point. params: None until it has begun; only then its payload is read.
+    """A task of a search and its point. params: None before they are proposed; only then the payload is read.
 
-    Each reading is equal to itself alone, so what is made of one can be cached by it.
+    Compared by identity, so that values derived from one reading can be cached by it.
     """
 
     id: int
@@ -198,7 +198,7 @@ class TaskPoint:
 
 
 class PhasePoints:
-    """The points of the tasks of a sweep. What has ended is read once: a retry alone changes it, and is noticed."""
+    """Cached points of the tasks of a sweep. Ended tasks are read once: only a retry changes them, and is detected."""
 
     def __init__(self, engine: Engine, sweep_id: int) -> None:
         self._engine, self._sweep_id = engine, sweep_id
@@ -206,7 +206,7 @@ class PhasePoints:
 
     @retry_transient()
     def until(self, phase: str, task_id: int) -> list[TaskPoint]:
-        """Return the tasks of the phase in plan order, up to and with this one."""
+        """Return the tasks of the phase in plan order, up to and including this one."""
         retries, ended = self._ended.get(phase, (0, []))
         if ended and ended[-1].id >= task_id:
             ended = [task for task in ended if task.id < task_id]
@@ -253,7 +253,7 @@ _ENDED = ("done", "failed", "skipped")
 
 
 def _decoded(texts: list[str | None]) -> list[dict[str, Any] | None]:
-    """Return what `JsonText` stored, in one call: for a thousand small texts that takes half of the time."""
+    """Parse what `JsonText` stored, in one call: half the time for a thousand small texts."""
     try:
         points: list[dict[str, Any] | None] = json_text.parse(f"[{','.join(text or 'null' for text in texts)}]")
     except ValueError as error:
@@ -263,7 +263,7 @@ def _decoded(texts: list[str | None]) -> list[dict[str, Any] | None]:
 
 @dataclass(frozen=True)
 class RunningRecord:
-    """An attempt at work. `idle_s`: since its latest step. `lease_left_s` < 0: lapsed, not reaped."""
+    """A running attempt. `idle_s`: since its latest step. `lease_left_s` < 0: lapsed, not yet reaped."""
 
     task_id: int
     key: str

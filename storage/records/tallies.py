@@ -1,4 +1,4 @@
-"""Count what is stored, for all sweeps at once: a few aggregates, however many tasks there are."""
+"""Counts over all sweeps: a few aggregates, however many tasks there are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from storage.tables import attempts, sweeps, tasks, workers
 
 @dataclass(frozen=True, kw_only=True)
 class TaskTally:
-    """How many tasks of a sweep, in one stage and state. error_class: of those that failed."""
+    """Number of tasks of a sweep in one stage and state. error_class: of failed ones."""
 
     sweep: str
     stage: str
@@ -22,7 +22,7 @@ class TaskTally:
 
 @dataclass(frozen=True, kw_only=True)
 class AttemptTally:
-    """Of a sweep: retries, attempts beyond the first of a task; lost, those whose lease lapsed.
+    """Attempts of a sweep. retries: attempts beyond the first of a task; lost: those whose lease lapsed.
 
     best: highest score of a search trial, a fraction; None before the first.
     """
@@ -35,7 +35,7 @@ class AttemptTally:
 
 @dataclass(frozen=True, kw_only=True)
 class SecondsTally:
-    """How long the done tasks of a stage took. up_to: how many took at most each of the bounds that were asked for."""
+    """Durations of the done tasks of a stage. up_to: how many took at most each of the requested bounds."""
 
     sweep: str
     stage: str
@@ -46,7 +46,7 @@ class SecondsTally:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerTally:
-    """A worker, as little of it as tells its state. seen_s: seconds since it was last seen. busy: has a task."""
+    """What determines the state of a worker. seen_s: seconds since it was last seen. busy: it has a task."""
 
     sweep: str
     ended: bool
@@ -65,7 +65,7 @@ class Tallies:
 
 @retry_transient()
 def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
-    """Return what all sweeps of a storage have and did. bounds: of the seconds, ascending."""
+    """Return the tallies of all sweeps of a storage. bounds: of durations in seconds, ascending."""
     kinds = (tasks.c.stage, tasks.c.state, tasks.c.error_class)
     by_state = (
         select(sweeps.c.name.label("sweep"), *kinds, func.count().label("count"))
@@ -82,7 +82,7 @@ def tallies(engine: Engine, bounds: Sequence[float]) -> Tallies:
         .group_by(tasks.c.sweep_id)
         .subquery()
     )
-    # A diverged training has no score to speak of: for Postgres NaN is above every number.
+    # Excludes the NaN of diverged trainings, which Postgres sorts above every number.
     scored = (tasks.c.stage == "search", tasks.c.state == "done", tasks.c.score <= 1)
     top = select(tasks.c.sweep_id, func.max(tasks.c.score).label("best")).where(*scored)
     top_of = top.group_by(tasks.c.sweep_id).subquery()

@@ -1,1 +1,1 @@
-"""Optuna's side of a sweep: studies, trials, proposals, and their agreement with our rows."""
+"""Optuna's side of a sweep: studies, trials and proposals."""

@@ -1,4 +1,4 @@
-"""Read the studies of any program: its trials as plain values. Nothing is written, and no table is made."""
+"""Read the trials of any program's studies as plain values. Writes nothing, and creates no table."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from sqlalchemy import URL
 
-from storage.db.engine import open_engine
+from storage.db.engine import opened_engine
 from storage.errors import NotAStorage, StudyMissing
-from storage.studies.studies import without_warnings
+from storage.studies.studies import optuna_storage, without_warnings
 from storage.studies.trials import explain_faults
-from storage.url import masked, plain, sqlite_path
+from storage.url import masked, sqlite_path
 
 _LISTED = 10  # names in a message
 
 
 @dataclass(frozen=True)
 class StudyTrial:
-    """A trial as Optuna has it. state: "COMPLETE" or another of Optuna's; value: None where it has none."""
+    """A trial as Optuna stores it. state: "COMPLETE" or another of Optuna's; value: None if it has none."""
 
     study: str
     number: int
@@ -43,28 +43,18 @@ def read_trials(url: URL, studies: Sequence[str]) -> StudyTrials:
 
     Raises:
         NotAStorage: there are no tables of Optuna, or the studies do not share one objective and direction.
-        StudyMissing: none has that name; it lists those that have one.
+        StudyMissing: there is no such study; the message lists those that exist.
     """
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         raise NotAStorage(f"{masked(url)}: no such file; give the URL of an Optuna storage")
-    # must_exist would ask for tables of ours.
-    engine = open_engine(url, must_exist=False, read_only=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    try:
-        with explain_faults(url, lambda: (), ""), without_warnings():
-            # Of Optuna's own pool nothing could be closed where its constructor fails, see `storage.studies.studies`.
-            storage = RDBStorage(
-                plain(url),
-                engine_kwargs={"pool": engine.pool},
-                skip_compatibility_check=True,
-                skip_table_creation=True,
-            )
-            try:
-                return _read(storage, url, studies)
-            finally:
-                storage.remove_session()
-    finally:
-        engine.dispose()
+    # must_exist would require kd-sweeps tables.
+    with opened_engine(url, must_exist=False) as engine, explain_faults(url, lambda: (), ""), without_warnings():
+        storage = optuna_storage(engine)
+        try:
+            return _read(storage, url, studies)
+        finally:
+            storage.remove_session()
 
 
 def _read(storage: RDBStorage, url: URL, studies: Sequence[str]) -> StudyTrials:
@@ -82,7 +72,7 @@ def _read(storage: RDBStorage, url: URL, studies: Sequence[str]) -> StudyTrials:
         raise NotAStorage(f"study {several.study_name} has {len(several.directions)} objectives; allowed: one")
     directions = {study.direction for study in loaded}
     if len(directions) > 1:
-        raise NotAStorage(f"the studies {', '.join(names)} have other directions; allowed: the same one")
+        raise NotAStorage(f"the studies {', '.join(names)} have different directions; allowed: a single one")
     trials = (
         StudyTrial(study.study_name, trial.number, trial.state.name, trial.value, trial.params, trial.user_attrs)
         for study in loaded

@@ -1,12 +1,12 @@
-"""Draw Optuna's trials after our rows: they are the picture that people watch, and nothing is read from them.
+"""Mirror our rows as Optuna trials, for display in the dashboard; nothing is read back from them.
 
-Of each attempt that has a point there is one trial: RUNNING once it has run for a moment, ended when it has ended. Of
-one that was over sooner the trial is made once, ended. The columns study, trial_number, retry_of and reported of
-`attempts` say what is drawn; only a mirror writes them.
+Each attempt with a point has one trial: RUNNING once it has run for a moment, ended when it has ended; a shorter
+attempt's trial is created ended. The columns study, trial_number, retry_of and reported of `attempts` say what is
+drawn; only a mirror writes them.
 
-One mirror of a sweep draws at a time. It makes a trial first and stores its number second, and may die in between. So
-each looks first for trials that no row knows, and takes those whose mark names an attempt that is not drawn yet: never
-two trials of one attempt, and none is lost.
+One mirror per sweep draws at a time. It creates a trial, then stores its number, and may die in between. So it first
+looks for trials that no row knows, and adopts those whose mark names an attempt without a trial: no attempt gets two
+trials, and no trial is lost.
 """
 
 import logging
@@ -57,21 +57,22 @@ if TYPE_CHECKING:  # storage.studies.studies imports Optuna, which costs a secon
 
 log = logging.getLogger(__name__)
 
-BEGUN_S = 0.5  # an attempt that has run for less is not drawn: most of the quick ones end meanwhile
-_LOOK_S = 1.0  # from one look to the next
-_BESIDE_WORK_S = 0.25  # of a look while tasks run: the processor is theirs
-_REFUSED_S = 10.0  # before the next try, where another process is the mirror or the database is away
-_AT_ONCE = 100  # attempts in one look, whose numbers are stored together
-_LOCK_CLASS = 0x6B642D6D  # "kd-m" in ASCII: of an advisory lock, beside the number of the sweep
-_SILENT_S = 30  # a mirror that is stopped for longer loses its session on Postgres, and the lock with it
+BEGUN_S = 0.5  # a running attempt is drawn after this: most quick ones end before
+_LOOK_S = 1.0  # interval of rounds, and the longest round
+_BESIDE_WORK_S = 0.25  # longest round while tasks run: the processor is theirs
+_REFUSED_S = 10.0  # retry interval if another process is the mirror, or the database is unreachable
+_STALLED_S = 10.0  # without progress of another mirror, after which it is not waited for
+_AT_ONCE = 100  # attempts in one round, whose numbers are stored together
+_LOCK_CLASS = 0x6B642D6D  # "kd-m" in ASCII: first half of an advisory lock; the second is the sweep's id
+_SILENT_S = 30  # a mirror that is frozen for longer loses its Postgres session, and with it the lock
 
 
 @dataclass(frozen=True)
 class Undrawn:
-    """An attempt whose trial does not show yet how it stands.
+    """An attempt whose trial is missing or out of date.
 
-    study, trial_number: of the trial that shows it RUNNING, None where there is none yet. retry_of: number of the trial
-    of the attempt before. outcome: of one that is done.
+    study, trial_number: of its RUNNING trial, None before that. retry_of: trial number of the previous attempt.
+    outcome: of a done one.
     """
 
     task_id: int
@@ -93,12 +94,12 @@ class Undrawn:
 
 
 _Attempt = tuple[str, int | None]  # task key, number
-Draw = Callable[[Undrawn], Trial]  # what its trial has to show; raises RecordBroken where a stored value is damaged
+Draw = Callable[[Undrawn], Trial]  # raises RecordBroken if a stored value is damaged
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """How many attempts have ended whose trial does not show it yet, and for how long the first of them has."""
+    """Number of ended attempts whose trial does not show that yet, and seconds since the first of them ended."""
 
     count: int
     seconds: float
@@ -117,9 +118,9 @@ def backlog(engine: Engine, sweep_id: int) -> Backlog:
 
 
 def _due(begun_s: float) -> tuple[ColumnElement[bool], ...]:
-    """Return the conditions of an attempt whose trial has to be made or ended. begun_s: a running one has run so long.
+    """Return the conditions of an attempt whose trial must be created or ended. begun_s: least age of a running one.
 
-    A retry names the trial of the attempt before it, so it waits for that one.
+    A retry names the trial of the previous attempt, so that one comes first.
     """
     earlier = attempts.alias()
     unended = exists().where(
@@ -152,7 +153,7 @@ def _undrawn(engine: Engine, sweep_id: int, stage: str, begun_s: float) -> list[
         .limit(1)
         .scalar_subquery()
     )
-    # As they began; of a task the first attempt first, also by a clock that was set back.
+    # By start, with the attempts of a task in order even if the clock was set back.
     begun = select(func.max(earlier.c.started_at)).where(
         earlier.c.task_id == attempts.c.task_id, earlier.c.number <= attempts.c.number
     )
@@ -171,7 +172,7 @@ def _undrawn(engine: Engine, sweep_id: int, stage: str, begun_s: float) -> list[
         )
         .join(tasks, tasks.c.id == attempts.c.task_id)
         .where(tasks.c.sweep_id == sweep_id, tasks.c.stage == stage, *_due(begun_s))
-        # What runs shows at once, whatever else is left.
+        # Running attempts first, however large the backlog.
         .order_by(attempts.c.state != "running", begun.scalar_subquery(), attempts.c.number, attempts.c.task_id)
         .limit(_AT_ONCE)
     )
@@ -185,7 +186,7 @@ def _parsed(row: Undrawn) -> Undrawn:
             row, **{name: json_text.parse(getattr(row, name) or "null") for name in ("payload", "params", "outcome")}
         )
     except ValueError as error:
-        raise RecordBroken(f"a stored value of {row.key} is not JSON any more ({error})") from error
+        raise RecordBroken(f"a stored value of {row.key} is no longer JSON ({error})") from error
 
 
 @retry_transient()
@@ -197,7 +198,7 @@ def _numbers(engine: Engine, sweep_id: int, study: str) -> set[int]:
 
 @retry_transient()
 def _waiting(engine: Engine, sweep_id: int) -> set[_Attempt]:
-    """Return the attempts that have a point and no trial, by task key and number."""
+    """Return the attempts with a point but no trial, by task key and number."""
     query = select(tasks.c.key, attempts.c.number).join(attempts).where(tasks.c.sweep_id == sweep_id)
     lacking = (attempts.c.reported.is_(False), attempts.c.trial_number.is_(None), attempts.c.params.is_not(None))
     with read(engine) as connection:
@@ -206,7 +207,7 @@ def _waiting(engine: Engine, sweep_id: int) -> set[_Attempt]:
 
 @retry_transient()
 def _to_draw(engine: Engine, names: Collection[str] | None) -> list[SweepRecord]:
-    """Return the sweeps of these names; None: those of which anything has not been drawn to its end."""
+    """Return the sweeps of these names; None: all with a backlog."""
     joined = attempts.join(tasks, tasks.c.id == attempts.c.task_id)
     due = (tasks.c.sweep_id == sweeps.c.id, *_due(BEGUN_S))
     has_due = exists().select_from(joined).where(*due).correlate(sweeps)
@@ -223,9 +224,9 @@ def _is_at_work(engine: Engine, sweep_id: int) -> bool:
 
 
 class Mirror:
-    """Draws the attempts of the sweeps of one storage; for one thread at a time.
+    """Draw the attempts of the sweeps of one storage; for one thread at a time.
 
-    draw: gives what the trials of a sweep show. StorageError: they cannot be told here.
+    draw: returns what the trials of a sweep show, or raises StorageError.
     """
 
     def __init__(self, studies: "Studies", draw: Callable[[SweepRecord], Draw]) -> None:
@@ -238,25 +239,25 @@ class Mirror:
             event.listen(self.engine, "connect", self._refuse_another)
 
     def _refuse_another(self, connection: DBAPIConnection, *_: object) -> None:
-        # The lock lives with its connection: on another one, a mirror that was stopped for long would go on beside the
-        # one that has taken its place.
+        # The lock ends with its connection: on a new connection, a mirror that was frozen would draw concurrently with
+        # its successor.
         if self._drawing:
             connection.close()
-            raise StorageError("the connection was cut while trials were drawn")
+            raise StorageError("the connection broke while trials were drawn")
 
     def close(self) -> None:
         self._studies.close()
 
     @contextmanager
     def _turn(self, sweep_id: int) -> Iterator[bool]:
-        """Give whether this process may draw a sweep now; nobody else does inside the block."""
+        """Yield whether this process may draw a sweep now; no other does inside the block."""
         if self.engine.dialect.name == "sqlite":
             with sqlite_file.file_turn(self.engine.url) as mine:
                 yield mine
             return
         silent = func.set_config("idle_session_timeout", f"{_SILENT_S}s", False)
         with write(self.engine) as connection:
-            # Also True where this session has it already. It keeps it until it ends.
+            # Also true if this session holds it already. The session keeps it to its end.
             mine = bool(connection.execute(select(func.pg_try_advisory_lock(_LOCK_CLASS, sweep_id), silent)).one()[0])
         self._drawing = mine
         try:
@@ -267,7 +268,7 @@ class Mirror:
     def look(self, sweep: SweepRecord, *, begun_s: float = BEGUN_S, most_s: float = math.inf) -> int | None:
         """Draw up to a hundred attempts, within about `most_s` seconds; return how many, None: another process draws.
 
-        StorageError: only what cannot be drawn is left, such as of a study that was deleted.
+        StorageError: the rest cannot be drawn, for example since its study was deleted.
         """
         if sweep.fingerprint not in self._pictures:
             self._pictures[sweep.fingerprint] = self._draw(sweep)
@@ -290,11 +291,11 @@ class Mirror:
         self._studies.check_own(study, owner_of(self.engine, sweep.id))
         self._find_strays(sweep.id, study)
         fault: StorageError | None = None
-        numbers, behind = dict[int, int](), set[int]()  # by task: of its trial before; tasks whose trial before fails
+        numbers, behind = dict[int, int](), set[int]()  # by task: its previous trial; tasks whose previous trial fails
         drawn: list[dict[str, Any]] = []
         try:
             for row in _undrawn(self.engine, sweep.id, stage, begun_s):
-                if drawn and time.monotonic() > until:  # one at least: on a busy machine a look alone may take so long
+                if drawn and time.monotonic() > until:  # at least one: on a busy machine the query may take that long
                     break
                 if row.task_id in behind:
                     continue
@@ -302,7 +303,7 @@ class Mirror:
                     row = replace(row, retry_of=numbers.get(row.task_id, row.retry_of))
                 try:
                     number = self._drawn(study, _parsed(row), show)
-                except (RecordBroken, ParametersRefused) as error:  # the others can be drawn all the same
+                except (RecordBroken, ParametersRefused) as error:  # the others can still be drawn
                     fault = error
                     behind.add(row.task_id)
                     continue
@@ -318,7 +319,7 @@ class Mirror:
         return len(drawn)
 
     def _drawn(self, study: str, row: Undrawn, show: Draw) -> int | None:
-        """Return the number of the trial that now shows an attempt; None: there is none without a point."""
+        """Draw an attempt; return its trial's number, None without a point."""
         if row.params is None:
             return None
         trial, number = show(row), row.trial_number
@@ -327,17 +328,17 @@ class Mirror:
         if number is None:
             likely = self._next[study]
             number = self._studies.draw(study, trial, likely=likely)
-            self._next[study] = number + 1 if number >= likely else 0  # 0: the study was made again
+            self._next[study] = number + 1 if number >= likely else 0  # 0: the study was recreated
         elif row.state != "running":
             self._studies.end(study, number, trial)
             failpoint("ended")
         return number
 
     def _find_strays(self, sweep_id: int, study: str) -> None:
-        """Look for trials that no attempt knows: another mirror died after it had made them, or another tool made them.
+        """Find trials that no attempt refers to: another mirror died after creating them, or another tool created them.
 
-        Those of attempts that wait for a trial are kept for them. One of ours that is RUNNING for none is ended: a
-        worker of an older version asked for it, and died before it noted that.
+        Those of attempts without a trial are kept for them. One of ours that is RUNNING for no attempt is ended: a
+        worker of an older version created it, and died before storing its number.
         """
         number, strays = self._next.get(study, 0), self._strays.setdefault(study, {})
         self._next[study] = number
@@ -356,15 +357,15 @@ class Mirror:
             number += 1
         self._next[study] = number
 
-    def complete(self, sweep: SweepRecord, *, patience_s: float = 10.0) -> int:
-        """Draw all that has ended; return how many attempts.
+    def complete(self, sweep: SweepRecord) -> int:
+        """Draw all ended attempts; return how many.
 
-        Where another process draws, wait for it for as long as it gets on, and so many seconds more.
+        If another process draws, wait for as long as it makes progress.
         """
-        drawn, least, until = 0, math.inf, time.monotonic() + patience_s
+        drawn, least, until = 0, math.inf, time.monotonic() + _STALLED_S
         while (left := backlog(self.engine, sweep.id).count) and time.monotonic() < until:
             if left < least:
-                least, until = left, time.monotonic() + patience_s
+                least, until = left, time.monotonic() + _STALLED_S
             number = self.look(sweep)
             if number is None:
                 time.sleep(_LOOK_S / 4)
@@ -372,22 +373,22 @@ class Mirror:
         return drawn
 
     def run(self, names: Collection[str] | None, stop: threading.Event) -> None:
-        """Draw the sweeps of these names, or all, until asked to stop; a fault is logged, and the others go on."""
-        told, pause = "", 0.0
+        """Draw the sweeps of these names, or all, until asked to stop; a fault of one is logged."""
+        logged, pause = "", 0.0
         while True:
             stopped = stop.wait(pause)
             try:
                 pause = self._round(names)
             except StorageError as error:
-                if told != (told := str(error)):
+                if logged != (logged := str(error)):
                     log.warning("the dashboard is behind: %s", error)
                 self.close()
                 pause = _REFUSED_S
-            if stopped:  # the last look shows what was given back
+            if stopped:  # after a last round, which draws the tasks just released
                 return
 
     def _round(self, names: Collection[str] | None) -> float:
-        """Look at each sweep once; return the seconds until the next look."""
+        """Draw each sweep once; return the seconds until the next round."""
         fault, refused, drawn = None, True, 0
         for sweep in _to_draw(self.engine, names):
             busy = _is_at_work(self.engine, sweep.id)
@@ -399,7 +400,7 @@ class Mirror:
         if fault is not None:
             raise fault
         if refused and names is not None:
-            self.close()  # who waits needs no connection
+            self.close()  # waiting needs no connection
             return _REFUSED_S * random.uniform(0.5, 1.5)
         return 0.0 if drawn else _LOOK_S
 

@@ -1,8 +1,8 @@
-"""Whose a study is. Optuna knows a study by its name alone, and any program may give any name.
+"""Which sweep owns a study. Optuna identifies studies by name alone, and any program may use any name.
 
-A study of ours carries the identity of its sweep, which no other sweep has, in this storage or any other. It gets it
-just after it was made: Optuna has no way to make a study with attributes in one transaction. So its name is reserved in
-a table of ours before. That tells what a killed creation left from another program's study.
+Our studies carry the identity of their sweep, which is unique among all storages. It is written just after creation,
+since Optuna cannot create a study with attributes in one transaction. So the name is reserved before in a table of
+ours, which tells the remains of a killed creation from another program's study.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,9 +25,9 @@ IDENTITY_ATTR = "identity"
 
 @dataclass(frozen=True)
 class Owner:
-    """A sweep as its studies name it.
+    """A sweep as recorded in its studies.
 
-    fingerprints: of all its specs. Studies of older versions have one of them in the place of an identity.
+    fingerprints: of all its specs. Studies of older versions carry one of them instead of an identity.
     """
 
     sweep: str
@@ -35,17 +35,17 @@ class Owner:
     fingerprints: frozenset[str] = field(default=frozenset())
 
     def owns(self, study: str, attrs: Mapping[str, Any]) -> bool:
-        """Return whether a study is one of this sweep's. The name counts as well: a copy of one has its attributes."""
-        stage, identity = attrs.get("stage"), attrs.get(IDENTITY_ATTR)
-        if identity is None:
-            named = attrs.get("sweep") == self.sweep and attrs.get("fingerprint") in self.fingerprints
-            return named and study == study_name(self.sweep, str(stage))
-        return bool(identity == self.identity) and study == study_name(self.sweep, str(stage))
+        """Return whether the sweep owns a study. The name must match as well: a copy has the same attributes."""
+        if IDENTITY_ATTR in attrs:
+            is_marked = bool(attrs[IDENTITY_ATTR] == self.identity)
+        else:
+            is_marked = attrs.get("sweep") == self.sweep and attrs.get("fingerprint") in self.fingerprints
+        return is_marked and study == study_name(self.sweep, str(attrs.get("stage")))
 
 
 @retry_transient()
 def owner_of(engine: Engine, sweep_id: int) -> Owner:
-    """Return a stored sweep as the owner of its studies; one that owns nothing where the sweep was deleted."""
+    """Return a stored sweep as the owner of its studies; if it was deleted, one that owns nothing."""
     own = select(sweeps.c.name, sweeps.c.identity).where(sweeps.c.id == sweep_id)
     specs = select(revisions.c.fingerprint).where(revisions.c.sweep_id == sweep_id)
     with read(engine) as connection:
@@ -54,20 +54,20 @@ def owner_of(engine: Engine, sweep_id: int) -> Owner:
 
 
 def owned(studies: "Studies", owner: Owner) -> list[str]:
-    """Return the names of the sweep's own studies, with what a killed creation left of it."""
+    """Return the names of the sweep's studies, including the remains of a killed creation."""
     own, left = _ours(studies, owner, (), reserved(studies.engine, owner.identity))
     return [*own, *left]
 
 
 def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
-    """Reserve the names that the studies of a sweep are about to get, inside `create_lock`.
+    """Reserve the names of a sweep's studies before they are created, inside `create_lock`.
 
-    What a killed creation of that sweep left is removed: an import's studies have trials that no task of another sweep
-    would know. Returns the sweep's own studies of these names that are there already. SpecConflict: another program's
-    study has one of the names; nothing was changed.
+    The remains of a killed creation are removed: an import's studies have trials that no task would match. Returns
+    those of the names that are studies of the sweep already. SpecConflict: another program's study has one of the
+    names; nothing was changed.
     """
     own, left = _ours(studies, owner, names, reserved(studies.engine))
-    for name in left:  # also of another name: it may have been a creation with more datasets
+    for name in left:  # not only of these names: it may have been a creation with more datasets
         studies.delete(name)
     _store(studies.engine, owner.identity, names, [*names, *left])
     return own.intersection(names)
@@ -76,7 +76,7 @@ def reserve(studies: "Studies", owner: Owner, names: Sequence[str]) -> set[str]:
 def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, new: bool = False) -> None:
     """Raise SpecConflict if a study of another program has one of these names.
 
-    new: the storage has no tables of kd-sweeps yet, so that nothing of it can have been left.
+    new: the storage has no kd-sweeps tables yet, so there are no remains either.
     """
     _ours(studies, owner, names, {} if new else reserved(studies.engine))
 
@@ -84,7 +84,7 @@ def refuse_foreign(studies: "Studies", owner: Owner, names: Sequence[str], *, ne
 def _ours(
     studies: "Studies", owner: Owner, names: Sequence[str], reservations: Mapping[str, str]
 ) -> tuple[set[str], list[str]]:
-    """Return the sweep's own studies, and what a killed creation left; raises as `refuse_foreign` for other `names`."""
+    """Return the sweep's studies, and the remains of a killed creation; raises as `refuse_foreign` for `names`."""
     own, left = set(), []
     for name, attrs in studies.user_attrs(owner.sweep).items():
         if owner.owns(name, attrs):
@@ -105,7 +105,7 @@ def foreign(engine: Engine, study: str) -> SpecConflict:
 
 @retry_transient()
 def reserved(engine: Engine, identity: str | None = None) -> dict[str, str]:
-    """Return for whom each name is reserved, all or those of one; empty but during and after a creation."""
+    """Return the identity that each name is reserved for, all or those of one; only during or after a creation."""
     query = select(reserved_studies.c.study, reserved_studies.c.identity)
     with read(engine) as connection:
         rows = connection.execute(query if identity is None else query.where(reserved_studies.c.identity == identity))
@@ -114,7 +114,7 @@ def reserved(engine: Engine, identity: str | None = None) -> dict[str, str]:
 
 @retry_transient()
 def free(engine: Engine, identity: str) -> None:
-    """End the reservations of a sweep: all its studies say whose they are."""
+    """Remove the reservations of a sweep, since all its studies carry its identity."""
     with write(engine) as connection:
         connection.execute(delete(reserved_studies).where(reserved_studies.c.identity == identity))
 
@@ -127,10 +127,10 @@ def _store(engine: Engine, identity: str, names: Sequence[str], earlier: Sequenc
 
 
 def _is_left(studies: "Studies", study: str, attrs: Mapping[str, Any], reservations: Mapping[str, str]) -> bool:
-    if not attrs:  # killed before the first attribute, when nothing else was in it either
+    if not attrs:  # killed before the first attribute, when the study was still empty
         return study in reservations and studies.is_untouched(study)
     if IDENTITY_ATTR in attrs:
         return bool(attrs[IDENTITY_ATTR] == reservations.get(study))
-    # Of a version that reserved nothing. Only an import made trials, and those may as well be a copy.
+    # Of a version without reservations. Only imports made trials, and a study with trials may as well be a copy.
     named = {"sweep", "stage", "loss", "fingerprint"} == attrs.keys()
     return named and study == study_name(attrs["sweep"], attrs["stage"]) and not studies.count_trials(study)

@@ -16,15 +16,15 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from storage.errors import SamplerUnusable
 from storage.studies.space import Choice, Range, Space, Whole
 
-optuna.logging.set_verbosity(optuna.logging.ERROR)  # else it says of every proposal that a study was made
+optuna.logging.set_verbosity(optuna.logging.ERROR)  # else each proposal logs the creation of a study
 
 
 @dataclass(eq=False)
 class Past:
-    """One earlier trial of a search, as a sampler sees it: its point, empty if it failed, and its score, if it has one.
+    """An earlier trial of a search, as a sampler sees it: its point, empty if it failed, and its score, if any.
 
-    running: it has not ended. Samplers spread out from the points that are being tried. trial: what Optuna is given,
-    made once: of ten thousand trials that takes as long as the proposal.
+    running: it has not ended. Samplers avoid points that are running. trial: what Optuna is given, built once: for ten
+    thousand trials that takes as long as the proposal.
     """
 
     params: Mapping[str, Any]
@@ -33,11 +33,11 @@ class Past:
     trial: FrozenTrial | None = field(default=None, init=False, repr=False)
 
 
-def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, maximize: bool = True) -> dict[str, Any]:
-    """Return the point that a new sampler with this seed gives on this history: the same on every machine.
+def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -> dict[str, Any]:
+    """Return the point that a new sampler with this seed proposes for this history: the same on every machine.
 
-    space: of every trial in the history, which is in the order of their numbers. sampler: "tpe", "gp" (needs torch),
-    "random", or "package.module:make". SamplerUnusable: a package that it needs is missing, or it is no sampler.
+    space: of every trial. history: in the order of trial numbers; higher scores are better. sampler: "tpe", "gp" (needs
+    torch), "random", or "package.module:make". SamplerUnusable: a package is missing, or it is not a sampler.
     """
     wanted = distributions_of(space)
     maker = _maker(sampler)
@@ -46,13 +46,13 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int, m
         study = optuna.create_study(
             storage=_History([_frozen(point, wanted, number) for number, point in enumerate(history)]),
             sampler=made,
-            directions=[StudyDirection.MAXIMIZE if maximize else StudyDirection.MINIMIZE],
+            directions=[StudyDirection.MAXIMIZE],
         )
         asking = create_trial(state=TrialState.RUNNING)
         asking.number = len(history)
         together = made.sample_relative(study, asking, made.infer_relative_search_space(study, asking))
     except ImportError as error:
-        package = error.name or getattr(error.__cause__, "name", None)  # Optuna defers imports: the cause has the name
+        package = error.name or getattr(error.__cause__, "name", None)  # Optuna's deferred imports: the cause names it
         if package is None:
             raise SamplerUnusable(f"sampler {sampler} cannot be imported: {' '.join(str(error).split())}") from error
         package = package.partition(".")[0]
@@ -95,7 +95,7 @@ def _maker(name: str) -> Callable[[int], BaseSampler]:
     return made
 
 
-# TPE and GP need no random start of their own: the plan spreads the first half of their search evenly.
+# No random start-up trials for TPE and GP: the plan spreads the first half of their search evenly.
 _MAKERS: dict[str, Callable[[int], BaseSampler]] = {
     "tpe": lambda seed: TPESampler(seed=seed, n_startup_trials=1),
     "gp": lambda seed: GPSampler(seed=seed, n_startup_trials=1),
@@ -108,7 +108,7 @@ def _frozen(past: Past, distributions: dict[str, BaseDistribution], number: int)
         return past.trial
     ended = TrialState.FAIL if past.value is None else TrialState.COMPLETE
     state = TrialState.RUNNING if past.running else ended
-    # `create_trial` would check each of a thousand points again; they were checked when their trials were made.
+    # `create_trial` would validate a thousand points again; they were validated when stored.
     past.trial = FrozenTrial(
         number=number,
         state=state,
@@ -138,7 +138,7 @@ def _distribution(bounds: Range | Whole | Choice) -> BaseDistribution:
 
 
 class _History(InMemoryStorage):
-    """The trials of a search as the plan wants them seen."""
+    """A study storage whose trials are the given history."""
 
     def __init__(self, trials: Sequence[FrozenTrial]) -> None:
         super().__init__()
@@ -149,19 +149,19 @@ class _History(InMemoryStorage):
         return copy.deepcopy(trials) if deepcopy else trials
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
-        """Write nothing: samplers store their proposals for others to see; here no other process looks."""
+        """Do nothing: samplers share proposals with other processes this way; here there are none."""
 
 
-def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict[str, float]:
-    """Return the share of the variance of the scores that each parameter explains, the largest first; they sum to 1.
+def importances(space: Space, history: Sequence[Past]) -> dict[str, float]:
+    """Return the share of the scores' variance that each parameter explains, largest first; they sum to 1.
 
-    A random forest is fitted to the trials; its seed is fixed, so the same trials give the same shares. Trials without
-    a value are left out. A parameter with one value explains nothing. Source: Hutter, Hoos & Leyton-Brown 2014, "An
-    efficient approach for assessing hyperparameter importance".
+    Computed by a random forest with a fixed seed, so the same trials give the same shares. Trials without a value are
+    left out. A parameter with one value explains nothing. Source: Hutter, Hoos & Leyton-Brown 2014, "An efficient
+    approach for assessing hyperparameter importance".
     """
-    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: no worker needs it
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # scikit-learn: not for workers
 
-    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a notebook may have set it anew: it would say that it was made
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # a notebook may have reset it: else the new study is logged
     study = optuna.create_study(direction="maximize")
     distributions = distributions_of(space)
     study.add_trials(
@@ -172,5 +172,4 @@ def importances(space: Space, history: Sequence[Past], *, seed: int = 0) -> dict
         ]
     )
     free = [name for name, bounds in distributions.items() if not bounds.single()]
-    importance = get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=seed), params=free)
-    return dict(importance)
+    return dict(get_param_importances(study, evaluator=FanovaImportanceEvaluator(seed=0), params=free))

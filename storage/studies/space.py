@@ -1,4 +1,4 @@
-"""Range, Whole, Choice, SAMPLERS, names of studies: plain values without Optuna."""
+"""Search spaces, SAMPLERS, marks of trials and names of studies, without Optuna."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,17 +7,17 @@ from typing import Any
 
 from storage.errors import ParametersRefused
 
-MARK_ATTR = "kd-sweeps"  # of a trial of ours: whose it is, and everything that is known before it runs
-_FORMER = ("asked_by", "task", "attempt", "retry_of")  # what an older version gave a trial in its place
+MARK_ATTR = "kd-sweeps"  # on our trials: task, attempt, and everything known before the run
+_FORMER = ("asked_by", "task", "attempt", "retry_of")  # the attributes of an older version
 MARK_ATTRS = (MARK_ATTR, *_FORMER)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:
-    """A sampler that a spec may name; `sampler.py` makes it.
+    """A sampler that a spec may name; `sampler.py` creates it.
 
-    method: what proposes, for the section Methods; "" where nothing is proposed. sobol: the part of a search that is
-    Sobol points, fixed before anything runs. needs: the package that it needs beside Optuna.
+    method: its description for the section Methods; "" if it proposes nothing. sobol: the fraction of a search that is
+    Sobol points, fixed in the plan. needs: the package it needs besides Optuna.
     """
 
     method: str = ""
@@ -31,7 +31,7 @@ SAMPLERS: Mapping[str, Sampler] = {
     "gp": Sampler(sobol=0.5, method="a Gaussian process (Optuna's GPSampler)", needs="torch"),
     "random": Sampler(method="a random draw"),
 }
-USERS_SAMPLER = Sampler()  # stands for one that a user has written: everything is proposed
+USERS_SAMPLER = Sampler()  # a user's own: proposes every point
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Range:
         return f"[{self.low:g}, {self.high:g}]"
 
     def at(self, unit: float) -> float:
-        """Return the value at a part of the range, `unit` in [0, 1)."""
+        """Return the value at a fraction of the range, `unit` in [0, 1)."""
         value = self.low * (self.high / self.low) ** unit if self.log else self.low + (self.high - self.low) * unit
-        return min(max(value, self.low), self.high)  # a product of floats may end one rounding step outside
+        return min(max(value, self.low), self.high)  # rounding may leave the range by one step
 
     def fraction(self, value: float) -> float:
-        """Return which part of the range a value is at: 0 at its low end, 1 at its high one."""
+        """Return where a value lies in the range: 0 at the low end, 1 at the high end."""
         low, high, place = (math.log(x) if self.log else x for x in (self.low, self.high, value))
         return (place - low) / (high - low) if high > low else 0.5
 
@@ -117,9 +117,9 @@ Space = dict[str, Range | Whole | Choice]
 
 @dataclass(frozen=True)
 class Mark:
-    """What a trial of ours says of itself: its task, its attempt, and the number of the trial before, if it is a retry.
+    """The identity of one of our trials: its task, its attempt, and, of a retry, the number of the previous trial.
 
-    The number alone does not name a trial: a study that was deleted and made again counts from 0 again.
+    The trial number alone is not enough: a study that was deleted and recreated counts from 0 again.
     """
 
     task: str
@@ -128,7 +128,7 @@ class Mark:
 
 
 def mark_of(attrs: Mapping[str, Any]) -> Mark | None:
-    """Return the mark of a trial with these attributes; None: it is of another tool."""
+    """Return the mark of a trial with these attributes; None: it belongs to another tool."""
     values = attrs.get(MARK_ATTR)
     if not isinstance(values, Mapping):
         if attrs.get(_FORMER[0]) != MARK_ATTR:
@@ -139,10 +139,10 @@ def mark_of(attrs: Mapping[str, Any]) -> Mark | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """A trial as people are to see it.
+    """A trial to be shown in the dashboard.
 
     state: "RUNNING", "COMPLETE" (with a value), "PRUNED" or "FAIL" (without). params: a point of the space, or none.
-    epoch_values: from epoch 0; None: there is none for that epoch. started_at, ended_at: seconds since 1970.
+    epoch_values: from epoch 0; None: not measured. started_at, ended_at: seconds since 1970.
     """
 
     state: str
@@ -156,9 +156,9 @@ class Trial:
 
 
 def check_params(space: Space, params: Mapping[str, Any]) -> None:
-    """Raise ParametersRefused if `params` is no point of the space."""
+    """Raise ParametersRefused if `params` is not a point of the space."""
     if set(params) != set(space):
-        raise ParametersRefused(f"given parameters {sorted(params)}, but the space has {sorted(space)}")
+        raise ParametersRefused(f"got parameters {sorted(params)}, but the space has {sorted(space)}")
     for name, value in params.items():
         if value not in space[name]:
             raise ParametersRefused(f"{name} is {value!r}, allowed: {space[name]}")
@@ -167,11 +167,11 @@ def check_params(space: Space, params: Mapping[str, Any]) -> None:
 def study_name(sweep: str, stage: str) -> str:
     """Return the Optuna study of a stage: the sweep's own name for search, NAME.STAGE for the others.
 
-    Siblings, because one trial without parameters in the search study would empty Optuna's search space.
+    Separate studies, because one trial without parameters in the search study would empty Optuna's search space.
     """
     return sweep if stage == "search" else f"{sweep}.{stage}"
 
 
 def of_sweep(study: str, sweep: str) -> bool:
-    """Return whether a study is called as one of this sweep's; whether it is one, `ownership` says."""
+    """Return whether a study has a name of this sweep; `ownership` checks whether it belongs to it."""
     return study == sweep or study.startswith(f"{sweep}.")

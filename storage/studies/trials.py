@@ -1,6 +1,6 @@
-"""What a trial of ours, a note and a plot are to Optuna and its dashboard; what Optuna's errors mean.
+"""Trials, notes and plots in the form of Optuna and its dashboard; the meaning of Optuna's errors.
 
-Notes and plots are attributes of a study, as optuna-dashboard reads them: importing that library to write them costs 4
+Notes and plots are written as the study attributes that optuna-dashboard reads: importing it to write them takes 4
 seconds. A test reads both back with it.
 """
 
@@ -22,12 +22,12 @@ from storage.studies.sampler import distributions_of
 from storage.studies.space import Trial
 from storage.url import masked
 
-_PART = 2045  # characters: the dashboard's own limit for one attribute
+_PART = 2045  # characters: the dashboard's limit for one attribute
 _NOTE_VERSION = "dashboard:note_ver"
 
 
 def frozen(trial: Trial) -> FrozenTrial:
-    """Return a trial as Optuna takes it; ValueError if its parameters are not in its space, or it lacks a value."""
+    """Return a trial as Optuna's; ValueError if its parameters are not in its space, or a value is missing."""
     state, distributions = TrialState[trial.state], distributions_of(trial.space)
     made = create_trial(
         state=state,
@@ -37,7 +37,7 @@ def frozen(trial: Trial) -> FrozenTrial:
         user_attrs=dict(trial.attrs),
         intermediate_values={epoch: value for epoch, value in enumerate(trial.epoch_values) if value is not None},
     )
-    # As Optuna writes them: in the time of this machine, without its zone.
+    # As Optuna writes them: local time without a zone.
     made.datetime_start = datetime.fromtimestamp(trial.started_at)
     if trial.ended_at is not None:
         made.datetime_complete = datetime.fromtimestamp(trial.ended_at)
@@ -45,7 +45,7 @@ def frozen(trial: Trial) -> FrozenTrial:
 
 
 def values_of(state: TrialState, value: float | None, epoch_values: Sequence[float | None]) -> list[float] | None:
-    """Return what a trial of that state is worth, as `Study.tell` has it: a pruned one what it had reached."""
+    """Return the values of a trial of that state, as `Study.tell` does: of a pruned one its last intermediate value."""
     if state == TrialState.FAIL:
         return None
     if state == TrialState.PRUNED:
@@ -62,26 +62,26 @@ def has_note(storage: BaseStorage, study_id: int) -> bool:
 
 
 def save_note(storage: BaseStorage, study_id: int, note: str) -> None:
-    """Put a note, Markdown, in place of the one that is there; write nothing where it is the same."""
+    """Replace the note, Markdown; write nothing if it is unchanged."""
     changed = _save_text(storage, study_id, "dashboard:note_str:", note)
-    # The dashboard refuses an edit of any older version: who has the page open sees that the text is another.
+    # The dashboard rejects edits of an older version, so an open page notices the new text.
     version = int(storage.get_study_system_attrs(study_id).get(_NOTE_VERSION, 0))
     if changed or version == 0:
         storage.set_study_system_attr(study_id, _NOTE_VERSION, version + 1)
 
 
 def save_plots(storage: BaseStorage, study_id: int, plots: Mapping[str, str]) -> None:
-    """Put plotly figures as JSON in place of those of the same name (letters, digits, "-", "_", ":" and ".")."""
+    """Replace plotly figures, as JSON, by name (letters, digits, "-", "_", ":" and ".")."""
     for name, figure in plots.items():
         _save_text(storage, study_id, f"dashboard:plot_data:{name}:", figure)
 
 
 def _save_text(storage: BaseStorage, study_id: int, prefix: str, text: str) -> bool:
-    """Write the parts of a text that are not there already; return whether there were any."""
+    """Write the parts of a text that differ from the stored ones; return whether any did."""
     changed, present = False, storage.get_study_system_attrs(study_id)
     parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
     before = sum(key.startswith(prefix) for key in present)
-    for number, part in enumerate([*parts, *[""] * (before - len(parts))]):  # parts of a longer text that was there
+    for number, part in enumerate([*parts, *[""] * (before - len(parts))]):  # empties the rest of a longer text
         if present.get(f"{prefix}{number}") != part:
             storage.set_study_system_attr(study_id, f"{prefix}{number}", part)
             changed = True
@@ -90,10 +90,10 @@ def _save_text(storage: BaseStorage, study_id: int, prefix: str, text: str) -> b
 
 @contextmanager
 def explain_faults(url: URL, names: Callable[[], Collection[str]], study: str) -> Iterator[None]:
-    """Translate what Optuna raises inside the block; what may pass by itself keeps its cause for `retry_transient`.
+    """Translate Optuna's errors of the block; a transient one keeps its cause for `retry_transient`.
 
-    names: lists the studies that are there now; called only when a study may be missing. study: what the block uses; ""
-    for none. StudyMissing: it was deleted. NotAStorage: what Optuna stored can no longer be read.
+    names: lists the existing studies; called only when one may be missing. study: the study that the block uses; "" for
+    none. StudyMissing: it was deleted. NotAStorage: Optuna's stored values are unreadable.
     """
     try:
         yield
@@ -110,7 +110,7 @@ def explain_faults(url: URL, names: Callable[[], Collection[str]], study: str) -
 
 
 def _readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Exception:
-    """Return the error that explains it: Optuna says only "during the commit", its cause says what happened."""
+    """Return the error that explains it: Optuna's message is only "during the commit"; the cause has the reason."""
     cause = error.__cause__
     if not isinstance(cause, sqlalchemy.exc.SQLAlchemyError):
         return error
@@ -119,35 +119,35 @@ def _readable(error: optuna.exceptions.StorageInternalError, url: URL) -> Except
 
 
 def mixed(url: URL, study: str, error: ValueError) -> StorageError:
-    """Return the error that says why Optuna takes no trial of ours beside those of another tool."""
+    """Return the error for a study in which trials of another tool make Optuna refuse ours."""
     if isinstance(error, json.JSONDecodeError):
         return _damaged(url, study)
     sweep = study.split(".")[0]
     return StudyMixed(
-        f"study {study!r} in {masked(url)} holds trials of another tool whose parameters are of another kind, so Optuna"
-        f" refuses ours ({error}); the tasks and results are still there; delete the study in optuna-dashboard",
-        NextStep("to go on with a new study, type then", "create", sweep),
+        f"study {study!r} in {masked(url)} has trials of another tool with parameters of another kind, so Optuna"
+        f" refuses ours ({error}); tasks and results are intact; delete the study in optuna-dashboard",
+        NextStep("to continue with a new study, then type", "create", sweep),
     )
 
 
 def replaced(url: URL, study: str, sweep: str) -> StudyMissing:
     return StudyMissing(
-        f"study {study!r} in {masked(url)} was deleted, and another program has made one of that name; nothing was"
+        f"study {study!r} in {masked(url)} was deleted, and another program has created one of that name; nothing was"
         " written to it",
-        NextStep("the tasks and results are still there, see", "report", sweep),
-        NextStep("to go on with a new study, delete that one in optuna-dashboard and type", "create", sweep),
+        NextStep("tasks and results are intact, see", "report", sweep),
+        NextStep("to continue with a new study, delete that one in optuna-dashboard and type", "create", sweep),
     )
 
 
 def _damaged(url: URL, study: str) -> NotAStorage:
     of = f"study {study!r}" if study else "a study"
-    return NotAStorage(f"a value of {of} in {masked(url)} is not JSON any more; put a whole copy of the storage back")
+    return NotAStorage(f"a value of {of} in {masked(url)} is no longer JSON; restore a copy of the storage")
 
 
 def _missing(url: URL, study: str) -> StudyMissing:
     sweep = study.split(".")[0]
     return StudyMissing(
         f"study {study!r} in {masked(url)} was deleted (optuna-dashboard can do that)",
-        NextStep("the tasks and results are still there, see", "report", sweep),
-        NextStep("to go on with a new study, type", "create", sweep),
+        NextStep("tasks and results are intact, see", "report", sweep),
+        NextStep("to continue with a new study, type", "create", sweep),
     )

@@ -273,15 +273,15 @@ def worker(
     from kd.tools import processes
     from sweeps.spec.stored import check_name
     from sweeps.workers.environment import one_thread
-    from sweeps.workers.logs import LOG_VARIABLE, log_folder, worker_log
-    from sweeps.workers.reach import label, secret_of
+    from sweeps.workers.logs import LOG_VARIABLE, worker_log
+    from sweeps.workers.reach import label, log_folder, secret_of
 
     options.use_folders(data, weights)
     check_name(name)
     one_thread()
     reach = options.reach_of(storage, url)
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
-    path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
+    path = None if launched else log_folder(reach, name) / f"worker-{os.getpid()}.log"
     say(label(reach) + (f"; library output goes to {path}" if path else ""))
     with worker_log(path, secret_of(reach)), processes.made() as folder, processes.used(folder):
         from sweeps.usecases.run import work

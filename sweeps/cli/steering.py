@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Service, Storage, SweepName, client_of, storage_url, whole_number
+from sweeps.cli.options import Service, Storage, SweepName, client_of, reach_of, storage_url, whole_number
 from sweeps.errors import SpecError
 from sweeps.hints import local
 from sweeps.terminal import number_of, say
@@ -176,7 +176,7 @@ def logs(
         if follow or number:
             line = local().line("logs", name, "--task KEY --follow")
             raise SpecError(f"--attempt and --follow need --task, for example: {line}")
-        print("\n".join(logs.latest(name, 20 if count is None else count)))
+        print("\n".join(logs.latest(reach_of(storage, url), name, 20 if count is None else count)))
     elif follow:
         for text in client_of(storage, url).follow(name, task, attempt=number, lines=count):
             print(text, flush=True)

@@ -27,8 +27,8 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.launch import engine, local
 from sweeps.terminal import number_of, say
 from sweeps.workers.environment import GPU_VARIABLE
-from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of, log_folder
-from sweeps.workers.reach import variables
+from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of
+from sweeps.workers.reach import log_folder, variables
 
 WARNED_S = 60  # a member is told so many seconds before its time is up
 
@@ -422,7 +422,7 @@ class SlurmEngine:
 
     @property
     def _logs(self) -> Path:
-        return log_folder(self.request.sweep)
+        return log_folder(self.request.url, self.request.sweep)
 
     def _submit(self, slots: Sequence[int], *, detached: bool) -> int:
         try:

@@ -72,9 +72,7 @@ class DatasetSpec(tables.RoleSpec):
         description="with flip-crop: fixed views of each image, each with its own logits",
     )
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
-    logits_hash: str = Field(
-        default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
-    )
+    logits_hash: str = Field(default="", description="of the logits of a logits:FILE.npz; filled in and checked")
     size: Annotated[tuple[_Side, ...], AfterValidator(_both_sides)] = Field(
         default=(), description="[height, width] that all images of a folder get"
     )
@@ -185,7 +183,7 @@ class KdSearch(tables.Search):
 
 
 class KdTransfer(tables.Transfer):
-    """The arms that are compared on seeds that no selection saw; only here is the test set read."""
+    """The arms, compared on seeds not used for any selection; only this stage reads the test set."""
 
     source_arms: Annotated[
         tuple[Literal[(*SOURCE_ARMS, SCRATCH_OWN, *CONTROLS)], ...],  # type: ignore[valid-type]

@@ -1,1 +1,1 @@
-"""Keep the workers of a sweep alive on an engine."""
+"""Start the workers of a sweep on an engine and keep them alive."""

@@ -1,4 +1,4 @@
-"""What the launcher asks of an engine. Small: engines implement it, and the launcher imports them."""
+"""The interface between the launcher and its engines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from sweeps.workers.reach import Reach
 
 
 class WorkerHandle(Protocol):
-    """One worker that an engine has started."""
+    """A worker started by an engine."""
 
     @property
     def slot(self) -> int:
-        """Which of the workers that are kept alive it is, from 0."""
+        """Its index among the workers that are kept alive, from 0."""
 
     @property
     def worker(self) -> str:
@@ -22,7 +22,7 @@ class WorkerHandle(Protocol):
 
     @property
     def log_place(self) -> str:
-        """Where its log is, for people."""
+        """The location of its log, for display."""
 
     @property
     def code(self) -> int | None:
@@ -30,29 +30,29 @@ class WorkerHandle(Protocol):
 
     @property
     def lived_s(self) -> float:
-        """Seconds since it began to run; 0 while it waits for its machine."""
+        """Seconds since it started running; 0 while it waits for its machine."""
 
     @property
     def replacement(self) -> "WorkerHandle | None":
-        """Once it has ended: the worker that its engine starts in its place by itself; None: there is none."""
+        """Once it has ended: the worker that its engine starts in its place; None: the launcher starts one."""
 
     def send(self, number: int) -> None:
-        """Send it a signal; one that has ended gets none."""
+        """Send it a signal, unless it has ended."""
 
     def wake(self) -> None:
-        """Let it look for a task at once, if it waits for one; nothing where its engine has it listen for itself."""
+        """Let it look for a task at once, if it is idle; do nothing on an engine whose workers listen themselves."""
 
     def kill(self) -> None:
-        """End it at once, with what it started."""
+        """End it at once, with its children."""
 
     def end_children(self) -> None:
-        """End what a dead worker left behind, where the engine does not do so by itself."""
+        """End the children of a dead worker, if the engine does not."""
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, as people read them; none if they cannot be read here."""
+        """Return the last lines of its output, for display; none if they cannot be read here."""
 
     def stored_log(self, url: sqlalchemy.URL | None) -> str | None:
-        """Return the end of its log as it is stored with an attempt; None if it cannot be read here."""
+        """Return the end of its log for storing with an attempt; None if it cannot be read here."""
 
 
 class Engine(Protocol):
@@ -63,9 +63,9 @@ class Engine(Protocol):
         """Seconds that a stopped worker is waited for before it is killed."""
 
     def start(self, slots: Sequence[int], first: int) -> Sequence[WorkerHandle]:
-        """Start a worker for each slot; SweepError if they cannot be started, for a reason that a person mends.
+        """Start a worker for each slot; SweepError if a person must mend the reason why they cannot start.
 
-        first: number of the first; numbers make their names differ from those of the workers before them.
+        first: number of the first; numbers make names of workers unique.
         """
 
 
@@ -74,9 +74,9 @@ DETACHED_VARIABLE = "KD_SWEEPS_DETACHED"  # in the environment of a worker that 
 
 @dataclass(frozen=True)
 class Request:
-    """What an engine is asked for.
+    """A request to an engine.
 
-    url: how its workers reach the sweep. options: what was typed after "--". gpus: devices, one for each in turn.
+    url: how its workers reach the sweep. options: typed after "--". gpus: devices, assigned to workers in turn.
     """
 
     url: Reach
@@ -87,9 +87,9 @@ class Request:
 
 @runtime_checkable
 class Submitter(Protocol):
-    """An engine whose workers can be submitted and left alone."""
+    """An engine whose workers can run without a launch."""
 
     def script(self, slots: Sequence[int]) -> str: ...
 
     def detach(self, slots: Sequence[int]) -> int:
-        """Submit it; return the number of the job."""
+        """Submit the script; return the number of the job."""

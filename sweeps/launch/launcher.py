@@ -1,4 +1,4 @@
-"""Launch until finished, or submit and leave; choose the engine by name."""
+"""Launch workers until a sweep is finished, or submit them; choose the engine by name."""
 
 import contextlib
 import os
@@ -20,23 +20,23 @@ from sweeps.extensions import load, names, require, trainer_extra
 from sweeps.hints import local
 from sweeps.launch.engine import Engine, Request, Submitter, WorkerHandle
 from sweeps.launch.oversight import DatabaseOversight, overseen
-from sweeps.launch.progress import shown
+from sweeps.launch.progress import live_progress
 from sweeps.launch.supervisor import MOST_QUICK, Supervisor
 from sweeps.plan import trials
 from sweeps.terminal import escape_control_chars, number_of, wrap
 from sweeps.workers.reach import Reach, Service
 from sweeps.workers.worker import refuse_cancelled
 
-MOST_WORKERS = 1_000  # of one launch: more is a slip of the keyboard, and the machine would not survive it
-_OWN_CONNECTIONS = 3  # of the launch: to look, to listen, to mirror
+MOST_WORKERS = 1_000  # per launch: more is a typing error that the machine would not survive
+_OWN_CONNECTIONS = 3  # of the launch: queries, listener, mirror
 _POLL_S = 0.5
-_CALM_S = 0.05  # between two calls to workers: a search of short trainings makes a hundred tasks ready in a second
+_CALM_S = 0.05  # least interval of waking: a search of short trainings makes a hundred tasks ready in a second
 
 
 def refuse(name: str, request: Request) -> None:
-    """Raise what is wrong with what was asked of an engine, before anything is started or reached.
+    """Check a request to an engine before anything is started.
 
-    SpecError: it is none, or does not take that. SweepError: its workers would run where they cannot reach the storage.
+    SpecError: unknown engine, or options that it does not take. SweepError: its workers could not reach the storage.
     """
     if name not in names("engines"):
         raise SpecError(f"--on: got {name!r}; allowed: {', '.join(names('engines'))}")
@@ -49,41 +49,30 @@ def refuse(name: str, request: Request) -> None:
     if not isinstance(request.url, Service) and request.url.get_backend_name() == "sqlite":
         raise SweepError(
             f"--on {name}: workers on other machines cannot reach {masked(request.url)}, a file on this one; use a"
-            f" service before it, --url https://HOST, or"
+            f" service in front of it, --url https://HOST, or"
             f" Postgres: {local().line('launch', request.sweep, f'--on {name}', '--storage postgresql://USER@HOST/DB')}"
         )
 
 
 def engine_of(name: str, request: Request) -> Engine:
-    """Return the engine of that name, or raise as `refuse`; the one of Ray is connected first, which takes seconds."""
+    """Return the engine of that name, or raise as `refuse`; that of Ray connects first, which takes seconds."""
     refuse(name, request)
     engine: Engine = load("engines", name)(request)
     return engine
 
 
-@dataclass(frozen=True)
-class Launched:
-    """How a launch ended.
+def launch(request: Request, on: str, *, workers: int | None = None, stays: bool = False) -> int:
+    """Run workers of an engine until a sweep is finished, with progress on stderr.
 
-    code: 0 when every needed stage is done; 1 when one failed or was skipped; 128 + signal when stopped.
-    finished: nothing of the sweep is left to do.
-    """
-
-    code: int
-    finished: bool
-
-
-def launch(request: Request, on: str, *, workers: int | None = None, stays: bool = False) -> Launched:
-    """Work on a sweep with the workers of an engine until it is finished, showing progress on stderr.
-
-    A worker that dies is replaced. Stopping loses nothing: running tasks are given back, and the next launch goes on.
-    workers: 1 to 1,000; None is one per device, or per core. Without a device each has one thread. stays: this process
-    goes on after the launch, as a notebook does: a second Ctrl-C ends the workers at once, and not this process.
-    SpecError: the engine does not take what was asked. SweepError: workers died one after the other, or the sweep is
-    cancelled. MissingExtra: packages that its trainer needs are not installed here.
+    Return 0 if every needed stage is done, 1 if one failed or was skipped, 128 + signal if stopped before the end.
+    Dead workers are replaced. Stopping loses nothing: running tasks are released, and the next launch resumes. workers:
+    1 to 1,000; None: one per device, or per core. Without a device each has one thread. stays: this process outlives
+    the launch, as a notebook does: a second Ctrl-C then ends only the workers. SpecError: the engine does not take the
+    request. SweepError: workers died in a row, or the sweep is cancelled. MissingExtra: packages of the trainer are not
+    installed here.
     """
     refuse(on, request)
-    if on != "local":  # what trains is on the machines of its workers
+    if on != "local":  # the trainer's packages are needed on the workers' machines only
         require("train", f"launch --on {on}")
     count = number_of_workers(on, request, workers)
     chosen = engine_of(on, request)
@@ -91,7 +80,7 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
     console = Console(stderr=True)
 
     def say(text: str) -> None:
-        # No markup: a reason or a name may hold brackets.
+        # No markup: a reason or a name may contain brackets.
         wide = console.width if console.is_terminal else None
         console.print(wrap(escape_control_chars(text), wide), highlight=False, soft_wrap=True, markup=False)
 
@@ -110,23 +99,23 @@ def launch(request: Request, on: str, *, workers: int | None = None, stays: bool
             received = _supervised(supervisor, started, console, stays=stays)
         if received:
             say(f"stopped; nothing is lost. To resume: {command}")
-            return Launched(128 + received, finished=False)
+            return 128 + received
         _check_ended(supervisor)
         problems = queue.failures()
     for line in problems:
         say(line)
     if problems:
         say(f"to retry: {local().retry_and_launch(name)}")
-    return Launched(1 if problems else 0, finished=True)
+    return 1 if problems else 0
 
 
 def mirrored(reach: Reach, name: str) -> contextlib.AbstractContextManager[None]:
-    """Draw the trials of a sweep while the block runs; a service draws them itself."""
+    """Draw the trials of a sweep while the block runs, unless a service does."""
     return contextlib.nullcontext() if isinstance(reach, Service) else trials.mirroring(reach, [name])
 
 
 def _check_connections(engine: sqlalchemy.Engine, workers: int, *, each: int) -> None:
-    """Raise SweepError where the server has not enough connections for so many workers, whoever else uses it."""
+    """Raise SweepError if the server does not allow enough connections for so many workers."""
     most = most_connections(engine)
     if most is None or workers * each + _OWN_CONNECTIONS <= most:
         return
@@ -148,7 +137,7 @@ def _check_ended(supervisor: Supervisor) -> None:
 
 
 def relaunch_command(on: str, request: Request, workers: int | None, count: int) -> str:
-    """Return what to type to go on with the same workers: on a cluster or on devices others may find no room."""
+    """Return the command that resumes with the same workers, which on a cluster or on devices must be named."""
     words = [] if on == "local" else [f"--on {on}"]
     if request.gpus:
         words.append(f"--gpus {','.join(request.gpus)}")
@@ -159,7 +148,7 @@ def relaunch_command(on: str, request: Request, workers: int | None, count: int)
 
 
 def number_of_workers(on: str, request: Request, workers: int | None) -> int:
-    """Return how many workers are started: by default one for each device, else one for each core."""
+    """Return the number of workers: by default one per device, else one per core."""
     if workers is None:
         if on != "local":  # the cores of this machine say nothing about those of a cluster
             raise SpecError(f"--on {on}: give the number of workers, for example --workers 8")
@@ -170,13 +159,13 @@ def number_of_workers(on: str, request: Request, workers: int | None) -> int:
 
 
 def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may allow fewer than there are
+    if hasattr(os, "sched_getaffinity"):  # not on macOS; a container or taskset may restrict the cores
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: bool) -> int:
-    """Look after workers until none is left; return the signal that ended it, or 0."""
+    """Supervise workers until none is left; return the signal that ended it, or 0."""
 
     def at_work() -> int:
         return sum(worker.lived_s > 0 for worker in supervisor.alive)
@@ -184,7 +173,7 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
     with (
         _signals(supervisor, stays=stays) as stop,
         supervisor.queue.listen(threading.Event()) as listener,
-        shown(supervisor.queue, console, at_work) as refresh,
+        live_progress(supervisor.queue, console, at_work) as refresh,
     ):
         try:
             supervisor.start(range(count))
@@ -198,7 +187,7 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
                 due = time.monotonic() + _POLL_S
                 refresh()
                 supervisor.tick()
-        finally:  # whatever happens here: no worker is left behind
+        finally:  # no worker is left behind
             if supervisor.alive:
                 supervisor.stop_replacing()
                 _end(supervisor, signalled=stop.signalled)
@@ -207,7 +196,7 @@ def _supervised(supervisor: Supervisor, count: int, console: Console, *, stays: 
 
 @dataclass
 class _Stop:
-    """The signal that a launch has got, 0 if none, and the workers it was passed on to."""
+    """The signal that a launch received, 0 if none, and the workers it was passed on to."""
 
     number: int = 0
     signalled: list[WorkerHandle] = field(default_factory=list)
@@ -215,7 +204,7 @@ class _Stop:
 
 @contextlib.contextmanager
 def _signals(supervisor: Supervisor, *, stays: bool) -> Iterator[_Stop]:
-    """Pass SIGTERM and Ctrl-C on to the workers at once, whatever we wait for."""
+    """Pass SIGTERM and Ctrl-C on to the workers at once, even during a wait."""
     stop = _Stop()
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -235,7 +224,7 @@ def _signals(supervisor: Supervisor, *, stays: bool) -> Iterator[_Stop]:
 
 
 def _end(supervisor: Supervisor, *, signalled: Sequence[WorkerHandle]) -> None:
-    """Ask every worker to give its task back, and end those that do not; `signalled` ones were asked already."""
+    """Ask every worker to release its task, and kill those that do not; `signalled` ones were asked already."""
     for worker in supervisor.alive:
         if worker.code is None and not any(worker is other for other in signalled):
             worker.send(signal.SIGTERM)
@@ -244,18 +233,18 @@ def _end(supervisor: Supervisor, *, signalled: Sequence[WorkerHandle]) -> None:
         while worker.code is None and time.monotonic() < deadline:
             time.sleep(0.05)
         if worker.code is None:
-            worker.kill()  # its lease lapses, the task is free again
+            worker.kill()  # its lease lapses, which frees the task
         worker.end_children()
 
 
 def script_of(request: Request, on: str, *, workers: int | None) -> str:
-    """Return the script that a launch would submit; nothing is submitted. Raises as `launch`."""
+    """Return the script that a launch would submit, without submitting it. Raises as `launch`."""
     chosen = _submitting("--dry-run", request, on)
     return chosen.script(range(number_of_workers(on, request, workers)))
 
 
 def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
-    """Submit workers and leave them alone; return what to tell. Raises as `launch`."""
+    """Submit workers without a launch; return the lines to print. Raises as `launch`."""
     chosen = _submitting("--detach", request, on)
     count = number_of_workers(on, request, workers)
     name = request.sweep
@@ -275,7 +264,7 @@ def submit(request: Request, on: str, *, workers: int | None) -> list[str]:
 
 def _submitting(option: str, request: Request, on: str) -> Submitter:
     refuse(on, request)
-    chosen = engine_of(on, request) if on == "slurm" else None  # that of Ray would look for its cluster
+    chosen = engine_of(on, request) if on == "slurm" else None  # Ray's would search for its cluster
     if chosen is None or not isinstance(chosen, Submitter):
         raise SpecError(f"{option} needs --on slurm; got --on {on}")
     return chosen

@@ -18,14 +18,14 @@ from sweeps.workers import environment, heartbeat, logs, reach
 from sweeps.workers.worker import worker_id
 
 WORKER_VARIABLE = "KD_SWEEPS_WORKER"  # in the environment of a launched worker: its name
-_EXPLAINED = (0, 1, 2, 3)  # exit codes of a worker whose last line says how it ended
+_EXPLAINED = (0, 1, 2, 3)  # exit codes after which the last line of output explains the end
 
 
 def log_tail(log: str | None, code: int | None, count: int) -> list[str]:
-    """Return the last lines of a worker's log, as people read them; none if there is no log.
+    """Return the last lines of a worker's log for display; none if there is no log.
 
-    Of one that did not end by an error that it said - it was killed, or left by an exit code that is none of ours -
-    whatever libraries printed is left out: it had no time for a last word of its own.
+    If the worker did not explain its end - it was killed, or has an unknown exit code - output of libraries is left
+    out.
     """
     lines = [logs.read_line(line) for line in (log or "").splitlines() if line.strip()]
     ours = [line for line in lines if line.ours] if (code or 0) not in _EXPLAINED else []
@@ -42,7 +42,7 @@ class LocalWorker:
     calls: IO[bytes]
     log_file: Path
     started: float = field(default_factory=time.monotonic)
-    replacement: None = None  # a launch alone starts a process again
+    replacement: None = None  # the launcher starts one
 
     @property
     def log_place(self) -> str:
@@ -60,21 +60,21 @@ class LocalWorker:
         self.process.send_signal(number)
 
     def wake(self) -> None:
-        # It may have ended, and its pipe may be full of calls that it has not read yet: it is going to look anyway.
+        # It may have ended, or its pipe may be full of unread calls: it will look for a task anyway.
         with contextlib.suppress(OSError, ValueError):
             os.write(self.calls.fileno(), b"\n")
 
     def kill(self) -> None:
-        """End it at once; its lease lapses, or its parent gives its task back."""
+        """Kill it; its lease lapses, or its parent frees its task."""
         self.send(signal.SIGKILL)
         self.process.wait()
         self.end_children()
 
     def end_children(self) -> None:
-        """End what it left behind: a child that is frozen does not see that its parent has gone."""
+        """Kill its children: a frozen one does not notice the end of its parent."""
         self.calls.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
-            os.killpg(self.process.pid, signal.SIGKILL)  # of its own, since it leads its group
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: only dead ones
+            os.killpg(self.process.pid, signal.SIGKILL)  # the worker leads its process group
 
     def last_lines(self, count: int) -> list[str]:
         return log_tail(logs.end_of(self.log_file), self.code, count)
@@ -85,7 +85,7 @@ class LocalWorker:
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """Starts processes of this machine; each one leads a process group of its own."""
+    """Start processes of this machine, each the leader of a process group."""
 
     request: Request
     stop_s: float = 10.0
@@ -95,8 +95,8 @@ class LocalEngine:
 
     def _start(self, slot: int, number: int) -> LocalWorker:
         worker = f"{worker_id()}-{number}"
-        path = logs.log_folder(self.request.sweep) / f"{worker}.log"
-        # The URL may hold a password, and a service has a token: by environment, since `ps` shows argv to all.
+        path = reach.log_folder(self.request.url, self.request.sweep) / f"{worker}.log"
+        # By environment, since `ps` shows argv to all: the URL may contain a password, and a service has a token.
         variables = {
             **reach.variables(self.request.url),
             WORKER_VARIABLE: worker,
@@ -107,24 +107,24 @@ class LocalEngine:
         out = logs.open_log(path)
         try:
             process = subprocess.Popen(
-                # -P: what lies in the current folder is not imported, such as a random.py of the user's
+                # -P: modules in the current folder are not imported, such as a user's random.py
                 [sys.executable, "-P", "-m", "sweeps.cli", "worker", self.request.sweep],
                 env=os.environ | variables,
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=out,
-                # Ctrl-C reaches launch alone, which passes it on once. A session of its own would do that, too, but Linux
-                # shares the cores among sessions: 8 workers would leave a ninth to a service beside them.
+                # Ctrl-C reaches only the launch, which passes it on once. Not a session: Linux shares the cores among
+                # sessions, so 8 workers with one each would leave a service beside them a ninth.
                 process_group=0,
             )
         finally:
             os.close(out)
         assert process.stdin is not None
-        os.set_blocking(process.stdin.fileno(), False)  # a worker that does not read keeps nobody waiting
+        os.set_blocking(process.stdin.fileno(), False)  # a worker that does not read must not block the launch
         return LocalWorker(slot, worker, process, process.stdin, path)
 
     def _device(self, slot: int) -> dict[str, str]:
-        """Return the variables that give a worker its one device, in the order in which nvidia-smi counts them."""
+        """Return the variables that assign a worker its device, numbered as by nvidia-smi."""
         if not self.request.gpus:
             return {}
         device = self.request.gpus[slot % len(self.request.gpus)]

@@ -1,4 +1,4 @@
-"""`Oversight`: what a launch asks of the queue of its sweep; `DatabaseOversight` asks the database."""
+"""`Oversight`: the interface between a launch and its sweep; `DatabaseOversight` implements it on a storage."""
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
@@ -18,17 +18,17 @@ from sweeps.workers.reach import Reach, Service
 
 @dataclass(frozen=True)
 class Outline:
-    """How far a sweep is, and what is known by now. insight: one line, "" if nothing is."""
+    """The progress of a sweep. insight: its results so far in one line, "" if there are none."""
 
     eta: Eta
     insight: str
 
 
 class Oversight(Backend, Protocol):
-    """The queue of one sweep, as a launch sees it: what a worker asks, and the following."""
+    """The queue of one sweep, as a launch sees it: a worker's interface, and the following."""
 
     def to_wake(self, most: int) -> Collection[str]:
-        """Return the idle workers that have something to do, at most so many."""
+        """Return the idle workers to wake, at most so many."""
 
     def seen(self) -> Mapping[str, Seen]: ...
 
@@ -39,12 +39,12 @@ class Oversight(Backend, Protocol):
         """Free the task of a worker whose process is dead. log: the end of its log."""
 
     def check_room(self, worker: str) -> None:
-        """Raise StorageFull where a worker lives, it may be, and cannot say so."""
+        """Raise StorageFull if a worker may be alive, but unable to renew its lease."""
 
     def counts(self) -> Mapping[str, StageCount]: ...
 
     def outline(self, workers: int) -> Outline:
-        """Return how far the sweep is with so many workers at work."""
+        """Return the progress with so many workers running."""
 
     def failures(self) -> list[str]: ...
 
@@ -81,7 +81,7 @@ class DatabaseOversight(DatabaseBackend):
 
 @contextlib.contextmanager
 def overseen(reach: Reach, name: str) -> Iterator[Oversight]:
-    """Open a sweep for its launch; it is given back at the end of the block."""
+    """Open a sweep for its launch while the block runs."""
     if isinstance(reach, Service):
         with contextlib.closing(reach.oversight(name)) as oversight:
             yield oversight

@@ -18,17 +18,17 @@ from sweeps.plan.phases import display_stage
 from sweeps.query import status
 from sweeps.terminal import duration, escape_control_chars
 
-_LINE_EVERY_S = 15.0  # where no terminal shows a bar
-_LOOK_EVERY_S = 5.0  # at every task, for what is left and what was found
+_LINE_EVERY_S = 15.0  # without a terminal for bars
+_LOOK_EVERY_S = 5.0  # reads every task, for the time left and the results
 _ALL = "all"
 _CELL_WIDTH = 100  # characters of a line in a notebook
 
 
 @contextlib.contextmanager
-def shown(queue: Oversight, console: Console, workers: Callable[[], int]) -> Iterator["Refresh"]:
-    """Show the stages while the block runs; a call of what it gives brings them up to date.
+def live_progress(queue: Oversight, console: Console, workers: Callable[[], int]) -> Iterator["Refresh"]:
+    """Show the stages while the block runs; calling the yielded object refreshes them.
 
-    workers: says how many are alive now.
+    workers: returns the number of live workers.
     """
     refresh = Refresh(queue, console, workers)
     live = Live(get_renderable=refresh.drawn, console=console, refresh_per_second=2)
@@ -39,16 +39,16 @@ def shown(queue: Oversight, console: Console, workers: Callable[[], int]) -> Ite
 
 
 class _Cell:
-    """The place below a cell of a notebook where bars are drawn, each time over those before.
+    """The output of a notebook cell, where bars replace the earlier ones.
 
-    Not rich's own way, which needs widgets: this needs what every notebook has, and the last bars are kept with it.
+    Unlike rich's own output it needs no widgets, and the last bars are saved with the notebook.
     """
 
     def __init__(self) -> None:
         self._handle: Any = None
 
     def show(self, bars: Group) -> None:
-        from IPython.display import display  # there, since a notebook is what runs this
+        from IPython.display import display  # installed, since this runs in a notebook
 
         console = Console(record=True, file=io.StringIO(), force_jupyter=False, force_terminal=True, width=_CELL_WIDTH)
         console.print(bars)
@@ -62,7 +62,7 @@ class _Cell:
 
 
 class Refresh:
-    """Draw the whole and its stages: bars on a terminal and in a notebook, else a line from time to time."""
+    """Draw the progress in all and by stage: bars on a terminal and in a notebook, else a line from time to time."""
 
     def __init__(self, queue: Oversight, console: Console, workers: Callable[[], int]) -> None:
         self._queue, self._console, self._workers = queue, console, workers
@@ -89,14 +89,14 @@ class Refresh:
         return Group(self._progress, Text(self._insight, style="dim", no_wrap=True, overflow="ellipsis"))
 
     def __call__(self, *, last: bool = False) -> None:
-        """Read what is stored and draw it; a database that does not answer is one line. NotAStorage: it is gone."""
+        """Read the counts and draw them; an unreachable database is one line. NotAStorage: it is gone."""
         try:
             counts = self._queue.counts()
             if last or time.monotonic() - self._looked_at >= _LOOK_EVERY_S:
                 self._look()
-        except NotAStorage:  # waiting does not bring it back
+        except NotAStorage:  # permanent
             raise
-        except StorageError as error:  # the workers try again by themselves, and so does the next look
+        except StorageError as error:  # retried by the workers, and by the next refresh
             self._say(explain(error))
             return
         self._progress.update(

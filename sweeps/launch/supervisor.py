@@ -1,4 +1,4 @@
-"""Replace dead workers, end frozen ones, give up where all die."""
+"""Replace dead workers, kill frozen ones, give up after repeated deaths."""
 
 import logging
 import signal
@@ -18,18 +18,18 @@ from sweeps.workers import heartbeat, logs
 
 log = logging.getLogger(__name__)
 
-QUICK_S = 30.0  # a worker that dies within so many seconds of its start and has finished nothing, died quickly
-MOST_QUICK = 3  # quick deaths in a row, after which the next one is certain
+QUICK_S = 30.0  # a death within so many seconds, without a finished task, is quick
+MOST_QUICK = 3  # quick deaths in a row, after which a slot is given up
 _BACKOFF_S = (1.0, 4.0, 15.0)  # before the replacement, by quick deaths in a row
 _SHOWN_LINES = 5
-_EXIT_S = 60.0  # a worker that has signed out may take so long until its process has ended
+_EXIT_S = 60.0  # allowed to a worker between signing out and the end of its process
 
 
 @dataclass
 class Supervisor:
-    """Keeps workers of one sweep alive on an engine.
+    """Keep workers of one sweep alive on an engine.
 
-    say: shows a line to the user. relaunch_command: what to type to go on with the same workers.
+    say: prints a line for the user. relaunch_command: resumes with the same workers.
     """
 
     queue: Oversight
@@ -41,23 +41,23 @@ class Supervisor:
     _quick_deaths: Counter[int] = field(default_factory=Counter)  # in a row, by slot
     _due: list[tuple[float, int]] = field(default_factory=list)  # replacements: monotonic seconds, slot
     _unreaped: list[WorkerHandle] = field(default_factory=list)
-    _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and since when we know it
+    _seen: dict[str, tuple[float, float]] = field(default_factory=dict)  # by worker: seen_at, and when it last changed
     _look_at: float = 0.0
-    _waiting: tuple[int, int] = (0, 0)  # for a machine: at the last look, and as it was said last
-    _trouble: str = ""  # of the database, as it was said last
+    _waiting: tuple[int, int] = (0, 0)  # for a machine: at the last check, and as last announced
+    _trouble: str = ""  # of the database, as last announced
 
     @property
     def working(self) -> bool:
-        """Whether a worker lives, or is going to be started."""
+        """Whether a worker is alive, or about to be started."""
         return bool(self.alive or self._due)
 
     @property
     def gave_up(self) -> bool:
-        """Whether a slot stays empty, because workers died there one after the other."""
+        """Whether a slot was given up after quick deaths in a row."""
         return any(deaths >= MOST_QUICK for deaths in self._quick_deaths.values())
 
     def tick(self) -> None:
-        """Look after the workers; call it a few times per second."""
+        """Check the workers; call this a few times per second."""
         for worker in [worker for worker in self.alive if worker.code is not None]:
             self.alive.remove(worker)
             worker.end_children()
@@ -78,17 +78,17 @@ class Supervisor:
             self._replace(slot)
 
     def wake(self) -> None:
-        """Wake as many idle workers as there are tasks to start, and all of them once nothing is left."""
+        """Wake as many idle workers as there are ready tasks, or all once no task is left."""
         try:
             names = self.queue.to_wake(max(len(self.alive), 1))
-        except StorageError:  # they look by themselves, less often
+        except StorageError:  # they poll as well, less often
             return
         for worker in self.alive:
             if worker.worker in names:
                 worker.wake()
 
     def _over(self) -> str:
-        """Return why a new worker would find nothing to do; "" where it would, or the database is gone for now."""
+        """Return why a new worker would have nothing to do; "" if it would, or if the database is unreachable."""
         try:
             left = self.queue.outlook()
         except StorageError:
@@ -107,20 +107,20 @@ class Supervisor:
     def _replace(self, slot: int) -> None:
         try:
             self.start([slot])
-        except SweepError as error:  # an engine that is away for a moment is no reason to end the others
+        except SweepError as error:  # a brief failure of the engine must not end the other workers
             if not self.alive:
                 raise
-            self.say(f"{error}; trying again")
+            self.say(f"{error}; retrying")
             self._due.append((time.monotonic() + _BACKOFF_S[-1], slot))
 
     def _look_after_waiting(self) -> None:
-        """Say how many workers wait for a machine; once nothing is left to do, let them go."""
+        """Print how many workers wait for a machine; once no task is left, end those."""
         waiting = [worker for worker in self.alive if worker.code is None and not worker.lived_s]
         if waiting and self._over():
             for worker in waiting:
                 worker.send(signal.SIGTERM)
         before, announced = self._waiting
-        if before == len(waiting) != announced:  # for a whole interval: those that have just been submitted are no news
+        if before == len(waiting) != announced:  # after a whole interval: those just submitted need no line
             announced = before
             waits = f"{announced} of {number_of(len(self.alive), 'worker')} wait for a machine"
             self.say(waits if announced else "all workers are running")
@@ -146,19 +146,19 @@ class Supervisor:
         then = over or f"its task is back in the queue; {then}"
         lines = [f"worker {worker.worker} {_how(worker.code or 0)}; {then}"]
         last = "\n".join(worker.last_lines(_SHOWN_LINES if last_one else 1))
-        last = logs.redact_tail(last, self.queue.url)  # a user's program may have printed the URL of the storage there
+        last = logs.redact_tail(last, self.queue.url)  # a user's program may have printed the storage's URL
         self.say("\n".join([*lines, *(f"  {line}" for line in last.splitlines()), f"  log: {worker.log_place}"]))
 
     def _was_quick(self, worker: WorkerHandle) -> bool:
-        if worker.lived_s >= QUICK_S or worker.code == heartbeat.HUNG:  # that one has counted against its task
+        if worker.lived_s >= QUICK_S or worker.code == heartbeat.HUNG:  # a hang counts against its task already
             return False
         try:
             return not self.queue.has_finished(worker.worker)
-        except StorageError:  # it may have died of the same
+        except StorageError:  # perhaps the cause of its death
             return True
 
     def _reaped(self, worker: WorkerHandle) -> bool:
-        """Free the task of a dead worker; False: the database is gone, so later."""
+        """Free the task of a dead worker; False: the database is unreachable, so later."""
         try:
             tail = worker.stored_log(self.queue.url)
             self.queue.reap(worker.worker, reason=_how(worker.code or 0), log=tail)
@@ -174,10 +174,10 @@ class Supervisor:
         self._trouble = waits
 
     def _end_frozen(self) -> None:
-        """End workers that live and were not seen for longer than a lease: nothing in them runs any more.
+        """Kill live workers that were not seen for longer than a lease: they are frozen.
 
-        Counted is our own time, while the database can be written: a laptop that slept has frozen no worker, nor has a
-        full disk, on which none can say that it lives.
+        Only this process's time counts, and only while the database can be written: a sleeping laptop has not frozen a
+        worker, nor has a full disk, on which none can renew.
         """
         try:
             seen = self.queue.seen()
@@ -193,7 +193,7 @@ class Supervisor:
                 since, self._trouble = now, ""
             self._seen[worker.worker] = last.at, since
             if last.signed_out and now - since <= _EXIT_S:
-                continue  # it ends by itself, which takes seconds on a busy machine
+                continue  # exiting takes seconds on a busy machine
             if now - since > 2 * self.queue.spec.lease.interval_s and not self._has_room(worker):
                 self._seen.clear()
                 return
@@ -203,13 +203,13 @@ class Supervisor:
                 worker.kill()
 
     def _has_room(self, worker: WorkerHandle) -> bool:
-        """Return whether a worker that was not seen could have said that it lives."""
+        """Return whether a worker that was not seen could have renewed its lease."""
         try:
             self.queue.check_room(worker.worker)
         except StorageFull as error:
             self._complain(error)
             return False
-        except StorageError:  # locked, perhaps by that very worker
+        except StorageError:  # locked, perhaps by that worker
             pass
         return True
 

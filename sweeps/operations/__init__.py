@@ -1,1 +1,1 @@
-"""What can be asked and ordered, of a storage or of a service."""
+"""Queries and commands for a storage or a service."""

@@ -1,12 +1,12 @@
-"""`Operation`: what can be asked of a storage or a service; `LocalClient` asks a storage; answers as JSON.
+"""`Operation`: a query or command; `LocalClient` runs it on a storage; answers as JSON.
 
-Numbers that JSON does not have - the NaN of a diverged training - are the strings "NaN", "Infinity" and "-Infinity".
+Numbers that JSON lacks, such as the NaN of a diverged training, are the strings "NaN", "Infinity" and "-Infinity".
 """
 
 import json
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Generic, Protocol, TypeVar
@@ -15,7 +15,7 @@ import sqlalchemy
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from storage import json_text
-from storage.db.engine import open_engine
+from storage.db.engine import opened_engine
 from storage.tables import SweepRecord
 from storage.url import masked
 from sweeps.errors import SweepError
@@ -24,7 +24,7 @@ from sweeps.query.listing import open_sweep
 
 
 class Args(BaseModel):
-    """What an operation is given: options of a command, query or body of a request, keywords of a method."""
+    """Arguments of an operation: options of a command, query or body of a request, keywords of a method."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,11 +35,11 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, kw_only=True)
 class Operation(Generic[A, R]):
-    """One thing that can be asked or ordered.
+    """A query or command.
 
-    args, body: all that it is given; and the part of an order that stands in the body of a request, if any. answer: the
-    type of what it gives, or its "module:name"; with rows that of one of them. changes: whether it is an order, for
-    operators alone. path: of the API, with the name of the sweep in it. run: answers it from a database.
+    args: its arguments. body: those of a command that are sent in the body of a request, if any. answer: the type of
+    its answer, or "module:name" of it; with rows, of one row. changes: whether it is a command, for operators alone.
+    path: of the API, with the name of the sweep. run: runs it on a storage.
     """
 
     name: str
@@ -58,30 +58,29 @@ class Operation(Generic[A, R]):
 
 
 class Client(Protocol):
-    """What answers questions about sweeps, and steers them: a storage, or a service.
+    """Runs queries and commands: a storage, or a service.
 
-    It raises SpecError where no sweep can have the name, and what `storage.errors` and `sweeps.errors` have for one
-    that cannot answer. No question changes anything.
+    It raises SpecError for an invalid name of a sweep, and errors of `storage.errors` and `sweeps.errors`. Queries
+    change nothing.
     """
 
     @property
     def label(self) -> str:
-        """What it is and where, without a password: "storage sqlite:///kd-sweeps.db"."""
+        """Its name for display, without a password: "storage sqlite:///kd-sweeps.db"."""
 
     def ask(self, operation: Operation[A, R], args: A) -> R: ...
 
     def log(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> list[str]:
-        """Return what was logged of a task; see `sweeps.usecases.logs.about_task`."""
+        """Return the log of a task; see `sweeps.usecases.logs.about_task`."""
 
     def follow(self, name: str, key: str, *, attempt: int | None = None, lines: int | None = None) -> Iterator[str]:
         """Yield the log of one attempt until it has ended."""
 
 
 class LocalClient:
-    """A `Client` of a storage. Each question opens it and closes it again."""
+    """A `Client` of a storage, which each operation opens and closes. url: from `storage.url.resolve`."""
 
     def __init__(self, url: sqlalchemy.URL) -> None:
-        """Take a URL from `storage.url.resolve`; nothing is opened yet."""
         self.url = url
 
     @property
@@ -91,13 +90,8 @@ class LocalClient:
     def open(self, name: str) -> AbstractContextManager[tuple[sqlalchemy.Engine, SweepRecord]]:
         return open_sweep(self.url, name)
 
-    @contextmanager
-    def engine(self) -> Iterator[sqlalchemy.Engine]:
-        engine = open_engine(self.url, read_only=True)
-        try:
-            yield engine
-        finally:
-            engine.dispose()
+    def engine(self) -> AbstractContextManager[sqlalchemy.Engine]:
+        return opened_engine(self.url)
 
     def ask(self, operation: Operation[A, R], args: A) -> R:
         return operation.run(self, args)
@@ -114,24 +108,21 @@ class LocalClient:
 
 
 def plain(kind: Any, value: Any) -> Any:
-    """Return a value of a type as what JSON has: the one form of an answer, in `-f json`, over HTTP and in Python.
+    """Return a value as plain JSON values: the one form of an answer, in `-f json`, over HTTP and in Python.
 
-    kind: dataclass, pydantic model, or a list of them.
+    kind: its type, a dataclass, pydantic model, or a list of them.
     """
-    # What was not set is not written: a model that comes back writes the same again.
+    # Without unset fields, so that a decoded model encodes to the same.
     return _sendable(_adapter(kind).dump_python(value, mode="json", exclude_unset=True))
 
 
 def encode(kind: Any, value: Any) -> bytes:
-    """Return a value of a type as JSON; the arguments as in `plain`."""
+    """Return a value as JSON; arguments as for `plain`."""
     return json.dumps(plain(kind, value), ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def decode(kind: Any, text: bytes) -> Any:
-    """Return the value of a type that `encode` wrote; raise SweepError if it is none.
-
-    What else stands beside its fields is passed over.
-    """
+    """Return the value that `encode` wrote; raise SweepError if it is invalid. Unknown fields are ignored."""
     try:
         return _adapter(kind).validate_python(json_text.parse(text))
     except ValidationError as error:
@@ -151,7 +142,7 @@ def _sendable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return "NaN" if math.isnan(value) else f"{'-' if value < 0 else ''}Infinity"
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode()  # half a character, as stdout spells it
+        return value.encode("utf-8", "backslashreplace").decode()  # lone surrogates, as on stdout
     if isinstance(value, dict):
         return {key: _sendable(inner) for key, inner in value.items()}
     return [_sendable(inner) for inner in value] if isinstance(value, (list, tuple)) else value

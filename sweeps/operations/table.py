@@ -1,13 +1,12 @@
-"""OPERATIONS: what can be asked and ordered, once; routes, the HTTP client and the commands follow from it.
+"""OPERATIONS: all queries and commands; the routes, the HTTP client and the command line are derived from it.
 
-Slow modules are imported inside the functions: a command answers one question, and pays for that one only.
+Slow modules are imported inside the functions, so that a command imports only what it needs.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-import sqlalchemy
 from pydantic import Field
 
 from storage.audit.audit import Audit
@@ -21,15 +20,15 @@ from sweeps.query.status import KEEP, Status, WorkerRow, fingerprints, stage_cou
 from sweeps.spec.stored import as_it_stands
 from sweeps.spec.tables import MOST
 
-if TYPE_CHECKING:  # takes a tenth of a second, and most questions are not for findings
+if TYPE_CHECKING:  # takes a tenth of a second, and few operations need it
     from sweeps.findings.findings import Findings
 
 
 @dataclass(frozen=True, kw_only=True)
 class AuditAnswer:
-    """An audit. unavailable: how many tasks of each stage cannot run here. The rest is empty where rows are damaged.
+    """An audit. unavailable: number of tasks that cannot run here, by stage. If rows are damaged, the rest is empty.
 
-    answer_hash: None until every task has ended. notes: what people are told of the bits of the answer.
+    answer_hash: None until every task has ended. notes: lines for display on the reproducibility of the answer.
     """
 
     audit: Audit
@@ -40,7 +39,7 @@ class AuditAnswer:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """How many tasks are running (pause), left (resume) or cancelled (cancel)."""
+    """Number of tasks that are running (pause), left (resume) or cancelled (cancel)."""
 
     tasks: int
 
@@ -53,23 +52,22 @@ class Retried:
 
 
 class SweepArgs(Args):
-    """The sweep that is meant."""
+    """The name of a sweep."""
 
     name: str
 
 
 class TrialsArgs(SweepArgs):
-    """stage: only the tasks of this one."""
+    """stage: only tasks of this stage."""
 
     stage: Annotated[str | None, Field(description="Only the tasks of this stage.", max_length=100)] = None
 
 
-# What is added stays: nothing is taken for a number, or for no, that is none.
-_More = Annotated[int, Field(ge=0, le=MOST, strict=True)]
+_More = Annotated[int, Field(ge=0, le=MOST, strict=True)]  # strict, since an extension cannot be undone
 
 
 class ExtendRequest(Args):
-    """By how much a sweep is extended. dry_run: only return what that adds and which evaluation it uses."""
+    """An extension of a sweep. dry_run: only return what it adds and which evaluation it uses."""
 
     trials: _More = 0
     seeds: _More = 0
@@ -78,7 +76,7 @@ class ExtendRequest(Args):
 
 
 class ExtendArgs(ExtendRequest, SweepArgs):
-    """The same, of a sweep."""
+    """An extension, and its sweep."""
 
 
 def _sweeps(client: LocalClient, _: Args) -> Sequence[SweepRow]:
@@ -97,7 +95,7 @@ def _audit(client: LocalClient, args: SweepArgs) -> AuditAnswer:
 
     with client.open(args.name) as (engine, sweep):
         result = audit(engine, sweep)
-        if result.violations:  # what is damaged cannot be read
+        if result.violations:  # damaged rows cannot be read
             return AuditAnswer(audit=result, unavailable={}, answer_hash=None, notes=())
         hashes = fingerprints(engine, sweep)
         counts = stage_counts(engine, sweep.id)
@@ -152,7 +150,8 @@ def _extend(client: LocalClient, args: ExtendArgs) -> Extended:
     return extended
 
 
-def _counting(name: str, *, summary: str, order: Callable[[sqlalchemy.URL, str], int]) -> Operation[SweepArgs, Counted]:
+def _counting(name: str, summary: str) -> Operation[SweepArgs, Counted]:
+    """Return the command that calls the function of `steering` of that name."""
     return Operation(
         name=name,
         summary=summary,
@@ -160,7 +159,7 @@ def _counting(name: str, *, summary: str, order: Callable[[sqlalchemy.URL, str],
         answer=Counted,
         changes=True,
         path=f"sweeps/{{name}}/{name}",
-        run=lambda client, args: Counted(tasks=order(client.url, args.name)),
+        run=lambda client, args: Counted(tasks=getattr(_steering(), name)(client.url, args.name)),
     )
 
 
@@ -223,21 +222,9 @@ FINDINGS: Operation[SweepArgs, "Findings"] = Operation(
     path="sweeps/{name}/findings",
     run=_findings,
 )
-PAUSE = _counting(
-    "pause",
-    summary="Start no more tasks; running tasks finish. Returns how many are running.",
-    order=lambda url, name: _steering().pause(url, name),
-)
-RESUME = _counting(
-    "resume",
-    summary="Resume a paused or cancelled sweep where it stopped. Returns how many tasks are left.",
-    order=lambda url, name: _steering().resume(url, name),
-)
-CANCEL = _counting(
-    "cancel",
-    summary="Stop all workers of a sweep on all machines. Returns how many tasks were cancelled.",
-    order=lambda url, name: _steering().cancel(url, name),
-)
+PAUSE = _counting("pause", "Start no more tasks; running tasks finish. Returns how many are running.")
+RESUME = _counting("resume", "Resume a paused or cancelled sweep where it stopped. Returns how many tasks are left.")
+CANCEL = _counting("cancel", "Stop all workers of a sweep on all machines. Returns how many tasks were cancelled.")
 EXTEND: Operation[ExtendArgs, Extended] = Operation(
     name="extend",
     summary="Add trials, seeds or searches. With dry_run: only return what that adds and which evaluation it uses.",

@@ -1,1 +1,1 @@
-"""From a spec to phases, tasks, seeds and points, and the frozen selections between phases."""
+"""Phases, tasks, seeds and points of a spec, and the frozen selections between phases."""

@@ -1,9 +1,8 @@
-"""Hold what is stored against the plan that its spec gives, also that of older versions.
+"""Compare stored rows with the plan recomputed from the spec, including plans of older versions.
 
-From here on, whatever changes a plan is a key of the spec, stored with new sweeps and absent in older ones.
-
-A plan is a pure function of the stored spec, its revisions and its retries. Priorities are not compared: nothing that a
-task computes depends on when it runs, and older plans have others.
+A plan is a pure function of the stored spec, its revisions and its retries. A rule that changes plans is a key of the
+spec, stored with new sweeps and absent in older ones. Priorities are not compared: no result depends on when a task
+runs, and older plans have others.
 """
 
 import math
@@ -31,12 +30,12 @@ from sweeps.spec.stored import difference
 from sweeps.spec.tables import FIRST
 from sweeps.terminal import number_of
 
-_CLOSE = 1e-12  # another machine may round the last digits otherwise
-_SHOWN = 80  # characters of a value in a line
+_CLOSE = 1e-12  # machines may round the last digits differently
+_SHOWN = 80  # characters of a value in a message
 
 
 def as_then(plan: Plan, spec: Spec, stored: Mapping[str, Any]) -> Plan:
-    """Return a plan of today as the version made it that stored its spec; stored: the plain values of that spec."""
+    """Return a plan as the version that stored its spec made it; stored: the plain values of that spec."""
     if "trials" not in stored.get("outer", {}) and len(spec.groups) > 1:
         plan = Plan(_phases_of_groups(plan, spec), _on_shared_seeds(plan, spec))
     if "lag" not in stored["search"]:
@@ -45,15 +44,15 @@ def as_then(plan: Plan, spec: Spec, stored: Mapping[str, Any]) -> Plan:
 
 
 def _before_lag(phase: PhasePlan) -> PhasePlan:
-    # A trial was proposed from whatever had ended, and a test was read once the selections of its own arms were frozen.
+    # A trial was proposed from all trials ended by then; the test was read once the selections of its arms were frozen.
     own = tuple(need for need in phase.needs if "confirm" not in need.phase or not need.after_any_end)
     return replace(phase, lag=None, needs=own if phase.stage == "transfer" else phase.needs)
 
 
 def _phases_of_groups(plan: Plan, spec: Spec) -> tuple[PhasePlan, ...]:
-    # Each group waited for its own selections alone, and the source was compared in every group.
+    # Each group waited only for its own selections, and the source was compared in every group.
     if not plan.phases:
-        return ()  # more of a plan that is there
+        return ()  # an extension without phases
     phases = [phase for phase in plan.phases if phase.stage not in ("transfer", "measure")]
     for group in spec.groups:
         for role in spec.roles:
@@ -68,7 +67,7 @@ def _phases_of_groups(plan: Plan, spec: Spec) -> tuple[PhasePlan, ...]:
 
 
 def _on_shared_seeds(plan: Plan, spec: Spec) -> tuple[TaskPlan, ...]:
-    # The arms that a search decides were trained on the seeds of the first group.
+    # The arms of a search were trained on the seeds of the first group.
     first = [task for task in plan.tasks if task.key.startswith("transfer#")]
     further = [
         replace(
@@ -85,12 +84,12 @@ def _on_shared_seeds(plan: Plan, spec: Spec) -> tuple[TaskPlan, ...]:
 
 
 def audit(engine: sqlalchemy.Engine, sweep: SweepRecord) -> of_rows.Audit:
-    """Count and compare everything that is stored of the sweep. Workers may be at it meanwhile."""
+    """Audit the stored sweep, also while workers run."""
     return judge(read_rows(engine, sweep.id))
 
 
 def judge(rows: Rows) -> of_rows.Audit:
-    """Do the same on rows that were read before, of a storage or of an archive."""
+    """Audit rows read from a storage or an archive."""
     try:
         spec, plan = _planned_again(rows)
     except SpecError as error:
@@ -101,7 +100,7 @@ def judge(rows: Rows) -> of_rows.Audit:
 
 
 def alike(left: Any, right: Any) -> bool:
-    """Return whether two plain values are the same, but for the last digits of a number."""
+    """Return whether two plain values are equal, up to the last digits of numbers."""
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(alike(left[key], right[key]) for key in left)
     if isinstance(left, list) and isinstance(right, list):
@@ -109,16 +108,16 @@ def alike(left: Any, right: Any) -> bool:
     if float in (kinds := {type(left), type(right)}) and kinds <= {int, float}:
         try:
             return math.isclose(left, right, rel_tol=_CLOSE, abs_tol=_CLOSE)
-        except OverflowError:  # a whole number beyond every float
+        except OverflowError:  # an integer beyond every float
             return False
     return type(left) is type(right) and bool(left == right)
 
 
 def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
-    """Return the latest spec, and the plan that all revisions together make; raise SpecError if they make none."""
+    """Return the latest spec, and the plan of all revisions together; raise SpecError if they are inconsistent."""
     for row in rows.specs:
         if isinstance(row.spec, Unreadable) or fingerprint(row.spec) != row.fingerprint:
-            raise SpecError("a spec was changed")  # which one, the audit of the rows says
+            raise SpecError("a spec was changed")  # the audit of the rows says which
     before: Spec | None = None
     phases: list[PhasePlan] = []
     tasks: list[TaskPlan] = []
@@ -126,7 +125,7 @@ def _planned_again(rows: Rows) -> tuple[Spec, Plan]:
         spec = parse(row.spec, origin=f"revision {row.number}")
         if before is None:
             added = make_plan(spec)
-        elif before.as_dict() == spec.as_dict():  # after a retry everything is measured once more
+        elif before.as_dict() == spec.as_dict():  # a retry, after which everything is measured again
             added = Plan((), (measure_task(sum(task.phase == "measure" for task in tasks)),))
         else:
             larger, added = more(
@@ -178,13 +177,13 @@ def _differing(of: str, expected: Mapping[str, Any], stored: Mapping[str, Any]) 
 
 
 def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mapping[str, Finding]:
-    """Find the first thing that differs in each task, by its key; what differs alike in many is one finding."""
+    """Return the first difference of each task, by key; the same difference in many tasks is one finding."""
     alike_edits: dict[str, list[tuple[str, str]]] = defaultdict(list)
     findings: dict[str, Finding] = {}
     params = {attempt.task_id: attempt.params for attempt in rows.attempts if attempt.state == "done"}
     for task in rows.tasks:
         if isinstance(task.payload, Unreadable):
-            continue  # which the audit of the rows says
+            continue  # reported by the audit of the rows
         if not isinstance(task.payload, dict):
             text = f"{task.key}: expected a payload as planned, found {str(task.payload)[:_SHOWN]}"
             findings[task.key] = Finding(text)
@@ -216,21 +215,21 @@ def _edits(rows: Rows, spec: Spec | None, plan: Mapping[str, TaskPlan]) -> Mappi
 def outcome_edits(
     spec: Spec, task: TaskRow | TaskRecord, payload: jobs.Payload, outcome: jobs.StoredOutcome, params: Any
 ) -> Iterator[tuple[str, str]]:
-    """Yield what differs between a finished task and its payload, its score and its parameters: its name, and a line.
+    """Yield the differences between a finished task and its payload, score and parameters: a name, and a line.
 
-    params: those of the attempt that finished it.
+    params: of the attempt that finished it.
     """
     expected = points.fixed_params(spec, payload)
     values = {name: params.get(name) for name in expected} if isinstance(params, dict) else expected
     yield from _differing(f"parameters of {task.key}", expected, values)
     if isinstance(outcome, jobs.TrainedOutcome):
-        yield from _differing(f"outcome of {task.key}", *_held(spec, task, payload, outcome, params))
+        yield from _differing(f"outcome of {task.key}", *_expected_and_stored(spec, task, payload, outcome, params))
 
 
-def _held(
+def _expected_and_stored(
     spec: Spec, task: TaskRow | TaskRecord, payload: jobs.Payload, outcome: jobs.TrainedOutcome, params: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return what an outcome has to say by its payload, its score and its parameters, and what it says."""
+    """Return the values that an outcome must have by its payload, score and parameters, and those it has."""
     expected: dict[str, Any] = {"val_accuracy": task.score}
     stored: dict[str, Any] = {"val_accuracy": outcome.val_accuracy}
     if outcome.seed is not None:
@@ -243,12 +242,12 @@ def _held(
             expected["number of epochs"], stored["number of epochs"] = length, len(curve)
     trial = (task.outcome or {}).get("trial")
     curve_of_trial = trial.get("epoch_values") if isinstance(trial, dict) else None
-    if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve, as its trial shows it
+    if curve_of_trial and isinstance(curve_of_trial, list):  # the same curve in the trial
         after = f"{spec.score.plural} after epochs"
         expected[after], stored[after] = len(curve_of_trial), len(curve)
     if isinstance(outcome, jobs.StudentOutcome):
         if isinstance(payload, jobs.TransferTask) and outcome.test_accuracy is None:
-            expected["test_accuracy"] = "a number"  # which the verdict rests on
+            expected["test_accuracy"] = "a number"  # the verdict needs it
         if isinstance(params, dict):
             expected |= {name: value for name, value in params.items() if name not in ("arm", "dataset")}
         if (point := points.planned_point(spec, payload)) is not None:

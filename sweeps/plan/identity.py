@@ -1,4 +1,4 @@
-"""Seeds, and the answer hash (small on purpose: pinned by fixed values)."""
+"""Seeds, and the answer hash; tests pin both by fixed values."""
 
 import hashlib
 import json
@@ -17,14 +17,14 @@ def derive(seed: int, *path: str | int) -> int:
 
 
 DIGITS = 12
-KEEP = ("test_accuracy", "capped")  # of an outcome: `storage.records.queries.task_records(keep=...)`
+KEEP = ("test_accuracy", "capped")  # keys of an outcome, for `storage.records.queries.task_records(keep=...)`
 
 
 def answer_hash(tasks: Iterable[TaskRecord]) -> str | None:
-    """Return the first 12 hex digits of a SHA-256 over all tasks; None while one of them has not ended.
+    """Return the first 12 hex digits of a SHA-256 over all tasks; None until all have ended.
 
-    It covers the key, the state, the parameters, the score and the test accuracy of every task. Two things are left
-    out, since no seed decides them: the stage measure, whose scores are milliseconds, and what a time limit cut short.
+    It covers key, state, parameters, score and test accuracy of every task, except where these do not follow from the
+    seeds: in stage measure, whose scores are milliseconds, and of tasks cut short by a time limit.
     """
     lines = []
     for task in tasks:
@@ -47,6 +47,6 @@ def answer_hash(tasks: Iterable[TaskRecord]) -> str | None:
 def differing(numerics: Iterable[str]) -> str:
     """Return the warning that more than one kind of machine trained."""
     return (
-        f"numerics differ: the workers have the fingerprints {', '.join(numerics)}, so their trainings round otherwise,"
-        " and another run of this spec may end with other digits"
+        f"numerics differ: the workers have the fingerprints {', '.join(numerics)}, so their trainings round"
+        " differently, and another run of this spec may end with other digits"
     )

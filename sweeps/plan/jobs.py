@@ -1,8 +1,8 @@
-"""What a task is to do, its payload, and what came of it, its outcome.
+"""Payloads, what tasks are to do, and outcomes, their results.
 
-The database holds both as flat JSON without a tag. The stage of a task tells the kind of its payload; the stage
-"native" has searches and confirms, and only a confirm names its ranks. The payload tells the kind of the outcome.
-A worker adds who made it (`sweeps.workers.attempt.as_stored`).
+The database stores both as flat JSON without a tag. The stage of a task determines the class of its payload; stage
+"native" has searches and confirms, of which only the latter have ranks. The payload determines the class of the
+outcome, to which a worker adds its provenance (`sweeps.workers.attempt.as_stored`).
 """
 
 import math
@@ -21,7 +21,7 @@ from sweeps.spec.tables import FIRST, Group
 from sweeps.trainers.protocol import Point
 from sweeps.trainers.score import Score
 
-# As they are stored: by their tag, and by the name of the selection.
+# Stored as a tag, and as the name of a selection.
 StoredGroup = Annotated[Group, BeforeValidator(lambda tag: Group.parse(tag) if isinstance(tag, str) else tag)]
 StoredRanks = Annotated[
     Phase, BeforeValidator(lambda name: Phase.of_selection(name) if isinstance(name, str) else name)
@@ -40,7 +40,7 @@ def _check_number(stored: Mapping[str, Any], name: str) -> None:
 
 
 class _Payload(BaseModel):
-    """What every task on a dataset has. group: the teacher and search that it belongs to."""
+    """The fields of every task on a dataset. group: its teacher and search."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ class _Payload(BaseModel):
         return self.group.tag
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plain values that the database stores."""
+        """Return the plain values for the database."""
         group = {"group": self.tag} if self.tag else {}
         return {"role": self.role, "seed": self.seed} | self._own() | group
 
@@ -62,7 +62,7 @@ class _Payload(BaseModel):
 
 
 class TeacherTask(_Payload):
-    """Train a teacher, which all searches of a group's teacher share."""
+    """Train a teacher, shared by all searches of its group."""
 
     @property
     def tag(self) -> str:
@@ -72,7 +72,7 @@ class TeacherTask(_Payload):
 class SearchTask(_Payload):
     """Train a student at one point of a search.
 
-    sobol: the point, in the half that is fixed beforehand. sampler_seed: of the proposal, in the other half.
+    sobol: the point, in the half that the plan fixes. sampler_seed: of the proposal, in the other half.
     """
 
     sobol: Point | None = None
@@ -101,9 +101,9 @@ class SearchTask(_Payload):
 
 
 class ConfirmTask(_Payload):
-    """Train a student at one of the best points of a search. ranks: the phase that selected them; `rank`: which one.
+    """Train a student at one of the best points of a search. ranks: the phase that selected them; rank: its index.
 
-    arm: an untuned one whose point is trained beside them, as of a rank behind them all; "" of a point of the search.
+    arm: "" for a point of the search; else an untuned arm, whose point has a rank after all of them.
     """
 
     ranks: StoredRanks
@@ -117,7 +117,7 @@ class ConfirmTask(_Payload):
 
 
 class RecipeTask(_Payload):
-    """Train a student at one of the candidates of an arm. rank: which one, as the arm has them."""
+    """Train a student at one of the candidates of an arm. rank: its index in the arm."""
 
     arm: str
     rank: int
@@ -141,7 +141,7 @@ class BaselineTask(_Payload):
 
 
 class MeasureTask(BaseModel):
-    """Measure every model of the sweep. It belongs to no role, and nothing in it is random."""
+    """Measure every model of the sweep; no role, no seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -154,7 +154,7 @@ class MeasureTask(BaseModel):
 
 
 class ScoreTask(BaseModel):
-    """Score every model that was kept so far on the test: the part of a measurement that needs no quiet machine."""
+    """Score every kept model on the test set: the part of a measurement that needs no quiet machine."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -172,7 +172,7 @@ StudentTask: TypeAlias = SearchTask | ConfirmTask | RecipeTask | TransferTask
 ArmTask: TypeAlias = RecipeTask | TransferTask
 Payload: TypeAlias = TeacherTask | StudentTask | BaselineTask | ScoreTask | MeasureTask
 
-PUT_BACK = NextStep("put it back, or make another sweep", "create")  # of something stored that somebody edited
+PUT_BACK = NextStep("put it back, or create another sweep", "create")  # for edited rows
 
 _KINDS: dict[str, type[Payload]] = {
     "teachers": TeacherTask,
@@ -187,7 +187,7 @@ _KINDS: dict[str, type[Payload]] = {
 
 
 def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Payload:
-    """Return the payload that is stored as `values`; raise RecordBroken if a task of that stage has none like it.
+    """Return the payload stored as `values`; raise RecordBroken if it is invalid for the stage.
 
     key: of the task, for the message.
     """
@@ -206,12 +206,12 @@ def read_payload(stage: str, values: Mapping[str, Any], *, key: str = "") -> Pay
 
 
 def edited(what: str, problem: str) -> RecordBroken:
-    """Return the error that something stored, such as "payload of search#3", is not what was written."""
+    """Return the error for a stored value, such as "payload of search#3", that was edited."""
     return RecordBroken(f"the stored {what} was edited: {problem}", PUT_BACK)
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return what is wrong with a stored value, in a few words: the field, what it is, what is allowed."""
+    """Return the first problem of a stored value in a few words: the field, its value, what is allowed."""
     problem = error.errors()[0]
     field = ".".join(map(str, problem["loc"]))
     if problem["type"] == "missing":
@@ -222,19 +222,19 @@ def first_problem(error: ValidationError) -> str:
     return f"{field} is {problem['input']!r} ({text})" if field else text
 
 
-_LONGEST = 1e9  # of seconds and milliseconds: 30 years and 12 days
+_LONGEST = 1e9  # seconds or milliseconds: 30 years or 12 days
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False, strict=True)]
-StoredScore = Annotated[float, Field(allow_inf_nan=False, strict=True)]  # within the bounds of its trainer's score
+StoredScore = Annotated[float, Field(allow_inf_nan=False, strict=True)]  # `check_bounds` knows its bounds
 Amount = Annotated[float, Field(ge=0, le=_LONGEST, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Stored(BaseModel):
-    """What every outcome has. A field that was not given is not stored.
+    """The fields of every outcome. A field that was not set is not stored.
 
-    wall_s: of the whole attempt. worker: who made it. provenance: versions and hardware, see
-    `sweeps.workers.environment.provenance`. blobs: digests of what was kept, by name ("model", "logits").
+    wall_s: of the whole attempt. worker: its name. provenance: versions and hardware, see
+    `sweeps.workers.environment.provenance`. blobs: digests of kept bytes, by name ("model", "logits").
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -249,7 +249,7 @@ class _Stored(BaseModel):
 
 
 class DataOrigin(BaseModel):
-    """Where a dataset came from, and the sha256 of its content and of its split."""
+    """The source of a dataset, and the SHA-256 of its content and of its split."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -259,13 +259,13 @@ class DataOrigin(BaseModel):
 
 
 class _Trained(_Stored):
-    """What every training gives.
+    """The result of a training.
 
-    val_accuracy: the score on validation, higher is better: an accuracy is a fraction, of what is minimised it is minus
-    its value; epoch_val_accuracy: after each epoch, None where it was not looked at. parameters: of the model.
-    train_images: seen per epoch. train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained,
-    in a few words. weights: what a ready-made network came from. numerics: fingerprint of the process that trained it,
-    see `kd.training.student`; empty for a comparison method.
+    val_accuracy: the validation score, higher is better: an accuracy as a fraction, a minimised score negated;
+    epoch_val_accuracy: after each epoch, None if not measured. parameters: of the model. train_images: per epoch.
+    train_s, cpu_s: wall-clock and CPU seconds of the training. detail: what was trained, in a few words. weights:
+    source of a pretrained network. numerics: fingerprint of the arithmetic of the process, see `kd.training.student`;
+    empty for a comparison method.
     """
 
     val_accuracy: StoredScore
@@ -283,20 +283,19 @@ class _Trained(_Stored):
 
 
 class TeacherOutcome(_Trained):
-    """A teacher. model: its name in the spec. logit_spread: see `kd.teachers.logits_file`; None of older versions."""
+    """A teacher. model: its name in the spec. logit_spread: see `kd.teachers.logits_file`; None in older versions."""
 
     model: str = ""
     logit_spread: float | None = None
 
 
 class StudentOutcome(_Trained):
-    """A student: of a search, a confirm, recipes or transfer.
+    """A student of search, confirm, recipes or transfer.
 
-    test_accuracy: the score on the test, as val_accuracy, of transfer alone; None elsewhere. epochs: where the spec's
-    number of epochs does not hold; None elsewhere. arm: of transfer. loss: the formula that was minimized. more: what
-    was searched beyond T and alpha. facts: what a user's own training said beside its score, as JSON has it. same_as:
-    the key of the training whose outcome this is, made for another arm with the same seed and point; "" of one that was
-    made for itself. Its seconds are those of that training, and count there.
+    test_accuracy: the test score, as val_accuracy, in transfer alone. epochs: if other than the spec's. arm: in
+    transfer. loss: the minimised formula. more: searched values beyond T and alpha. facts: JSON that a user's training
+    reported besides its score. same_as: key of the training that this outcome was copied from, of another arm with the
+    same seed and point, whose seconds it repeats; "" for a training of its own.
     """
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -325,8 +324,8 @@ class StudentOutcome(_Trained):
 class BaselineOutcome(_Trained):
     """A comparison method's model.
 
-    capped: the time limit ended it. curve: (CPU seconds since it began, best validation accuracy so far) after each
-    trial of a method that has trials.
+    capped: the time limit ended it. curve: (CPU seconds since the start, best validation accuracy so far) after each
+    trial, for a method that has trials.
     """
 
     method: str = ""
@@ -335,7 +334,7 @@ class BaselineOutcome(_Trained):
 
 
 class Measured(BaseModel):
-    """One model as stage measure found it, by the names of `kd.models.measure.Measurement`; None: not known."""
+    """A measured model; the fields are those of `kd.models.measure.Measurement`; None: unknown."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -354,7 +353,7 @@ class Measured(BaseModel):
 
 
 class Scored(BaseModel):
-    """One model on the test, by the names of `kd.models.measure.Scores`. digest: of its file."""
+    """A model's test scores; the fields are those of `kd.models.measure.Scores`. digest: of its file."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -367,13 +366,13 @@ class Scored(BaseModel):
 
 
 class ScoreOutcome(_Stored):
-    """The kept models on the test, by the key of the task that made each."""
+    """The test scores of the kept models, by the key of the task that made each."""
 
     models: Mapping[str, Scored] = {}
 
 
 class MeasureOutcome(_Stored):
-    """Every kept model measured, by the key of the task that made it; scores that were there before are in it."""
+    """The measurements of the kept models, by the key of the task that made each, earlier scores included."""
 
     models: Mapping[str, Measured] = {}
 
@@ -388,9 +387,9 @@ ResultT = TypeVar("ResultT", bound=StoredOutcome | None, covariant=True)
 
 @dataclass(frozen=True)
 class Job(Generic[TaskT, ResultT]):
-    """A task as everything above storage sees it: its row, what it is to do, and what came of it.
+    """A task above the storage: its row, its payload (`work`) and its outcome, None before it is done.
 
-    Made once: at the claim in a worker, when a sweep is read for a report. outcome: None where it is not done.
+    Made once: at a claim, or when a sweep is read for a report.
     """
 
     row: TaskRecord
@@ -411,7 +410,7 @@ class Job(Generic[TaskT, ResultT]):
 
     @property
     def score(self) -> float:
-        """What its stage is ranked by, of a task that is done: a fraction, or the milliseconds of an older sweep."""
+        """The score of a done task, which ranks its stage: a fraction, or the milliseconds of an older sweep."""
         assert self.row.score is not None  # checked when the job was read
         return self.row.score
 
@@ -421,7 +420,7 @@ DoneJob: TypeAlias = Job[Payload, StoredOutcome]
 
 
 def read_job(row: TaskRecord) -> AnyJob:
-    """Return a stored or claimed task; raise RecordBroken if its payload, its outcome or its score is damaged."""
+    """Return a stored or claimed task; raise RecordBroken if its payload, outcome or score is damaged."""
     work, outcome = read_payload(row.stage, row.payload, key=row.key), None
     if row.state == "done":
         outcome = read_outcome(work, row.outcome, key=row.key)
@@ -430,7 +429,7 @@ def read_job(row: TaskRecord) -> AnyJob:
 
 
 def finished(jobs: Iterable[AnyJob], task: type[TaskT], outcome: type[OutcomeT]) -> list[Job[TaskT, OutcomeT]]:
-    """Return the finished jobs with payloads and outcomes of these kinds, in their order."""
+    """Return the finished jobs with payloads and outcomes of these classes, in order."""
     return [
         Job(job.row, job.work, job.outcome)
         for job in jobs
@@ -439,12 +438,12 @@ def finished(jobs: Iterable[AnyJob], task: type[TaskT], outcome: type[OutcomeT])
 
 
 def read_finished(rows: Iterable[TaskRecord], task: type[TaskT], outcome: type[OutcomeT]) -> list[Job[TaskT, OutcomeT]]:
-    """Return the finished tasks of one kind among these rows; arguments as `finished`, errors as `read_job`."""
+    """Return the finished tasks of one kind among these rows; arguments as for `finished`, errors as `read_job`."""
     return finished((read_job(row) for row in rows if row.state == "done"), task, outcome)
 
 
 def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str = "") -> StoredOutcome:
-    """Return the outcome that is stored as `values` for a task with that payload; raise RecordBroken if it is none."""
+    """Return the outcome stored as `values` for a task with that payload; raise RecordBroken if it is invalid."""
     of = f"outcome of {key or 'a task'}"
     if values is None:
         raise edited(of, "it is missing")
@@ -456,20 +455,19 @@ def read_outcome(payload: Payload, values: Mapping[str, Any] | None, *, key: str
 
 def checked_score(payload: Payload, score: float | None, *, key: str) -> float:
     """Return the score of a finished task with that payload; raise RecordBroken if it is missing or out of range."""
-    of, most = f"outcome of {key}", _LONGEST
+    of = f"outcome of {key}"
     if score is None:
         raise edited(of, "its score is missing")
-    # SQLite keeps text in any column. A trainer's own bounds: see `check_bounds`.
-    least = 0 if isinstance(payload, MeasureTask) else -math.inf
-    most = _LONGEST if isinstance(payload, MeasureTask) else math.inf
-    if not (isinstance(score, float) and math.isfinite(score) and least <= score <= most):
-        raise edited(of, f"its score is {score!r} (allowed: {'a number' if math.isinf(most) else f'0 to {most:g}'})")
+    times = isinstance(payload, MeasureTask)
+    is_number = isinstance(score, float) and math.isfinite(score)  # SQLite accepts text in any column
+    if not is_number or (times and not 0 <= score <= _LONGEST):
+        raise edited(of, f"its score is {score!r} (allowed: {f'0 to {_LONGEST:g}' if times else 'a number'})")
     return score
 
 
 def check_bounds(allowed: Score, outcome: StoredOutcome, score: float, *, key: str) -> None:
-    """Raise RecordBroken where an outcome has a score that the trainer of the sweep cannot have given."""
-    if isinstance(outcome, MeasureOutcome):  # whose score is any number
+    """Raise RecordBroken if a score of an outcome is outside the bounds of the sweep's trainer."""
+    if isinstance(outcome, MeasureOutcome):  # milliseconds
         return
     low, high = allowed.bounds
     scores = {"its score": score}

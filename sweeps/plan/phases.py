@@ -1,11 +1,11 @@
-"""`Phase`: names of phases, keys of tasks and names of selections, written and parsed; what each phase depends on.
+"""`Phase`: names of phases, keys of tasks and names of selections, written and parsed; dependencies of phases.
 
-What belongs to the first group on the source or the first target has plain names, as in a sweep without an outer
-level: "search", "native:confirm", "confirm.best". Everything else carries its tag: "search@t1s0" is the search of the
-second teacher, "native:confirm@target2.t1s0" what was confirmed for it on the second target.
+The first group on the source or the first target has plain names, as in a sweep without repeats: "search",
+"native:confirm", "confirm.best". Everything else carries a tag: "search@t1s0" is the search of the second teacher,
+"native:confirm@target2.t1s0" its confirmation on the second target.
 
-A phase is the part of a stage that opens and closes together. What each one needs is written here and nowhere else;
-storage only keeps the promise that no task is ready before its needs are met.
+A phase is the part of a stage that opens and closes together. The dependencies of phases are defined here alone; the
+storage only ensures that no task is ready before they are met.
 """
 
 import re
@@ -22,16 +22,16 @@ from sweeps.trainers.protocol import RunKind
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """What is the same for all tasks of a stage.
+    """Properties of all tasks of a stage.
 
-    kind: what a trainer does in them. keeps: whether some of them keep a model, which the last stage may measure.
+    kind: what a trainer does in them. keeps: whether some of them keep a model for the last stage to measure.
     """
 
     kind: RunKind
     keeps: bool = False
 
 
-# By name, in the order in which people see them. A stage is what its phases' kinds begin with.
+# By name, in display order. The kind of a phase begins with its stage.
 STAGES: Mapping[str, Stage] = MappingProxyType(
     {
         "teachers": Stage(kind="prepare", keeps=True),
@@ -47,17 +47,17 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
 
 
 def run_kind(stage: str) -> RunKind:
-    """Return what a trainer does in tasks of a stage; for one that somebody wrote into a row, what most tasks do."""
+    """Return what a trainer does in tasks of a stage; "train" for an unknown stage in an edited row."""
     return STAGES[stage].kind if stage in STAGES else "train"
 
 
-_SCORED_ALONE = 3  # the rule of the verdict since which accuracies have a phase of their own
+_SCORED_ALONE = 3  # the first rule of the verdict by which test scores have their own phase
 
 _NAME = re.compile(
     r"(?P<kind>teachers|search|native:search|native:confirm|confirm|recipes|transfer|baselines|measure)"
     r"(?::(?P<role>source|target\d?)|:(?P<round>\d+))?(?:@(?P<tag>.+))?"
 )
-# What a phase selects is stored as: ranks of a search or of an earlier round of confirm, best of the last round.
+# Names of stored selections: ranks of a search or of an earlier round of confirm, best of the last round.
 _SELECTIONS = {
     "search": "search.ranks",
     "native:search": "native.ranks",
@@ -71,10 +71,10 @@ _NAMED_BY_ROLE = ("teachers", "recipes", "transfer")
 
 @dataclass(frozen=True)
 class Phase:
-    """What opens and closes together.
+    """A part of a stage that opens and closes together.
 
-    kind: "teachers", "search", "native:confirm", ... role: of the dataset; "" where one phase serves all of them.
-    round: of a confirm or of measure, from 1; 0 is the last one, and everything else.
+    kind: "teachers", "search", "native:confirm", ... role: of the dataset; "" if one phase serves all of them. round:
+    of a confirm or of measure, from 1; 0 for the last one, and in all other phases.
     """
 
     kind: str
@@ -95,31 +95,31 @@ class Phase:
 
     @property
     def tag(self) -> str:
-        """What its name ends with: "", "@t1s0", "@target2.t1s0"."""
+        """The end of its name: "", "@t1s0", "@target2.t1s0"."""
         if self.kind in _NAMED_BY_ROLE:
             return tag_of("", self.group.preparation if self.kind == "teachers" else self.group.tag)
         return tag_of(self.role, self.group.tag)
 
     @property
     def prefix(self) -> str:
-        """What the keys of its tasks begin with, such as "native.search@t1s0"; all rounds of a confirm share it."""
+        """The beginning of its tasks' keys, such as "native.search@t1s0"; all rounds of a confirm share it."""
         return self.kind.replace(":", ".") + self.tag
 
     @property
     def selection(self) -> str:
-        """The stored name of what it selects, such as "native.best@target2.t1s0"; KeyError if it selects nothing."""
+        """The stored name of its selection, such as "native.best@target2.t1s0"; KeyError if it selects nothing."""
         if self.kind == "recipes":
             return f"{_SELECTIONS[self.kind]}:{self.role}"
         return (f"{_RANKS[self.kind]}:{self.round}" if self.round else _SELECTIONS[self.kind]) + self.tag
 
     @property
     def is_search(self) -> bool:
-        """Whether it takes more trials; it does so only while it is open."""
+        """Whether trials can be added, while it is open."""
         return self.kind.endswith("search")
 
     @classmethod
     def parse(cls, name: str) -> "Phase":
-        """Return the phase of a stored name; raise a ValueError where it is none."""
+        """Return the phase of a stored name; raise ValueError for any other text."""
         match = _NAME.fullmatch(name)
         if match is None:
             raise ValueError(f"no phase: {name!r}")
@@ -132,7 +132,7 @@ class Phase:
 
     @classmethod
     def of_selection(cls, name: str) -> "Phase":
-        """Return the phase that a selection is read from; raise a ValueError where the name is none."""
+        """Return the phase that makes a selection; raise ValueError for an unknown name."""
         base, at, tag = name.partition("@")
         base, colon, number = base.partition(":")
         if base == _SELECTIONS["recipes"]:
@@ -148,7 +148,7 @@ class Phase:
 
     @classmethod
     def confirm(cls, role: str, group: Group = FIRST, *, round: int = 0) -> "Phase":
-        """Return the phase that repeats the best of that search: the last round, or an earlier one, from 1."""
+        """Return the phase that repeats the best trials of a search: the last round, or an earlier one, from 1."""
         return cls("confirm" if role == "source" else "native:confirm", role, group, round)
 
     @classmethod
@@ -157,7 +157,7 @@ class Phase:
 
     @classmethod
     def recipes(cls, role: str) -> "Phase":
-        """Return the phase that chooses an arm's recipe on the dataset of a role: one for all groups."""
+        """Return the phase that chooses an arm's recipe on a dataset, for all groups."""
         return cls("recipes", role)
 
     @classmethod
@@ -166,7 +166,7 @@ class Phase:
 
 
 def tag_of(role: str, tag: str) -> str:
-    """Return the end of a name; the source, the first target and the first group have none."""
+    """Return the end of a name; "" for the first group on the source or the first target."""
     parts = [part for part in (role if role not in ("source", "target") else "", tag) if part]
     return f"@{'.'.join(parts)}" if parts else ""
 
@@ -184,7 +184,7 @@ def recipe_key(role: str, rank: int, repeat: int) -> str:
 
 
 def kept_student_key(role: str) -> str:
-    """Return the key of the task whose student is kept: it is measured, and can be exported."""
+    """Return the key of the task whose student is kept, to be measured and exported."""
     return transfer_key(role, "best", 0)
 
 
@@ -193,7 +193,7 @@ def baseline_key(role: str, method: str) -> str:
 
 
 def repeat_of(key: str) -> int | None:
-    """Return the number of the repeat in the key of a task of confirm, recipes or transfer; None for any other task."""
+    """Return the number of the repeat in the key of a confirm, recipes or transfer task; None for any other key."""
     prefix, _, last = key.partition("#")
     number = last.rpartition(".")[2]
     repeats = prefix.partition("@")[0] in ("confirm", "native.confirm", "recipes", "transfer")
@@ -201,7 +201,7 @@ def repeat_of(key: str) -> int | None:
 
 
 def plan_phase(phase: Phase, *needs: Phase | Dependency, minimum: int = 0) -> PhasePlan:
-    """Return a phase as storage takes it. A need that is a phase has to have succeeded."""
+    """Return the plan of a phase. A need given as a phase must succeed."""
     after = tuple(need if isinstance(need, Dependency) else Dependency(need.name) for need in needs)
     return PhasePlan(name=phase.name, stage=phase.stage, needs=after, minimum=minimum)
 
@@ -212,7 +212,7 @@ def teacher_phases(spec: Spec) -> list[PhasePlan]:
 
 
 def group_phases(spec: Spec, group: Group) -> list[PhasePlan]:
-    """Return the phases of a group that select: its searches and their confirms, on each dataset."""
+    """Return the searches and confirms of a group, on each dataset."""
     search, rounds = spec.for_group(group).search, spec.for_group(group).confirm.rounds
     phases = []
     for role in spec.roles:
@@ -221,7 +221,7 @@ def group_phases(spec: Spec, group: Group) -> list[PhasePlan]:
         taught = [Phase.teachers(role, group)] if spec.kind.features.prepares else []
         phases.append(replace(plan_phase(before, *taught, minimum=rounds[0][0]), lag=lag))
         for number, (_, seeds) in enumerate(rounds, start=1):
-            kept = rounds[number][0] if number < len(rounds) else 1  # points that the next round needs
+            kept = rounds[number][0] if number < len(rounds) else 1  # points for the next round
             confirm = Phase.confirm(role, group, round=number if number < len(rounds) else 0)
             phases.append(plan_phase(confirm, before, minimum=max(seeds, kept)))
             before = confirm
@@ -237,9 +237,9 @@ def selections_of(spec: Spec, groups: Iterable[Group]) -> list[str]:
 
 
 def transfer_phases(spec: Spec, group: Group, selections: Sequence[str]) -> list[PhasePlan]:
-    """Return the phases of a group that read the test: not before every selection of the plan is frozen.
+    """Return the phases of a group that read the test, after every selection of the plan is frozen.
 
-    selections: of all groups that are planned at the same time.
+    selections: phases that select, of all groups planned at the same time.
     """
     phases = []
     for role in spec.roles:
@@ -256,14 +256,14 @@ def transfer_phases(spec: Spec, group: Group, selections: Sequence[str]) -> list
 
 
 def scores_alone(spec: Spec) -> bool:
-    """Return whether accuracies are measured beside other work; in plans of older rules the last task measures all."""
+    """Return whether test scores have their own task; by older rules the last task measures everything."""
     return spec.kind.features.measures and spec.transfer.rule >= _SCORED_ALONE
 
 
 def score_phase(spec: Spec, selections: Sequence[str], others: Sequence[PhasePlan]) -> PhasePlan:
-    """Return the phase that scores the kept models on the test: after every selection is frozen, and their own tasks.
+    """Return the phase that scores the kept models on the test, after all selections and the tasks that keep them.
 
-    The kept students are those of the first group, whose comparison ends before that of the others.
+    The kept students are those of the first group, whose comparison ends first.
     """
     kept = [Phase.teachers(role, group) for group in spec.groups if not group.search for role in spec.roles]
     kept += [Phase("baselines"), *(Phase.transfer(role) for role in spec.roles)]
@@ -274,21 +274,21 @@ def score_phase(spec: Spec, selections: Sequence[str], others: Sequence[PhasePla
 
 
 def measure_phase(others: Sequence[PhasePlan]) -> PhasePlan:
-    """Return the last phase of a plan: it waits until all the others have ended, whatever came of them."""
+    """Return the last phase of a plan, which waits for the end of all others, successful or not."""
     return plan_phase(Phase("measure"), *(Dependency(other.name, after_any_end=True) for other in others), minimum=1)
 
 
-UNAVAILABLE = "unavailable"  # the error class of what a machine lacks, such as weights, and the state shown for it
+UNAVAILABLE = "unavailable"  # error class, and displayed state, of tasks that lack something, such as weights
 
 
 def display_state(stage: str, state: str, error_class: str | None) -> str:
-    """Return the state of a task as people see it: as stored, but "unavailable" for what cannot run on this machine.
+    """Return the state of a task for display: as stored, but "unavailable" for a task that cannot run on this machine.
 
-    The sweep is finished without it. Without a teacher it is not: that is a failure, whatever the cause.
+    A sweep can finish without such a task, but not without a teacher: that is a failure, whatever the cause.
     """
     return UNAVAILABLE if (state, error_class) == ("failed", UNAVAILABLE) and stage != "teachers" else state
 
 
 def display_stage(stage: str, stages: Collection[str]) -> str:
-    """Return what a stage is called: without a native search nothing is transferred, the arms are only compared."""
+    """Return the display name of a stage: without a native search, transfer only compares arms."""
     return "compare" if stage == "transfer" and "native" not in stages else stage

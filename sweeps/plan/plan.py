@@ -25,10 +25,10 @@ from sweeps.spec.tables import FIRST, Group
 from sweeps.terminal import number_of
 from sweeps.trainers.protocol import Point
 
-MOST_TASKS = 100_000  # of one sweep; preset full has about 3,000, and a plan of 100,000 is made in seconds
+MOST_TASKS = 100_000  # preset full has about 3,000, and a plan of 100,000 takes seconds
 
-# Claim order: whatever unblocks most first, then the longest. Baselines come before the searches because the
-# longest single task of a sweep (AutoKeras) would otherwise run alone at the end.
+# Claim order: first what unblocks most, then the longest. Baselines precede the searches because the longest single
+# task of a sweep (AutoKeras) would otherwise run alone at the end.
 _PRIORITY = {
     "teachers": 90,
     "confirm": 70,
@@ -40,23 +40,23 @@ _PRIORITY = {
     "transfer": 30,
     "measure": 0,
 }
-# A target's teachers and comparison come after the source's, whole: what is complete may be looked at.
+# A target's teachers and comparison come after all of the source's, whose results can then be read.
 _LATER_ON_TARGETS = {"teachers": 10, "transfer": 10}
 
-# The user sees the primary question first: a few trials before the long baselines, then the arms of the question on few
-# seeds before the rest. Only the order changes: nothing that a task computes depends on when it runs.
+# The primary question comes first: a few trials before the long baselines, then its arms on a few seeds before the
+# rest. No result depends on this order.
 _SEEN_FIRST = 6
 _FIRST_TRIALS = 4
 _FIRST_REPEATS = 3
 
 
-# Fresh seeds of each candidate of an arm. No round of halving: with six candidates it would spare three trainings, and
-# cost a phase. Stored plans rest on this number.
+# Fresh seeds of each candidate of an arm. No round of halving: with six candidates it would save three trainings, and
+# need another phase. Stored plans depend on this number.
 RECIPE_SEEDS = 2
 
 
 def measure_task(number: int) -> TaskPlan:
-    """Return the last task of the stage measure; `number` > 0: one more of it, after something was tried again."""
+    """Return the last task of stage measure; `number` > 0: a further one, after a retry."""
     return _task("measure#all" + (f".{number}" if number else ""), Phase("measure"), MeasureTask())
 
 
@@ -64,7 +64,7 @@ def _task(key: str, phase: Phase, payload: Payload, *, seen_first: bool = False)
     priority = _PRIORITY[phase.kind] + _SEEN_FIRST * seen_first
     if phase.role not in ("", "source"):
         priority -= _LATER_ON_TARGETS.get(phase.kind, 0)
-    if phase.group != FIRST:  # its verdict is not the primary answer
+    if phase.group != FIRST:  # not part of the primary answer
         priority -= 100
     return TaskPlan(key=key, phase=phase.name, payload=payload.as_json(), priority=priority)
 
@@ -83,7 +83,7 @@ def teacher_tasks(spec: Spec) -> list[TaskPlan]:
 
 
 def group_tasks(spec: Spec, group: Group) -> list[TaskPlan]:
-    """Return the tasks of a group; `spec`: of that group, as in all functions below."""
+    """Return the tasks of a group; `spec`: the group's, as in all functions below."""
     tasks: list[TaskPlan] = []
     for role in spec.roles:
         tasks += search_tasks(spec, role, group, range(spec.search.trials), first=spec.search.planned)
@@ -94,36 +94,36 @@ def group_tasks(spec: Spec, group: Group) -> list[TaskPlan]:
 
 
 def _path(tag: str) -> tuple[str, ...]:
-    """Return what a seed's path ends with: the first group's seeds are those of a sweep without an outer level."""
+    """Return the end of a seed's path: the first group has the seeds of a sweep without repeats."""
     return (tag,) if tag else ()
 
 
 def sobol_points(spec: Spec, count: int, group: Group = FIRST) -> list[Point]:
     """Return the first `count` points of a scrambled Sobol sequence, on the scale of the search.
 
-    Search and native share them: paired points on both datasets. Source: Owen 1998, scrambling of Sobol'
-    points, https://doi.org/10.1006/jcom.1998.0487, as in scipy.stats.qmc.
+    The searches on all datasets share them, so points are paired. Source: Owen 1998, scrambling of Sobol' points,
+    https://doi.org/10.1006/jcom.1998.0487, as in scipy.stats.qmc.
     """
     from scipy.stats import qmc
 
     space = spec.kind.space(spec)
     sampler = qmc.Sobol(d=len(space), scramble=True, rng=derive(spec.seed, "sobol", *_path(group.tag)))
-    # Drawn as the next power of two: the sequence is balanced there, and scipy warns elsewhere.
+    # Draw the next power of two: the sequence is balanced there, and scipy warns otherwise.
     unit = sampler.random_base2(math.ceil(math.log2(count)))[:count] if count else []
     return [Point.at(space, [float(part) for part in row]) for row in unit]
 
 
 def search_tasks(spec: Spec, role: Role, group: Group, numbers: range, *, first: int) -> list[TaskPlan]:
-    """Return the trials of those numbers: the `first` ones of a search are Sobol points, the others are proposed."""
+    """Return the trials of these numbers: the `first` trials of a search are Sobol points, the others are proposed."""
     phase = Phase.search(role, group)
-    # One shared student seed for a whole search: differences between trials are (T, alpha), not luck.
+    # One student seed for a whole search: trials differ by (T, alpha), not by luck.
     seed, points = derive(spec.seed, "student", "search", *_path(group.tag)), sobol_points(spec, first, group)
     tasks = []
     for i in numbers:
         sobol = points[i] if i < first else None
         sampler_seed = derive(spec.seed, "sampler", phase.prefix, i) if sobol is None else None
         payload = SearchTask(role=role, seed=seed, sobol=sobol, sampler_seed=sampler_seed, group=group)
-        # Not on a target: two searches at once would keep the baselines waiting.
+        # Not on a target: two searches at once would delay the baselines.
         tasks.append(_task(f"{phase.prefix}#{i}", phase, payload, seen_first=role == "source" and i < _FIRST_TRIALS))
     return tasks
 
@@ -135,23 +135,23 @@ def _confirm(spec: Spec, role: Role, group: Group) -> list[TaskPlan]:
         phase = Phase.confirm(role, group, round=number if number < len(spec.confirm.rounds) else 0)
         for repeat in range(repeats, repeats + seeds):
             seed = derive(spec.seed, "student", "confirm", *_path(group.tag), repeat)
-            arms = [*["" for _ in range(points)], *filter(None, [spec.raced])]  # the untuned one in every round
+            arms = [""] * points + ([spec.raced] if spec.raced else [])  # the untuned arm is in every round
             for rank, arm in enumerate(arms):
                 payload = ConfirmTask(role=role, seed=seed, ranks=ranks, rank=rank, repeat=repeat, arm=arm, group=group)
                 tasks.append(_task(f"{phase.prefix}#{rank}.{repeat}", phase, payload))
-        ranks, repeats = phase, repeats + seeds  # every survivor gets the same new seeds
+        ranks, repeats = phase, repeats + seeds  # all survivors get the same new seeds
     return tasks
 
 
 def transfer_tasks(spec: Spec, role: Role, group: Group, *, before: Spec | None = None) -> list[TaskPlan]:
-    """Return the trainings of the arms; of a larger spec those that the spec before it does not have."""
+    """Return the trainings of the arms; after an extension of `before`, only the new ones."""
 
     def planned(version: Spec | None, arm: str, repeat: int) -> bool:
         return version is not None and repeat < version.seeds_of(role, arm)
 
     phase, arms, tasks = Phase.transfer(role, group), spec.arms(role, group), []
-    # Repeats outside, arms inside: an interrupted comparison is still a paired one. Every group has seeds of its own:
-    # an interval over groups then covers the seeds as well.
+    # Repeats outside, arms inside: an interrupted comparison is still paired. Every group has its own seeds, so an
+    # interval over groups covers the seeds as well.
     for repeat in range(spec.transfer.seeds):
         seed = derive(spec.seed, "student", "transfer", *_path(group.tag), repeat)
         for arm in arms:
@@ -186,14 +186,14 @@ def baseline_tasks(spec: Spec) -> list[TaskPlan]:
 
 
 def counts(spec: Spec) -> Counter[tuple[str, Role | None]]:
-    """Return how many tasks `make_plan` gives this spec, by stage and role, without making one.
+    """Return the number of tasks in the plan of this spec, by stage and role, without making the plan.
 
-    "search" and "confirm" stand for those of the stage "native" as well.
+    "search" and "confirm" include those of stage "native".
     """
     features = spec.kind.features
     last = 1 + phases.scores_alone(spec)
     counted = Counter[tuple[str, Role | None]]({("measure", None): last} if features.measures else {})
-    further = spec.outer.teachers * spec.outer.searches - 1  # groups are not made: there may be billions
+    further = spec.outer.teachers * spec.outer.searches - 1  # arithmetic, since there may be billions of groups
     for role in spec.roles:
         counted["teachers", role] = spec.outer.teachers if features.prepares else 0
         counted["baselines", role] = len(spec.kind.references(spec, role))
@@ -224,7 +224,7 @@ class Plan:
 
     @property
     def stages(self) -> list[str]:
-        """The stages that have a phase, in order: a sweep of one dataset has no "native"."""
+        """The stages with a phase, in order: a sweep of one dataset has no "native"."""
         return [stage for stage in STAGES if any(phase.stage == stage for phase in self.phases)]
 
     def count(self, stage: str) -> int:
@@ -254,7 +254,7 @@ def make_plan(spec: Spec) -> Plan:
         ordered += [*phases.group_phases(spec, group), *phases.transfer_phases(spec, group, selections)]
         tasks += group_tasks(spec.for_group(group), group)
     places = list(STAGES)
-    ordered.sort(key=lambda phase: places.index(phase.stage))  # as people see them in status and audit
+    ordered.sort(key=lambda phase: places.index(phase.stage))  # the order of display
     order = {phase.name: number for number, phase in enumerate(ordered)}
     tasks.sort(key=lambda task: order[task.phase])
     if phases.scores_alone(spec):
@@ -268,18 +268,18 @@ def make_plan(spec: Spec) -> Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Extended:
-    """What an extension adds. tasks: how many. look: which look at the test images it spends, in words."""
+    """What an extension adds. tasks: how many. look: the evaluation on the test set that it uses, in words."""
 
     tasks: int
     look: str
 
 
 def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> tuple[Spec, Plan]:
-    """Return a larger spec, and what it has beyond `spec`: tasks, and the phases of further searches.
+    """Return a larger spec, and the tasks and phases that it adds to `spec`.
 
-    Trials are added to every search, which stays the same search: by its sampler, as if they had been planned at
-    once, but that none of them joins a Sobol half. Seeds are added to every arm of transfer. Searches are added to
-    every teacher. Raise SpecError if the larger spec is out of its bounds, or has more tasks than one sweep may have.
+    Trials are added to every search, by its sampler; none of them is a Sobol point, except with sampler qmc. Seeds are
+    added to every arm of transfer, searches to every teacher. Raise SpecError if the larger spec is out of bounds, or
+    has too many tasks.
     """
     transfer, outer = spec.transfer, spec.outer
     changes = {
@@ -310,28 +310,28 @@ def more(spec: Spec, *, trials: int = 0, seeds: int = 0, searches: int = 0) -> t
     return larger, Plan(tuple(added), tuple(tasks))
 
 
-_UNKNOWN_S = 1.0  # the same for every task: what has finished soon says it better
+_UNKNOWN_S = 1.0  # the same for every task: finished tasks soon give better estimates
 
 
 def expected_seconds(spec: Spec, stage: str, role: str | None) -> float:
-    """Return the seconds that a task is expected to take on one core; role: None for the stage measure."""
+    """Return the expected seconds of a task on one core; role: None for stage measure."""
     return spec.kind.seconds(spec, run_kind(stage), role or "") or _UNKNOWN_S
 
 
 def expected_core_seconds(spec: Spec) -> float:
-    """Return the seconds of a whole sweep on one core; 0: what a run takes is not known."""
+    """Return the expected seconds of a whole sweep on one core; 0: unknown."""
     if spec.kind.seconds(spec, "train", "source") is None:
         return 0.0
     return sum(number * expected_seconds(spec, stage, role) for (stage, role), number in counts(spec).items())
 
 
 def on_two_cores(core_seconds: float) -> str:
-    """Return how long so much work takes there, for example "10 minutes"."""
+    """Return the time of so much work on two cores, for example "10 minutes"."""
     minutes = core_seconds / 60 / 2
     value, unit = (minutes, "minute") if minutes < 120 else (minutes / 60, "hour")
     return number_of(rounded(value), unit)
 
 
 def rounded(value: float) -> int:
-    """Return 1 or more, with two digits that count: what is expected is known no better."""
+    """Return the value, at least 1, to two significant digits, the precision of an estimate."""
     return max(1, round(float(f"{value:.2g}")))

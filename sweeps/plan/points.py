@@ -1,4 +1,4 @@
-"""The point of a task: planned, proposed, selected or of an arm."""
+"""Points of tasks: planned, proposed, selected, or given by an arm."""
 
 import functools
 import random
@@ -33,13 +33,13 @@ def _datasets(spec: Spec) -> tuple[str, ...]:
 def space_of(spec: Spec, stage: str) -> Space:
     """Return the space of a stage's study; a stage without a search shows its fixed parameters as choices.
 
-    Of transfer it has what only an arm with candidates has, too: `trial_space` is that of one trial.
+    For transfer it includes the parameters of arms with candidates; `trial_space` is the space of one trial.
     """
     if stage in ("search", "confirm", "native"):
         space = spec.kind.space(spec)
         if stage == "search" or not spec.raced:
             return space
-        wide = spec.kind.space(spec, transfer=True)  # an untuned point may lie outside of what is searched
+        wide = spec.kind.space(spec, transfer=True)  # an untuned point may lie outside the search space
         return {name: wide[name] for name in space}
     if stage == "transfer":
         names = tuple(dict.fromkeys(arm for role in spec.roles for arm in spec.arms(role)))
@@ -57,7 +57,7 @@ def space_of(spec: Spec, stage: str) -> Space:
 
 
 def recipe_space(spec: Spec) -> Space:
-    """Return the values that the candidates of arms have, as choices."""
+    """Return the values of the arms' candidates, as choices."""
     values: dict[str, list[Value]] = defaultdict(list)
     for point in (point for role in spec.roles for point in spec.candidates(role)):
         for name, value in point.values:
@@ -66,7 +66,7 @@ def recipe_space(spec: Spec) -> Space:
 
 
 def trial_space(spec: Spec, stage: str, task: jobs.Payload) -> Space:
-    """Return the space of a task's trial: that of its study, without what only arms with candidates have."""
+    """Return the space of a task's trial: its study's, without the parameters that only arms with candidates have."""
     space = space_of(spec, stage)
     if isinstance(task, jobs.TransferTask) and spec.arm(task.arm).candidates is None:
         beside = recipe_space(spec).keys() - spec.kind.space(spec, transfer=True).keys()
@@ -75,7 +75,7 @@ def trial_space(spec: Spec, stage: str, task: jobs.Payload) -> Space:
 
 
 def fixed_params(spec: Spec, task: jobs.Payload) -> dict[str, Any]:
-    """Return the parameters of a task's trial that are names, which its payload decides."""
+    """Return the parameters of a task's trial that are names, from its payload."""
     if isinstance(task, jobs.TeacherTask):
         return {"dataset": spec.role(task.role).shown, "model": spec.kind.prepared(spec, task.role)}
     if isinstance(task, jobs.BaselineTask):
@@ -91,12 +91,10 @@ def resolve_point(
     job: jobs.Job[jobs.Payload, Any],
     known: queries.PhasePoints | None = None,
 ) -> dict[str, Any]:
-    """Return the parameters of a task. They follow from the spec and from what is stored, not from who asks or when.
+    """Return the parameters of a task. They depend on the spec and stored results alone, not on worker or time.
 
-    known: what was read for earlier tasks of the sweep.
-
-    A retry keeps the parameters of its predecessor. The first task that needs a selection stores it; raise
-    RecordBroken where one is damaged.
+    known: cache of the sweep's points. A retry keeps the parameters of its predecessor. The first task that needs a
+    selection stores it; raise RecordBroken if one is damaged.
     """
     row, task = job.row, job.work
     if row.params is not None:
@@ -116,7 +114,7 @@ def resolve_point(
 
 
 def planned_point(spec: Spec, task: jobs.Payload) -> Point | None:
-    """Return the point of a task that follows from the spec alone; None: it has none, or follows from results."""
+    """Return the point of a task if it depends on the spec alone; None: it has none, or depends on results."""
     if isinstance(task, jobs.SearchTask):
         return task.sobol
     if isinstance(task, jobs.RecipeTask):
@@ -161,20 +159,19 @@ def _context(
 
 
 def training_identity(spec: Spec, task: jobs.TransferTask, point: Point) -> tuple[Hashable, ...] | None:
-    """Return what two arms have in common if they share a training; None of one that is like no other.
+    """Return a key that is equal for arms with the same training, within one dataset and preparation; None: unique.
 
-    The result of such a training is the same to the last bit, on one kind of processor. It holds within one dataset and
-    one preparation.
+    On one kind of processor such trainings give bit-identical results.
     """
     arm = spec.arm(task.arm)
-    if arm.control or arm.chosen_in:  # these train with other logits, or networks
+    if arm.control or arm.chosen_in:  # trained with other logits, or networks
         return None
     values = spec.kind.own_values(task.arm, point.as_dict())
     return task.seed, Point.of(values), tuple(sorted(spec.kind.settings(spec, task.arm).items()))
 
 
 def points_of(spec: Spec, task: jobs.ConfirmTask) -> int | None:
-    """Return how many points the round of a confirm trains, as many as its ranks have; None: there is no such round."""
+    """Return the number of points in the round of a confirm task; None: there is no such round."""
     rounds = spec.for_group(task.group).confirm.rounds
     ends = accumulate(seeds for _, seeds in rounds)
     return next((top for (top, _), end in zip(rounds, ends, strict=True) if task.repeat < end), None)
@@ -185,17 +182,17 @@ def _confirm_point(engine: sqlalchemy.Engine, spec: Spec, row: TaskRecord, task:
     if top is None:
         raise jobs.edited(f"payload of {row.key}", f"repeat is {task.repeat}; the spec plans fewer")
     ranks = selection.resolve_ranks(engine, row.sweep_id, task.ranks, top=top)
-    # Fewer points than planned are left where trainings failed: the last one then stands for those that are missing.
+    # If trainings failed, there are fewer points than planned: the last one then takes the place of the missing ones.
     return ranks[min(task.rank, len(ranks) - 1)].point
 
 
 def _proposed(spec: Spec, row: TaskRecord, read: queries.PhasePoints) -> dict[str, Any]:
-    """Return the point that the sampler proposes for a trial i, from the outcomes of trials 0 to i - lag alone.
+    """Return the point that the sampler proposes for trial i, from the outcomes of trials 0 to i - lag alone.
 
-    Those have ended, whatever else has. The trials in between count as running. Where one of them has not been asked
-    for yet, its point is proposed here as it will be: it needs nothing that is not there.
+    Those have ended by then, whatever the timing. The trials in between count as running. If one of them has no point
+    yet, it is proposed here, as it will be later: it depends only on ended trials.
     """
-    from storage.studies.sampler import Past, propose  # here: Optuna takes a second to import
+    from storage.studies.sampler import Past, propose  # Optuna takes a second to import
 
     sampler = importable(spec.search.sampler)
     records = _saved_by_others(row, read)
@@ -216,7 +213,7 @@ def _proposed(spec: Spec, row: TaskRecord, read: queries.PhasePoints) -> dict[st
                 else task.sobol.as_dict()
             )
     proposal = points[number]
-    assert proposal is not None  # the last one that the loop proposed
+    assert proposal is not None  # proposed in the loop's last iteration
     return proposal
 
 

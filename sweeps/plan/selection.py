@@ -1,6 +1,6 @@
-"""Ranks, survivors, best: the frozen results between phases.
+"""Ranks, survivors, best: the frozen selections between phases.
 
-The first reader after the phase has closed writes it; everybody then reads that one row, so a retry months later still
+The first reader after a phase has closed stores its selection; all others read that row, so a retry months later still
 trains the same (T, alpha).
 """
 
@@ -28,7 +28,7 @@ Confirm: TypeAlias = Job[RankedTask, StudentOutcome]
 class Ranked:
     """One of the best points of a search, or of a round of confirm.
 
-    score: on validation, as it is stored; of a round, the mean. task: the key of the training that first had it.
+    score: on validation, as stored; of a round, the mean. task: key of the first training with this point.
     """
 
     point: Point
@@ -41,10 +41,10 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point that was confirmed. rank: in its search, from 0.
+    """A confirmed point. rank: in its search, from 0.
 
-    accuracy: the score on validation, as it is stored, over fresh seeds. arm: the untuned one whose point it is, which
-    raced with those of the search; its rank is behind theirs. "": of the search.
+    accuracy: the validation score, as stored, over fresh seeds. arm: "" for a point of the search; else the untuned arm
+    whose point competed with them, with a rank after theirs.
     """
 
     point: Point
@@ -59,7 +59,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """What a confirm selected, and everything it chose from, in the order of the ranks."""
+    """The selection of a confirm, and its candidates by rank."""
 
     best: Candidate
     candidates: tuple[Candidate, ...]
@@ -69,12 +69,12 @@ class Confirmed:
 
 
 def task_of(phase: Phase) -> type[ConfirmTask] | type[RecipeTask]:
-    """Return what a phase that selects on fresh seeds consists of."""
+    """Return the payload class of a phase that selects on fresh seeds."""
     return RecipeTask if phase.kind == "recipes" else ConfirmTask
 
 
 def confirmed_for(phase: Phase, done: Iterable[Confirm]) -> list[Confirm]:
-    """Return those finished trainings that a phase selects from; of a confirm, those up to its round."""
+    """Return the finished trainings that a phase selects from; of a confirm, those up to its round."""
 
     def counts(other: Phase) -> bool:
         same = (other.kind, other.role, other.group) == (phase.kind, phase.role, phase.group)
@@ -84,7 +84,7 @@ def confirmed_for(phase: Phase, done: Iterable[Confirm]) -> list[Confirm]:
 
 
 def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase, *, top: int) -> tuple[Ranked, ...]:
-    """Return the ranks that a search, or an earlier round of confirm, leaves; the first caller stores them."""
+    """Return the ranks of a search, or of an earlier round of confirm; the first caller stores them."""
     stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
         if phase.is_search:
@@ -101,7 +101,7 @@ def resolve_ranks(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase, *, top
 
 
 def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed:
-    """Return what a confirm or recipes selected; the first caller stores it. SweepError: none of its runs finished."""
+    """Return the selection of a confirm or recipes; the first caller stores it. SweepError: no run has finished."""
     stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is None:
         value = best(_confirms(engine, sweep_id, phase)).as_json()
@@ -110,7 +110,7 @@ def resolve_best(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Conf
 
 
 def preview(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed | None:
-    """Return what a confirm selected: stored or, once it is closed, as it will be; None before. Only reads."""
+    """Return the selection of a confirm, stored or, once it is closed, computed; None before. Writes nothing."""
     stored = artifacts.get_selection(engine, sweep_id, phase.selection)
     if stored is not None:
         return read_confirmed(phase.selection, stored)
@@ -119,7 +119,7 @@ def preview(engine: sqlalchemy.Engine, sweep_id: int, phase: Phase) -> Confirmed
 
 
 def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
-    """Return the confirmed best that is stored as `value`; raise RecordBroken if it is none."""
+    """Return the confirmed best stored as `value`; raise RecordBroken if it is invalid."""
     try:
         return Confirmed(_candidate(value), tuple(map(_candidate, value["candidates"])))
     except (KeyError, TypeError, ValueError) as error:
@@ -127,9 +127,9 @@ def read_confirmed(name: str, value: Mapping[str, Any]) -> Confirmed:
 
 
 def rank(done: Sequence[Search], top: int) -> list[Ranked]:
-    """Return the `top` trials of a search: highest score first, the lowest task id where scores tie.
+    """Return the `top` trials of a search: highest score first, ties by task id.
 
-    A point that the sampler proposed more than once counts once, so that what is confirmed differs.
+    A point proposed more than once counts once, so that the confirmed points differ.
     """
     order = sorted(done, key=lambda task: (-task.score, task.row.id))
     points: dict[Point, Ranked] = {}
@@ -139,11 +139,11 @@ def rank(done: Sequence[Search], top: int) -> list[Ranked]:
 
 
 def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
-    """Return the `top` points of the rounds so far by their mean over the fresh seeds, the best first.
+    """Return the `top` points of the rounds so far by their mean over the fresh seeds, best first.
 
-    All points of a round share their seeds, so a mean holds no luck of another seed. Ties go to the better rank of the
-    search. An untuned point is in every round, and takes no place of a tuned one. Source: Karnin, Koren & Somekh 2013,
-    "Almost optimal exploration in multi-armed bandits" (sequential halving).
+    All points of a round share their seeds, so the means are paired. Ties go to the better rank of the search. An
+    untuned point is in every round, in addition to the tuned ones. Source: Karnin, Koren & Somekh 2013, "Almost optimal
+    exploration in multi-armed bandits" (sequential halving).
     """
     candidates = _candidates(done)
     tuned = [candidate for candidate in candidates if not candidate.arm]
@@ -155,9 +155,8 @@ def survivors(done: Sequence[Confirm], top: int) -> list[Ranked]:
 def best(done: Sequence[Confirm]) -> Confirmed:
     """Return the candidate with the best mean over fresh seeds; raise SweepError if no confirm run has finished.
 
-    A candidate that lost a seed to a failure, or that a round left behind, cannot win by having been tried less: only
-    candidates with the most finished seeds compete. Ties go to the untuned point, which costs nothing, then to the
-    better rank of the search.
+    Only candidates with the most finished seeds compete, so one that lost a seed, or was dropped in a round, cannot win
+    by fewer tries. Ties go to the untuned point, which costs nothing, then to the better rank of the search.
     """
     candidates = _candidates(done)
     if not candidates:
@@ -169,9 +168,9 @@ def best(done: Sequence[Confirm]) -> Confirmed:
 
 
 def by_point(done: Sequence[Confirm]) -> dict[Point, list[Confirm]]:
-    """Return the trainings of each confirmed point, in the order of their ranks in the search.
+    """Return the trainings of each confirmed point, by rank in the search.
 
-    A later round has ranks of its own, so the point itself says which candidate a training is of.
+    A later round has its own ranks, so trainings are matched by the point itself.
     """
     points: dict[Point, list[Confirm]] = defaultdict(list)
     for task in sorted(done, key=lambda task: (task.work.repeat, task.work.rank)):
@@ -185,7 +184,7 @@ def _candidates(done: Sequence[Confirm]) -> list[Candidate]:
     for point, tasks in by_point(done).items():
         accuracy = estimate([task.score for task in tasks])
         assert accuracy is not None
-        # Of a point that the search chose and that is the untuned one the trainings count once.
+        # If the search chose the untuned point itself, its trainings count once.
         arm = next(
             (t.work.arm for t in done if isinstance(t.work, ConfirmTask) and t.work.arm and t.outcome.point == point),
             "",

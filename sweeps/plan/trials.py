@@ -1,4 +1,4 @@
-"""What the trial of an attempt shows, and the mirror of a launch, a service or a lone worker."""
+"""The trials of attempts, and the mirror in a launch, a service or a lone worker that draws them."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import sqlalchemy
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from storage.errors import RecordBroken, StorageError
+from storage.errors import StorageError
 from storage.studies.mirror import Draw, Mirror, Undrawn, backlog
 from storage.studies.space import MARK_ATTR, Trial
 from storage.tables import SweepRecord
@@ -21,12 +21,12 @@ from sweeps.spec.stored import as_it_stands
 
 log = logging.getLogger(__name__)
 
-_AGAIN_S = 10.0  # before a storage that could not be opened is opened again
-_JOIN_S = 5.0  # a look beside work takes less
+_AGAIN_S = 10.0  # retry interval for a storage that cannot be opened
+_JOIN_S = 5.0  # a round takes less
 
 
 class Result(BaseModel):
-    """What an outcome says of its trial, as `storage.queue.tasks.finish` has it."""
+    """The trial's part of an outcome, see `storage.queue.tasks.finish`."""
 
     model_config = ConfigDict(frozen=True, strict=True)
 
@@ -37,7 +37,7 @@ class Result(BaseModel):
 
 
 def trial_of(spec: Spec, row: Undrawn) -> Trial:
-    """Return the trial that shows an attempt as it stands; raise RecordBroken where its task is damaged."""
+    """Return the trial of an attempt in its present state; raise RecordBroken if its task is damaged."""
     work = jobs.read_payload(row.stage, row.payload, key=row.key)
     attrs: dict[str, Any] = {MARK_ATTR: _mark(spec, work, row)}
     result = Result() if row.state == "running" else _result(row)
@@ -56,7 +56,7 @@ def trial_of(spec: Spec, row: Undrawn) -> Trial:
 
 
 def _mark(spec: Spec, task: jobs.Payload, row: Undrawn) -> dict[str, Any]:
-    """Return everything that is known before a task runs."""
+    """Return everything known before a task runs."""
     mark: dict[str, Any] = {"task": row.key, "attempt": row.number, "worker": row.worker}
     mark |= {name: value for name, value in task.as_json().items() if name in ("seed", "repeat", "rank")}
     if isinstance(task, jobs.ConfirmTask) and task.arm:
@@ -65,7 +65,7 @@ def _mark(spec: Spec, task: jobs.Payload, row: Undrawn) -> dict[str, Any]:
         arm = task.arm if isinstance(task, jobs.ArmTask) else ""
         if trained := spec.kind.trained(spec, task.role, arm):
             mark["detail"] = trained
-    if search := phases.tag_of(task.role or "", task.tag):  # among those in the same study
+    if search := phases.tag_of(task.role or "", task.tag):  # one study holds several
         mark["search"] = search
     if task.role and "dataset" not in points.space_of(spec, row.stage):
         mark["dataset"] = spec.role(task.role).shown
@@ -80,13 +80,11 @@ def _result(row: Undrawn) -> Result:
 
 
 def result_of(outcome: Mapping[str, Any] | None, *, key: str) -> Result:
-    """Return what the outcome of a task says of its trial; raise RecordBroken if that is none."""
+    """Return the trial's part of an outcome; raise RecordBroken if it is invalid."""
     try:
         return Result.model_validate((outcome or {}).get("trial", {}))
     except ValidationError as error:
-        problem = error.errors()[0]
-        field = ".".join(map(str, problem["loc"]))
-        raise RecordBroken(f"the outcome of {key} says of its trial: {field} ({problem['msg']})") from error
+        raise jobs.edited(f"trial in the outcome of {key}", jobs.first_problem(error)) from error
 
 
 def _draw(sweep: SweepRecord) -> Draw:
@@ -106,9 +104,9 @@ def opened_mirror(url: sqlalchemy.URL) -> Iterator[Mirror]:
 
 
 def complete(engine: sqlalchemy.Engine, sweep: SweepRecord) -> int:
-    """Let every trial of a sweep show how its attempt ended; return how many attempts that were.
+    """Draw the ends of all attempts of a sweep; return how many were missing.
 
-    StorageError: they cannot be drawn, such as where another program has the study.
+    StorageError: they cannot be drawn, for example since another program has the study.
     """
     if not backlog(engine, sweep.id).count:
         return 0  # Optuna takes a second
@@ -118,7 +116,7 @@ def complete(engine: sqlalchemy.Engine, sweep: SweepRecord) -> int:
 
 @contextmanager
 def mirroring(url: sqlalchemy.URL, names: Collection[str] | None) -> Iterator[None]:
-    """Draw the sweeps of these names, or all, in a thread while the block runs. Without Optuna another process does."""
+    """Draw the sweeps of these names, or all, in a thread while the block runs; do nothing without Optuna."""
     stop = threading.Event()
     thread = threading.Thread(target=_mirror, args=(url, names, stop), name="mirror", daemon=True)
     if is_installed("train"):

@@ -1,1 +1,1 @@
-"""A sweep as an object of Python: in a script, at a prompt, or in a cell of a notebook."""
+"""Sweeps in Python scripts, prompts and notebooks."""

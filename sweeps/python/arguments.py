@@ -1,4 +1,4 @@
-"""Arguments of `Sweep`: their checks, a user's functions as names, and the environment that workers get."""
+"""Arguments of `Sweep`: checks, names of users' functions, and the environment of workers."""
 
 import contextlib
 import importlib.util
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def name_of(function: Callable[..., Any], what: str) -> str:
     """Return the "package.module:function" by which another process imports a function; `what`: its argument.
 
-    Raise SpecError if no other process can import it: it is a lambda, is defined inside of another function or a class,
-    or at a prompt, in a notebook or in the script that runs.
+    Raise SpecError if other processes cannot import it: a lambda, or a function defined inside another function or
+    class, at a prompt, in a notebook or in the running script.
     """
     name, module = getattr(function, "__qualname__", ""), getattr(function, "__module__", "")
     loaded = sys.modules.get(module)
@@ -39,16 +39,16 @@ def name_of(function: Callable[..., Any], what: str) -> str:
     else:
         return f"{module}:{name}"
     named = f'{what}="./my_models.py:build"' if what.isidentifier() else f'"{what}": "./my_loss.py:loss"'
-    raise SpecError(f"{what}: got {problem}; put it in a file of its own and name it, for example {named}")
+    raise SpecError(f"{what}: got {problem}; put it in a separate file and name that, for example {named}")
 
 
 def _is_importable(module: ModuleType) -> bool:
-    origin = getattr(module, "__file__", None)  # else it was loaded by hand, under another name
+    origin = getattr(module, "__file__", None)  # None if it was loaded by other means
     return origin is not None and root_of(module.__name__, Path(origin)) is not None
 
 
 def root_of(module: str, origin: Path) -> Path | None:
-    """Return the folder that holds "package/module.py" or "package/module/__init__.py"; None if `origin` is another."""
+    """Return the folder of "package/module.py" or "package/module/__init__.py"; None if `origin` is another file."""
     file = origin.absolute()
     steps = [*file.parts[:-1], *([] if file.stem == "__init__" else [file.stem])]
     words = module.split(".")
@@ -62,7 +62,7 @@ Model: TypeAlias = str | Callable[..., Any]
 
 
 def base(preset: object, spec: str | os.PathLike[str] | None) -> "Spec | None":
-    """Return the spec to start from, which one of the two names; None where neither does."""
+    """Return the preset or the spec in a file; None if neither is given."""
     from sweeps.spec.stored import read
     from sweeps.usecases.create import preset as named
 
@@ -77,7 +77,7 @@ def base(preset: object, spec: str | os.PathLike[str] | None) -> "Spec | None":
 
 
 def changed(changes: object) -> dict[str, Any]:
-    """Return the changes of a spec as it stores them; raise SpecError if they are none."""
+    """Return changes of a spec in stored form; raise SpecError if they are invalid."""
     if not isinstance(changes, Mapping | None):
         raise SpecError(f'changes: got {changes!r}; write them as {{"search.trials": 20}}')
     for key in changes or {}:
@@ -87,7 +87,7 @@ def changed(changes: object) -> dict[str, Any]:
 
 
 def whole(what: str, value: object, *, least: int, most: int, example: int) -> int:
-    """Return a whole number, of NumPy too; raise SpecError if it is none, or out of range."""
+    """Return an integer, NumPy's included; raise SpecError if it is not one, or out of range."""
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError:
@@ -100,7 +100,7 @@ def whole(what: str, value: object, *, least: int, most: int, example: int) -> i
 
 
 def whole_or_none(what: str, value: object, *, least: int, most: int, example: int) -> int | None:
-    """Return the same, or None for None."""
+    """Return an integer as `whole`, or None for None."""
     return None if value is None else whole(what, value, least=least, most=most, example=example)
 
 
@@ -114,7 +114,7 @@ def size(value: object) -> tuple[int, ...]:
 
 
 def sweep_name(name: object) -> str:
-    """Return the name of a sweep; raise SpecError if no sweep can have it."""
+    """Return the name of a sweep; raise SpecError if it is invalid."""
     from sweeps.spec.stored import check_name
 
     if not isinstance(name, str):
@@ -123,14 +123,14 @@ def sweep_name(name: object) -> str:
 
 
 def storage_text(storage: object) -> str | None:
-    """Return the URL of a storage as it was given; raise SpecError if it is no text."""
+    """Return the URL of a storage; raise SpecError if it is not text."""
     if storage is None or isinstance(storage, str):
         return storage
     raise SpecError(f'storage: got {storage!r}; allowed: a URL, for example storage="sqlite:///kd-sweeps.db"')
 
 
 def path(what: str, value: object) -> Path | None:
-    """Return the path of a file or folder; raise SpecError if that is no path."""
+    """Return the path of a file or folder; raise SpecError if it is not one."""
     given = text(what, value)
     return None if given is None else Path(given)
 
@@ -145,18 +145,18 @@ def text(what: str, value: object) -> str | None:
 
 
 def texts(what: str, value: object) -> tuple[str, ...]:
-    """Return several of them, or one alone."""
+    """Return a tuple of texts, from several or one."""
     several = value if isinstance(value, Sequence) and not isinstance(value, str) else (value,)
     return tuple(given for each in several if (given := text(what, each)) is not None)
 
 
 def model(what: str, value: object) -> str | None:
-    """Return the name of a model, or that of the function that builds it."""
+    """Return the name of a model, or of the function that builds it."""
     return name_of(value, what) if callable(value) else text(what, value)
 
 
 def _value(key: str, value: Any) -> Any:
-    if callable(value):  # a loss or a sampler of the user's own
+    if callable(value):  # a user's loss or sampler
         return name_of(value, key)
     if isinstance(value, os.PathLike):
         return os.fspath(value)
@@ -165,10 +165,10 @@ def _value(key: str, value: Any) -> Any:
 
 @contextlib.contextmanager
 def worker_environment(sweep: "SweepRecord", data_dir: Path | None) -> Iterator[None]:
-    """Let workers that start inside the block import what this process can, and find the data; fetch what is missing.
+    """Let workers started in the block import what this process can, and find the data; fetch missing data.
 
-    By environment, as the command line does it: the workers and their children look in the same folders. A worker does
-    not look into the current folder by itself, nor into those that were put on this process' path alone.
+    By environment variables, which children of workers inherit. A worker itself has neither the current folder nor
+    folders added to this process's path.
     """
     from sweeps.spec.stored import stored_spec
 
@@ -197,12 +197,12 @@ def _homes(spec: "Spec") -> list[str]:
 
 
 def _home(module: str) -> str | None:
-    """Return the folder from which a module is imported; None where a worker has it on its path anyway, or lacks it."""
-    if module.endswith(".py"):  # a file, which a worker reads where it lies
+    """Return the folder from which a module is imported; None if workers have it on their path, or it is missing."""
+    if module.endswith(".py"):  # a file, which workers read by its path
         return None
     try:
         spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):  # its import says so
+    except (ImportError, ValueError):  # its import will report that
         return None
     if spec is None or spec.origin is None:
         return None
@@ -211,18 +211,18 @@ def _home(module: str) -> str | None:
 
 
 def _installed() -> set[Path]:
-    """Return the folders of installed packages and of Python's own modules, which no PYTHONPATH should repeat."""
+    """Return the folders of installed packages and of the standard library, which PYTHONPATH should not repeat."""
     own = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
     return {Path(path).absolute() for path in [*own, *site.getsitepackages(), site.getusersitepackages()]}
 
 
 @contextlib.contextmanager
 def without_script_folder() -> Iterator[None]:
-    """Let child processes of the block leave the running script alone.
+    """Keep child processes of the block from running the parent's script.
 
-    A spawned child runs the script of its parent once more, to find functions there. Workers need none, and a script
-    without `if __name__ == "__main__"` would create its sweep again in there.
-    Source: https://docs.python.org/3/library/multiprocessing.html, "Safe importing of main module".
+    A spawned child runs it again to find functions there. Workers need none, and a script without `if __name__ ==
+    "__main__"` would create its sweep again. Source: https://docs.python.org/3/library/multiprocessing.html, "Safe
+    importing of main module".
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")

@@ -1,6 +1,6 @@
-"""`Sweep` and the plain functions.
+"""`Sweep`, and the same as plain functions.
 
-`import sweeps` imports this, and every command does: what takes longer is imported where it is used.
+`import sweeps` and every command import this module, so slow modules are imported where they are used.
 """
 
 import os
@@ -31,25 +31,25 @@ if TYPE_CHECKING:
     from sweeps.trainers.protocol import Point
     from sweeps.trainers.score import Score
 
-_WITH_RESULTS, _WITHOUT = 640, 330  # px; the user may drag the lower corner
+_WITH_RESULTS, _WITHOUT = 640, 330  # px; the frame can be resized
 
 
 @contextmanager
 def translate_errors(storage: str) -> Iterator[None]:
-    """Give the expected errors of the block the line that the command line prints, with the commands that help.
+    """Give expected errors of the block the line that the command line prints, with its commands.
 
     Args:
-        storage: URL without a password that these commands name; "": the one that the environment names.
+        storage: URL without a password for these commands; "": that of the environment.
     """
     with for_client(Commands(program(), storage)), warnings.catch_warnings():
-        # Optuna imports tqdm, which asks for widgets in every notebook that has none; we show no bars of theirs.
+        # Optuna imports tqdm, which warns in every notebook without widgets.
         warnings.filterwarnings("ignore", message="IProgress not found")
         try:
             yield
         except (SweepError, StorageError, KdError) as error:
             error.args = (explain(error),)
             if isinstance(error, StorageError):
-                error.next_steps = ()  # they are in the line now
+                error.next_steps = ()  # included in the line
             raise
 
 
@@ -59,14 +59,14 @@ class BestPoint:
 
     Attributes:
         point: every searched value by name; `temperature`, > 0, and `alpha`, the weight of the labels in [0, 1], are
-            attributes as well, where the sweep has them, and `more` is what else was searched.
-        accuracy: on validation, fractions: `mean`, `low` and `high` of its 95 % interval (or None), `n`. Of another
-            score the stored value, of which higher is better.
-        confirmed: whether it was trained again on fresh seeds; else it is the luckiest single run, with n = 1.
+            attributes as well, if the sweep has them, and `more` has all others.
+        accuracy: on validation, fractions: `mean`, `low` and `high` of its 95 % interval (or None), `n`. For other
+            scores the stored value, higher is better.
+        confirmed: True if it was trained again on fresh seeds; False for the best, luckiest single run, with n = 1.
         loss: the formula.
         code: Python that trains with it, by library: "kd", "keras", "pytorch".
-        untuned: whose untuned default it is, where no tuned point was better on fresh seeds; else "".
-        score: what is scored, and how it is shown.
+        untuned: the name of an untuned default, if no tuned point was better on fresh seeds; else "".
+        score: the name and format of the score.
     """
 
     point: "Point"
@@ -79,17 +79,17 @@ class BestPoint:
 
     @property
     def more(self) -> Mapping[str, Any]:
-        """What was searched beyond temperature and alpha, by name; empty in most sweeps."""
+        """The searched values beyond temperature and alpha, by name; empty in most sweeps."""
         return {name: value for name, value in self.point.values if name not in ("temperature", "alpha")}
 
     def __getattr__(self, name: str) -> Any:
-        values = {} if name == "point" else self.point.as_dict()  # a copy in the making has no point yet
+        values = {} if name == "point" else self.point.as_dict()  # copy.copy looks up attributes before point is set
         if name not in values:
             raise AttributeError(f"{name} was not searched; searched: {', '.join(values)}")
         return values[name]
 
     def __str__(self) -> str:
-        """Return it in words: "T = 6.8, alpha = 0.724: validation 97.41 %, n=3"."""
+        """Return a line such as "T = 6.8, alpha = 0.724: validation 97.41 %, n=3"."""
         text = f"{self.point.text(4)}: validation {self.score.text(self.accuracy.mean)}, n={self.accuracy.n}"
         return text + ("" if self.confirmed else ", unconfirmed") + (f", {self.untuned}" if self.untuned else "")
 
@@ -99,7 +99,7 @@ class BestPoint:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict. word: such as "TRANSFERS"; text: the word, and what it means."""
+    """The verdict. word: such as "TRANSFERS"; text: the word and its meaning."""
 
     word: str
     text: str
@@ -109,14 +109,14 @@ class Verdict:
 
 
 class Svg(str):
-    """A figure as SVG text; a notebook draws it."""
+    """A figure as SVG text, which a notebook displays."""
 
     __slots__ = ()
 
     def _repr_svg_(self) -> str:
         return str(self)
 
-    def __repr__(self) -> str:  # not the text: a dictionary of figures fits on a line
+    def __repr__(self) -> str:  # short, for dictionaries of figures
         return f"<SVG, {len(self) / 1000:.0f} kB>"
 
 
@@ -124,8 +124,8 @@ class Sweep:
     """A sweep in a storage, by name: `Sweep.create` makes one, `Sweep.open` finds one.
 
     Every attribute is read from the storage at each access, also while workers run. In a notebook the object displays
-    as its report. What the command line prints as a one-line error is an exception with that text, of `sweeps.errors`,
-    `storage.errors` or `kd.errors`.
+    as its report. Errors have the one-line text of the command line; their classes are in `sweeps.errors`,
+    `storage.errors` and `kd.errors`.
     """
 
     def __init__(
@@ -423,13 +423,13 @@ class Sweep:
         from sweeps.spec.stored import trainer_of
 
         with self._client.open(self._name) as (_, sweep):
-            pass  # a connection that waits while workers write would only be in their way
+            pass  # an open connection would block workers that write
         require(trainer_extra(trainer_of(sweep)), "run")
         return arguments.worker_environment(sweep, self._data_dir)
 
 
 def page_of(client: "LocalClient", name: str) -> str:
-    """Return the page as an HTML element. Before the first result, or after an error, it says what to do."""
+    """Return the report page as an HTML element; before the first result, or after an error, what to do next."""
     from sweeps.operations.table import FINDINGS, STATUS, SweepArgs
     from sweeps.report import folder
     from sweeps.report.document import Code, Heading, Paragraph
@@ -448,9 +448,9 @@ def page_of(client: "LocalClient", name: str) -> str:
             with client.open(name) as (_, sweep):
                 spec = as_it_stands(sweep)
             planned = Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
-        going = any(worker.alive for worker in status.workers)
-        text = "Workers are running; run this cell again later." if going else "Nothing has run yet. To start:"
-        todo: list[Block] = [Paragraph(text), *([] if going else [Code(("sweep.run()",))])]
+        is_running = any(worker.alive for worker in status.workers)
+        text = "Workers are running; run this cell again later." if is_running else "Nothing has run yet. To start:"
+        todo: list[Block] = [Paragraph(text), *([] if is_running else [Code(("sweep.run()",))])]
         if status.state != "active":
             todo = [Paragraph(f"The sweep is {status.state}. To resume:"), Code(("sweep.resume()", "sweep.run()"))]
         blocks = [Heading(name, level=1), *todo, planned]
@@ -460,12 +460,12 @@ def page_of(client: "LocalClient", name: str) -> str:
 
 
 def framed(page: str, *, height: int) -> str:
-    """Return a whole HTML page as an element that displays it: neither style nor script leaves it.
+    """Return a whole HTML page as an element that displays it, with its styles and scripts isolated.
 
     Args:
-        height: px at first.
+        height: initial, in px.
     """
-    # In single quotes, of which a page has few: a figure is full of double ones, and each would take six characters.
+    # In single quotes, since figures are full of double ones, each of which would take six characters.
     inside = page.replace("&", "&amp;").replace("'", "&#39;")
     style = f"width:100%;height:{height}px;border:0;resize:vertical;overflow:auto"
     return f'<iframe sandbox title="the page of a sweep" style="{style}" srcdoc=\'{inside}\'></iframe>'
@@ -480,7 +480,7 @@ def create_sweep(
     storage: str | None = None,
     data_dir: Path | None = None,
 ) -> bool:
-    """Create a sweep. Returns True when it is new, False when the same one existed already.
+    """Create a sweep; return True if it is new, False if the same one existed already.
 
     Args:
         name: 1 to 64 letters, digits, '-' and '_'.
@@ -504,7 +504,7 @@ def create_sweep(
 
 
 def launch(name: str, *, workers: int | None = None, storage: str | None = None) -> int:
-    """Run a sweep to its end with workers on this machine. Returns the exit code of `kd-sweeps launch`."""
+    """Run a sweep to its end with workers on this machine; return the exit code of `kd-sweeps launch`."""
     from storage.url import resolve
     from sweeps.launch.engine import Request
     from sweeps.usecases.run import launch as start

@@ -1,1 +1,1 @@
-"""Where a sweep stands: read-only questions that start fast."""
+"""Read-only queries of a sweep that start fast."""

@@ -1,4 +1,4 @@
-"""`Best`: the confirmed point, or the incumbent; one line for watchers."""
+"""`Best`: the confirmed point, or the incumbent; the result line of the progress display."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ from sweeps.stats.estimates import Estimate, as_shown
 from sweeps.trainers.protocol import Point
 from sweeps.trainers.score import ACCURACY, Score
 
-WIDTH = 78  # of the line for watchers
-_MARK = "provisional, validation"  # the test decides, and half of it is not shown
+WIDTH = 78  # columns of the progress line
+_MARK = "provisional, validation"  # the verdict uses the test, which is not shown before it is complete
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incumbent:
-    """The best single trial of the search. score: on validation, as it is stored. task: its key."""
+    """The best single trial of the search. score: on validation, as stored. task: its key."""
 
     point: Point
     score: float
@@ -38,16 +38,15 @@ class Incumbent:
 
 @dataclass(frozen=True, kw_only=True)
 class Best:
-    """The best point of a sweep. loss: what is minimised.
+    """The best point of a sweep. loss: the minimised formula.
 
-    confirmed: whether it is the best mean over fresh seeds; else it is the best of single runs.
-    accuracy: the score on validation as it is stored, of an accuracy a fraction; of the confirmed point its mean over
-    fresh seeds, else that of the single trial. Its interval, and those of the candidates, are as they are shown: None
-    of fewer than three seeds, within the bounds of the score. score: what that is, and how it is shown.
-    untuned: whose untuned default won, such as "Keras' untuned default"; "": a tuned point did, or none is confirmed.
-    candidates: what was confirmed, None before that. answer_hash: None until every task of the sweep has ended.
-    recipe: how the sweep trained with this point. paste: the point as code, by library. summary: of a finished sweep
-    its verdict, and where an untuned point was as good.
+    confirmed: True for the best mean over fresh seeds, False for the best single run. accuracy: the validation score as
+    stored, an accuracy as a fraction; of the confirmed point its mean over fresh seeds. Its interval, and those of the
+    candidates, are in display form: None for fewer than three seeds, within the bounds of the score. score: its name
+    and format. untuned: the winning untuned default, such as "Keras' untuned default"; "" if a tuned point won or none
+    is confirmed. candidates: the confirmed points, None before that. answer_hash: None until every task of the sweep
+    has ended. recipe: how the sweep trained with this point. paste: the point as code, by library. summary: the verdict
+    of a finished sweep, and where an untuned point was as good.
     """
 
     sweep: str
@@ -67,7 +66,7 @@ class Best:
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
     """Return the best point of a sweep; NoResultsYet if no search trial has finished."""
-    # Of all searches, as the dashboard shows them: its best trial is the incumbent, whichever search it belongs to.
+    # Of all searches, as in the dashboard: the incumbent is its best trial.
     done = jobs.read_finished(
         queries.task_records(engine, sweep.id, stage="search", state="done"), jobs.SearchTask, jobs.StudentOutcome
     )
@@ -108,13 +107,13 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
 
 
 def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
-    """Return one line of at most 78 columns; "" before the teacher of the source has finished.
+    """Return one line of at most 78 columns; "" before the source's teacher has finished.
 
-    First how good that teacher is, then the best point of the search beside it, then the confirmed point against no
-    distillation: on the target as soon as both are known there. tasks: those that are done, or all.
+    At first the score of that teacher, then also the best point of the search, then the confirmed point against no
+    distillation, on the target as soon as both are known there. tasks: the done ones, or all.
     """
 
-    def shown(score: float | None) -> str:
+    def score_text(score: float | None) -> str:
         return spec.score.text(score or 0.0, 1)
 
     done = [task for task in tasks if task.state == "done"]
@@ -124,29 +123,29 @@ def insight(spec: Spec, tasks: Sequence[TaskRecord]) -> str:
         if pairs := _pairs(compared, role, spec.counted_from(role)):
             without = spec.kind.features.without
             best, scratch = (fmean(values) for values in zip(*pairs, strict=True))
-            return _line(spec, role, f"best {shown(best)}, {without} {shown(scratch)} ({_MARK})")
+            return _line(spec, role, f"best {score_text(best)}, {without} {score_text(scratch)} ({_MARK})")
     teacher = next((task for task in done if task.key == "teachers#source"), None)
     if spec.kind.features.prepares and teacher is None:
         return ""
     trials = [task for task in done if task.stage == "search" and task.params]
-    taught = f"{spec.kind.features.prepares} {shown(teacher.score)}" if teacher is not None else ""
+    taught = f"{spec.kind.features.prepares} {score_text(teacher.score)}" if teacher is not None else ""
     if not trials:
         return _line(spec, "source", f"{taught} ({_MARK})") if taught else ""
     top = max(trials, key=lambda task: (-math.inf if task.score is None else task.score, -task.id))
-    names = list(spec.kind.space(spec))[:2]  # what else is searched would not fit
+    names = list(spec.kind.space(spec))[:2]  # more would not fit
     point = Point.of({name: (top.params or {})[name] for name in names}).brief(spec.kind.features.symbols)
-    text = ", ".join(filter(None, (taught, f"best {shown(top.score)} ({point}; {_MARK})")))
+    text = ", ".join(filter(None, (taught, f"best {score_text(top.score)} ({point}; {_MARK})")))
     return _line(spec, "source", text)
 
 
 def _line(spec: Spec, role: Role, text: str) -> str:
     part = spec.role(role)
-    name = part.name or Path(part.dataset).stem  # of a file its name alone
+    name = part.name or Path(part.dataset).stem  # without the folder of a file
     return f"{name[: WIDTH - len(text) - 2]}: {text}"
 
 
 def _pairs(done: Sequence[TaskRecord], role: str, untreated: str) -> list[tuple[float, float]]:
-    """Return the validation scores of best and of scratch on the seeds that both have, of the first search."""
+    """Return the validation scores of best and the untreated arm on their common seeds, of the first search."""
     arms: dict[str, dict[int, float]] = {"best": {}, untreated: {}}
     for task in done:
         payload = task.payload

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import sqlalchemy
 from pydantic import Field
 
-from storage.db.engine import open_engine
+from storage.db.engine import opened_engine
 from storage.queue.phases import root_reason
 from storage.records import queries
 from storage.tables import TASK_AWAITED, SweepRecord, TaskRecord
@@ -20,16 +20,16 @@ from sweeps.spec.stored import as_it_stands, check_name
 from sweeps.trainers.protocol import TrainerKind, Value
 from sweeps.trainers.score import ACCURACY
 
-_FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a column, or a meaning, of their own
-_KEPT = ("test_accuracy", "train_s", "cpu_s")  # of an outcome: whole ones of thousands of tasks take seconds
+_FIXED = ("temperature", "alpha", "arm", "dataset", "model", "method")  # with a separate column or meaning
+_KEPT = ("test_accuracy", "train_s", "cpu_s")  # keys of an outcome: thousands of whole outcomes take seconds
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepRow:
     """A sweep. source, target: datasets; target is None with one dataset.
 
-    state: active, paused or cancelled; of an active one whose tasks have all ended: finished. done: of so many tasks;
-    unavailable: so many of them cannot run on this machine.
+    state: active, paused, cancelled, or finished: active with all tasks ended. done, tasks: number of done and of all
+    tasks. unavailable: number of tasks that cannot run on this machine.
     """
 
     name: str
@@ -45,12 +45,12 @@ class SweepRow:
 class TrialRow:
     """A task with its latest trial.
 
-    arm: of transfer and recipes, of an untuned point in confirm, or the comparison method. score: as it is stored,
-    higher is better, or the milliseconds of an older sweep; scored, minimize: what it is called, and whether it is
-    minus what the trainer gave. test_accuracy: likewise; None for every task of a dataset until its look is complete,
-    because who sees half of a look may stop where he likes it. more: what is searched beyond T and alpha, without the
-    parameters of a loss that the arm is not trained with. state: as stored, or "unavailable". reason: why it failed or
-    was skipped. None: there is no such thing, or not yet.
+    arm: of transfer and recipes, of an untuned point in confirm, or the comparison method. score: as stored, higher is
+    better, or the milliseconds of an older sweep; scored, minimize: its name, and whether it is the negated score of
+    the trainer. test_accuracy: likewise; None for all tasks of a dataset until its evaluation is complete, since
+    readers of partial results could stop at a favourable moment. more: searched values beyond T and alpha, without
+    parameters of losses that the arm does not use. state: as stored, or "unavailable". reason: why it failed or was
+    skipped. None: not applicable, or not yet.
     """
 
     task: str
@@ -74,7 +74,7 @@ class TrialRow:
     minimize: Annotated[bool, Field(exclude_if=lambda minimize: not minimize)] = False
 
     def as_given(self) -> "TrialRow":
-        """Return it with the scores that the trainer gave, for people."""
+        """Return it with the trainer's own scores, for display."""
         if not self.minimize:
             return self
         score, test = (None if value is None else -value for value in (self.score, self.test_accuracy))
@@ -90,8 +90,8 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
     is_finished = sweep.state == "active" and all(count.ended == count.total for count in counts)
     return SweepRow(
         name=sweep.name,
-        source=_called(sweep, "source"),
-        target=_called(sweep, "target") if sweep.spec["target"] else None,
+        source=_dataset_name(sweep, "source"),
+        target=_dataset_name(sweep, "target") if sweep.spec["target"] else None,
         state="finished" if is_finished else sweep.state,
         done=sum(count.done for count in counts),
         tasks=sum(count.total for count in counts),
@@ -100,7 +100,7 @@ def sweep_row(engine: sqlalchemy.Engine, sweep: SweepRecord) -> SweepRow:
 
 
 def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None = None) -> list[TrialRow]:
-    """Return one row per task, in the order of the plan: what was tried and what came of it."""
+    """Return one row per task, in plan order, with its parameters and results."""
     if stage is not None and stage not in phases.STAGES:
         raise SpecError(f"--stage: got {stage!r}; allowed: {', '.join(phases.STAGES)}")
     tasks = [
@@ -115,7 +115,7 @@ def trial_rows(engine: sqlalchemy.Engine, sweep: SweepRecord, stage: str | None 
 
 
 def as_columns(rows: Sequence[TrialRow]) -> list[dict[str, Any]]:
-    """Return each row with one column for each parameter, T and alpha first; all rows have the same columns."""
+    """Return each row with a column for each parameter, T and alpha first; all rows have the same columns."""
     names = list(dict.fromkeys(name for row in rows for name in row.more))
     return [_columns(row, names) for row in rows]
 
@@ -138,7 +138,7 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: jobs.Payload, kind: Trai
         state=phases.display_state(task.stage, task.state, task.error_class),
         attempt=task.attempt,
         trial=task.trial_number,
-        dataset=None if payload.role is None else _called(sweep, payload.role),
+        dataset=None if payload.role is None else _dataset_name(sweep, payload.role),
         arm=payload.method if isinstance(payload, jobs.BaselineTask) else arm,
         temperature=params.get("temperature"),
         alpha=params.get("alpha"),
@@ -155,8 +155,8 @@ def _row(sweep: SweepRecord, task: TaskRecord, payload: jobs.Payload, kind: Trai
     )
 
 
-def _called(sweep: SweepRecord, role: str) -> str:
-    """Return what the dataset of a role is called, from the stored spec as it stands."""
+def _dataset_name(sweep: SweepRecord, role: str) -> str:
+    """Return the display name of a role's dataset, from the stored spec."""
     part = sweep.spec[role]
     return str(part.get("name") or part["dataset"])
 
@@ -165,16 +165,12 @@ def _called(sweep: SweepRecord, role: str) -> str:
 def open_sweep(
     storage: sqlalchemy.URL | str | None, name: str, *, write: bool = False
 ) -> Iterator[tuple[sqlalchemy.Engine, SweepRecord]]:
-    """Open the storage and find the sweep of that name; both are given back at the end of the block.
+    """Open the storage and find the sweep of that name, while the block runs.
 
-    storage: a resolved URL, or what the user gave: text, or None for the environment's or the default. Without `write`
-    nothing can be changed through the engine. StorageError: no storage there, or no such sweep in it; nothing is
-    created.
+    storage: a resolved URL, or the user's text, or None for the environment's or the default. write: allow changes
+    through the engine. StorageError: no such storage, or no such sweep in it; nothing is created.
     """
     check_name(name)
     url = storage if isinstance(storage, sqlalchemy.URL) else resolve(storage)
-    engine = open_engine(url, read_only=not write)
-    try:
+    with opened_engine(url, read_only=not write) as engine:
         yield engine, queries.find_sweep(engine, name)
-    finally:
-        engine.dispose()

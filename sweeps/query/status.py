@@ -21,10 +21,10 @@ from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands
 
 STATES = ("working", "idle", "vanished", "stopped", "ended")  # of workers
-_MANY_UNDRAWN, _LONG_UNDRAWN_S = 10, 60.0  # attempts, for so long: else a mirror is at it
-KEEP = (*identity.KEEP, "numerics")  # what is read of an outcome
-# Of the whole work: so much of it has to be done until what it took counts as much as what the spec lets expect. In
-# five recorded sweeps the time left then rose by at most 0.46 of what the sweep took, where without it rose by 2.5.
+_MANY_UNDRAWN, _LONG_UNDRAWN_S = 10, 60.0  # attempts, seconds: below both a mirror is about to draw them
+KEEP = (*identity.KEEP, "numerics")  # keys read of an outcome
+# Weight of the spec's estimate, as a fraction of the whole work: measured times weigh as much once that fraction is
+# done. In five recorded sweeps the time left rose by at most 0.46 of the sweep's duration, without it by 2.5.
 _BELIEVED = 0.1
 
 
@@ -32,9 +32,9 @@ _BELIEVED = 0.1
 class WorkerRow:
     """A worker.
 
-    state: "working"; "idle", waiting for a task; "vanished", not seen for longer than a lease; "stopped", and reason
-    says why; "ended", because nothing was left. seen_s: seconds since it was last seen. done, failed: attempts.
-    numerics: fingerprint of its arithmetic, None before it has trained.
+    state: "working"; "idle", waiting for a task; "vanished", not seen for longer than a lease; "stopped", by reason;
+    "ended", since no task was left. seen_s: seconds since it was last seen. done, failed: number of attempts. numerics:
+    fingerprint of its arithmetic, None before it has trained.
     """
 
     worker: str
@@ -57,7 +57,7 @@ class WorkerRow:
 def worker_rows(
     engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, tasks: Sequence[TaskRecord]
 ) -> list[WorkerRow]:
-    """Return every worker that ever worked on a sweep, oldest first. tasks: those that are done, or all."""
+    """Return every worker that ever worked on a sweep, oldest first. tasks: the done ones, or all."""
     numerics = {task.worker: task.outcome.get("numerics") for task in tasks if task.outcome}
     return [_row(record, spec.lease.seconds, numerics.get(record.name)) for record in workers.records(engine, sweep.id)]
 
@@ -86,7 +86,7 @@ def _row(record: WorkerRecord, lease_s: float, numerics: str | None) -> WorkerRo
 
 
 def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, lease_s: float) -> str:
-    """Return the state of a worker, one of STATES; the arguments as in `storage.records.tallies.WorkerTally`."""
+    """Return the state of a worker, one of STATES; arguments as in `storage.records.tallies.WorkerTally`."""
     if ended:
         return "stopped" if has_reason else "ended"
     if seen_s > lease_s:
@@ -96,7 +96,7 @@ def worker_state(*, ended: bool, has_reason: bool, seen_s: float, busy: bool, le
 
 @dataclass(frozen=True)
 class Eta:
-    """How far a sweep is. seconds_left: None while nobody works. fraction, shares: of the expected work, in [0, 1]."""
+    """Progress of a sweep. fraction: of the work, in [0, 1]. seconds_left: None without workers. shares: by stage."""
 
     fraction: float
     seconds_left: float | None
@@ -104,11 +104,11 @@ class Eta:
 
 
 def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
-    """Return how far a sweep is, of all its tasks and so many workers at work.
+    """Return the progress of a sweep with these tasks, all of them, and so many running workers.
 
-    The fraction weighs tasks by the seconds that the spec lets expect, whatever they take: it never falls. The time
-    left goes by what tasks of a kind took so far: preparations, trainings, and all else. It is shared among the
-    workers, but one task is never shared.
+    The fraction weighs tasks by the seconds expected from the spec, not by measured times, so it never falls. The time
+    left uses the measured times by kind of task: preparations, trainings, others. It is divided by the number of
+    workers, but is at least the longest task.
     """
     kinds = [(task.stage, task.payload.get("role")) for task in tasks]
     seconds_of = {kind: plan.expected_seconds(spec, *kind) for kind in set(kinds)}
@@ -145,7 +145,7 @@ def _kind(task: TaskRecord) -> str:
 
 @dataclass(frozen=True)
 class Fingerprints:
-    """answer_hash: None until every task has ended. numerics: the fingerprints of those who trained, sorted."""
+    """answer_hash: None until every task has ended. numerics: the fingerprints of the workers' arithmetic, sorted."""
 
     answer_hash: str | None
     numerics: tuple[str, ...]
@@ -166,7 +166,7 @@ def _fingerprints_of(tasks: Sequence[TaskRecord]) -> Fingerprints:
 
 @dataclass(frozen=True)
 class StageCount:
-    """Tasks of one stage by state. unavailable: what cannot run on this machine; it is not counted as failed."""
+    """Tasks of one stage by state. unavailable: cannot run on this machine; not counted as failed."""
 
     waiting: int = 0
     running: int = 0
@@ -189,30 +189,30 @@ def stage_counts(engine: sqlalchemy.Engine, sweep_id: int) -> dict[str, StageCou
     counts = {stage: Counter[str]() for stage in STAGES}
     for phase in queries.phase_records(engine, sweep_id):
         counts[phase.stage].update(phase.counts)
-    if any(count["failed"] for count in counts.values()):  # `launch` asks twice a second
+    if any(count["failed"] for count in counts.values()):  # `launch` calls this twice a second
         failed = queries.task_records(engine, sweep_id, state="failed", keep=())
         missing = Counter(t.stage for t in failed if display_state(t.stage, t.state, t.error_class) == UNAVAILABLE)
         for stage, count in counts.items():
-            count[UNAVAILABLE] = min(missing[stage], count["failed"])  # one may have failed since
+            count[UNAVAILABLE] = min(missing[stage], count["failed"])  # one may have failed between the queries
             count["failed"] -= count[UNAVAILABLE]
     return {stage: StageCount(**count) for stage, count in counts.items()}
 
 
 def failures(engine: sqlalchemy.Engine, sweep_id: int) -> list[str]:
-    """Return one line for each phase that failed by itself: why, and how many tasks were skipped because of it."""
+    """Return one line for each failed phase: why, and how many tasks were skipped because of it."""
     phases = {phase.name: phase for phase in queries.phase_records(engine, sweep_id)}
-    skipped = Counter[str]()  # by the phase that failed, in the order of the plan
+    skipped = Counter[str]()  # by failed phase, in plan order
     for phase in phases.values():
         if phase.state in ("failed", "skipped"):
             skipped[_root(phase, phases).name] += phase.counts.get("skipped", 0)
     keep = [name for name, stage in STAGES.items() if stage.keeps]
     if len(skipped) > 1 and not any(phase.counts.get("done") for phase in phases.values() if phase.stage in keep):
-        skipped.pop("measure", None)  # nothing was made that could be measured: that follows from the other failure
+        skipped.pop("measure", None)  # a consequence of the other failure: there is no model to measure
     return [_failure(engine, sweep_id, phases[name], number) for name, number in skipped.items()]
 
 
 def _root(phase: PhaseRecord, phases: Mapping[str, PhaseRecord]) -> PhaseRecord:
-    """Return the failed phase because of which this one was skipped; itself, if it failed."""
+    """Return the failed phase that caused this one to be skipped; itself, if it failed."""
     for need in parse_dependencies(phase.needs) if phase.state == "skipped" else ():
         if not need.after_any_end and phases[need.phase].state in ("failed", "skipped"):
             return _root(phases[need.phase], phases)
@@ -228,10 +228,10 @@ def _failure(engine: sqlalchemy.Engine, sweep_id: int, phase: PhaseRecord, skipp
 
 @dataclass(frozen=True, kw_only=True)
 class Working:
-    """An attempt at work.
+    """A running attempt.
 
-    lease_left_s: seconds; below 0 its lease has lapsed and nobody has taken the task yet. idle_s: seconds since its
-    latest step. limit_s: of those, after which it is ended.
+    lease_left_s: seconds; negative: its lease has lapsed and no other worker has taken the task yet. idle_s: seconds
+    since its latest step. limit_s: of idle_s, at which it is ended.
     """
 
     worker: str
@@ -249,12 +249,12 @@ class Working:
 
 @dataclass(frozen=True, kw_only=True)
 class Status:
-    """Where a sweep stands.
+    """The status of a sweep.
 
-    state: "active", "paused" or "cancelled". stages: in their order. workers: those with a task; idle_workers: those
-    without one, vanished ones too. fraction: of the work that is done, in [0, 1]. shares: of each stage in the whole
-    work. seconds_left: a guess, None while nobody works. problems: see `failures`. undrawn: attempts that ended a while
-    ago and do not show so in the dashboard; 0 where a mirror is just about to draw them.
+    state: "active", "paused" or "cancelled". stages: in order. workers: those with a task; idle_workers: those without
+    one, vanished ones included. fraction: done part of the work, in [0, 1]. shares: of each stage in the whole work.
+    seconds_left: an estimate, None without workers. problems: see `failures`. undrawn: attempts that ended a while ago
+    and are not in the dashboard; 0 if a mirror is about to draw them.
     """
 
     sweep: str
@@ -271,13 +271,13 @@ class Status:
 
     @property
     def display_stages(self) -> dict[str, StageCount]:
-        """The stages that have tasks, by display name: on one dataset nothing is transferred."""
+        """The stages with tasks, by display name."""
         there = [stage for stage, count in self.stages.items() if count.total]
         return {display_stage(stage, there): count for stage, count in self.stages.items() if stage in there}
 
 
 def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
-    tasks = queries.task_records(engine, sweep.id, keep=KEEP)  # read all the same: a damaged one has to be told
+    tasks = queries.task_records(engine, sweep.id, keep=KEEP)
     spec = as_it_stands(sweep)
     at_work = queries.running_tasks(engine, sweep.id)
     stages = {attempt.stage for attempt in at_work}

@@ -1,1 +1,1 @@
-"""What a sweep is: the model of a spec, and its form as TOML."""
+"""Specs: their model, and their form as TOML."""

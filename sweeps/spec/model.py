@@ -1,7 +1,7 @@
-"""`Spec`, the whole of a sweep: its tables, its roles and arms; parse and override.
+"""`Spec`, the definition of a sweep: its tables, its roles and arms; parse and override.
 
-A spec is TOML for people (`sweeps.spec.stored`), a plain dict in the database, and these frozen models in between.
-It is stored with the sweep, so a worker needs only the storage URL and the sweep's name.
+A spec is TOML for users (`sweeps.spec.stored`), a plain dict in the database, and these frozen models in between. It is
+stored with the sweep, so a worker needs only the storage URL and the sweep's name.
 """
 
 import copy
@@ -29,24 +29,24 @@ from sweeps.trainers.score import Score
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
-Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-' is an option to every command
+Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # a leading '-' would make it an option
 
 
 class TrainerTable(tables.SpecModel):
-    """What trains: "kd", left out where it is that; "custom", a training of your own; or a trainer of your own."""
+    """The trainer: "kd" (the default), "custom" for your own training, or your own trainer."""
 
     kind: str = Field(default=KD, description="kd, custom, package.module:KIND or ./file.py:KIND")
 
 
 class Spec(tables.SpecModel):
-    """The whole sweep, as far as it is the same for every trainer; a trainer's own class adds its tables."""
+    """The tables of every trainer; a trainer's own class adds further ones."""
 
-    # (table, key) of what specs of the first versions lack: stored only where it is used, else their hash would change.
+    # (table, key) that specs of the first versions lack: stored only if used, or their hash would change.
     LATER: ClassVar[tuple[tuple[str, str], ...]] = (
         *(("transfer", "rule"), ("transfer", "margin_share"), ("limits", "recipes")),
         *((role, "name") for role in ROLES),
     )
-    UNUSED: ClassVar[tuple[Any, ...]] = (1,)  # their values that count as not used, beside what is empty
+    UNUSED: ClassVar[tuple[Any, ...]] = (1,)  # values of those that count as unused, besides empty ones
 
     preset: str = Field(default="", description="where this spec started from")
     seed: int = Field(default=0, ge=0, lt=2**63, strict=True)
@@ -64,7 +64,7 @@ class Spec(tables.SpecModel):
     limits: tables.Limits = tables.Limits()
     retry: tables.Retry = tables.Retry()
     code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
-        default_factory=dict, description="sha256 of each file of your own code; filled in and checked likewise"
+        default_factory=dict, description="SHA-256 of each file of your own code; filled in and checked"
     )
 
     _stored: dict[str, Any] | None = PrivateAttr(default=None)
@@ -100,21 +100,21 @@ class Spec(tables.SpecModel):
 
     @property
     def kind(self) -> TrainerKind:
-        """Its trainer; a subclass whose tables say what is scored, searched and compared returns one made of them."""
+        """Its trainer; a subclass may derive it from its tables."""
         return trainer_kind(self.trainer.kind)
 
     @property
     def score(self) -> Score:
-        """What its trainer scores, with the unit of everything that is shown."""
+        """Its trainer's score, with the unit for display."""
         return self.kind.features.score
 
     def for_group(self, group: Group) -> Self:
-        """Return the spec by which a group is searched and compared."""
+        """Return the spec of a group's searches and comparison."""
         return self if group == FIRST else self.further
 
     @property
     def further(self) -> Self:
-        """The spec of every group but the first: it may have cheaper searches."""
+        """The spec of every group except the first, which may have cheaper searches."""
         search, confirm, transfer, outer = self.search, self.confirm, self.transfer, self.outer
         return self.model_copy(
             update={
@@ -131,17 +131,17 @@ class Spec(tables.SpecModel):
 
     @property
     def searches(self) -> tuple[Group, ...]:
-        """The groups of the first teacher, the first search first: what the verdict and the surfaces are about."""
+        """The groups of the first teacher, in order: the subject of the verdict and the surfaces."""
         return tuple(group for group in self.groups if group.prepared == 0)
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """The roles that have a dataset: "source", "target" and perhaps "target2" and "target3"."""
+        """The roles with a dataset: "source", and perhaps "target", "target2" and "target3"."""
         return tuple(name for name in ROLES if getattr(self, name) is not None)
 
     @property
     def targets(self) -> tuple[Role, ...]:
-        """The roles that are transferred to, none with one dataset; the first one's verdict is the primary question."""
+        """The roles transferred to, none with one dataset; the first one's verdict is the primary question."""
         return self.roles[1:]
 
     def role(self, name: str) -> tables.RoleSpec:
@@ -149,9 +149,9 @@ class Spec(tables.SpecModel):
         return part
 
     def arms(self, role: str, group: Group = FIRST) -> tuple[str, ...]:
-        """Return the arms compared on the dataset of a role; in a further group those that its answer is made of.
+        """Return the arms compared on the dataset of a role; in a further group only those that its answer needs.
 
-        By rule 3 that is every strategy and what they are counted from, each trained with the seeds of every search.
+        By rule 3 these are every strategy and the arm that gains are counted from, with the seeds of every search.
         """
         table = self.kind.arms
         named = self.transfer.source_arms if role == "source" else self.transfer.target_arms
@@ -173,16 +173,16 @@ class Spec(tables.SpecModel):
         return self.kind.arms[key]
 
     def untreated_arm(self, role: str) -> str:
-        """Return the arm that gains are counted from on the dataset of a role; "" where the trainer has none."""
+        """Return the arm that gains are counted from on the dataset of a role; "" if the trainer has none."""
         return self.kind.untreated(self, role)
 
     @property
     def raced(self) -> str:
-        """The untuned arm whose point every confirm trains beside those of its search; "" if none, or before rule 3."""
+        """The untuned arm whose point every confirm trains as well; "" if none, or before rule 3."""
         return self.kind.raced(self) if self.transfer.advises else ""
 
     def tested_at(self, look: int) -> str:
-        """Return the level of the tests at a look, counted from 1, in words: by rule 3 each strategy has its own."""
+        """Return the level of the tests at a look, counted from 1, in words; by rule 3, of each strategy."""
         if not self.transfer.advises:
             return f"at the {percent(self.transfer.level(look)):g} % level"
         given = {"looks": self.transfer.looks, "look": look, "targets": len(self.targets) or 1}
@@ -197,28 +197,28 @@ class Spec(tables.SpecModel):
         return self.confirm.trainings + (sum(seeds for _, seeds in self.confirm.rounds) if self.raced else 0)
 
     def counted_from(self, role: str) -> str:
-        """Return the same for the verdict: before rule 3 one arm for all, however another one without is tuned."""
+        """Return the arm that the verdict counts gains from: before rule 3 the same for all datasets."""
         return self.untreated_arm(role) if self.transfer.advises else self.kind.features.untreated
 
     def recipe_arm(self, role: str) -> str:
-        """Return the arm on the dataset of a role that a phase of its own chooses among candidates; "": none."""
+        """Return the arm on the dataset of a role that stage recipes chooses among candidates; "": none."""
         return next((arm for arm in self.arms(role) if self.arm(arm).candidates is not None), "")
 
     def candidates(self, role: str) -> Sequence[Point]:
-        """Return what that arm is chosen from; none where there is no such arm."""
+        """Return the candidates of that arm, if any."""
         rule = self.arm(arm).candidates if (arm := self.recipe_arm(role)) else None
         return rule(self, role) if rule is not None else ()
 
     def controls(self, role: str) -> tuple[str, ...]:
-        """Return the arms that stand for other explanations of a gain."""
+        """Return the control arms, which test other explanations of a gain."""
         return tuple(arm for arm in self.arms(role) if self.arm(arm).control)
 
     def seeds_of(self, role: str, arm: str) -> int:
-        """Return how many seeds an arm of the first group has: without a target, every arm is what is asked about."""
+        """Return the number of seeds of an arm in the first group; without a target, all arms have the same."""
         return self.transfer.seeds_of(role, arm) if self.targets else self.transfer.seeds
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as stored in the database. What is newer than many stored sweeps is left out where unused."""
+        """Return plain values, as stored in the database, without unused keys that older sweeps lack."""
         if self._stored is not None:
             return copy.deepcopy(self._stored)
         dumped = self.model_dump(mode="json")
@@ -234,7 +234,7 @@ class Spec(tables.SpecModel):
         return values
 
     def as_called(self) -> "Spec":
-        """The spec with each dataset under the name that it is shown by; plain values and fingerprint stay the same."""
+        """Return the spec with the display names of its datasets; plain values and fingerprint stay the same."""
         named = [role for role in self.roles if self.role(role).name]
         if not named:
             return self
@@ -255,18 +255,17 @@ SpecT = TypeVar("SpecT", bound=Spec)
 
 
 def fingerprint(values: Mapping[str, Any]) -> str:
-    """Return the sha256 of plain values as canonical JSON, 64 hex digits."""
+    """Return the SHA-256 of plain values as canonical JSON, 64 hex digits."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> Spec:
-    """Return the spec in plain values; raise a SpecError of one line that names the first wrong key.
+    """Return the spec of plain values; raise a SpecError of one line that names the first wrong key.
 
-    new: of a sweep to be made, which declares today's rule and margin unless it names another; stored without one, it
-    is rule 1.
+    new: for a sweep to be created: today's rule and margin are the defaults. A stored spec without a rule has rule 1.
     """
     place = f"{origin}: " if origin else ""
-    trainer = values.get("trainer") if isinstance(values, Mapping) else None  # of a file or a row that was edited
+    trainer = values.get("trainer") if isinstance(values, Mapping) else None  # a file or row may be anything
     name = trainer.get("kind", KD) if isinstance(trainer, Mapping) else KD
     try:
         kind = trainer_kind(str(name))
@@ -285,10 +284,9 @@ def parse(values: Mapping[str, Any], *, origin: str = "", new: bool = False) -> 
 
 
 def _with_margin(spec: SpecT, transfer: Mapping[str, Any], place: str) -> SpecT:
-    """Return a new spec with the margin of today's rule, where it declares none.
+    """Return a new spec with the default margin of today's rule, if it declares none.
 
-    That is a share of the gain; where the trainer has none to take a share of, a point. Raise a SpecError where its
-    score has no points.
+    That is a share of the gain; one point if the trainer has no gain. Raise SpecError if its score has no points.
     """
     if "margin" in transfer or "margin_share" in transfer or spec.transfer.rule != RULE:
         return spec
@@ -304,7 +302,7 @@ def _with_margin(spec: SpecT, transfer: Mapping[str, Any], place: str) -> SpecT:
 
 
 def named(presets: Mapping[str, SpecT], name: str) -> SpecT:
-    """Return the preset of that name; a SpecError lists those that exist."""
+    """Return the preset of that name; SpecError lists those that exist."""
     if name in presets:
         return presets[name]
     hint = tables.meant(name, presets).strip()
@@ -314,20 +312,20 @@ def named(presets: Mapping[str, SpecT], name: str) -> SpecT:
 def override(spec: SpecT, changes: Mapping[str, Any]) -> SpecT:
     """Return the spec with some dotted keys changed, for example {"search.trials": 100}.
 
-    A margin in points takes the place of the share: whoever gives one means it. Older rules know no share.
+    A margin in points replaces the share, as does an older rule, which has none.
     """
     return cast(SpecT, parse(changed(spec.as_dict(), changes)))
 
 
 def changed(values: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain values of a spec, which are changed likewise."""
+    """Change the plain values of a spec in the same way; return them."""
     if "transfer.margin" in changes or changes.get("transfer.rule", RULE) != RULE:
         changes = {"transfer.margin_share": 0.0, **changes}
     for dotted, value in changes.items():
         *groups, key = dotted.split(".")
         inner = values
         for group in groups:
-            if inner.get(group) is None:  # a target that is not there yet
+            if inner.get(group) is None:  # a new target
                 inner[group] = {}
             inner = inner[group]
             if not isinstance(inner, dict):

@@ -1,4 +1,4 @@
-"""A spec outside Python: as stored, as TOML, its difference to another, the frozen files of own code."""
+"""Specs outside Python: stored ones, TOML, differences, and the frozen files of users' code."""
 
 import json
 import tomllib
@@ -22,28 +22,28 @@ _HOW = f"at the same path, or in the folder that {code.FOLDER_VARIABLE} names"
 
 
 def stored_spec(sweep: SweepRecord) -> Spec:
-    """Return the spec of a sweep in the database; raise SweepError if it was edited since it was stored."""
+    """Return the spec of a stored sweep; raise SweepError if it was edited since."""
     digest = fingerprint(sweep.spec)
     if digest != sweep.fingerprint:
         raise SweepError(
             f"the stored spec of {sweep.name} was edited (its hash is {digest[:12]}, it was stored with "
-            f"{sweep.fingerprint[:12]}); put it back, or make another sweep: {local().create('NAME', 'my.toml')}"
+            f"{sweep.fingerprint[:12]}); put it back, or create another sweep: {local().create('NAME', 'my.toml')}"
         )
     return as_it_stands(sweep)
 
 
 def as_it_stands(sweep: SweepRecord) -> Spec:
-    """Return the spec of a sweep even if somebody edited it: for those who read and do not work by it."""
+    """Return the spec of a stored sweep even if it was edited: for readers, not for workers."""
     return parse(sweep.spec, origin=f"sweep {sweep.name}")
 
 
 def trainer_of(sweep: SweepRecord) -> str:
-    """Return the name of its trainer, for those who need no spec."""
+    """Return the name of a sweep's trainer without reading the whole spec."""
     return str(sweep.spec.get("trainer", {}).get("kind", KD))
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Yield the dotted keys in which two specs differ, each with its old and its new value; None: there is none."""
+    """Yield the dotted keys in which two specs differ, each with its old and its new value; None: missing."""
     for key in dict.fromkeys([*old, *new]):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
@@ -53,12 +53,12 @@ def changes(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") ->
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List the same as lines, each `key: old -> new`."""
+    """Return the changes as lines `key: old -> new`."""
     return [f"{key}: {json.dumps(before)} -> {json.dumps(after)}" for key, before, after in changes(old, new)]
 
 
 def check_name(name: str) -> str:
-    """Return the name; raise SpecError if no sweep can have it."""
+    """Return the name; raise SpecError if it is invalid for a sweep."""
     if not Name.fullmatch(name):
         text = name if len(name) <= 40 else f"{name[:37]}... ({len(name)} characters)"
         raise SpecError(
@@ -69,15 +69,15 @@ def check_name(name: str) -> str:
 
 
 def named_code(spec: Spec) -> Iterator[tuple[str, str]]:
-    """Yield (dotted key, name) of everything in a spec that is a user's own code, of a module or of a file."""
+    """Yield (dotted key, name) of all users' code in a spec, in modules or files."""
     named = [("trainer.kind", spec.trainer.kind), ("search.sampler", spec.search.sampler), *spec.kind.code(spec)]
     yield from ((key, name) for key, name in named if code.is_code(name))
 
 
 def frozen_code(spec: Spec) -> dict[str, Any]:
-    """Return what a spec keeps of the files of its code, as changes of it: absolute paths, and the sha256 of each file.
+    """Return changes of a spec that freeze its code files: absolute paths, and the SHA-256 of each file.
 
-    Raise SpecError if a file is missing, or is another one than the spec says already.
+    Raise SpecError if a file is missing, or differs from a hash in the spec.
     """
     changes: dict[str, Any] = {}
     files: dict[str, str] = {}
@@ -101,21 +101,21 @@ def frozen_code(spec: Spec) -> dict[str, Any]:
 
 
 def check_code(spec: Spec) -> None:
-    """Check that this machine has the files that a sweep was created with.
+    """Check that this machine has the code files that a sweep was created with.
 
-    Raise kd.errors.NotHere if one is missing or another one: no attempt is counted for that.
+    Raise kd.errors.NotHere if one is missing or differs: the attempt then counts against no cap.
     """
     for path, wanted in spec.code.items():
         digest = code.hash_file(Path(path))
         if digest != wanted:
             raise NotHere(
-                f"{path} here has sha256 {digest[:12]}, the sweep was created with {wanted[:12]}; copy the file it was"
-                f" created with to there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
+                f"{path} here has sha256 {digest[:12]}, the sweep was created with {wanted[:12]}; copy the original"
+                f" file there, or into a folder and export {code.FOLDER_VARIABLE}=FOLDER"
             )
 
 
 def needed_code(spec: Spec) -> list[Need]:
-    """Return what of a user's own code a worker needs on its machine."""
+    """Return the users' code that a worker needs on its machine."""
     needed = [_need(name) for _, name in named_code(spec)]
     scripts = [Need(str(path), _HOW, code.located(path).is_file()) for path in spec.kind.scripts(spec)]
     return list(dict.fromkeys([*needed, *scripts]))
@@ -128,7 +128,7 @@ def _need(name: str) -> Need:
 
 
 def missing(name: str) -> str:
-    """Say of a name whose code is not on this machine what is not there, and what may be meant."""
+    """Return which file or module of a name is missing here, and a suggestion."""
     if (path := code.file_of(name)) is not None:
         return f"there is no file {path}"
     module = name.split(":")[0]
@@ -153,7 +153,7 @@ def read(path: Path) -> Spec:
 
 
 def values_of(text: str) -> dict[str, Any]:
-    """Return the values of a TOML text; raise ValueError if it is none, or is nested too deeply."""
+    """Return the values of a TOML text; raise ValueError if it is invalid or nested too deeply."""
     try:
         values = tomllib.loads(text)
     except RecursionError:
@@ -163,7 +163,7 @@ def values_of(text: str) -> dict[str, Any]:
 
 
 def to_toml(spec: Spec) -> str:
-    """Return the spec as TOML with a comment on every key that needs one; `read` gives it back unchanged."""
+    """Return the spec as TOML with comments; `read` returns it unchanged."""
     top = [_line(spec, key, spec.score) for key in ("preset", "seed", "note")]
     blocks = ["\n".join(top)]
     for name in type(spec).names():
@@ -181,10 +181,10 @@ def to_toml(spec: Spec) -> str:
 def _line(part: SpecModel, key: str, score: Score) -> str:
     value = getattr(part, key)
     if isinstance(value, SpecModel | Mapping):
-        value = part.model_dump(mode="json", include={key}, exclude_none=True)[key]  # TOML has no null, in no table
+        value = part.model_dump(mode="json", include={key}, exclude_none=True)[key]  # TOML has no null
     text = f"{key} = {_value(value)}"
     why = type(part).model_fields[key].description or ""
-    why = why.replace(ACCURACY.of_difference, score.of_difference)  # of the margin; the reference has kd's
+    why = why.replace(ACCURACY.of_difference, score.of_difference)  # the unit of the margin
     return f"{text}  # {why}" if why else text
 
 
@@ -192,5 +192,5 @@ def _value(value: Any) -> str:
     if isinstance(value, Mapping):
         inside = ", ".join(f"{name} = {_value(item)}" for name, item in value.items())
         return f"{{ {inside} }}" if inside else "{}"
-    # JSON's strings, numbers and lists of them are TOML as well, save its escapes of characters beyond \uffff.
+    # JSON's strings, numbers and lists are valid TOML, except escapes of characters beyond \uffff.
     return json.dumps(value, ensure_ascii=False)

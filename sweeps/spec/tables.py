@@ -15,12 +15,12 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from storage.studies.space import SAMPLERS, USERS_SAMPLER
 from sweeps.stats.verdict import LEVELS, RULE
 
-# Generous bounds: far beyond any sweep that ends, and small enough that a slip of the finger is answered at once.
+# Bounds far beyond any real sweep, but small enough to catch typing errors.
 MOST = 100_000
 MOST_SECONDS = 10_000_000  # four months
 MOST_LEASE_S = 86_400
-MARGIN_SHARE = 0.2  # of new sweeps: the part of the gain that may be lost
-_LEAST_S, _MEDIANS = 600.0, 20.0  # of a limit that is not given
+MARGIN_SHARE = 0.2  # default of new sweeps: the fraction of the gain that may be lost
+_LEAST_S, _MEDIANS = 600.0, 20.0  # of a default limit: least seconds, number of median durations
 USERS_OWN = re.compile(r"(?:[A-Za-z_][\w.]*|.*/[^/]*\.py):[A-Za-z_]\w*")
 
 Count = Annotated[int, Field(ge=1, le=MOST, strict=True)]
@@ -42,11 +42,11 @@ EachOnce = AfterValidator(_each_once)
 
 
 class SpecModel(BaseModel):
-    """What all tables share: unknown keys are refused, and nothing changes once it is made."""
+    """Base of all tables: immutable, unknown keys refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    ORDER: ClassVar[tuple[str, ...]] = ()  # of the keys, where it is not that of the fields: a base class's come first
+    ORDER: ClassVar[tuple[str, ...]] = ()  # of the keys, if not that of the fields, where a base class's come first
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class Limits(SpecModel):
     def of(self, stage: str, finished_s: Sequence[float]) -> float:
         """Return the seconds without a step after which a task of a stage is ended.
 
-        finished_s: how long tasks of the stage took that are done.
+        finished_s: durations of the stage's done tasks.
         """
         given = float(getattr(self, stage))
         return given or max(_LEAST_S, _MEDIANS * median(finished_s or (0.0,)))
@@ -93,19 +93,19 @@ class Retry(SpecModel):
     """Maximum attempts of one task per failure class; 0 = unlimited."""
 
     lost_worker: Cap = Field(default=5, description="its worker died")
-    memory: Cap = Field(default=2, description="no memory was left")
-    database: Cap = Field(default=5, description="the database was gone for longer than a worker waits")
-    timeout: Cap = Field(default=2, description="it made no step for the time in limits")
-    nan: Cap = Field(default=1, description="the loss was no longer finite: the same seed diverges again")
-    error: Cap = Field(default=2, description="the training raised anything else")
+    memory: Cap = Field(default=2, description="out of memory")
+    database: Cap = Field(default=5, description="the database was unreachable for too long")
+    timeout: Cap = Field(default=2, description="no step for the time in limits")
+    nan: Cap = Field(default=1, description="the loss became NaN or infinite; the same seed would diverge again")
+    error: Cap = Field(default=2, description="any other error of the training")
 
 
 def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
-    """Return the first thing that is wrong, as one line; an unknown key before all else.
+    """Return the first problem as one line; an unknown key before all others.
 
-    model: of the table that was checked; its keys are what is allowed.
+    model: the validated table, for its allowed keys.
     """
-    # An unknown key is usually a misspelt one: say that before what is then missing.
+    # An unknown key is usually misspelt: report that rather than the key that is therefore missing.
     problem = min(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     key = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
@@ -114,16 +114,16 @@ def first_problem(error: ValidationError, model: type[SpecModel]) -> str:
         return f"{key} is missing"
     text = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
     text = re.sub(r"(less|greater) than or equal to (\S+)", r"\2 or \1", text).replace("or greater", "or more")
-    return f"{key}: got {_shown(problem['input'])}; allowed: {text}" if key else text
+    return f"{key}: got {_value_text(problem['input'])}; allowed: {text}" if key else text
 
 
-def _shown(value: Any) -> str:
+def _value_text(value: Any) -> str:
     text = json.dumps(value, default=str)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _allowed(location: Sequence[str | int], model: type[SpecModel]) -> str:
-    """Return what may stand there; before it the key that was probably meant: a near name, or this one elsewhere."""
+    """Return the allowed keys, after the key probably meant: a similar one, or this one in another table."""
     table, (*place, last) = model, map(str, location)
     for name in place:
         (table,) = _tables(table.model_fields[name].annotation)
@@ -142,7 +142,7 @@ def _keys(model: type[SpecModel], prefix: str = "") -> Iterator[str]:
 
 
 def _tables(annotation: Any) -> list[type[SpecModel]]:
-    """Return the table that a key with this annotation holds: none for a plain value."""
+    """Return the table type in an annotation, as a list; empty for a plain value."""
     kinds = (annotation, *get_args(annotation))
     return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, SpecModel)]
 
@@ -151,7 +151,7 @@ _A_NAME = re.compile(r"[^\W_][\w ()+.-]{0,63}")
 
 
 def meant(name: str, allowed: Iterable[str]) -> str:
-    """Return "did you mean NAME? " of the allowed name that is near; "" if none is."""
+    """Return "did you mean NAME? " for a similar allowed name; "" if there is none."""
     near = get_close_matches(name, list(allowed), n=1)
     return f"did you mean {near[0]}? " if near else ""
 
@@ -178,35 +178,37 @@ class Search(SpecModel):
         " the first half of tpe and gp is Sobol",
     )
     lag: Count = Field(
-        default=8, description="a proposed trial i knows the outcomes of trials 0 to i - lag: as many train at once"
+        default=8,
+        description="trial i is proposed from the outcomes of trials 0 to i - lag, so up to lag trials run at once",
     )
 
     @property
     def planned(self) -> int:
-        """How many trials are Sobol points, fixed before anything runs."""
+        """The number of trials that are Sobol points, fixed in the plan."""
         return math.ceil(self.trials * SAMPLERS.get(self.sampler, USERS_SAMPLER).sobol)
 
     @property
     def method(self) -> str:
-        """What proposes the others, in words."""
+        """The method that proposes the others, in words."""
         return SAMPLERS[self.sampler].method if self.sampler in SAMPLERS else f"`{self.sampler}`"
 
 
 def _fewer_each_time(table: TableT) -> TableT:
     points = [top for top, _ in table.rounds]
     if any(later > earlier for earlier, later in itertools.pairwise(points)):
-        raise ValueError(f"no round has more points than the one before; got {points}")
+        raise ValueError(f"a round cannot have more points than the previous one; got {points}")
     return table
 
 
 class Confirm(SpecModel):
-    """The best trials again on fresh seeds: best is the best mean, not the luckiest run.
+    """The best trials, repeated on fresh seeds: the best mean wins, not the luckiest run.
 
     `top` and `seeds` stand for one round of so many points and seeds.
     """
 
     rounds: tuple[tuple[Count, Count], ...] = Field(
-        min_length=1, description="[points, fresh seeds of each] in turn; each round keeps the best of the one before"
+        min_length=1,
+        description="[points, fresh seeds per point] of each round, which keeps the best of the previous one",
     )
 
     @model_validator(mode="before")
@@ -225,7 +227,7 @@ class Confirm(SpecModel):
 
     @property
     def top(self) -> int:
-        """How many points the first round repeats."""
+        """The number of points in the first round."""
         return self.rounds[0][0]
 
     @property
@@ -238,18 +240,18 @@ class RoleSpec(SpecModel):
 
     dataset: str = Field(min_length=1)
     name: Annotated[str, AfterValidator(free_name)] = Field(
-        default="", description="of an own dataset: what it is called instead of its path"
+        default="", description="display name of your own dataset, instead of its path"
     )
 
     @property
     def shown(self) -> str:
-        """What the dataset is called wherever it is shown."""
+        """The display name of the dataset."""
         return self.name or self.dataset
 
 
 @dataclass(frozen=True, order=True)
 class Group:
-    """One teacher and one of its searches, both counted from 0. Names carry its tag, which the first one has not."""
+    """One teacher and one of its searches, both counted from 0. Names carry its tag, except for the first."""
 
     prepared: int = 0
     search: int = 0
@@ -266,7 +268,7 @@ class Group:
 
     @classmethod
     def parse(cls, tag: str) -> "Group":
-        """Return the group of a tag, of either kind; raise a ValueError where it is none."""
+        """Return the group of either kind of tag; raise ValueError for any other text."""
         match = re.fullmatch(r"(?:t(\d+))?(?:s(\d+))?", tag)
         if match is None:
             raise ValueError(f"no teacher and search: {tag!r}")
@@ -277,35 +279,35 @@ FIRST = Group()
 
 
 class Transfer(SpecModel):
-    """The arms that are compared on seeds that no selection saw; only here is the test set read."""
+    """The arms, compared on seeds not used for any selection; only this stage reads the test set."""
 
-    seeds: Count = Field(description="of native and best on a target, which the verdict compares")
-    other_seeds: Cap = Field(default=0, description="of every other arm: the first so many of these; 0 = as many")
+    seeds: Count = Field(description="of native and best on a target, the arms of the verdict")
+    other_seeds: Cap = Field(default=0, description="of every other arm: the first so many of `seeds`; 0 = all")
     margin: float = Field(
-        default=1.0, gt=0, le=100, description="accuracy points that a regret may have and still transfer"
+        default=1.0, gt=0, le=100, description="accuracy points of regret that still count as transfer"
     )
     margin_share: float = Field(
-        default=0.0, ge=0, lt=1, description="the same as a share of the gain, which then counts; 0: `margin` counts"
+        default=0.0, ge=0, lt=1, description="the same as a share of the gain, used instead; 0: `margin` is used"
     )
     looks: Annotated[int, Field(ge=1, le=3, strict=True)] = Field(
-        default=3, description="times that the test may be read, seeds or searches added"
+        default=3, description="planned evaluations on the test set, after added seeds or searches"
     )
     rule: Annotated[int, Field(ge=1, le=RULE, strict=True)] = Field(
         default=1,
-        description="version of the verdict's rule, the newest where it is left out; 1 is that of older sweeps",
+        description="version of the verdict's rule; default: the newest (1 in older sweeps)",
     )
     source_arms: Annotated[tuple[str, ...], EachOnce] = ()
     target_arms: Annotated[tuple[str, ...], EachOnce] = ()
 
     def seeds_of(self, role: str, arm: str) -> int:
-        """Return how many seeds an arm of the first group has on the dataset of a role."""
+        """Return the number of seeds of an arm of the first group on the dataset of a role."""
         if not self.other_seeds or (role != "source" and arm in ("best", "native")):
             return self.seeds
         return min(self.other_seeds, self.seeds)
 
     @property
     def advises(self) -> bool:
-        """Whether its rule says what to use; an older one says a word, of a plan that its sweep keeps."""
+        """Whether its rule recommends a choice; older rules, which their sweeps keep, give a verdict in a word."""
         return self.rule >= 3
 
     def level(self, look: int) -> float:
@@ -317,7 +319,7 @@ class Repeats(SpecModel):
     """Other teachers and other searches; one of each says nothing about their spread."""
 
     teachers: Count = 1
-    searches: Count = Field(default=1, description="for each teacher; from 3 on the regret's interval covers them")
+    searches: Count = Field(default=1, description="per teacher; from 3 on the regret's interval covers their spread")
     trials: Cap = Field(default=0, description="of each further search; 0 = as the first")
     rounds: tuple[tuple[Count, Count], ...] = Field(
         default=(), description="of each further search's confirm; none = as the first"

@@ -1,1 +1,1 @@
-"""One function for each thing that a user does."""
+"""One function for each action of a user."""

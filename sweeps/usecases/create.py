@@ -12,7 +12,7 @@ import sqlalchemy
 
 from kd.errors import CodeError
 from kd.tools import code
-from storage.db.engine import create_lock, create_tables, exist, open_engine
+from storage.db.engine import create_lock, create_tables, exist, opened_engine
 from storage.errors import NotAStorage, SamplerUnusable, SpecConflict, SweepNotFound, Unreachable
 from storage.failpoints import failpoint
 from storage.queue import plans
@@ -39,9 +39,9 @@ if TYPE_CHECKING:  # Optuna takes a second to import
 
 @dataclass(frozen=True)
 class Created:
-    """A sweep as it was written: its spec with the hashes of its data, its plan, and whether it is new.
+    """A created sweep: its spec with the hashes of its data, its plan, and whether it is new.
 
-    data_lines: what its own datasets hold, for people.
+    data_lines: description of the user's own datasets.
     """
 
     spec: Spec
@@ -53,13 +53,13 @@ class Created:
 def create_sweep(
     url: sqlalchemy.URL, name: str, spec: Spec, *, data_dir: Path | None = None, dry_run: bool = False
 ) -> Created:
-    """Write a sweep with all its tasks and studies; nothing if the same one is there.
+    """Write a sweep with all its tasks and studies, unless it exists.
 
-    The sweep row is the commit point: a create that is killed before it leaves nothing that counts, and the next one
-    completes it. A study that was deleted in the dashboard is made again, empty.
+    The sweep row is the commit point: a creation killed before it has no effect, and the next one completes it. A study
+    that was deleted in the dashboard is recreated, empty.
 
     Args:
-        dry_run: resolve and plan only; nothing is written, and `new` is False.
+        dry_run: check and plan only; nothing is written, and `new` is False.
 
     Raises:
         SpecError: the name, a dataset, a model or the sampler cannot be used, or another spec has this name.
@@ -74,7 +74,7 @@ def create_sweep(
         known = find(url, name)
     if known:
         spec = by_its_rule(known, spec)
-        refuse_another(name, known, spec)  # its models are not checked again: only its studies are created again
+        refuse_another(name, known, spec)  # models need no check: only missing studies are recreated
     else:
         spec.kind.try_code(spec, data_dir)
     _check_sampler(spec.search.sampler)
@@ -86,13 +86,13 @@ def create_sweep(
 def _check_text(spec: Spec) -> None:
     texts = {"note": spec.note} | {f"{role}.dataset": spec.role(role).dataset for role in spec.roles}
     for key, value in texts.items():
-        if any("\ud800" <= char <= "\udfff" for char in value):  # how Python keeps bytes that are no UTF-8
+        if any("\ud800" <= char <= "\udfff" for char in value):  # Python's form of bytes that are not UTF-8
             raise SpecError(f"{key}: got {value!r}; allowed: UTF-8 text")
 
 
 def _check_sampler(name: str) -> None:
     if name in SAMPLERS and not SAMPLERS[name].needs:
-        return  # always there
+        return  # always available
     from storage.studies.sampler import check_sampler  # as in `_write`
 
     try:
@@ -102,20 +102,20 @@ def _check_sampler(name: str) -> None:
 
 
 def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
-    from storage.studies.studies import open_studies  # Optuna takes a second: a spec that is refused does not pay
+    from storage.studies.studies import open_studies  # Optuna takes a second, which a refused spec need not wait
 
     with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
         failpoint("create-locked")
         owner = prepare_tables(studies, name, plan.stages)
         failpoint("create-tables")
-        there = queries.is_sweep(studies.engine, name)
-        if there:
+        exists = queries.is_sweep(studies.engine, name)
+        if exists:
             sweep = queries.find_sweep(studies.engine, name)
-            # Perhaps made since we looked: its studies are not completed by our spec then.
+            # It may have been created meanwhile, with another spec.
             refuse_another(name, queries.revisions(studies.engine, sweep.id), spec)
             owner = ownership.owner_of(studies.engine, sweep.id)
         make_studies(studies, owner, spec, plan.stages)
-        if not there:
+        if not exists:
             plans.insert_sweep(
                 studies.engine,
                 name=name,
@@ -127,13 +127,13 @@ def _write(url: sqlalchemy.URL, name: str, spec: Spec, plan: Plan) -> bool:
                 tasks=plan.tasks,
             )
         ownership.free(studies.engine, owner.identity)
-        return not there
+        return not exists
 
 
 def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> ownership.Owner:
-    """Make our tables, and return the identity of a new sweep. Run it inside `create_lock`.
+    """Create our tables, and return the owner of a new sweep's studies. Run it inside `create_lock`.
 
-    Raise SpecConflict if a database without our tables has a study of such a name; nothing was made in it.
+    Raise SpecConflict, before any change, if a database without our tables has a study of such a name.
     """
     new = ownership.Owner(name, uuid4().hex)
     if not exist(studies.engine):
@@ -143,19 +143,19 @@ def prepare_tables(studies: "Studies", name: str, stages: Sequence[str]) -> owne
 
 
 def make_studies(studies: "Studies", owner: ownership.Owner, spec: Spec, stages: Sequence[str]) -> None:
-    """Make the studies of a sweep, or complete what an interrupted creation left. Run it inside `create_lock`.
+    """Create the studies of a sweep, or complete an interrupted creation. Run it inside `create_lock`.
 
-    Raise SpecConflict if another program's study has one of their names; nothing of it was changed.
+    Raise SpecConflict if another program's study has one of their names; that study is unchanged.
     """
     names = [study_name(owner.sweep, stage) for stage in stages]
-    there = ownership.reserve(studies, owner, names)
+    existing = ownership.reserve(studies, owner, names)
     try:
         for stage, name in zip(stages, names, strict=True):
-            _make_study(studies, name, stage, owner, spec, complete=name in there)
+            _make_study(studies, name, stage, owner, spec, complete=name in existing)
             failpoint("study-made")
-    except SpecConflict:  # another program's, made since we looked
-        ownership.free(studies.engine, owner.identity)  # first: by its reservation that one would count as left by us
-        for name in set(ownership.owned(studies, owner)) - there:
+    except SpecConflict:  # created by another program meanwhile
+        ownership.free(studies.engine, owner.identity)  # first: a reserved name would make that study look like ours
+        for name in set(ownership.owned(studies, owner)) - existing:
             studies.delete(name)
         raise
     failpoint("studies-made")
@@ -171,7 +171,7 @@ def _make_study(
         direction="minimize" if times else "maximize",
         metric="latency_ms_p50" if times else metric,
         attrs={
-            ownership.IDENTITY_ATTR: owner.identity,  # first: a study without it may be anybody's
+            ownership.IDENTITY_ATTR: owner.identity,  # first: without it a study has no known owner
             "sweep": owner.sweep,
             "stage": stage,
             **({"loss": formula} if formula else {}),
@@ -184,13 +184,12 @@ def _make_study(
 
 @dataclass(frozen=True)
 class SpecRequest:
-    """The options of `run` and `create`, and the arguments of `Sweep.create`, that make a spec.
+    """The options of `run` and `create`, and arguments of `Sweep.create`, that determine a spec.
 
-    base: a preset, or what a file holds; None is preset quick. changes: dotted keys, as in
-    `sweeps.spec.model.override`. source, targets: datasets. dataset: one alone, in their place. teacher, student,
-    epochs: of every dataset for which `changes` name no other; size: height and width, of every folder of images.
-    train, command: a training of the user's own, which makes a spec of the trainer "custom"; space: what it searches,
-    by name, as a spec writes it. trials, seed: two keys with a shorter name.
+    base: a preset, or the spec of a file; None: preset quick. changes: dotted keys, as in `sweeps.spec.model.override`.
+    source, targets: datasets. dataset: instead, a single one. teacher, student, epochs: of every dataset for which
+    `changes` name no other. size: height and width, of every folder of images. train, command: a user's own training,
+    with trainer "custom". space: its search space, by name, as in a spec. trials, seed: keys with a shorter name.
     """
 
     base: Spec | None = None
@@ -215,7 +214,7 @@ class SpecRequest:
 
     @property
     def keys(self) -> dict[str, Any]:
-        """The keys of the spec that are named, trials and seed among them."""
+        """The keys of the spec to change, trials and seed included."""
         short = {"search.trials": self.trials, "seed": self.seed}
         return {**self.changes, **{key: value for key, value in short.items() if value is not None}}
 
@@ -227,14 +226,14 @@ class SpecRequest:
         return KD if self.base is None else self.base.trainer.kind
 
     def refuse(self, *options: str) -> None:
-        """Raise SpecError where one of these options is given: the trainer has none."""
+        """Raise SpecError if one of these options is given, which the trainer does not have."""
         for option in options:
             if value := getattr(self, option):
                 typed = "--target" if option == "targets" else f"--{option}"
                 raise SpecError(f"{typed}: got {value!r}; trainer {self.trainer} has no such setting, so leave it out")
 
     def spec(self) -> Spec:
-        """Return the spec that all this makes; raise SpecError if it makes none."""
+        """Return the spec; raise SpecError if the options make none."""
         spec: Spec = trainer_kind(self.trainer).requested(self)
         return override(spec, self.keys)
 
@@ -245,16 +244,16 @@ def preset(name: str) -> Spec:
 
 
 def started_from(train: str) -> Spec:
-    """Return the spec to start from with a function of the user's own; raise SpecError where it cannot be read."""
+    """Return a first spec for a user's training function; raise SpecError if it cannot be read."""
     spec: Spec = attribute("sweeps.custom.kind:started_from")(train)
     return spec
 
 
 def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: str = "create") -> Spec:
-    """Return the spec that the user asks for; raise SpecError if the options make none.
+    """Return the spec that the options make; raise SpecError if they make none.
 
-    Without options, that is the spec of the existing sweep: its studies may have to be created again.
-    command: "create", or "run", which trains as well; MissingExtra where packages that it needs are not installed.
+    Without options, return the spec of the existing sweep, whose studies may need recreating. command: "create", or
+    "run", which trains as well; MissingExtra: its packages are not installed.
     """
     known = find(url, check_name(name)) if request.is_empty else []
     if known:
@@ -264,43 +263,38 @@ def requested(url: sqlalchemy.URL, name: str, request: SpecRequest, *, command: 
 
 
 def find(url: sqlalchemy.URL, name: str) -> list[RevisionRecord]:
-    """Return the plans of a sweep, oldest first; none if the sweep or its storage does not exist."""
+    """Return the revisions of a sweep, oldest first; none if the sweep or its storage does not exist."""
     try:
-        engine = open_engine(url, read_only=True)
-    except NotAStorage:
-        return []  # nothing there, or something that creating will refuse with the reason
-    try:
-        return queries.revisions(engine, queries.find_sweep(engine, name).id)
-    except SweepNotFound:
+        with opened_engine(url) as engine:
+            return queries.revisions(engine, queries.find_sweep(engine, name).id)
+    except (NotAStorage, SweepNotFound):  # a file that is not a storage is reported by creating
         return []
-    finally:
-        engine.dispose()
 
 
 def freeze(spec: Spec, *, data_dir: Path | None = None) -> Spec:
-    """Return the spec as it is stored: its data and names checked, and what depends on this machine filled in.
+    """Return the spec in stored form: data and names checked, and hashes of data and code filled in.
 
-    Raise SpecError or kd.errors.KdError of one line if it cannot be run.
+    Raise SpecError or kd.errors.KdError, in one line, if it cannot be run.
     """
     frozen: Spec = spec.kind.freeze(spec, data_dir)
     return override(frozen, frozen_code(frozen))
 
 
 def by_its_rule(known: list[RevisionRecord], spec: Spec) -> Spec:
-    """Return the spec with the rule of the verdict that the sweep declared when it was made: it keeps that one."""
+    """Return the spec with the rule of the verdict that the sweep declared when it was created."""
     rule = known[0].spec["transfer"].get("rule", 1)
     return spec if spec.transfer.rule == rule else override(spec, {"transfer.rule": rule, "transfer.margin_share": 0.0})
 
 
 def refuse_another(name: str, known: list[RevisionRecord], spec: Spec) -> None:
-    """Raise AnotherSpec with the difference, unless the sweep that is there has this spec or began with it."""
-    # An older version left out what a spec has by default today: the same values under another fingerprint.
+    """Raise AnotherSpec with the difference, unless a revision of the existing sweep has this spec."""
+    # An older version omitted today's defaults: the same values with another fingerprint.
     same = (parse(revision.spec, origin=f"sweep {name}").fingerprint for revision in known)
     if spec.fingerprint in {*(revision.fingerprint for revision in known), *same}:
         return
     changes = difference(known[0].spec, spec.as_dict())
     raise AnotherSpec(
-        f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or work on the existing"
+        f"sweep {name} exists with another spec ({'; '.join(changes)}); choose another name, or resume the existing"
         f" one: {local().launch(name)}"
     )
 
@@ -319,9 +313,9 @@ def _note(name: str, stage: str, spec: Spec) -> str:
 
 
 def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Sequence[str] = ()) -> list[str]:
-    """Return six lines: what is searched, on which data, by which models, the work, the verdict, where it is stored.
+    """Return six lines: the search space, the data, the models, the work, the verdict, the storage.
 
-    data_lines: about the user's own datasets, to stand below that of the data.
+    data_lines: about the user's own datasets, to follow the line of the data.
     """
     searches = spec.outer.teachers * spec.outer.searches
     trials = f"{spec.search.trials} trials" + (f", {searches} searches" if searches > 1 else "")
@@ -345,7 +339,7 @@ def describe_plan(spec: Spec, plan: Plan, url: sqlalchemy.URL, data_lines: Seque
 
 
 def describe_details(spec: Spec, plan: Plan) -> list[str]:
-    """Return every setting that matters, then the phases and the tasks: what `create -v` adds."""
+    """Return the settings, phases and tasks: what `create -v` adds."""
     counts = ", ".join(f"{stage} {plan.count(stage)}" for stage in STAGES)
     inside = Counter(task.phase for task in plan.tasks)
     return [
@@ -364,13 +358,13 @@ def needed_elsewhere(spec: Spec) -> list[str]:
 
 
 def _space(spec: Spec) -> str:
-    """Say what is searched: "T 1 to 20, alpha 0 to 1, epochs 5 to 20, batch_size 32 | 64"."""
-    space, asked = spec.kind.space(spec), list(getattr(spec.search, "space", ()))  # further ones as the spec has them
-    names = sorted(space, key=lambda name: asked.index(name) if name in asked else -1)
-    return ", ".join(f"{label(name)} {_tried(space[name])}" for name in names)
+    """Return the search space in words: "T 1 to 20, alpha 0 to 1, epochs 5 to 20, batch_size 32 | 64"."""
+    space, order = spec.kind.space(spec), list(getattr(spec.search, "space", ()))  # further ones in the spec's order
+    names = sorted(space, key=lambda name: order.index(name) if name in order else -1)
+    return ", ".join(f"{label(name)} {_range(space[name])}" for name in names)
 
 
-def _tried(bounds: Range | Whole | Choice) -> str:
+def _range(bounds: Range | Whole | Choice) -> str:
     if isinstance(bounds, Choice):
         return str(bounds)
     whole = " in whole numbers" if isinstance(bounds, Whole) and not bounds.log else ""
@@ -397,15 +391,15 @@ def _repeats(spec: Spec) -> str:
     )
 
 
-def _counted(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
-    """Return how many units the verdict counts, what they are, and the sd between them as far as it was measured."""
+def _units(spec: Spec) -> tuple[int, str, tuple[float, float, str] | None]:
+    """Return the number of units of the verdict, their name, and the measured sd between them, if any."""
     searches = spec.outer.searches >= verdict.FEWEST_SEARCHES
     number, unit = (spec.outer.searches, "searches") if searches else (spec.transfer.seeds, "seeds")
     return number, unit, spec.kind.seed_sd(spec, searches=searches)
 
 
 def _choice(spec: Spec) -> str:
-    """Say what the answer will be about, in a line."""
+    """Return what the answer will recommend, in a line."""
     searches, least = spec.outer.searches, verdict.FEWEST_SEARCHES
     if searches < least:
         return f"no recommendation: outer.searches is {searches}, and it takes {least} or more"
@@ -418,8 +412,8 @@ def _choice(spec: Spec) -> str:
 
 
 def _resolution(spec: Spec) -> str:
-    """Say what the plan can tell apart, in a line: the distances from the margin by the lowest and the highest sd."""
-    number, unit, sds = _counted(spec)
+    """Return the resolution of the plan, in a line: the detectable distances from the margin, by the sd's range."""
+    number, unit, sds = _units(spec)
     margin = f"margin {spec.score.amount(f'{spec.transfer.margin:g}')}"
     if number < 2:
         return f"{margin}; 1 seed, but a verdict needs 2"
@@ -430,7 +424,7 @@ def _resolution(spec: Spec) -> str:
 
 
 def _power(spec: Spec) -> str:
-    _, unit, sds = _counted(spec)
+    _, unit, sds = _units(spec)
     first = f"planned evaluation 1 of {spec.transfer.looks} on the test set, {spec.tested_at(1)}"
     if spec.transfer.margin_share:
         return first

@@ -1,4 +1,4 @@
-"""What is here and what to install."""
+"""Checks of this machine: what is installed and what is missing."""
 
 import os
 import platform
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy
 
-from storage.db.engine import open_engine
+from storage.db.engine import most_connections, opened_engine
 from storage.errors import StorageError
 from storage.records import queries
 from storage.tables import SweepRecord
@@ -21,11 +21,11 @@ from sweeps.trainers.protocol import Check
 from sweeps.workers import environment, logs
 
 _USUAL = ("train", "report", "keras", "autokeras", "server")
-"""The extras that a machine which trains and reports has; of the others those say so who miss them."""
+"""Extras of a machine that trains and reports; the others are requested where they are needed."""
 
 
 def examine(url: sqlalchemy.URL, data_dir: Path | None) -> list[Check]:
-    """Make every check, in the order in which a new user would meet the problem. Writes nothing."""
+    """Run every check, in the order in which a new user would meet the problem. Writes nothing."""
     own = trainer_kind(KD).checks(data_dir) if is_installed(trainer_extra(KD)) else ()
     return [
         *_machine(),
@@ -45,7 +45,7 @@ def _machine() -> list[Check]:
         Check("python", "ok", platform.python_version()),
         Check("cores", "ok", f"{os.cpu_count()} ({machine['cpu']}): launch starts one worker per core"),
         Check("disk", "ok" if free_gb > 2 else "warn", f"{free_gb:.0f} GB free; data and storage need about 1 GB"),
-        Check("logs", "ok", str(logs.log_folder("NAME"))),
+        Check("logs", "ok", str(logs.log_root())),
     ]
 
 
@@ -85,15 +85,16 @@ def _storage(url: sqlalchemy.URL) -> list[Check]:
     if url.get_backend_name() == "sqlite" and not sqlite_path(url).exists():
         return [Check("storage", "ok", f"{address}: does not exist yet; `create` makes it")]
     try:
-        engine = open_engine(url, read_only=True)
-        sweeps = queries.list_sweeps(engine)
-        open_ones = [sweep for sweep in sweeps if queries.outlook(engine, sweep.id).unended]
-        limit = _connection_limit(engine)
-        engine.dispose()
+        with opened_engine(url) as engine:
+            sweeps = queries.list_sweeps(engine)
+            unfinished = [sweep for sweep in sweeps if queries.outlook(engine, sweep.id).unended]
+            most = most_connections(engine)
     except StorageError as error:
         return [Check("storage", "fail", explain(error))]
-    storage = Check("storage", "ok", f"{address}: {number_of(len(sweeps), 'sweep')}{limit}")
-    return [storage, *(check for sweep in open_ones for check in _needed(sweep))]
+    text = f"{address}: {number_of(len(sweeps), 'sweep')}"
+    if most is not None:
+        text += f"; {most} connections are enough for {most // 3} workers (up to 3 each)"
+    return [Check("storage", "ok", text), *(check for sweep in unfinished for check in _needed(sweep))]
 
 
 def _needed(sweep: SweepRecord) -> list[Check]:
@@ -110,11 +111,3 @@ def _needed(sweep: SweepRecord) -> list[Check]:
         else Check(sweep.name, "warn", f"needs {need.what} {need.how}: not found")
         for need in spec.kind.needs(spec)
     ]
-
-
-def _connection_limit(engine: sqlalchemy.Engine) -> str:
-    if engine.dialect.name != "postgresql":
-        return ""
-    with engine.connect() as connection:
-        most = int(connection.exec_driver_sql("SHOW max_connections").scalar_one())
-    return f"; max_connections {most} is enough for {most // 3} workers (up to 3 connections each)"

@@ -1,4 +1,4 @@
-"""A file that a user names to be written. Small: the core, a trainer and the archive ask it alike."""
+"""Check a file that a user wants written; used by the core, a trainer and the archive."""
 
 from pathlib import Path
 
@@ -6,9 +6,9 @@ from sweeps.errors import SpecError, SweepError
 
 
 def check_target(path: Path, *, force: bool, suffix: str = ".keras") -> None:
-    """Check that a file may be written there; raise SweepError if one is there and force is False, else a SpecError.
+    """Check that a file can be written; raise SweepError if it exists and force is False, SpecError otherwise.
 
-    suffix: of a student, which Keras loads under this name only; of logits ".npz"; of an archive ".kdsweep".
+    suffix: ".keras" for a student, required by Keras; ".npz" for logits; ".kdsweep" for an archive.
     """
     example = {".keras": "student.keras", ".npz": "source-logits.npz", ".kdsweep": "mnist-kd.kdsweep"}[suffix]
     if path.is_dir():

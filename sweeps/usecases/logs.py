@@ -12,17 +12,20 @@ from storage.tables import AttemptRecord, SweepRecord
 from sweeps.errors import NotThere, SweepError
 from sweeps.hints import local
 from sweeps.spec.stored import check_name
-from sweeps.workers.logs import log_folder, read_line
+from sweeps.workers.logs import log_root, read_line
+from sweeps.workers.reach import Reach, log_folder
 
 POLL_S = 1.0
 Opener: TypeAlias = Callable[[str], AbstractContextManager[tuple[sqlalchemy.Engine, SweepRecord]]]
 """Opens a sweep of a storage by its name."""
 
 
-def latest(name: str, lines: int) -> list[str]:
+def latest(reach: Reach, name: str, lines: int) -> list[str]:
     """Return the last lines of each worker's log, the latest worker last; raise SweepError if none has run here."""
-    folder = log_folder(check_name(name))
-    files = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime)
+    folder = log_folder(reach, check_name(name))
+    # Older versions had one folder for all sweeps of a name.
+    paths = list(folder.glob("*.log")) or (log_root() / name).glob("*.log")
+    files = sorted(paths, key=lambda path: path.stat().st_mtime)
     if not files:
         raise SweepError(
             f"no logs of {name} on this machine, in {folder}. The log of one task, from any machine:"
@@ -38,10 +41,10 @@ def latest(name: str, lines: int) -> list[str]:
 def about_task(
     open_sweep: Opener, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> list[str]:
-    """Return what was logged and printed during the attempts of a task, wherever they ran, and why they failed.
+    """Return the output of the attempts of a task, on any machine, and the reasons of failures.
 
     attempt: only this one, from 1. lines: the last ones of each attempt; None: all that are stored. Raise SweepError if
-    the sweep has no such task or attempt, or no worker has had it yet.
+    there is no such task or attempt, or the task has not started.
     """
     chosen = _chosen(key, attempts_of(open_sweep, name, key), attempt)
     return [line for record in chosen for line in (_head(key, record), *_last(_lines(record), lines), "")]
@@ -50,9 +53,9 @@ def about_task(
 def follow(
     open_sweep: Opener, name: str, key: str, *, attempt: int | None = None, lines: int | None = None
 ) -> Iterator[str]:
-    """Yield the same of one attempt, the latest one if none is named, and what is added until it has ended.
+    """Yield the output of one attempt, by default the latest, as it grows until its end.
 
-    A worker stores what it logged with each renewal of its lease, so lines come as often as that. Errors as about_task.
+    A worker stores its log with each renewal of its lease, so lines come as often as that. Errors as about_task.
     """
     followed = Followed(key, attempt=attempt, lines=lines)
     yield from followed.added(attempts_of(open_sweep, name, key))
@@ -62,25 +65,25 @@ def follow(
 
 
 class Followed:
-    """The log of one attempt as it grows: for those who ask again and again, each in their own way of waiting."""
+    """The growing log of one attempt, for callers that poll it."""
 
     def __init__(self, key: str, *, attempt: int | None = None, lines: int | None = None) -> None:
         self._key, self._number, self._count = key, attempt, lines
-        self._shown: list[str] | None = None
+        self._lines: list[str] | None = None
         self.ended = False
 
     def added(self, attempts: Sequence[AttemptRecord]) -> list[str]:
-        """Return what was added since the last time; at first the head and the last lines. Errors as about_task."""
+        """Return the lines added since the last call; at first the head and the last lines. Errors as about_task."""
         record = _chosen(self._key, attempts, self._number)[-1]
-        before, self._shown = self._shown, _lines(record)
+        before, self._lines = self._lines, _lines(record)
         self._number, self.ended = record.number, record.state != "running"
         if before is None:
-            return [_head(self._key, record), *_last(self._shown, self._count)]
-        return _added(before, self._shown)
+            return [_head(self._key, record), *_last(self._lines, self._count)]
+        return _added(before, self._lines)
 
 
 def attempts_of(open_sweep: Opener, name: str, key: str) -> list[AttemptRecord]:
-    """Return the attempts of a task, the first one first; SweepError if there is no such task, or no attempt yet."""
+    """Return the attempts of a task, oldest first; SweepError if there is no such task, or no attempt yet."""
     with open_sweep(name) as (engine, sweep):
         attempts = queries.attempts_of(engine, sweep.id, key)
     if attempts is None:
@@ -118,7 +121,7 @@ def _last(lines: list[str], count: int | None) -> list[str]:
 
 
 def _added(before: list[str], now: list[str]) -> list[str]:
-    """Return what now has after the end of before; its first lines may have been dropped meanwhile."""
+    """Return the lines of now after the end of before; its first lines may have been dropped meanwhile."""
     for start in range(len(before)):
         if now[: len(before) - start] == before[start:]:
             return now[len(before) - start :]

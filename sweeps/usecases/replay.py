@@ -1,4 +1,4 @@
-"""Train finished jobs again and compare bit by bit."""
+"""Train finished tasks again and compare the results bit by bit."""
 
 import contextlib
 import os
@@ -21,22 +21,22 @@ from sweeps.trainers.protocol import Steps
 from sweeps.workers import backend, environment
 from sweeps.workers.runner import Outcome, TaskRunner
 
-# Those that are decided by seeds alone: baselines have a time limit, and measure measures time.
+# Results that depend on seeds alone: baselines have a time limit, and measure measures time.
 REPLAYABLE_STAGES = tuple(name for name, stage in STAGES.items() if stage.kind in ("prepare", "train"))
 
 
 @dataclass(frozen=True)
 class Replay:
-    """One task trained again. differs: what is not the same, as "name: stored, now"; nothing if it is all the same."""
+    """A task trained again. differs: differences as "name: stored, now". numerics: stored, and of this process."""
 
     key: str
     score: float
     differs: tuple[str, ...]
-    numerics: tuple[str, str]  # of who trained it, and of this process
+    numerics: tuple[str, str]
 
 
 def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sample: int) -> list[AnyJob]:
-    """Return the task of that key, or so many finished ones drawn at random, in plan order; else a SweepError."""
+    """Return the task of that key, or a random sample of finished ones, in plan order; SweepError if there is none."""
     require(trainer_extra(trainer_of(sweep)), "replay")
     tasks = task_records(engine, sweep.id)
     done = [task for task in tasks if task.state == "done" and task.stage in REPLAYABLE_STAGES]
@@ -59,12 +59,12 @@ def chosen(engine: sqlalchemy.Engine, sweep: SweepRecord, *, key: str | None, sa
 def replay(
     engine: sqlalchemy.Engine, sweep: SweepRecord, jobs: Sequence[AnyJob], *, on_step: Callable[[], None]
 ) -> Iterator[Replay]:
-    """Train each of the `chosen` tasks again and yield how it compares. Nothing is written.
+    """Train each of the `chosen` tasks again and yield the comparisons. Writes nothing.
 
-    on_step: called between two steps; what it raises stops the replay. Raise SweepError if the data here are others
-    than those of the sweep.
+    on_step: called between two steps; an exception stops the replay. Raise SweepError if the data here differ from the
+    sweep's.
     """
-    environment.one_thread()  # as workers do: the number of threads may decide about the last bits
+    environment.one_thread()  # as in workers: the number of threads can change the last bits
     runner = TaskRunner(backend.DatabaseBackend(engine, sweep), read_only=True)
     runner.check()
     with _without_noise():
@@ -74,7 +74,7 @@ def replay(
 
 @contextlib.contextmanager
 def _without_noise() -> Iterator[None]:
-    sys.stderr.flush()  # TensorFlow writes pages to the file descriptor, whatever it is told
+    sys.stderr.flush()  # TensorFlow writes pages to the file descriptor, whatever its log level
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
     try:
@@ -92,13 +92,13 @@ def _compared(before: AnyJob, now: Outcome) -> Replay:
     curve, whole = old.epoch_val_accuracy, new.epoch_val_accuracy
     pairs: dict[str, tuple[object, object]] = {
         "score": (before.score, now.score),
-        # An attempt that went on from a checkpoint has stored the end of its curve alone.
+        # An attempt that resumed from a checkpoint stored only the end of its curve.
         "epoch_val_accuracy": (curve, whole[max(len(whole) - len(curve), 0) :]),
     }
     if isinstance(old, StudentOutcome) and isinstance(new, StudentOutcome):
         pairs["test_accuracy"] = old.test_accuracy, new.test_accuracy
         pairs["epochs"] = old.epochs, new.epochs
-    if isinstance(old, TeacherOutcome):  # a .keras file holds the time of its making; its logits say what it learnt
+    if isinstance(old, TeacherOutcome):  # a .keras file contains its creation time; its logits do not
         pairs["logits"] = old.blobs.get("logits"), new.blobs.get("logits")
     differs = tuple(
         f"{name}: {stored}, now {current}" for name, (stored, current) in pairs.items() if stored != current

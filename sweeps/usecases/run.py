@@ -1,4 +1,4 @@
-"""Run to the end: create, launch, publish, report."""
+"""Run a sweep to its end: create, launch, publish, report."""
 
 import contextlib
 import os
@@ -35,26 +35,26 @@ from sweeps.workers.reach import Reach, Service, open_backend
 
 def launch(request: Request, on: str = "local", *, workers: int | None = None, stays: bool = False) -> int:
     """Run workers until the sweep is finished; arguments, exit code and errors as `launcher.launch`."""
-    launched = launcher.launch(request, on, workers=workers, stays=stays)
-    if launched.finished:  # by any launch: the one that finished it may have been killed before it published
+    code = launcher.launch(request, on, workers=workers, stays=stays)
+    if code in (0, 1):  # finished, perhaps by another launch that was killed before it published
         publish(request.url, request.sweep)
-    return launched.code
+    return code
 
 
 def work(reach: Reach, name: str, *, log_file: Path | None = None) -> int:
-    """Run one worker in this process; returns its exit code. A worker of `launch` leaves publishing to it.
+    """Run one worker in this process; return its exit code. A worker of `launch` leaves publishing to it.
 
-    log_file: that the output of this process goes to; None: it does not go to a file.
+    log_file: of this process's output; None: not a file.
     """
     calls = heartbeat.take_parent_pipe()
-    if not is_installed(trainer_extra(KD)):  # else no worker has to ask the storage for its trainer first
+    if not is_installed(trainer_extra(KD)):  # otherwise any trainer can run, and the storage need not be read first
         with contextlib.closing(open_backend(reach, name)) as backend:
             require(trainer_extra(backend.spec.trainer.kind), "worker")
     launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
     alone = launched_as is None or DETACHED_VARIABLE in os.environ
     with launcher.mirrored(reach, name) if alone else contextlib.nullcontext():
         code = worker.run_worker(reach, name, worker=launched_as, log_file=log_file, calls=calls)
-    if code == 0 and (alone or os.getppid() != parent):  # the launch has gone, and cannot publish
+    if code == 0 and (alone or os.getppid() != parent):  # the launch has died, and cannot publish
         publish(reach, name)
     return code
 
@@ -62,9 +62,9 @@ def work(reach: Reach, name: str, *, log_file: Path | None = None) -> int:
 def run_sweep(
     url: sqlalchemy.URL, name: str, spec: Spec, *, workers: int | None, data_dir: Path | None, verbose: bool = False
 ) -> int:
-    """Create a sweep if needed, work on it, print its report. Returns the exit code of the launch.
+    """Create a sweep if needed, run it, print its report; return the exit code of the launch.
 
-    The first line says what will be downloaded, how much, and the expected minutes; verbose: every setting and task.
+    The first line announces downloads and the expected minutes. verbose: print every setting and task.
     """
     check_name(name)
     known = create.find(url, name)
@@ -113,9 +113,9 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
 
 
 def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
-    """Return the page of the search study as Markdown.
+    """Return the dashboard page of the search study as Markdown.
 
-    ids: of the studies, which are the numbers of their pages; those that were deleted have none.
+    ids: of the studies, for links to their pages; deleted ones have none.
     """
     name = findings.name
     linked = {stage: ids[space.study_name(name, stage)] for stage in STAGES if space.study_name(name, stage) in ids}
@@ -146,7 +146,7 @@ def study_note(findings: Findings, ids: Mapping[str, int]) -> str:
 
 
 def plots(findings: Findings) -> dict[str, str]:
-    """Return the figures of the page: plotly figures as JSON, by name; none where no server is installed."""
+    """Return plotly figures of the dashboard page as JSON, by name; none without the extra server."""
     if not is_installed("server"):
         say(f"the figures of the dashboard need more packages: {how_to_install('server')}")
         return {}
@@ -157,13 +157,10 @@ def plots(findings: Findings) -> dict[str, str]:
 
 
 def publish(reach: Reach, name: str) -> None:
-    """Let every trial show how it ended, and put what the report says where people who watch the dashboard see it.
+    """Draw the ends of all trials, and put the report on the dashboard page; a service does so itself.
 
-    A service does so itself.
-
-    Two workers that finish together publish one after the other; the second one finds its text there already and
-    writes nothing. Nothing depends on the page, so a failure (a deleted study, a database that went away) is reported
-    in one line.
+    Two workers that finish together publish in turn; the second finds the same text and writes nothing. Nothing depends
+    on the page, so a failure (a deleted study, an unreachable database) is reported in one line.
     """
     from storage.studies.studies import open_studies
 
@@ -173,13 +170,13 @@ def publish(reach: Reach, name: str) -> None:
             return
         with open_sweep(reach, name, write=True) as (engine, sweep):
             trials.complete(engine, sweep)
-        # One at a time: two that replace the plots of a study at once insert the same keys.
+        # One at a time: two processes that replace the plots of a study at once insert the same keys.
         with create_lock(reach), contextlib.closing(open_studies(reach)) as opened:
             sweep = queries.find_sweep(opened.engine, name)
             findings, owner = load(opened.engine, sweep), ownership.owner_of(opened.engine, sweep.id)
             text = study_note(findings, opened.ids())
             opened.publish(space.study_name(name, "search"), owner=owner, note=text, plots=plots(findings))
     except NoResultsYet:
-        pass  # everything has ended, most of it by failing, as the caller says: there is no answer to publish
+        pass  # all tasks have ended, without an answer to publish; the caller reports the failures
     except StorageError as error:
         say(f"could not publish the answer to optuna-dashboard: {explain(error)}")

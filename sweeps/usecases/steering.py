@@ -26,7 +26,7 @@ from sweeps.workers.attempt import cap_of
 
 
 def pause(url: sqlalchemy.URL, name: str) -> int:
-    """Start no more tasks. Returns how many are running and will finish."""
+    """Start no more tasks; return how many are running and will finish."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         if sweep.state == "cancelled":
             raise SweepError(f"nothing to pause: {name} is cancelled")
@@ -35,14 +35,14 @@ def pause(url: sqlalchemy.URL, name: str) -> int:
 
 
 def resume(url: sqlalchemy.URL, name: str) -> int:
-    """Resume a paused or cancelled sweep. Returns how many tasks are left."""
+    """Resume a paused or cancelled sweep; return how many tasks are left."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         workers.resume(engine, sweep.id)
         return queries.outlook(engine, sweep.id).unended
 
 
 def cancel(url: sqlalchemy.URL, name: str) -> int:
-    """Cancel every unfinished task. Returns how many; workers abort theirs at the next heartbeat."""
+    """Cancel every unfinished task; return how many. Workers abort theirs at the next heartbeat."""
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         return workers.cancel(engine, sweep.id)
 
@@ -50,7 +50,7 @@ def cancel(url: sqlalchemy.URL, name: str) -> int:
 def extend(
     url: sqlalchemy.URL, name: str, *, trials: int = 0, seeds: int = 0, searches: int = 0, dry_run: bool = False
 ) -> plan.Extended:
-    """Add trials to every search, seeds to the comparison, or further searches; with dry_run only say what that adds.
+    """Add trials to every search, seeds to the comparison, or further searches; dry_run: only return what that adds.
 
     Raises:
         SpecError: nothing to add.
@@ -91,7 +91,7 @@ def _more(
             f" instead: {local().line('extend', sweep.name, '--searches', '+1')}"
         )
     if (seeds or searches) and (looks := load.begun_looks(engine, sweep.id)) >= spec.transfer.looks:
-        by_search = spec.outer.searches >= verdict.FEWEST_SEARCHES  # what the verdict counts
+        by_search = spec.outer.searches >= verdict.FEWEST_SEARCHES  # the verdict's unit
         larger = {"search": 2 * spec.outer.searches} if by_search else {"seed": 2 * spec.transfer.seeds}
         raise RevisionRefused(
             f"no planned evaluation on the test set is left ({looks} of {spec.transfer.looks} used), and more"
@@ -102,7 +102,7 @@ def _more(
 
 
 def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
-    """Say which look the verdict is decided at, once more seeds or searches have read the test."""
+    """Return in words which evaluation on the test set further seeds or searches use."""
     looks, declared = load.begun_looks(engine, sweep.id), spec.transfer.looks
     which = f"planned evaluation {looks + 1} of {declared} on the test set, {spec.tested_at(looks + 1)}"
     if not looks:
@@ -111,10 +111,10 @@ def _look(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec) -> str:
 
 
 def retry(url: sqlalchemy.URL, name: str) -> list[str]:
-    """Queue failed and skipped tasks again. Returns their keys.
+    """Queue failed and skipped tasks again; return their keys.
 
-    If the models were measured already, that is done once more at the end, with those that come now. What is
-    unavailable stays so, unless it is a network whose weights have come: else the same file would be missing again.
+    If the models were measured already, they are measured again at the end. Unavailable tasks are left out, except
+    networks whose weights are now here: the others would miss the same file again.
     """
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
         last = Phase("measure").name
@@ -130,15 +130,15 @@ def _unavailable(engine: sqlalchemy.Engine, sweep: SweepRecord) -> set[str]:
     failed = queries.task_records(engine, sweep.id, state="failed", keep=())
     lacking = [task for task in failed if display_state(task.stage, task.state, task.error_class) == UNAVAILABLE]
     if not lacking:
-        return set()  # no spec has to be read, which another version may have written
+        return set()  # without reading the spec, which may be of another version
     kind = as_it_stands(sweep).kind
     return {task.key for task in lacking if not kind.has_reference(task.payload.get("method", ""))}
 
 
 def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
-    """Free the tasks whose lease has lapsed, as workers do, and let every trial show how its attempt ended.
+    """Free the tasks whose lease has lapsed, as workers do, and draw the ends of all trials.
 
-    Returns what was freed, and of how many attempts the trial was drawn.
+    Return the freed attempts, and the number of drawn ones.
     """
     require("train", "reap")
     with listing.open_sweep(url, name, write=True) as (engine, sweep):
@@ -146,13 +146,13 @@ def reap_now(url: sqlalchemy.URL, name: str) -> tuple[list[tasks.Reaped], int]:
         freed = tasks.reap(engine, sweep.id, cap=cap_of(LOST, spec), lease_s=spec.lease.seconds)
         try:
             return freed, trials.complete(engine, sweep)
-        except StorageError as error:  # such as of a study that was deleted: what was freed is free all the same
+        except StorageError as error:  # for example a deleted study: the tasks are free nevertheless
             say(f"the dashboard is behind: {explain(error)}")
             return freed, 0
 
 
 def delete(url: sqlalchemy.URL, name: str) -> deletion.Deleted:
-    """Remove a sweep, its studies, and the blobs that no other sweep uses; raise SweepInUse while a lease is good."""
+    """Remove a sweep, its studies, and the blobs that no other sweep uses; raise SweepInUse while a lease is valid."""
     require("train", "delete")
     from storage.studies.studies import open_studies  # Optuna takes a second
 

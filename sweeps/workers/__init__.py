@@ -1,1 +1,1 @@
-"""What runs inside a worker process, and what starts one."""
+"""The worker process, and how it reaches its sweep."""

@@ -1,7 +1,7 @@
-"""One attempt: save its point, run, finish; or how it failed.
+"""One attempt: save its point, run, finish; or record its failure.
 
-A worker may die between any two of these steps, each marked with a failpoint for the tests. Its lease lapses then, and
-the next attempt takes the point that was saved.
+A worker may die between any two of these steps, which tests provoke at failpoints. Its lease then lapses, and the next
+attempt takes the saved point.
 """
 
 import errno
@@ -32,21 +32,21 @@ log = logging.getLogger(__name__)
 
 Runner = Callable[[AnyJob, dict[str, Any], Steps], runner.Outcome]
 
-MACHINE = "machine"  # lacks something: the attempt counts nowhere, and its worker stops, since every task would end so
-_STOPPING = (MACHINE, "memory")  # after these a worker stops: only another one may then fail the task
-_MOST_IN_A_ROW = 3  # failures by the database, which say little about the task, after which the next one is likely
+MACHINE = "machine"  # lacks something: counts against no cap, and the worker stops, since every task would fail
+_STOPPING = (MACHINE, "memory")  # a worker stops after these, so that another worker gets the task
+_MOST_IN_A_ROW = 3  # database failures, after which a worker stops
 
 _NO_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def class_of(error: Exception, stage: str = "") -> str:
-    """Return "machine", "memory", "database", "timeout", "nan", "unavailable", or "error" for a mistake in a program.
+    """Return "machine", "memory", "database", "timeout", "nan", "unavailable", or "error" for a programming error.
 
-    A baseline whose weights are missing is "unavailable": the sweep goes on without it. A teacher's are not.
+    Missing weights of a baseline are "unavailable": the sweep continues without it. Those of a teacher are not.
     """
     if isinstance(error, Unavailable) and (stage == "baselines" or not isinstance(error, NotHere)):
         return "unavailable"
-    # An ImportError of anything: an environment that is being made anew, or a module of the user's that another has.
+    # Any ImportError: an environment being rebuilt, or a user's module that this machine lacks.
     if isinstance(error, (NotHere, ImportError, StorageFull)):
         return MACHINE
     if lacks_room(error):
@@ -68,7 +68,7 @@ def lack_of(error: Exception) -> str:
 
 
 def cap_of(kind: str, spec: Spec) -> int | None:
-    """Return how many attempts of a task may end with this class before the task has failed; None = no limit."""
+    """Return how many attempts of a task may end with this class before the task fails; None: no limit."""
     caps = spec.retry
     cap = {
         LOST: caps.lost_worker,
@@ -78,13 +78,13 @@ def cap_of(kind: str, spec: Spec) -> int | None:
         "timeout": caps.timeout,
         "nan": caps.nan,
         "error": caps.error,
-        "unavailable": 1,  # trying again finds the same missing file
+        "unavailable": 1,  # a retry would miss the same file
     }[kind]
     return cap or None
 
 
 class Attempts:
-    """Makes the attempts of one worker. log_file: its end is stored with each. stop: the task at work is given back."""
+    """Make the attempts of one worker. log_file: its end is stored with each. stop: releases the running task."""
 
     def __init__(
         self, backend: Backend, worker: str, *, run: Runner, log_file: Path | None, stop: threading.Event
@@ -98,10 +98,10 @@ class Attempts:
     def give_back(self, claim: TaskRecord) -> None:
         """Release a task in the middle of a step, from another thread."""
         if self._backend.end(claim, given_back(self._log.read())):
-            log.info("%s given back in the middle of a step", claim.key)
+            log.info("%s released in the middle of a step", claim.key)
 
     def make(self, claim: TaskRecord) -> None:
-        """Run one task to its end, whatever that is; SweepError if this machine lacks something, or keeps failing."""
+        """Run one task and record how it ends; SweepError if this machine lacks something, or keeps failing."""
         self._log.begin()
         log.info("%s attempt %d", claim.key, claim.attempt)
         deadline_s = self._backend.deadline_s(claim.stage)
@@ -113,7 +113,7 @@ class Attempts:
             if lease.gone is not None:
                 raise lease.gone
             if lease.lost.is_set():
-                raise _taken(claim)
+                raise _lost_lease(claim)
             if lease.overdue.is_set():
                 raise overdue
 
@@ -132,11 +132,11 @@ class Attempts:
             self._failures_in_a_row = 0
         except Interrupted:
             self._backend.end(claim, given_back(self._log.read()))
-            log.info("%s given back", claim.key)
+            log.info("%s released", claim.key)
         except LeaseLost as error:
             log.warning("%s; its result is dropped", error)
         except NotAStorage:
-            self._backend.end(claim, given_back())  # another tool changed something: no attempt of a task is to blame
+            self._backend.end(claim, given_back())  # another tool changed the storage: not the attempt's fault
             raise
         except Exception as error:
             self._fail(claim, error)
@@ -145,7 +145,7 @@ class Attempts:
         started, job = time.perf_counter(), read_job(claim)
         params = self._backend.start(claim, job)
         if params is None:
-            raise _taken(claim)
+            raise _lost_lease(claim)
         with steps.watched():
             outcome = self._run(job, params, steps)
         failpoint("ran")
@@ -153,7 +153,7 @@ class Attempts:
             raise Diverged(f"the score of {claim.key} is {outcome.score}")
         stored = as_stored(job, outcome, wall_s=time.perf_counter() - started, worker=self._worker)
         if not self._backend.finish(claim, outcome=stored, score=outcome.score, log=self._log.read()):
-            raise _taken(claim)
+            raise _lost_lease(claim)
         failpoint("finished")
         folders.remove(self._backend.identity, claim.key)
         self.finished += 1
@@ -162,7 +162,7 @@ class Attempts:
     def _fail(self, claim: TaskRecord, error: Exception) -> None:
         kind = self._record(claim, error)
         if isinstance(error, StorageFull):
-            raise error  # it says itself what to do
+            raise error  # its message has a remedy
         if kind in _STOPPING:
             lack = logs.redact(lack_of(error), self._backend.url)
             raise SweepError(
@@ -181,8 +181,8 @@ class Attempts:
         """Store how an attempt failed; return the class of the failure."""
         kind = class_of(error, claim.stage)
         text = f"{type(error).__name__}: {logs.error_text(error)}" if kind == "error" else logs.error_text(error)
-        reason = logs.redact(text, self._backend.url)  # from here it goes into tables, logs, archives and terminals
-        trace = error if kind == "error" else None  # of the other classes everything worth knowing is the reason
+        reason = logs.redact(text, self._backend.url)  # it reaches tables, logs, archives and terminals
+        trace = error if kind == "error" else None  # for the other classes the reason is enough
         log.error("%s attempt %d failed (%s): %s", claim.key, claim.attempt, kind, reason, exc_info=trace)
         state = "released" if kind == MACHINE else "failed"
         ending = Ending(state, kind, reason, logs.traceback_text(error, self._backend.url), self._log.read())
@@ -194,7 +194,7 @@ class Attempts:
 
 
 def as_stored(job: AnyJob, outcome: runner.Outcome, *, wall_s: float, worker: str) -> dict[str, Any]:
-    """Return what is stored of a finished task: its values, what its trial shows, and where they come from."""
+    """Return the stored outcome of a finished task: its values, its trial, and its provenance."""
     return outcome.values.as_json() | {
         "trial": {"value": outcome.score, "attrs": outcome.attrs, "epoch_values": list(outcome.epoch_values)},
         "seed": job.work.seed,
@@ -204,5 +204,5 @@ def as_stored(job: AnyJob, outcome: runner.Outcome, *, wall_s: float, worker: st
     }
 
 
-def _taken(claim: TaskRecord) -> LeaseLost:
+def _lost_lease(claim: TaskRecord) -> LeaseLost:
     return LeaseLost(f"{claim.key} attempt {claim.attempt} was taken by another worker, or cancelled")

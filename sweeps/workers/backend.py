@@ -1,7 +1,6 @@
-"""`Backend`: everything that a worker asks of the queue of its sweep; `DatabaseBackend` asks the database.
+"""`Backend`: the interface between a worker and its sweep; `DatabaseBackend` implements it on a storage.
 
-No other file of this folder has an engine or a connection: a worker that reaches its sweep in another way needs another
-backend, and nothing else.
+No other module of workers has an engine or a connection: to reach a sweep in another way, implement another backend.
 """
 
 import logging
@@ -28,20 +27,20 @@ from sweeps.spec.stored import stored_spec
 
 log = logging.getLogger(__name__)
 
-_DEADLINE_FOR_S = 60.0  # so long a deadline holds: to compute it anew reads a hundred rows
+_DEADLINE_FOR_S = 60.0  # a deadline is cached for this long: computing it reads a hundred rows
 
 
 class Results(Protocol):
-    """What a run may read of the runs before it, and keep for those after it."""
+    """What a run may read from earlier runs, and store for later ones."""
 
     spec: Spec
     identity: str
-    """Of the sweep, also where another one has its name."""
+    """Of the sweep, unique even if names are reused."""
     url: sqlalchemy.URL | None
-    """Of the storage, whose password is left out of every text; None where the worker knows none."""
+    """Of the storage, to redact its password; None if the worker does not know it."""
 
     def done(self, stage: str | None = None, *, keys: Collection[str] | None = None) -> Sequence[TaskRecord]:
-        """Return the finished tasks, of a stage or all, or of these keys, in the order of the plan."""
+        """Return the finished tasks, of a stage or all, or with these keys, in plan order."""
 
     def get(self, digest: str) -> bytes:
         """Raises `storage.errors.BlobCorrupt`."""
@@ -52,11 +51,11 @@ class Results(Protocol):
     def selection(self, name: str) -> Mapping[str, Any] | None: ...
 
     def freeze(self, name: str, value: dict[str, Any]) -> Mapping[str, Any]:
-        """Return what is frozen under a name: this value, if nobody was faster."""
+        """Store a selection unless one of that name exists; return the stored one."""
 
 
 class Backend(Results, Protocol):
-    """The queue of one sweep, as a worker sees it. Everything may raise `storage.errors.StorageError`."""
+    """The queue of one sweep, as a worker sees it. Every method may raise `storage.errors.StorageError`."""
 
     name: str
 
@@ -65,13 +64,13 @@ class Backend(Results, Protocol):
     def sign_in(self, worker: str, provenance: Mapping[str, Any]) -> None: ...
 
     def sign_out(self, worker: str, reason: str | None) -> None:
-        """Note that the worker has ended, and why; None: nothing was left, or it was asked to."""
+        """Record that the worker has ended, and why; None: no task was left, or it was asked to stop."""
 
     def listen(self, stop: threading.Event) -> AbstractContextManager[Listener]:
-        """Give what wakes a worker that waits for work."""
+        """Return what wakes a waiting worker."""
 
     def claim(self, worker: str) -> TaskRecord | None:
-        """Claim a task; None: nothing is ready."""
+        """Claim a task; None: none is ready."""
 
     def deadline_s(self, stage: str) -> float:
         """Return the seconds without a step after which a task of the stage is overdue."""
@@ -80,28 +79,28 @@ class Backend(Results, Protocol):
         """Store and return the parameters of an attempt; None: another worker took the task."""
 
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
-        """Renew the lease; False: another worker took the task. log: the end of it, None: as it was."""
+        """Renew the lease; False: another worker took the task. log: its end; None: unchanged."""
 
     def end(self, claim: TaskRecord, ending: tasks.Ending, *, cap: int | None = None) -> bool:
-        """End an attempt; with `cap` that ended so the task has failed. False: another worker took the task."""
+        """End an attempt; the task fails at the `cap`-th ending of this kind. False: another worker took the task."""
 
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
         """Store the outcome of an attempt; False: another worker took the task."""
 
     def repair(self, worker: str, *, first: bool, cap: int | None) -> None:
-        """Free the tasks of dead workers, if no other worker just did.
+        """Free the tasks of dead workers, unless another worker just did.
 
-        Once per lease interval, by one of all workers of the sweep. One that has just started (first) takes every
-        lapsed lease; later a worker takes what had lapsed at the look before. Else the first one after a time in which
-        none could renew (the disk was full, the laptop slept, the clock was set) would take the tasks of the others.
-        cap: lost workers of one task, after which it has failed.
+        Once per lease interval, by one of the sweep's workers. A worker that has just started (first) takes all lapsed
+        leases; later, only those that had lapsed at the previous repair. Otherwise, after a time in which no worker
+        could renew (full disk, sleeping laptop, clock change), the first one would take the tasks of the others. cap:
+        number of lost workers at which a task fails.
         """
 
     def close(self) -> None: ...
 
 
 class DatabaseBackend:
-    """A `Backend` of a storage. spec: else the stored one."""
+    """A `Backend` of a storage. spec: None for the stored one."""
 
     def __init__(self, engine: sqlalchemy.Engine, sweep: SweepRecord, *, spec: Spec | None = None) -> None:
         self.engine, self.sweep = engine, sweep
@@ -109,12 +108,12 @@ class DatabaseBackend:
         self.url: sqlalchemy.URL | None = engine.url
         self.spec = stored_spec(sweep) if spec is None else spec
         self._points = queries.PhasePoints(engine, sweep.id)
-        self._deadlines: dict[str, tuple[float, float]] = {}  # by stage: until when it holds, and the deadline
+        self._deadlines: dict[str, tuple[float, float]] = {}  # by stage: expiry, deadline
 
     @classmethod
     def open(cls, url: sqlalchemy.URL, name: str) -> "DatabaseBackend":
-        # One connection: a renewal of the lease waits while the main thread holds it, for a transaction and never for a
-        # training. What waits in one for a lock gives up after 5 s, and a lease lasts for five renewals and more.
+        # One connection: a renewal waits while the main thread uses it, which is a transaction, never a training. A
+        # wait for a lock gives up after 5 s, and a lease lasts at least five renewals.
         engine = open_engine(url, connections=1)
         try:
             return cls(engine, queries.find_sweep(engine, name))

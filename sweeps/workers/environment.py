@@ -1,4 +1,4 @@
-"""Threads, versions, commit, machine. Small: create, doctor and engines read it; imports the standard library alone."""
+"""Threads, versions, commit, machine; imports only the standard library, for fast starts."""
 
 import functools
 import os
@@ -9,17 +9,17 @@ from importlib import metadata
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-GPU_VARIABLE = "KD_SWEEPS_GPU"  # in the environment of a worker that was given a device: which one
+GPU_VARIABLE = "KD_SWEEPS_GPU"  # the device assigned to a worker, in its environment
 
 PACKAGES = ("kd-sweeps", "tensorflow", "keras", "autokeras", "optuna", "sqlalchemy", "numpy")
-_OF_OTHERS = ("torch", "jax", "scikit-learn")  # what trainings of one's own use; noted where it is installed
+_OF_OTHERS = ("torch", "jax", "scikit-learn")  # for users' trainings; recorded if installed
 
 
 def other_packages() -> list[str]:
-    """Return the files of other programs' packages that are called as ours, before ours on the path or behind."""
+    """Return the files of other packages on the path with the name of one of ours."""
     home = Path(__file__).resolve().parents[2]
     specs = [PathFinder.find_spec(name, [folder]) for name in ("kd", "storage", "sweeps") for folder in sys.path]
-    # A folder without __init__.py has no origin, and gives way to a package anywhere on the path.
+    # A folder without __init__.py has no origin, and yields to a package anywhere on the path.
     files = dict.fromkeys(spec.origin for spec in specs if spec is not None and spec.origin is not None)
     return [file for file in files if Path(file).resolve().parents[1] != home]
 
@@ -69,9 +69,9 @@ def _cpu() -> str:
 def one_thread() -> None:
     """Give TensorFlow one thread in this process; call it before TensorFlow is imported.
 
-    Two single-threaded workers on two cores train about twice as fast as one worker with two threads:
-    the students are too small to split. What the user has set already stands. A worker with a device keeps its
-    threads, which feed it.
+    Two single-threaded workers on two cores train about twice as fast as one worker with two threads: the students are
+    too small to split. Variables that the user has set are kept. A worker with a device keeps its threads, which feed
+    it.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     if GPU_VARIABLE in os.environ:

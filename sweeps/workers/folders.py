@@ -1,6 +1,6 @@
-"""Folders of tasks on this machine: what a training keeps there, its next attempt finds; it goes when the task is done.
+"""Task folders on this machine: they pass files from one attempt to the next, and are removed when the task is done.
 
-One lock for each: of two attempts at a task, the one that has lost its lease and does not know it may still be writing.
+Each is locked: of two attempts at a task, one that has lost its lease without knowing may still be writing.
 """
 
 import contextlib
@@ -16,11 +16,11 @@ from urllib.parse import quote
 
 import platformdirs
 
-OLD_S = 30 * 86_400.0  # without an attempt: of a sweep that was deleted elsewhere, or of a task that has failed
+OLD_S = 30 * 86_400.0  # since the last attempt: the sweep was deleted elsewhere, or the task has failed
 
 
 def cache() -> Path:
-    """Return the folder of this machine for what can be made or fetched again."""
+    """Return this machine's cache folder, for files that can be made or fetched again."""
     named = os.environ.get("KD_SWEEPS_CACHE")
     return Path(named).expanduser().absolute() if named else platformdirs.user_cache_path("kd-sweeps")
 
@@ -31,14 +31,14 @@ def _base() -> Path:
 
 @contextmanager
 def held(identity: str, key: str) -> Iterator[Path]:
-    """Give the folder of a task to an attempt; one of its own, which is removed, where another attempt has it.
+    """Yield the folder of a task; a temporary one if another attempt holds it.
 
-    identity: of the sweep; two of one spec on one machine share nothing.
+    identity: of the sweep, since two with one spec share nothing.
     """
     path = _base() / identity / quote(key, safe="")
     with _locked(path, make=True) as is_ours:
         if is_ours:
-            os.utime(path)  # its age counts from the latest attempt
+            os.utime(path)  # its age counts from here
             yield path
             return
     with temporary() as folder:
@@ -47,13 +47,13 @@ def held(identity: str, key: str) -> Iterator[Path]:
 
 @contextmanager
 def temporary() -> Iterator[Path]:
-    """Give an empty folder that goes at the end."""
+    """Yield an empty folder that is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
         yield Path(folder)
 
 
 def remove(identity: str, key: str) -> None:
-    """Remove the folder of a task, if there is one and no attempt is at work in it."""
+    """Remove the folder of a task, unless an attempt is using it."""
     _remove(_base() / identity / quote(key, safe=""))
 
 
@@ -64,9 +64,9 @@ def remove_sweep(identity: str) -> None:
 
 
 def remove_old() -> None:
-    """Remove the folders of this machine in which nothing was begun for a month."""
+    """Remove the folders of this machine without an attempt for a month."""
     for path in (path for sweep in _folders(_base()) for path in _folders(sweep)):
-        with contextlib.suppress(OSError):  # another process removes it at this moment
+        with contextlib.suppress(OSError):  # removed by another process
             if time.time() - path.stat().st_mtime > OLD_S:
                 _remove(path)
 
@@ -74,7 +74,7 @@ def remove_old() -> None:
 def _folders(path: Path) -> list[Path]:
     try:
         return [inner for inner in path.iterdir() if inner.is_dir()]
-    except OSError:  # there is none
+    except OSError:  # missing
         return []
 
 
@@ -82,13 +82,13 @@ def _remove(path: Path) -> None:
     with contextlib.suppress(OSError), _locked(path, make=False) as is_ours:
         if is_ours:
             shutil.rmtree(path, ignore_errors=True)
-    with contextlib.suppress(OSError):  # the sweep has others
+    with contextlib.suppress(OSError):  # not empty
         path.parent.rmdir()
 
 
 @contextmanager
 def _locked(path: Path, *, make: bool) -> Iterator[bool]:
-    """Lock a folder; give whether that is done. make: it is made where it is missing."""
+    """Yield whether the folder could be locked. make: create it if it is missing."""
     lock = _lock(path, make=make)
     try:
         yield lock is not None
@@ -105,7 +105,7 @@ def _lock(path: Path, *, make: bool) -> int | None:
             number = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             if make:
-                continue  # removed since
+                continue  # removed meanwhile
             return None
         try:
             fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -114,7 +114,7 @@ def _lock(path: Path, *, make: bool) -> int | None:
             return None
         if _is_there(path, number):
             return number
-        os.close(number)  # removed, and perhaps made anew, before it was locked
+        os.close(number)  # removed, and perhaps recreated, before it was locked
 
 
 def _is_there(path: Path, number: int) -> bool:

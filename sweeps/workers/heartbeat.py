@@ -1,7 +1,7 @@
-"""Renew the lease, end what hangs, stop on a signal or when the parent dies.
+"""Renew the lease, end hung tasks, stop on a signal or when the parent dies.
 
-A parent holds the other end of the worker's standard input: the end of that input is the end of the parent, also
-after a kill -9, on every system. What a launch writes there wakes the worker.
+A parent holds the other end of the worker's standard input: end of file means that the parent has died, even by kill
+-9, on every system. What a launch writes there wakes the worker.
 """
 
 import logging
@@ -22,27 +22,26 @@ from sweeps.workers.backend import Backend
 
 log = logging.getLogger(__name__)
 
-HUNG = 86  # exit code of a worker whose task could not be ended in any other way
+HUNG = 86  # exit code of a worker that could not end its task otherwise
 RETRY_S = 1.0  # after a database error
 JOIN_TIMEOUT_S = 1.0
-GRACE_S = 5.0  # for a task to end by itself once it shall: a step of a small student takes a tenth of a second
-POLL_S = 0.5  # between two looks whether it has; more of them in one were passed asleep or frozen, the task as well
+GRACE_S = 5.0  # for a task to end itself: a step of a small student takes a tenth of a second
+POLL_S = 0.5  # interval of checks; longer gaps were sleep or a freeze, which also stopped the task
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-STOP_GRACE_S = 3.0  # for the step at work to end; with the next one a task is given back within 5 s
+STOP_GRACE_S = 3.0  # for the current step to end; with GIVE_BACK_S, a task is released within 5 s
 GIVE_BACK_S = 1.5
-PARENT_PIPE_VARIABLE = "KD_SWEEPS_PIPE"  # in the environment of a worker whose standard input is held: what for
-ENDS, WAKES = "ends", "wakes"  # its end stops the worker; or it only wakes it, and the worker outlives its launch
+PARENT_PIPE_VARIABLE = "KD_SWEEPS_PIPE"  # set if the parent holds the worker's standard input: ENDS or WAKES
+ENDS, WAKES = "ends", "wakes"  # end of file stops the worker; or input only wakes it, and it outlives its launch
 
 
 class Heartbeat:
     """Renew one claim's lease while the with-block runs.
 
-    `lost` is set once another worker took the task, `overdue` once it has made no step for deadline_s. A task checks
-    both at its steps. A task whose step never ends takes its process with it, after on_hung: nothing else ends a
-    compiled step.
+    `lost` is set once another worker took the task, `overdue` once it made no step for deadline_s. A task checks both
+    at its steps. If a step never ends, the process exits after on_hung: nothing else ends a compiled step.
 
-    A database error does not end it: the lease may lapse in the meantime, but as long as no other worker took the
-    task it is still ours, and the next renewal says so. A database that is gone does: `gone` is then the error.
+    Renewal continues after a database error: the lease may lapse meanwhile, but the task stays ours until another
+    worker takes it. It ends if the database is gone: `gone` is then the error.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Heartbeat:
 
     def __exit__(self, *error: object) -> None:
         self._done.set()
-        # Not for longer: a renewal that hangs on a dead database is harmless, as it names the attempt.
+        # No longer: a renewal that hangs on a dead database is harmless, as it names the attempt.
         self._thread.join(JOIN_TIMEOUT_S)
 
     def _beat(self) -> None:
@@ -82,7 +81,7 @@ class Heartbeat:
                 renewal_s = self._renew()  # an overdue task stays ours until its end is recorded
             passed_s, looked_at = time.monotonic() - looked_at, time.monotonic()
             if not self._shall_end or not self._steps.idle_s:
-                left_s = GRACE_S  # nothing is trained: what waits for the database ends by itself
+                left_s = GRACE_S  # not in a training step: waits for the database end themselves
             elif (left_s := left_s - min(passed_s, POLL_S)) <= 0:
                 self._end_process()
 
@@ -91,7 +90,7 @@ class Heartbeat:
         return self.lost.is_set() or self.overdue.is_set()
 
     def _pause(self, renewal_s: float) -> float:
-        """Return the seconds until there is something to do: renew, see that the task is overdue, or end."""
+        """Return the seconds until the next action: a renewal, the deadline, or an end."""
         if self._shall_end:
             return POLL_S
         return max(min(renewal_s, self._deadline_s - self._steps.idle_s), 0.05)
@@ -108,8 +107,8 @@ class Heartbeat:
             self.gone = error
         except (StorageError, sqlalchemy.exc.SQLAlchemyError) as error:
             self._failed += 1
-            if not self._failed & (self._failed - 1):  # the 1st, 2nd, 4th, 8th ...: an hour of it is a dozen lines
-                log.warning("could not renew the lease of %s, trying again: %s", self._claim.key, error)
+            if not self._failed & (self._failed - 1):  # the 1st, 2nd, 4th, 8th ...: a dozen lines an hour
+                log.warning("could not renew the lease of %s; retrying: %s", self._claim.key, error)
             return min(self._interval_s, RETRY_S)
         return self._interval_s
 
@@ -123,11 +122,11 @@ class Heartbeat:
 class StopSignals:
     """Within the block the first signal sets `requested`; a second Ctrl-C ends the process at once.
 
-    A second SIGTERM is the first one once more: a signal to a whole job, as Slurm sends it, reaches the shell that
-    passes it on, and us. If the block does not end in time after the first - a long step, a database that does not
-    answer - then `on_overdue` runs and the process exits. A thread sees to that, woken by the operating system itself:
-    Python's own handlers wait for the main thread, which may be inside a compiled step for a minute. Main thread only.
-    Source: https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd.
+    A second SIGTERM is ignored: a signal to a whole Slurm job reaches both the shell, which passes it on, and this
+    process. If the block does not end in time after the first signal - a long step, a silent database - `on_overdue`
+    runs and the process exits. A thread does that, woken by the operating system: Python's own handlers wait for the
+    main thread, which may be inside a compiled step for a minute. Main thread only. Source:
+    https://docs.python.org/3/library/signal.html#signal.set_wakeup_fd.
     """
 
     def __init__(self) -> None:
@@ -169,7 +168,7 @@ class StopSignals:
                 self._reading.settimeout(max(deadline - time.monotonic(), 0.001))
                 received = self._reading.recv(1)
                 if not received:
-                    return  # the block has ended, as it was asked to
+                    return  # the block has ended as requested
                 if received[0] != signal.SIGTERM:
                     break
         except TimeoutError:
@@ -180,10 +179,10 @@ class StopSignals:
 
 
 def take_parent_pipe() -> Hear | None:
-    """Take standard input for this process alone, if its parent holds the other end; return what wakes it, if it does.
+    """Reserve standard input for this process, if its parent holds the other end; return what wakes it, if any.
 
-    Its own children, and a training that reads, find an input at its end: they would wait for ever, or read a call that
-    was for us. If the parent holds it for that, its end stops this process as SIGTERM does.
+    Children, and a training that reads standard input, get an empty one: otherwise they would wait for ever, or read
+    calls meant for this process. With ENDS, end of file stops this process as SIGTERM does.
     """
     purpose = os.environ.pop(PARENT_PIPE_VARIABLE, None)
     if purpose is None:

@@ -1,8 +1,8 @@
 """Log files, their tail, redaction.
 
 A line of the file is {"time": "2026-03-01T12:00:00.123+00:00", "level": "INFO", "logger": "sweeps.workers.worker",
-"task": "search#3", "attempt": 1, "message": "..."}. Between tasks, task and attempt are missing; a traceback is added
-where there is one. What libraries print stands between these lines as it is.
+"task": "search#3", "attempt": 1, "message": "..."}, with a "traceback" for an error; between tasks, without task and
+attempt. The output of libraries appears between these lines unchanged.
 """
 
 import json
@@ -30,23 +30,23 @@ from sweeps.terminal import escape_control_chars
 log = logging.getLogger(__name__)
 
 LOG_EVERY_S = 10.0
-LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file that its output goes to
+LOG_VARIABLE = "KD_SWEEPS_LOG"  # in the environment of a launched worker: the file of its output
 _OURS = ("sweeps", "storage", "kd")
 
-KEPT_LINES, KEPT_BYTES = 200, 64 * 1024  # of a log or a traceback: its end
-MOST_REASON = 2_000  # characters of a reason: its beginning
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres refuses NUL, and UTF-8 has no half of a character
+KEPT_LINES, KEPT_BYTES = 200, 64 * 1024  # from the end of a log or a traceback
+MOST_REASON = 2_000  # characters, from the beginning of a reason
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # Postgres refuses NUL, and UTF-8 has no lone surrogates
 
 
 def redact_tail(text: str, url: URL | None) -> str:
-    """Return the last 200 lines and 64 KiB of a text without passwords, as every database can store it."""
-    # Cut wide before, so that no password is cut in two; then once more.
+    """Return the last 200 lines and 64 KiB of a text, without passwords and unstorable characters."""
+    # A generous first cut, so that no password is cut in two; then the exact one.
     lines = _storable(without_passwords(text, url, last=4 * KEPT_BYTES)).splitlines()[-KEPT_LINES:]
     return "\n".join(lines)[-KEPT_BYTES:]
 
 
 def redact(text: str, url: URL | None) -> str:
-    """Return a text as a reason is stored and printed: redacted, at most 2,000 characters, none that steers."""
+    """Return a text as a reason is stored and printed: redacted, at most 2,000 characters, no control characters."""
     clean = escape_control_chars(_storable(without_passwords(text, url, first=4 * MOST_REASON)))
     return clean if len(clean) <= MOST_REASON else f"{clean[: MOST_REASON - 3]}..."
 
@@ -56,7 +56,7 @@ def traceback_text(error: BaseException, url: URL | None) -> str:
 
 
 def error_text(error: BaseException) -> str:
-    """Return what an error says. A user's own class may fail even at that."""
+    """Return the message of an error, whose str() may itself raise in a user's class."""
     try:
         return str(error)
     except Exception as worse:
@@ -69,7 +69,7 @@ def _storable(text: str) -> str:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a log as people read it. task: the one that was at work, "" if none; ours: written by JsonLines."""
+    """A line of a log for display. task: the running task, "" if none; ours: written by JsonLines."""
 
     text: str
     task: str = ""
@@ -77,7 +77,7 @@ class Line:
 
 
 class _Clean(logging.Formatter):
-    """Leaves passwords out, that of url too, and what is too long: messages hold what users' programs say."""
+    """Redacts and shortens messages, which may contain output of users' programs."""
 
     def __init__(self, url: URL | None = None, fmt: str | None = None) -> None:
         super().__init__(fmt)
@@ -91,7 +91,7 @@ class _Clean(logging.Formatter):
 
 
 class TextLines(_Clean):
-    """Writes each message for a terminal, which nothing in it steers."""
+    """Formats messages for a terminal, without control characters."""
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         record.message = self.message(record)
@@ -102,7 +102,7 @@ class TextLines(_Clean):
 
 
 class JsonLines(_Clean):
-    """Writes each message as one line of JSON; see this module's description for its fields."""
+    """Formats each message as one line of JSON; see the module docstring for its fields."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created).astimezone()
@@ -116,13 +116,13 @@ class JsonLines(_Clean):
         return json.dumps(values, ensure_ascii=False)
 
 
-# The one task of this process: messages of its threads are about it, too.
+# The running task of this process; also for messages of its threads.
 _at_work: tuple[str, int] | None = None
 
 
 @contextmanager
 def about(task: str, attempt: int) -> Iterator[None]:
-    """Mark everything that is logged in the block with this task and attempt."""
+    """Mark all messages logged in the block with this task and attempt."""
     global _at_work
     before, _at_work = _at_work, (task, attempt)
     try:
@@ -132,7 +132,7 @@ def about(task: str, attempt: int) -> Iterator[None]:
 
 
 def read_line(line: str) -> Line:
-    """Return a line of a log for people; a line that is not ours, such as a library's, as it is."""
+    """Return a line of a log for display; a line that is not ours, such as a library's, unchanged."""
     try:
         values = json.loads(line)
         moment = datetime.fromisoformat(values["time"])
@@ -146,16 +146,16 @@ def read_line(line: str) -> Line:
 
 @contextmanager
 def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
-    """Log to `path` as JSON lines, with everything else this process prints, and to stderr as text.
+    """Log to `path` as JSON lines, with all other output of this process, and to stderr as text.
 
-    TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are what is redirected. With None (a
-    launched worker, whose output already is a file) nothing is redirected: the JSON lines go to stderr.
+    TensorFlow's C++ code writes to file descriptors 1 and 2 directly, so those are redirected. With None (a launched
+    worker, whose output is a file already) nothing is redirected: the JSON lines go to stderr.
     """
     loggers = [logging.getLogger(name) for name in _OURS]
-    with processes.forgiving():  # a full disk below the log ends no task
+    with processes.forgiving():  # a full disk for the log must not end a task
         out = -1 if path is None else open_log(path)
         terminal = None if path is None else processes.unfailing(os.dup(2), close=True)
-        # sys.stderr writes to descriptor 2: into the file, once that is redirected.
+        # sys.stderr writes to descriptor 2, so into the file once that is redirected.
         handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
         handlers[0].setFormatter(JsonLines(url))
         if terminal is not None:
@@ -186,14 +186,14 @@ def worker_log(path: Path | None, url: URL | None = None) -> Iterator[None]:
 
 
 class LogTail:
-    """The end of what this process logs and prints during one attempt, to be stored with it, without passwords."""
+    """The end of this process's output during one attempt, redacted, to be stored with the attempt."""
 
     def __init__(self, path: Path | None, url: URL | None) -> None:
         self._path, self._url = path, url
         self._from = 0
 
     def begin(self) -> None:
-        """Begin an attempt: what stands in the file by now is not of it."""
+        """Begin an attempt: skip the earlier contents of the file."""
         self._from = _size(self._path)
 
     def read(self) -> str | None:
@@ -205,12 +205,12 @@ class LogTail:
 
 
 def end_of(path: Path, *, start: int = 0) -> str | None:
-    """Return the last 64 KiB of a log from byte `start` on; None: it is not there."""
+    """Return the last 64 KiB of a log from byte `start` on; None: it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(start, _size(path) - KEPT_BYTES))
             return file.read(KEPT_BYTES).decode(errors="replace")
-    except OSError:  # a full disk, a folder that was cleared: the log is no reason to lose a result
+    except OSError:  # a full disk or a cleared folder must not lose a result
         return None
 
 
@@ -222,7 +222,7 @@ def _size(path: Path | None) -> int:
 
 
 def open_log(path: Path) -> int:
-    """Return the descriptor of a log, made where it is missing; SweepError if its folder cannot be written."""
+    """Return a descriptor of a log, created if missing; SweepError if its folder cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -232,12 +232,13 @@ def open_log(path: Path) -> int:
         ) from None
 
 
-def log_folder(name: str) -> Path:
-    return Path(platformdirs.user_log_path("kd-sweeps")) / name
+def log_root() -> Path:
+    """Return the folder that holds the log folders of all sweeps on this machine."""
+    return Path(platformdirs.user_log_path("kd-sweeps"))
 
 
 def logged(key: str) -> Callable[[float, str], None]:
-    """Return a function that writes a child's progress into the worker's log, at most every ten seconds."""
+    """Return a callback that logs a child's progress, at most every ten seconds."""
     logged_at = time.monotonic()
 
     def on_report(fraction: float, text: str) -> None:

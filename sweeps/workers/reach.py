@@ -1,8 +1,10 @@
-"""How a worker reaches the queue of its sweep: a database, or a service before it, with a token of the role worker."""
+"""How a worker reaches its sweep: through a database, or a service with a token of the role worker."""
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
@@ -10,6 +12,7 @@ import sqlalchemy
 
 from storage.url import absolute, masked, plain
 from sweeps.extensions import attribute
+from sweeps.workers import logs
 from sweeps.workers.backend import Backend, DatabaseBackend
 
 URL_VARIABLE, TOKEN_VARIABLE = "KD_SWEEPS_URL", "KD_SWEEPS_TOKEN"
@@ -18,14 +21,14 @@ STORAGE_VARIABLES = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE")
 
 @dataclass(frozen=True)
 class Service:
-    """A service, by its address without a slash at the end."""
+    """A service, by its address without a trailing slash."""
 
     address: str
     token: str = field(default="", repr=False)
 
     @property
     def url(self) -> sqlalchemy.URL:
-        """The same as the URL of a database: what leaves its password out of a text leaves the token out."""
+        """The address with the token as a password, so that functions that redact passwords redact it."""
         parts = urlsplit(self.address)
         return sqlalchemy.URL.create(parts.scheme, password=self.token or None, host=parts.hostname)
 
@@ -49,19 +52,25 @@ def open_backend(reach: Reach, name: str) -> Backend:
 
 
 def label(reach: Reach) -> str:
-    """Say what is reached, without a password: "storage sqlite:///kd-sweeps.db"."""
+    """Return a name for display, without a password: "storage sqlite:///kd-sweeps.db"."""
     return f"service {reach.address}" if isinstance(reach, Service) else f"storage {masked(reach)}"
 
 
+def log_folder(reach: Reach, sweep: str) -> Path:
+    """Return the folder for the worker logs of a sweep on this machine: sweeps of one name in two storages have two."""
+    where = label(reach if isinstance(reach, Service) else absolute(reach))
+    return logs.log_root() / f"{sweep}.{hashlib.sha256(where.encode()).hexdigest()[:8]}"
+
+
 def secret_of(reach: Reach) -> sqlalchemy.URL:
-    """Return the URL whose password stands in no text."""
+    """Return the URL whose password must be redacted."""
     return reach.url if isinstance(reach, Service) else reach
 
 
 def variables(reach: Reach) -> Mapping[str, str]:
-    """Return what tells a worker in its environment, which all may read who start it; no secret stands in argv.
+    """Return the environment variables that tell a worker how to reach its sweep, since argv is visible to all.
 
-    A service is named to those that no database is named to.
+    For a service the storage variables are empty: they would take precedence.
     """
     if isinstance(reach, Service):
         return {URL_VARIABLE: reach.address, TOKEN_VARIABLE: reach.token, **dict.fromkeys(STORAGE_VARIABLES, "")}
@@ -69,7 +78,7 @@ def variables(reach: Reach) -> Mapping[str, str]:
 
 
 def from_environment() -> Service | None:
-    """Return the service that the environment names to a worker; None where it names a database, or nothing."""
+    """Return the service that the environment names; None if it names a database, or nothing."""
     address = os.environ.get(URL_VARIABLE)
     if not address or any(os.environ.get(name) for name in STORAGE_VARIABLES):
         return None

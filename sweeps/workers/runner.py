@@ -1,4 +1,4 @@
-"""Run a job with the sweep's trainer: the one place where work meets a training, and where the test is kept apart."""
+"""Run a job with the sweep's trainer; only this module requests test scores."""
 
 import hashlib
 import logging
@@ -20,16 +20,16 @@ from sweeps.workers import backend, folders, logs
 
 log = logging.getLogger(__name__)
 
-_OF_ATTEMPT = ("wall_s", "worker", "provenance", "more")  # of an outcome; the point is that of the arm
-_COLUMNS = ("test_accuracy", "parameters", "train_s")  # of the dashboard; what was known before are others
+_OF_ATTEMPT = ("wall_s", "worker", "provenance", "more")  # not copied to an outcome of another arm
+_COLUMNS = ("test_accuracy", "parameters", "train_s")  # of the dashboard
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one attempt found: the score of its task, everything that is stored of it, and what its trial shows.
+    """The result of an attempt: the score of its task, its stored values, and its trial.
 
-    score: what the stage is ranked and watched by, higher is better; or the milliseconds of an older sweep. attrs: the
-    few of the values that the dashboard shows as columns.
+    score: ranks the stage, higher is better; or the milliseconds of an older sweep. attrs: values shown as columns in
+    the dashboard.
     """
 
     score: float
@@ -39,9 +39,9 @@ class Outcome:
 
 
 class TaskRunner:
-    """Runs tasks of one sweep in this process, and gives its trainer what earlier ones have kept.
+    """Run tasks of one sweep in this process, and give its trainer the artifacts of earlier tasks.
 
-    read_only: every job is trained, and models and logits are hashed, not stored: for who trains again to compare.
+    read_only: train every job, and hash models and logits instead of storing them: for `replay`.
     """
 
     def __init__(self, results: backend.Results, *, read_only: bool = False) -> None:
@@ -50,12 +50,12 @@ class TaskRunner:
         self._steps = Steps()
 
     def __call__(self, job: jobs.AnyJob, params: Mapping[str, Any], steps: Steps) -> Outcome:
-        """Run one task with its parameters. What `steps` raises at a step stops the task."""
-        self.check()  # a file may have been edited since; what is loaded here already is not read again
+        """Run one task with its parameters. An exception raised by `steps` stops the task."""
+        self.check()  # a file may have been edited since; code that is loaded already is not reloaded
         self._steps = steps
         run = _run_of(job, params)
         if not self._read_only and (earlier := earlier_training(self._results, job, run)) is not None:
-            return _taken(earlier, run, params)
+            return _copied(earlier, run, params)
         trained = self._stored(run, self.trainer.train(run, steps))
         test = None
         if isinstance(job.work, jobs.TransferTask):
@@ -63,8 +63,8 @@ class TaskRunner:
         return self._outcome(job, run, params, trained, test)
 
     def check(self) -> None:
-        """Raise KdError or SweepError, before a claim, if code or data are not those that the spec froze."""
-        check_code(self.spec)  # first: a dataset may be made by it
+        """Raise KdError or SweepError if code or data differ from those frozen in the spec."""
+        check_code(self.spec)  # first: it may load a dataset
         self.trainer.check()
 
     def finished(
@@ -82,9 +82,9 @@ class TaskRunner:
         return [entry for entry in runs if matches(entry.run)]
 
     def get(self, run: Run, name: str) -> bytes:
-        """Return what a run kept under that name. Damaged bytes are made again, by the same work with the same seeds.
+        """Return the artifact of a run by name. If its bytes are damaged, run the task again with the same seeds.
 
-        BlobCorrupt: this machine makes other bytes than the one that stored them.
+        BlobCorrupt: this machine produces other bytes than the one that stored them.
         """
         job = next(job for job in self._done(run.kind) if job.key == run.key)
         assert job.outcome is not None
@@ -92,12 +92,12 @@ class TaskRunner:
         try:
             return self._results.get(digest)
         except BlobCorrupt as error:
-            log.warning("%s of %s: %s; making it again here", name, job.key, error)
+            log.warning("%s of %s: %s; recreating it here", name, job.key, error)
         self(job, job.row.params or {}, steps)
         return self._results.get(digest)
 
     def once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return what the first run of the sweep that asked for it has made; it is stored among the selections."""
+        """Return a value that the first run to call this makes, stored among the selections."""
         stored = self._results.selection(name)
         if stored is None:
             value = dict(make())
@@ -105,7 +105,7 @@ class TaskRunner:
         return stored
 
     def folder(self, run: Run) -> AbstractContextManager[Path]:
-        """Give the folder of a run, which outlives its attempt; to train again and compare begins with an empty one."""
+        """Yield the folder of a run, which outlives its attempt; an empty one for read_only."""
         if self._read_only:
             return folders.temporary()
         return folders.held(self._results.identity, run.key)
@@ -116,7 +116,7 @@ class TaskRunner:
         return [jobs.read_job(row) for row in rows if row.stage in stages]
 
     def _stored(self, run: Run, trained: Trained) -> Trained:
-        """Return what came out of a run with its scores as they are stored."""
+        """Return the result of a run with its scores in stored form."""
         score, of = self.spec.score, f"the score of {run.key}"
         if run.kind == "measure":
             if not math.isfinite(trained.score):
@@ -136,7 +136,7 @@ class TaskRunner:
         dataset = self.spec.role(run.role).shown if run.role else ""
         known = {"dataset": dataset, "epoch_val_accuracy": trained.curve, "numerics": trained.numerics}
         values: dict[str, Any] = {name: value for name, value in known.items() if value not in ((), "")}
-        if run.kind == "prepare":  # of a file of logits as well, which nothing here has trained
+        if run.kind == "prepare":  # even "", for a file of logits
             values["numerics"] = trained.numerics
         values |= self._redacted(trained.facts) | {"parameters": trained.size or 0}
         values |= {"val_accuracy": trained.score, "train_s": trained.train_s, "cpu_s": trained.cpu_s}
@@ -156,7 +156,7 @@ class TaskRunner:
         return Outcome(score=trained.score, values=stored, attrs=attrs, epoch_values=tuple(trained.curve))
 
     def _redacted(self, value: Any) -> Any:
-        """Leave passwords out of every text: a user's model or layer may have said it."""
+        """Redact passwords in every text, which a user's code may contain."""
         if isinstance(value, str):
             return logs.redact(value, self._results.url)
         if isinstance(value, Mapping):
@@ -165,10 +165,10 @@ class TaskRunner:
 
 
 def _stored_score(score: Score, value: float, of: str) -> float:
-    """Return a trainer's score as it is stored.
+    """Return a trainer's score in stored form.
 
-    of: whose it is, for a message. Raise Diverged if it is no finite number - before the outcome is checked, whose
-    error would count as another class - and SweepError outside of the bounds.
+    of: its name in messages. Raise Diverged if it is not finite - before validation, whose error would be of another
+    class - and SweepError if it is out of bounds.
     """
     if not math.isfinite(value):
         raise Diverged(f"{of} is {value}")
@@ -183,12 +183,12 @@ def _stored_score(score: Score, value: float, of: str) -> float:
 def earlier_training(
     results: backend.Results, job: jobs.AnyJob, run: Run
 ) -> jobs.Job[jobs.TransferTask, jobs.StudentOutcome] | None:
-    """Return the finished training of another arm that is this one, too; None where there is none.
+    """Return a finished training of another arm that is identical to this one; None: there is none.
 
-    Two workers that are at both at once train both: to wait for each other would save nothing.
+    If two workers run both at once, both train: waiting for each other would save nothing.
     """
     work, spec = job.work, results.spec
-    if not isinstance(work, jobs.TransferTask) or run.keep or run.point is None:  # a kept model has to be made
+    if not isinstance(work, jobs.TransferTask) or run.keep or run.point is None:  # a kept model must be trained
         return None
     identity = points.training_identity(spec, work, run.point)
     others = [arm for arm in spec.arms(work.role, work.group) if arm != work.arm]
@@ -200,7 +200,7 @@ def earlier_training(
     return next(same, None)
 
 
-def _taken(earlier: jobs.Job[jobs.TransferTask, jobs.StudentOutcome], run: Run, params: Mapping[str, Any]) -> Outcome:
+def _copied(earlier: jobs.Job[jobs.TransferTask, jobs.StudentOutcome], run: Run, params: Mapping[str, Any]) -> Outcome:
     assert run.point is not None
     own = {"arm": run.arm, "blobs": {}, "same_as": earlier.outcome.same_as or earlier.key, **run.point.as_json()}
     made = {name: value for name, value in earlier.outcome.as_json().items() if name not in _OF_ATTEMPT}
@@ -215,7 +215,7 @@ def _columns(stored: jobs.StoredOutcome, params: Mapping[str, Any]) -> dict[str,
 
 
 def _run_of(job: jobs.AnyJob, params: Mapping[str, Any] | None = None) -> Run:
-    """Return the run of a job, with the parameters of its trial; None: those that it is stored with."""
+    """Return the run of a job with its trial's parameters; None: the stored ones."""
     work, values = job.work, (job.row.params if params is None else params) or {}
     point = {name: value for name, value in values.items() if name not in ("arm", "dataset")}
     return Run(

@@ -1,6 +1,6 @@
-"""Claim, attempt, again, until nothing is left.
+"""The loop of a worker: claim a task and attempt it, until no task is left.
 
-A worker without work waits to be woken. Now and then one of them repairs what dead workers left behind.
+An idle worker waits to be woken. Once per lease interval, one of the workers frees the tasks of dead ones.
 """
 
 import contextlib
@@ -29,16 +29,16 @@ STOPPED = 128 + 15
 
 
 def worker_id() -> str:
-    """Return a name for this process that no other worker on any machine has."""
+    """Return a name for this process that is unique among all machines."""
     return f"{platform.node()}-{os.getpid()}-{secrets.token_hex(2)}"
 
 
 class Worker:
-    """Works on one sweep in this process until nothing is waiting or running; its backend is closed with it.
+    """Work on one sweep in this process until no task is waiting or running; close the backend at the end.
 
-    run: what runs a task; None is the real thing. worker: its name in the tables. log_file: that this process logs to;
-    its end is stored with each attempt. stop: set from outside when it shall stop at its next step. calls: of the
-    launch that wakes it; without one the backend says when there is something to do.
+    run: runs a task; None: with the sweep's trainer. worker: its name in the tables. log_file: of this process; its end
+    is stored with each attempt. stop: set from outside to stop it at its next step. calls: from the launch that wakes
+    it; None: the backend wakes it.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Worker:
 
     def _task_runner(self) -> attempt.Runner:
         runner = TaskRunner(self.backend)
-        runner.check()  # a worker without the data stops before it claims anything
+        runner.check()  # without the data, stop before any claim
         folders.remove_old()
         return runner
 
@@ -82,19 +82,19 @@ class Worker:
     def work(self) -> int:
         """Run tasks until none is left; return 0, or STOPPED.
 
-        SweepError: the sweep is cancelled, or this machine lacks something or keeps failing. StorageError: only a
-        person helps.
+        SweepError: the sweep is cancelled, or this machine lacks something or keeps failing. StorageError: the storage
+        needs a person's help.
         """
         refuse_cancelled(self.backend.name, self.backend.outlook().state)
         self.backend.sign_in(self.worker, environment.provenance())
-        reason: str | None = "it ended by an error; see its log"
+        reason: str | None = "ended by an error; see its log"
         try:
             code, reason = self._work(), None
         except (SweepError, StorageError) as error:
             reason = logs.redact(str(error), self.backend.url)
             raise
         finally:
-            with contextlib.suppress(StorageError):  # it may be the database that is gone
+            with contextlib.suppress(StorageError):  # the database may be the cause
                 self.backend.sign_out(self.worker, reason)
         return code
 
@@ -103,7 +103,7 @@ class Worker:
         with contextlib.nullcontext(listening) if listening else self.backend.listen(self._stop) as listener:
             while not self._stop.is_set():
                 self._repair()
-                listener.clear()  # before the look: what comes after it is heard again
+                listener.clear()  # before the claim, so that later calls are not lost
                 self._claim = self.backend.claim(self.worker)
                 if self._claim is not None:
                     failpoint("claimed")
@@ -118,7 +118,7 @@ class Worker:
         return STOPPED
 
     def give_back(self) -> None:
-        """Release the task at work, from another thread: this one is in the middle of a step."""
+        """Release the running task, from another thread, while this one is in the middle of a step."""
         if (claim := self._claim) is not None:
             self._attempts.give_back(claim)
 
@@ -128,7 +128,7 @@ class Worker:
             raise SweepNotFound(f"sweep {self.backend.name} was deleted while this worker was running")
         if left.unended:
             return False
-        log.info("nothing is left to do (%s): %d tasks finished here", left.state, self.finished)
+        log.info("no task is left (%s): %d tasks finished here", left.state, self.finished)
         return True
 
     def _repair(self) -> None:
@@ -140,7 +140,7 @@ class Worker:
 
 
 def refuse_cancelled(name: str, state: str) -> None:
-    """Raise SweepError if the sweep is cancelled: starting to work on it is then a mistake."""
+    """Raise SweepError if the sweep is cancelled."""
     if state == "cancelled":
         raise SweepError(f"{name} is cancelled; to resume it: {local().resume(name)}")
 
@@ -154,7 +154,7 @@ def run_worker(
     log_file: Path | None = None,
     calls: Hear | None = None,
 ) -> int:
-    """Run one worker in this process until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
+    """Run one worker in this process, until SIGTERM or Ctrl-C stops it between two steps; return its exit code."""
     with heartbeat.StopSignals() as stop:
         backend = open_backend(reach, name)
         with Worker(backend, run=run, worker=worker, log_file=log_file, stop=stop.requested, calls=calls) as instance:

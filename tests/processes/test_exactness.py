@@ -79,7 +79,7 @@ def test_so_does_a_launch_of_64_with_2000_on_a_server_as_it_is_installed(tmp_pat
         print(f"\n64 workers: {count(url)}, {most} connections at most, in {time.monotonic() - began:.1f} s")
         assert code == 0, out
         assert 64 < most <= 64 + 3
-        assert "trying again" not in out
+        assert "retrying" not in out
         found = count(url)
         assert (found.tasks, found.done, found.complete, found.attempts) == (2000, 2000, 2000, 2000)
         assert found.clean, found

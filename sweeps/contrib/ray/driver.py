@@ -31,10 +31,14 @@ _DEVICES = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class StartWorker:
-    """Which worker to start. variables: of its environment, the storage's URL among them; gpu: it gets a device."""
+    """Which worker to start. variables: of its environment, the storage's URL among them; gpu: it gets a device.
+
+    folder: name of the sweep's log folder on every node.
+    """
 
     sweep: str
     worker: str
+    folder: str
     variables: Mapping[str, str] = field(repr=False)  # a password is nothing for a log of Ray
     gpu: bool = False
 
@@ -60,7 +64,7 @@ class WorkerActor:
     """Keeps one worker: a process of its own on this node, which stops when this one is gone."""
 
     def start(self, order: StartWorker) -> WorkerStarted:
-        self._log_file = logs.log_folder(order.sweep) / f"{order.worker}.log"
+        self._log_file = logs.log_root() / order.folder / f"{order.worker}.log"
         try:
             out = logs.open_log(self._log_file)
         except SweepError as error:

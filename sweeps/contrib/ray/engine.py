@@ -114,7 +114,7 @@ class RayEngine:
     _log_file: Path = Path()
 
     def connect(self) -> None:
-        self._log_file = logs.log_folder(self.request.sweep) / f"ray-{worker_id()}.txt"
+        self._log_file = reach.log_folder(self.request.url, self.request.sweep) / f"ray-{worker_id()}.txt"
         os.close(logs.open_log(self._log_file))  # says in one line if it cannot be written
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
@@ -147,7 +147,8 @@ class RayEngine:
             own = {**reach.variables(self.request.url), WORKER_VARIABLE: worker.worker}
             self._members[worker.worker] = worker
             gpu = self.cluster.num_gpus > 0
-            self.tell(driver.StartWorker(self.request.sweep, worker.worker, variables | own, gpu=gpu))
+            folder = reach.log_folder(self.request.url, self.request.sweep).name
+            self.tell(driver.StartWorker(self.request.sweep, worker.worker, folder, variables | own, gpu=gpu))
             started.append(worker)
         return started
 

@@ -18,7 +18,7 @@ import sqlalchemy
 from kd.tools.code import hash_file, is_code
 from storage.db.engine import open_engine
 from storage.errors import RecordBroken, SweepNotFound
-from storage.queue import attempts, tasks, workers
+from storage.queue import tasks, workers
 from storage.queue.tasks import Ending
 from storage.queue.workers import Seen
 from storage.records import artifacts, queries
@@ -155,7 +155,7 @@ class Queue:
         """Claim a task; the one that the worker has already, where the answer to its claim was lost."""
         lease_s = self._spec.lease.seconds
         with self._queues.one_claim(args.worker):
-            claim = attempts.at_work(self._engine, self._sweep, args.worker) or tasks.claim(
+            claim = tasks.at_work(self._engine, self._sweep, args.worker) or tasks.claim(
                 self._engine, self._sweep, worker=args.worker, host=args.host, pid=args.pid, lease_s=lease_s
             )
         return None if claim is None else _as_sent(claim)
@@ -258,7 +258,7 @@ class Queue:
         return self._backend.failures()
 
     def _attempt(self, args: work.AttemptArgs) -> TaskRecord | None:
-        return attempts.of_worker(self._engine, self._sweep, args.worker, task=args.task, number=args.attempt)
+        return tasks.of_worker(self._engine, self._sweep, args.worker, task=args.task, number=args.attempt)
 
     def _at_work(self, args: work.AttemptArgs) -> TaskRecord:
         claim = self._attempt(args)
@@ -273,7 +273,7 @@ class Queue:
         assert outcome is not None
         assert row.outcome is not None
         jobs.check_bounds(self._spec.score, outcome, job.score, key=row.key)
-        params = attempts.saved_point(self._engine, row)
+        params = tasks.saved_point(self._engine, row)
         if params is None:
             raise RecordBroken("its attempt has saved no point")
         for _, text in audit.outcome_edits(self._spec, row, job.work, outcome, params):

@@ -42,7 +42,7 @@ def kept(
             monkeypatch.setenv(name, value)
     keeper = WorkerActor()
     variables = {"KD_SWEEPS_STORAGE": plain(url), WORKER_VARIABLE: "w"}
-    began = keeper.start(StartWorker("s", "w", variables, gpu=gpu))
+    began = keeper.start(StartWorker("s", "w", "s.0", variables, gpu=gpu))
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, "s").id
@@ -66,7 +66,7 @@ def test_a_worker_sees_the_device_that_ray_gave_its_actor_which_says_how_it_ende
     assert ended is not None
     assert ended.code == 0
     assert ended.log is not None
-    assert "nothing is left to do" in ended.log
+    assert "no task is left" in ended.log
     assert Path(began.log_file).read_text() == ended.log
     assert os.stat(began.log_file).st_mode & 0o777 == 0o600
 
@@ -85,7 +85,7 @@ def test_a_signal_reaches_the_worker_although_ray_blocks_ctrl_c(
     assert ended is not None
     assert ended.code == 143
     assert ended.log is not None
-    assert "given back" in ended.log
+    assert "released" in ended.log
     assert children
     wait_until(lambda: not any(map(is_alive, children)), "what it started lives on")
 
@@ -107,9 +107,9 @@ def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it
 
 def test_where_no_log_can_be_written_the_actor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")
-    began = WorkerActor().start(StartWorker("s", "w", {}))
+    began = WorkerActor().start(StartWorker("s", "w", "s.0", {}))
     assert "cannot write logs into /proc/nothing" in began.trouble
 
 
 def test_an_order_that_is_printed_shows_no_url() -> None:
-    assert "secret" not in repr(StartWorker("s", "w", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))
+    assert "secret" not in repr(StartWorker("s", "w", "s.0", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))

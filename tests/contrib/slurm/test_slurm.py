@@ -14,7 +14,7 @@ from storage.queue import workers
 from storage.records import queries
 from storage.url import plain, resolve
 from sweeps.spec.model import override
-from sweeps.workers.logs import log_folder
+from sweeps.workers.reach import log_folder
 from tests.support.faults.storms import count
 from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_environments
 from tests.support.postgres_server import PostgresServer
@@ -155,11 +155,11 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
     assert slurm.members() == {}
     watched.engine.dispose()
     assert count(url, name="s").clean
-    logs = sorted(log_folder("s").glob("*.log"))
+    logs = sorted(log_folder(resolve(url), "s").glob("*.log"))
     assert [path.stat().st_mode & 0o777 for path in logs] == [0o600] * sum(map(int, submitted))
     code, logged, _ = kd_sweeps("logs", "s", "--storage", url)
     assert (code, logged.count("==> ")) == (0, len(logs))
-    assert "nothing is left to do" in logged
+    assert "no task is left" in logged
     assert any("sweeps.cli worker s" in text for text in visible)
     assert not [text for text in [*visible, out, logged, *(path.read_text() for path in logs)] if "g3heimnis" in text]
 
@@ -228,7 +228,8 @@ def test_the_printed_script_can_be_submitted_by_hand(
     words = ["--workers", "2", "--dry-run", "--", '--comment=two "words" #1', "-p", "main"]
     code, out = ended(start(*words))
     assert code == 0, out
-    log_folder("s").mkdir(parents=True)  # a launch makes it
+    folder = log_folder(watched.engine.url, "s")
+    folder.mkdir(parents=True)  # a launch makes it
     env = environment(tmp_path / HOME, watched.engine.url)
     text = out[out.index("#!/bin/bash") :]
     done = subprocess.run(["sbatch"], input=text, env=env, capture_output=True, text=True, timeout=60, check=False)
@@ -237,9 +238,7 @@ def test_the_printed_script_can_be_submitted_by_hand(
     assert 'Comment=two "words" #1' in slurm.run("scontrol", "show", "job", str(array))
     wait_until(lambda: not slurm.members(job=array), "it does not end", seconds=120)
     assert count(plain(watched.engine.url), name="s").clean
-    assert sorted(path.name for path in log_folder("s").glob("*.log")) == [
-        f"slurm-{array}_{seat}.log" for seat in range(2)
-    ]
+    assert sorted(path.name for path in folder.glob("*.log")) == [f"slurm-{array}_{seat}.log" for seat in range(2)]
 
 
 @pytest.mark.slow

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from storage.url import resolve
 from sweeps.contrib.slurm import check_options, ranges, script
 from sweeps.errors import SpecError
+from sweeps.workers.reach import log_folder
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 POSTGRES = "postgresql://keeper:g3heim@db.example.org/sweeps"
@@ -90,7 +92,7 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
         "--requeue",
         "--open-mode=append",
         "--signal=B:USR1@60",
-        f'--output="{tmp_path}/100 %%/kd-sweeps/log/mnist-kd/slurm-%A_%a.log"',
+        f'--output="{tmp_path}/100 %%/kd-sweeps/log/{log_folder(resolve(), "mnist-kd").name}/slurm-%A_%a.log"',
     ]
     assert "g3heim" not in out + err
     assert not (tmp_path / "100 %").exists(), "a dry run makes nothing"

@@ -113,7 +113,7 @@ def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: 
     for command in ("launch", "reap", "extend"):
         line = said.line(command)
         assert "the stored spec of s was edited" in line
-        assert "put it back, or make another sweep: kd-sweeps create NAME" in line
+        assert "put it back, or create another sweep: kd-sweeps create NAME" in line
     assert said.code("status") == 0
     assert said.code("audit") == 1
     execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 400', '\"trials\": 4')")
@@ -128,7 +128,7 @@ def test_an_outcome_that_is_no_json_is_one_line_and_made_again_by_retry(
     before = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
     execute(url, "UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
     expected = (
-        "kd-sweeps: the stored outcome of search#1 is not JSON any more; to make it again, type:"
+        "kd-sweeps: the stored outcome of search#1 is no longer JSON; to recreate it, type:"
         f" kd-sweeps retry s --storage {url}"
     )
     for command in ("status", "best", "trials", "report"):

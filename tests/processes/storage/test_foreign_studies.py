@@ -125,15 +125,16 @@ def test_a_study_that_another_program_put_in_the_place_of_ours_is_left_alone(sto
             replace_by_foreign(storage_url, name)
         before = {name: content(storage_url, name) for name in REPLACED}
         assert worker.work() == 0
-    with pytest.raises(StudyMissing, match="another program has made one of that name; nothing was written"):
+    with pytest.raises(StudyMissing, match="another program has created one of that name; nothing was written"):
         draw(url)
     reap_now(url, "s")
     publish(url, "s")
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
     with open_sweep(url, "s") as (engine, sweep):
         found = audit(engine, sweep).violations
-    assert [line.text.split(",")[0] for line in found] == [f"study {name} is gone" for name in REPLACED]
-    assert all("another program's has its name" in line.text for line in found)
+    gone = [f"study {name} was deleted by another tool" for name in REPLACED]
+    assert [line.text.split(",")[0] for line in found] == gone
+    assert all("another program has created one of that name" in line.text for line in found)
     with pytest.raises(SpecConflict, match="belongs to another program"):
         create_sweep(url, "s", SMALL)
     assert delete(url, "s").studies == len(NAMES) - len(REPLACED)
@@ -148,7 +149,9 @@ def test_a_storage_of_an_older_version_is_upgraded_and_its_studies_known(tmp_pat
     replace_by_foreign(plain(url), "old.transfer")
     before = content(plain(url), "old.transfer")
     with open_sweep(url, "old") as (engine, sweep):
-        assert [line.text.split(",")[0] for line in audit(engine, sweep).violations] == ["study old.transfer is gone"]
+        assert [line.text.split(",")[0] for line in audit(engine, sweep).violations] == [
+            "study old.transfer was deleted by another tool"
+        ]
     assert delete(url, "old").studies == len(NAMES) - 1
     assert names(plain(url)) == ["old.transfer"]
     assert content(plain(url), "old.transfer") == before

@@ -16,7 +16,6 @@ from filelock import FileLock
 from optuna.storages import InMemoryStorage
 from sqlalchemy import URL, Engine
 
-from storage.db.engine import open_engine
 from storage.url import resolve
 from tests.support.paths import MADE
 
@@ -37,10 +36,11 @@ def trials_in_memory() -> Iterator[None]:
     Our own tables are in the database as ever. Not for tests of studies, audit, deletion, dashboard or other processes.
     """
 
-    def connect(url: URL, *, create: bool = False) -> tuple[InMemoryStorage, Engine]:
-        return _kept.setdefault(Path(str(url.database)).absolute(), _Trials()), open_engine(url, must_exist=not create)
+    def optuna_storage(engine: Engine, *, create: bool = False) -> InMemoryStorage:
+        return _kept.setdefault(Path(str(engine.url.database)).absolute(), _Trials())
 
-    with mock.patch("storage.studies.studies.connect", connect):
+    studies = "storage.studies.studies"
+    with mock.patch(f"{studies}.optuna_storage", optuna_storage), mock.patch(f"{studies}._check_version"):
         _active.append(True)
         try:
             yield

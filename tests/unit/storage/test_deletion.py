@@ -92,7 +92,7 @@ def test_a_sweep_somebody_works_on_is_not_deleted(storage: Studies, engine: Engi
     sweep = a_sweep(storage, "s")
     claim = claimed(engine, sweep, worker="busy", lease_s=60)
     before = rows(engine)
-    with pytest.raises(SweepInUse, match=r"s is being worked on \(busy has search#0, lease (60|59) s\)") as caught:
+    with pytest.raises(SweepInUse, match=r"s is in use \(busy has search#0, lease (60|59) s\)") as caught:
         delete(storage, "s")
     assert [(step.action, step.sweep) for step in caught.value.next_steps] == [("cancel", "s")]
     assert "\n" not in str(caught.value)
@@ -213,7 +213,7 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
             said = [local().after(one.text, one.next_steps) for one in audit(storage.engine, half).violations]
             assert len(said) == len(stages) - len(left), "what is gone is our own doing, and said to be"
             for line in said:
-                assert "is gone and the sweep is cancelled: its deletion was interrupted; to finish that, type:" in line
+                assert "missing and the sweep is cancelled: its deletion was interrupted; to complete it, type:" in line
                 assert "kd-sweeps delete s" in line
             if point == "delete-studies":
                 assert not create_sweep(url, "s", SMALL).new, "it is there, cancelled; its studies are made again"

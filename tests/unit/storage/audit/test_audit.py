@@ -130,7 +130,7 @@ def test_a_damaged_blob_and_a_destroyed_outcome_are_made_again_by_what_the_audit
     assert (found.violations, found.warnings) == ([], [])
     assert found.notes == [
         f"trial {number} of study {study} is COMPLETE: the outcome of {task} attempt 1 was destroyed later, and the"
-        " task was tried again"
+        " task was retried"
         for number, study, task in DESTROYED
         if task.partition("#")[2] in lines[0] + lines[1]
     ]
@@ -146,8 +146,8 @@ def test_a_lapsed_lease_says_whose_it_was_and_what_to_type(tmp_path: Path) -> No
         found = as_lines(audit(opened.engine, sweep))
     assert found.violations == []
     assert re.fullmatch(
-        r"\w+#\w+ attempt 1: the lease of gone on h lapsed 9\d s ago; to work on it again, type:"
-        " kd-sweeps launch s; to free it only, type: kd-sweeps reap s",
+        r"\w+#\w+ attempt 1: the lease of gone on h lapsed 9\d s ago; to run it again, type:"
+        " kd-sweeps launch s; only to free it, type: kd-sweeps reap s",
         "".join(found.warnings),
     )
     stages = {stage.stage: (stage.planned, stage.waiting, stage.running) for stage in found.stages}
@@ -388,13 +388,10 @@ def test_a_deleted_study_says_what_to_type_and_then_one_warning_says_what_is_gon
         optuna.delete_study(study_name="s", storage=opened.storage)
     gone = audited(url)
     assert gone.violations == [
-        "study s is gone, deleted by another tool; the results are in our rows; to make it again, type:"
-        " kd-sweeps create s"
+        "study s was deleted by another tool; the results are intact; to recreate it, type: kd-sweeps create s"
     ]
     assert not create_sweep(resolve(url), "s", AUDITED).new
-    vanished = (
-        "study s: 5 trials deleted with it by another tool, before it was made again; the results are in our rows"
-    )
+    vanished = "study s: another tool deleted it with 5 trials before it was recreated; the results are intact"
     found = audited(url)
     assert (found.violations, found.warnings) == ([], [vanished])
     # The new study counts from 0, so its trials have numbers that our attempts had in the old one.

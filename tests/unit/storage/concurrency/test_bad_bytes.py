@@ -89,7 +89,7 @@ def test_an_outcome_that_is_not_json_names_its_task_and_what_to_type(engine: Eng
         assert finished(engine, claimed(engine, sweep))
     with write(engine) as connection:
         connection.execute(text("UPDATE tasks SET outcome = :it WHERE key = 'search#1'"), {"it": bytes_})
-    expected = "the stored outcome of search#1 is not JSON any more; to make it again, type: kd-sweeps retry s"
+    expected = "the stored outcome of search#1 is no longer JSON; to recreate it, type: kd-sweeps retry s"
     for ask in (
         lambda: queries.task_records(engine, sweep),
         lambda: queries.task_records(engine, sweep, phase="search", state="done"),
@@ -108,7 +108,7 @@ def test_an_outcome_that_is_no_text_at_all_names_its_task_too(engine: Engine, va
         assert finished(engine, claimed(engine, sweep))
     with write(engine) as connection:
         connection.exec_driver_sql(f"UPDATE tasks SET outcome = {value} WHERE key = 'search#1'")
-    with pytest.raises(RecordBroken, match=r"^the stored outcome of search#1 is not JSON any more"):
+    with pytest.raises(RecordBroken, match=r"^the stored outcome of search#1 is no longer JSON"):
         queries.task_records(engine, sweep)
     assert plans.retry(engine, sweep, revision=1) == ["search#1"]
     assert finished(engine, claimed(engine, sweep))
@@ -152,8 +152,8 @@ def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
             reader(engine, sweep)
         except RecordBroken as error:
             said.append(explain(error))
-    cure = "put it back, or make another sweep: kd-sweeps create NAME"
-    assert said == [f"{OTHERS[damage]} is not JSON any more; {cure}"], "and the other readers go on"
+    cure = "put it back, or create another sweep: kd-sweeps create NAME"
+    assert said == [f"{OTHERS[damage]} is no longer JSON; {cure}"], "and the other readers go on"
 
 
 @pytest.mark.parametrize("column", ["spec", "provenance"])
@@ -162,7 +162,7 @@ def test_a_sweep_that_cannot_be_read_is_named_and_the_others_can_be(engine: Engi
     new_sweep(engine, name="bad")
     with write(engine) as connection:
         connection.exec_driver_sql(f"UPDATE sweeps SET {column} = '{{' WHERE name = 'bad'")
-    said = f"^the stored {column} of bad is not JSON any more$"
+    said = f"^the stored {column} of bad is no longer JSON$"
     with pytest.raises(RecordBroken, match=said):
         queries.find_sweep(engine, "bad")
     with pytest.raises(RecordBroken, match=said):

@@ -40,9 +40,9 @@ def test_a_server_that_is_stopped_and_comes_back_is_waited_for(
         assert finished(engine, claim)
     assert claimed(engine, sweep).key == "search#1"
     lines = [record.getMessage() for record in caplog.records]
-    assert any("trying again (1): cannot use" in line for line in lines)
+    assert any("retrying (1): cannot use" in line for line in lines)
     assert any("refused" in line for line in lines)
-    tries = [int(line.partition("trying again (")[2].partition(")")[0]) for line in lines]
+    tries = [int(line.partition("retrying (")[2].partition(")")[0]) for line in lines]
     assert set(tries) <= {1, 2, 4, 8, 16}, "a line for each try would flood the log"
     assert max(tries) >= 4
     assert not any("\n" in line or PASSWORD in line for line in lines)
@@ -95,7 +95,7 @@ def test_a_pool_whose_connections_are_all_in_use_is_waited_for(engine: Engine) -
     settings = engine_kwargs(engine.url) | {"pool_timeout": 0.1}
     busy = sqlalchemy.create_engine(engine.url, **settings)
     held = [busy.connect() for _ in range(3)]
-    with pytest.raises(Unreachable, match="every connection of this process") as caught, read(busy):
+    with pytest.raises(Unreachable, match="all connections of this process") as caught, read(busy):
         pass
     assert is_transient(caught.value)
     with meanwhile(0.5, lambda: [connection.close() for connection in held]):

@@ -114,7 +114,7 @@ def test_live_leases_stop_it_and_lapsed_ones_do_not(storage_url: str, tmp_path: 
     change = "UPDATE attempts SET state = 'running', lease_until = {} WHERE task_id = 3"
     with engine.begin() as connection:
         connection.execute(sqlalchemy.text(change.format(f"{now} + 40")))
-    with pytest.raises(SweepInUse, match=r"being worked on \(host-1-abcd has search#0, lease \d+ s\): stop every wor"):
+    with pytest.raises(SweepInUse, match=r"in use \(host-1-abcd has search#0, lease \d+ s\): stop every worker"):
         upgrade(url)
     with pytest.raises(NotAStorage, match="schema 1"):
         open_engine(url)

@@ -49,7 +49,7 @@ def test_without_its_launch_a_worker_looks_by_itself(ends: tuple[int, int], capl
     listener = Listener(threading.Event(), pipe(reading))
     threading.Timer(0.2, os.close, [writing]).start()
     assert waited(listener) < 5
-    assert "nothing wakes this process any more (the launch has gone): it looks by itself" in caplog.text
+    assert "notifications have ended (the launch has ended): polling instead" in caplog.text
     assert 0.3 < waited(listener) < 5
     assert len(caplog.records) == 1
 
@@ -63,7 +63,7 @@ def test_who_shall_stop_waits_no_longer(ends: tuple[int, int]) -> None:
 def test_a_notification_of_this_sweep_wakes_and_one_of_another_does_not(engine: Engine) -> None:
     with listen(engine, 7, stop=threading.Event()) as listener:
         if engine.dialect.name == "sqlite":
-            assert 0.3 < waited(listener) < 5, "there is none: it looks by itself"
+            assert 0.3 < waited(listener) < 5, "there is none: it polls"
             return
         with write(engine) as connection:
             notify(connection, 7)

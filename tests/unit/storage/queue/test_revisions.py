@@ -110,7 +110,7 @@ def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: 
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     extend(engine, sweep, ["search"], while_open=["search"])
     work(engine, sweep)
-    with pytest.raises(RevisionRefused, match="search of s has closed, and what came out of it is already used") as no:
+    with pytest.raises(RevisionRefused, match="search of s has closed, and its result is in use") as no:
         extend(engine, sweep, ["confirm", "search"], revision=2, while_open=["search"])
     assert "\n" not in str(no.value)
     assert planned(engine, sweep) == {"search": 2, "confirm": 1}

@@ -23,7 +23,7 @@ from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, 
 def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(engine: Engine) -> None:
     with pytest.raises(SweepNotFound, match=r"no sweep 'x' .* sweeps there: none yet$") as caught:
         queries.find_sweep(engine, "x")
-    assert explain(caught.value).endswith("none yet; make it with: kd-sweeps create x")
+    assert explain(caught.value).endswith("none yet; create it with: kd-sweeps create x")
     new_sweep(engine, name="one")
     new_sweep(engine, name="two")
     with pytest.raises(SweepNotFound, match="sweeps there: one, two"):

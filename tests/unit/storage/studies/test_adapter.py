@@ -298,14 +298,14 @@ def test_a_value_of_optunas_that_is_no_json_any_more_is_one_line_and_blames_no_o
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE trial_user_attributes SET value_json = substr(value_json, 1, 4)"))
     for attempt in (lambda: studies.mark("s", number), lambda: studies.end("s", number, ended())):
-        with pytest.raises(NotAStorage, match=r"a value of study 's' in .* is not JSON any more") as caught:
+        with pytest.raises(NotAStorage, match=r"a value of study 's' in .* is no longer JSON") as caught:
             attempt()
         assert "\n" not in str(caught.value)
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE study_user_attributes SET value_json = substr(value_json, 1, 2)"))
-    with pytest.raises(NotAStorage, match=r"a value of a study in .* is not JSON any more"):
+    with pytest.raises(NotAStorage, match=r"a value of a study in .* is no longer JSON"):
         studies.names()
     with write(studies.engine) as connection:
         connection.execute(text("UPDATE trial_params SET distribution_json = substr(distribution_json, 1, 4)"))
-    with pytest.raises(NotAStorage, match="not JSON any more"):
+    with pytest.raises(NotAStorage, match="no longer JSON"):
         draw(studies)

@@ -57,7 +57,7 @@ def test_what_no_study_takes_is_refused(storage: Studies, trial: dict[str, objec
 
 def test_a_trial_of_another_tool_in_between_and_a_missing_study_are_one_line(storage: Studies) -> None:
     optuna.load_study(study_name="s", storage=storage.storage).add_trial(optuna.trial.create_trial(value=1.0))
-    with pytest.raises(StudyMixed, match="another tool adds trials to it at this moment; type it again"):
+    with pytest.raises(StudyMixed, match="another tool is adding trials to it; type the command again"):
         storage.add("s", [DONE])
     with pytest.raises(StudyMissing):
         storage.add("t", [DONE])

@@ -52,7 +52,7 @@ def test_trials_are_read_in_the_order_of_the_studies(url: URL) -> None:
         ([], StudyMissing, "has 4 studies; name some with --study, of: a, b, two, lower"),
         (["a", "c"], StudyMissing, "has no study 'c'"),
         (["two"], NotAStorage, "study two has 2 objectives; allowed: one"),
-        (["a", "lower"], NotAStorage, "the studies a, lower have other directions"),
+        (["a", "lower"], NotAStorage, "the studies a, lower have different directions"),
     ],
 )
 def test_what_cannot_be_read_is_one_line(url: URL, studies: list[str], error: type[Exception], words: str) -> None:

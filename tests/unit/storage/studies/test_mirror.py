@@ -231,7 +231,7 @@ def test_a_mirror_whose_session_was_ended_draws_no_more_on_another_connection(
             silent.close()
         return show(row)
 
-    with pytest.raises(StorageError, match="the connection was cut while trials were drawn"):
+    with pytest.raises(StorageError, match="the connection broke while trials were drawn"):
         Mirror(studies, lambda sweep: stop).look(sweep_of(postgres_storage))
     assert states(postgres_storage) == ["COMPLETE"] * 2
     assert Mirror(studies, lambda sweep: show).complete(sweep_of(postgres_storage)) == 0
@@ -247,14 +247,14 @@ def test_a_result_destroyed_before_its_trial_was_drawn_fails_and_is_made_again(
     with write(engine) as connection:
         connection.exec_driver_sql("UPDATE tasks SET outcome = '{' WHERE key = 'search#0'")
     assert look(studies) == 1, "the other one is drawn all the same"
-    with pytest.raises(StorageError, match="a stored value of search#0 is not JSON any more"):
+    with pytest.raises(StorageError, match="a stored value of search#0 is no longer JSON"):
         look(studies)
     assert plans.retry(engine, sweep, revision=1) == ["search#0"]
     finish(engine, begun(engine, sweep))
     assert look(studies) == 2
     assert states(studies) == ["COMPLETE", "FAIL", "COMPLETE"]
     failed = trials_of(studies)[1]
-    assert failed.user_attrs["failure"]["reason"] == "what came out of it could not be read any more"
+    assert failed.user_attrs["failure"]["reason"] == "its outcome had become unreadable"
 
 
 def test_what_workers_of_an_older_version_left_is_ended(studies: Studies, engine: Engine) -> None:

@@ -56,7 +56,6 @@ def test_the_seed_the_outcomes_and_what_is_running_decide_about_a_proposal() -> 
     assert first == propose(SPACE, past, sampler="tpe", seed=7) != propose(SPACE, past, sampler="tpe", seed=8)
     others = [Past(one.params, 1 - (one.value or 0)) for one in past]
     assert propose(SPACE, others, sampler="tpe", seed=7) != first
-    assert propose(SPACE, past, sampler="tpe", seed=7, maximize=False) == propose(SPACE, others, sampler="tpe", seed=7)
     assert propose(SPACE, [*past, Past(first, None, running=True)], sampler="tpe", seed=7) != first
 
 

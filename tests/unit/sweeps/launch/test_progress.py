@@ -12,7 +12,7 @@ from rich.console import Console
 
 from sweeps.distill.presets import on
 from sweeps.launch.oversight import overseen
-from sweeps.launch.progress import shown
+from sweeps.launch.progress import live_progress
 from sweeps.spec.model import override
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -47,7 +47,7 @@ def test_a_notebook_gets_bars_that_replace_each_other(
 ) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     console = Console(file=(lines := io.StringIO()), force_jupyter=True)
-    with overseen(url, "s") as queue, shown(queue, console, lambda: 1):
+    with overseen(url, "s") as queue, live_progress(queue, console, lambda: 1):
         work(url, quadratic)
     assert [kind for kind, _ in displayed] == ["display", "update"]
     first, last = (bundle for _, bundle in displayed)
@@ -63,7 +63,7 @@ def test_a_notebook_gets_bars_that_replace_each_other(
 def test_bars_fit_a_terminal_of_80_columns(tmp_path: Path, in_memory: None) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     console = Console(file=(screen := io.StringIO()), force_terminal=True, width=80, legacy_windows=False)
-    with overseen(url, "s") as queue, shown(queue, console, lambda: 1):
+    with overseen(url, "s") as queue, live_progress(queue, console, lambda: 1):
         work(url, quadratic)
     lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).splitlines()
     assert any(re.search(r"^all +━+ +100 %", line) for line in lines)
@@ -74,7 +74,7 @@ def test_on_one_dataset_no_line_speaks_of_transfer(tmp_path: Path, in_memory: No
     alone = override(on(SMALL, source="digits", alone=True), {"baselines.methods": []})
     url = created(f"sqlite:///{tmp_path}/a.db", alone)
     console = Console(file=(lines := io.StringIO()), width=200)
-    with overseen(url, "s") as queue, shown(queue, console, lambda: 1) as refresh:
+    with overseen(url, "s") as queue, live_progress(queue, console, lambda: 1) as refresh:
         work(url, quadratic)
         refresh(last=True)
     assert "compare 2/2" in lines.getvalue()

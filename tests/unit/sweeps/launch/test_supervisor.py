@@ -135,7 +135,7 @@ def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Su
     dead.code = 1
     stage(crew).refuses = True
     crew.tick()
-    assert said[-1] == "the controller is away; trying again"
+    assert said[-1] == "the controller is away; retrying"
     assert crew.alive == [other]
     stage(crew).refuses = False
     crew.tick()

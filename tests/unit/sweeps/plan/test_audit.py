@@ -371,5 +371,5 @@ def test_a_score_that_is_no_number_is_one_line_wherever_it_is_read(url: sqlalche
         assert (code, out, err) == (
             1,
             "",
-            "kd-sweeps: the stored score of search#1 was edited: it is 'nan', no number\n",
+            "kd-sweeps: the stored score of search#1 was edited: it is 'nan', not a number\n",
         ), command

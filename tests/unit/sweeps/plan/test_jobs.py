@@ -80,7 +80,7 @@ def test_a_damaged_payload_is_one_line_that_names_the_task_and_the_field(
     assert text.startswith("the stored payload of x#1 was edited: ")
     assert problem in text
     assert "\n" not in text
-    assert explain(caught.value) == f"{text}; put it back, or make another sweep: kd-sweeps create NAME"
+    assert explain(caught.value) == f"{text}; put it back, or create another sweep: kd-sweeps create NAME"
 
 
 def test_an_unknown_stage_is_refused_with_those_there_are_and_a_task_that_is_not_done_has_no_result() -> None:

@@ -58,7 +58,7 @@ def test_what_no_worker_can_import_is_refused_in_one_line_that_says_what_to_do(f
     said = str(refused.value)
     assert said.startswith("student: got ")
     assert what in said
-    assert said.endswith('put it in a file of its own and name it, for example student="./my_models.py:build"')
+    assert said.endswith('put it in a separate file and name that, for example student="./my_models.py:build"')
     assert "\n" not in said
 
 

@@ -195,7 +195,7 @@ def test_it_steers(tmp_path: Path) -> None:
         ({"student": lambda shape, classes: None}, "student: got a lambda, which has no name to import it by"),
         ({"changes": {"training.distillation": lambda: None}}, '"training.distillation": "./my_loss.py:loss"'),
         ({"storage": 7}, "storage: got 7; allowed: a URL"),
-        ({"storage": "x.db"}, "which is no URL; type: sqlite:///x.db"),
+        ({"storage": "x.db"}, "which is not a URL; type: sqlite:///x.db"),
     ],
 )
 def test_bad_arguments_are_one_line_and_write_nothing(

@@ -65,7 +65,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"transfer.source_arms": ["bst"]}, ["transfer.source_arms", "bst", "scratch"]),
         ({"baselines.methods": ["resnet"]}, ["baselines.methods", "resnet", "mobilenet"]),
         ({"confirm.top": 21}, ["confirm.rounds", "21 points", "search.trials (10)"]),
-        ({"confirm.rounds": [[2, 1], [3, 1]]}, ["confirm", "more points than the one before; got [2, 3]"]),
+        ({"confirm.rounds": [[2, 1], [3, 1]]}, ["confirm", "more points than the previous one; got [2, 3]"]),
         ({"confirm.rounds": []}, ["confirm.rounds", "at least 1 item"]),
         ({"search.sampler": "sobl"}, ["search.sampler", "qmc, tpe, gp, random or package.module:make"]),
         ({"target.dataset": "mnist"}, ["source.dataset and target.dataset must differ"]),
@@ -84,7 +84,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         # What is not given for the further searches is as for the first one, and is named so.
         ({"outer.trials": 3, "outer.rounds": []}, ["confirm.rounds begins with 4 points", "outer.trials (3)"]),
         ({"outer.trials": 0, "outer.rounds": [[11, 1]]}, ["outer.rounds begins with 11", "search.trials (10)"]),
-        ({"outer.rounds": [[2, 1], [3, 1]]}, ["outer", "more points than the one before; got [2, 3]"]),
+        ({"outer.rounds": [[2, 1], [3, 1]]}, ["outer", "more points than the previous one; got [2, 3]"]),
         ({"outer.rounds": [[3, 0]]}, ["outer.rounds", "got 0", "1 or more"]),
         ({"source.augment": "flip-crop"}, ["mnist", "a mirrored digit is no digit"]),
         ({"target.augment": "flip"}, ["target.augment", "flip", "flip-crop"]),

@@ -145,7 +145,7 @@ def test_the_page_its_tables_and_its_figures_speak_of_the_loss(url: str) -> None
     assert "Best single runs of the first search, partly luck: here 0.0347 at" in page
     assert "Differences are of test loss, paired by seed." in page
     assert "validation loss & test loss &" in files["table.tex"]
-    assert "margin = 1.0  # loss that a regret may have and still transfer" in files["spec.toml"]
+    assert "margin = 1.0  # loss of regret that still count as transfer" in files["spec.toml"]
     assert "reduction of test loss on there" in files["figures/gains.svg"]
     assert "loss below the mean of all runs" in files["figures/surface.svg"]
     texts = [page, files["table.tex"], brief(stored, columns=90), study_note(stored, {"s": 1})]

@@ -16,7 +16,8 @@ from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
 from sweeps.usecases.logs import follow
 from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.logs import log_folder
+from sweeps.workers.logs import log_root
+from sweeps.workers.reach import log_folder
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.sweeps.planted_sweeps import worked
@@ -39,11 +40,11 @@ def test_logs_shows_the_end_of_each_log_of_this_machine(
     kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    created(f"sqlite:///{tmp_path}/kd-sweeps.db")
+    url = created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     code, _, err = kd_sweeps("logs", "s")
     assert (code, "no logs of s on this machine" in err) == (1, True)
     assert "kd-sweeps logs s --task KEY" in err
-    folder = log_folder("s")
+    folder = log_folder(url, "s")
     folder.mkdir(parents=True)
     for worker, keys in (("one", ["search#1", "search#2"]), ("two", ["search#3"])):
         lines = [line for key in keys for line in (logged(key, f"{key} attempt 1"), f"noise in {key}")]
@@ -52,6 +53,26 @@ def test_logs_shows_the_end_of_each_log_of_this_machine(
     assert code == 0
     shown = [line for line in out.splitlines() if not line.startswith("==>")]
     assert shown == ["noise in search#2", "", "noise in search#3", ""]
+
+
+def test_sweeps_of_one_name_in_two_storages_have_two_log_folders_and_an_older_folder_is_still_read(
+    kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    urls = [f"sqlite:///{tmp_path}/{name}.db" for name in ("a", "b")]
+    for url in urls:
+        folder = log_folder(created(url), "s")
+        folder.mkdir(parents=True)
+        (folder / "w.log").write_text(f"worked for {url}")
+    old = log_root() / "s"
+    old.mkdir()
+    (old / "w.log").write_text("worked for any")
+    texts = [kd_sweeps("logs", "s", "--storage", url)[1] for url in (*urls, f"sqlite:///{tmp_path}/c.db")]
+    assert [text.splitlines()[1:] for text in texts] == [
+        [f"worked for {urls[0]}", ""],
+        [f"worked for {urls[1]}", ""],
+        ["worked for any", ""],
+    ]
 
 
 def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(

@@ -145,7 +145,7 @@ def test_a_study_deleted_in_the_dashboard_stops_no_worker_and_loses_no_result(
     assert {task.state for task in tasks_of(worker.backend.engine)} == {"done"}
     with pytest.raises(StudyMissing, match=r"study 's' .* deleted") as caught:
         draw(url)
-    assert explain(caught.value).endswith("to go on with a new study, type: kd-sweeps create s")
+    assert explain(caught.value).endswith("to continue with a new study, type: kd-sweeps create s")
     assert not create_sweep(url, "s", SPEC).new, "the sweep is the old one; only its study is new"
     _each_task_has_one_complete_trial(worker, url)
 

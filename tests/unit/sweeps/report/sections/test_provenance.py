@@ -50,4 +50,4 @@ def test_processors_that_round_otherwise_are_a_warning(found: Findings) -> None:
     two = lines(replace(found, provenance=replace(found.provenance, numerics=("f00", "ba2"))))
     (warning,) = [line for line in two if line.startswith("**")]
     assert "f00, ba2" in warning
-    assert "round otherwise" in warning
+    assert "round differently" in warning
