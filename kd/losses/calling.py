@@ -108,7 +108,7 @@ class CallableLoss:
 
     def targets(self, labels: npt.NDArray[np.int64], classes: int) -> Any:
         """Return labels as the loss takes them."""
-        return self.framework.labels(np.eye(classes, dtype=np.float32)[labels] if self.one_hot else labels)
+        return self.framework.tensor(np.eye(classes, dtype=np.float32)[labels] if self.one_hot else labels)
 
     def result(self, targets: Any, teacher: Any, student: Any, temperature: float | None, alpha: float | None) -> Any:
         """Return what the loss returns for tensors of its framework."""
