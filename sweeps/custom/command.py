@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,10 @@ from kd.tools import code
 from kd.tools.processes import Report
 from storage import json_text
 from sweeps.custom.results import TEST, VALIDATION, Request, Result, result_of, scored
-from sweeps.custom.words import filled, split
 from sweeps.errors import SpecError, TrainingFailed
+
+PLACEHOLDERS = ("seed", "dataset", "role", "arm", "test", "folder", "out")
+"""What a command may have in braces besides its parameters."""
 
 PREFIX = "KD_SWEEPS_"
 MOST_LOGGED = 1 << 20  # bytes of one call: its beginning; of the rest the end
@@ -32,8 +34,24 @@ _SECRETS = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_TOKEN", "KD_SWEEPS
 _CHUNK = 1 << 16
 _POLL_S = 0.1
 _STEP_EVERY_S = 0.5
+_BRACES = re.compile(r"\{([A-Za-z_]\w*)\}")
 _NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  # as printf of C, awk and R write it
 _SAYS = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
+
+
+def split(command: str) -> list[str]:
+    """Return the words of a command, split as a shell would; nothing else is done as in a shell."""
+    return shlex.split(command)
+
+
+def placeholders(command: str) -> list[str]:
+    """Return the names in braces in a command."""
+    return [name for word in split(command) for name in _BRACES.findall(word)]
+
+
+def filled(words: Iterable[str], values: Mapping[str, str]) -> list[str]:
+    """Return the words of a command with the values of its placeholders; each value stays within its word."""
+    return [_BRACES.sub(lambda match: values[match[1]], word) for word in words]
 
 
 def frozen(key: str, command: str) -> str:

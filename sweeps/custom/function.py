@@ -16,8 +16,10 @@ from kd.errors import CodeError, KdError, NotHere, lacks_room, told
 from kd.tools import code
 from kd.tools.processes import Report, silence
 from sweeps.custom.results import Request, Result, in_curve, result_of, scored
-from sweeps.custom.words import GIVEN
 from sweeps.errors import TrainingFailed
+
+GIVEN = ("seed", "dataset", "folder", "report")
+"""The arguments that a function gets besides its parameters, where it has an argument of that name."""
 
 MOST_OF_CURVE = 1_000  # each is a row of the database
 _REPORT_EVERY_S = 0.1

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kd.errors import KdError, SubprocessFailed
 from kd.tools import code
+from kd.tools.processes import run_in_subprocess
 from storage.studies.space import Choice, Range, Space, Whole
 from sweeps.custom import command, function, presets
 from sweeps.custom.spec import NO_TEST, UNTREATED, CustomSpec, CustomTable
@@ -86,7 +87,7 @@ class CustomKind(TrainerKind):
     def try_code(self, spec: CustomSpec, data: Path | None) -> None:
         table = spec.trainer
         if table.train:
-            asked(function.check, table.train, table.tests, list(table.space), len(spec.roles))
+            in_child(function.check, table.train, table.tests, list(table.space), len(spec.roles))
 
     def needs(self, spec: CustomSpec) -> Sequence[Need]:
         return needed_code(spec)
@@ -127,13 +128,11 @@ class CustomKind(TrainerKind):
 def started_from(train: str) -> CustomSpec:
     """Return the spec to start from with a function of that name; raise a SpecError where it cannot be read."""
     _check_there("trainer.train", train)
-    return presets.start(train, asked(function.signature, train))
+    return presets.start(train, in_child(function.signature, train))
 
 
-def asked(check: Any, *arguments: Any) -> Any:
-    """Return what a function of `sweeps.custom.function` says of a user's file, in a child process: it may do all."""
-    from kd.tools.processes import run_in_subprocess  # here: a reading command starts none
-
+def in_child(check: Any, *arguments: Any) -> Any:
+    """Run a function of `sweeps.custom.function` on a user's file in a child process, as the file may do anything."""
     try:
         return run_in_subprocess(check, *arguments, on_step=lambda: None, seconds=IMPORT_S)
     except SubprocessFailed as error:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from storage.studies.space import Choice, Range, Space, Whole
-from sweeps.custom.words import GIVEN, PLACEHOLDERS, placeholders, split
+from sweeps.custom.command import PLACEHOLDERS, placeholders, split
+from sweeps.custom.function import GIVEN
 from sweeps.extensions import CUSTOM
 from sweeps.spec import tables
 from sweeps.spec.model import Spec, TrainerTable
