@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd.baselines.applications import PRETRAINED
-from kd.config import BaselineResult, check_counts, check_positive
-from kd.errors import ModelError, WeightsNotHere
+from kd.config import BaselineResult
+from kd.errors import WeightsNotHere
 
 if TYPE_CHECKING:
     from kd.data.datasets import Dataset
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 # Called with the fraction done, in [0, 1], and a few words. An exception that it raises ends the fit.
 Progress = Callable[[float, str], None]
-
-BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
 
 
 # The module with the `fit` of each; imported on first use, because its libraries take seconds to import.
@@ -41,23 +39,14 @@ class Budget:
         max_parameters: of an AutoKeras model; a larger proposal is a failed trial. The seconds are checked between
             batches, so one batch may not take minutes: with two million weights, each used at 32 x 32 positions, a
             training image costs 6 GMAC and a batch about 20 s on one core.
-        blocks: of BLOCKS, in the order in which each gets its first trial; later trials start from the best so far.
-
-    Raises:
-        ValueError: one line with the value got and what is allowed.
+        blocks: of AutoKeras, in the order of their first trials; later trials start from the best so far.
     """
 
     trials: int
     epochs: int
     seconds: float
     max_parameters: int = 2_000_000
-    blocks: tuple[str, ...] = BLOCKS
-
-    def __post_init__(self) -> None:
-        check_counts(self, "trials", "epochs", "max_parameters")
-        check_positive("seconds", self.seconds)
-        if not self.blocks or not set(self.blocks) <= set(BLOCKS) or len(set(self.blocks)) < len(self.blocks):
-            raise ValueError(f"blocks must be one or more of {', '.join(BLOCKS)}, each once, got {self.blocks!r}")
+    blocks: tuple[str, ...] = ("vanilla", "xception", "resnet")
 
 
 def fit(
@@ -84,14 +73,9 @@ def fit(
         work_dir: folder for temporary files; made if missing, left as it was found.
 
     Raises:
-        ModelError: unknown method, images it cannot take, or a saved model that predicts otherwise.
-        Unavailable: it cannot run here, or got no model within the budget: why, and what to type.
-        ValueError: seed out of range.
+        ModelError: images that it cannot take, or a saved model that predicts something else.
+        Unavailable: it cannot run here, or has no model within the budget: why, and what to type.
     """
-    if method not in METHODS:
-        raise ModelError(f"no baseline is called {method!r}; allowed: {', '.join(METHODS)}")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be in [0, 2**32), got {seed!r}")
     try:
         module = importlib.import_module(METHODS[method])
     except ImportError as error:

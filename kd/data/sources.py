@@ -6,7 +6,6 @@ The synthetic datasets and the user's own (files, folders and functions, see `kd
 """
 
 import contextlib
-import difflib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
 from kd.data import cache, custom, downloads
 from kd.data.arrays import Arrays
 from kd.data.known import KNOWN_DATASETS, make
-from kd.errors import DataError
+from kd.errors import DataError, suggestion
 from kd.tools.code import file_of
 
 GENERATED = ("digits", "digits-rgb")
@@ -202,9 +201,7 @@ def _wanted(name: str) -> str:
 
 
 def _check_known(name: str) -> None:
-    if name in KNOWN_DATASETS:
-        return
-    known = (*KNOWN_DATASETS, *GENERATED)
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise DataError(f"unknown dataset {name!r}{hint}; allowed: {', '.join(known)}, or {custom.FORMS}")
+    if name not in KNOWN_DATASETS:
+        known = (*KNOWN_DATASETS, *GENERATED)
+        allowed = f"Allowed: {', '.join(known)}, or {custom.FORMS}"
+        raise DataError(f"no dataset {name!r}{suggestion(name.lower(), known)} {allowed}")

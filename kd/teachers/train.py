@@ -98,7 +98,7 @@ def teach_with(
 
     Raises:
         ModelError, Unavailable: see `kd.baselines.methods.fit`.
-        ValueError: seed out of range, or views is no whole number >= 1.
+        ValueError: views is not a whole number >= 1.
     """
     share = 1 / (1 + checked_views(views))  # of the time: all images go through the model once more for each view
     fitted = methods.fit(

@@ -4,7 +4,7 @@ import importlib.util
 import os
 from pathlib import Path
 
-from kd.baselines.applications import APPLICATIONS, find_weights
+from kd.baselines.applications import APPLICATIONS, has_weights
 from kd.data import datasets, sources
 from kd.tools.processes import Report, run_in_subprocess, silence
 from sweeps.distill.fetch import describe
@@ -76,9 +76,7 @@ def _data(data_dir: Path | None) -> list[Check]:
 
 
 def _weights() -> Check:
-    here = [
-        name for name, network in APPLICATIONS.items() if find_weights(network.weights_file, network.weights_package)
-    ]
+    here = [name for name in APPLICATIONS if has_weights(name)]
     missing = [network for name, network in APPLICATIONS.items() if name not in here]
     text = f"ImageNet weights here: {', '.join(here) or 'none'}"
     if downloaded := sum(bool(network.weights_url) for network in missing):

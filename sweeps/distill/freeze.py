@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
 from sweeps.errors import SpecError
 from sweeps.extensions import require
 from sweeps.hints import local
+from sweeps.spec import tables
 from sweeps.spec.model import override
 from sweeps.spec.stored import frozen_code, missing, needed_code
 from sweeps.trainers.names import RESERVED_NEW
@@ -143,11 +143,8 @@ def _check_model(key: str, name: str) -> None:
         if not code.is_there(name):
             raise SpecError(f"{key}: got {name!r}; {missing(name)}")
     elif name not in MODEL_NAMES:
-        near = get_close_matches(name, MODEL_NAMES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise SpecError(
-            f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, package.module:build or ./file.py:build"
-        )
+        names = tables.meant(name, MODEL_NAMES) + ", ".join(MODEL_NAMES)
+        raise SpecError(f"{key}: got {name!r}; allowed: {names}, package.module:build or ./file.py:build")
 
 
 def check_names(spec: KdSpec) -> None:

@@ -220,7 +220,7 @@ def test_where_knows_generated_datasets_and_files(shared_data: Path, tmp_path: P
     assert not none.available
     assert none.problem is not None
     assert "does not exist" in none.problem
-    with pytest.raises(DataError, match="did you mean mnist"):
+    with pytest.raises(DataError, match="did you mean 'mnist'"):
         sources.where("minst")
 
 
