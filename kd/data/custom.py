@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kd.data import cache, images
 from kd.data.arrays import KEYS, Arrays, Contents, check_memory, raw_npz, validation_images
-from kd.errors import CodeError, DataError, DataNotHere, told
+from kd.errors import CodeError, DataError, DataNotHere, describe_error
 from kd.tools import code
 
 RETURNS = "return ((x_train, y_train), (x_test, y_test)), or these four in a dict"
@@ -34,7 +34,7 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
     except SystemExit as error:  # else the whole worker would end, and with exit code 0 as if it had finished
         raise DataError(f"dataset {name!r} calls sys.exit({error.code!r}); let it {RETURNS}") from error
     except Exception as error:  # the user's code may raise anything; the cause stays chained
-        raise DataError(f"dataset {name!r} raises {told(error)}") from error
+        raise DataError(f"dataset {name!r} raises {describe_error(error)}") from error
 
 
 def _by_key(name: str, made: Any) -> dict[str, npt.NDArray[Any]]:

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, told
+from kd.errors import ModelError, describe_error
 from kd.losses.frameworks import FRAMEWORKS, Framework, framework_of
 from kd.tools import code
 
@@ -364,4 +364,4 @@ def _called(loss: str, function: Callable[..., Any], values: Mapping[str, Any]) 
     try:
         return code.call(lambda: function(*(given[name] for name in first if name in given), **named))
     except Exception as error:  # a user's code may raise anything
-        raise _Raised(f"loss {loss!r} raises: {told(error)}.") from error
+        raise _Raised(f"loss {loss!r} raises: {describe_error(error)}.") from error

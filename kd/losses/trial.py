@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kd.errors import ModelError, told, without_room
+from kd.errors import ModelError, describe_error, without_room
 from kd.losses.custom import described, users_function
 from kd.losses.loss import Loss, Tensor
 
@@ -114,6 +114,6 @@ def _reason(error: Exception) -> str:
     _, compiled, rest = str(error).rpartition("in user code:")
     _, *paragraphs = re.split(r"\n\s*\n", rest.strip(), maxsplit=1)
     if not (compiled and paragraphs):
-        return told(error)
+        return describe_error(error)
     line = " ".join(paragraphs[0].split())
     return line if len(line) <= 300 else f"{line[:297]}..."

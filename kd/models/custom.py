@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, ModuleNotHere, told, without_room
+from kd.errors import ModelError, ModuleNotHere, describe_error, without_room
 from kd.models.files import PROBABILITIES, load, own_classes, to_bytes
 from kd.tools import code
 
@@ -44,7 +44,7 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
     except Exception as error:  # the user's code may raise anything; the cause stays chained
         if (no_room := without_room(f"model {name!r}", error)) is not None:
             raise no_room from error
-        raise ModelError(f"model {name!r} does not work with images of {input_shape}: {told(error)}") from error
+        raise ModelError(f"model {name!r} does not work with images of {input_shape}: {describe_error(error)}") from error
     _check_output(name, model, output, (len(images), classes))
     if not model.trainable_variables:
         raise ModelError(
@@ -79,7 +79,7 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
     except Exception as error:  # of many kinds
         if (no_room := without_room(f"model {name!r}", error)) is not None:
             raise no_room from error
-        why = _foreign(model, by_import) or f"{told(error.__cause__ or error)}; {_CURE}"
+        why = _foreign(model, by_import) or f"{describe_error(error.__cause__ or error)}; {_CURE}"
         raise ModelError(f"model {name!r} cannot be saved and loaded again: {why}") from error
     finally:
         known.update(by_building)
@@ -122,7 +122,7 @@ def load_users(model: bytes, name: str) -> keras.Model:
         own = ", ".join(sorted(own_classes(model)))
         holds = f"it holds {own}; was its module changed since? " if own else ""
         raise ModelError(
-            f"the model that {name!r} built cannot be loaded here: {holds}{told(error.__cause__ or error)}"
+            f"the model that {name!r} built cannot be loaded here: {holds}{describe_error(error.__cause__ or error)}"
         ) from error
 
 
@@ -138,7 +138,7 @@ def _draws(name: str, model: keras.Model, images: npt.NDArray[np.uint8]) -> bool
         try:
             outputs.append(keras.ops.convert_to_numpy(model(images, training=True)))
         except Exception as error:  # of many kinds
-            raise ModelError(f"model {name!r} does not work in training: {told(error)}") from error
+            raise ModelError(f"model {name!r} does not work in training: {describe_error(error)}") from error
         for variable, value in zip(model.variables, kept, strict=True):
             variable.assign(value)
     return not np.allclose(outputs[0], outputs[1], rtol=1e-3, atol=1e-3, equal_nan=True)

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, told
+from kd.errors import ModelError, describe_error
 
 PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)  # at the end of a network they hide its logits
 
@@ -33,7 +33,7 @@ def load(model: bytes) -> keras.Model:
         try:
             return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of many kinds: zip, JSON, HDF5, an unknown class
-            raise ModelError(f"not a .keras file that loads here: {told(error)}") from error
+            raise ModelError(f"not a .keras file that loads here: {describe_error(error)}") from error
 
 
 def own_classes(model: bytes) -> set[str]:

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd.errors import CodeError, CodeNotHere, KdError, told
+from kd.errors import CodeError, CodeNotHere, KdError, describe_error
 
 FOLDER_VARIABLE = "KD_SWEEPS_CODE"
 """A folder in which a file is looked for by its name, where it is not at its path."""
@@ -110,7 +110,7 @@ def load(name: str) -> Any:
         raise CodeNotHere(f"{error}. {_cure(where)}") from error
     except (Exception, SystemExit) as error:  # a module runs when it is imported, and may raise anything
         plain = isinstance(error, (AttributeError, ValueError))
-        raise CodeError(f"{error if plain else told(error)}. {_cure(where)}") from error
+        raise CodeError(f"{error if plain else describe_error(error)}. {_cure(where)}") from error
 
 
 def load_as(what: str, name: str, *, broken: type[KdError], missing: type[KdError]) -> Any:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kd.errors import CodeError, KdError, NotHere, lacks_room, told
+from kd.errors import CodeError, KdError, NotHere, describe_error, lacks_room
 from kd.tools import code
 from kd.tools.processes import Report, silence
 from sweeps.custom.results import Request, Result, in_curve, result_of, scored
@@ -125,12 +125,12 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
     except (KdError, MemoryError):
         raise
     except ImportError as error:
-        raise NotHere(f"{_short(name)}: {told(error)}") from error
+        raise NotHere(f"{_short(name)}: {describe_error(error)}") from error
     except Exception as error:
         if lacks_room(error) or type(error).__name__ == "OutOfMemoryError":  # of PyTorch, known by its name
-            raise (error if isinstance(error, OSError) else MemoryError(told(error))) from error
+            raise (error if isinstance(error, OSError) else MemoryError(describe_error(error))) from error
         # Its class may be of the user's file, which the parent has not loaded.
-        failed = TrainingFailed(f"{_short(name)} raised {told(error)}")
+        failed = TrainingFailed(f"{_short(name)} raised {describe_error(error)}")
         failed.add_note(traceback.format_exc())
         raise failed from None
 
