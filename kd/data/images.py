@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kd.data.arrays import KEYS, Arrays, by_content, checked, held_out, memory_bytes, raw_npz, said_bytes, save_npz
+from kd.data.arrays import KEYS, Arrays, by_content, checked, format_bytes, held_out, memory_bytes, raw_npz, save_npz
 from kd.data.cache import cache_dir, locked
 from kd.errors import DataError
 
@@ -58,8 +58,8 @@ def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixel
         height, width = _only_size(paths, what) if size is None else size
         if (total := 3 * len(paths) * height * width) > memory_bytes():
             raise DataError(
-                f"{what} holds {len(paths):,} images, {said_bytes(total)} at {height} x {width}, and this machine has"
-                f" {said_bytes(memory_bytes())} of memory; give a smaller size"
+                f"{what} holds {len(paths):,} images, {format_bytes(total)} at {height} x {width}, and this machine has"
+                f" {format_bytes(memory_bytes())} of memory; give a smaller size"
             )
         out = np.empty((len(paths), height, width, 3), np.uint8)
 

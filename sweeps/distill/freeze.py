@@ -58,7 +58,7 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
     except SubprocessFailed as error:
         raise DataError(f"dataset {part.dataset!r} cannot be made: {error}") from None
     except MemoryError:  # the arrays fit, and what is made of them beside them does not
-        memory = arrays.said_bytes(arrays.memory_bytes())
+        memory = arrays.format_bytes(arrays.memory_bytes())
         raise DataError(
             f"dataset {part.dataset!r} needs more memory than this machine has ({memory}); give fewer or smaller images"
         ) from None
