@@ -237,7 +237,7 @@ def test_fetch_says_that_a_generated_dataset_needs_none() -> None:
     [
         ("/half/mnist.npz", None, r"download: http://.*the connection broke after \d+ of \d+ bytes"),
         ("/stall/mnist.npz", None, r"download: http://.*timed out"),
-        ("/mnist.npz", b"<html>Please log in to this network</html>", "got another file than the public one"),
+        ("/mnist.npz", b"<html>Please log in to this network</html>", "this is not the public file"),
         ("/mnist.npz", bytes(2_000_000), "sends more than"),
     ],
     ids=["broken off", "silent", "a login page", "without end"],
@@ -324,7 +324,7 @@ def test_cifar100_comes_from_the_archive_that_the_user_put_into_a_folder(archive
     assert found.origin == f"--data: {archive_of_cifar100}"
     archive_of_cifar100.write_bytes(b"another file")
     where = sources.where("cifar100", archive_of_cifar100.parent)
-    assert (where.available, "is not the file of" in str(where.problem)) == (False, True)
+    assert (where.available, "is not the file at" in str(where.problem)) == (False, True)
 
 
 def test_cifar100_is_kept_with_the_hash_that_its_archive_gave(

@@ -164,7 +164,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             ["--source", "flowers", "--set", "source.size=[16, 16]", "--set", "source.images=55"],
             "source.images: got 55; flowers has 54 training images",
         ),
-        (["--source", "mine.npz", "--set", "source.size=[8, 8]"], "mine.npz: size is of a folder of images"),
+        (["--source", "mine.npz", "--set", "source.size=[8, 8]"], "mine.npz: only a folder of images takes a size"),
         (["--set", "source.size=[8, 8]"], "source.size: got [8, 8]; digits has its own size"),
         (["--set", "source.name=X"], "source.name: got 'X'; digits has its own name"),
         (
