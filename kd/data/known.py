@@ -116,8 +116,8 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
             "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
         },
     ),
-    # The hashes of its arrays are unknown: they were never read here. The sha256 of the archive is Keras'. Most programs
-    # normalise CIFAR-100 by these statistics.
+    # The hashes of its arrays are unknown: they were never read here. The sha256 of the archive is Keras'. The
+    # statistics are those by which most programs normalise CIFAR-100.
     "cifar100": KnownDataset(
         shapes=_CIFAR,
         hashes={},

@@ -75,7 +75,7 @@ Change = Callable[[np.ndarray, Positions], dict[str, Any]]
         (lambda logits, places: {"train_logits": np.roll(logits, 1, axis=0)}, "in another order, or of other images"),
         (
             lambda logits, places: {"train_logits": logits[places.train[:9]], "train_indices": places.train[:9]},
-            "it lacks 291 of the 300 training images of digits",
+            "lacks 291 of the 300 training images of digits",
         ),
         (
             lambda logits, places: {"train_logits": logits, "train_indices": np.arange(3)},
