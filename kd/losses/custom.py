@@ -1,4 +1,4 @@
-"""Read a loss of your own from its function: its formula, its parameters, and how it is called."""
+"""Read a user's loss from its function: formula, parameters, and signature."""
 
 import inspect
 import math
@@ -14,17 +14,17 @@ CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own para
 
 _GIVEN = ("labels", "teacher_logits", "student_logits")
 _TEMPERATURE = "temperature"
-# They are searched beside a loss's own: what is tried goes to the training, and the loss would keep its default.
+# Search parameters of the training: their values go there, and the loss would keep its default.
 _RESERVED = ("alpha", "learning_rate", "epochs", "batch_size")
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def described(name: str) -> Loss:
-    """Import a user's function and return what it says of itself.
+    """Import a user's function and return its description.
 
     Raises:
         ModuleNotHere: its module or file is not on this machine.
-        ModelError: it cannot be imported, is no function, or cannot be called as a loss.
+        ModelError: it cannot be imported, is not a function, or cannot be called as a loss.
     """
     function = _function(name)
     parameters = _own(name, function)
@@ -37,7 +37,7 @@ def described(name: str) -> Loss:
 
 
 def users_term(name: str) -> Term:
-    """Return a user's function as a term, its mean over the images; errors as for `described`."""
+    """Return a user's function as a term, averaged over the images; errors as for `described`."""
     function = users_function(name)
 
     def term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, **parameters: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def users_term(name: str) -> Term:
 
 
 def users_function(name: str) -> Callable[..., Tensor]:
-    """Return a user's function, to be called with T even where it does not take it; errors as for `described`."""
+    """Return a user's function in a form that accepts T even if it does not use it; errors as for `described`."""
     loss = described(name)
     function = _function(name)
 
@@ -70,7 +70,7 @@ def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        raise ModelError(f"loss {name!r} must be a Python function {CALLED}; this one tells no signature") from None
+        raise ModelError(f"loss {name!r} must be a Python function {CALLED}; this one has no signature") from None
     takes = f"loss {name!r} is called as {CALLED}, but takes {signature}"
     parameters = list(signature.parameters.values())
     first, rest = parameters[:3], parameters[3:]
@@ -84,17 +84,15 @@ def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:
         if parameter.name == _TEMPERATURE:
             continue
         if parameter.name in _RESERVED:
-            raise ModelError(f"{takes}: {parameter.name} is not the loss's own; call this parameter otherwise")
-        if parameter.default is inspect.Parameter.empty:
+            why = f"{parameter.name} is a setting of the training"
+            raise ModelError(f"{takes}: {why}; give this parameter another name")
+        default = parameter.default
+        if default is inspect.Parameter.empty:
             raise ModelError(f"{takes}: give {parameter.name} a default, such as {parameter.name}=1.0")
-        own.append(_parameter(name, parameter.name, parameter.default))
+        if isinstance(default, bool) or not isinstance(default, (int, float)) or not math.isfinite(default):
+            raise ModelError(
+                f"loss {name!r}: the default of {parameter.name} must be a finite number, got {default!r}; only numbers"
+                " are searched"
+            )
+        own.append(Parameter(parameter.name, float(default)))
     return tuple(own)
-
-
-def _parameter(loss: str, name: str, default: Any) -> Parameter:
-    number = isinstance(default, (int, float)) and not isinstance(default, bool)
-    if not number or not math.isfinite(default):
-        raise ModelError(
-            f"loss {loss!r}: the default of {name} must be a finite number, got {default!r}; only numbers are searched"
-        )
-    return Parameter(name, float(default))

@@ -215,6 +215,6 @@ def test_a_distiller_fits_with_another_loss_and_says_which():
     ):
         distiller.compile(optimizer="adam", loss="mse")
     with pytest.raises(
-        ValueError, match=r"loss 'dist' has no parameter 'gamma'; its own are inter_weight, intra_weight"
+        ValueError, match=r"loss 'dist' has no parameter 'gamma'; it has inter_weight, intra_weight"
     ):
         Distiller(student=student, temperature=2.0, alpha=0.0, loss="dist", own=(("gamma", 3.0),))
