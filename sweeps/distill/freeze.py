@@ -16,8 +16,7 @@ from kd.teachers.names import parse_teacher
 from kd.tools import code
 from kd.tools.processes import run_in_subprocess
 from sweeps.distill import jobs as child_jobs
-from sweeps.distill.space import TRAINING_PARAMS
-from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
+from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec, check_parameters
 from sweeps.errors import SpecError
 from sweeps.extensions import require
 from sweeps.hints import local
@@ -215,14 +214,12 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
     changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _NO_T}
     if not is_users(name):
         return changes
-    own, fixed = loss.values({}), spec.training.loss_parameters
-    named = [("search.space", parameter) for parameter in spec.search.space]
-    named += [("training.loss_parameters", parameter) for parameter in fixed]
-    for key, parameter in named:
-        if parameter not in own and parameter not in TRAINING_PARAMS:
-            has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
-            raise SpecError(f"{key}: got {parameter!r}, which loss {name} does not take; {has}")
-    return changes | {"training.loss_parameters": own | fixed}
+    try:
+        check_parameters(loss, spec.search.space, spec.training.loss_parameters)
+        own = loss.values(spec.training.loss_parameters)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+    return changes | {"training.loss_parameters": own}
 
 
 def _tried(name: str, classes: int) -> Loss:

@@ -1,5 +1,6 @@
 """`KdSpec`: the spec of a distillation; its tables of datasets, training, search, baselines."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -7,7 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from kd.baselines.methods import METHODS
 from kd.config import Schedule
 from kd.losses.builtin import LOSSES
-from kd.losses.loss import is_users
+from kd.losses.loss import Loss, is_users
 from sweeps.distill.arms import AUTOKERAS, CONTROLS, SAME_COST, SCRATCH_OWN, SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within
 from sweeps.errors import SpecError
@@ -127,15 +128,15 @@ def check_loss(name: str) -> str:
     return name
 
 
-def check_parameters(loss: str, key: str, names: list[str]) -> None:
-    """Check that a built-in loss has parameters with these names; `create` checks a user's loss."""
-    if loss not in LOSSES:
-        return
-    try:
-        LOSSES[loss].values(dict.fromkeys(names, 0.0))
-    except ValueError as error:
-        more = f"; also allowed: {', '.join(TRAINING_PARAMS)}" if key == "search.space" else ""
-        raise ValueError(f"{key}: {error}{more}") from None
+def check_parameters(loss: Loss, space: Iterable[str], fixed: Iterable[str]) -> None:
+    """Raise a ValueError unless a loss has the parameters that a spec searches and fixes."""
+    own = [name for name in space if name not in TRAINING_PARAMS]
+    also = f"; also allowed: {', '.join(TRAINING_PARAMS)}"
+    for key, names, more in (("search.space", own, also), ("training.loss_parameters", fixed, "")):
+        try:
+            loss.values(dict.fromkeys(names, 0.0))
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}{more}") from None
 
 
 class Training(tables.SpecModel):
@@ -227,9 +228,9 @@ class KdSpec(Spec):
                 )
         if self.targets and AUTOKERAS in self.transfer.target_arms and AUTOKERAS not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS}, so baselines.methods must have it, too")
-        loss, space = self.training.distillation, self.search.space
-        check_parameters(loss, "search.space", [name for name in space if name not in TRAINING_PARAMS])
-        check_parameters(loss, "training.loss_parameters", list(self.training.loss_parameters))
+        space = self.search.space
+        if (loss := LOSSES.get(self.training.distillation)) is not None:  # `create` checks a user's loss
+            check_parameters(loss, space, self.training.loss_parameters)
         if "epochs" in space and SAME_COST in {arm for role in self.roles for arm in self.arms(role)}:
             raise ValueError(
                 f"search.space has epochs, so the arms cannot have {SAME_COST}: what a search costs varies"

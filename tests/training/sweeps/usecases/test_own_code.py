@@ -87,7 +87,7 @@ def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> 
     ("function", "changes", "line"),
     [
         ("vector", {}, "mean over images yourself, or return one value per image"),
-        ("absolute", {"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', which loss"),
+        ("absolute", {"search.space": {"gamma": [1, 2]}}, "has no parameter 'gamma'; it has beta"),
     ],
 )
 def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(
