@@ -1,4 +1,4 @@
-"""Make tensors, and differentiate losses, in the framework of a user's code. Importing this file imports none of them."""
+"""Make tensors, and differentiate losses, in the framework of a user's code, which is imported at its first use."""
 
 import importlib
 from collections.abc import Callable
@@ -19,7 +19,7 @@ class Framework:
     has_bfloat16 = False
 
     def tensor(self, values: Array, precision: str | None = None) -> Any:
-        """Return an array as a tensor: logits of a precision (float64, float32, bfloat16), labels of their own type."""
+        """Return an array as a tensor: of a precision (float64, float32, bfloat16), or of the array's type."""
         return np.array(values, dtype=precision)
 
     def array(self, tensor: Any) -> Array:

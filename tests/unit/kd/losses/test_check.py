@@ -108,7 +108,7 @@ def test_of_an_unknown_loss_the_nearest_form_is_told_and_whether_it_is_0_at_the_
     for formula, is_zero in (("abs(student - teacher).mean()", True), ("abs(student - 2 * teacher).mean()", False)):
         loss = checked(tmp_path, f"def loss(student, teacher):\n    return {formula}")
         assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
-        assert ("it is not 0 where student and teacher are equal" in loss.notes) == (not is_zero)
+        assert ("it is not 0 if student and teacher are equal" in loss.notes) == (not is_zero)
         assert any("known forms: " in note for note in loss.notes)
 
 
