@@ -1,4 +1,4 @@
-"""`KdTrainer`: teachers, students and comparison methods of one sweep, trained, tested and measured in one worker."""
+"""Train, test and measure the teachers, students and comparison methods of a sweep in one worker."""
 
 import hashlib
 import logging
@@ -35,8 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Logits = npt.NDArray[np.float32]
-# A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
-_GRACE_S = 60.0
+_GRACE_S = 60.0  # for a child to save its result after AutoKeras' own limit, before it is killed
 _COPY = "copy the file it was created from and pass --data DIR"
 _CURES = {
     "folder": "copy the folder it was created from and pass the folder that holds it as --data DIR",
@@ -46,7 +45,7 @@ _CURES = {
 
 @dataclass
 class KdTrainer:
-    # Keeps datasets, logits and compiled students between its runs.
+    # Keeps datasets, logits and compiled students for later runs.
     spec: KdSpec
     artifacts: Artifacts
     _datasets: dict[str, datasets.Dataset] = field(default_factory=dict)
@@ -115,13 +114,13 @@ class KdTrainer:
         )
 
     def _distill(self, run: Run, progress: Progress) -> Trained:
-        from kd.training.student import fingerprint  # as TensorFlow: not before a student is trained
+        from kd.training.student import fingerprint  # here: it imports TensorFlow
 
         assert run.point is not None
         role, arm = run.role, run.arm or None
         dataset = self.dataset(role)
         settings = settings_of(self.spec.training, run.point, arm)
-        # Its recipe is chosen before there is a teacher; and what is trained so, is trained so in the comparison.
+        # Its recipe is chosen before the teacher exists, and the comparison must train the same way.
         logits = None if arm == arms.SCRATCH_OWN else self._logits(role, run.prepared)
         student = self.trainer(role, logits, settings)
         shuffle = derive(self.spec.seed, "shuffled", role)
@@ -140,14 +139,14 @@ class KdTrainer:
         )
 
     def _same_cost(self, role: str) -> int:
-        # Stored by the first, since seeds may be added later.
+        # The first run stores it, because seeds may be added later.
         def make() -> dict[str, Any]:
             macs = {}
             for key in dict.fromkeys(("source", role)):
                 (teacher,) = self.artifacts.finished("prepare", role=key, prepared="")
                 part = self.spec.role(key)
                 if "model" not in teacher.artifacts:
-                    raise Unavailable(f"scratch-same-cost: what {part.teacher} cost is not known")
+                    raise Unavailable(f"scratch-same-cost: the cost of {part.teacher} is unknown")
                 model = self.artifacts.get(teacher.run, "model")
                 macs[key] = cost.count(part.student, part.teacher, self.dataset(key), model=model)
             epochs = {"epochs": cost.equal_cost_epochs(self.spec, macs, role)}
@@ -156,12 +155,12 @@ class KdTrainer:
         return int(self.artifacts.once(f"same-cost.{role}", make)["epochs"])
 
     def _refit(self, run: Run, progress: Progress) -> Trained:
-        # Trained anew with this seed: the found network was the luckiest of its search.
+        # Trained again with this seed: the found network was the luckiest of its search.
         assert run.point is not None
         fits = self.artifacts.finished("reference", role=run.role, method=arms.AUTOKERAS)
         if not fits:
             raise Unavailable(
-                f"AutoKeras found no network on {self.spec.role(run.role).dataset}: there is none to train"
+                f"AutoKeras found no network on {self.spec.role(run.role).dataset}, so there is nothing to train"
             )
         epochs = self.spec.baselines.autokeras_epochs
         student = self.found_network(run.role, lambda: self.artifacts.get(fits[0].run, "model"), epochs=epochs)
@@ -188,7 +187,7 @@ class KdTrainer:
         )
 
     def _score(self, progress: Progress) -> Trained:
-        from kd.models.measure import ModelFile, score  # as TensorFlow: not before there are models
+        from kd.models.measure import ModelFile, score  # here: it imports TensorFlow
 
         kept, files = self._kept(), {}
         for run in kept:
@@ -199,8 +198,8 @@ class KdTrainer:
                 builder=builder_of(run, self.spec.role(run.role)),
             )
         scores = score(files, on_step=progress, check=progress.check)
-        models = {key: {"digest": _digest(files[key].model), **asdict(found)} for key, found in scores.items()}
-        # Not of the students: theirs is part of a look at the test, which is not complete yet.
+        models = {key: {"digest": _digest(files[key].model), **asdict(scored)} for key, scored in scores.items()}
+        # Without the students, whose test scores belong to an interim look that is not complete yet.
         others = [scores[run.key].test_accuracy for run in kept if not run.keep]
         return Trained(score=max(others, default=0.0), facts={"models": models})
 
@@ -227,7 +226,7 @@ class KdTrainer:
         return [entry.run for entry in self.artifacts.finished() if "model" in entry.artifacts]
 
     def _scores(self, digests: Mapping[str, str]) -> dict[str, "Scores"]:
-        """Return what was scored before, but for a model that was made again since; digests: of the models, by key."""
+        """Return earlier scores of the models that are still the same; digests: of the models, by key."""
         from kd.models.measure import Scores
 
         return {
@@ -238,7 +237,7 @@ class KdTrainer:
         }
 
     def _logits(self, role: str, prepared: str) -> Logits:
-        """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""
+        """Return a teacher's logits of the training images: float32, (images, classes) or (views, images, classes)."""
         if (role, prepared) not in self._teachers:
             (teacher,) = self.artifacts.finished("prepare", role=role, prepared=prepared)
             dataset, data = self.dataset(role), teacher.facts.get("data")
@@ -269,7 +268,7 @@ class KdTrainer:
     def trainer(self, role: str, logits: Logits | None, settings: "StudentSettings") -> "StudentTrainer":
         """Return the students of a role, compiled once for all points and seeds of a loss, a schedule and a batch."""
         part = self.spec.role(role)
-        if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
+        if ":" in part.student:  # the last line in the log if a user's model exhausts the memory
             log.info("%s: training the student %s", role, part.student)
         name = f"{role}.{settings.loss}.{settings.schedule}.{settings.batch_size}"
         if name not in self._trainers:
@@ -277,7 +276,7 @@ class KdTrainer:
         return self._trainers[name]
 
     def found_network(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
-        """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once."""
+        """Return students with the architecture of a .keras file, trained on labels only; also compiled once."""
         name = f"{role}.found"
         if name not in self._trainers:
             folder = tempfile.mkdtemp(prefix="kd-sweeps-")
@@ -291,8 +290,7 @@ class KdTrainer:
     def _compiled(
         self, role: str, student: str, logits: Logits | None, epochs: int, settings: "StudentSettings"
     ) -> "StudentTrainer":
-        # Here: TensorFlow takes seconds, and a teacher task never needs it.
-        from kd.training.student import StudentTrainer
+        from kd.training.student import StudentTrainer  # here: it imports TensorFlow
 
         training = TrainingConfig(
             epochs=epochs,
@@ -309,7 +307,7 @@ class KdTrainer:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSettings:
-    """How one student is trained. loss: its name. epochs, learning_rate: None where they are those of the spec."""
+    """The settings of one student's training. loss: its name. epochs, learning_rate: None for the spec's."""
 
     loss: str
     schedule: Schedule
@@ -320,7 +318,7 @@ class StudentSettings:
 
 
 def settings_of(training: Training, point: Point, arm: str | None) -> StudentSettings:
-    """Return the settings of the student at a point. arm: None in the searches; some have the loss kd in any case."""
+    """Return the settings of the student at a point. arm: None in the searches; some arms always have the loss kd."""
     more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
     plain = arm is not None and "loss" in arms.ARMS[arm].settings
     own = (
@@ -343,12 +341,12 @@ def _digest(data: bytes) -> str:
 
 
 def views_of(role: DatasetSpec) -> int:
-    """Return how many fixed views of each training image there are; 1: the image itself alone."""
+    """Return the number of fixed views of each training image; 1 is the image itself."""
     return role.views if role.augment == "flip-crop" else 1
 
 
 def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
-    """Return the logits that an arm learns from: the teacher's, or what a control puts in their place.
+    """Return the logits that an arm learns from: the teacher's, or a control's.
 
     logits: (images, classes) or (views, images, classes). labels: (images,). seed: of the shuffle.
     """
@@ -360,7 +358,7 @@ def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *,
 
 
 def builder_of(run: Run, role: DatasetSpec) -> str:
-    """Return the user's function that built the model that a run kept; "" if none did."""
+    """Return the user's function that built the model of a run, or ""."""
     if run.kind == "prepare":
         return parse_teacher(role.teacher).builder
     return role.student if run.kind == "train" and is_code(role.student) else ""

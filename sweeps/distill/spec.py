@@ -1,4 +1,4 @@
-"""`KdSpec`: the spec of a distillation; its tables of datasets, training, search, baselines."""
+"""Define the spec of a distillation, with its tables of datasets, training, search and baselines."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,7 +17,7 @@ from sweeps.spec.model import ROLES, Spec
 
 MOST_IMAGES = 100_000_000
 LEAST_PIXELS, MOST_PIXELS = 8, 4_096  # of a side; no smaller image is trained on
-MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logits
+MOST_VIEWS = 1_000  # of each image, all stored with their logits
 MOST_PARAMETERS = 10_000_000_000
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -116,7 +116,7 @@ def of_distillation(spec: Spec) -> "KdSpec":
 
 
 def formula(name: str) -> str:
-    """Return the formula of a loss; of a user's own, with its name in the place of its term."""
+    """Return the formula of a loss; a user's has its name instead of a term."""
     loss = LOSSES.get(name)
     return loss.formula if loss else f"alpha*CE(labels) + (1-alpha)*term, term: {name}"
 
@@ -250,7 +250,7 @@ class KdSpec(Spec):
         return [self.role(role) for role in self.roles]
 
     def baselines_on(self, role: str) -> tuple[str, ...]:
-        """Return the comparison methods on the dataset of a role; without a target, those of both run on the one."""
+        """Return the comparison methods on the dataset of a role; with one dataset, all methods run on it."""
         if self.targets or role != "source":
             return self.baselines.on(role)
         return tuple(dict.fromkeys((*self.baselines.methods, *self.baselines.source_methods)))

@@ -173,7 +173,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ),
         (
             ["--source", "mine.npz", "--target", "a/mine.npz"],
-            "source.dataset and target.dataset are both called mine.npz; give one of them another name",
+            "source.dataset and target.dataset are both called mine.npz; give one another name",
         ),
         (
             ["--source", "mine.npz", "--target", "a/mine.npz", "--set", "target.name=another"],
@@ -183,7 +183,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             ["--source", "mine.npz", "--set", "source.name=x", "--target", "a/mine.npz", "--set", "target.name=x"],
             "source.dataset and target.dataset are both called x",
         ),
-        (["--source", "./dies.py:load"], "cannot be made: the child process died of signal 6"),
+        (["--source", "./dies.py:load"], "cannot be read: the child process died of signal 6"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_nothing_is_written(
@@ -335,7 +335,7 @@ def test_what_no_loss_has_is_refused(changes: dict[str, object], said: str) -> N
 @pytest.mark.parametrize("name", ["task", "test_accuracy"])
 def test_a_searched_parameter_called_like_a_column_of_the_records_is_refused(name: str) -> None:
     with pytest.raises(
-        SpecError, match=f"search.space: got '{name}', which the records .* such as {name}_weight"
+        SpecError, match=f"search.space: got '{name}', which is a column in the records .* such as {name}_weight"
     ) as one:
         create.freeze(with_loss("./my_losses.py:loss", **{"search.space": {name: [1, 2]}}))
     assert "\n" not in str(one.value)
