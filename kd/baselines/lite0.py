@@ -118,7 +118,7 @@ def build(pixels: int, checkpoint: Path) -> keras.Model:
     tensors = {name: tensor for name, tensor in read_checkpoint(checkpoint).items() if not UNUSED.fullmatch(name)}
     for layer in network.layers:
         if layer.weights:
-            layer.set_weights([_converted(tensors, name, shape) for name, shape in _names_and_shapes(layer)])
+            layer.set_weights([_weight(tensors, name, shape) for name, shape in _names_and_shapes(layer)])
     if tensors:
         raise ValueError(f"the checkpoint has {min(tensors)!r:.80}, which EfficientNet-Lite0 lacks")
     return network
@@ -177,7 +177,7 @@ def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
     return [(f"_{prefix}.{name}", tuple(weight.shape)) for name, weight in zip(names, layer.weights, strict=True)]
 
 
-def _converted(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def _weight(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     if name not in tensors:
         raise ValueError(f"the checkpoint has no {name!r}, so it is not EfficientNet-Lite0's")
     tensor = tensors.pop(name)

@@ -1,4 +1,4 @@
-"""The trainer "custom": a function or a command of the user's own, with the space and the score that its spec names."""
+"""Define the trainer "custom": a user's function or command, with the space and the score of its spec."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ IMPORT_S = 120.0  # of the user's file: PyTorch takes ten seconds on a busy mach
 
 
 class CustomReport(ReportParts):
-    # `sweeps.trainers.protocol:ReportParts` says what each method is for.
+    # `sweeps.trainers.protocol:ReportParts` documents the methods.
     def methods(self, spec: CustomSpec) -> Sequence[str]:
         table = spec.trainer
         what = f"`{_name(table, table.train)}`" if table.train else f"the command `{table.command}`"
@@ -44,8 +44,7 @@ class CustomReport(ReportParts):
 
 
 class CustomKind(TrainerKind):
-    # `sweeps.trainers.protocol:TrainerKind` says what each method is for. table: None of the one that is known by name,
-    # before there is a spec.
+    # `sweeps.trainers.protocol:TrainerKind` documents the methods. table: None for the kind without a spec.
     spec = CustomSpec
 
     def __init__(self, table: CustomTable | None = None) -> None:
@@ -72,8 +71,8 @@ class CustomKind(TrainerKind):
         for name in table.space:
             if name in RESERVED_NEW:
                 raise SpecError(
-                    f"trainer.space: got {name!r}, which the records of a sweep have as a column; call this parameter"
-                    f" otherwise, such as {name}_value"
+                    f"trainer.space: got {name!r}, which is a column in the records of a sweep; give this parameter"
+                    f" another name, such as {name}_value"
                 )
         if table.command:
             changes = {"trainer.command": command.frozen("trainer.command", table.command)}
@@ -126,7 +125,7 @@ class CustomKind(TrainerKind):
 
 
 def started_from(train: str) -> CustomSpec:
-    """Return the spec to start from with a function of that name; raise a SpecError where it cannot be read."""
+    """Return a spec to start from for a function; raise a SpecError if it cannot be read."""
     _check_there("trainer.train", train)
     return presets.start(train, in_child(function.signature, train))
 
@@ -151,7 +150,7 @@ def _check_there(key: str, name: str) -> None:
 def _features(table: CustomTable) -> Features:
     known: dict[str, Any] = {"score": table.score.as_score(), "exact": table.exact, "defaults": tuple(table.defaults)}
     if not table.tests and (table.command or table.test == NO_TEST):
-        known["tested"] = "fresh seeds"  # of the data that the points were chosen by
+        known["tested"] = "fresh seeds"  # on the data that selected the points
     if not table.untreated:
         return Features(**known)
     point = _text(table.untreated)
@@ -197,7 +196,7 @@ def _text(point: Mapping[str, Value]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")  # labels are formatted
+    return text.replace("{", "{{").replace("}", "}}")  # labels are format strings
 
 
 def _with(bounds: Range | Whole | Choice, values: Sequence[Any]) -> Range | Whole | Choice:
@@ -207,7 +206,7 @@ def _with(bounds: Range | Whole | Choice, values: Sequence[Any]) -> Range | Whol
 
 
 def _name(table: CustomTable, text: str) -> str:
-    """Return what a function or a command is called: "train.py:train", "python train.py"."""
+    """Return the short name of a function or a command: "train.py:train", "python train.py"."""
     if table.command:
         return command.program(text)
     where, _, attribute = text.rpartition(":")

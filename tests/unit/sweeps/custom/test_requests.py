@@ -111,7 +111,7 @@ def test_a_plan_says_that_nobody_knows_how_long_it_takes(tmp_path: Path, kd_swee
 
 
 def test_a_spec_to_start_from_needs_a_number() -> None:
-    with pytest.raises(SpecError, match="has no argument that is a number, so nothing to search"):
+    with pytest.raises(SpecError, match="has no numeric argument, so there is nothing to search"):
         start("./train.py:train", {"optimizer": "adam"})
 
 
