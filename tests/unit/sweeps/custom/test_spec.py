@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "equal bounds": ({"space": {"alpha": [0.5, 0.5]}}, "a single value cannot be searched"),
     "bounds exchanged": ({"space": {"alpha": [1.0, 0.0]}}, "low < high; got 1.0 and 0.0"),
     "a log of 0": ({"space": {"alpha": {"low": 0.0, "high": 1.0, "log": True}}}, "low > 0 with log = true"),
-    "a choice of one": ({"space": {"alpha": {"choices": ["a"]}}}, "two choices or more"),
+    "a choice of one": ({"space": {"alpha": {"choices": ["a"]}}}, "two or more choices"),
     "a choice twice": ({"space": {"alpha": {"choices": [1, True]}}}, "each choice once"),
     "a choice of nothing": ({"space": {"alpha": {"choices": ["a", None]}}}, "got None"),
     "a range for a share": ({"space": {"alpha": [0, 1]}}, "[0.0, 1.0] for a range, or choices = [0, 1]"),
