@@ -72,7 +72,7 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement:
+class Measurement(Scores):
     """Measurements of one model on this machine with this number of threads, from uint8 images to scores.
 
     Preprocessing inside a model, such as the resizing of a pretrained network, is part of every figure.
@@ -84,7 +84,6 @@ class Measurement:
         bytes: size of the .keras file.
         latency_ms_p50, latency_ms_p95: of one image, from NumPy array to NumPy array.
         images_per_s: in batches of 256, from the median batch.
-        test_accuracy, int8_bytes, int8_test_accuracy, int8_test_images, int8_reason: see `Scores`.
     """
 
     name: str
@@ -94,11 +93,6 @@ class Measurement:
     latency_ms_p50: float
     latency_ms_p95: float
     images_per_s: float
-    test_accuracy: float
-    int8_bytes: int | None
-    int8_test_accuracy: float | None
-    int8_test_images: int
-    int8_reason: str
 
 
 def measure(

@@ -5,7 +5,7 @@ import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ from sweeps.plan.identity import derive
 from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
 
 if TYPE_CHECKING:
-    from kd.models.measure import Scores
+    from kd.models.measure import ModelFile, Scores
     from kd.training.student import StudentTrainer
 
 log = logging.getLogger(__name__)
@@ -85,14 +85,15 @@ class KdTrainer:
             learning_rate=self.spec.training.teacher_learning_rate,
         )
         taught: TeacherResult
-        if file := parse_teacher(role.teacher).logits:
+        teacher = parse_teacher(role.teacher)
+        if teacher.logits:
             places = datasets.positions(role.dataset, train_images=role.images, size=role.size)
-            taught = logits_file.teach(Path(file), dataset, places)
+            taught = logits_file.teach(Path(teacher.logits), dataset, places)
         else:
             log.info("%s: training the teacher %s", run.role, role.teacher)
-            limits = self.spec.baselines.model_dump()
+            budget = self.spec.baselines.budget(teacher.method)
             with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-                given = dataset, role.teacher, training, run.seed, views_of(role), limits, folder
+                given = dataset, role.teacher, training, run.seed, views_of(role), budget, folder
                 taught, numerics = run_in_subprocess(
                     child_jobs.teach, *given, on_step=progress.check, on_report=progress
                 )
@@ -170,10 +171,10 @@ class KdTrainer:
         return trained(result, self.dataset(run.role), facts={"epochs": epochs}, detail=arms.FOUND_NETWORK)
 
     def _fit(self, run: Run, progress: Progress) -> Trained:
-        limits, dataset = self.spec.baselines, self.dataset(run.role)
-        seconds = _GRACE_S + (limits.autokeras_seconds if run.method == "autokeras" else limits.seconds)
+        budget, dataset = self.spec.baselines.budget(run.method), self.dataset(run.role)
+        seconds = _GRACE_S + budget.seconds
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-            given = run.method, dataset, limits.model_dump(), run.seed, folder
+            given = run.method, dataset, budget, run.seed, folder
             result: BaselineResult = run_in_subprocess(
                 child_jobs.fit_baseline, *given, on_step=progress.check, on_report=progress, seconds=seconds
             )
@@ -187,16 +188,10 @@ class KdTrainer:
         )
 
     def _score(self, progress: Progress) -> Trained:
-        from kd.models.measure import ModelFile, score  # here: it imports TensorFlow
+        from kd.models.measure import score  # here: it imports TensorFlow
 
-        kept, files = self._kept(), {}
-        for run in kept:
-            files[run.key] = ModelFile(
-                model=self.artifacts.get(run, "model"),
-                test=self._test_images(run.role),
-                calibration=self.dataset(run.role).validation.images[:CALIBRATION],
-                builder=builder_of(run, self.spec.role(run.role)),
-            )
+        kept = self._kept()
+        files = self._files(kept)
         scores = score(files, on_step=progress, check=progress.check)
         models = {key: {"digest": _digest(files[key].model), **asdict(scored)} for key, scored in scores.items()}
         # Without the students, whose test scores belong to an interim look that is not complete yet.
@@ -207,16 +202,10 @@ class KdTrainer:
         kept = self._kept()
         if not kept:
             raise SweepError("no model was finished, so there is nothing to measure")
-        files = {
-            run.key: (self.artifacts.get(run, "model"), run.role, builder_of(run, self.spec.role(run.role)))
-            for run in kept
-        }
-        tests = {role: self._test_images(role) for role in {run.role for run in kept}}
-        seen = {role: self.dataset(role).validation.images[:CALIBRATION] for role in tests}
-        scores = self._scores({key: _digest(data) for key, (data, _, _) in files.items()})
-        given = files, tests, seen, scores
+        files = self._files(kept)
+        scores = self._scores({key: _digest(file.model) for key, file in files.items()})
         measured = run_in_subprocess(
-            child_jobs.measure_models, *given, on_step=progress.check, on_report=lambda *_: progress()
+            child_jobs.measure_models, files, scores, on_step=progress.check, on_report=lambda *_: progress()
         )
         student = next((run.key for run in kept if run.keep and run.role == "source"), kept[0].key)
         watched = "test_accuracy" if phases.scores_alone(self.spec) else "latency_ms_p50"
@@ -224,6 +213,20 @@ class KdTrainer:
 
     def _kept(self) -> list[Run]:
         return [entry.run for entry in self.artifacts.finished() if "model" in entry.artifacts]
+
+    def _files(self, kept: Sequence[Run]) -> dict[str, "ModelFile"]:
+        from kd.models.measure import ModelFile  # here: it imports TensorFlow
+
+        calibrations = {role: self.dataset(role).validation.images[:CALIBRATION] for role in {run.role for run in kept}}
+        return {
+            run.key: ModelFile(
+                model=self.artifacts.get(run, "model"),
+                test=self._test_images(run.role),
+                calibration=calibrations[run.role],
+                builder=builder_of(run, self.spec.role(run.role)),
+            )
+            for run in kept
+        }
 
     def _scores(self, digests: Mapping[str, str]) -> dict[str, "Scores"]:
         """Return earlier scores of the models that are still the same; digests: of the models, by key."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from kd.baselines.methods import METHODS
+from kd.baselines.methods import METHODS, Budget
 from kd.config import Schedule
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import Loss, is_users
@@ -107,6 +107,15 @@ class Baselines(tables.SpecModel):
 
     def on(self, role: str) -> tuple[str, ...]:
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
+
+    def budget(self, method: str | None) -> Budget:
+        return Budget(
+            trials=self.autokeras_trials,
+            epochs=self.autokeras_epochs,
+            seconds=self.autokeras_seconds if method == "autokeras" else self.seconds,
+            max_parameters=self.autokeras_parameters,
+            blocks=self.autokeras_blocks,
+        )
 
 
 def of_distillation(spec: Spec) -> "KdSpec":
