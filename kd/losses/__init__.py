@@ -5,8 +5,8 @@
 
 from kd.errors import ModelError, suggestion
 from kd.losses import builtin
-from kd.losses.custom import described, users_term
-from kd.losses.loss import Loss, Term, is_users
+from kd.losses.custom import described
+from kd.losses.loss import Loss, is_users
 
 
 def loss_named(name: str) -> Loss:
@@ -23,8 +23,3 @@ def loss_named(name: str) -> Loss:
             " package.module:function or ./file.py:function"
         )
     return builtin.LOSSES[name]
-
-
-def term_of(name: str) -> Term:
-    """Return the distillation term of a loss, see `kd.losses.loss.Term`; errors as for `loss_named`."""
-    return users_term(name) if is_users(name) else builtin.TERMS[loss_named(name).name]

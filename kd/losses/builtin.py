@@ -10,67 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from kd.config import LOSS_FORMULA
-from kd.losses.loss import (
-    Loss,
-    Parameter,
-    Tensor,
-    Term,
-    check_classes,
-    kd_term,
-    mean_over_images,
-    ops,
-    soft_target_loss,
-)
-
-_LABELS = "alpha*CE(labels) + (1-alpha)*"
-
-
-_BUILTIN = (
-    Loss(name="kd", formula=LOSS_FORMULA, source="Hinton et al. 2015, arXiv:1503.02531"),
-    Loss(
-        name="mse",
-        formula=f"{_LABELS}mean((student - teacher)^2)",
-        source="Kim et al. 2021, arXiv:2105.08919",
-        default_temperature=1.0,
-        default_alpha=0.0,
-        uses_temperature=False,
-    ),
-    Loss(
-        name="logit-standardization",
-        formula=f"{_LABELS}T^2*KL(teacher'_T || student'_T), z' = (z - mean(z))/sd(z)",
-        source="Sun et al. 2024, arXiv:2403.01427",
-        default_temperature=2.0,
-        default_alpha=0.1 / 9.1,
-    ),
-    Loss(
-        name="dkd",
-        formula=f"{_LABELS}T^2*(target_weight*TCKD + nontarget_weight*NCKD)",
-        source="Zhao et al. 2022, arXiv:2203.08679",
-        # The paper's alpha and beta: of the KL of the label against all other classes, and of the KL among those.
-        parameters=(Parameter("target_weight", 1.0), Parameter("nontarget_weight", 8.0)),
-        default_alpha=0.5,
-    ),
-    Loss(
-        name="nkd",
-        formula=f"{_LABELS}(-teacher[label]*log(student[label]) + gamma*T^2*CE(N(teacher)_T, N(student)_T))",
-        source="Yang et al. 2023, arXiv:2303.13005",
-        parameters=(Parameter("gamma", 1.5),),  # weight of the other classes, normalised without the label
-        default_temperature=1.0,
-        default_alpha=0.5,
-    ),
-    Loss(
-        name="dist",
-        formula=f"{_LABELS}T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch))",
-        source="Huang et al. 2022, arXiv:2205.10536",
-        # The paper's beta and gamma: of the correlation over an image's classes, and over the batch for each class.
-        parameters=(Parameter("inter_weight", 1.0), Parameter("intra_weight", 1.0)),
-        default_temperature=1.0,
-        default_alpha=0.5,
-    ),
-)
-
-LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in _BUILTIN})
-
+from kd.losses.loss import Loss, Parameter, Tensor, check_classes, kd_term, mean_over_images, ops, soft_target_loss
 
 _NEVER = -1e9  # a logit whose probability is 0; -inf would give 0 * inf
 
@@ -247,14 +187,55 @@ def standardized(logits: Tensor) -> Tensor:
     return centred / (ops.sqrt(ops.maximum(variance, _SMALLEST_STANDARDIZED)) + EPSILON)
 
 
-TERMS: Mapping[str, Term] = MappingProxyType(
-    {
-        "kd": kd_term,
-        "mse": mse_term,
-        "logit-standardization": standardized_term,
-        "dkd": dkd_term,
-        "nkd": nkd_term,
-        "dist": dist_term,
-    }
+_LABELS = "alpha*CE(labels) + (1-alpha)*"
+
+_BUILTIN = (
+    Loss(name="kd", formula=LOSS_FORMULA, source="Hinton et al. 2015, arXiv:1503.02531", term=kd_term),
+    Loss(
+        name="mse",
+        formula=f"{_LABELS}mean((student - teacher)^2)",
+        source="Kim et al. 2021, arXiv:2105.08919",
+        term=mse_term,
+        default_temperature=1.0,
+        default_alpha=0.0,
+        uses_temperature=False,
+    ),
+    Loss(
+        name="logit-standardization",
+        formula=f"{_LABELS}T^2*KL(teacher'_T || student'_T), z' = (z - mean(z))/sd(z)",
+        source="Sun et al. 2024, arXiv:2403.01427",
+        term=standardized_term,
+        default_temperature=2.0,
+        default_alpha=0.1 / 9.1,
+    ),
+    Loss(
+        name="dkd",
+        formula=f"{_LABELS}T^2*(target_weight*TCKD + nontarget_weight*NCKD)",
+        source="Zhao et al. 2022, arXiv:2203.08679",
+        term=dkd_term,
+        # The paper's alpha and beta: of the KL of the label against all other classes, and of the KL among those.
+        parameters=(Parameter("target_weight", 1.0), Parameter("nontarget_weight", 8.0)),
+        default_alpha=0.5,
+    ),
+    Loss(
+        name="nkd",
+        formula=f"{_LABELS}(-teacher[label]*log(student[label]) + gamma*T^2*CE(N(teacher)_T, N(student)_T))",
+        source="Yang et al. 2023, arXiv:2303.13005",
+        term=nkd_term,
+        parameters=(Parameter("gamma", 1.5),),  # weight of the other classes, normalised without the label
+        default_temperature=1.0,
+        default_alpha=0.5,
+    ),
+    Loss(
+        name="dist",
+        formula=f"{_LABELS}T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch))",
+        source="Huang et al. 2022, arXiv:2205.10536",
+        term=dist_term,
+        # The paper's beta and gamma: of the correlation over an image's classes, and over the batch for each class.
+        parameters=(Parameter("inter_weight", 1.0), Parameter("intra_weight", 1.0)),
+        default_temperature=1.0,
+        default_alpha=0.5,
+    ),
 )
-"""The distillation term of each of LOSSES, see `kd.losses.term_of`."""
+
+LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in _BUILTIN})

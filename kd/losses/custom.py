@@ -3,11 +3,10 @@
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from kd.errors import ModelError, ModuleNotHere
-from kd.losses.loss import Loss, Parameter, Tensor, Term, mean_over_images
+from kd.losses.loss import Loss, Parameter, Tensor, mean_over_images
 from kd.tools.code import load_as
 
 CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own parameters with a default>)"
@@ -28,35 +27,38 @@ def described(name: str) -> Loss:
     """
     function = _function(name)
     parameters = _own(name, function)
+    call, uses_temperature = users_function(name), _uses_temperature(function)
     summary = (inspect.getdoc(function) or "").partition("\n")[0].strip()
-    formula = f"alpha*CE(labels) + (1-alpha)*term, term: {summary or name}"
-    loss = Loss(name=name, formula=formula, source="", parameters=parameters)
-    if _TEMPERATURE in inspect.signature(function).parameters:
-        return loss
-    return replace(loss, default_temperature=1.0, uses_temperature=False)
-
-
-def users_term(name: str) -> Term:
-    """Return a user's function as a term, averaged over the images; errors as for `described`."""
-    function = users_function(name)
 
     def term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, **parameters: Tensor) -> Tensor:
-        return mean_over_images(function(labels, teacher_logits, student_logits, **parameters))
+        return mean_over_images(call(labels, teacher_logits, student_logits, **parameters))
 
-    return term
+    return Loss(
+        name=name,
+        formula=f"alpha*CE(labels) + (1-alpha)*term, term: {summary or name}",
+        source="",
+        term=term,
+        parameters=parameters,
+        default_temperature=4.0 if uses_temperature else 1.0,
+        uses_temperature=uses_temperature,
+    )
 
 
 def users_function(name: str) -> Callable[..., Tensor]:
     """Return a user's function in a form that accepts T even if it does not use it; errors as for `described`."""
-    loss = described(name)
     function = _function(name)
+    uses_temperature = _uses_temperature(function)
 
     def call(labels: Tensor, teacher: Tensor, student: Tensor, *, temperature: Tensor, **own: Tensor) -> Tensor:
-        if loss.uses_temperature:
+        if uses_temperature:
             own[_TEMPERATURE] = temperature
         return function(labels, teacher, student, **own)
 
     return call
+
+
+def _uses_temperature(function: Callable[..., Any]) -> bool:
+    return _TEMPERATURE in inspect.signature(function).parameters
 
 
 def _function(name: str) -> Callable[..., Any]:

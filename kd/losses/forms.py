@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kd.losses.builtin import LOSSES, TERMS
+from kd.losses.builtin import LOSSES
 from kd.losses.loss import computing_with
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -266,7 +266,8 @@ def _own_parts(name: str) -> Parts:
     def parts(probes: Probes, t: float) -> list[Floats]:
         with computing_with(NUMPY_OPS):
             values = [
-                np.array([TERMS[name](*batch, temperature=t, **own) for batch in probes.batches()]) for own in settings
+                np.array([LOSSES[name].term(*batch, temperature=t, **own) for batch in probes.batches()])
+                for own in settings
             ]
         return [values[0], values[1] - values[0]] if name == "nkd" else values
 

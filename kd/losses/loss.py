@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -38,6 +38,7 @@ class Loss:
         name: as in a spec: a key of `LOSSES`, or "package.module:function" or "./file.py:function".
         formula: the whole loss in this project's form; for a user's, with the first line of its docstring.
         source: the paper; empty for a user's.
+        term: the distillation term, see `Term`.
         parameters: without T and alpha.
         default_temperature, default_alpha: the point of the paper or of its authors' code.
         uses_temperature: False if T changes nothing; its default is then 1.
@@ -46,6 +47,7 @@ class Loss:
     name: str
     formula: str
     source: str
+    term: Term = field(repr=False, compare=False)
     parameters: tuple[Parameter, ...] = ()
     default_temperature: float = 4.0
     default_alpha: float = 0.1
@@ -153,7 +155,7 @@ def distillation_loss(
         labels: integers, shape (batch,) or (batch, 1); or a probability for each class, shape (batch, classes), such as
             one-hot or smoothed labels. The term gets the likeliest class.
         teacher_logits, student_logits: float, shape (batch, classes), before softmax.
-        term: of another loss, see `kd.losses.term_of`; own: its parameters, scalars by name.
+        term, own: of another loss, with its parameters as scalars by name.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2; https://keras.io/examples/vision/knowledge_distillation/
     """

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from kd.config import DistillConfig
-from kd.losses import loss_named, term_of
+from kd.losses import loss_named
 from kd.losses.loss import Tensor, distillation_loss, weighing
 from kd.models.files import PROBABILITIES
 
@@ -75,7 +75,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         self.built = student.built and (teacher is None or teacher.built)
         self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
         self.alpha = self.add_weight(name="alpha", shape=(), initializer="ones", trainable=False)
-        self.described, self._term = loss_named(loss), term_of(loss)
+        self.described = loss_named(loss)
         self.own = {
             parameter.name: self.add_weight(name=parameter.name, shape=(), initializer="ones", trainable=False)
             for parameter in self.described.parameters
@@ -168,7 +168,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
                 student_logits=y_pred,
                 temperature=self.temperature,
                 alpha=self.alpha,
-                term=self._term,
+                term=self.described.term,
                 own=self.own,
             )
         return sum(self.student.losses, loss)

@@ -20,7 +20,7 @@ app = typer.Typer()
 NOT_RIGHT = 3  # the exit code for a loss that is faulty, other or unknown
 _MOST_CLASSES = 10_000  # the gradient takes a call for each logit of three images
 _COLUMNS, _LABEL = 80, 10
-_FRAMEWORKS = ("torch", "jax", "keras", "tensorflow", "numpy")
+
 
 
 @app.command("check-loss")
@@ -57,6 +57,7 @@ def check_loss(
     require("train", "check-loss")
     from kd.errors import ModelError, SubprocessFailed
     from kd.losses.check import Request, check_in_child
+    from kd.losses.frameworks import FRAMEWORKS
     from kd.tools.processes import run_in_subprocess
 
     _check("--temperature", temperature, temperature is None or 0 < temperature < math.inf, "more than 0")
@@ -64,7 +65,7 @@ def check_loss(
     _check("--classes", classes, classes is None or 2 <= classes <= _MOST_CLASSES, f"2 to {_MOST_CLASSES:,}")
     _check("--batch-size", batch_size, batch_size >= 1, "1 or more")
     _check("--timeout", timeout, timeout > 0, "more than 0")
-    _check("--framework", framework, framework in (None, *_FRAMEWORKS), ", ".join(_FRAMEWORKS))
+    _check("--framework", framework, framework in (None, *FRAMEWORKS), ", ".join(FRAMEWORKS))
     given = [item.partition("=") for item in arg or ()]
     for key, equals, value in given:
         _check("--arg", key + equals + value, bool(key and value), "ROLE=NAME or NAME=VALUE, as teacher=logits_t")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd.losses.builtin import LOSSES, TERMS
+from kd.losses.builtin import LOSSES
 from kd.losses.check import Checked, Request, check
 from kd.losses.forms import NUMPY_OPS
 from kd.losses.loss import computing_with
@@ -207,7 +207,7 @@ def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
 
     def loss(labels, teacher_logits, student_logits, temperature, alpha):  # type: ignore[no-untyped-def]
         with computing_with(NUMPY_OPS):
-            term = TERMS[name](labels, teacher_logits, student_logits, temperature=temperature, **own)
+            term = LOSSES[name].term(labels, teacher_logits, student_logits, temperature=temperature, **own)
         return alpha * public_losses.cross_entropy(student_logits, labels) + (1 - alpha) * term
 
     monkeypatch.setattr(public_losses, "own_loss", loss, raising=False)
