@@ -5,7 +5,7 @@ Every message is for the person at the terminal: the value, the allowed ones, wh
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class KdError(Exception):
@@ -46,6 +46,14 @@ class DataNotHere(DataError, NotHere):
 
 class ModuleNotHere(ModelError, NotHere):
     """The module of a user's model cannot be imported here."""
+
+
+NOT_HERE: Mapping[type[KdError], type[NotHere]] = {
+    CodeError: CodeNotHere,
+    DataError: DataNotHere,
+    ModelError: ModuleNotHere,
+}
+"""The error for code that is missing here, by the error for code that is broken."""
 
 
 class WeightsNotHere(Unavailable, NotHere):

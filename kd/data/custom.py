@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from kd.data import cache, images
 from kd.data.arrays import KEYS, Arrays, Contents, check_memory, raw_npz, validation_images
-from kd.errors import CodeError, DataError, DataNotHere, describe_error
+from kd.errors import CodeError, DataError, describe_error
 from kd.tools import code
 
 RETURNS = "return ((x_train, y_train), (x_test, y_test)), or these four in a dict"
@@ -23,7 +23,7 @@ def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
         DataError: one line: it cannot be loaded or called, it raises, or it returns something else, or more than this
             machine's memory.
     """
-    function = code.load_function("dataset", name, "without arguments", broken=DataError, missing=DataNotHere)
+    function = code.load_function("dataset", name, "without arguments", broken=DataError)
     try:
         arrays = _by_key(name, code.call(function))
         # Arrays that NumPy broadcasts or maps from a file exceed the memory only when they are copied.

@@ -102,9 +102,6 @@ class CallableLoss:
             return False
         return role in self.takes or role in self.makes or (bool(self.settings) and role in self.of_settings)
 
-    def with_alpha(self, alpha: float | None) -> "CallableLoss":
-        """Return the loss with a fixed alpha."""
-        return replace(self, fixed_alpha=alpha, made={})
 
     def targets(self, labels: npt.NDArray[np.int64], classes: int) -> Any:
         """Return labels as the loss takes them."""
@@ -185,7 +182,7 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     Raises:
         ModelError: it cannot be loaded or called; one line.
     """
-    function = code.load_as("loss", name, broken=ModelError, missing=ModelError)
+    function = code.load_as("loss", name, ModelError)
     if not callable(function):
         raise ModelError(f"loss {name!r} must be a function or a class, got {type(function).__name__}")
     roles = {role: given[role] for role in ROLES if role in given}

@@ -124,7 +124,7 @@ def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     labels, term = weights_of(values, fit, request.alpha)
     if not (labels.is_steady and term.is_steady) and loss.has("alpha"):
         alpha = _alpha(loss, request)
-        inside = _checked(loss.with_alpha(alpha), replace(request, alpha=None), classes)
+        inside = _checked(replace(loss, fixed_alpha=alpha, made={}), replace(request, alpha=None), classes)
         return replace(inside, notes=(f"alpha is a weight inside a part; it is {alpha:g} here", *inside.notes))
     recognised = Recognised(loss, fit, labels, term, classes, is_rounded)
     if (beyond := probing.beyond(recognised)) > probing.CLIPPED:

@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from kd.errors import ModelError, ModuleNotHere
+from kd.errors import ModelError
 from kd.losses.loss import Loss, Parameter, Tensor, mean_over_images
 from kd.tools.code import load_as
 
@@ -62,7 +62,7 @@ def _uses_temperature(function: Callable[..., Any]) -> bool:
 
 
 def _function(name: str) -> Callable[..., Any]:
-    function = load_as("loss", name, broken=ModelError, missing=ModuleNotHere)
+    function = load_as("loss", name, ModelError)
     if not inspect.isroutine(function):
         raise ModelError(f"loss {name!r} must be a function {CALLED}, got {type(function).__name__}")
     return function

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, ModuleNotHere, describe_error, without_room
+from kd.errors import ModelError, describe_error, without_room
 from kd.models.files import PROBABILITIES, load, own_classes, to_bytes
 from kd.tools import code
 
@@ -179,7 +179,7 @@ def _foreign(model: keras.Model, registered: dict[str, Any]) -> str:
 def _imported(name: str) -> Callable[..., Any]:
     called, arguments = "as build(input_shape, classes)", ((8, 8, 1), 10)
     with _same_limit(name):
-        return code.load_function("model", name, called, *arguments, broken=ModelError, missing=ModuleNotHere)
+        return code.load_function("model", name, called, *arguments, broken=ModelError)
 
 
 def _check_output(name: str, model: keras.Model, output: Any, shape: tuple[int, int]) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd.errors import CodeError, CodeNotHere, KdError, describe_error
+from kd.errors import NOT_HERE, CodeError, CodeNotHere, KdError, describe_error
 
 FOLDER_VARIABLE = "KD_SWEEPS_CODE"
 """A folder to search for a file by its name, if it is not at its path."""
@@ -112,25 +112,23 @@ def load(name: str) -> Any:
         raise CodeError(f"{error if plain else describe_error(error)}. {_cure(where)}") from error
 
 
-def load_as(what: str, name: str, *, broken: type[KdError], missing: type[KdError]) -> Any:
-    """Load a name as `load` does, but raise `missing` or `broken`, with `what` it is, such as "loss"."""
+def load_as(what: str, name: str, broken: type[KdError]) -> Any:
+    """Load a name as `load` does, but raise `broken`, or the error of NOT_HERE for it. what: such as "loss"."""
     try:
         return load(name)
     except CodeNotHere as error:
-        raise missing(f"cannot import {what} {name!r} here: {error}") from error
+        raise NOT_HERE[broken](f"cannot import {what} {name!r} here: {error}") from error
     except CodeError as error:
         raise broken(f"cannot import {what} {name!r}: {error}") from error
 
 
-def load_function(
-    what: str, name: str, called: str, *arguments: Any, broken: type[KdError], missing: type[KdError]
-) -> Callable[..., Any]:
+def load_function(what: str, name: str, called: str, *arguments: Any, broken: type[KdError]) -> Callable[..., Any]:
     """Load a function as `load_as` does, and check that it can be called with these arguments.
 
     Args:
         called: the call in messages, such as "as build(input_shape, classes)".
     """
-    function = load_as(what, name, broken=broken, missing=missing)
+    function = load_as(what, name, broken)
     if not callable(function):
         must_be = f"a function {called.removeprefix('as ')}"
         raise broken(f"{what} {name!r} must be {must_be}, got {type(function).__name__}")
