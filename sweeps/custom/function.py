@@ -79,7 +79,7 @@ def work(report: Report, request: Request) -> Iterator[Result | float]:
     yield _trained(report, request)
     given = {"seed": request.seed, "dataset": request.dataset, "folder": Path(request.folder)}
     yield scored(
-        _short(request.test), _called("trainer.test", request.test, {**request.point, **given}), request.bounds
+        os.path.basename(request.test), _called("trainer.test", request.test, {**request.point, **given}), request.bounds
     )
 
 
@@ -93,7 +93,7 @@ def _trained(report: Report, request: Request) -> Result:
     began, cpu = time.perf_counter(), _cpu_s()
     returned = _called("trainer.train", request.train, {**request.point, **given})
     train_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu
-    return result_of(_short(request.train), returned, request.bounds, train_s=train_s, cpu_s=cpu_s)
+    return result_of(os.path.basename(request.train), returned, request.bounds, train_s=train_s, cpu_s=cpu_s)
 
 
 def _reporting(send: Report) -> Callable[..., None]:
@@ -125,12 +125,12 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
     except (KdError, MemoryError):
         raise
     except ImportError as error:
-        raise NotHere(f"{_short(name)}: {describe_error(error)}") from error
+        raise NotHere(f"{os.path.basename(name)}: {describe_error(error)}") from error
     except Exception as error:
         if lacks_room(error) or type(error).__name__ == "OutOfMemoryError":  # of PyTorch, known by its name
             raise (error if isinstance(error, OSError) else MemoryError(describe_error(error))) from error
         # Its class may come from the user's file, which the parent has not loaded.
-        failed = TrainingFailed(f"{_short(name)} raised {describe_error(error)}")
+        failed = TrainingFailed(f"{os.path.basename(name)} raised {describe_error(error)}")
         failed.add_note(traceback.format_exc())
         raise failed from None
 
@@ -199,10 +199,6 @@ def _check_arguments(key: str, name: str, offered: Sequence[str], *, required: S
         )
     return lambda wanted: wanted in accepted or every
 
-
-def _short(name: str) -> str:
-    where, _, attribute = name.rpartition(":")
-    return f"{os.path.basename(where)}:{attribute}"
 
 
 def _cpu_s() -> float:

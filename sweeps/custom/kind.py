@@ -207,10 +207,7 @@ def _with(bounds: Range | Whole | Choice, values: Sequence[Any]) -> Range | Whol
 
 def _name(table: CustomTable, text: str) -> str:
     """Return the short name of a function or a command: "train.py:train", "python train.py"."""
-    if table.command:
-        return command.program(text)
-    where, _, attribute = text.rpartition(":")
-    return f"{os.path.basename(where)}:{attribute}"
+    return command.program(text) if table.command else os.path.basename(text)
 
 
 KIND = CustomKind()

@@ -71,7 +71,11 @@ def start(train: str, arguments: Mapping[str, Any]) -> CustomSpec:
     The defaults become the untuned point; the ranges around them are guesses for the user to edit.
     """
     # Other values, such as a text, have no range, and keep their default.
-    space = {name: _around(value) for name, value in arguments.items() if value is None or _is_a_value(value)}
+    space = {
+        name: _around(value)
+        for name, value in arguments.items()
+        if value is None or isinstance(value, bool) or is_number(value)
+    }
     default = {name: value for name, value in arguments.items() if value is not None and name in space}
     if not space:
         raise SpecError(f"trainer.train: {train!r} has no numeric argument, so there is nothing to search")
@@ -84,9 +88,6 @@ def start(train: str, arguments: Mapping[str, Any]) -> CustomSpec:
     assert isinstance(spec, CustomSpec)
     return spec
 
-
-def _is_a_value(value: object) -> bool:
-    return isinstance(value, bool) or is_number(value)
 
 
 def _around(value: bool | Number | None) -> Mapping[str, Any]:
