@@ -109,19 +109,15 @@ class TrainResult:
         val_accuracy: after the LAST epoch, a fraction in [0, 1]; the best epoch's would be partly luck.
         epoch_val_accuracy: after each epoch, in order; None where the model was not validated.
         parameters: weights of the model, BatchNorm statistics included.
-        train_images: images per epoch, before the last partial batch is dropped.
         train_s: wall-clock seconds, validation included.
         cpu_s: CPU seconds of all threads of the process over the same span.
-        seed: of the initial weights, dropout and batch order.
     """
 
     val_accuracy: float
-    epoch_val_accuracy: tuple[float | None, ...]
+    epoch_val_accuracy: tuple[float | None, ...] = ()
     parameters: int
-    train_images: int
     train_s: float
     cpu_s: float
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,15 +139,10 @@ class TeacherResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineResult:
-    """The result of a comparison method, which is not distillation.
+class BaselineResult(TrainResult):
+    """The result of a comparison method, which is not distillation, without accuracies of epochs.
 
     Args:
-        val_accuracy: a fraction in [0, 1].
-        parameters: weights of the final model.
-        train_images: number of images in the training set.
-        train_s, cpu_s: wall-clock and CPU seconds.
-        seed: of all random numbers of the method.
         model: bytes of a .keras file.
         detail: a short description of the fit, e.g. "frozen features, 96 px, uses ImageNet".
         capped: whether the time limit ended the fit; the best finished trial is then the result.
@@ -160,12 +151,6 @@ class BaselineResult:
             unfinished one only if it is the result; empty for a method without trials.
     """
 
-    val_accuracy: float
-    parameters: int
-    train_images: int
-    train_s: float
-    cpu_s: float
-    seed: int
     model: bytes
     detail: str
     capped: bool

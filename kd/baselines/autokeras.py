@@ -174,10 +174,8 @@ def fit(
         return BaselineResult(
             val_accuracy=accuracy,
             parameters=model.count_params(),
-            train_images=len(dataset.train),
             train_s=time.perf_counter() - start,
             cpu_s=time.process_time() - cpu_start,
-            seed=seed,
             model=files.export(model, probe=probe, expected=expected),
             detail=f"{what}, {budget.epochs} epochs at most",
             capped=watch.time_is_up,

@@ -212,8 +212,8 @@ def fit(
 ) -> BaselineResult:
     """Fit a classifier to the features of one of `APPLICATIONS`; see `kd.baselines.methods.fit`.
 
-    The method is its name, for frozen features, or its name and TUNED. With frozen features the seed changes nothing
-    and is only recorded. Of the budget only the seconds apply; then the best classifier so far is the result.
+    The method is its name, for frozen features, or its name and TUNED. With frozen features the seed changes nothing.
+    Of the budget only the seconds apply; then the best classifier so far is the result.
 
     Raises:
         ModelError: the images have neither 1 nor 3 channels.
@@ -276,10 +276,8 @@ def fit(
     return BaselineResult(
         val_accuracy=accuracy,
         parameters=model.count_params(),
-        train_images=len(dataset.train),
         train_s=time.perf_counter() - start,
         cpu_s=time.process_time() - cpu_start,
-        seed=seed,
         model=model_bytes,
         detail=f"{what}, {application.pixels} px, uses ImageNet (its classes overlap CIFAR-10's)",
         capped=capped,

@@ -151,15 +151,7 @@ def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
     logits = aligned(file, dataset, positions)
     agreement = float(np.mean(logits.argmax(axis=1) == dataset.train.labels))
     accuracy = agreement if file.val_accuracy is None else file.val_accuracy
-    result = TrainResult(
-        val_accuracy=accuracy,
-        epoch_val_accuracy=(accuracy,),
-        parameters=0,
-        train_images=len(dataset.train),
-        train_s=0.0,
-        cpu_s=0.0,
-        seed=0,
-    )
+    result = TrainResult(val_accuracy=accuracy, epoch_val_accuracy=(accuracy,), parameters=0, train_s=0.0, cpu_s=0.0)
     return TeacherResult(result=result, logits=logits, model=b"", provenance={"logits": file.provenance or path.name})
 
 

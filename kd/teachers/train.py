@@ -120,10 +120,8 @@ def teach_with(
         val_accuracy=fitted.val_accuracy,
         epoch_val_accuracy=(fitted.val_accuracy,),
         parameters=fitted.parameters,
-        train_images=fitted.train_images,
         train_s=fitted.train_s + time.perf_counter() - wall,
         cpu_s=fitted.cpu_s + time.process_time() - cpu,
-        seed=seed,
     )
     return TeacherResult(result=result, logits=logits, model=fitted.model, provenance=fitted.provenance)
 

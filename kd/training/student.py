@@ -157,10 +157,8 @@ class StudentTrainer:
             val_accuracy=accuracy,
             epoch_val_accuracy=tuple(accuracies),
             parameters=self._student.count_params(),
-            train_images=len(self._dataset.train.labels),
             train_s=time.perf_counter() - wall,
             cpu_s=time.process_time() - cpu,
-            seed=seed,
         )
 
     def accuracy(self, split: Split) -> float:

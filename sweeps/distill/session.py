@@ -367,12 +367,12 @@ def builder_of(run: Run, role: DatasetSpec) -> str:
     return role.student if run.kind == "train" and is_code(role.student) else ""
 
 
-def trained(result: TrainResult | BaselineResult, dataset: datasets.Dataset, **more: Any) -> Trained:
+def trained(result: TrainResult, dataset: datasets.Dataset, **more: Any) -> Trained:
     origin = {"origin": dataset.origin, "content_hash": dataset.content_hash, "split_hash": dataset.split_hash}
-    facts = {"dataset": dataset.name, "data": origin, "train_images": result.train_images, **more.pop("facts", {})}
+    facts = {"dataset": dataset.name, "data": origin, "train_images": len(dataset.train), **more.pop("facts", {})}
     return Trained(
         score=result.val_accuracy,
-        curve=result.epoch_val_accuracy if isinstance(result, TrainResult) else (),
+        curve=result.epoch_val_accuracy,
         train_s=result.train_s,
         cpu_s=result.cpu_s,
         size=result.parameters,

@@ -227,7 +227,7 @@ def test_a_student_learns_and_the_result_says_how_it_went(trainer):
     assert result.val_accuracy > 0.9
     assert result.val_accuracy == result.epoch_val_accuracy[-1]
     assert heard == list(enumerate(result.epoch_val_accuracy))
-    assert (result.parameters, result.train_images, result.seed) == (parameters(), 40, 1)
+    assert result.parameters == parameters()
     assert result.train_s > 0
     assert result.cpu_s > 0
 
