@@ -38,8 +38,8 @@ class CustomReport(ReportParts):
         if spec.trainer.tests:
             return ""
         return (
-            "This training has no test: what is compared are validation scores on seeds that no selection saw, of the"
-            " data by which the points were chosen."
+            "This training has no test: the comparison uses validation scores, on seeds that no selection used, from"
+            " the data that selected the points."
         )
 
 

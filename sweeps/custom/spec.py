@@ -146,7 +146,7 @@ class ScoreTable(tables.SpecModel):
     """The score. An accuracy is a share, shown in %; other scores are shown unchanged."""
 
     name: _Text = Field(
-        default="accuracy", min_length=1, max_length=40, description="what is scored, such as loss or F1"
+        default="accuracy", min_length=1, max_length=40, description="name of the score, such as loss or F1"
     )
     unit: _Text = Field(default="", max_length=16, description='behind a value; left out: "%" of an accuracy')
     direction: Literal["maximize", "minimize"] = "maximize"
@@ -181,7 +181,7 @@ class ScoreTable(tables.SpecModel):
 
 
 class CustomTable(TrainerTable):
-    """What trains: a function or a command of your own, what is searched, and what is scored."""
+    """Your training, a function or a command, with its search space and its score."""
 
     kind: str = Field(default=CUSTOM, description="custom")
     train: str = Field(default="", description="./file.py:function or package.module:function")
@@ -194,16 +194,16 @@ class CustomTable(TrainerTable):
         ' "none": none',
     )
     untreated: _Point = Field(
-        default={}, description="the values that gains are counted from; others are those of the first default"
+        default={}, description="the values that gains are measured from; the others come from the first default"
     )
     exact: bool = Field(default=True, description="the same run gives the same score: replay holds it to that")
     space: Annotated[Space, PlainValidator(read_space), PlainSerializer(write_space)] = Field(
-        description=f"what is searched, each as {_SPELLINGS}; two whole numbers: the whole numbers from low to high"
+        description=f"each parameter as {_SPELLINGS}; two whole numbers: the whole numbers from low to high"
     )
     defaults: Annotated[dict[str, _Point], AfterValidator(_checked_defaults)] = Field(
         default={}, description="untuned points; the first one takes part in every confirm"
     )
-    score: ScoreTable = Field(default_factory=lambda: ScoreTable.model_validate({}), description="what is scored")
+    score: ScoreTable = Field(default_factory=lambda: ScoreTable.model_validate({}), description="of a training")
 
     @cached_property
     def as_kind(self) -> "CustomKind":

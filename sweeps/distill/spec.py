@@ -40,7 +40,7 @@ _Method = Annotated[str, AfterValidator(_known_method)]
 
 
 class DatasetSpec(tables.RoleSpec):
-    """A dataset and what is trained on it."""
+    """A dataset, its teacher and its student."""
 
     ORDER: ClassVar[tuple[str, ...]] = (
         *("dataset", "images", "teacher", "teacher_epochs", "student", "epochs", "augment", "views"),
@@ -77,7 +77,7 @@ class DatasetSpec(tables.RoleSpec):
         default="", description="of the logits of a logits:FILE.npz; filled in and checked likewise"
     )
     size: Annotated[tuple[_Side, ...], AfterValidator(_both_sides)] = Field(
-        default=(), description="[height, width] that all images of a folder get"
+        default=(), description="[height, width] for all images of a folder"
     )
 
 
@@ -91,12 +91,12 @@ class Baselines(tables.SpecModel):
         default=(), description="the same on the source"
     )
     seconds: tables.Seconds = Field(
-        default=900, description="a safety net of one pretrained network, as autokeras_seconds"
+        default=900, description="a safety net for one pretrained network, like autokeras_seconds"
     )
     autokeras_trials: tables.Count = 2
     autokeras_epochs: tables.Count = 6
     autokeras_seconds: tables.Seconds = Field(
-        default=900, description="a safety net: what it cuts short says so, and differs from machine to machine"
+        default=900, description="a safety net; a search that it ends is marked, and differs between machines"
     )
     autokeras_blocks: Annotated[tuple[Literal["vanilla", "xception", "resnet"], ...], tables.EachOnce] = Field(
         default=("vanilla",), min_length=1
