@@ -123,12 +123,7 @@ def _upright_rgb(image: "Image.Image", path: Path) -> "Image.Image":
 def _in_threads(function: "Callable[..., _Got]", items: Sequence[object] | range) -> list[_Got]:
     """Call a function on each item in threads: Pillow releases Python's lock while it decodes."""
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
-        futures = [threads.submit(function, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+        return list(threads.map(function, items))  # after an error it cancels the rest
 
 
 def _first_line(error: BaseException) -> str:

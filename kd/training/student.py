@@ -4,7 +4,6 @@ import functools
 import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -71,10 +70,16 @@ class StudentTrainer:
         self._student_name = student
         self._training = training
         self._validations = validations
-        self._initial: OrderedDict[int, list[npt.NDArray[Any]]] = OrderedDict()
         self._trained = False
         self._batches = Batches(dataset, teacher_logits, training.batch_size, views)
-        self._student = named.build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
+        shape, classes = dataset.input_shape, dataset.classes
+
+        @functools.lru_cache(SEEDS_KEPT)
+        def initial_state(seed: int) -> list[npt.NDArray[Any]]:
+            return _values(named.build(student, shape, classes, seed).variables)
+
+        self._initial_state = initial_state
+        self._student = named.build(student, shape, classes, seed=0)
         self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0, loss=loss)
         self._rate = tf.Variable(training.learning_rate, trainable=False)  # set for each training, as are the steps
         self._steps = tf.Variable(0.0, trainable=False)
@@ -82,7 +87,7 @@ class StudentTrainer:
         self._optimizer.build(self._student.trainable_variables)
         self._fresh_optimizer = _values(self._optimizer.variables)
         self._run_steps = _compiled_steps(self._distiller, self._optimizer, self._batches)
-        self._forward = _compiled_forward(self._student, dataset.train.images.shape[1:])
+        self._forward = _compiled_forward(self._student, shape)
 
     def teach(self, teacher_logits: npt.NDArray[np.float32] | None) -> None:
         """Replace the teacher's logits; later trainings are bit-identical to those of a new trainer with these logits.
@@ -213,14 +218,6 @@ class StudentTrainer:
         self._rate.assign(training.learning_rate)
         self._steps.assign(float(training.epochs * self._batches.steps))
 
-    def _initial_state(self, seed: int) -> list[npt.NDArray[Any]]:
-        if seed not in self._initial:
-            shape = self._dataset.train.images.shape[1:]
-            model = named.build(self._student_name, shape, self._dataset.classes, seed)
-            self._initial[seed] = _values(model.variables)
-            if len(self._initial) > SEEDS_KEPT:
-                self._initial.popitem(last=False)
-        return self._initial[seed]
 
     def _needs_a_student(self) -> None:
         if not self._trained:
