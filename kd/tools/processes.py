@@ -77,7 +77,7 @@ def silence() -> None:
 
 
 @contextmanager
-def made() -> Iterator[Path]:
+def temporary_folder() -> Iterator[Path]:
     """Make a folder below the present one for temporary files; remove it at the end, and folders of killed processes.
 
     Raises:
@@ -102,7 +102,7 @@ def made() -> Iterator[Path]:
 
 
 @contextmanager
-def used(folder: Path) -> Iterator[None]:
+def set_tempdir(folder: Path) -> Iterator[None]:
     """Let this process and its children put temporary files into a folder."""
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
@@ -222,7 +222,7 @@ def started(function: Callable[..., Any], *arguments: Any, group: bool = False) 
     """
     context = multiprocessing.get_context("spawn")
     job = pickle.dumps((function, arguments))
-    with made() as folder:
+    with temporary_folder() as folder:
         ours, theirs = context.Pipe(duplex=False)
         their_job, our_job = context.Pipe(duplex=False)
         process = context.Process(target=_main, args=(theirs, their_job, folder, group))
@@ -278,7 +278,7 @@ def _main(pipe: Connection, job: Connection, folder: Path, group: bool) -> None:
         with sending:
             pipe.send(("report", values))
 
-    with used(folder), forgiving(), contextlib.suppress(EOFError), job:  # EOF: the parent wants no further result
+    with set_tempdir(folder), forgiving(), contextlib.suppress(EOFError), job:  # EOF: the parent wants no further result
         results = _results(report, job)
         while True:
             message = _next(results)
