@@ -278,7 +278,7 @@ def _main(pipe: Connection, job: Connection, folder: Path, group: bool) -> None:
         with sending:
             pipe.send(("report", values))
 
-    with set_tempdir(folder), forgiving(), contextlib.suppress(EOFError), job:  # EOF: the parent wants no further result
+    with set_tempdir(folder), forgiving(), contextlib.suppress(EOFError), job:  # EOF: the parent wants no more results
         results = _results(report, job)
         while True:
             message = _next(results)

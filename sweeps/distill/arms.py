@@ -150,12 +150,12 @@ SOURCE_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("source"))
 TARGET_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("target"))
 
 
-def trained_with(values: Mapping[str, Any], arm: str | None) -> dict[str, Any]:
+def trained_with(values: Mapping[str, Any], arm: str) -> dict[str, Any]:
     """Return the values of a point that a student was trained with; an arm with plain kd ignores another loss's.
 
-    AutoKeras' network is trained for `baselines.autokeras_epochs`. arm: None in the searches.
+    AutoKeras' network is trained for `baselines.autokeras_epochs`. arm: "" in the searches.
     """
-    if arm is None or "loss" not in ARMS[arm].settings:
+    if not arm or "loss" not in ARMS[arm].settings:
         return dict(values)
     kept = {"temperature", "alpha", *space.TRAINING_PARAMS} - ({"epochs"} if "network" in ARMS[arm].settings else set())
     kept |= {space.SCHEDULE} if ARMS[arm].candidates else set()

@@ -107,10 +107,10 @@ class Distillation(TrainerKind):
             return spec.baselines.autokeras_epochs
         if arm == SAME_COST and facts.get("epochs") is not None:
             return int(facts["epochs"])  # from the selection
-        return int(trained_with(facts.get("more", {}), arm or None).get("epochs", part.epochs))
+        return int(trained_with(facts.get("more", {}), arm).get("epochs", part.epochs))
 
     def own_values(self, arm: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        return trained_with(values, arm or None)
+        return trained_with(values, arm)
 
     def settings(self, spec: KdSpec, arm: str) -> Mapping[str, str]:
         return {"loss": spec.training.distillation} | dict(ARMS[arm].settings)

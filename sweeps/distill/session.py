@@ -118,7 +118,7 @@ class KdTrainer:
         from kd.training.student import fingerprint  # here: it imports TensorFlow
 
         assert run.point is not None
-        role, arm = run.role, run.arm or None
+        role, arm = run.role, run.arm
         dataset = self.dataset(role)
         settings = settings_of(self.spec.training, run.point, arm)
         # Its recipe is chosen before the teacher exists, and the comparison must train the same way.
@@ -320,15 +320,12 @@ class StudentSettings:
     learning_rate: float | None
 
 
-def settings_of(training: Training, point: Point, arm: str | None) -> StudentSettings:
-    """Return the settings of the student at a point. arm: None in the searches; some arms always have the loss kd."""
+def settings_of(training: Training, point: Point, arm: str) -> StudentSettings:
+    """Return the settings of the student at a point. arm: "" in the searches; some arms always have the loss kd."""
     more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
-    plain = arm is not None and "loss" in arms.ARMS[arm].settings
-    own = (
-        {}
-        if plain
-        else training.loss_parameters | {name: more[name] for name in more if name not in space.TRAINING_PARAMS}
-    )
+    plain = bool(arm) and "loss" in arms.ARMS[arm].settings
+    searched = {name: value for name, value in more.items() if name not in space.TRAINING_PARAMS}
+    own = {} if plain else training.loss_parameters | searched
     return StudentSettings(
         loss="kd" if plain else training.distillation,
         schedule=more[space.SCHEDULE] if arm == arms.SCRATCH_OWN else training.schedule,
@@ -348,7 +345,7 @@ def views_of(role: DatasetSpec) -> int:
     return role.views if role.augment == "flip-crop" else 1
 
 
-def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
+def taught_by(arm: str, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
     """Return the logits that an arm learns from: the teacher's, or a control's.
 
     logits: (images, classes) or (views, images, classes). labels: (images,). seed: of the shuffle.
