@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 import kd
-from kd.data.datasets import positions
+
 from kd.teachers.logits_file import write
 from sweeps import Sweep
 
@@ -32,8 +32,8 @@ def write_logits(path: Path, *, epochs: int = 40) -> float:
         logits = network(images).numpy()
         predicted = network(torch.from_numpy(data.validation.images / np.float32(255))).argmax(dim=1).numpy()
     accuracy = float(np.mean(predicted == data.validation.labels))
-    rows = positions("digits", train_images=len(data.train)).train  # the images of these logits in the dataset
-    write(path, logits, rows, dataset="digits", provenance="a network of PyTorch", val_accuracy=accuracy)
+    origin = {"dataset": "digits", "provenance": "a network of PyTorch"}
+    write(path, logits, data.train_indices, **origin, val_accuracy=accuracy)
     return accuracy
 
 

@@ -1,6 +1,6 @@
 """Load the parts of a dataset; the rest of the project reads datasets only through this file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +54,8 @@ class Dataset:
         content_hash: sha256 of the whole dataset, test part included.
         split_hash: sha256 of name, content and the chosen images; equal hashes mean equal training data.
         origin: for messages, such as "cache: PATH".
+        train_indices: of the training images, in their order, in the published training part.
+        published: number of images in that part.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Dataset:
     content_hash: str
     split_hash: str
     origin: str
+    train_indices: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
+    published: int = 0
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -89,7 +93,7 @@ def load(
     source = sources.obtain(name, data_dir=data_dir, size=size)
     arrays = source.arrays
     total = len(arrays.y_train)
-    available = _available(name, total)
+    available = total - VALIDATION_IMAGES.get(name, validation_images(total))
     if available < arrays.classes:
         raise DataError(
             f"{name} has {total} training images for {arrays.classes} classes; too few to train and validate"
@@ -100,7 +104,9 @@ def load(
             f"train_images={chosen} is not possible for {name}: "
             f"allowed are {arrays.classes} (one per class) to {available}"
         )
-    train, validation = _places(name, arrays.y_train, chosen)
+    order = stratified_order(arrays.y_train)
+    # Train on the first images and validate on the last ones: no rare class is then missing in training.
+    train, validation = order[:chosen], order[available:]
     return Dataset(
         name=name,
         train=Split(arrays.x_train[train], arrays.y_train[train]),
@@ -110,28 +116,9 @@ def load(
         # The file's name without its folder: the same file elsewhere is the same data.
         split_hash=split_hash(Path(name).name, arrays.content_hash, train, validation),
         origin=source.origin,
+        train_indices=train,
+        published=total,
     )
-
-
-@dataclass(frozen=True, eq=False)
-class Positions:
-    """The indices of a `Dataset`'s images, in its order, in the published training part; published: its size."""
-
-    train: Indices
-    validation: Indices
-    published: int
-
-
-def positions(name: str, *, train_images: int, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Positions:
-    """Return the positions of the images that `load` returns for the same arguments; it raises the same errors."""
-    labels = sources.obtain(name, data_dir=data_dir, size=size).arrays.y_train
-    return Positions(*_places(name, labels, train_images), len(labels))
-
-
-def _places(name: str, labels: npt.NDArray[np.int64], train_images: int) -> tuple[Indices, Indices]:
-    order = stratified_order(labels)
-    # Train on the first images and validate on the last ones: no rare class is then missing in training.
-    return order[:train_images], order[_available(name, len(labels)) :]
 
 
 def load_test(name: str, *, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Split:
@@ -175,7 +162,3 @@ def is_own(name: str) -> bool:
 def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> str:
     """Return the sha256 of the whole dataset; arguments and errors as `contents`."""
     return contents(name, data_dir, size).content_hash
-
-
-def _available(name: str, total: int) -> int:
-    return total - VALIDATION_IMAGES.get(name, validation_images(total))

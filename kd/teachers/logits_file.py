@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from kd.config import TeacherResult, TrainResult
 from kd.data.arrays import UNREADABLE, check_size, not_a_file, save_npz
-from kd.data.datasets import Dataset, Positions
+from kd.data.datasets import Dataset
 from kd.errors import DataError
 
 Logits = npt.NDArray[np.float32]
@@ -102,25 +102,25 @@ def _accuracy(path: Path, value: npt.NDArray[Any] | None) -> float | None:
     return float(value)
 
 
-def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> Logits:
+def aligned(file: LogitsFile, dataset: Dataset) -> Logits:
     """Return the logits of the training images of `dataset`, in its order; float32, shape (images, classes).
 
     Raises:
         DataError: other classes or images than the dataset's, or rows of other images: the class with the largest
             logit agrees with the label about as often as by chance.
     """
-    rows = np.arange(positions.published) if file.indices is None else file.indices
+    rows = np.arange(dataset.published) if file.indices is None else file.indices
     if len(file.logits) != len(rows):
         raise DataError(
-            f"{file.path}: train_logits has {len(file.logits)} rows, {dataset.name} has {positions.published} published"
+            f"{file.path}: train_logits has {len(file.logits)} rows, {dataset.name} has {dataset.published} published"
             " training images; give all rows, or name their images in train_indices"
         )
     if file.logits.shape[1] != dataset.classes:
         raise DataError(f"{file.path}: {file.logits.shape[1]} classes, but {dataset.name} has {dataset.classes}")
-    row_of = np.full(positions.published, -1)
-    inside = (rows >= 0) & (rows < positions.published)
+    row_of = np.full(dataset.published, -1)
+    inside = (rows >= 0) & (rows < dataset.published)
     row_of[rows[inside]] = np.flatnonzero(inside)
-    wanted = row_of[positions.train]
+    wanted = row_of[dataset.train_indices]
     if (wanted < 0).any():
         raise DataError(
             f"{file.path} lacks {int((wanted < 0).sum())} of the {len(wanted)} training images of {dataset.name}; train"
@@ -142,13 +142,13 @@ def digest(logits: Logits) -> str:
     return hashlib.sha256(logits.tobytes()).hexdigest()
 
 
-def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
+def teach(path: Path, dataset: Dataset) -> TeacherResult:
     """Return the teacher in a file, without a model.
 
     Its accuracy is the file's `val_accuracy`, else the agreement with the labels of the training images.
     """
     file = read(path)
-    logits = aligned(file, dataset, positions)
+    logits = aligned(file, dataset)
     agreement = float(np.mean(logits.argmax(axis=1) == dataset.train.labels))
     accuracy = agreement if file.val_accuracy is None else file.val_accuracy
     result = TrainResult(val_accuracy=accuracy, epoch_val_accuracy=(accuracy,), parameters=0, train_s=0.0, cpu_s=0.0)
@@ -158,7 +158,7 @@ def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
 def write(
     path: Path, logits: Logits, indices: npt.NDArray[np.int64], *, dataset: str, provenance: str, val_accuracy: float
 ) -> None:
-    """Write a file of logits, whole or not at all; the indices are positions in the published training part."""
+    """Write a file of logits, whole or not at all; indices: as `kd.data.datasets.Dataset.train_indices`."""
     save_npz(
         path,
         train_logits=logits,

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy
 
-from kd.data.datasets import Positions, content_hash, positions
+from kd.data.arrays import Indices
+from kd.data.datasets import content_hash, load
 from kd.teachers import logits_file
 from storage.errors import BlobCorrupt
 from storage.records import artifacts, queries
@@ -91,11 +92,11 @@ def write_student(student: Student, path: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class TeacherLogits:
-    """Stored logits. logits: float32, shape (images, classes). places: of their images in the published dataset."""
+    """Stored logits. logits: float32, shape (images, classes). indices: of the images in the published dataset."""
 
     dataset: str
     logits: npt.NDArray[np.float32]
-    places: Positions
+    indices: Indices
     sha256: str
     val_accuracy: float
     provenance: str
@@ -125,12 +126,11 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     sha256 = teacher.outcome.blobs.get("logits")
     if sha256 is None:
         raise SweepError(f"the logits of {part.dataset} were not kept; type: {local().retry_and_launch(sweep.name)}")
-    places = positions(part.dataset, train_images=part.images, size=part.size)
     logits = np.frombuffer(artifacts.get(engine, sha256), np.float32).reshape(part.images, -1)
     return TeacherLogits(
         dataset=part.dataset,
         logits=logits,
-        places=places,
+        indices=load(part.dataset, train_images=part.images, size=part.size).train_indices,
         sha256=sha256,
         val_accuracy=teacher.outcome.val_accuracy,
         provenance=f"kd-sweeps {sweep.name}, spec {sweep.fingerprint[:12]}: {part.teacher}, numerics"
@@ -141,6 +141,6 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
 def write_logits(teacher: TeacherLogits, path: Path) -> None:
     origin = {"dataset": teacher.dataset, "provenance": teacher.provenance}
     try:
-        logits_file.write(path, teacher.logits, teacher.places.train, **origin, val_accuracy=teacher.val_accuracy)
+        logits_file.write(path, teacher.logits, teacher.indices, **origin, val_accuracy=teacher.val_accuracy)
     except OSError as error:
         raise SweepError(f"cannot write {path}: {error.strerror}") from error

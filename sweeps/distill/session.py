@@ -87,8 +87,7 @@ class KdTrainer:
         taught: TeacherResult
         teacher = parse_teacher(role.teacher)
         if teacher.logits:
-            places = datasets.positions(role.dataset, train_images=role.images, size=role.size)
-            taught = logits_file.teach(Path(teacher.logits), dataset, places)
+            taught = logits_file.teach(Path(teacher.logits), dataset)
         else:
             log.info("%s: training the teacher %s", run.role, role.teacher)
             budget = self.spec.baselines.budget(teacher.method)
