@@ -39,10 +39,8 @@ def build_users(name: str, input_shape: tuple[int, int, int], classes: int) -> k
     except SystemExit as error:  # it would end the worker, with exit code 0 as if it had finished
         raise ModelError(f"model {name!r} calls sys.exit({error.code!r}); let it return a keras.Model") from error
     except Exception as error:  # the user's code may raise anything; the cause stays chained
-        if (no_room := without_room(f"model {name!r}", error)) is not None:
-            raise no_room from error
-        what = describe_error(error)
-        raise ModelError(f"model {name!r} does not work with images of {input_shape}: {what}") from error
+        problem = f"does not work with images of {input_shape}: {describe_error(error)}"
+        raise without_room(f"model {name!r}", error) or ModelError(f"model {name!r} {problem}") from error
     _check_output(name, model, output, (len(images), classes))
     if not model.trainable_variables:
         raise ModelError(
@@ -74,10 +72,9 @@ def check_users(name: str, input_shape: tuple[int, int, int], classes: int) -> N
         again = load(saved)
         before, same, after = (np.asarray(each(images, training=False)) for each in (model, model, again))
     except Exception as error:  # of many kinds
-        if (no_room := without_room(f"model {name!r}", error)) is not None:
-            raise no_room from error
         why = _foreign(model, by_import) or f"{describe_error(error.__cause__ or error)}; {_CURE}"
-        raise ModelError(f"model {name!r} cannot be saved and loaded again: {why}") from error
+        failed = ModelError(f"model {name!r} cannot be saved and loaded again: {why}")
+        raise without_room(f"model {name!r}", error) or failed from error
     finally:
         known.update(by_building)
     if np.allclose(before, same) and not np.allclose(before, after, rtol=1e-3, atol=1e-3):
