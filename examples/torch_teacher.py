@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 import kd
-
 from kd.teachers.logits_file import write
 from sweeps import Sweep
 

@@ -199,7 +199,6 @@ def _sample(name: str) -> Path:
     path = Path(package.origin).parent / "datasets" / name
     if not path.is_file():
         raise DataError(
-            f"digits and digits-rgb need {path.name}, which this scikit-learn lacks; type: pip install"
-            " 'scikit-learn<2'"
+            f"digits and digits-rgb need {path.name}, which this scikit-learn lacks; type: pip install 'scikit-learn<2'"
         )
     return path

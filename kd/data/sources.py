@@ -197,7 +197,6 @@ def _from_cache(name: str) -> custom.Source:
     return custom.Source(arrays=cache.read_cached(name), origin=f"cache: {path}", path=path)
 
 
-
 def _check_known(name: str) -> None:
     if name not in KNOWN_DATASETS:
         known = (*KNOWN_DATASETS, *GENERATED)

@@ -102,7 +102,6 @@ class CallableLoss:
             return False
         return role in self.takes or role in self.makes or (bool(self.settings) and role in self.of_settings)
 
-
     def targets(self, labels: npt.NDArray[np.int64], classes: int) -> Any:
         """Return labels as the loss takes them."""
         return self.framework.tensor(np.eye(classes, dtype=np.float32)[labels] if self.one_hot else labels)
@@ -143,9 +142,7 @@ class CallableLoss:
         before = [self.framework.array(tensor).copy() for tensor in inputs]
         result = self.result(*inputs, temperature, alpha)
         if any((self.framework.array(now) != then).any() for now, then in zip(inputs, before, strict=True)):
-            raise ModelError(
-                f"loss {self.name!r} changes its logits or labels in place; let it compute with copies"
-            )
+            raise ModelError(f"loss {self.name!r} changes its logits or labels in place; let it compute with copies")
         return self._numbers(result, len(labels))
 
     def _numbers(self, result: Any, images: int) -> npt.NDArray[np.float64]:

@@ -197,9 +197,7 @@ def _with_int8(file: ModelFile, accuracy: float, rows: npt.NDArray[np.int64]) ->
     except Exception as error:  # of many kinds: an operation without an int8 form, memory
         lines = str(error).strip().splitlines() or [""]
         return Scores(test_accuracy=accuracy, int8_reason=f"{type(error).__name__}: {lines[0]}"[:200])
-    return Scores(
-        test_accuracy=accuracy, int8_bytes=len(litert), int8_test_accuracy=int8, int8_test_images=len(rows)
-    )
+    return Scores(test_accuracy=accuracy, int8_bytes=len(litert), int8_test_accuracy=int8, int8_test_images=len(rows))
 
 
 def _accuracy(model: keras.Model, test: Split, on_step: Callable[[], None]) -> float:

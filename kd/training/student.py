@@ -218,7 +218,6 @@ class StudentTrainer:
         self._rate.assign(training.learning_rate)
         self._steps.assign(float(training.epochs * self._batches.steps))
 
-
     def _needs_a_student(self) -> None:
         if not self._trained:
             raise RuntimeError("no student is trained yet, or its training was stopped: call train() first")

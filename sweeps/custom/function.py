@@ -78,9 +78,8 @@ def work(report: Report, request: Request) -> Iterator[Result | float]:
     """Train and yield the result; when asked for more, test the model and yield the score."""
     yield _trained(report, request)
     given = {"seed": request.seed, "dataset": request.dataset, "folder": Path(request.folder)}
-    yield scored(
-        os.path.basename(request.test), _called("trainer.test", request.test, {**request.point, **given}), request.bounds
-    )
+    score = _called("trainer.test", request.test, {**request.point, **given})
+    yield scored(os.path.basename(request.test), score, request.bounds)
 
 
 def _trained(report: Report, request: Request) -> Result:
@@ -198,7 +197,6 @@ def _check_arguments(key: str, name: str, offered: Sequence[str], *, required: S
             f"{key}: {name!r} has no argument {unknown[0]!r}, which trainer.space searches; it has {own or 'none'}"
         )
     return lambda wanted: wanted in accepted or every
-
 
 
 def _cpu_s() -> float:

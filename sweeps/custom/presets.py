@@ -89,7 +89,6 @@ def start(train: str, arguments: Mapping[str, Any]) -> CustomSpec:
     return spec
 
 
-
 def _around(value: bool | Number | None) -> Mapping[str, Any]:
     if value is None:
         return {"low": 0.0, "high": 1.0}

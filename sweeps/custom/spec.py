@@ -203,7 +203,9 @@ class CustomTable(TrainerTable):
     defaults: Annotated[dict[str, _Point], AfterValidator(_checked_defaults)] = Field(
         default={}, description="untuned points; the first one takes part in every confirm"
     )
-    score: ScoreTable = Field(default_factory=lambda: ScoreTable.model_validate({}), description="the score of a training")
+    score: ScoreTable = Field(
+        default_factory=lambda: ScoreTable.model_validate({}), description="the score of a training"
+    )
 
     @cached_property
     def as_kind(self) -> "CustomKind":

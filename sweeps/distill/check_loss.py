@@ -22,7 +22,6 @@ _MOST_CLASSES = 10_000  # the gradient takes a call for each logit of three imag
 _COLUMNS, _LABEL = 80, 10
 
 
-
 @app.command("check-loss")
 def check_loss(
     name: Annotated[str, typer.Argument(metavar="LOSS", help="./file.py:loss or package.module:loss")],

@@ -76,7 +76,7 @@ def test_one_hot_labels_and_float32_are_given_where_nothing_else_is_taken(tmp_pa
 TWO = "def loss(student, teacher):\n    "
 BAD = {
     "def loss(a, b):\n    return 0.0": "what is a",
-    "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Name it with --arg t",
+    "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Name it with --ar",
     "def loss(student, teacher, foo): pass": r"what is foo\? Give its role, as --arg teacher=foo, or its value",
     "loss = 3": "must be a function or a class, got int",
     f"{TWO}raise RuntimeError('no\\nway')": "raises: RuntimeError: no way. It was called with logits of shape",
