@@ -340,7 +340,7 @@ def test_cifar100_is_kept_with_the_hash_that_its_archive_gave(
         arrays = dict(stored)
     arrays["x_test"][0, 0, 0, 0] ^= 1  # what no statistic of the training images shows
     np.savez(cache_dir() / "cifar100.npz", **arrays)
-    assert "its content is" in str(sources.where("cifar100").problem)
+    assert "its content hash is" in str(sources.where("cifar100").problem)
     assert sources.obtain("cifar100").origin.startswith("download, now in the cache: ")
 
 
