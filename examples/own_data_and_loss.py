@@ -1,4 +1,4 @@
-"""Use a dataset of your own and a loss of your own, whose parameter is searched beside T and alpha.
+"""Use your own dataset and your own loss, and search its parameter together with T and alpha.
 
 Type: python examples/own_data_and_loss.py
 """
@@ -30,7 +30,7 @@ def write_data(path: Path) -> Path:
 
 
 def main(storage: str | None = None, **changes: object) -> Sweep:
-    """Search T, alpha and beta on that dataset, and print what came of it."""
+    """Search T, alpha and beta on that dataset, and print the best point and the verdict."""
     sweep = Sweep.create(
         "own-loss",
         dataset=write_data(Path("upside-down.npz")),

@@ -1,4 +1,4 @@
-"""Distil a teacher of your own into a student of your own, on one dataset.
+"""Distil your own teacher into your own student, on one dataset.
 
 Type: python examples/own_models.py
 """
@@ -9,7 +9,7 @@ from sweeps import Sweep
 
 
 def teacher(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
-    """Return a small convolutional network that takes pixels from 0 to 255 and gives logits."""
+    """Return a small convolutional network that takes pixels from 0 to 255 and returns logits."""
     images = keras.Input(input_shape)
     x = keras.layers.Rescaling(1 / 255)(images)
     for filters in (16, 32):
@@ -27,7 +27,7 @@ def student(input_shape: tuple[int, int, int], classes: int) -> keras.Model:
 
 
 def main(storage: str | None = None, **changes: object) -> Sweep:
-    """Search T and alpha on the digits of scikit-learn, and print what came of it."""
+    """Search T and alpha on the digits of scikit-learn, and print the best point and the verdict."""
     sweep = Sweep.create(
         "own-models",
         dataset="digits",

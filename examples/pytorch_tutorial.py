@@ -16,7 +16,7 @@ import kd
 
 IMAGES, EPOCHS, TEACHER_EPOCHS = 5000, 4, 3  # the tutorial: 50,000, 10 and 10
 torch.use_deterministic_algorithms(True)
-torch.set_num_threads(1)  # how a sum is split among threads decides its last digits
+torch.set_num_threads(1)  # the split of a sum among threads decides its last digits
 
 
 def network(*blocks, hidden):
@@ -57,7 +57,7 @@ def save(value, file):
 
 def fit(model, loss, epochs, file, on_epoch):
     adam, done = torch.optim.Adam(model.parameters(), lr=1e-3), 0
-    if file.exists():  # of an attempt that was killed
+    if file.exists():  # left by an attempt that was killed
         done, weights, moments, generator = torch.load(file)
         model.load_state_dict(weights)
         adam.load_state_dict(moments)
@@ -73,7 +73,7 @@ def fit(model, loss, epochs, file, on_epoch):
 
 
 def teacher_logits(dataset, images, labels, report):
-    """Return what the teacher says of the training images; whoever comes first trains it, the others wait."""
+    """Return the teacher's logits of the training images; the first process trains it, the others wait."""
     file = Path(__file__).with_name(f"teacher-{Path(dataset).stem}.pt")
     with FileLock(f"{file}.lock"):
         if not file.exists():
@@ -98,8 +98,8 @@ def train(temperature, alpha, *, seed, dataset, folder, report):
     def loss(batch):
         out = student(images[batch])
         soft = softmax(teacher[batch] / temperature, dim=1)
-        told = kl_div(log_softmax(out / temperature, dim=1), soft, reduction="batchmean") * temperature**2
-        return alpha * cross_entropy(out, labels[batch]) + (1 - alpha) * told
+        distillation = kl_div(log_softmax(out / temperature, dim=1), soft, reduction="batchmean") * temperature**2
+        return alpha * cross_entropy(out, labels[batch]) + (1 - alpha) * distillation
 
     def on_epoch(epoch):
         report(epoch / EPOCHS, validation=accuracy(student, data.validation))

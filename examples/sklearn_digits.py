@@ -20,14 +20,14 @@ def images(dataset, part):
 
 
 def train(temperature, alpha, *, seed, dataset, folder, report):
-    """Train one student: alpha weighs the labels, 1 - alpha what the forest says at a temperature."""
+    """Train one student: alpha weighs the labels, 1 - alpha the forest's probabilities at a temperature."""
     x, y = images(dataset, TRAIN)
     few = np.random.default_rng(seed).choice(len(y), 120, replace=False)
     teacher = RandomForestClassifier(30, random_state=0).fit(x, y)
-    report(0.5)  # a sign of life; with validation=... a point of the curve
+    report(0.5)  # half done; with validation=... a point of the curve
     soft = teacher.predict_proba(x[few]).clip(1e-3) ** (1 / temperature)
     target = alpha * np.eye(10)[y[few]] + (1 - alpha) * soft / soft.sum(axis=1, keepdims=True)
-    # Each image stands there once for every class, weighed by its share.
+    # Each image is repeated for every class, weighed by the target's probability.
     student = LogisticRegression(max_iter=60, tol=1e-2)
     student.fit(np.repeat(x[few], 10, axis=0), np.tile(np.arange(10), len(few)), sample_weight=target.ravel())
     (folder / "student").write_bytes(pickle.dumps(student))
@@ -40,5 +40,5 @@ def train(temperature, alpha, *, seed, dataset, folder, report):
 
 
 def test(*, dataset, folder):
-    """Score the student that was just trained: called in the comparison alone."""
+    """Score the student that was just trained; called in the comparison only."""
     return pickle.loads((folder / "student").read_bytes()).score(*images(dataset, TEST))

@@ -1,4 +1,4 @@
-"""Let a network of PyTorch teach: its logits go into a file, and students of Keras learn from that file.
+"""Use a PyTorch network as the teacher: write its logits to a file, from which Keras students learn.
 
 Type: python examples/torch_teacher.py   (needs torch)
 """
@@ -9,13 +9,12 @@ import numpy as np
 import torch
 
 import kd
-from kd.data.datasets import positions
 from kd.teachers.logits_file import write
 from sweeps import Sweep
 
 
 def write_logits(path: Path, *, epochs: int = 40) -> float:
-    """Train a network on the digits of scikit-learn and write its logits; return its validation accuracy."""
+    """Train a network on the digits of scikit-learn, write its logits, and return its validation accuracy."""
     data = kd.load("digits")
     torch.manual_seed(0)
     pixels = data.train.images[0].size
@@ -30,15 +29,15 @@ def write_logits(path: Path, *, epochs: int = 40) -> float:
             optimizer.step()
     with torch.no_grad():
         logits = network(images).numpy()
-        said = network(torch.from_numpy(data.validation.images / np.float32(255))).argmax(dim=1).numpy()
-    accuracy = float(np.mean(said == data.validation.labels))
-    rows = positions("digits", train_images=len(data.train)).train  # which images of the dataset these logits are of
-    write(path, logits, rows, dataset="digits", provenance="a network of PyTorch", val_accuracy=accuracy)
+        predicted = network(torch.from_numpy(data.validation.images / np.float32(255))).argmax(dim=1).numpy()
+    accuracy = float(np.mean(predicted == data.validation.labels))
+    origin = {"dataset": "digits", "provenance": "a network of PyTorch"}
+    write(path, logits, data.train_indices, **origin, val_accuracy=accuracy)
     return accuracy
 
 
 def main(storage: str | None = None, *, epochs: int = 40, **changes: object) -> Sweep:
-    """Search T and alpha for that teacher on the digits, and print what came of it."""
+    """Search T and alpha for that teacher on the digits, and print the best point and the headline."""
     file = Path("torch-logits.npz")
     print(f"teacher of PyTorch: validation {100 * write_logits(file, epochs=epochs):.1f} %")
     sweep = Sweep.create(

@@ -1,6 +1,6 @@
 """Distill knowledge with Keras, from a dataset's bytes to a trained and measured student.
 
-`import kd` imports neither Keras nor TensorFlow; each public name is imported when it is first used.
+`import kd` imports neither Keras nor TensorFlow: each public name is imported at its first use.
 """
 
 from importlib import import_module

@@ -1,7 +1,7 @@
-"""Define the settings and the results of trainings as frozen values; importing them imports no Keras and no TensorFlow.
+"""Define the settings and results of trainings as frozen values, without importing Keras or TensorFlow.
 
-The weight `alpha` belongs to the LABELS, as in the keras.io Distiller; others call 1 - alpha "alpha".
-`LOSS_FORMULA` is therefore stored with every study and printed beside every result.
+`alpha` weighs the LABELS, as in the keras.io Distiller; many papers use alpha for the teacher's weight, which is
+1 - alpha here. `LOSS_FORMULA` is therefore stored with every study and printed with every result.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, SupportsFloat, TypeAlias, get_args
 
-if TYPE_CHECKING:  # the reading commands import this file, and start without numpy
+if TYPE_CHECKING:  # reading commands import this file, and start without NumPy
     import numpy as np
     import numpy.typing as npt
 
 LOSS_FORMULA = "alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T)"
 
-# Here and not in kd.models.named, so that a typing error in a spec is found without importing Keras.
+# Here and not in kd.models.named, so that a misspelt name in a spec is an error without importing Keras.
 MODEL_NAMES = ("keras-teacher", "keras-student", "cnn-small", "cnn-small-narrow", "resnet20", "resnet8", "mlp-800")
 
 Schedule: TypeAlias = Literal["constant", "cosine", "average"]
 
-# Images that an int8 conversion is given: it estimates the range of every activation from them.
-CALIBRATION = 200
+CALIBRATION = 200  # images from which an int8 conversion estimates the range of every activation
 
 
 def check_positive(name: str, value: float) -> None:
     """Raise a ValueError unless the value is finite and > 0."""
-    if not (isinstance(value, SupportsFloat) and math.isfinite(value) and value > 0):  # also refuses NaN
+    if not (isinstance(value, SupportsFloat) and math.isfinite(value) and value > 0):
         raise ValueError(f"{name} must be finite and > 0, got {value!r}")
 
 
@@ -47,11 +46,11 @@ class DistillConfig:
     Args:
         temperature: finite and > 0; 1 leaves both distributions as they are.
         alpha: weight of the hard-label loss, in [0, 1]; 1 - alpha goes to the teacher.
-        own: the loss's own parameters as (name, finite value), kept in the order of the names; a parameter that is not
-            here has its default. Whether the loss has them, its trainer says.
+        own: the loss's own parameters as (name, finite value), kept in the order of their names; others have their
+            defaults. The trainer checks that the loss has them.
 
     Raises:
-        ValueError: one line with the value got and what is allowed.
+        ValueError: one line with the invalid value and the allowed ones.
     """
 
     temperature: float
@@ -62,8 +61,8 @@ class DistillConfig:
         check_positive("temperature", self.temperature)
         if not (isinstance(self.alpha, SupportsFloat) and 0 <= self.alpha <= 1):
             raise ValueError(f"alpha must be in [0, 1], got {self.alpha!r}")
-        listed = isinstance(self.own, (tuple, list))  # a mapping's names would be taken apart, letter by letter
-        if not listed or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in self.own):
+        is_list = isinstance(self.own, (tuple, list))  # iterating a mapping would split its names into letters
+        if not is_list or not all(isinstance(pair, (tuple, list)) and len(pair) == 2 for pair in self.own):
             raise ValueError(f"own must be pairs (name, value), got {self.own!r}: write tuple(own.items())")
         for name, value in self.own:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
@@ -82,11 +81,11 @@ class TrainingConfig:
         batch_size: images per step, >= 1; the last partial batch of an epoch is dropped.
         learning_rate: of Adam at the first step, finite and > 0.
         schedule: "constant" keeps the rate; "cosine" lowers it to 0 along half a cosine over the epochs; "average"
-            keeps the rate, and what counts are not the last weights but their exponential moving average.
+            keeps the rate and uses the exponential moving average of the weights instead of the last ones.
         average_steps: how far back that average reaches, >= 1: its momentum is 1 - 1 / average_steps.
 
     Raises:
-        ValueError: one line with the value got and what is allowed.
+        ValueError: one line with the invalid value and the allowed ones.
     """
 
     epochs: int
@@ -107,22 +106,18 @@ class TrainResult:
     """The result of one training.
 
     Args:
-        val_accuracy: after the LAST epoch, a fraction in [0, 1]; never the best epoch's, which would be luckier.
-        epoch_val_accuracy: after each epoch, in order; None where the validation images were not looked at.
+        val_accuracy: after the LAST epoch, a fraction in [0, 1]; the best epoch's would be partly luck.
+        epoch_val_accuracy: after each epoch, in order; None where the model was not validated.
         parameters: weights of the model, BatchNorm statistics included.
-        train_images: images seen per epoch before the last partial batch is dropped.
         train_s: wall-clock seconds, validation included.
-        cpu_s: CPU seconds of the process over the same span, all threads together.
-        seed: of the initial weights, dropout and batch order.
+        cpu_s: CPU seconds of all threads of the process over the same span.
     """
 
     val_accuracy: float
-    epoch_val_accuracy: tuple[float | None, ...]
+    epoch_val_accuracy: tuple[float | None, ...] = ()
     parameters: int
-    train_images: int
     train_s: float
     cpu_s: float
-    seed: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,10 +126,10 @@ class TeacherResult:
 
     Args:
         result: accuracies and times of the training.
-        logits: float32, shape (train_images, classes), in the order of the dataset's training images; with more than
-            one view of each (views, train_images, classes).
+        logits: float32, shape (train_images, classes), in the order of the dataset's training images; with several
+            views of each image (views, train_images, classes).
         model: bytes of a .keras file, without the optimizer.
-        provenance: as in `BaselineResult`, for a teacher that a comparison method made; otherwise empty.
+        provenance: as in `BaselineResult`, for a teacher from a comparison method; otherwise empty.
     """
 
     result: TrainResult
@@ -144,29 +139,18 @@ class TeacherResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BaselineResult:
-    """The result of a comparison method, which is not distillation.
+class BaselineResult(TrainResult):
+    """The result of a comparison method, which is not distillation, without accuracies of epochs.
 
     Args:
-        val_accuracy: a fraction in [0, 1].
-        parameters: weights of the final model.
-        train_images: number of images in the training set.
-        train_s, cpu_s: wall-clock and CPU seconds.
-        seed: of all random numbers of the method.
         model: bytes of a .keras file.
-        detail: a short description of what was done, e.g. "frozen features, 96 px, uses ImageNet".
+        detail: a short description of the fit, e.g. "frozen features, 96 px, uses ImageNet".
         capped: whether the time limit ended the fit; the best finished trial is then the result.
         provenance: inputs that the spec does not name, e.g. the hash of the pretrained weights.
-        curve: of a search, after each of its trials (CPU seconds since the fit began, best validation accuracy so
-            far); an unfinished trial is included only if it is the result. Empty for a method without trials.
+        curve: (CPU seconds since the start, best validation accuracy so far) after each trial of a search, an
+            unfinished one only if it is the result; empty for a method without trials.
     """
 
-    val_accuracy: float
-    parameters: int
-    train_images: int
-    train_s: float
-    cpu_s: float
-    seed: int
     model: bytes
     detail: str
     capped: bool

@@ -1,15 +1,15 @@
-"""The errors of kd, all below one root class.
+"""Define the errors of kd, all below one root class.
 
-Every message is for the person at the terminal: the value given, what is allowed, what to type next.
+Every message is for the person at the terminal: the value, the allowed ones, what to type next.
 """
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class KdError(Exception):
-    """An expected failure of kd; `str(error)` is ready to be shown."""
+    """An expected failure of kd; `str(error)` is fit for a user."""
 
 
 class DataError(KdError):
@@ -17,27 +17,27 @@ class DataError(KdError):
 
 
 class ModelError(KdError):
-    """A model name is unknown, or the model does not fit the images it is asked to take."""
+    """A model name is unknown, or the model does not fit the images."""
 
 
 class Diverged(KdError):
-    """A training whose loss or logits are no longer finite; the message names T, alpha and seed."""
+    """The loss or the logits of a training are no longer finite; the message names T, alpha and seed."""
 
 
 class Unavailable(KdError):
-    """A baseline cannot run here, and the sweep goes on without it; the message says why and what to type."""
+    """A baseline cannot run here, and the sweep continues without it; the message says why and what to type."""
 
 
 class NotHere(KdError):
-    """Something is missing on this machine; where a task is concerned, the machine is to blame and not the task."""
+    """This machine lacks something that a task needs: the fault is the machine's, not the task's."""
 
 
 class CodeError(KdError):
-    """A user's own code cannot be loaded, or has no such attribute."""
+    """A user's code cannot be loaded, or has no such attribute."""
 
 
 class CodeNotHere(CodeError, NotHere):
-    """The module or the file of a user's own code is missing here."""
+    """The module or the file of a user's code is missing here."""
 
 
 class DataNotHere(DataError, NotHere):
@@ -46,6 +46,14 @@ class DataNotHere(DataError, NotHere):
 
 class ModuleNotHere(ModelError, NotHere):
     """The module of a user's model cannot be imported here."""
+
+
+NOT_HERE: Mapping[type[KdError], type[NotHere]] = {
+    CodeError: CodeNotHere,
+    DataError: DataNotHere,
+    ModelError: ModuleNotHere,
+}
+"""The error for code that is missing here, by the error for code that is broken."""
 
 
 class WeightsNotHere(Unavailable, NotHere):
@@ -60,36 +68,36 @@ class SubprocessKilled(SubprocessFailed):
     """A child process was killed; the system does that when memory runs out."""
 
 
-_OF_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
+_MACHINE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE)
 
 
 def lacks_room(error: BaseException) -> bool:
-    """Return whether this machine has no room: a full disk, no memory, too many open files. No program is to blame.
+    """Return whether this machine is at its limits: a full disk, no memory, too many open files.
 
-    TensorFlow's own class is known by its name: a worker whose children train has not imported TensorFlow.
+    TensorFlow's class is recognized by name, because a worker whose children train has not imported TensorFlow.
     """
-    of_machine = isinstance(error, OSError) and error.errno in _OF_MACHINE
+    of_machine = isinstance(error, OSError) and error.errno in _MACHINE_ERRORS
     return of_machine or isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError"
 
 
 def without_room(what: str, error: Exception) -> KdError | None:
-    """Return the error that says that this machine had no disk for `what`, where that is so; else None.
+    """Return an error that blames the full disk of this machine, if `what` failed for that; else None.
 
-    Memory is another thing: how much of it is used is up to the function.
+    Memory does not count: how much of it is used is up to the user's function.
     """
     if not isinstance(error, OSError) or not lacks_room(error):
         return None
-    return NotHere(f"{what} finds no room on this machine: {told(error)}")
+    return NotHere(f"{what} finds no room on this machine: {describe_error(error)}")
 
 
 def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return how a message goes on after an unknown name: "; did you mean 'this'?" where one is close, else "."."""
+    """Return what follows an unknown name in a message: "; did you mean 'this'?" if one is close, else "."."""
     close = difflib.get_close_matches(name, list(names), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
 
 
-def told(error: BaseException) -> str:
-    """Return what an error of other code says, in one line of at most 300 characters: its class and first paragraph."""
+def describe_error(error: BaseException) -> str:
+    """Return an error as one line of at most 300 characters: its class and the first paragraph of its text."""
     paragraph = " ".join(str(error).strip().partition("\n\n")[0].split())
     text = f"{type(error).__name__}: {paragraph}" if paragraph else type(error).__name__
     return text if len(text) <= 300 else f"{text[:297]}..."

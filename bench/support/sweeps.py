@@ -120,10 +120,8 @@ def student(run: Run) -> TrainResult:
         val_accuracy=epochs[-1],
         epoch_val_accuracy=epochs,
         parameters=20_490,
-        train_images=SPEC.source.images,
         train_s=_TASK_S,
         cpu_s=_TASK_S,
-        seed=run.seed,
     )
 
 

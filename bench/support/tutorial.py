@@ -77,7 +77,7 @@ def teach(path: Path, *, seed: int) -> dict[str, Any]:
     logits_file.write(
         path,
         logits,
-        datasets.positions("cifar10", train_images=len(dataset.train)).train,
+        dataset.train_indices,
         dataset="cifar10",
         provenance=f"DeepNN of PyTorch's tutorial, seed {seed}",
         val_accuracy=made.val_accuracy,

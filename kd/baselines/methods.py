@@ -1,7 +1,7 @@
-"""METHODS: the comparison methods and `fit`.
+"""Fit the comparison methods, METHODS.
 
-`fit` is the whole interface. Another pretrained network is one more row in `applications.APPLICATIONS`; nothing here
-changes. Importing this package imports neither Keras nor TensorFlow nor AutoKeras, nor NumPy.
+`fit` is the whole interface. Another pretrained network is one more row in `applications.APPLICATIONS`. Importing this
+file imports neither Keras nor TensorFlow, AutoKeras or NumPy.
 """
 
 from __future__ import annotations
@@ -13,20 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kd.baselines.applications import PRETRAINED
-from kd.config import BaselineResult, check_counts, check_positive
-from kd.errors import ModelError, WeightsNotHere
+from kd.config import BaselineResult
+from kd.errors import WeightsNotHere
 
 if TYPE_CHECKING:
     from kd.data.datasets import Dataset
 
 
-# Called with the fraction done, in [0, 1], and a few words. An exception that it raises ends the fit.
+# Called with the fraction done, in [0, 1], and a short text. An exception from it ends the fit.
 Progress = Callable[[float, str], None]
 
-BLOCKS = ("vanilla", "xception", "resnet")  # that AutoKeras may use
-
-
-# The module with the `fit` of each; imported on first use, because its libraries take seconds to import.
+# The module with the `fit` of each, imported at its first use: its libraries take seconds to import.
 METHODS = {"autokeras": "kd.baselines.autokeras", **dict.fromkeys(PRETRAINED, "kd.baselines.pretrained")}
 
 
@@ -36,28 +33,19 @@ class Budget:
 
     Attributes:
         trials: models that AutoKeras trains; a pretrained network is one model.
-        epochs: per AutoKeras trial, at most; early stopping may end it before.
-        seconds: wall-clock limit of the whole fit; after it the best finished model is the result.
+        epochs: per AutoKeras trial, at most; early stopping may end it sooner.
+        seconds: wall-clock limit of the whole fit; then the best finished model is the result.
         max_parameters: of an AutoKeras model; a larger proposal is a failed trial. The seconds are checked between
-            batches, so one batch may not take minutes: with two million weights, each used at 32 x 32 positions, a
+            batches, so a batch must not take minutes: with two million weights, each used at 32 x 32 positions, a
             training image costs 6 GMAC and a batch about 20 s on one core.
-        blocks: of BLOCKS, in the order in which each gets its first trial; later trials start from the best so far.
-
-    Raises:
-        ValueError: one line with the value got and what is allowed.
+        blocks: of AutoKeras, in the order of their first trials; later trials start from the best so far.
     """
 
     trials: int
     epochs: int
     seconds: float
     max_parameters: int = 2_000_000
-    blocks: tuple[str, ...] = BLOCKS
-
-    def __post_init__(self) -> None:
-        check_counts(self, "trials", "epochs", "max_parameters")
-        check_positive("seconds", self.seconds)
-        if not self.blocks or not set(self.blocks) <= set(BLOCKS) or len(set(self.blocks)) < len(self.blocks):
-            raise ValueError(f"blocks must be one or more of {', '.join(BLOCKS)}, each once, got {self.blocks!r}")
+    blocks: tuple[str, ...] = ("vanilla", "xception", "resnet")
 
 
 def fit(
@@ -72,26 +60,21 @@ def fit(
     """Fit a comparison method to the training images, select its model on the validation images, and return it.
 
     The model is a .keras file of plain Keras layers, without an optimizer. It takes images of shape (n, h, w, c), uint8
-    or float in 0..255, and returns (n, classes); the largest output is the class. The file has been loaded again and
-    gave the same predictions.
+    or float in 0..255, and returns (n, classes); the largest output is the class. The file was loaded again and gave
+    the same predictions.
 
     Run it in a child process: AutoKeras seeds Python, NumPy and Keras globally and clears Keras' session.
 
     Args:
         method: a key of METHODS.
-        budget: the seconds are kept from inside, checked at every batch.
+        budget: its seconds are checked at every batch.
         seed: of everything random, in [0, 2**32).
-        work_dir: folder for temporary files; made if missing, left as it was found.
+        work_dir: folder for temporary files, made if missing; they are removed.
 
     Raises:
-        ModelError: unknown method, images it cannot take, or a saved model that predicts otherwise.
-        Unavailable: it cannot run here, or got no model within the budget: why, and what to type.
-        ValueError: seed out of range.
+        ModelError: images that it cannot take, or a saved model that predicts something else.
+        Unavailable: it cannot run here, or has no model within the budget: why, and what to type.
     """
-    if method not in METHODS:
-        raise ModelError(f"no baseline is called {method!r}; allowed: {', '.join(METHODS)}")
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be in [0, 2**32), got {seed!r}")
     try:
         module = importlib.import_module(METHODS[method])
     except ImportError as error:

@@ -1,12 +1,11 @@
-"""Linear probe and fine-tuning of a pretrained network.
+"""Fit a linear probe to a pretrained network, and fine-tune it.
 
-Source: linear evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section 3.
+Frozen: each image goes through the network once, and a linear classifier is fitted to the features. Source: linear
+evaluation as in Kornblith et al. 2019, arXiv:1805.08974, section 3.
 
-Starting from the probe preserves good features: the gradients of a random classifier would distort them first.
+Fine-tuned: the same, then the network's last stage and the classifier are trained further, on the stored inputs of that
+stage. Starting from the probe preserves good features, which the gradients of a random classifier would distort.
 Source: LP-FT, Kumar et al. 2022, arXiv:2202.10054, section 3.4.
-
-Frozen: each image goes through the network once, and a linear classifier is fitted to the features. Fine-tuned: the
-same, then the network's last stage and the classifier are trained further, on the stored inputs of that stage.
 """
 
 import hashlib
@@ -33,12 +32,12 @@ from kd.models.files import export
 # Inverse regularisation strength C of the logistic regression, on standardised features.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
-BATCH = 64  # images, of features as well; larger ones were not faster on a CPU (measured)
-ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: of 3,200 images or more it is one
+BATCH = 64  # images, and features; larger batches were not faster on a CPU (measured)
+ROUNDS = 10  # at most, each of as many epochs as have STEPS batches: one epoch from 3,200 images on
 STEPS = 50
 PATIENCE = 3  # rounds without a better validation accuracy
 # Of Adam. On 4,000 images of CIFAR-10, Lite0 went from 0.799 to 0.849 in 5 epochs, and MobileNet from 0.727 to 0.751 in
-# 7. With 1e-3 both lost accuracy at first; with 3e-5 Lite0 came to 0.841.
+# 7. With 1e-3 both lost accuracy at first; with 3e-5 Lite0 reached 0.841.
 LEARNING_RATE = 1e-4
 PROBE = 64  # images on which the saved model must agree with the fitted one
 
@@ -51,7 +50,7 @@ Tensor: TypeAlias = Any  # of TensorFlow
 class LinearProbe:
     """A linear classifier: logits = features @ kernel (d, classes) + bias (classes,).
 
-    Its strength is C, of STRENGTHS; its accuracy is on the validation features, a fraction in [0, 1].
+    strength: C, one of STRENGTHS. accuracy: on the validation features, a fraction in [0, 1].
     """
 
     kernel: Floats
@@ -63,7 +62,7 @@ class LinearProbe:
 def fit_probes(train: tuple[Floats, Labels], validation: tuple[Floats, Labels], classes: int) -> Iterator[LinearProbe]:
     """Yield one classifier per strength, the most regularised first, so that `max` by accuracy prefers it among equals.
 
-    Features have the shape (n, d), labels the shape (n,); each of the classes occurs in the training labels.
+    Features have the shape (n, d), labels the shape (n,); every class occurs in the training labels.
     """
     for strength in STRENGTHS:
         kernel, bias = fit_linear(*train, classes, strength)
@@ -74,15 +73,15 @@ def fit_probes(train: tuple[Floats, Labels], validation: tuple[Floats, Labels], 
 def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) -> tuple[Floats, Floats]:
     """Return the kernel (d, classes) and the bias (classes,) of a multinomial logistic regression.
 
-    Features, shape (n, d), are raw: they are standardised here, and kernel and bias include the standardisation. The
-    strength is sklearn's C, > 0; larger means less regularisation.
+    The raw features, shape (n, d), are standardised here; kernel and bias include the standardisation. The strength is
+    sklearn's C, > 0; larger means less regularisation.
     """
     from sklearn.linear_model import LogisticRegression
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     mean, scale = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     scale[scale < 1e-6] = 1.0  # a constant feature
-    # One thread: these products are small, and two threads beside a busy process took 20 times longer (measured).
+    # One thread: these products are small, and with another busy process two threads took 20 times longer (measured).
     with threadpool_limits(limits=1, user_api="blas"):
         solver = LogisticRegression(C=strength, max_iter=1000).fit((features - mean) / scale, labels)
     weights, bias = solver.coef_, solver.intercept_  # (classes, d), (classes,)
@@ -94,9 +93,9 @@ def fit_linear(features: Floats, labels: Labels, classes: int, strength: float) 
 
 @dataclass(frozen=True, kw_only=True)
 class Tuned:
-    """The result of fine-tuning: the best accuracy on validation, never below that of the linear probe.
+    """The result of fine-tuning: the best validation accuracy, at least that of the linear probe.
 
-    epochs: how many it took to reach it; 0 if the linear probe was not surpassed. capped: the deadline ended it.
+    epochs: until the best accuracy; 0 if it is the linear probe's. capped: whether the deadline ended the tuning.
     """
 
     accuracy: float
@@ -113,7 +112,7 @@ def tune(
     deadline: float,
     on_batch: Callable[[float, str], None],
 ) -> Tuned:
-    """Train the classifier until the validation accuracy no longer improves, and leave it with its best weights.
+    """Train the classifier until the validation accuracy no longer improves, and restore its best weights.
 
     The same seed gives the same bits, on the same machine and number of threads.
 
@@ -160,8 +159,8 @@ def _compiled_step(classifier: keras.Model) -> Callable[[Floats, Labels], object
 
     @tf.function(autograph=False)  # type: ignore[untyped-decorator]
     def step(inputs: Tensor, labels: Tensor) -> None:
-        # In inference mode: BatchNorm keeps the statistics of ImageNet. `fit` would update them, even where the model
-        # was built with training=False, and take 4 points of the probe's accuracy in the first epoch, seen.
+        # In inference mode, BatchNorm keeps the statistics of ImageNet. `fit` would update them, even if the model was
+        # built with training=False, and cost 4 points of the probe's accuracy in the first epoch (measured).
         with tf.GradientTape() as tape:
             value = loss(labels, classifier(inputs, training=False))
         optimizer.apply(tape.gradient(value, variables), variables)
@@ -179,23 +178,23 @@ def _predicted(model: keras.Model, inputs: Floats) -> Floats:
 
 
 def build_network(application: Application, weights: Path) -> keras.Model:
-    """Build a network with the weights of a file: preprocessed images (n, pixels, pixels, 3) to features (n, d).
+    """Build a network with the weights of a file, from preprocessed images (n, pixels, pixels, 3) to features (n, d).
 
     Raises:
-        Unavailable: the file is damaged or another network's: which, and what to type.
+        Unavailable: the file is damaged or another network's: its path, and what to type.
     """
     try:
         return application.network(application.pixels, weights)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise Unavailable(
-            f"{weights} is not a whole weights file of {application.title} ({reason}); "
-            "delete it to have it downloaded, or type: export KD_SWEEPS_WEIGHTS=DIR where DIR has a good one"
+            f"{weights} is not a valid weights file of {application.title} ({reason}); "
+            "delete it to download it again, or type: export KD_SWEEPS_WEIGHTS=DIR where DIR has a valid one"
         ) from error
 
 
 def around(network: keras.Model, application: Application, input_shape: tuple[int, int, int]) -> keras.Model:
-    """Put resizing and preprocessing before a network: images (n, h, w, c) in 0..255, c = 1 or 3, to its output."""
+    """Put resizing and preprocessing before a network, so that it takes images (n, h, w, c) in 0..255, c = 1 or 3."""
     images = keras.Input(input_shape, name="images")
     x = keras.layers.Concatenate(name="gray_to_rgb")([images] * 3) if input_shape[-1] == 1 else images
     x = keras.layers.Resizing(application.pixels, application.pixels, interpolation="bilinear")(x)
@@ -213,13 +212,12 @@ def fit(
 ) -> BaselineResult:
     """Fit a classifier to the features of one of `APPLICATIONS`; see `kd.baselines.methods.fit`.
 
-    The method is its name, for frozen features, or its name and TUNED. Deterministic: with frozen features the seed
-    changes nothing and is only recorded. Of the budget only the seconds apply; after them the best classifier so
-    far is the result.
+    The method is its name, for frozen features, or its name and TUNED. With frozen features the seed changes nothing.
+    Of the budget only the seconds apply; then the best classifier so far is the result.
 
     Raises:
         ModelError: the images have neither 1 nor 3 channels.
-        Unavailable: no weights, or the seconds were over before all images were through the frozen network.
+        Unavailable: no weights, or the seconds were over before all images had passed the frozen network.
     """
     tuned = method.endswith(TUNED)
     application = APPLICATIONS[method.removesuffix(TUNED)]
@@ -227,7 +225,7 @@ def fit(
         raise ModelError(f"{method} takes images with 1 or 3 channels, {dataset.name} has {dataset.input_shape[-1]}")
     start, cpu_start = time.perf_counter(), time.process_time()
     deadline = start + budget.seconds
-    share = 0.4 if tuned else 0.9  # of the work, until all images are through the frozen network
+    share = 0.4 if tuned else 0.9  # of the work, until all images have passed the frozen network
 
     def on_images(done: int, total: int) -> None:
         if time.perf_counter() > deadline:
@@ -278,10 +276,8 @@ def fit(
     return BaselineResult(
         val_accuracy=accuracy,
         parameters=model.count_params(),
-        train_images=len(dataset.train),
         train_s=time.perf_counter() - start,
         cpu_s=time.process_time() - cpu_start,
-        seed=seed,
         model=model_bytes,
         detail=f"{what}, {application.pixels} px, uses ImageNet (its classes overlap CIFAR-10's)",
         capped=capped,
@@ -297,7 +293,7 @@ def _passed(
 ) -> tuple[tuple[Floats, Labels], tuple[Floats, Labels]]:
     """Return the trunk's outputs for the training and the validation images, with their labels.
 
-    They are stored on disk: before the last stage of ResNet50 an image takes 147 KB, and 45,000 images take 6.6 GB.
+    They are stored on disk: before ResNet50's last stage an image takes 147 KB, and 45,000 images take 6.6 GB.
     """
     total, done = len(dataset.train) + len(dataset.validation), 0
 

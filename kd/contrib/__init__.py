@@ -1,1 +1,1 @@
-"""What `kd` can do without: datasets from the registries of packages, where nothing else is reached."""
+"""Get datasets from package registries, for networks that reach nothing else; `kd` works without this folder."""

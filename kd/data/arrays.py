@@ -1,4 +1,4 @@
-"""The four arrays of a dataset: read .npz, idx and CIFAR archives, check, hash, split, bound the memory.
+"""Read the four arrays of a dataset from .npz, idx and CIFAR files; check, hash and split them; bound the memory.
 
 Source: https://www.cs.toronto.edu/~kriz/cifar.html, "Python / Matlab versions".
 """
@@ -29,26 +29,26 @@ from kd.errors import DataError
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 SMALLEST_SIDE = 8  # pixels
 
-# What numpy and zipfile raise on a file that is damaged, encrypted (RuntimeError), or not what its name says.
+# Raised by NumPy and zipfile on a file that is damaged, encrypted (RuntimeError), or of another kind.
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, MemoryError)
 
 Images = npt.NDArray[np.uint8]
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
 
-SEED = 150302531  # arXiv:1503.02531; any fixed number would do, but it must never change
-TEST_SEED = 20260715  # of the test part of who brings none; it must never change, either
+SEED = 150302531  # arXiv:1503.02531; any number would do, but it must never change
+TEST_SEED = 20260715  # of the test part held out from a dataset without one; it must never change, either
 TEST_SHARE = 6  # one image in six
 
 # Images shrink to a half or a tenth, drawings to a hundredth. A file of zeros shrinks to a thousandth: 5 MB fill 5 GB.
 MOST_TIMES = 200
-HARMLESS_BYTES = 256 * 1024**2  # so much is unpacked from any file
+HARMLESS_BYTES = 256 * 1024**2  # unpacked from any file
 
 
 def not_a_file(path: Path) -> str | None:
-    """Return what a path is if it is no plain file, to be said after its name; None if it is one.
+    """Return why a path is not a regular file, as a phrase that follows its name; None if it is one.
 
-    Asked before it is opened: opening a FIFO waits for a process that writes into it.
+    Call it before opening: opening a FIFO waits for a process that writes into it.
     """
     try:
         mode = path.stat().st_mode
@@ -61,12 +61,12 @@ def not_a_file(path: Path) -> str | None:
 
 
 def check_size(path: Path, keys: Container[str] | None = None) -> None:
-    """Check that the arrays of an .npz file fit: by its table of contents and their headers, which are read alone.
+    """Check from headers alone that the arrays of an .npz file are not too large. keys: the arrays; None: all.
 
     Raises:
-        DataError: those of these keys take more than HARMLESS_BYTES and MOST_TIMES as much as the file, or more than
-            this machine's memory; or an array says that it is larger than what is stored of it.
-        zipfile.BadZipFile, OSError, ValueError: it is no zip file of arrays.
+        DataError: the arrays take more than HARMLESS_BYTES and more than MOST_TIMES the size of the file, or more than
+            this machine's memory; or a header claims more bytes than are stored.
+        zipfile.BadZipFile, OSError, ValueError: it is not a zip file of arrays.
     """
     total = 0
     with zipfile.ZipFile(path) as file:
@@ -76,15 +76,14 @@ def check_size(path: Path, keys: Container[str] | None = None) -> None:
                 continue
             size = _bytes_of(file, member)
             if size > member.file_size:
-                raise DataError(
-                    f"{path}: {member.filename} says {said_bytes(size)}, but holds {said_bytes(member.file_size)}"
-                )
+                claim, stored = format_bytes(size), format_bytes(member.file_size)
+                raise DataError(f"{path}: {member.filename} claims {claim}, but holds {stored}")
             total += size
     packed = path.stat().st_size
     if total > max(HARMLESS_BYTES, MOST_TIMES * packed):
         raise DataError(
-            f"{path} of {said_bytes(packed)} would unpack to {said_bytes(total)}, more than {MOST_TIMES} times its"
-            " size; if it is meant, write it with numpy.savez, which does not compress"
+            f"{path} of {format_bytes(packed)} would unpack to {format_bytes(total)}, more than {MOST_TIMES} times its"
+            " size; if that is intended, write it with numpy.savez, which does not compress"
         )
     check_memory(str(path), total)
 
@@ -92,13 +91,13 @@ def check_size(path: Path, keys: Container[str] | None = None) -> None:
 def check_memory(what: str, total: int) -> None:
     if total > (memory := memory_bytes()):
         raise DataError(
-            f"{what} holds {said_bytes(total)} of arrays, and this machine has {said_bytes(memory)} of memory; give"
+            f"{what} holds {format_bytes(total)} of arrays, and this machine has {format_bytes(memory)} of memory; give"
             " fewer or smaller images"
         )
 
 
 def _bytes_of(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
-    """Return how much memory an array takes, by its header; 0 for one of objects, which is not read here."""
+    """Return how much memory an array takes, from its header; 0 for an array of objects, which is never read."""
     with file.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -110,7 +109,7 @@ def memory_bytes() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def said_bytes(count: float) -> str:
+def format_bytes(count: float) -> str:
     """Return a number of bytes for messages, such as "11.49 MB"."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if count < 1000:
@@ -121,14 +120,14 @@ def said_bytes(count: float) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What is in a dataset.
+    """A summary of a dataset.
 
     Attributes:
         content_hash: sha256 of the whole dataset.
-        training_images: those that can be trained on, without the validation images.
+        training_images: number of images to train on, without the validation images.
         input_shape: (h, w, c) of every image.
-        class_names: of class 0, 1, ..., where the folders of an own dataset gave them; else empty.
-        notes: what was changed in an own dataset on the way, a line each.
+        class_names: of class 0, 1, ... of a folder of images; else empty.
+        notes: the conversions of a user's dataset, a line each.
     """
 
     content_hash: str
@@ -142,7 +141,7 @@ class Contents:
 
 
 def validation_images(total: int) -> int:
-    """Return how many of so many training images are for validation, where none are published for that: a tenth."""
+    """Return the number of validation images, a tenth of the training images, for a dataset without a published one."""
     return max(1, total // 10)
 
 
@@ -154,7 +153,7 @@ class Arrays:
         x_train, x_test: uint8, shape (n, h, w, c), C-contiguous; c is 1 or 3, h and w at least 8.
         y_train, y_test: int64, shape (n,), in 0..classes-1; every class occurs in y_train.
         classes: at least 2.
-        class_names: of class 0, 1, ..., where a folder of images gave them; else empty.
+        class_names: of class 0, 1, ... of a folder of images; else empty.
     """
 
     x_train: Images
@@ -166,7 +165,7 @@ class Arrays:
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        # One type for all labels: the hash must not depend on the one that a file happens to store.
+        # One type for all labels: the hash must not depend on the type in the file.
         stored = np.uint8 if self.classes <= 256 else np.dtype("<i8")
         parts = self.x_train, self.y_train.astype(stored), self.x_test, self.y_test.astype(stored)
         return {key: _sha256(part) for key, part in zip(KEYS, parts, strict=True)}
@@ -176,7 +175,7 @@ class Arrays:
         return content_hash_of(self.hashes, self.x_train.shape[1:], self.class_names)
 
     def contents(self, validation: int, notes: tuple[str, ...] = ()) -> Contents:
-        """Return what is worth remembering without the arrays; so many training images are for validation."""
+        """Return a summary without the arrays. validation: number of training images held out for it."""
         total, height, width, channels = self.x_train.shape
         return Contents(
             content_hash=self.content_hash,
@@ -193,7 +192,7 @@ class Arrays:
 def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...], class_names: tuple[str, ...] = ()) -> str:
     """Return the sha256 over the image shape (h, w, c), the sha256 of the four arrays, and the class names, if any.
 
-    The shape takes part because the raw bytes of 8x32 and 16x16 images can be the same.
+    The shape is included because the raw bytes of 8x32 and 16x16 images can be the same.
     """
     lines = [f"image {'x'.join(map(str, image_shape))}", *(f"{key} {hashes[key]}" for key in KEYS)]
     if class_names:
@@ -202,25 +201,25 @@ def content_hash_of(hashes: Mapping[str, str], image_shape: tuple[int, ...], cla
 
 
 def read_npz(path: Path) -> Arrays:
-    """Read and check the dataset in an .npz file, compressed or not; nothing in it is unpickled.
+    """Read and check the dataset in an .npz file, compressed or not, without unpickling.
 
     Raises:
-        DataError: no such file, not a readable .npz, one that unpacks to too much (`check_size`), or not a dataset
+        DataError: no such file, not a readable .npz, too large when unpacked (`check_size`), or not a dataset
             (`checked`).
     """
     return checked(raw_npz(path), str(path))
 
 
 def raw_npz(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, npt.NDArray[Any]]:
-    """Return those of the four arrays that an .npz file has, as they are stored; nothing in it is unpickled.
+    """Return the four arrays, or the ones that an .npz file has, unchecked, without unpickling.
 
     Raises:
-        DataError: as for `read_npz`, before the arrays are checked; or a needed key is missing.
+        DataError: as for `read_npz`, except for the checks of the arrays; or a needed key is missing.
     """
     if (what := not_a_file(path)) is not None:
         raise DataError(f"{path} {what}; give the path of an .npz file with the keys {', '.join(KEYS)}")
     try:
-        if not zipfile.is_zipfile(path):  # np.load would take it for a pickle and say so, confusingly
+        if not zipfile.is_zipfile(path):  # np.load would complain about pickles
             raise DataError(f"{path} is not an .npz file, or is cut short; write it again with numpy.savez(path, ...)")
         check_size(path, KEYS)
         # Opened here, because np.load leaves a damaged file open.
@@ -241,7 +240,7 @@ def raw_npz(path: Path, needed: tuple[str, ...] = KEYS) -> dict[str, npt.NDArray
 
 def save_npz(path: Path, **arrays: npt.NDArray[Any]) -> None:
     """Write an .npz file, whole or not at all."""
-    # In a neighbouring folder, which goes whatever happens: what a full disk or a kill leaves is no file of arrays.
+    # First into a neighbouring temporary folder: a full disk or a kill then leaves no file that looks like arrays.
     with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent, ignore_cleanup_errors=True) as folder:
         unfinished = Path(folder) / "whole.npz"
         np.savez(unfinished, allow_pickle=False, **arrays)
@@ -256,7 +255,7 @@ def checked(raw: Mapping[str, npt.NDArray[Any]], what: str, class_names: tuple[s
         what: the dataset in messages, such as its path.
 
     Raises:
-        DataError: they are not a valid dataset; one line with the array, what it is, and what is allowed.
+        DataError: they are not a valid dataset; one line with the array, its problem, and what is allowed.
     """
     x_train, x_test = (_images(raw[key], f"{what}: {key}") for key in ("x_train", "x_test"))
     if x_train.shape[1:] != x_test.shape[1:]:
@@ -317,7 +316,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def read_idx(content: bytes) -> npt.NDArray[np.uint8]:
-    """Return the array of an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the bytes.
+    """Return the array of an idx file: two zero bytes, 8 for uint8, the dimensions, big-endian sizes, the data.
 
     Source: http://yann.lecun.com/exdb/mnist/, "FILE FORMATS FOR THE MNIST DATABASE".
     """
@@ -375,17 +374,17 @@ def _read_batch(file: IO[bytes], labels: bytes) -> tuple[Images, npt.NDArray[np.
 class _BatchUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("numpy", "dtype"):
-            # The pickles pass align=0; NumPy 2.4 deprecates any other value than a bool there.
+            # The pickles pass align=0; NumPy 2.4 deprecates all values but a bool there.
             return lambda kind, align, copy: np.dtype(kind, align=bool(align), copy=bool(copy))
         return super().find_class(module, name)
 
 
 def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
-    """Return a permutation of 0..n-1, int64, of which every beginning and every end is stratified by class.
+    """Return a permutation of 0..n-1, int64, whose every prefix and suffix is stratified by class.
 
     Image number j of the n images of its class, in shuffled order, is placed at j/n, and ties are broken at random. So
-    the first N hold each class in proportion (to within one image per class), and hold every class as soon as N reaches
-    the number of classes, however rare a class is.
+    the first N hold each class in proportion (to within one image per class), and hold every class, however rare, once
+    N reaches the number of classes.
     """
     rng = np.random.Generator(np.random.PCG64(seed))
     place = np.empty(len(labels), dtype=np.float64)  # in [0, 1)
@@ -397,15 +396,15 @@ def stratified_order(labels: Indices, seed: int = SEED) -> Indices:
 
 
 def by_content(images: Images, labels: Indices) -> Indices:
-    """Return the order by class, and within one by the sha256 of each image's pixels."""
+    """Return the order by class, and within a class by the sha256 of each image's pixels."""
     return np.lexsort((np.array([_sha256(image) for image in images]), labels))
 
 
 def held_out(images: npt.NDArray[np.uint8], labels: Indices) -> tuple[Indices, Indices]:
     """Return the positions, int64 and ascending, of the training and of the test images: a sixth, stratified by class.
 
-    Which ones depends on the images and their labels alone, not on their order: each class is sorted by the sha256 of
-    its images first.
+    The split depends on the images and their labels, not on their order: each class is first sorted by the sha256 of
+    its images.
     """
     order = by_content(images, labels)
     shuffled = order[stratified_order(labels[order], TEST_SEED)]

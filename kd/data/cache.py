@@ -1,9 +1,8 @@
-"""The user's data folder and the cache: find, lock, store.
+"""Find, lock and store datasets in the cache, and find them in the user's data folder.
 
-The cache holds one verified, uncompressed .npz file for each fetched dataset.
-
-Every reader checks the content, so a damaged file is never used. Writers work in a hidden folder beside the
-files and move the finished one into place, so that a reader sees a whole file or none.
+The cache holds one verified, uncompressed .npz file for each fetched dataset. Every reader checks the content, so a
+damaged file is never used. Writers work in a hidden folder in the cache and move the finished file into place, so that
+a reader sees a whole file or none.
 """
 
 import logging
@@ -43,17 +42,16 @@ def read_cached(name: str) -> Arrays:
     if (difference := known.difference(arrays)) is not None:
         raise DataError(f"{path}: {difference}")
     if not known.hashes:
-        with np.load(path, allow_pickle=False) as stored:  # no published hash tells: `store` wrote its own beside them
-            kept = str(stored["content_hash"]) if "content_hash" in stored.files else ""
-        if kept != arrays.content_hash:
-            was = kept[:12] or "nothing"
-            raise DataError(f"{path}: its content is {arrays.content_hash[:12]}..., and was {was}...")
+        with np.load(path, allow_pickle=False) as stored:  # without a published hash, `store` adds the content's
+            expected = str(stored["content_hash"]) if "content_hash" in stored.files else "missing"
+        if expected != arrays.content_hash:
+            raise DataError(f"{path}: its content hash is {arrays.content_hash[:12]}..., not {expected[:12]}...")
     return arrays
 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the lock for writing one dataset; other processes wait. Remove what killed writers left behind.
+    """Hold the lock for writing one dataset; other processes wait. Remove leftovers of killed writers.
 
     Raises:
         OSError: the cache folder cannot be made or written to.
@@ -75,14 +73,14 @@ def locked(name: str) -> Iterator[None]:
 
 
 def work_folder(name: str) -> "tempfile.TemporaryDirectory[str]":
-    """Make a temporary folder on the cache's own disk; use it as a context manager, inside `locked`."""
+    """Make a temporary folder on the cache's disk; use it as a context manager, inside `locked`."""
     return tempfile.TemporaryDirectory(prefix=f".{name}-", dir=cache_dir(), ignore_cleanup_errors=True)
 
 
 def store(name: str, arrays: Arrays) -> Path:
     """Put verified arrays of a known dataset into the cache; call it inside `locked`.
 
-    They are stored in the published shapes, as uint8, so the file also serves as a `--data` file.
+    They are stored in the published shapes, as uint8, so that the file also serves as a `--data` file.
     """
     known, path = KNOWN_DATASETS[name], cached_path(name)
     kept = {key: getattr(arrays, key).astype(np.uint8, copy=False).reshape(known.shapes[key]) for key in known.shapes}
@@ -93,10 +91,13 @@ def store(name: str, arrays: Arrays) -> Path:
 
 
 def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
-    """Return how the user named a data folder (`data_dir` from --data, else KD_SWEEPS_DATA), and it; None: not named.
+    """Return the option or variable that names the user's data folder, and the folder; None if neither is set.
+
+    Args:
+        data_dir: from --data; else KD_SWEEPS_DATA is read.
 
     Raises:
-        DataError: what was named is not a folder.
+        DataError: it is not a folder.
     """
     if data_dir is not None:
         origin, folder = "--data", Path(data_dir)
@@ -112,7 +113,7 @@ def named_folder(data_dir: Path | None) -> tuple[str, Path] | None:
 
 
 def named_file(name: str, folder: Path) -> Path | None:
-    """Return the file of a known dataset in the user's folder: NAME.npz, or its published archive; None: neither."""
+    """Return the file of a known dataset in the user's folder, NAME.npz or its published archive, or None."""
     files = [folder / f"{name}.npz"]
     if archive := KNOWN_DATASETS[name].archive:
         files.append(folder / archive)
@@ -123,12 +124,12 @@ def read_named(name: str, path: Path) -> Arrays:
     """Return the verified arrays of a known dataset in NAME.npz or its published archive.
 
     Raises:
-        DataError: the file holds anything else. It is not skipped, because the user relies on it.
+        DataError: the file holds something else. It is not skipped, because the user relies on it.
     """
     arrays = read_npz(path) if path.suffix == ".npz" else read_archive(DOWNLOADS[name], path)
     if (difference := KNOWN_DATASETS[name].difference(arrays)) is not None:
         raise DataError(
-            f"{path} is not the official {name}: {difference}; remove it to have the official one fetched, "
-            f"or give the path itself as the name of the dataset"
+            f"{path} is not the official {name}: {difference}; remove it to fetch the official one, "
+            f"or use the path as the name of the dataset"
         )
     return arrays

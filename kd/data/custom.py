@@ -1,4 +1,4 @@
-"""Your own dataset: its kinds, a function that returns it, what is found in it."""
+"""Read a user's dataset: a file, a folder of images, or a function that returns it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,31 +10,31 @@ import numpy.typing as npt
 
 from kd.data import cache, images
 from kd.data.arrays import KEYS, Arrays, Contents, check_memory, raw_npz, validation_images
-from kd.errors import CodeError, DataError, DataNotHere, told
+from kd.errors import CodeError, DataError, describe_error
 from kd.tools import code
 
 RETURNS = "return ((x_train, y_train), (x_test, y_test)), or these four in a dict"
 
 
 def arrays_of(name: str) -> dict[str, npt.NDArray[Any]]:
-    """Return what a user's function without arguments gives, by key, unchecked.
+    """Call a user's function without arguments and return its arrays, by key, unchecked.
 
     Raises:
-        DataError: it cannot be loaded or called so, it raises, or it returns something else, or more than this
-            machine's memory; one line.
+        DataError: one line: it cannot be loaded or called, it raises, or it returns something else, or more than this
+            machine's memory.
     """
-    function = code.load_function("dataset", name, "without arguments", broken=DataError, missing=DataNotHere)
+    function = code.load_function("dataset", name, "without arguments", broken=DataError)
     try:
         arrays = _by_key(name, code.call(function))
-        # Those that NumPy broadcasts or maps from a file may be larger than memory until they are copied.
+        # Arrays that NumPy broadcasts or maps from a file exceed the memory only when they are copied.
         check_memory(f"dataset {name!r}", sum(array.nbytes for array in arrays.values()))
         return arrays
     except DataError:
         raise
-    except SystemExit as error:  # else the whole worker would end, and with exit code 0 as if it had finished
+    except SystemExit as error:  # it would end the worker, with exit code 0 as if it had finished
         raise DataError(f"dataset {name!r} calls sys.exit({error.code!r}); let it {RETURNS}") from error
     except Exception as error:  # the user's code may raise anything; the cause stays chained
-        raise DataError(f"dataset {name!r} raises {told(error)}") from error
+        raise DataError(f"dataset {name!r} raises {describe_error(error)}") from error
 
 
 def _by_key(name: str, made: Any) -> dict[str, npt.NDArray[Any]]:
@@ -63,7 +63,7 @@ FORMS = "the path of an .npz file or of a folder of images, package.module:load,
 
 
 def kind_of(name: str) -> Kind | None:
-    """Return the kind of an own dataset; None: a name without "/" or ":" that is no folder here either."""
+    """Return the kind of a user's dataset; None for a name without "/" or ":" that is not a folder here."""
     if name.lower().endswith(".npz"):
         return "file"
     if Path(name).expanduser().is_dir():
@@ -74,14 +74,14 @@ def kind_of(name: str) -> Kind | None:
 
 
 def frozen_name(name: str) -> str:
-    """Return the name with an absolute path, as a spec keeps it."""
+    """Return the name with an absolute path, as in a spec."""
     if kind_of(name) == "function":
         return code.frozen(name)
     return str(Path(name).expanduser().absolute())
 
 
 def place_of(name: str, data_dir: Path | None) -> Path:
-    """Return the path, or that of the same name in the data folder: on another machine they differ."""
+    """Return the path, or the same file name in the data folder: paths differ between machines."""
     path = Path(name).expanduser()
     if not path.exists() and (named := cache.named_folder(data_dir)) is not None:
         moved = named[1] / path.name
@@ -91,10 +91,10 @@ def place_of(name: str, data_dir: Path | None) -> Path:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Source:
-    """A dataset and where it comes from.
+    """A dataset and its origin.
 
     Attributes:
-        arrays: verified against the known content, if there is one.
+        arrays: of a public dataset, verified against its hashes.
         origin: for messages, such as "cache: PATH".
         path: the file or folder; None for a synthetic dataset and for a function of a module.
         notes: as in `Contents`.
@@ -106,24 +106,24 @@ class Source:
     notes: tuple[str, ...] = ()
 
 
-# What this process has read already: of functions the arrays, which might differ next time; of others the contents.
+# Datasets that this process has read: the arrays of functions, whose next call might differ, and contents of the rest.
 _MADE: dict[tuple[str, str], Source] = {}
 _READ: dict[tuple[str, ...], Contents] = {}
 
 
 def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Source:
-    """Read an own dataset, whose name `kind_of` knows.
+    """Read a user's dataset, of a name that `kind_of` knows.
 
     Args:
-        size: (height, width) for the images of a folder; empty: they all have one size.
+        size: (height, width) for the images of a folder; empty if they all have one size.
         data_dir: as for `place_of`.
 
     Raises:
-        DataError: it is missing, or no dataset; one line.
+        DataError: it is missing, or not a dataset; one line.
     """
     kind = kind_of(name)
     if size and kind != "folder":
-        raise DataError(f"{name}: size is of a folder of images; the arrays of a file or function have theirs already")
+        raise DataError(f"{name}: only a folder of images takes a size; arrays of a file or function have one already")
     if kind == "function":
         return _made(name)
     path = place_of(name, data_dir)
@@ -135,9 +135,9 @@ def read_own(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = N
 
 
 def contents_of(name: str, *, size: tuple[int, ...] = (), data_dir: Path | None = None) -> Contents:
-    """Return what an own dataset holds; read once in a process for as long as its files are the same.
+    """Return a summary of a user's dataset, which a process reads once until its files change.
 
-    Arguments and errors as for `read_own`.
+    Arguments and errors: as for `read_own`.
     """
     key = _signature(name, size, data_dir)
     if key is not None and key in _READ:
@@ -153,7 +153,7 @@ def _made(name: str) -> Source:
     try:
         digest = code.hash_of(name)
     except CodeError:
-        digest = ""  # loading it says what is wrong
+        digest = ""  # the loading will raise
     if (name, digest) not in _MADE:
         arrays, notes = images.normalize(arrays_of(name), f"dataset {name!r}")
         path = code.file_of(name)
@@ -162,7 +162,7 @@ def _made(name: str) -> Source:
 
 
 def _signature(name: str, size: tuple[int, ...], data_dir: Path | None) -> tuple[str, ...] | None:
-    """Return what is the same for as long as a dataset on the disk is; None: it is not there."""
+    """Return a key that changes when the files of a dataset change; None for a function or a missing file."""
     kind = kind_of(name)
     if kind == "function" or (size and kind != "folder"):
         return None

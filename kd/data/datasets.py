@@ -1,6 +1,6 @@
-"""`load`, `load_test`, `contents`, `positions`: the only door to a dataset."""
+"""Load the parts of a dataset; the rest of the project reads datasets only through this file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -44,16 +44,18 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """The training and validation images of a dataset: what a search may see.
+    """The training and validation images of a dataset, all that a search sees.
 
     Attributes:
         name: as given to `load`.
-        train: in an order whose first N are stratified by class, so `train_images=N` is a fair smaller dataset.
+        train: in an order whose first N are stratified by class, so that `train_images=N` is a fair smaller dataset.
         validation: stratified by class, always the same images.
         classes: number of classes.
         content_hash: sha256 of the whole dataset, test part included.
-        split_hash: sha256 of name, content and the images chosen; equal hashes mean equal training data.
-        origin: where the bytes came from, for messages.
+        split_hash: sha256 of name, content and the chosen images; equal hashes mean equal training data.
+        origin: for messages, such as "cache: PATH".
+        train_indices: of the training images, in their order, in the published training part.
+        published: number of images in that part.
     """
 
     name: str
@@ -63,6 +65,8 @@ class Dataset:
     content_hash: str
     split_hash: str
     origin: str
+    train_indices: Indices = field(default_factory=lambda: np.zeros(0, np.int64))
+    published: int = 0
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -74,14 +78,14 @@ class Dataset:
 def load(
     name: str, *, train_images: int | None = None, data_dir: Path | None = None, size: tuple[int, ...] = ()
 ) -> Dataset:
-    """Return the training and validation images of a dataset; it is fetched if it is not on this machine.
+    """Return the training and validation images of a dataset, which is fetched if it is not on this machine.
 
     Args:
-        name: of `NAMES`, or an own one: an .npz file, a folder of images, package.module:load, ./file.py:load.
-        train_images: keep the first so many of the stratified training order; None keeps all. Validation
-            stays the same whatever this is.
+        name: of `NAMES`, or your own: an .npz file, a folder of images, package.module:load, ./file.py:load.
+        train_images: number of training images, the first of the stratified order; None keeps all. The validation
+            images are the same for every number.
         data_dir: folder that may hold mnist.npz and other files; None means KD_SWEEPS_DATA, if set.
-        size: (height, width) for the images of a folder; empty: they all have one size.
+        size: (height, width) for the images of a folder; empty if they all have one size.
 
     Raises:
         DataError: unknown name, no source has it, an invalid file, or train_images out of range.
@@ -89,7 +93,7 @@ def load(
     source = sources.obtain(name, data_dir=data_dir, size=size)
     arrays = source.arrays
     total = len(arrays.y_train)
-    available = _available(name, total)
+    available = total - VALIDATION_IMAGES.get(name, validation_images(total))
     if available < arrays.classes:
         raise DataError(
             f"{name} has {total} training images for {arrays.classes} classes; too few to train and validate"
@@ -100,7 +104,9 @@ def load(
             f"train_images={chosen} is not possible for {name}: "
             f"allowed are {arrays.classes} (one per class) to {available}"
         )
-    train, validation = _places(name, arrays.y_train, chosen)
+    order = stratified_order(arrays.y_train)
+    # Train on the first images and validate on the last ones: no rare class is then missing in training.
+    train, validation = order[:chosen], order[available:]
     return Dataset(
         name=name,
         train=Split(arrays.x_train[train], arrays.y_train[train]),
@@ -110,32 +116,13 @@ def load(
         # The file's name without its folder: the same file elsewhere is the same data.
         split_hash=split_hash(Path(name).name, arrays.content_hash, train, validation),
         origin=source.origin,
+        train_indices=train,
+        published=total,
     )
 
 
-@dataclass(frozen=True, eq=False)
-class Positions:
-    """Where the images of a `Dataset`, in its order, stand in the published training part of so many images."""
-
-    train: Indices
-    validation: Indices
-    published: int
-
-
-def positions(name: str, *, train_images: int, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Positions:
-    """Return where the images that `load` gives with the same arguments stand; errors as there."""
-    labels = sources.obtain(name, data_dir=data_dir, size=size).arrays.y_train
-    return Positions(*_places(name, labels, train_images), len(labels))
-
-
-def _places(name: str, labels: npt.NDArray[np.int64], train_images: int) -> tuple[Indices, Indices]:
-    order = stratified_order(labels)
-    # Train on the beginning and validate on the end: a rare class is then never missing in training.
-    return order[:train_images], order[_available(name, len(labels)) :]
-
-
 def load_test(name: str, *, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Split:
-    """Return the test images, in the published order; `load` leaves them out so that no search reads them by accident.
+    """Return the test images, in the published order. `load` omits them, so a search cannot read them by accident.
 
     Args:
         name, data_dir, size: as for `load`.
@@ -148,9 +135,9 @@ def load_test(name: str, *, data_dir: Path | None = None, size: tuple[int, ...] 
 
 
 def contents(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Contents:
-    """Return what is in a dataset; arguments and errors as for `load`.
+    """Return a summary of a dataset; arguments and errors as for `load`.
 
-    Of most public ones it is known, and nothing is read. An own dataset is read once in a process.
+    Most public datasets need not be read for it. A user's dataset is read once in a process.
     """
     if is_own(name):
         return custom.contents_of(name, size=size, data_dir=data_dir)
@@ -175,7 +162,3 @@ def is_own(name: str) -> bool:
 def content_hash(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> str:
     """Return the sha256 of the whole dataset; arguments and errors as `contents`."""
     return contents(name, data_dir, size).content_hash
-
-
-def _available(name: str, total: int) -> int:
-    return total - VALIDATION_IMAGES.get(name, validation_images(total))

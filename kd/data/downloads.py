@@ -26,10 +26,10 @@ from kd.data.known import KNOWN_DATASETS
 from kd.errors import DataError
 
 Progress = Callable[[int, int | None], None]
-"""Called with the number of bytes received so far and the number in all, or None where the server does not say."""
+"""Called with the number of bytes received so far and in total; None if the server does not send a total."""
 
-CONNECT_S = 10.0  # until the first byte of the answer: name look-up, connection and redirects together
-SILENCE_S = 10.0  # the longest pause in the middle of a download
+CONNECT_S = 10.0  # until the first byte of the response: name look-up, connection and redirects together
+SILENCE_S = 10.0  # the longest pause during a download
 CHUNK_BYTES = 1 << 18
 IDX_HEADER = 16  # bytes of an idx file before its array, at most
 
@@ -39,9 +39,8 @@ class Download:
     """A public dataset in one file, or in several.
 
     Attributes:
-        url: http or https address; of several files, what they have in common, and `parts` what follows it.
-        sha256: of the whole file; checked before anything in it is read. Empty: Keras has none, and the hashes of the
-            arrays decide.
+        url: http or https address; for several files their common prefix, and `parts` the rest of each.
+        sha256: of the whole file, checked before reading it; empty if Keras has none, and the arrays' hashes decide.
         size: expected bytes, for messages, progress and the limit of a download.
         read: reads the downloaded files, in the order of `parts`, into checked arrays.
     """
@@ -57,13 +56,13 @@ def download_arrays(what: Download, folder: Path, progress: Progress | None = No
     """Download a public dataset into an empty folder, which the caller removes; verify and read it.
 
     Raises:
-        DataError: the download failed, or the file is another one than expected.
+        DataError: the download failed, or the file is not the expected one.
     """
     targets: list[Path] = []
     before = 0
 
     def on_progress(done: int, total: int | None) -> None:
-        if progress is not None:  # of a single file the server knows how large it is
+        if progress is not None:  # for a single file, the server sends the total
             progress(before + done, what.size if len(what.parts) > 1 else total)
 
     for number, part in enumerate(what.parts):
@@ -72,7 +71,7 @@ def download_arrays(what: Download, folder: Path, progress: Progress | None = No
         received = download(url, target, most_bytes=2 * what.size, progress=on_progress)
         if what.sha256 and received != what.sha256:
             raise DataError(
-                f"{url}: got another file than the public one (sha256 {received[:12]}..., not {what.sha256[:12]}...)"
+                f"{url}: this is not the public file (sha256 {received[:12]}..., not {what.sha256[:12]}...)"
             )
         targets.append(target)
         before += target.stat().st_size
@@ -87,7 +86,7 @@ def read_archive(what: Download, path: Path) -> Arrays:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     if digest != what.sha256:
         raise DataError(
-            f"{path} is not the file of {what.url} (sha256 {digest[:12]}..., not {what.sha256[:12]}...); download it"
+            f"{path} is not the file at {what.url} (sha256 {digest[:12]}..., not {what.sha256[:12]}...); download it"
             " again"
         )
     return what.read([path])
@@ -101,13 +100,13 @@ def download(
     seconds: float | None = None,
     progress: Progress | None = None,
 ) -> str:
-    """Copy what a web address sends into a file; return the sha256 of it as 64 hexadecimal digits.
+    """Download a web address to a file; return the file's sha256 as 64 hexadecimal digits.
 
-    After an error the file may hold a part. It is one if more than `most_bytes` arrive.
+    After an error the file may be incomplete.
 
     Raises:
-        DataError: one line: no answer within CONNECT_S, silence for SILENCE_S, an HTTP error, a broken or too large
-            transfer, or no time left.
+        DataError: one line: no response within CONNECT_S, a pause of SILENCE_S, an HTTP error, a broken transfer, or
+            more than `most_bytes` or `seconds`.
     """
     deadline = None if seconds is None else time.monotonic() + seconds
     try:
@@ -120,7 +119,7 @@ def download(
                 digest.update(chunk)
                 done += len(chunk)
                 if most_bytes is not None and done > most_bytes:
-                    raise DataError(f"{url}: sends more than the {most_bytes} bytes that are allowed")
+                    raise DataError(f"{url}: sends more than the allowed {most_bytes} bytes")
                 if deadline is not None and time.monotonic() > deadline:
                     raise DataError(f"{url}: the time limit passed after {done} bytes")
                 if progress is not None:
@@ -137,8 +136,8 @@ def download(
 def _open(url: str) -> Any:
     """Return the response, or raise TimeoutError after CONNECT_S.
 
-    In a thread, because a socket's time-out holds for each address of a host in turn, and not at all for the name
-    look-up. A thread that no longer matters is a daemon and delays nothing.
+    A thread waits for it, because a socket's time-out applies to each address of a host in turn, and not at all to the
+    name look-up. As a daemon, an abandoned thread does not delay the exit.
     """
     answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
 
@@ -147,7 +146,7 @@ def _open(url: str) -> Any:
             answer.put(urllib.request.urlopen(url, timeout=SILENCE_S))
         except Exception as error:
             if isinstance(error, urllib.error.HTTPError):
-                error.close()  # it holds the connection
+                error.close()  # else it keeps the connection open
             answer.put(error)
 
     threading.Thread(target=ask, daemon=True, name="download").start()
@@ -169,7 +168,7 @@ def read_gzipped_idx(paths: Sequence[Path]) -> dict[str, npt.NDArray[np.uint8]]:
     """Return the arrays in FASHION_FILES, by key.
 
     Raises:
-        OSError, EOFError, ValueError, zlib.error, struct.error: one is missing, damaged, or larger than it may be.
+        OSError, EOFError, ValueError, zlib.error, struct.error: one is missing, damaged, or too large.
     """
     shapes = KNOWN_DATASETS["fashion_mnist"].shapes
     limits = [math.prod(shapes[key]) + IDX_HEADER for key in KEYS]

@@ -1,4 +1,4 @@
-"""A folder of images: its layout, decoding once per machine, the form that is trained on."""
+"""Read a folder of images: find its classes, decode once per machine, normalize the arrays."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from kd.data.arrays import KEYS, Arrays, by_content, checked, held_out, memory_bytes, raw_npz, said_bytes, save_npz
+from kd.data.arrays import KEYS, Arrays, by_content, checked, format_bytes, held_out, memory_bytes, raw_npz, save_npz
 from kd.data.cache import cache_dir, locked
 from kd.errors import DataError
 
@@ -23,14 +23,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 OTHER_IMAGES = (".webp", ".tif", ".tiff", ".heic", ".avif", ".ppm", ".pgm", ".jp2")
 PARTS = ("train", "test")
 NEEDED = ("x_train", "y_train")
-VERSION = 1  # of how images are decoded and split; a new one decodes every folder again
+VERSION = 1  # of decoding and splitting; after a change every folder is decoded again
 
-if TYPE_CHECKING:  # imported where images are decoded: to name a dataset needs no Pillow
+if TYPE_CHECKING:  # imported where images are decoded: naming a dataset must not need Pillow
     from PIL import Image
 
 FORMATS = ("PNG", "JPEG", "BMP", "GIF")
-DEEP = ("I", "F")  # first letters of the modes with more than 8 bits: converting them would cut the bright half off
-TURNED = range(5, 9)  # of the EXIF tag: height and width change places
+DEEP = ("I", "F")  # first letters of modes with more than 8 bits, whose bright half a conversion would clip
+TURNED = range(5, 9)  # values of the EXIF orientation that swap height and width
 
 Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
@@ -42,24 +42,24 @@ log = logging.getLogger(__name__)
 
 
 def decoded(paths: Sequence[Path], what: str, size: Size | None = None) -> Pixels:
-    """Return images as uint8, shape (n, h, w, 3), or (n, h, w, 1) where all of them are grey.
+    """Decode images to uint8, shape (n, h, w, 3), or (n, h, w, 1) if all are grey.
 
-    Of a GIF the first frame is taken, transparency is dropped, and a photograph is turned as its EXIF tag says. Images
-    of another size than (height, width) are resized, bilinear with antialias; without it all must have one.
+    A GIF gives its first frame, transparency is dropped, and photographs are rotated by their EXIF tag. Images are
+    resized to `size`, (height, width), bilinear with antialiasing; without it they must all have one size.
 
     Raises:
-        DataError: a file that cannot be decoded, images of several sizes without `size`, or more than fits memory.
+        DataError: a file that cannot be decoded, images of several sizes without `size`, or too many for the memory.
     """
     from PIL import Image
 
-    with warnings.catch_warnings():  # here and not in the threads, which share the filters
-        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF tags and transparent palettes: neither is used
+    with warnings.catch_warnings():  # not in the threads, which share the filters
+        warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF tags and transparent palettes, both unused
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         height, width = _only_size(paths, what) if size is None else size
         if (total := 3 * len(paths) * height * width) > memory_bytes():
             raise DataError(
-                f"{what} holds {len(paths):,} images, {said_bytes(total)} at {height} x {width}, and this machine has"
-                f" {said_bytes(memory_bytes())} of memory; give a smaller size"
+                f"{what} holds {len(paths):,} images, {format_bytes(total)} at {height} x {width}, and this machine has"
+                f" {format_bytes(memory_bytes())} of memory; give a smaller size"
             )
         out = np.empty((len(paths), height, width, 3), np.uint8)
 
@@ -91,12 +91,12 @@ def _only_size(paths: Sequence[Path], what: str) -> Size:
     )
     raise DataError(
         f"{what} has images of {len(counts)} sizes: {', '.join(examples)}"
-        f" (height x width); give the size that all of them get, such as size = [{common[0]}, {common[1]}]"
+        f" (height x width); give one size for all, such as size = [{common[0]}, {common[1]}]"
     )
 
 
 def _opened(path: Path, use: "Callable[[Image.Image], _Got]") -> _Got:
-    """Open an image and use it; whatever Pillow says of a bad file becomes one line that names it."""
+    """Open an image and use it; turn Pillow's errors about a bad file into one line with its path."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -105,10 +105,10 @@ def _opened(path: Path, use: "Callable[[Image.Image], _Got]") -> _Got:
     except (DataError, MemoryError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path} is larger than an image of a dataset may be: {_first_line(error)}") from error
+        raise DataError(f"{path} is too large for an image of a dataset: {_first_line(error)}") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path} is not an image that can be read; replace or remove it") from error
-    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error, and others
+    except Exception as error:  # Pillow's readers raise OSError, SyntaxError, struct.error and others
         raise DataError(f"{path} is a broken image: {_first_line(error)}; replace or remove it") from error
 
 
@@ -116,19 +116,14 @@ def _upright_rgb(image: "Image.Image", path: Path) -> "Image.Image":
     from PIL import ImageOps
 
     if image.mode.startswith(DEEP):
-        raise DataError(f"{path} has more than 8 bits for each pixel (mode {image.mode}); save it with 8")
+        raise DataError(f"{path} has more than 8 bits per channel (mode {image.mode}); save it with 8")
     return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _in_threads(function: "Callable[..., _Got]", items: Sequence[object] | range) -> list[_Got]:
-    """Call a function on each item in threads: Pillow decodes without Python's lock."""
+    """Call a function on each item in threads: Pillow releases Python's lock while it decodes."""
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
-        futures = [threads.submit(function, item) for item in items]
-        try:
-            return [future.result() for future in futures]
-        except BaseException:
-            threads.shutdown(cancel_futures=True)
-            raise
+        return list(threads.map(function, items))  # after an error it cancels the rest
 
 
 def _first_line(error: BaseException) -> str:
@@ -142,7 +137,7 @@ class Layout:
     Attributes:
         class_names: sorted; class 0 is the first.
         train: for each class its files, sorted by name.
-        test: the same; empty where the folder has no test part.
+        test: the same; empty if the folder has no test part.
     """
 
     class_names: tuple[str, ...]
@@ -155,10 +150,10 @@ class Layout:
 
 
 def layout(folder: Path) -> Layout:
-    """Return the image files of a folder. Files and folders whose names begin with "." or "__" are passed over.
+    """Return the image files of a folder, without those whose names begin with "." or "__".
 
     Raises:
-        DataError: no such folder, or one that is not laid out so: one line that names the folder or file.
+        DataError: no such folder, or one with another layout: one line that names the folder or file.
     """
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
@@ -180,7 +175,7 @@ def _layout(folder: Path) -> Layout:
     if others := [name for name in parts if name not in PARTS]:
         raise DataError(
             f"{folder} has train, test and {', '.join(others)}; allowed: train and test. Put validation images into"
-            " train: the validation part is taken from there"
+            " train, from which the validation part is taken"
         )
     train, test = (_classes(parts[name], _subfolders(parts[name])) for name in PARTS)
     if more := [name for name in test if name not in train]:
@@ -213,30 +208,30 @@ def _images(folder: Path) -> tuple[Path, ...]:
     files = [path for path in folder.iterdir() if not path.name.startswith((".", "__")) and path.is_file()]
     for path in files:
         if path.suffix.lower() in OTHER_IMAGES:
-            raise DataError(f"{path} is of a kind that is not read; allowed: {', '.join(SUFFIXES)}")
+            raise DataError(f"{path} has an unsupported format; allowed: {', '.join(SUFFIXES)}")
     return tuple(sorted((path for path in files if path.suffix.lower() in SUFFIXES), key=lambda path: path.name))
 
 
 def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[Arrays, tuple[str, ...]]:
-    """Return arrays as a checked dataset, and one note for each thing that is not as it was given.
+    """Return arrays as a checked dataset, and a note for each conversion.
 
     Args:
         raw: x_train and perhaps x_test: (n, h, w), (n, h, w, 1) or (n, h, w, 3); uint8, other integers in 0..255, or
-            floats that are all in [0, 1] or all whole and in 0..255. y_train and perhaps y_test: (n,) or (n, 1) of
-            whole numbers, or one-hot (n, classes). Without a test part, a sixth of the images becomes it.
+            floats that are all in [0, 1] or all whole and in 0..255. y_train and perhaps y_test: whole numbers, (n,) or
+            (n, 1), or one-hot, (n, classes). Without a test part, a sixth of the images is held out.
 
     Raises:
-        DataError: one line with the array, what it is, and what is allowed.
+        DataError: one line with the array, its problem, and what is allowed.
     """
     if ("x_test" in raw) != ("y_test" in raw):
         there, lacks = ("x_test", "y_test") if "x_test" in raw else ("y_test", "x_test")
-        raise DataError(f"{what} has {there} and no {lacks}; give both, or neither to have a sixth set aside")
+        raise DataError(f"{what} has {there} and no {lacks}; give both, or neither to hold out a sixth")
     keys = KEYS if "x_test" in raw else NEEDED
     images, notes = _pixels({key: raw[key] for key in keys if key[0] == "x"}, what)
     labels = {key: _labels(raw[key], f"{what}: {key}") for key in keys if key[0] == "y"}
     if "x_test" not in raw:
         x, y = images["x_train"], labels["y_train"]
-        # Before a sixth is set aside, so that what is wrong is told of the arrays as they were given.
+        # Checked before a sixth is held out, so that errors are about the user's arrays.
         whole = checked({"x_train": x, "y_train": y, "x_test": x, "y_test": y}, what, class_names)
         train, test = held_out(x, y.reshape(-1))
         _check_kept(whole, train, what)
@@ -249,13 +244,13 @@ def normalize(raw: Raw, what: str, class_names: tuple[str, ...] = ()) -> tuple[A
 def _check_kept(whole: Arrays, train: npt.NDArray[np.int64], what: str) -> None:
     if len(np.unique(whole.y_train[train])) == whole.classes:
         return
-    counts = np.bincount(whole.y_train)  # one class has 1 image: with 2 of each, each keeps one
+    counts = np.bincount(whole.y_train)  # a class with 2 images keeps one, so some class has 1
     label, few = int(counts.argmin()), int((counts == 1).sum())
     name = f" ({whole.class_names[label]})" if whole.class_names else ""
     others = f", as {few - 1} of the others have" if few > 1 else ""
     raise DataError(
-        f"{what}: class {label}{name} has 1 image{others}, too few to set aside a sixth of all as a test part; give 2"
-        " or more of each class, or a test part"
+        f"{what}: class {label}{name} has 1 image{others}, too few to hold out a sixth as a test part; give 2 or more"
+        " of each class, or a test part"
     )
 
 
@@ -289,7 +284,7 @@ def _pixels(images: Raw, what: str) -> tuple[dict[str, npt.NDArray[np.uint8]], t
 
 
 def _labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
-    """Return labels as integers; those that are none are returned as they are, for `checked` to refuse."""
+    """Return labels as integers, and other numbers as they are, for `checked` to refuse."""
     if labels.dtype.kind not in "iufb":
         raise DataError(f"{what} is {labels.dtype}; labels must be whole numbers 0..classes-1")
     if labels.dtype.kind == "f":
@@ -310,10 +305,10 @@ def _labels(labels: npt.NDArray[Any], what: str) -> npt.NDArray[Any]:
 
 
 def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...]]:
-    """Return the images of a folder as a dataset, and notes: decoded, or as they were decoded before.
+    """Return the images of a folder as a dataset, and its notes, from the cache if they were decoded before.
 
-    What was kept counts only for the same files with the same sizes and times. Workers compare the hash of the content
-    besides, so an old copy is never trained on by mistake.
+    A cached copy is valid for the same files with the same sizes and times. Workers also compare the hash of the
+    content, so they never train on an old copy.
 
     Raises:
         DataError: see `layout`, `decoded` and `normalize`.
@@ -321,24 +316,23 @@ def read_folder(folder: Path, size: Size | None) -> tuple[Arrays, tuple[str, ...
     tree = layout(folder)
     prefix, key = _names(folder, tree, size)
     try:
-        with locked(prefix):  # of many workers that begin at once, one decodes
+        with locked(prefix):  # of many workers that start at once, one decodes
             path = cache_dir() / f"{prefix}-{key}.npz"
-            if (kept := _kept(path)) is not None:
-                return kept
-            made = _decode(folder, tree, size)
+            if (cached := _cached(path)) is not None:
+                return cached
+            arrays, notes = _decode(folder, tree, size)
             for older in cache_dir().glob(f"{prefix}-*.npz"):
                 older.unlink(missing_ok=True)
-            arrays, notes = made
             about = {"class_names": arrays.class_names, "notes": notes, "content_hash": arrays.content_hash}
             save_npz(path, about=np.array(json.dumps(about)), **{key: getattr(arrays, key) for key in KEYS})
-            return made
+            return arrays, notes
     except OSError as error:
         log.warning("%s is decoded again by every worker: the cache cannot be used: %s", folder, error)
         return _decode(folder, tree, size)
 
 
 def folder_key(folder: Path, size: Size | None) -> str:
-    """Return a text that changes when a file of the folder is added, removed or written, or `size` changes."""
+    """Return a key that changes when a file of the folder is added, removed or written, or `size` changes."""
     return "-".join(_names(folder, layout(folder), size))
 
 
@@ -367,12 +361,12 @@ def _decode(folder: Path, tree: Layout, size: Size | None) -> tuple[Arrays, tupl
     for part, (images, files) in parts.items():
         if files:
             labels = np.repeat(np.arange(len(files)), [len(paths) for paths in files])
-            order = by_content(images, labels)  # files may have any names
+            order = by_content(images, labels)  # the names of the files must not matter
             raw |= {f"x_{part}": images[order], f"y_{part}": labels[order]}
     return normalize(raw, str(folder), tree.class_names)
 
 
-def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
+def _cached(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
     if not path.exists():
         return None
     try:
@@ -381,9 +375,9 @@ def _kept(path: Path) -> tuple[Arrays, tuple[str, ...]] | None:
             about = json.loads(str(stored["about"]))
         arrays, _ = normalize(raw, str(path), tuple(about["class_names"]))
     except (DataError, KeyError, ValueError, OSError) as error:
-        log.warning("%s is damaged and is made again: %s", path, error)
+        log.warning("%s is damaged; decoding the folder again: %s", path, error)
         return None
     if arrays.content_hash != about["content_hash"]:
-        log.warning("%s is damaged and is made again", path)
+        log.warning("%s is damaged; decoding the folder again", path)
         return None
     return arrays, tuple(about["notes"])

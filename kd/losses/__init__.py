@@ -1,19 +1,19 @@
-"""Find the losses that a student can be trained with; importing this imports neither Keras nor TensorFlow.
+"""Find the losses for students by name; importing this imports neither Keras nor TensorFlow.
 
-`builtin` holds the built-in ones, `custom` reads one of your own, `trial` tries it, and `check` finds out what any is.
+`builtin` holds the built-in losses, `custom` reads a user's, `trial` tries it, and `check` classifies any loss.
 """
 
 from kd.errors import ModelError, suggestion
 from kd.losses import builtin
-from kd.losses.custom import described, users_term
-from kd.losses.loss import Loss, Term, is_users
+from kd.losses.custom import described
+from kd.losses.loss import Loss, is_users
 
 
 def loss_named(name: str) -> Loss:
-    """Return the description of a loss. A user's own is imported for it, see `is_users`; a built-in one is not.
+    """Return the description of a loss; a user's is imported for it, see `is_users`.
 
     Raises:
-        ModelError: there is no such loss, or a user's own cannot be imported or called as one.
+        ModelError: unknown loss, or a user's cannot be imported or called as one.
     """
     if is_users(name):
         return described(name)
@@ -23,8 +23,3 @@ def loss_named(name: str) -> Loss:
             " package.module:function or ./file.py:function"
         )
     return builtin.LOSSES[name]
-
-
-def term_of(name: str) -> Term:
-    """Return the distillation term of a loss, see `kd.losses.loss.Term`; errors as for `loss_named`."""
-    return users_term(name) if is_users(name) else builtin.TERMS[loss_named(name).name]

@@ -1,77 +1,16 @@
-"""The built-in losses: of each its formula, paper, parameters and term.
+"""Define the built-in losses: formula, paper, parameters and term of each.
 
 A term takes labels, integers of shape (batch,) or (batch, 1), and the logits of teacher and student before softmax,
 float, shape (batch, classes); temperature is a scalar > 0. It returns a scalar, averaged over the batch, and raises
-ValueError where the numbers of classes differ. How a paper's weights become alpha: `kd.losses.loss`.
-
-Nothing here imports Keras or TensorFlow: a spec is checked by a command that must start at once.
+ValueError if the numbers of classes differ. `kd.losses.loss` says how a paper's weights become alpha, and why nothing
+here imports Keras or TensorFlow.
 """
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from kd.config import LOSS_FORMULA
-from kd.losses.loss import (
-    Loss,
-    Parameter,
-    Tensor,
-    Term,
-    check_classes,
-    kd_term,
-    mean_over_images,
-    ops,
-    soft_target_loss,
-)
-
-_LABELS = "alpha*CE(labels) + (1-alpha)*"
-
-
-_BUILTIN = (
-    Loss(name="kd", formula=LOSS_FORMULA, source="Hinton et al. 2015, arXiv:1503.02531"),
-    Loss(
-        name="mse",
-        formula=f"{_LABELS}mean((student - teacher)^2)",
-        source="Kim et al. 2021, arXiv:2105.08919",
-        default_temperature=1.0,
-        default_alpha=0.0,
-        uses_temperature=False,
-    ),
-    Loss(
-        name="logit-standardization",
-        formula=f"{_LABELS}T^2*KL(teacher'_T || student'_T), z' = (z - mean(z))/sd(z)",
-        source="Sun et al. 2024, arXiv:2403.01427",
-        default_temperature=2.0,
-        default_alpha=0.1 / 9.1,
-    ),
-    Loss(
-        name="dkd",
-        formula=f"{_LABELS}T^2*(target_weight*TCKD + nontarget_weight*NCKD)",
-        source="Zhao et al. 2022, arXiv:2203.08679",
-        # The paper's alpha and beta: of the KL of the label against all other classes, and of the KL among those.
-        parameters=(Parameter("target_weight", 1.0), Parameter("nontarget_weight", 8.0)),
-        default_alpha=0.5,
-    ),
-    Loss(
-        name="nkd",
-        formula=f"{_LABELS}(-teacher[label]*log(student[label]) + gamma*T^2*CE(N(teacher)_T, N(student)_T))",
-        source="Yang et al. 2023, arXiv:2303.13005",
-        parameters=(Parameter("gamma", 1.5),),  # weight of the other classes, normalised without the label
-        default_temperature=1.0,
-        default_alpha=0.5,
-    ),
-    Loss(
-        name="dist",
-        formula=f"{_LABELS}T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch))",
-        source="Huang et al. 2022, arXiv:2205.10536",
-        # The paper's beta and gamma: of the correlation over an image's classes, and over the batch for each class.
-        parameters=(Parameter("inter_weight", 1.0), Parameter("intra_weight", 1.0)),
-        default_temperature=1.0,
-        default_alpha=0.5,
-    ),
-)
-
-LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in _BUILTIN})
-
+from kd.losses.loss import Loss, Parameter, Tensor, check_classes, kd_term, mean_over_images, ops, soft_target_loss
 
 _NEVER = -1e9  # a logit whose probability is 0; -inf would give 0 * inf
 
@@ -87,9 +26,9 @@ def dkd_term(
 ) -> Tensor:
     """Return T^2*(target_weight*TCKD + nontarget_weight*NCKD), in nats, for weights >= 0.
 
-    TCKD is the KL divergence of the two probabilities (label, any other class). NCKD is that of the other classes'
-    probabilities, normalised without the label's; with two classes it is 0. With target_weight = 1 and nontarget_weight
-    = 1 - the teacher's probability of the label, the sum is the term of "kd", image by image.
+    TCKD is the KL divergence of the two probabilities (label, any other class). NCKD is the KL divergence of the other
+    classes' probabilities, normalised without the label's; with two classes it is 0. With target_weight = 1 and
+    nontarget_weight = 1 - the teacher's probability of the label, the sum is the term of "kd", image by image.
 
     The paper's CE + a*TCKD + b*NCKD is this loss with alpha = 0.5, target_weight = a and nontarget_weight = b, times 2.
     The paper's warm-up of the weights over 20 of 240 epochs is left out.
@@ -112,10 +51,10 @@ def label_mask(labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def decoupled(is_label: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return logarithms of probabilities: of the label, of all other classes together, and among those alone.
+    """Return log probabilities: of the label, of all other classes together, and of each class among these.
 
-    Of logits that are already divided by T. Shapes (batch, 1), (batch, 1) and (batch, classes); at the label the last
-    is -1e9 or so, its exp exactly 0.
+    The logits are already divided by T. Shapes (batch, 1), (batch, 1) and (batch, classes); at the label the last is
+    about -1e9, and its exp exactly 0.
     """
     among = ops.where(is_label, _NEVER, logits)
     every = ops.logsumexp(logits, axis=-1, keepdims=True)
@@ -130,12 +69,12 @@ def nkd_term(
     """Return -t[label]*log(s[label]) - gamma*T^2 * sum over the other classes of N(t)_T * log(N(s)_T), in nats.
 
     N normalises the probabilities of the other classes to the sum 1, softened by T, the paper's lambda; t and s are not
-    softened. Both parts are cross entropies: the second is least where N(s) = N(t), at gamma*T^2 times the entropy of
+    softened. Both parts are cross entropies. The second is smallest at N(s) = N(t), gamma*T^2 times the entropy of
     N(t), and 0 with two classes; the first falls to 0 as s[label] goes to 1. So a student that equals its teacher is
     not at the minimum: the gradient there is t[label]*(s - one-hot label), divided by the number of images.
 
-    The paper's CE plus this is this loss with alpha = 0.5, times 2. The authors' code sums over all classes, since its
-    mask is of ones throughout; this is the sum of the paper.
+    The paper's CE plus this term is this loss with alpha = 0.5, times 2. The authors' code sums over all classes,
+    because its mask is all ones; this is the paper's sum.
 
     Source: Yang et al. 2023, "From Knowledge Distillation to Self-Knowledge Distillation", arXiv:2303.13005.
     """
@@ -150,7 +89,7 @@ def nkd_term(
     return mean_over_images(target) + gamma * temperature**2 * mean_over_images(nontarget)
 
 
-# Of numbers of which the largest is 1; float32 rounds at 6e-8. What varies less than its root, 1e-6, is constant.
+# Least variance of numbers whose largest is 1: with an sd below 1e-6 they count as constant. float32 rounds at 6e-8.
 _SMALLEST_CORRELATED = 1e-12
 
 
@@ -169,9 +108,9 @@ def dist_term(
     image, averaged over the images, and over the images of a batch, averaged over the classes. So the term depends on
     which images share a batch. The factor T^2, as in "kd", keeps the gradients' size where T grows.
 
-    Where the teacher's probabilities do not vary there is no correlation, and 1 - r counts as 0, without a gradient: a
-    class that is as likely on every image of the batch, every class in a batch of one image, and a teacher without
-    preference. Where only the student's do not vary, r counts as 0.
+    If the teacher's probabilities do not vary, r is undefined, and 1 - r counts as 0, without a gradient: for a class
+    that is equally likely on every image of the batch, every class in a batch of one image, and a teacher without
+    preference. If only the student's do not vary, r counts as 0.
 
     The paper's CE + b*inter + c*intra is this loss with alpha = 0.5, inter_weight = b and intra_weight = c, times 2.
 
@@ -181,7 +120,7 @@ def dist_term(
     log_teacher = ops.log_softmax(teacher_logits / temperature, axis=-1)
     log_student = ops.log_softmax(student_logits / temperature, axis=-1)
     inter = unrelated(log_teacher, log_student, axis=1)
-    intra = mean_over_images(unrelated(log_teacher, log_student, axis=0))  # one number: refuses weights of images
+    intra = mean_over_images(unrelated(log_teacher, log_student, axis=0))  # one number: raises for weighted images
     return temperature**2 * (inter_weight * inter + intra_weight * intra)
 
 
@@ -197,9 +136,9 @@ def unrelated(log_teacher: Tensor, log_student: Tensor, axis: int) -> Tensor:
 
 
 def _centred(log_probabilities: Tensor, axis: int) -> Tensor:
-    """Return the probabilities without their mean, scaled so that the largest is 1: a correlation does not see that.
+    """Return the probabilities minus their mean, scaled to a largest of 1, which changes no correlation.
 
-    The scale is taken off the logarithms, so that a class with probabilities below float32's smallest keeps its r.
+    The logarithms are scaled, so that a class with probabilities below float32's smallest number keeps its r.
     """
     largest = ops.stop_gradient(ops.max(log_probabilities, axis=axis, keepdims=True))
     probabilities = ops.exp(log_probabilities - largest)
@@ -209,9 +148,9 @@ def _centred(log_probabilities: Tensor, axis: int) -> Tensor:
 def mse_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
     """Return the mean of (student - teacher)^2 over classes and images, in squared logits.
 
-    At T -> infinity the term of "kd" is half of this, of logits from which their mean over the classes is taken (Hinton
-    et al. 2015, section 2.1). A paper's a*CE + b*MSE is this loss with alpha = a/(a+b); Kim et al. train with a = 0.
-    The temperature is not used: a spec cannot search what changes nothing.
+    As T -> infinity, the term of "kd" is half of this for logits minus their mean over the classes (Hinton et al. 2015,
+    section 2.1). A paper's a*CE + b*MSE is this loss with alpha = a/(a+b); Kim et al. train with a = 0. The temperature
+    is unused, so a spec cannot search it.
 
     Source: Kim et al. 2021, "Comparing Kullback-Leibler Divergence and Mean Squared Error Loss in Knowledge
     Distillation", arXiv:2105.08919, section 3.
@@ -221,18 +160,19 @@ def mse_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, 
 
 
 EPSILON = 1e-7  # of the authors' code
-_SMALLEST_STANDARDIZED = 1e-20  # the root has no gradient at 0; TensorFlow takes 0 there, other backends NaN
+_SMALLEST_STANDARDIZED = 1e-20  # the root has no gradient at 0: TensorFlow returns 0 there, other backends NaN
 
 
 def standardized_term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, *, temperature: Tensor) -> Tensor:
     """Return T^2*KL(teacher'_T || student'_T) with z' = (z - mean)/(sd + 1e-7) over the classes of each image, in nats.
 
     The student need not match the size of the teacher's logits, so T, the paper's base temperature, means the same for
-    every teacher: positive multiples of either side's logits, and constants added to them, change nothing. The variance
-    is divided by the number of classes; the authors' code divides by one less, so their T is T*sqrt(classes/(classes -
-    1)) here: 5 % more for ten classes. Where all logits of an image are equal, all classes are equally likely.
+    every teacher: scaling either side's logits by a positive number, or adding a constant, changes nothing. The
+    variance is divided by the number of classes; the authors' code divides by one less, so their T is
+    T*sqrt(classes/(classes - 1)) here: 5 % more for ten classes. If all logits of an image are equal, so are the
+    probabilities.
 
-    Of two classes only their order is left, and no gradient: choose another loss there.
+    With two classes only their order remains, without a gradient: choose another loss.
 
     The paper's 0.1*CE + 9*KD is this loss with alpha = 0.1/9.1, times 9.1.
 
@@ -247,14 +187,55 @@ def standardized(logits: Tensor) -> Tensor:
     return centred / (ops.sqrt(ops.maximum(variance, _SMALLEST_STANDARDIZED)) + EPSILON)
 
 
-TERMS: Mapping[str, Term] = MappingProxyType(
-    {
-        "kd": kd_term,
-        "mse": mse_term,
-        "logit-standardization": standardized_term,
-        "dkd": dkd_term,
-        "nkd": nkd_term,
-        "dist": dist_term,
-    }
+_LABELS = "alpha*CE(labels) + (1-alpha)*"
+
+_BUILTIN = (
+    Loss(name="kd", formula=LOSS_FORMULA, source="Hinton et al. 2015, arXiv:1503.02531", term=kd_term),
+    Loss(
+        name="mse",
+        formula=f"{_LABELS}mean((student - teacher)^2)",
+        source="Kim et al. 2021, arXiv:2105.08919",
+        term=mse_term,
+        default_temperature=1.0,
+        default_alpha=0.0,
+        uses_temperature=False,
+    ),
+    Loss(
+        name="logit-standardization",
+        formula=f"{_LABELS}T^2*KL(teacher'_T || student'_T), z' = (z - mean(z))/sd(z)",
+        source="Sun et al. 2024, arXiv:2403.01427",
+        term=standardized_term,
+        default_temperature=2.0,
+        default_alpha=0.1 / 9.1,
+    ),
+    Loss(
+        name="dkd",
+        formula=f"{_LABELS}T^2*(target_weight*TCKD + nontarget_weight*NCKD)",
+        source="Zhao et al. 2022, arXiv:2203.08679",
+        term=dkd_term,
+        # The paper's alpha and beta: of the KL of the label against all other classes, and of the KL among those.
+        parameters=(Parameter("target_weight", 1.0), Parameter("nontarget_weight", 8.0)),
+        default_alpha=0.5,
+    ),
+    Loss(
+        name="nkd",
+        formula=f"{_LABELS}(-teacher[label]*log(student[label]) + gamma*T^2*CE(N(teacher)_T, N(student)_T))",
+        source="Yang et al. 2023, arXiv:2303.13005",
+        term=nkd_term,
+        parameters=(Parameter("gamma", 1.5),),  # weight of the other classes, normalised without the label
+        default_temperature=1.0,
+        default_alpha=0.5,
+    ),
+    Loss(
+        name="dist",
+        formula=f"{_LABELS}T^2*(inter_weight*(1 - r over classes) + intra_weight*(1 - r over the batch))",
+        source="Huang et al. 2022, arXiv:2205.10536",
+        term=dist_term,
+        # The paper's beta and gamma: of the correlation over an image's classes, and over the batch for each class.
+        parameters=(Parameter("inter_weight", 1.0), Parameter("intra_weight", 1.0)),
+        default_temperature=1.0,
+        default_alpha=0.5,
+    ),
 )
-"""The distillation term of each of LOSSES, see `kd.losses.term_of`."""
+
+LOSSES: Mapping[str, Loss] = MappingProxyType({loss.name: loss for loss in _BUILTIN})

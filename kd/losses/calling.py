@@ -1,7 +1,7 @@
-"""Call a distillation loss that somebody wrote: which argument is what, and in which framework it computes.
+"""Find out how to call a user's distillation loss: the role of each argument, and the framework it computes in.
 
-The function of a user's training is seldom written for this project: its arguments have other names and another order,
-T and alpha may be arguments, may be given to a class, or stand in the code.
+A loss of other code has other names and another order of arguments; T and alpha may be arguments of the function or of
+a class, or be hard-coded.
 """
 
 import inspect
@@ -14,14 +14,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, told
+from kd.errors import ModelError, describe_error
 from kd.losses.frameworks import FRAMEWORKS, Framework, framework_of
 from kd.tools import code
 
 Role: TypeAlias = Literal["student", "teacher", "labels", "temperature", "alpha"]
 ROLES: tuple[Role, ...] = ("student", "teacher", "labels", "temperature", "alpha")
 
-# Names as people write them, in lower case and without "_"; of two that fit, the one that stands here first is meant.
+# Usual names, in lower case and without "_"; of two that fit, the first here wins.
 _NAMES: Mapping[Role, tuple[str, ...]] = {
     "student": (
         *("studentlogits", "logitsstudent", "studentoutputs", "studentoutput", "outputsstudent", "student", "logitss"),
@@ -64,7 +64,7 @@ class _Settings(dict[str, Any]):
         try:
             return self[name]
         except KeyError as error:
-            raise AttributeError(f"it has T and alpha alone, not {name!r}; wrap the loss in a function") from error
+            raise AttributeError(f"it has only T and alpha, not {name!r}; wrap the loss in a function") from error
 
 
 @dataclass(frozen=True)
@@ -72,14 +72,14 @@ class CallableLoss:
     """A user's loss, ready to be called with NumPy arrays.
 
     Args:
-        is_factory: whether the function makes the loss: a class, or one that takes neither student nor teacher.
+        is_factory: whether the function makes the loss: a class, or a function that takes neither student nor teacher.
         makes: the names of T and alpha among the arguments of a factory.
-        takes: the loss's own argument for each role.
-        constants: further arguments and their values, of either.
+        takes: the argument of the loss for each role.
+        constants: further arguments of factory and loss, and their values.
         one_hot: whether it takes labels as one-hot rows.
-        precision: of the logits that it takes: float64 where it can.
+        precision: of the logits that it takes: float64 if possible.
         settings: the argument that is an object with T and alpha, as in params.alpha.
-        of_settings: T and alpha, where that object is where they are taken from.
+        of_settings: T and alpha, as far as they are read from that object.
         fixed_alpha: the only alpha to call it with; None: any.
     """
 
@@ -102,16 +102,12 @@ class CallableLoss:
             return False
         return role in self.takes or role in self.makes or (bool(self.settings) and role in self.of_settings)
 
-    def with_alpha(self, alpha: float | None) -> "CallableLoss":
-        """Return the loss with that alpha in it."""
-        return replace(self, fixed_alpha=alpha, made={})
-
     def targets(self, labels: npt.NDArray[np.int64], classes: int) -> Any:
         """Return labels as the loss takes them."""
-        return self.framework.labels(np.eye(classes, dtype=np.float32)[labels] if self.one_hot else labels)
+        return self.framework.tensor(np.eye(classes, dtype=np.float32)[labels] if self.one_hot else labels)
 
     def result(self, targets: Any, teacher: Any, student: Any, temperature: float | None, alpha: float | None) -> Any:
-        """Return what the loss returns for tensors of its framework."""
+        """Call the loss with tensors of its framework."""
         alpha = alpha if self.fixed_alpha is None else self.fixed_alpha
         values = {"temperature": temperature, "alpha": alpha}
         function = self.function
@@ -139,16 +135,14 @@ class CallableLoss:
         """Return the loss of one batch, a scalar or one value per image, as float64.
 
         Raises:
-            ModelError: it raises, returns something else, or changes what it is given.
+            ModelError: it raises, returns something else, or changes its arguments.
         """
         first, second = (self.framework.tensor(values, precision or self.precision) for values in (teacher, student))
         inputs = (self.targets(labels, student.shape[-1]), first, second)
         before = [self.framework.array(tensor).copy() for tensor in inputs]
         result = self.result(*inputs, temperature, alpha)
         if any((self.framework.array(now) != then).any() for now, then in zip(inputs, before, strict=True)):
-            raise ModelError(
-                f"loss {self.name!r} changes the logits or labels that it is given; let it compute with copies"
-            )
+            raise ModelError(f"loss {self.name!r} changes its logits or labels in place; let it compute with copies")
         return self._numbers(result, len(labels))
 
     def _numbers(self, result: Any, images: int) -> npt.NDArray[np.float64]:
@@ -156,10 +150,10 @@ class CallableLoss:
         if isinstance(result, (tuple, list, dict, str, bytes, bool)) or result is None:
             raise ModelError(f"loss {self.name!r} returns a {type(result).__name__}; {allowed}")
         try:
-            if "complex" in str(getattr(result, "dtype", type(result))):  # whose imaginary part would be dropped
+            if "complex" in str(getattr(result, "dtype", type(result))):  # a cast would drop the imaginary part
                 raise TypeError("a complex number")
             values = np.asarray(self.framework.array(result), dtype=np.float64)
-        except Exception as error:  # anything may come back
+        except Exception as error:  # the result may be anything
             raise ModelError(f"loss {self.name!r} returns a {type(result).__name__}; {allowed}") from error
         if values.shape not in ((), (1,), (images,)):
             raise ModelError(f"loss {self.name!r} returns shape {values.shape}; {allowed}")
@@ -175,17 +169,17 @@ def _makes_loss(function: Any, given: Mapping[Role, str]) -> bool:
 
 
 def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes: int) -> CallableLoss:
-    """Load a loss and find out how it is called, by calling it.
+    """Load a loss and find out, by calls, how to call it.
 
     Args:
-        given: what the user says of the arguments: a role and the argument's name, or an argument and its value.
-        framework: one of `FRAMEWORKS`; None: the one that it accepts.
-        classes: of the logits that it is tried with.
+        given: the user's assignments: a role and the name of its argument, or an argument and its value.
+        framework: one of `FRAMEWORKS`; None: the first that works.
+        classes: of the logits in these calls.
 
     Raises:
         ModelError: it cannot be loaded or called; one line.
     """
-    function = code.load_as("loss", name, broken=ModelError, missing=ModelError)
+    function = code.load_as("loss", name, ModelError)
     if not callable(function):
         raise ModelError(f"loss {name!r} must be a function or a class, got {type(function).__name__}")
     roles = {role: given[role] for role in ROLES if role in given}
@@ -200,8 +194,8 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
         call = _called(name, function, {**constants, **{text: trial[role] for role, text in makes.items()}})
         if not callable(call):
             raise ModelError(
-                f"loss {name!r} takes neither student nor teacher: {_signature(function)}; say which argument is which,"
-                " as --arg student=NAME --arg teacher=NAME"
+                f"loss {name!r} takes neither student nor teacher: {_signature(function)}; name these arguments with"
+                " --arg student=NAME --arg teacher=NAME"
             )
     parameters = _parameters(call)
     takes = _matched(parameters, {role: text for role, text in roles.items() if text not in makes.values()})
@@ -211,8 +205,8 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
     for role in ("student", "teacher"):
         if role not in takes:
             raise ModelError(
-                f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Say it: --arg {role}=NAME; it"
-                " is given logits, not probabilities"
+                f"loss {name!r} takes {_signature(call)}: which argument is the {role}? Name it with --arg {role}=NAME;"
+                " it gets logits, not probabilities"
             )
     rest = [text for text in parameters if text not in (*takes.values(), *constants)]
     settings = next((text for text in rest if text in _SETTINGS and not set(_OF_SETTINGS) & set(takes)), "")
@@ -222,9 +216,9 @@ def loss_of(name: str, given: Mapping[str, str], framework: str | None, classes:
 
 
 def _accepted(loss: CallableLoss, call: Callable[..., Any], framework: str | None, classes: int) -> CallableLoss:
-    """Return the loss as it gives a number: in the first framework, precision and kind of labels with which it does."""
+    """Return the loss in the first framework, precision and kind of labels with which it returns a number."""
     draw = np.random.default_rng(0)
-    images = 5 if classes == 4 else 4  # integer labels must not pass for a row of classes
+    images = 5 if classes == 4 else 4  # integer labels must not look like a row of classes
     teacher, student = draw.normal(0, 2, (2, images, classes))
     labels = np.arange(images, dtype=np.int64) % classes
     failure: ModelError | None = None
@@ -240,13 +234,13 @@ def _accepted(loss: CallableLoss, call: Callable[..., Any], framework: str | Non
                 continue
             if not np.allclose(values[0], values[1], rtol=1e-6, atol=0, equal_nan=True):
                 raise ModelError(
-                    f"loss {loss.name!r} is random: for the same logits it gave {values[0]} and {values[1]}; remove"
-                    " dropout or noise"
+                    f"loss {loss.name!r} is random: the same logits gave {values[0]} and {values[1]}; remove dropout or"
+                    " noise"
                 )
             if np.isfinite(values[0]).all():
                 return replace(tried, of_settings=_used(tried, labels, teacher, student)) if loss.settings else tried
             failure = failure or ModelError(
-                f"loss {loss.name!r} is not finite on plain logits: {values[0]}; F.kl_div wants log_softmax of the"
+                f"loss {loss.name!r} is not finite on plain logits: {values[0]}; F.kl_div takes log_softmax of the"
                 " student and softmax of the teacher"
             )
     if isinstance(failure, _Raised):
@@ -259,7 +253,7 @@ def _accepted(loss: CallableLoss, call: Callable[..., Any], framework: str | Non
 
 
 def _used(loss: CallableLoss, labels: npt.NDArray[np.int64], *logits: npt.NDArray[Any]) -> tuple[Role, ...]:
-    """Return which of T and alpha change the loss; the other one may stand in the code."""
+    """Return which of T and alpha change the loss; the other may be hard-coded."""
     teacher, student = logits
     whole = loss.values(labels, teacher, student, 4.0, 0.5)
     others: dict[Role, tuple[float, float]] = {"temperature": (2.0, 0.5), "alpha": (4.0, 0.1)}
@@ -269,9 +263,9 @@ def _used(loss: CallableLoss, labels: npt.NDArray[np.int64], *logits: npt.NDArra
 
 
 def _likely(function: Callable[..., Any], call: Callable[..., Any]) -> Iterator[str]:
-    """Yield the frameworks that a function may compute in, by what its module has imported.
+    """Yield the frameworks that a function may compute in, first those that its module has imported.
 
-    NumPy comes after those, since many modules import it beside another, and its functions take any tensor.
+    NumPy comes after these, because many modules also import it, and its functions take any tensor.
     """
     target = inspect.unwrap(getattr(call, "forward", call))
     target = getattr(target, "__func__", target)
@@ -289,7 +283,7 @@ def _root(value: Any) -> str:
 
 
 def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    """Return the named arguments of a call. A torch module is called by its forward, a Keras loss by its call."""
+    """Return the named arguments of a call: of the `forward` of a torch module, of the `call` of a Keras loss."""
     target = function
     if not inspect.isroutine(function) and not inspect.isclass(function):
         target = getattr(function, "forward", None) or getattr(function, "call", None) or function
@@ -305,7 +299,7 @@ def _signature(function: Callable[..., Any]) -> str:
 
 
 def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, str]) -> dict[Role, str]:
-    """Return the argument of each role: the given one, the likeliest known name, else one that has the role in it."""
+    """Return the argument of each role: the given one, the likeliest usual name, else one that contains the role."""
     matched = dict(given)
     plain = {name: name.lower().replace("_", "") for name in parameters if name not in given.values()}
     if "temperature" not in matched and "T" in plain:
@@ -319,7 +313,7 @@ def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, s
             names = [name for name, text in plain.items() if role in text and not _is_setting(text)]
         if not names and role == "student":  # the most copied function has y, labels, teacher_scores
             names = [name for name, text in plain.items() if text == "y"]
-        # The class weights of a cross entropy are called weight, too: None by default.
+        # A `weight` that is None by default is the class weights of a cross entropy.
         names = [name for name in names if plain[name] != "weight" or parameters[name].default is not None]
         if names:
             matched[role] = names[0]
@@ -328,7 +322,7 @@ def _matched(parameters: Mapping[str, inspect.Parameter], given: Mapping[Role, s
 
 
 def _is_setting(text: str) -> bool:
-    """Return whether an argument named after a model is something else: a number, or its probabilities."""
+    """Return whether an argument named after a model is not its logits but a number, or probabilities."""
     words = ("weight", "temp", "path", "alpha", "coef", "lambda", "model", "prob")
     return text.endswith("io") or any(word in text for word in words)
 
@@ -339,8 +333,8 @@ def _check_rest(
     for parameter in parameters.values():
         if parameter.default is inspect.Parameter.empty and parameter.name not in known:
             raise ModelError(
-                f"loss {name!r} takes {_signature(function)}: what is {parameter.name}? Name it, as --arg"
-                f" teacher={parameter.name}, or give its value: --arg {parameter.name}=0.5"
+                f"loss {name!r} takes {_signature(function)}: what is {parameter.name}? Give its role, as --arg"
+                f" teacher={parameter.name}, or its value: --arg {parameter.name}=0.5"
             )
 
 
@@ -356,7 +350,7 @@ class _Raised(ModelError):
 
 
 def _called(loss: str, function: Callable[..., Any], values: Mapping[str, Any]) -> Any:
-    """Call a user's function with those of the values that it takes, by position where it allows nothing else."""
+    """Call a user's function with the values for its arguments, by position if they are positional-only."""
     parameters = _parameters(function)
     given = {name: value for name, value in values.items() if name in parameters}
     first = [name for name, parameter in parameters.items() if parameter.kind is inspect.Parameter.POSITIONAL_ONLY]
@@ -364,4 +358,4 @@ def _called(loss: str, function: Callable[..., Any], values: Mapping[str, Any]) 
     try:
         return code.call(lambda: function(*(given[name] for name in first if name in given), **named))
     except Exception as error:  # a user's code may raise anything
-        raise _Raised(f"loss {loss!r} raises: {told(error)}.") from error
+        raise _Raised(f"loss {loss!r} raises: {describe_error(error)}.") from error

@@ -1,8 +1,7 @@
-"""Find out what a distillation loss is: which known form, what alpha weighs, T^2, the reduction, and what is wrong.
+"""Classify a distillation loss: its known form, what alpha weighs, T^2, the reduction, and its faults.
 
-`kd.losses.fitting` finds the forms of its two parts and their weights. How the weights depend on T, alpha, the number
-of images and that of classes says the rest (`kd.losses.weights`); calls with special logits find what plain ones do not
-show (`kd.losses.probing`).
+`kd.losses.fitting` finds the forms of its two parts and their weights; `kd.losses.weights` finds how the weights depend
+on T, alpha, images and classes; `kd.losses.probing` calls the loss with special logits to find the rest.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -20,21 +19,21 @@ from kd.losses.probing import Recognised
 from kd.losses.weights import Weight, weights_of
 from kd.tools.processes import silence
 
-ROUNDED = 5e-2  # so much a 16-bit float may change most values
-EPSILON = 5e-3  # so much an epsilon in a logarithm may change a few
-SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # where both are arguments and none was given
+ROUNDED = 5e-2  # relative change of most values by 16-bit floats, at most
+EPSILON = 5e-3  # relative change of a few values by an epsilon in a logarithm, at most
+SHOWN_TEMPERATURE, SHOWN_ALPHA = 4.0, 0.9  # for arguments without a given value
 
 Verdict: TypeAlias = Literal["right", "faulty", "other", "unknown"]
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of a loss.
+    """A loss to check.
 
     Args:
         arguments, framework: see `kd.losses.calling.loss_of`.
-        temperature, alpha: those in the code where they are no arguments; else those for which `Same` is told.
-        classes, images: for which `Same` is told where the reduction depends on them; classes None: several are tried.
+        temperature, alpha: hard-coded ones, as the user knows them; of arguments, the values to find `Same` for.
+        classes, images: to find `Same` for, if the reduction depends on them; None: try several numbers of classes.
     """
 
     name: str
@@ -51,8 +50,8 @@ class Same:
     """The point of this project at which its loss, times `factor`, is the user's.
 
     Args:
-        of_temperature, of_alpha: the user's, where they are arguments or known.
-        of_classes, of_images: the numbers for which that holds, where it depends on them.
+        of_temperature, of_alpha: the user's, if they are arguments or known.
+        of_classes, of_images: the numbers for which the point holds, if it depends on them.
     """
 
     loss: str
@@ -68,16 +67,17 @@ class Same:
 
 @dataclass(frozen=True)
 class Checked:
-    """What a loss is.
+    """The classification of a loss.
 
     Args:
-        faults: keys of `kd.losses.forms.FAULTS`, and each as a sentence.
-        notes: what is no fault but good to know, a sentence each.
-        values: how many were compared. difference: the largest relative one of them, and of the student's gradient.
-        loss: the name of its form; "" where it has no distillation term, or is unknown.
-        formula: of the whole loss; "" where it is unknown.
-        weighs: what alpha weighs: labels, teacher; "" where it is no argument.
-        same: None where no loss of this project is the same.
+        faults: sentences, by keys of `kd.losses.forms.FAULTS`.
+        notes: findings that are not faults, a sentence each.
+        values: number of compared values.
+        difference, gradient_difference: the largest relative difference of a value, and of the student's gradient.
+        loss: the name of its form; "" without a distillation term, or if unknown.
+        formula: of the whole loss; "" if unknown.
+        weighs: what alpha weighs: labels, teacher; "" if it is not an argument.
+        same: None if no loss of this project is the same.
     """
 
     name: str
@@ -95,16 +95,16 @@ class Checked:
 
 
 def check_in_child(report: Callable[..., None], request: Request) -> Checked:
-    """Check a loss in this process, which its code may hang or crash; for `kd.tools.processes.run_in_subprocess`."""
+    """Check a loss in a child process, because its code may hang or crash; for `run_in_subprocess`."""
     silence()
     return check(request)
 
 
 def check(request: Request) -> Checked:
-    """Find out what a loss is. Its code is run.
+    """Classify a loss by running its code.
 
     Raises:
-        ModelError: it cannot be loaded or called, or its values are none; one line.
+        ModelError: it cannot be loaded or called, or its values are not numbers; one line.
     """
     classes = request.classes or 10
     return _checked(loss_of(request.name, request.arguments, request.framework, classes), request, classes)
@@ -112,11 +112,11 @@ def check(request: Request) -> Checked:
 
 def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     is_rounded = has_rounded_values(loss, classes)
-    # The point that is told is one that was called: weights need not be straight lines.
+    # Includes the point of `Same`, because weights need not be linear in alpha.
     temperatures = (*(TEMPERATURES[:3] if is_rounded else TEMPERATURES), request.temperature or SHOWN_TEMPERATURE)
     values = values_of(loss, request.classes, temperatures, (*ALPHAS, _alpha(loss, request) or 0.0))
     fit = Recogniser(values, has_labels=loss.has("labels"), is_rounded=is_rounded).best(request.temperature)
-    is_rounded = is_rounded and fit.typical > NEAR  # not where only the teacher's choice counts
+    is_rounded = is_rounded and fit.typical > NEAR  # not if only the teacher's argmax counts
     compared = len(values.settings) * BATCHES
     is_known = fit.typical < ROUNDED if is_rounded else fit.typical < NEAR and fit.difference < EPSILON
     if not is_known or not any(map(np.ptp, values.values)):
@@ -124,13 +124,13 @@ def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     labels, term = weights_of(values, fit, request.alpha)
     if not (labels.is_steady and term.is_steady) and loss.has("alpha"):
         alpha = _alpha(loss, request)
-        inside = _checked(loss.with_alpha(alpha), replace(request, alpha=None), classes)
+        inside = _checked(replace(loss, fixed_alpha=alpha, made={}), replace(request, alpha=None), classes)
         return replace(inside, notes=(f"alpha is a weight inside a part; it is {alpha:g} here", *inside.notes))
     recognised = Recognised(loss, fit, labels, term, classes, is_rounded)
     if (beyond := probing.beyond(recognised)) > probing.CLIPPED:
         note = (
-            f"only on small logits is it {_formula(recognised)}; on larger ones values differ by {beyond:.0%}: are"
-            " logits clipped, or some images left out?"
+            f"on small logits it is {_formula(recognised)}; on larger ones values differ by {beyond:.0%}: are logits"
+            " clipped, or some images left out?"
         )
         return _unknown(loss, compared, beyond, [], [note])
     gradient = probing.gradient(recognised)
@@ -142,7 +142,7 @@ def _checked(loss: CallableLoss, request: Request, classes: int) -> Checked:
     notes = [*_notes(recognised, request, is_rounded=is_rounded), *(note for each in probed for note in each.notes)]
     if values.per_image:
         notes.insert(0, "it returns one value per image; their mean is meant")
-    point = None if "gradient" in faults else _same(request, recognised)  # its value alone is no training
+    point = None if "gradient" in faults else _same(request, recognised)  # the same values would not train the same
     return Checked(
         name=loss.name,
         framework=loss.framework.name,
@@ -176,7 +176,7 @@ def _sentences(faults: list[str]) -> dict[str, str]:
 
 
 def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> Iterator[str]:
-    """Yield the faults that the forms and their weights show."""
+    """Yield the faults of the forms and of their weights."""
     fit, labels, term = recognised.fit, recognised.labels, recognised.term
     yield from fit.labels.faults
     yield from fit.term.faults
@@ -186,7 +186,7 @@ def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> It
         yield "imprecise"
     if None not in (request.temperature, fit.temperature) and fit.temperature != request.temperature:
         yield "t-differs"
-    # A factor that both parts have changes no ratio of theirs: it is a note.
+    # A factor of both parts does not change their ratio: it is a note.
     if fit.term.squared and term.is_there and "t-ignored" not in fit.term.faults:
         powers = [power - (labels.power or 0.0) for power in term.powers]
         if any(abs(power + 2) < 0.1 for power in powers):
@@ -208,7 +208,7 @@ def _faults(recognised: Recognised, request: Request, *, is_rounded: bool) -> It
         yield "negative-weight"
     if any(part.jumps for part in parts):
         yield "at-the-edge"
-    # The divergence of the teacher has the weight beta, which is the teacher's share of the mixture.
+    # The teacher's divergence should have the weight beta, the teacher's share of the mixture.
     mixture = fit.term.mixture
     if mixture is not None and term.is_there and abs(term.shares[0] - mixture) > 1e-3 > abs(term.shares[1] - mixture):
         yield "mixture"
@@ -219,7 +219,7 @@ def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Ite
     if not is_rounded and fit.difference > SAME:
         yield f"values differ by up to {fit.difference:.0e}: rounding, an epsilon, or clipped probabilities"
     if fit.temperature not in (None, 1.0, request.temperature) and term.is_there:
-        yield f"a temperature of {fit.temperature:g} stands in the code"
+        yield f"a temperature of {fit.temperature:g} is hard-coded"
     if "CE(" in fit.term.formula and fit.term.name == "kd" and not fit.term.faults:
         yield "a cross entropy with the teacher: KL plus the teacher's entropy, with the same gradient"
     if fit.labels.name == "smoothed":
@@ -235,11 +235,11 @@ def _notes(recognised: Recognised, request: Request, *, is_rounded: bool) -> Ite
     if fit.term.corrected:
         yield "sd is divided by classes - 1: T is sqrt(classes/(classes - 1)) times as large here"
     if term.is_there and not labels.is_there:
-        yield "it is the term alone: the labels' cross entropy has to be added"
+        yield "it is the term alone: add the labels' cross entropy"
     if term.power is None:
-        yield "T stands in the code: its factor T^2 cannot be told from the term's weight"
+        yield "T is hard-coded: a factor T^2 cannot be distinguished from the term's weight"
     if not (term.is_linear and labels.is_linear):
-        yield "the weights are no straight lines in alpha"
+        yield "the weights are not linear in alpha"
 
 
 def _of_unknown(loss: CallableLoss, fit: Fit, classes: int) -> tuple[list[str], list[str]]:
@@ -251,7 +251,7 @@ def _of_unknown(loss: CallableLoss, fit: Fit, classes: int) -> tuple[list[str], 
 
 
 def _weighs(labels: Weight, term: Weight) -> str:
-    """Return what alpha weighs, by which weight grows with it, or falls."""
+    """Return what alpha weighs: the part whose weight grows with it."""
     if labels.slope > 0 or term.slope < 0:
         return "labels"
     return "teacher" if labels.slope < 0 or term.slope > 0 else ""
@@ -264,17 +264,18 @@ def _formula(recognised: Recognised) -> str:
 
 
 def _power(form: Form, part: Weight) -> str:
-    """Return the factor of T before a part: T^2 where it has it and its formula does not say so."""
+    """Return the factor of T before a part, unless its formula shows T^2 already."""
     power = (2.0 if form.squared else 0.0) + (part.power or 0.0)
     return "" if not power or "T^2" in form.formula else f"T^{power:g}*"
 
 
 def _same(request: Request, recognised: Recognised) -> Same | None:
-    """Return the point of this project that is the same loss; None where there is none."""
+    """Return the point of this project that is the same loss, or None."""
     loss, fit, labels, term = recognised.loss, recognised.fit, recognised.labels, recognised.term
     form = fit.term
-    known = form.name in LOSSES and not form.faults and term.is_there
-    if not known or fit.labels.faults or fit.labels.name == "smoothed":
+    if form.name not in LOSSES or form.faults or not term.is_there:
+        return None
+    if fit.labels.faults or fit.labels.name == "smoothed":
         return None
     t = fit.temperature or request.temperature or SHOWN_TEMPERATURE
     alpha = _alpha(loss, request)
@@ -284,7 +285,7 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
     first, second = (part.at(t, alpha, request.images, classes) for part in (labels, term))
     described = LOSSES[form.name]
     names = [parameter.name for parameter in described.parameters]
-    own = dict(zip(names, term.shares[len(term.shares) - len(names) :], strict=True))  # nkd's first part has none
+    own = dict(zip(names, term.shares[len(term.shares) - len(names) :], strict=True))  # nkd's first has no parameter
     here = t
     if form.corrected:
         spread = classes / (classes - 1)
@@ -308,5 +309,5 @@ def _same(request: Request, recognised: Recognised) -> Same | None:
 
 
 def _alpha(loss: CallableLoss, request: Request) -> float | None:
-    """Return the user's alpha for which the point is told; None where it stands in the code and is not known."""
+    """Return the user's alpha at the point of `Same`; None if it is hard-coded and unknown."""
     return SHOWN_ALPHA if request.alpha is None and loss.has("alpha") else request.alpha

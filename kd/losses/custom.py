@@ -1,66 +1,68 @@
-"""Read a loss of your own from its function: its formula, its parameters, and how it is called."""
+"""Read a user's loss from its function: formula, parameters, and signature."""
 
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
-from kd.errors import ModelError, ModuleNotHere
-from kd.losses.loss import Loss, Parameter, Tensor, Term, mean_over_images
+from kd.errors import ModelError
+from kd.losses.loss import Loss, Parameter, Tensor, mean_over_images
 from kd.tools.code import load_as
 
 CALLED = "loss(labels, teacher_logits, student_logits, *, temperature, <own parameters with a default>)"
 
 _GIVEN = ("labels", "teacher_logits", "student_logits")
 _TEMPERATURE = "temperature"
-# They are searched beside a loss's own: what is tried goes to the training, and the loss would keep its default.
+# Search parameters of the training: their values go there, and the loss would keep its default.
 _RESERVED = ("alpha", "learning_rate", "epochs", "batch_size")
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def described(name: str) -> Loss:
-    """Import a user's function and return what it says of itself.
+    """Import a user's function and return its description.
 
     Raises:
         ModuleNotHere: its module or file is not on this machine.
-        ModelError: it cannot be imported, is no function, or cannot be called as a loss.
+        ModelError: it cannot be imported, is not a function, or cannot be called as a loss.
     """
     function = _function(name)
     parameters = _own(name, function)
+    call, uses_temperature = users_function(name), _uses_temperature(function)
     summary = (inspect.getdoc(function) or "").partition("\n")[0].strip()
-    formula = f"alpha*CE(labels) + (1-alpha)*term, term: {summary or name}"
-    loss = Loss(name=name, formula=formula, source="", parameters=parameters)
-    if _TEMPERATURE in inspect.signature(function).parameters:
-        return loss
-    return replace(loss, default_temperature=1.0, uses_temperature=False)
-
-
-def users_term(name: str) -> Term:
-    """Return a user's function as a term, its mean over the images; errors as for `described`."""
-    function = users_function(name)
 
     def term(labels: Tensor, teacher_logits: Tensor, student_logits: Tensor, **parameters: Tensor) -> Tensor:
-        return mean_over_images(function(labels, teacher_logits, student_logits, **parameters))
+        return mean_over_images(call(labels, teacher_logits, student_logits, **parameters))
 
-    return term
+    return Loss(
+        name=name,
+        formula=f"alpha*CE(labels) + (1-alpha)*term, term: {summary or name}",
+        source="",
+        term=term,
+        parameters=parameters,
+        default_temperature=4.0 if uses_temperature else 1.0,
+        uses_temperature=uses_temperature,
+    )
 
 
 def users_function(name: str) -> Callable[..., Tensor]:
-    """Return a user's function, to be called with T even where it does not take it; errors as for `described`."""
-    loss = described(name)
+    """Return a user's function in a form that accepts T even if it does not use it; errors as for `described`."""
     function = _function(name)
+    uses_temperature = _uses_temperature(function)
 
     def call(labels: Tensor, teacher: Tensor, student: Tensor, *, temperature: Tensor, **own: Tensor) -> Tensor:
-        if loss.uses_temperature:
+        if uses_temperature:
             own[_TEMPERATURE] = temperature
         return function(labels, teacher, student, **own)
 
     return call
 
 
+def _uses_temperature(function: Callable[..., Any]) -> bool:
+    return _TEMPERATURE in inspect.signature(function).parameters
+
+
 def _function(name: str) -> Callable[..., Any]:
-    function = load_as("loss", name, broken=ModelError, missing=ModuleNotHere)
+    function = load_as("loss", name, ModelError)
     if not inspect.isroutine(function):
         raise ModelError(f"loss {name!r} must be a function {CALLED}, got {type(function).__name__}")
     return function
@@ -70,7 +72,7 @@ def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        raise ModelError(f"loss {name!r} must be a Python function {CALLED}; this one tells no signature") from None
+        raise ModelError(f"loss {name!r} must be a Python function {CALLED}; this one has no signature") from None
     takes = f"loss {name!r} is called as {CALLED}, but takes {signature}"
     parameters = list(signature.parameters.values())
     first, rest = parameters[:3], parameters[3:]
@@ -84,17 +86,15 @@ def _own(name: str, function: Callable[..., Any]) -> tuple[Parameter, ...]:
         if parameter.name == _TEMPERATURE:
             continue
         if parameter.name in _RESERVED:
-            raise ModelError(f"{takes}: {parameter.name} is not the loss's own; call this parameter otherwise")
-        if parameter.default is inspect.Parameter.empty:
+            why = f"{parameter.name} is a setting of the training"
+            raise ModelError(f"{takes}: {why}; give this parameter another name")
+        default = parameter.default
+        if default is inspect.Parameter.empty:
             raise ModelError(f"{takes}: give {parameter.name} a default, such as {parameter.name}=1.0")
-        own.append(_parameter(name, parameter.name, parameter.default))
+        if isinstance(default, bool) or not isinstance(default, (int, float)) or not math.isfinite(default):
+            raise ModelError(
+                f"loss {name!r}: the default of {parameter.name} must be a finite number, got {default!r}; only numbers"
+                " are searched"
+            )
+        own.append(Parameter(parameter.name, float(default)))
     return tuple(own)
-
-
-def _parameter(loss: str, name: str, default: Any) -> Parameter:
-    number = isinstance(default, (int, float)) and not isinstance(default, bool)
-    if not number or not math.isfinite(default):
-        raise ModelError(
-            f"loss {loss!r}: the default of {name} must be a finite number, got {default!r}; only numbers are searched"
-        )
-    return Parameter(name, float(default))

@@ -1,8 +1,8 @@
-"""Fit the known forms of a loss to its values: which two forms explain every value, and with which weights.
+"""Find the two known forms, and their weights, that explain every value of a loss.
 
 The loss is called on batches of random logits, for several T, alpha, numbers of images and of classes. For each pair of
-forms of its two parts (`kd.losses.forms`) the weights are fitted in every setting; the pair that leaves nothing is the
-loss. The weights themselves are read in `kd.losses.weights`.
+forms of its two parts (`kd.losses.forms`) the weights are fitted in every setting; a pair without residuals is the
+loss. `kd.losses.weights` interprets the weights.
 """
 
 import itertools
@@ -17,22 +17,22 @@ from kd.errors import ModelError
 from kd.losses.calling import CallableLoss
 from kd.losses.forms import LABELS, NO_LABELS, Floats, Form, Probes, terms
 
-TEMPERATURES, ALPHAS = (1.0, 2.5, 4.0, 20.0), (0.0, 0.1, 0.5, 0.9, 1.0)  # 2.5: people write int(T)
-SIZES = ((3, 2), (4, 10), (6, 10), (3, 100))  # images and classes: each of both varies while the other does not
-BATCHES = 8  # of each size; the weights to fit are three at most
-LARGEST = 3.4  # of a probe's logits: no probability is below 1e-5, where people clip or add an epsilon
+TEMPERATURES, ALPHAS = (1.0, 2.5, 4.0, 20.0), (0.0, 0.1, 0.5, 0.9, 1.0)  # 2.5 shows an int(T)
+SIZES = ((3, 2), (4, 10), (6, 10), (3, 100))  # images and classes: each varies while the other is constant
+BATCHES = 8  # of each size; there are at most three weights to fit
+LARGEST = 3.4  # logit of a probe: no probability is below 1e-5, where some code clips or adds an epsilon
 STEP = 2e-5  # of logits: a hundred roundings of float32, hardly ever one of bfloat16
-SAME, NEAR = 1e-5, 1e-4  # relative difference of a value: the form itself; it in float32, or with an epsilon
+SAME, NEAR = 1e-5, 1e-4  # relative difference of a value: the same form; the same in float32, or with an epsilon
 USUAL_TEMPERATURES = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 20.0])
 TEMPERATURE_GRID = np.geomspace(0.25, 64.0, 33)
-KEPT = 12  # pairs of forms, after a look at a few settings
-SIMPLER = 3.0  # so much worse may a form be that has fewer weights or faults
-REFINED = 20  # forms; many fit about as well beside their T
+KEPT = 12  # pairs of forms that remain after the fit in a few settings
+SIMPLER = 3.0  # factor by which a form with fewer weights or faults may fit worse
+REFINED = 20  # forms whose T is refined; at another T, many fit about as well
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to call: T and alpha as arguments, and a size of batches."""
+    """The T and alpha of a call, if they are arguments, and batches of one size."""
 
     temperature: float | None
     alpha: float | None
@@ -49,12 +49,12 @@ class Values:
 
     @property
     def sizes(self) -> int:
-        """Of how many sizes the batches are."""
+        """The number of sizes of batches."""
         return len({id(setting.probes) for setting in self.settings})
 
     @cached_property
     def scales(self) -> Floats:
-        """The size of the values in each setting. What is 0 but for rounding, as KL(student || student), has none."""
+        """The magnitude of the values in each setting, but at least 1e-12 of the largest, which is rounding."""
         sizes = np.abs(self.values).max(axis=-1)
         return np.asarray(np.maximum(sizes, 1e-12 * sizes.max() or 1.0))
 
@@ -64,9 +64,10 @@ class Fit:
     """Two forms, the weights of their parts in every setting, and how well they explain the values.
 
     Args:
-        temperature: that in the code; None where it is an argument.
-        weights: of the labels' summands and of the term's, each of shape (settings, summands).
-        differences: of the values, relative, the largest of each setting. typical: that of most settings.
+        temperature: the hard-coded one; None if it is an argument.
+        weights: of the summands of labels and term, each of shape (settings, summands).
+        differences: the largest relative difference of a value in each setting.
+        typical: the difference in most settings.
     """
 
     labels: Form
@@ -82,18 +83,18 @@ class Fit:
 
     @property
     def is_exact(self) -> npt.NDArray[np.bool_]:
-        """In which settings the values are explained: not where an epsilon shows."""
+        """Whether the fit explains the values of each setting, without the effect of an epsilon."""
         return self.differences <= max(SAME, self.typical)
 
     @property
     def cost(self) -> tuple[int, int]:
-        """How much a fit explains with: forms with fewer weights and fewer faults are likelier."""
+        """The complexity of the fit: forms with fewer weights and fewer faults are likelier."""
         count = sum(weights.shape[1] for weights in self.weights)
         return count, len(self.labels.faults) + len(self.term.faults)
 
 
 def probes(images: int, classes: int, count: int = BATCHES) -> Probes:
-    """Return batches of logits of different sizes, the same ones for the same arguments."""
+    """Return batches of logits of different magnitudes, always the same for the same arguments."""
     draw = np.random.default_rng([images, classes])
     size = draw.uniform(0.3, 1.0, (2, count, 1, 1))
     teacher, student = LARGEST * size * draw.uniform(-1, 1, (2, count, images, classes))
@@ -142,7 +143,7 @@ def _arguments(setting: Setting) -> str:
 
 
 class Recogniser:
-    """Fits pairs of forms to the values of a loss; each form is computed once for a batch and a T."""
+    """Fits pairs of forms to the values of a loss; computes each form once for a batch and a T."""
 
     def __init__(self, values: Values, *, has_labels: bool = True, is_rounded: bool = False) -> None:
         self.values = values
@@ -152,7 +153,7 @@ class Recogniser:
         self._computed: dict[tuple[Form, float | None, tuple[int, ...]], Floats] = {}
 
     def best(self, given: float | None) -> Fit:
-        """Return the best fit. given: the temperature in the code, if it is known and no argument."""
+        """Return the best fit. given: the hard-coded temperature, if the user knows it."""
         if self.values.settings[0].temperature is not None:
             return self._best(None)
         fit = self._best(given if given is not None else 1.0)
@@ -162,7 +163,7 @@ class Recogniser:
 
     def _best(self, temperature: float | None) -> Fit:
         pairs = list(itertools.product(self.labels, terms()))
-        if not self.is_rounded:  # a few settings tell most forms from the right one; of rounded values they do not
+        if not self.is_rounded:  # a few settings exclude most forms, except for rounded values
             rough = [self._fit(*pair, temperature, self._few()).typical for pair in pairs]
             limit = max(SAME, sorted(rough)[KEPT])
             pairs = [pair for pair, difference in zip(pairs, rough, strict=True) if difference <= limit]
@@ -171,7 +172,7 @@ class Recogniser:
         return min((fit for fit in fits if fit.typical <= enough), key=lambda fit: fit.cost)
 
     def _few(self) -> tuple[int, ...]:
-        """Return a few settings, in which the parts have different weights."""
+        """Return the indices of a few settings in which the parts have different weights."""
         middle = [
             index
             for index, setting in enumerate(self.values.settings)
@@ -180,12 +181,12 @@ class Recogniser:
         return tuple(middle[:: max(1, len(middle) // 6)])
 
     def _temperature(self) -> float:
-        """Return the T in the code: a usual one, else of a grid the one at which a form fits best, then refined."""
+        """Return the hard-coded T: a usual one, else the one of a refined grid at which a form fits best."""
         few, size = self._few()[:3], self._few()[1:2]
         pairs = list(itertools.product(self.labels[:1], terms()))
 
         def differences(pair: tuple[Form, Form], temperatures: Floats, few: tuple[int, ...]) -> Floats:
-            """Return the largest one at each T; all of them are solved at once."""
+            """Return the largest difference at each T, from one batched solution."""
             columns = [np.concatenate([self._parts(form, float(t), few) for t in temperatures]) for form in pair]
             values = np.tile(self.values.values[list(few)], (len(temperatures), 1))
             scales = np.tile(self.values.scales[list(few)], len(temperatures))
@@ -211,14 +212,14 @@ class Recogniser:
         of_labels, of_term = (self._parts(form, temperature, indices) for form in (labels, term))
         weights, rest = _solved(np.concatenate([of_labels, of_term], axis=-1), self.values.values[list(indices)])
         differences = np.abs(rest).max(axis=-1) / self.values.scales[list(indices)]
-        # Forms coincide at T = 1 and at alpha = 1; T^2 makes rounding, or an epsilon, large at T = 20. What tells forms
-        # apart lies between.
+        # Forms coincide at T = 1 and at alpha = 1, and T^2 magnifies rounding, or an epsilon, at T = 20; a quantile
+        # looks at the settings in between.
         typical = float(np.quantile(differences, 0.5 if self.is_rounded else 0.75))
         cut = of_labels.shape[-1]
         return Fit(labels, term, temperature, (weights[:, :cut], weights[:, cut:]), differences, typical)
 
     def _parts(self, form: Form, temperature: float | None, indices: tuple[int, ...]) -> Floats:
-        """Return the summands of a form in those settings, shape (settings, batches, summands)."""
+        """Return the summands of a form in settings, shape (settings, batches, summands)."""
         key = (form, temperature, indices)
         if key not in self._computed:
             settings = [self.values.settings[index] for index in indices]
@@ -236,7 +237,7 @@ class Recogniser:
 
 
 def _solved(columns: Floats, values: Floats) -> tuple[Floats, Floats]:
-    """Return the weights of least squares, and what they leave: for each of several systems at once."""
+    """Return the least-squares weights and the residuals of several systems at once."""
     sizes = np.sqrt(np.square(columns).sum(axis=-2, keepdims=True)) + 1e-300
     scaled = columns / sizes
     weights = (np.linalg.pinv(scaled, rcond=1e-12) @ values[..., None])[..., 0]
@@ -244,10 +245,10 @@ def _solved(columns: Floats, values: Floats) -> tuple[Floats, Floats]:
 
 
 def has_rounded_values(loss: CallableLoss, classes: int) -> bool:
-    """Return whether the term is computed in 16-bit floats: small steps of the teacher's logits then change nothing."""
+    """Return whether the term is computed in 16-bit floats: small steps of the teacher's logits do not change it."""
     batch = probes(4, classes, 1)
     teacher, student = batch.teacher[0], batch.student[0]
-    labels = teacher.argmax(axis=-1)  # some count the teacher only where it is right
+    labels = teacher.argmax(axis=-1)  # some losses count the teacher only where it is right
     draw = np.random.default_rng(0)
 
     def value(logits: Floats) -> float:

@@ -1,8 +1,8 @@
-"""The forms that a distillation loss may have, right and wrong, computed in float64 with NumPy.
+"""Compute the known forms of a distillation loss, right and wrong, in float64 with NumPy.
 
-A loss is a*labels + b*term. `LABELS` are the forms of the first part, `terms` those of the second: the terms of this
-project, and Hinton's with each mistake that people make. Every part has the reduction of this project, the mean over
-the images, and its factor T^2; what a loss has beyond that is found in the weights a and b (`kd.losses.check`).
+A loss is a*labels + b*term. `LABELS` are the forms of the first part, `terms` the forms of the second: this project's
+terms, and Hinton's with each usual mistake. Every part has this project's reduction, the mean over the images, and its
+factor T^2; other reductions and factors show in the weights a and b (`kd.losses.check`).
 """
 
 import itertools
@@ -15,7 +15,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from kd.losses.builtin import LOSSES, TERMS
+from kd.losses.builtin import LOSSES
 from kd.losses.loss import computing_with
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -38,7 +38,7 @@ class Probes:
         return int(self.student.shape[2])
 
     def batches(self) -> Iterator[tuple[npt.NDArray[np.int64], Floats, Floats]]:
-        """Yield labels, teacher's and student's logits of each batch."""
+        """Yield the labels, teacher logits and student logits of each batch."""
         yield from zip(self.labels, self.teacher, self.student, strict=True)
 
 
@@ -50,9 +50,9 @@ class Form:
     """One way to write a part of a loss.
 
     Args:
-        name: a key of `kd.losses.builtin.LOSSES` where it is that loss, with or without `faults`; else its own.
-        formula: of people, without its factor T^2.
-        parts: of probes and T the summands that have weights of their own, each of shape (count,).
+        name: a key of `kd.losses.builtin.LOSSES` for a form of that loss, with or without `faults`; else another name.
+        formula: for users, without its factor T^2.
+        parts: (probes, T) -> the separately weighted summands, each of shape (count,).
         faults: keys of `FAULTS`.
         squared: whether the parts have a factor T^2, which a loss may lack.
         corrected: whether the standard deviation is divided by classes - 1.
@@ -75,21 +75,21 @@ FAULTS = {
     "t-student-only": "T softens the student's logits only",
     "t-teacher-only": "T softens the teacher's logits only",
     "t-differs": "the temperature in the code is not the one given",
-    "exchanged": "teacher and student are exchanged: KL(student || teacher), right only where that is meant",
-    "student-log-missing": "the student's probabilities stand where their logarithm belongs; use log_softmax",
-    "student-softmax-missing": "the student's logits stand where log-probabilities belong; use log_softmax",
+    "exchanged": "teacher and student are exchanged: KL(student || teacher), right only if intended",
+    "student-log-missing": "it uses the student's probabilities instead of their logarithm; use log_softmax",
+    "student-softmax-missing": "it uses the student's logits instead of log-probabilities; use log_softmax",
     "student-softmax-twice": "the student's logits go through softmax twice",
-    "teacher-softmax-missing": "the teacher's logits stand where probabilities belong; use softmax",
+    "teacher-softmax-missing": "it uses the teacher's logits instead of probabilities; use softmax",
     "teacher-softmax-twice": "the teacher's logits go through softmax twice",
-    "teacher-log": "the teacher's log-probabilities stand where probabilities belong; use softmax, or log_target=True",
-    "teacher-log-missing": "log_target=True, but the teacher's probabilities have no logarithm",
+    "teacher-log": "it uses the teacher's log-probabilities instead of probabilities; use softmax, or log_target=True",
+    "teacher-log-missing": "log_target=True, but it gets the teacher's probabilities without a logarithm",
     "mixture": "the weights of the two divergences of the JSD are exchanged",
     "by-classes": "the mean is over the classes, too: the term shrinks with their number; sum over them (batchmean)",
     "labels-by-classes": "the labels' mean is over the classes, too: their part shrinks with their number",
     "by-batch": "labels and term are reduced in different ways: the term's weight depends on the batch size",
-    "reduction": "the weight of a part depends on the numbers of images and classes in no known way",
+    "reduction": "the weight of a part depends on the numbers of images and classes in an unknown way",
     "negative-weight": "a part is subtracted: training would make it larger",
-    "at-the-edge": "at alpha = 0 or 1 the weights are not those of the alphas between",
+    "at-the-edge": "at alpha = 0 or 1 the weights jump",
     "over-images": "softmax is taken over the images, not over the classes: dim=1, not 0",
     "labels-on-teacher": "the labels are compared with the teacher's logits",
     "labels-softmax-twice": "the student's logits go through softmax twice before the labels' cross entropy",
@@ -97,13 +97,13 @@ FAULTS = {
     "labels-at-t": "the labels' cross entropy is of logits divided by T",
     "no-teacher": "the teacher's logits change nothing: are they compared with themselves?",
     "no-student": "the student's logits change nothing",
-    "images-mixed": "an image's loss depends on the other images: do the teacher's rows belong to the student's?",
-    "imprecise": "its values are rounded, as those of a 16-bit float: compute the loss in float32",
+    "images-mixed": "an image's loss depends on the other images: are the teacher's rows in the student's order?",
+    "imprecise": "its values are rounded like 16-bit floats: compute the loss in float32",
     "negative": "the divergence is negative where student and teacher are close",
     "not-finite": "it is not finite at logits of +-50: compute from log_softmax",
-    "gradient": "the student's gradient is not that of its value",
+    "gradient": "the student's gradient does not match the value",
 }
-"""What can be wrong, by name, in one line."""
+"""Everything that can be wrong, by name, in one line."""
 
 
 def log_softmax(logits: Floats) -> Floats:
@@ -115,7 +115,7 @@ def softmax(logits: Floats) -> Floats:
 
 
 def _xlogx(values: Floats) -> Floats:
-    """Return x*log(x), 0 at 0, NaN below, as torch's kl_div has it."""
+    """Return x*log(x), 0 at 0, NaN below, as torch's kl_div does."""
     with np.errstate(invalid="ignore"):
         return np.where(values == 0, 0.0, values * np.log(np.where(values == 0, 1.0, values)))
 
@@ -166,7 +166,7 @@ LABELS = (
         ],
     ),
 )
-"""The forms of the labels' part: this project's, the wrong ones, label smoothing."""
+"""The forms of the labels' part: this project's, the faulty ones, label smoothing."""
 
 _Rows: TypeAlias = Callable[[Floats, float], Floats]
 _TARGETS: dict[str, _Rows] = {
@@ -189,15 +189,15 @@ _PAIRS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "soft-ce": lambda target, log_input: -target * log_input,
     "log-target": lambda target, log_input: np.exp(target) * (target - log_input),
 }
-_MOST_FAULTS = 2  # of one term: a third is as good as unknown
+_MOST_FAULTS = 2  # of one term
 
 
 def _hinton() -> Iterator[Form]:
-    """Yield Hinton's term, KL divergence or cross entropy, with none, one or two of its faults."""
+    """Yield Hinton's term, KL divergence or cross entropy, with up to two faults."""
     for pair, exchanged, side, target, log_input in itertools.product(_PAIRS, (False, True), _SIDES, _TARGETS, _INPUTS):
         if pair == "log-target" and target:  # e^p*(p - q) of log-probabilities p is the KL divergence itself
             continue
-        # In a divergence that is exchanged the student is the target.
+        # In an exchanged divergence the student is the target.
         of_target, of_input = ("student", "teacher") if exchanged else ("teacher", "student")
         faults = (
             *(("exchanged",) if exchanged else ()),
@@ -206,7 +206,7 @@ def _hinton() -> Iterator[Form]:
             *((f"{of_input}-{log_input.partition(',')[0]}",) if log_input else ()),
             *((f"{of_target}-log-missing",) if pair == "log-target" else ()),
         )
-        # A target that is not positive has no logarithm: such a KL divergence is NaN, and no form.
+        # A target that is not positive has no logarithm: the KL divergence is NaN.
         if len(faults) > _MOST_FAULTS or (pair == "kl" and target in ("softmax-missing", "log")):
             continue
         if any(fault not in FAULTS for fault in faults) or _is_twin(pair, exchanged, side, target, log_input):
@@ -215,7 +215,7 @@ def _hinton() -> Iterator[Form]:
 
 
 def _is_twin(pair: str, exchanged: bool, side: str, target: str, log_input: str) -> bool:
-    """Return whether another form is the same: without T, where T is between; a product has no order, T is a factor."""
+    """Return whether another form has the same values, because products commute, or T is missing or factors out."""
     softened = _SIDES[side][::-1] if exchanged else _SIDES[side]  # target, input
     if any(text.endswith("T between") and not soft for text, soft in zip((target, log_input), softened, strict=True)):
         return True
@@ -246,7 +246,7 @@ def _divergence(pair: str, exchanged: bool, side: str, target: str, log_input: s
 
 
 def _keras_string(probes: Probes, t: float) -> list[Floats]:
-    """keras.losses.kl_divergence of logits: both sides are clipped to [1e-7, 1], as if they were probabilities."""
+    """Compute keras.losses.kl_divergence of logits: both sides are clipped to [1e-7, 1] like probabilities."""
     target, values = (np.clip(logits / t, 1e-7, 1.0) for logits in (probes.teacher, probes.student))
     return [t**2 * _mean(target * np.log(target / values))]
 
@@ -257,7 +257,7 @@ def _over_images(probes: Probes, t: float) -> list[Floats]:
 
 
 def _own_parts(name: str) -> Parts:
-    """Return the parts of a loss of this project from its term: one for each of its parameters, of value 1 alone."""
+    """Return the parts of a loss of this project from its term: one per parameter, with the others at 0."""
     parameters = [parameter.name for parameter in LOSSES[name].parameters]
     settings = [{key: float(key == other) for key in parameters} for other in parameters] or [{}]
     if name == "nkd":  # the label's part has no parameter
@@ -266,7 +266,8 @@ def _own_parts(name: str) -> Parts:
     def parts(probes: Probes, t: float) -> list[Floats]:
         with computing_with(NUMPY_OPS):
             values = [
-                np.array([TERMS[name](*batch, temperature=t, **own) for batch in probes.batches()]) for own in settings
+                np.array([LOSSES[name].term(*batch, temperature=t, **own) for batch in probes.batches()])
+                for own in settings
             ]
         return [values[0], values[1] - values[0]] if name == "nkd" else values
 
@@ -274,14 +275,14 @@ def _own_parts(name: str) -> Parts:
 
 
 def _standardized_corrected(probes: Probes, t: float) -> list[Floats]:
-    """Logit standardization as its authors' code has it, whose variance is divided by classes - 1."""
+    """Compute logit standardization as in its authors' code, with a variance divided by classes - 1."""
     classes = probes.classes
     spread = t * np.sqrt(classes / (classes - 1)) if classes > 1 else t
     return [value * (t / spread) ** 2 for value in _own_parts("logit-standardization")(probes, float(spread))]
 
 
 def _mixed(share: float) -> Parts:
-    """Return the two divergences of a Jensen-Shannon divergence, from a mixture with that share of the teacher."""
+    """Return the two divergences of a Jensen-Shannon divergence, from a mixture with this share of the teacher."""
 
     def parts(probes: Probes, t: float) -> list[Floats]:
         teacher, student = softmax(probes.teacher / t), softmax(probes.student / t)
@@ -301,7 +302,7 @@ def _argmax(probes: Probes, t: float) -> list[Floats]:
 
 @cache
 def terms() -> tuple[Form, ...]:
-    """Return every form of the second part, the likeliest first: that order decides where several are the same."""
+    """Return every form of the second part, the likeliest first: of equal forms the first is chosen."""
     kinds = sorted(_hinton(), key=lambda form: len(form.faults))
     own = [
         Form(name, loss.formula.partition("(1-alpha)*")[2].removeprefix("T^2*"), _own_parts(name), squared=True)
@@ -356,4 +357,4 @@ NUMPY_OPS = SimpleNamespace(
     one_hot=lambda labels, classes, dtype: np.eye(classes, dtype=dtype)[labels],
     stop_gradient=lambda values: values,
 )
-"""What the terms of this project use of `keras.ops`, for float64 arrays of NumPy."""
+"""The part of `keras.ops` that this project's terms use, for float64 arrays of NumPy."""

@@ -1,8 +1,8 @@
-"""The frameworks in which a user's loss may compute: tensors of them, and their gradients. None is imported here."""
+"""Make tensors, and differentiate losses, in the framework of a user's code, which is imported at its first use."""
 
 import importlib
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,57 +12,39 @@ from kd.errors import ModelError
 Array: TypeAlias = npt.NDArray[Any]
 
 
-class Framework(Protocol):
-    """What is asked of a framework. name: as in `FRAMEWORKS`."""
+class Framework:
+    """The framework that a loss computes in: NumPy here, others below. name: a key of `FRAMEWORKS`."""
 
-    name: str
-    has_bfloat16: bool
+    name = "numpy"
+    has_bfloat16 = False
 
-    def tensor(self, values: Array, precision: str) -> Any:
-        """Return logits as a tensor of that precision: float64, float32, bfloat16."""
-
-    def labels(self, values: Array) -> Any:
-        """Return integer labels, or one-hot rows, as a tensor."""
+    def tensor(self, values: Array, precision: str | None = None) -> Any:
+        """Return an array as a tensor: of a precision (float64, float32, bfloat16), or of the array's type."""
+        return np.array(values, dtype=precision)
 
     def array(self, tensor: Any) -> Array:
         """Return a tensor, or a number, as an array of float64."""
-
-    def gradients(self, function: Callable[[Any, Any], Any], teacher: Any, student: Any) -> tuple[Array, Array] | None:
-        """Return the gradients of the function's mean, of zeros where none flows; None without autograd."""
-
-
-class _NumPy:
-    name, has_bfloat16 = "numpy", False
-
-    def tensor(self, values: Array, precision: str) -> Any:
-        return np.array(values, dtype=precision)
-
-    def labels(self, values: Array) -> Any:
-        return np.array(values)
-
-    def array(self, tensor: Any) -> Array:
         return np.asarray(tensor, dtype=np.float64)
 
-    def gradients(self, function: Callable[[Any, Any], Any], teacher: Any, student: Any) -> None:
+    def gradients(self, function: Callable[[Any, Any], Any], teacher: Any, student: Any) -> tuple[Array, Array] | None:
+        """Return the gradients of the function's mean, zero where nothing flows; None without autograd."""
         return None
 
 
-class _Torch:
+class _Torch(Framework):
     name, has_bfloat16 = "torch", True
 
     def __init__(self) -> None:
         self.torch = _imported("torch")
 
-    def tensor(self, values: Array, precision: str) -> Any:
-        return self.torch.tensor(np.asarray(values)).to(getattr(self.torch, precision))
-
-    def labels(self, values: Array) -> Any:
-        return self.torch.tensor(values)
+    def tensor(self, values: Array, precision: str | None = None) -> Any:
+        tensor = self.torch.tensor(np.asarray(values))
+        return tensor.to(getattr(self.torch, precision)) if precision else tensor
 
     def array(self, tensor: Any) -> Array:
         if isinstance(tensor, self.torch.Tensor):
             tensor = tensor.detach().to(self.torch.float64).cpu().numpy()
-        return np.asarray(tensor, dtype=np.float64)
+        return super().array(tensor)
 
     def gradients(self, function: Callable[[Any, Any], Any], teacher: Any, student: Any) -> tuple[Array, Array]:
         inputs = [tensor.detach().requires_grad_() for tensor in (teacher, student)]
@@ -75,7 +57,7 @@ class _Torch:
         return first, second
 
 
-class _Jax:
+class _Jax(Framework):
     name, has_bfloat16 = "jax", True
 
     def __init__(self) -> None:
@@ -83,14 +65,8 @@ class _Jax:
         self.jax.config.update("jax_enable_x64", True)  # else float64 is float32, and rounding hides small mistakes
         self.numpy = _imported("jax.numpy")
 
-    def tensor(self, values: Array, precision: str) -> Any:
+    def tensor(self, values: Array, precision: str | None = None) -> Any:
         return self.numpy.asarray(values, dtype=precision)
-
-    def labels(self, values: Array) -> Any:
-        return self.numpy.asarray(values)
-
-    def array(self, tensor: Any) -> Array:
-        return np.asarray(tensor, dtype=np.float64)
 
     def gradients(self, function: Callable[[Any, Any], Any], teacher: Any, student: Any) -> tuple[Array, Array]:
         mean = self.jax.grad(lambda *inputs: self.numpy.mean(function(*inputs)), argnums=(0, 1))
@@ -98,22 +74,20 @@ class _Jax:
         return first, second
 
 
-class _TensorFlow:
+class _TensorFlow(Framework):
     name, has_bfloat16 = "tensorflow", True
 
     def __init__(self) -> None:
         self.tf = _imported("tensorflow")
 
-    def tensor(self, values: Array, precision: str) -> Any:
-        return self.tf.cast(self.tf.constant(np.asarray(values)), precision)
-
-    def labels(self, values: Array) -> Any:
-        return self.tf.constant(values)
+    def tensor(self, values: Array, precision: str | None = None) -> Any:
+        tensor = self.tf.constant(np.asarray(values))
+        return self.tf.cast(tensor, precision) if precision else tensor
 
     def array(self, tensor: Any) -> Array:
         if self.tf.is_tensor(tensor):
             tensor = self.tf.cast(tensor, "float64").numpy()
-        return np.asarray(tensor, dtype=np.float64)
+        return super().array(tensor)
 
     def gradients(self, function: Callable[[Any, Any], Any], teacher: Any, student: Any) -> tuple[Array, Array]:
         with self.tf.GradientTape() as tape:
@@ -125,8 +99,7 @@ class _TensorFlow:
 
 
 def _keras() -> Framework:
-    """Return the framework that Keras computes with, by KERAS_BACKEND."""
-    return _MAKERS[_imported("keras").backend.backend()]()
+    return framework_of(_imported("keras").backend.backend())  # KERAS_BACKEND decides which
 
 
 _MAKERS: dict[str, Callable[[], Framework]] = {
@@ -134,7 +107,7 @@ _MAKERS: dict[str, Callable[[], Framework]] = {
     "jax": _Jax,
     "keras": _keras,
     "tensorflow": _TensorFlow,
-    "numpy": _NumPy,
+    "numpy": Framework,
 }
 FRAMEWORKS = tuple(_MAKERS)
 

@@ -1,20 +1,20 @@
-"""What a loss is: its description, the form that all share, and Hinton's term.
+"""Describe losses; compute the form that all share, and Hinton's term.
+
+Every loss is alpha*CE(labels) + (1-alpha)*term with alpha in [0, 1]. A paper's a*CE + b*term is this loss with
+alpha = a/(a+b), times a+b. Adam divides by the size of the gradients, so a constant factor changes its steps only
+through its epsilon, 1e-7.
 
 Everything is computed from log-softmax: `keras.losses.kl_divergence` clips probabilities at 1e-7, which removes the
 gradient where a confident teacher is most informative.
 
-Nothing here imports Keras or TensorFlow: a spec is checked by a command that must start at once.
-
-Every loss is alpha*CE(labels) + (1-alpha)*term with alpha in [0, 1]. A paper that writes a*CE + b*term is this loss
-with alpha = a/(a+b), a+b times as large. Adam divides by the size of the gradients, so a constant factor changes its
-steps only through its epsilon, 1e-7.
+Nothing here imports Keras or TensorFlow, because the command that checks a spec must start at once.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ Term: TypeAlias = Callable[..., Tensor]  # (labels, teacher_logits, student_logi
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number that a loss has beside T and alpha, named as in the term's signature and in a spec, and its default."""
+    """A parameter of a loss besides T and alpha, named as in the term's signature and in a spec, and its default."""
 
     name: str
     default: float
@@ -32,34 +32,36 @@ class Parameter:
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """A loss, described.
+    """The description of a loss.
 
     Args:
         name: as in a spec: a key of `LOSSES`, or "package.module:function" or "./file.py:function".
-        formula: the whole loss in this project's form; of a user's own, with the first line of its docstring.
-        source: the paper; empty for a user's own.
-        parameters: its own, without T and alpha.
+        formula: the whole loss in this project's form; for a user's, with the first line of its docstring.
+        source: the paper; empty for a user's.
+        term: the distillation term, see `Term`.
+        parameters: without T and alpha.
         default_temperature, default_alpha: the point of the paper or of its authors' code.
-        uses_temperature: False where T changes nothing; its default is then 1.
+        uses_temperature: False if T changes nothing; its default is then 1.
     """
 
     name: str
     formula: str
     source: str
+    term: Term = field(repr=False, compare=False)
     parameters: tuple[Parameter, ...] = ()
     default_temperature: float = 4.0
     default_alpha: float = 0.1
     uses_temperature: bool = True
 
     def values(self, own: Mapping[str, float]) -> dict[str, float]:
-        """Return the value of each own parameter, in the order of `parameters`: the one given, else its default.
+        """Return the value of each parameter, in the order of `parameters`: the given one, else its default.
 
         Raises:
-            ValueError: the loss has no parameter of such a name, or a value is not finite.
+            ValueError: the loss has no parameter of that name, or a value is not finite.
         """
         known = [parameter.name for parameter in self.parameters]
         if unknown := sorted(set(own) - set(known)):
-            has = f"its own are {', '.join(known)}" if known else "it has none of its own"
+            has = f"it has {', '.join(known)}" if known else "it has only T and alpha"
             raise ValueError(f"loss {self.name!r} has no parameter {unknown[0]!r}; {has}")
         if bad := [name for name, value in own.items() if not math.isfinite(value)]:
             raise ValueError(f"{bad[0]} must be finite, got {own[bad[0]]!r}")
@@ -67,7 +69,7 @@ class Loss:
 
 
 class _LazyOps:
-    """`keras.ops`, imported at its first use; within `computing_with` what that gives instead."""
+    """`keras.ops`, imported at its first use, or the operations of `computing_with`."""
 
     def __getattr__(self, name: str) -> Any:
         other = _OTHER_OPS.get()
@@ -83,7 +85,7 @@ _OTHER_OPS: ContextVar[Any] = ContextVar("ops", default=None)
 
 @contextmanager
 def computing_with(operations: Any) -> Iterator[None]:
-    """Let the terms in this block compute with other operations than Keras', of the same names and meaning."""
+    """Let the terms in this block compute with other operations than Keras', with the same names and meaning."""
     token = _OTHER_OPS.set(operations)
     try:
         yield
@@ -98,13 +100,13 @@ _WEIGHTS: ContextVar[Tensor] = ContextVar("weights", default=None)
 
 @contextmanager
 def weighing(weights: Tensor) -> Iterator[None]:
-    """Let the losses in this block weigh the images of a batch, as Keras' `sample_weight` does; None: all alike.
+    """Let the losses in this block weigh the images of a batch, as Keras' `sample_weight` does; None: equally.
 
     A weight of 2 counts an image twice, in the CE of the labels and in the term; the sum is divided by the number of
     images, not by the sum of the weights.
 
     Raises:
-        ValueError: from the block, where a loss has no value for each image that could be weighed.
+        ValueError: in the block, from a loss without a value for each image.
     """
     token = _WEIGHTS.set(weights)
     try:
@@ -121,7 +123,7 @@ def mean_over_images(values: Tensor) -> Tensor:
     rank = len(values.shape)
     if rank == 0:
         raise ValueError(
-            "this loss is of the whole batch, so no image has a part that could be weighed: leave sample_weight and"
+            "this loss has one value for the whole batch, so images cannot be weighed: leave sample_weight and"
             " class_weight out"
         )
     return ops.mean(values * ops.reshape(ops.cast(weights, values.dtype), (-1, *(1,) * (rank - 1))))
@@ -151,9 +153,9 @@ def distillation_loss(
 
     Args:
         labels: integers, shape (batch,) or (batch, 1); or a probability for each class, shape (batch, classes), such as
-            one-hot or smoothed ones, of which the term gets the likeliest class.
+            one-hot or smoothed labels. The term gets the likeliest class.
         teacher_logits, student_logits: float, shape (batch, classes), before softmax.
-        term: of another loss, see `kd.losses.term_of`; own: its parameters, scalars by name.
+        term, own: of another loss, with its parameters as scalars by name.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2; https://keras.io/examples/vision/knowledge_distillation/
     """
@@ -166,7 +168,7 @@ def distillation_loss(
 def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature: Tensor) -> Tensor:
     """Return the KL divergence KL(teacher || student) of the softened distributions, times temperature**2.
 
-    The factor keeps this term's gradients on the scale of the label term when the temperature changes. In nats: summed
+    The factor keeps the gradients of this term on the scale of the label term at every temperature. In nats, summed
     over classes, averaged over the batch.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 2.
@@ -181,7 +183,7 @@ def soft_target_loss(teacher_logits: Tensor, student_logits: Tensor, temperature
 def hard_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
     """Return the cross entropy with the labels, see `distillation_loss`, in nats, averaged over the batch.
 
-    The same operations as `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` and, of one-hot labels,
+    It has the operations of `keras.losses.SparseCategoricalCrossentropy(from_logits=True)` or, for one-hot labels, of
     `CategoricalCrossentropy`, so that alpha = 1 is plain Keras training to the last bit.
     """
     if is_one_hot(labels, logits):
@@ -192,9 +194,9 @@ def hard_label_loss(labels: Tensor, logits: Tensor) -> Tensor:
 
 
 def is_one_hot(labels: Tensor, logits: Tensor) -> bool:
-    """Return whether labels have a probability for each class; ValueError where they are no integers of images either.
+    """Return whether labels have a probability for each class; raise ValueError if they are not integers either.
 
-    As Keras tells them apart for the metric "accuracy": by their shape.
+    The shape decides, as in Keras' metric "accuracy".
     """
     shape, classes = tuple(labels.shape), logits.shape[-1]
     if shape[1:] in ((), (1,)):
@@ -208,7 +210,7 @@ def is_one_hot(labels: Tensor, logits: Tensor) -> bool:
 
 
 def check_classes(teacher_logits: Tensor, student_logits: Tensor) -> None:
-    """Refuse logits of different numbers of classes with a ValueError: broadcasting would hide it."""
+    """Raise a ValueError for different numbers of classes, which broadcasting would hide."""
     teacher_shape, student_shape = tuple(teacher_logits.shape), tuple(student_logits.shape)
     if teacher_shape[1:] != student_shape[1:]:
         raise ValueError(
@@ -218,5 +220,5 @@ def check_classes(teacher_logits: Tensor, student_logits: Tensor) -> None:
 
 
 def is_users(name: str) -> bool:
-    """Return whether a loss is of a user's own: "package.module:function" or "./file.py:function"."""
+    """Return whether a loss is a user's: "package.module:function" or "./file.py:function"."""
     return ":" in name

@@ -1,4 +1,4 @@
-"""Call a recognised loss where plain logits show nothing: gradients, sure teachers, close students, 16-bit floats."""
+"""Call a recognised loss with special logits: gradients, confident teachers, close students, 16-bit floats."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,18 +15,18 @@ from kd.losses.weights import Weight
 SAME_GRADIENT = 1e-3
 STEP = 1e-5  # of a logit, in a numerical derivative
 CONFIDENT = 50.0  # a trained teacher's logits reach this; float32's exp overflows at 89
-LARGE = 3 * LARGEST  # where a clipped logit shows, and an epsilon or a clipped probability hardly does
-CLIPPED = 2e-2  # so much may a value be off there
+LARGE = 3 * LARGEST  # logit that shows clipped logits, and hardly an epsilon or a clipped probability
+CLIPPED = 2e-2  # largest relative error of a value there
 CLOSE = 0.1  # standard deviation between the logits of student and teacher, late in a training
-USABLE = 0.1  # so much of itself may a divergence be off in bfloat16
-MIXED = 1e-2  # so much an image's loss may depend on the other images
+USABLE = 0.1  # largest relative error of a divergence in bfloat16
+MIXED = 1e-2  # largest relative effect of other images on an image's loss
 
 
 @dataclass(frozen=True)
 class Recognised:
-    """A loss and what it is: two forms and their weights. classes: of the logits that it is called with.
+    """A loss, with its two forms and their weights.
 
-    is_rounded: whether its values are those of a 16-bit float.
+    classes: of the logits in the calls. is_rounded: whether its values are rounded to 16-bit floats.
     """
 
     loss: CallableLoss
@@ -42,12 +42,12 @@ class Recognised:
         return [(form, weight) for form, weight in both if weight.is_there]
 
     def argument(self, temperature: float) -> float | None:
-        """Return the T to call it with: None where it stands in the code."""
+        """Return the T to call it with: None if it is hard-coded."""
         return temperature if self.fit.temperature is None else None
 
     @cached_property
     def alphas(self) -> tuple[float | None, float | None]:
-        """Return an alpha at which both parts have a weight, and one at which only the term has, if there is one."""
+        """Return an alpha at which both parts have a weight, and if possible one at which only the term has."""
         both = 0.5 if self.loss.has("alpha") else None
         labels, term = self.labels, self.term
         none = labels.exact * max(map(abs, labels.levels.values()), default=0.0)
@@ -55,7 +55,7 @@ class Recognised:
         return both, alone[0] if alone else both
 
     def known(self, batches: Probes, temperature: float, alpha: float | None) -> list[Floats]:
-        """Return what the forms give for each batch, labels and term apart."""
+        """Return the values of the forms for each batch, for labels and term separately."""
         t = temperature if self.fit.temperature is None else self.fit.temperature
         return [
             np.asarray(
@@ -68,7 +68,7 @@ class Recognised:
 
 @dataclass(frozen=True)
 class Probed:
-    """What calls showed. difference: of the gradient, relative; None where there is no autograd."""
+    """The findings of calls. difference: of the gradient, relative; None without autograd."""
 
     faults: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -76,12 +76,12 @@ class Probed:
 
 
 def gradient(recognised: Recognised) -> Probed:
-    """Compare the student's gradient with that of the forms, and see whether one flows into the teacher."""
+    """Compare the student's gradient with the forms', and check whether one flows into the teacher."""
     temperature, (alpha, _) = 4.0, recognised.alphas
     batch = probes(3, recognised.classes, 1)
     try:
         computed = _autograd(recognised, batch, temperature, alpha, recognised.loss.precision)
-    except Exception as error:  # a user's code may raise anything when it is differentiated
+    except Exception as error:  # differentiating a user's code may raise anything
         return Probed(["gradient"], [f"it cannot be differentiated: {type(error).__name__}"])
     if computed is None:
         return Probed()
@@ -105,7 +105,7 @@ def gradient(recognised: Recognised) -> Probed:
 def _autograd(
     recognised: Recognised, batch: Probes, temperature: float, alpha: float | None, precision: str
 ) -> tuple[Floats, Floats] | None:
-    """Return the gradients of the first batch, of teacher and student; None without autograd."""
+    """Return the gradients of teacher and student in the first batch; None without autograd."""
     loss, t = recognised.loss, recognised.argument(temperature)
     teacher, student = (loss.framework.tensor(logits, precision) for logits in (batch.teacher[0], batch.student[0]))
     targets = loss.targets(batch.labels[0], batch.classes)
@@ -115,14 +115,14 @@ def _autograd(
 
 
 def beyond(recognised: Recognised) -> float:
-    """Return by how much values differ from the forms', relatively, on larger logits than those of the fit.
+    """Return the largest relative difference to the forms for larger logits than in the fit.
 
-    0 where that cannot be told: values are rounded, or a weight is not known for every size.
+    It is 0 if it cannot be computed: values are rounded, or a weight is unknown for some size.
     """
     if recognised.is_rounded or not (recognised.labels.is_regular and recognised.term.is_regular):
         return 0.0
     plain = probes(4, recognised.classes)
-    # A term that is not there may be one of sure teachers alone.
+    # A missing term may appear for confident teachers only.
     sizes = (LARGE,) if recognised.term.is_there else (LARGE, CONFIDENT)
     batches = [Probes(plain.labels, size / LARGEST * plain.teacher, size / LARGEST * plain.student) for size in sizes]
     return max(_difference(recognised, batch, 4.0, "") for batch in batches)
@@ -136,18 +136,18 @@ def _difference(recognised: Recognised, batch: Probes, temperature: float, preci
 
 
 def at_the_limits(recognised: Recognised) -> Probed:
-    """See whether it is finite at logits of +-50, and with a one-hot teacher; in float32, as in a training."""
+    """Check that it is finite at logits of +-50, and with a one-hot teacher; in float32, as in a training."""
     batch = probes(4, recognised.classes, 1)
     sure = np.where(batch.teacher == batch.teacher.max(axis=-1, keepdims=True), CONFIDENT, -CONFIDENT)
     wrong = np.roll(sure, 1, axis=-1)
     if not all(_is_finite(recognised, batch.labels, sure, student) for student in (wrong, batch.student)):
         return Probed(["not-finite"])
     if not _is_finite(recognised, batch.labels, 100 * sure, batch.student):
-        return Probed(notes=["it is not finite where a probability of the teacher is 0: compute from log_softmax"])
+        return Probed(notes=["it is not finite if a probability of the teacher is 0: compute from log_softmax"])
     if recognised.is_rounded or any(form.faults for form, _ in recognised.parts):
         return Probed()
     off = _difference(recognised, Probes(batch.labels, sure, wrong), 1.0, "float32")
-    clipped = f"at logits of +-{CONFIDENT:g} its value is off by {off:.0%}: an epsilon, or something is clipped"
+    clipped = f"at logits of +-{CONFIDENT:g} its value is off by {off:.0%}: an epsilon, or clipping"
     return Probed(notes=[clipped] if off > CLIPPED else [])
 
 
@@ -155,18 +155,18 @@ def _is_finite(recognised: Recognised, labels: npt.NDArray[np.int64], teacher: F
     alpha, t = recognised.alphas[0], recognised.argument(1.0)
     try:
         value = recognised.loss.values(labels[0], teacher[0], student[0], t, alpha, "float32")
-    except ModelError:  # as NumPy does where warnings are errors
+    except ModelError:  # NumPy raises if warnings are errors
         return False
     try:
         gradients = _autograd(recognised, Probes(labels, teacher, student), 1.0, alpha, "float32")
-    except Exception:  # `gradient` says so
+    except Exception:  # `gradient` reports it
         gradients = None
-    # The student's alone: the teacher's is NaN for a right loss in PyTorch, and no training uses it.
+    # Only the student's: the teacher's is NaN for a right loss in PyTorch, and trainings do not use it.
     return all(np.isfinite(each).all() for each in (value, *(gradients or ())[1:]))
 
 
 def where_close(recognised: Recognised) -> Probed:
-    """Return what is wrong where student and teacher are close, in the precision of the loss and in bfloat16."""
+    """Return the faults for a student close to its teacher, in the precision of the loss and in bfloat16."""
     form = recognised.fit.term
     is_divergence = form.name in ("kd", "jsd") and "CE(" not in form.formula
     if not recognised.term.is_there or not is_divergence or form.faults:
@@ -186,7 +186,7 @@ def where_close(recognised: Recognised) -> Probed:
 
 
 def _divergences(recognised: Recognised, precision: str) -> tuple[Floats, Floats]:
-    """Return the term, with the weight 1, as the loss has it and as it is, for the same rounded logits."""
+    """Return the term with weight 1, from the loss and from the form, for the same rounded logits."""
     loss, alpha, temperature = recognised.loss, recognised.alphas[1], 1.0
     plain = probes(4, recognised.classes, 2 * BATCHES)
     student = plain.teacher + np.random.default_rng(0).normal(0, CLOSE, plain.teacher.shape)
@@ -201,12 +201,12 @@ def _divergences(recognised: Recognised, precision: str) -> tuple[Floats, Floats
 
 
 def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]:
-    """Return faults and notes of a loss that no form explains: what changes nothing, and whether images are mixed."""
+    """Return faults and notes of a loss that no form explains: arguments without effect, and mixed images."""
     batch = probes(4, classes)
     alpha = 0.5
 
     def values(teacher: Floats, student: Floats, images: slice | list[int] = slice(None), t: float = 4.0) -> Floats:
-        """Return the loss of each batch, with those images of it alone, in that order."""
+        """Return the loss of each batch, with only these of its images, in this order."""
         some = Probes(batch.labels[:, images], teacher[:, images], student[:, images])
         return np.array([loss.values(*each, t, alpha).mean() for each in some.batches()])
 
@@ -214,7 +214,7 @@ def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]
     faults, notes = [], []
     equal = np.abs(values(batch.teacher, batch.teacher)).max()
     if not loss.has("labels") and equal > MIXED * np.abs(whole).max():
-        notes.append("it is not 0 where student and teacher are equal")
+        notes.append("it is not 0 if student and teacher are equal")
     if (values(batch.teacher[::-1], batch.student) == whole).all():
         faults.append("no-teacher")
     if (values(batch.teacher, batch.student[::-1]) == whole).all():
@@ -228,8 +228,7 @@ def unexplained(loss: CallableLoss, classes: int) -> tuple[list[str], list[str]]
     rest = [np.abs(total - whole).max() for total in (np.mean(each, axis=0), np.sum(each, axis=0))]
     if min(rest) > MIXED * np.abs(whole).max():
         # A loss of relations among images does not depend on their order.
-        is_relation = np.allclose(values(batch.teacher, batch.student, [2, 0, 3, 1]), whole, rtol=1e-4)
-        if is_relation:
+        if np.allclose(values(batch.teacher, batch.student, [2, 0, 3, 1]), whole, rtol=1e-4):
             notes.append("an image's loss depends on the other images")
         else:
             faults.append("images-mixed")

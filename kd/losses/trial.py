@@ -1,4 +1,4 @@
-"""Try a loss of a user's own as a training would use it, and say in one line what is wrong with it."""
+"""Try a user's loss as a training would use it, and describe its problem in one line."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from kd.errors import ModelError, told, without_room
+from kd.errors import ModelError, describe_error, without_room
 from kd.losses.custom import described, users_function
 from kd.losses.loss import Loss, Tensor
 
@@ -20,18 +20,18 @@ PLAIN = "plain logits"
 
 
 def check_users_loss(name: str, classes: int) -> Loss:
-    """Compile a user's loss with its gradient, as a training does, and compute it on two small batches.
+    """Compile a user's loss with its gradient, as a training does, and compute it on small batches.
 
-    One batch has plain logits, of standard deviation 2; in the other the teacher's and the student's logits are +-50.
-    The code is imported and called in this process: call it in a child.
+    Logits have a standard deviation of 2 in one batch; in the others they are +-50. The code is imported and called in
+    this process: call this function in a child process.
 
     Raises:
         ModuleNotHere: its module or file is not on this machine.
-        ModelError: it cannot be imported or called as a loss; it raises; it returns neither a scalar nor one value per
-            image, or no float32; it or its gradient is not finite; or nothing flows back to the student's logits.
+        ModelError: it cannot be imported or called as a loss; it raises; it does not return float32, a scalar or one
+            value per image; it or its gradient is not finite; or the gradient of the student's logits is 0.
     """
     loss = described(name)
-    images = 6 if classes == 5 else 5  # one value per class must not look like one value per image
+    images = 6 if classes == 5 else 5  # to tell one value per class from one value per image
     own = {parameter.name: tf.Variable(parameter.default, dtype=tf.float32) for parameter in loss.parameters}
     compiled = _compiled(name, tf.Variable(loss.default_temperature, dtype=tf.float32), own)
     for what, teacher, student in _batches(images, classes):
@@ -55,7 +55,7 @@ def check_users_loss(name: str, classes: int) -> Loss:
 
 
 def _batches(images: int, classes: int) -> list[tuple[str, Floats, Floats]]:
-    """Return (what it is, teacher's logits, student's logits), float32, shape (images, classes)."""
+    """Return (name, teacher's logits, student's logits) of each batch, float32, shape (images, classes)."""
     draw = np.random.default_rng(0)
     teacher, student = draw.normal(0, 2, (2, images, classes)).astype(np.float32)
     confident = np.where(teacher == teacher.max(axis=-1, keepdims=True), CONFIDENT, -CONFIDENT).astype(np.float32)
@@ -90,7 +90,7 @@ def _computed(name: str, compiled: Any, labels: Any, teacher: Floats, student: F
                 raise no_room from error
         raise ModelError(f"loss {name!r} does not work in a compiled training step: {_reason(error)}") from error
     finally:
-        if os.getpid() != process:  # the user's code forked: what it forked must not go on as a second worker
+        if os.getpid() != process:  # the user's code forked: the fork must not continue as a second worker
             os._exit(0)
     if value.dtype != tf.float32:
         raise ModelError(f"loss {name!r} must return float32, got {value.dtype.name}: cast it with ops.cast")
@@ -103,17 +103,17 @@ def _computed(name: str, compiled: Any, labels: Any, teacher: Floats, student: F
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield an error and those that it came from: TensorFlow puts its own before what the user's code raised."""
+    """Yield an error and its causes: TensorFlow wraps the one that the user's code raised."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error says, in one line; of one in compiled code what follows its traceback."""
+    """Return an error as one line; for an error in compiled code, the text after its traceback."""
     _, compiled, rest = str(error).rpartition("in user code:")
     _, *paragraphs = re.split(r"\n\s*\n", rest.strip(), maxsplit=1)
     if not (compiled and paragraphs):
-        return told(error)
+        return describe_error(error)
     line = " ".join(paragraphs[0].split())
     return line if len(line) <= 300 else f"{line[:297]}..."

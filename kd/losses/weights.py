@@ -1,7 +1,7 @@
-"""Read the weights of a loss's parts: how they depend on T, alpha, the number of images and that of classes.
+"""Find how the weights of a loss's parts depend on T, alpha, and the numbers of images and classes.
 
 A weight is k(alpha) * T^power * images^a * classes^b. In this project's form all three exponents are 0, and k is alpha
-or 1 - alpha: the parts have their factor T^2 and are means over the images.
+or 1 - alpha: the parts contain their factor T^2 and are means over the images.
 """
 
 import itertools
@@ -14,10 +14,10 @@ from kd.losses.builtin import LOSSES
 from kd.losses.fitting import Fit, Values
 from kd.losses.forms import Floats
 
-NEGLIGIBLE = 1e-4  # of a weight, beside the largest
-VANISHING = 1e-9  # a weight of rounding alone
-POWER = 0.02  # a fitted exponent so near to a whole number is that
-EXACT = 2e-3  # of a weight or an exponent, as fitted
+NEGLIGIBLE = 1e-4  # weight, relative to the largest
+VANISHING = 1e-9  # weight from rounding only
+POWER = 0.02  # largest distance of a fitted exponent from a whole number
+EXACT = 2e-3  # error of a fitted weight or exponent
 _REDUCTIONS = {
     (-1, 0): "/images",
     (1, 0): "*images",
@@ -32,13 +32,14 @@ class Weight:
     """The weight of one part.
 
     Args:
-        levels: k by alpha; the only key is None where alpha is no argument.
-        shares: of the part's summands, beside this weight: of a mixture their sum is 1, else the largest is 1.
-        powers: of T, of each summand. power: that of this weight; None where T is no argument and it cannot be told.
+        levels: k by alpha; the only key is None if alpha is not an argument.
+        shares: factors of the part's summands: in a mixture their sum is 1, else the largest is 1.
+        powers: the exponent of T of each summand.
+        power: the exponent of T of this weight; None if T is hard-coded and the exponent is undetermined.
         of_images, of_classes: the exponents.
         is_regular: whether the weight has this form at all.
         is_steady: whether the shares are the same for every alpha.
-        exact: so near are two of its numbers, relatively, that are the same.
+        exact: relative difference at which two of its numbers count as equal.
     """
 
     levels: dict[float | None, float] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class Weight:
 
     @property
     def line(self) -> tuple[float, float]:
-        """Value at 0 and slope of k over the alphas between 0 and 1."""
+        """The value at 0 and the slope of k over the alphas between 0 and 1."""
         inner = [(alpha, level) for alpha, level in self.levels.items() if alpha is not None and 0 < alpha < 1]
         if not inner:
             return next(iter(self.levels.values()), 0.0), 0.0
@@ -96,7 +97,7 @@ class Weight:
         return self.is_linear and self._misses(is_edge=True)
 
     def at(self, temperature: float, alpha: float | None, images: int, classes: int) -> float:
-        """Return the weight of the whole part there, of its form with T^2 and as a mean over the images."""
+        """Return the weight of the part, whose form has its T^2 and is a mean over the images."""
         start, slope = self.line
         level = self.levels.get(alpha, start if alpha is None else start + slope * alpha)
         power = 0.0 if self.power is None else self.power
@@ -106,7 +107,7 @@ class Weight:
 
     @property
     def text(self) -> str:
-        """The weight as it stands before the part: "alpha*", "(1-alpha)*", "0.25*", "" for 1."""
+        """The weight as a prefix of the part: "alpha*", "(1-alpha)*", "0.25*", "" for 1."""
         start, slope = (0.0 if abs(number) < self.exact else number for number in self.line)
         if None in self.levels or not slope:
             return "" if abs(start - 1) < self.exact else f"{start:.4g}*"
@@ -120,14 +121,14 @@ class Weight:
 
     @property
     def reduction(self) -> str:
-        """What the part is multiplied by beside the weight, as it is written behind it: "/classes"."""
+        """The reduction as a suffix of the part: "/classes", "" for the mean over the images."""
         if not self.is_regular:
             return ""
         return _REDUCTIONS.get((int(self.of_images or 0), int(self.of_classes or 0)), "")
 
 
 def weights_of(values: Values, fit: Fit, alpha: float | None) -> tuple[Weight, Weight]:
-    """Return the weights of the labels' part and of the term. alpha: the one in the code, where it is known."""
+    """Return the weights of the labels' part and of the term. alpha: a hard-coded one, if known."""
     labels, term = (_weight(values, fit, index) for index in (0, 1))
     term = _in_units(fit.term.name, term)
     if not term.is_there or not fit.term.squared:
@@ -138,9 +139,10 @@ def weights_of(values: Values, fit: Fit, alpha: float | None) -> tuple[Weight, W
 
 
 def _in_units(name: str, weight: Weight) -> Weight:
-    """Return the weight beside the summands of a loss of this project, so that the shares are its own parameters.
+    """Scale the weight so that the shares are the parameters of a loss of this project.
 
-    Only products of the weight and a parameter show: the first parameter is the default, nkd's first summand has none.
+    Only products of weight and parameter are known, so the first parameter is taken at its default. nkd's first summand
+    has no parameter.
     """
     parameters = LOSSES[name].parameters if name in LOSSES else ()
     if not (weight.is_there and parameters and weight.shares[0]):
@@ -181,14 +183,14 @@ def _weight(values: Values, fit: Fit, index: int) -> Weight:
 def _monomial(
     values: Values, fit: Fit, weights: Floats, exact: float
 ) -> tuple[dict[float | None, float], tuple[float, float, float], bool]:
-    """Fit a weight as k(alpha) * T^a * images^b * classes^c; return k, the exponents, and whether it is that."""
+    """Fit a weight as k(alpha) * T^a * images^b * classes^c; return k, the exponents, and whether the fit holds."""
     alphas = list(dict.fromkeys(setting.alpha for setting in values.settings))
     of_alpha = np.array([alphas.index(setting.alpha) for setting in values.settings])
     logs = np.log(
         [(setting.temperature or 1.0, setting.probes.images, setting.probes.classes) for setting in values.settings]
     )
     exponents, is_regular = np.zeros(3), True
-    inner, is_told = _are_told(values, weights, len(alphas))
+    inner, is_determined = _determined(values, weights, len(alphas))
     used = inner & fit.is_exact
     if used.any():
         varied = [index for index in range(3) if np.ptp(logs[:, index])]
@@ -200,7 +202,7 @@ def _monomial(
         whole = np.round(exponents)
         exponents = np.where(np.abs(exponents - whole) < max(POWER, 5 * exact), whole, exponents)
     plain = weights / np.exp(logs @ exponents)
-    is_sure = is_told & fit.is_exact
+    is_sure = is_determined & fit.is_exact
     rows = [of_alpha == index for index in range(len(alphas))]
     rows = [row & is_sure if (row & is_sure).any() else row for row in rows]
     levels = {alpha: float(plain[row].mean()) for alpha, row in zip(alphas, rows, strict=True)}
@@ -210,11 +212,11 @@ def _monomial(
     return levels, (first, second, third), is_regular
 
 
-def _are_told(values: Values, weights: Floats, alphas: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-    """In which settings a weight tells its exponents, and in which it can be told at all.
+def _determined(values: Values, weights: Floats, alphas: int) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """Return in which settings a weight determines its exponents, and in which the weight is determined at all.
 
     At the edges a loss may have another weight, as torchdistill's at alpha = 0. A summand may vanish whatever its
-    weight, as dkd's of the other classes where there are two.
+    weight, as dkd's of the other classes if there are two classes.
     """
     inner = np.array([setting.alpha not in (0.0, 1.0) for setting in values.settings])
     by_alpha = np.abs(weights).reshape(-1, alphas, values.sizes)  # settings are in the order T, alpha, size
@@ -223,13 +225,13 @@ def _are_told(values: Values, weights: Floats, alphas: int) -> tuple[npt.NDArray
 
 
 def _with_levels(labels: Weight, term: Weight, t: float | None, classes: int | None, alpha: float | None) -> Weight:
-    """Return the term's weight with the exponents of what did not vary, if the weights tell them.
+    """Return the term's weight with the exponents of a constant T or number of classes, if they can be inferred.
 
-    They do where both parts then have the weights alpha and 1 - alpha, or the term alone the weight 1: T stands in the
-    code, and its factor T^2 is there or not; the classes are of one number, and the term is divided by it or not.
+    They can if both parts then have the weights alpha and 1 - alpha, or a term without labels the weight 1: a
+    hard-coded T has its factor T^2 or not, and the term is divided by a constant number of classes or not.
 
     Args:
-        t, classes: None where they varied.
+        t, classes: None if they varied.
     """
     powers = (0.0, -2.0) if t not in (None, 1.0) else (0.0,)
     for of_classes, power in itertools.product((0.0, -1.0) if classes is not None else (0.0,), powers):
@@ -243,7 +245,7 @@ def _with_levels(labels: Weight, term: Weight, t: float | None, classes: int | N
 
 
 def _is_usual(labels: Weight, term: Weight, factor: float, alpha: float | None) -> bool:
-    """Return whether the weights are the usual ones, if the term's has this factor beside them."""
+    """Return whether the weights are the usual ones after dividing the term's by a factor."""
     (start, slope), (term_start, term_slope) = labels.line, (number / factor for number in term.line)
     if labels.slope and term.slope:
         pairs = [(abs(slope), abs(term_slope))]

@@ -1,7 +1,7 @@
-"""Load and save .keras files as models that return logits; check that a saved one predicts the same.
+"""Load .keras files as models that return logits, and save models with a check of their predictions.
 
-Both are made from the description of the layers that the file holds: the activation of the output is made linear, the
-seeds are removed, and Keras builds a model from the changed description.
+To return logits, or to start untrained, Keras builds a model from the changed description of the layers in the file:
+with a linear activation of the output, and without the seeds.
 """
 
 import io
@@ -16,16 +16,16 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from kd.errors import ModelError, told
+from kd.errors import ModelError, describe_error
 
-PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)  # at the end of a network they hide its logits
+PROBABILITIES = (keras.activations.softmax, keras.activations.sigmoid)  # as last activations they hide the logits
 
 
 def load(model: bytes) -> keras.Model:
     """Load a .keras file for inference.
 
     Raises:
-        ModelError: the bytes are no .keras file, or one of layers that are not Keras' own.
+        ModelError: the bytes are not a .keras file, or it holds unregistered layers.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
@@ -33,15 +33,15 @@ def load(model: bytes) -> keras.Model:
         try:
             return keras.saving.load_model(path, compile=False)
         except Exception as error:  # of many kinds: zip, JSON, HDF5, an unknown class
-            raise ModelError(f"not a .keras file that loads here: {told(error)}") from error
+            raise ModelError(f"not a .keras file that loads here: {describe_error(error)}") from error
 
 
 def own_classes(model: bytes) -> set[str]:
-    """Return the names of the classes in a .keras file that are not Keras' own, such as "my_models.Double"."""
+    """Return the names of the classes in a .keras file that are not part of Keras, such as "my_models.Double"."""
     try:
         with zipfile.ZipFile(io.BytesIO(model)) as file:
             return set(_own_classes(json.loads(file.read("config.json"))))
-    except (zipfile.BadZipFile, KeyError, ValueError):  # no .keras file at all
+    except (zipfile.BadZipFile, KeyError, ValueError):  # not a .keras file
         return set()
 
 
@@ -59,10 +59,10 @@ def _own_classes(described: Any) -> Iterator[str]:
 
 
 def with_logits(model: bytes) -> keras.Model:
-    """Load a .keras file with its final softmax or sigmoid removed, so that it returns logits.
+    """Load a .keras file without its final softmax or sigmoid, so that it returns logits.
 
-    The logarithm of its probabilities would not be enough: a float32 softmax is exactly 1 if one logit leads by 17 or
-    more, and the logits of the other classes are then lost.
+    The logarithm of the probabilities is no substitute: a float32 softmax is exactly 1 if one logit leads by 17 or
+    more, which loses the logits of the other classes.
     """
     loaded = load(model)
     fresh = _remade(loaded)
@@ -73,7 +73,7 @@ def with_logits(model: bytes) -> keras.Model:
 def rebuilt(model: bytes, seed: int) -> keras.Model:
     """Build the architecture of a .keras file untrained: initial weights of the seed, logits as output, all trainable.
 
-    Layers that were adapted to images, such as Normalization, keep that state: it is not a trained weight. Seeds in the
+    Layers that were adapted to images, such as Normalization, keep that state, which was not trained. Seeds in the
     file, of an initializer or a Dropout, are ignored; the global generators are seeded.
     """
     loaded = load(model)
@@ -96,7 +96,7 @@ def build_from_file(path: Path, input_shape: tuple[int, int, int], classes: int,
     images = np.random.default_rng(0).integers(0, 256, (8, *input_shape), np.uint8)
     try:
         if any(own not in (None, given) for own, given in zip(model.input_shape[1:], input_shape, strict=True)):
-            raise ValueError(f"it takes {model.input_shape[1:]}")  # Keras would repeat a gray image
+            raise ValueError(f"it takes {model.input_shape[1:]}")  # Keras itself would broadcast a gray image
         output = np.asarray(model(images, training=False))
     except Exception as error:  # whatever its layers raise
         line = str(error).strip().partition("\n")[0]
@@ -134,7 +134,7 @@ def _end_linearly(description: dict[str, Any]) -> None:
         linear = keras.layers.Activation("linear", name=config["name"], dtype=config["dtype"])
         description |= keras.saving.serialize_keras_object(linear)
         for call in description.get("inbound_nodes", ()):
-            call["kwargs"] = {}  # a mask, which Activation does not take
+            call["kwargs"] = {}  # drop the mask, which Activation does not take
     elif keras.activations.get(config.get("activation")) in PROBABILITIES:
         config["activation"] = "linear"
 
@@ -166,12 +166,13 @@ def to_bytes(model: keras.Model) -> bytes:
 def export(model: keras.Model, *, probe: npt.NDArray[np.uint8], expected: npt.NDArray[np.float32]) -> bytes:
     """Return the bytes of a .keras file that, loaded again, gives the expected predictions on the probe.
 
-    The file is what is measured and deployed, and AutoKeras has written files that predict differently from the model
-    they were saved from: https://github.com/keras-team/autokeras/issues/1963.
+    Users measure and deploy the file, and AutoKeras has saved files that predict differently from the model:
+    https://github.com/keras-team/autokeras/issues/1963.
 
     Args:
-        model: takes images, returns one output per class; not compiled, so that no optimizer is saved.
-        probe: uint8, shape (n, h, w, c); expected: shape (n, classes), of the model as it was trained and scored.
+        model: takes images, returns one output per class; not compiled, to save no optimizer.
+        probe: uint8, shape (n, h, w, c).
+        expected: shape (n, classes), the outputs of the model as it was trained and scored.
 
     Raises:
         ModelError: the file predicts something else.
@@ -181,7 +182,7 @@ def export(model: keras.Model, *, probe: npt.NDArray[np.uint8], expected: npt.ND
     if not np.allclose(actual, expected, rtol=1e-3, atol=1e-3, equal_nan=True):
         gap = float(np.abs(actual - expected).max())
         raise ModelError(
-            f"the saved {model.name} predicts otherwise than the trained one: outputs differ by {gap:.3g}"
-            f" on {len(probe)} images, so its score would be of another model"
+            f"the saved {model.name} differs from the trained one: its outputs on {len(probe)} images differ by"
+            f" {gap:.3g}, so its score would be another model's"
         )
     return saved

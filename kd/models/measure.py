@@ -1,7 +1,7 @@
-"""Size, arithmetic, latency, throughput and test accuracy of a model.
+"""Measure the size, arithmetic, latency, throughput and test accuracy of models.
 
-Only times need a quiet machine (`measure`). Accuracies, of the model and of its int8 form, do not: `score` finds them
-beside other work.
+Only times need a quiet machine (`measure`). Accuracies, of a model and of its int8 form, do not: `score` finds them
+while other work runs.
 """
 
 import math
@@ -21,19 +21,37 @@ import tensorflow as tf
 from kd.data.datasets import Split
 from kd.errors import SubprocessFailed
 from kd.models import custom, quantize
-from kd.models.quantize import ModelFile as ModelFile
+from kd.models.quantize import Images
 from kd.tools.processes import Report, run_in_subprocess, silence
 
-Call: TypeAlias = Callable[[quantize.Images], npt.NDArray[np.float32]]
+Call: TypeAlias = Callable[[Images], npt.NDArray[np.float32]]
 
 THROUGHPUT_BATCH = 256  # images
 LATENCY_CALLS = 30  # per round
-# Multiply-accumulates that scoring one int8 model may take, a few seconds to half a minute on one core: all of
-# CIFAR-10's 10,000 test images for a network as large as ResNet-20.
+# Multiply-accumulates to spend on scoring one int8 model, a few seconds to half a minute on one core: enough for all of
+# CIFAR-10's 10,000 test images in a network as large as ResNet-20.
 INT8_MACS = 500e9
-LIMIT_S = 300.0  # of one int8 form, and of the start of its process; ResNet50 takes 30 on an idle core
+LIMIT_S = 300.0  # for one int8 form, and for the start of its process; ResNet50 takes 30 on an idle core
 INT8_IMAGES = 500  # at least, for any model; 1,000 if the multiply-accumulates are unknown
 ELEMENTWISE = (keras.layers.BatchNormalization, keras.layers.Normalization)  # weights, but no matrix product
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFile:
+    """A finished model and the images to measure it on.
+
+    Args:
+        model: bytes of a .keras file; takes uint8 images in 0..255, gives one score per class.
+        test: the images to time and score it on.
+        calibration: uint8, shape (n, h, w, c): `kd.config.CALIBRATION` training or validation images to calibrate its
+            int8 form with, never test images; None for no int8 form.
+        builder: the user's "package.module:function" that built it, see `kd.models.custom.load_users`; else "".
+    """
+
+    model: bytes
+    test: Split
+    calibration: Images | None = None
+    builder: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +60,8 @@ class Scores:
 
     Args:
         test_accuracy: a fraction in [0, 1].
-        int8_bytes, int8_test_accuracy: see `kd.models.quantize`; None if there is no int8 form, int8_reason says why.
-        int8_test_images: how many of the test images that accuracy is of, evenly spaced over them; else 0.
+        int8_bytes, int8_test_accuracy: see `kd.models.quantize`; None without an int8 form, for the int8_reason.
+        int8_test_images: how many test images, evenly spaced, that accuracy is measured on; else 0.
     """
 
     test_accuracy: float
@@ -54,19 +72,18 @@ class Scores:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measurement:
-    """The measurement of one model on this machine with this number of threads, from uint8 images to scores.
+class Measurement(Scores):
+    """Measurements of one model on this machine with this number of threads, from uint8 images to scores.
 
-    The preprocessing inside a model, such as the resizing of a pretrained network, is part of every figure.
+    Preprocessing inside a model, such as the resizing of a pretrained network, is part of every figure.
 
     Args:
         parameters: all weights, BatchNorm statistics included.
-        macs: multiply-accumulates of one image in convolutions and dense layers; None if the model holds weights in any
-            layer that is not counted. Resizing, pooling and activations have no weights and count as nothing.
+        macs: multiply-accumulates of one image in convolutions and dense layers; None if any other kind of layer holds
+            weights. Resizing, pooling and activations have no weights and count as nothing.
         bytes: size of the .keras file.
         latency_ms_p50, latency_ms_p95: of one image, from NumPy array to NumPy array.
         images_per_s: in batches of 256, from the median batch.
-        test_accuracy, int8_bytes, int8_test_accuracy, int8_test_images, int8_reason: see `Scores`.
     """
 
     name: str
@@ -76,11 +93,6 @@ class Measurement:
     latency_ms_p50: float
     latency_ms_p95: float
     images_per_s: float
-    test_accuracy: float
-    int8_bytes: int | None
-    int8_test_accuracy: float | None
-    int8_test_images: int
-    int8_reason: str
 
 
 def measure(
@@ -90,15 +102,15 @@ def measure(
     rounds: int = 10,
     on_step: Callable[[], None] = lambda: None,
 ) -> dict[str, Measurement]:
-    """Measure several models in one process by turns, so that a busy moment of the machine affects all of them.
+    """Measure several models in one process in turns, so that a busy moment of the machine affects all of them.
 
-    Timed is a `tf.function` of a fixed batch size, which is what a server of an exported model runs; `predict` would
-    add milliseconds of Keras' own to each call. The number of threads is what TensorFlow was started with.
+    What is timed is a `tf.function` of a fixed batch size, as a server of an exported model runs it; `predict` would
+    add milliseconds of its own to each call. The number of threads is the one that TensorFlow was started with.
 
     Args:
-        scores: of the models that have been scored before; the others are scored here.
-        rounds: turns of each model: 30 calls with one image and one call with 256 each; >= 1.
-        on_step: called after each turn, each batch that is scored and each model that is quantized.
+        scores: of models that were scored before; the others are scored here.
+        rounds: turns of each model, >= 1: 30 calls with one image and one call with 256 each.
+        on_step: called after each turn, each scored batch and each quantized model.
     """
     loaded = {name: _Loaded(file) for name, file in models.items()}
     for _ in range(rounds):
@@ -116,14 +128,14 @@ def score(
     on_step: Callable[[], None] = lambda: None,
     check: Callable[[], None] = lambda: None,
 ) -> dict[str, Scores]:
-    """Score each model, quantize it and score that, in a child process.
+    """Score each model and its int8 form in a child process.
 
     One child takes model after model, because TensorFlow takes seconds to start. A model whose int8 form kills the
-    child, or takes longer than LIMIT_S, gets that as its reason, and another child goes on with the next model.
+    child, or takes longer than LIMIT_S, gets that as its reason, and another child continues with the next model.
 
     Args:
-        on_step: called after each batch that is scored and each model that is quantized.
-        check: called a few times per second; an exception that it raises ends the child and is passed on.
+        on_step: called after each scored batch and each quantized model.
+        check: called a few times per second; an exception from it ends the child and propagates.
 
     Raises:
         SubprocessFailed: the model itself killed the child.
@@ -132,7 +144,7 @@ def score(
     with tempfile.TemporaryDirectory(prefix="kd-scores-") as folder:
         paths = [Path(folder) / str(number) for number in range(len(files))]
         for path, file in zip(paths, files.values(), strict=True):
-            path.write_bytes(pickle.dumps(file))  # not sent: the child would hold all models in memory at once
+            path.write_bytes(pickle.dumps(file))  # as arguments, the child would hold all models in memory at once
         while len(scores) < len(paths):
             scores += _from_one_child(paths[len(scores) :], on_step, check)
     return dict(zip(files, scores, strict=True))
@@ -166,24 +178,26 @@ def _from_one_child(paths: list[Path], on_step: Callable[[], None], check: Calla
 
 
 def _score_files(report: Report, paths: list[Path]) -> None:
-    """Report after each batch; of each model its accuracy, a float, and then its Scores."""
-    silence()  # what the converter prints says nothing to a user
+    """Report after each batch; for each model report its accuracy, a float, and then its Scores."""
+    silence()  # the converter prints pages
     for path in paths:
         file: ModelFile = pickle.loads(path.read_bytes())
         model = custom.load_users(file.model, file.builder)
         accuracy = _accuracy(model, file.test, report)
         report(accuracy)
-        rows = _int8_rows(count_macs(model), len(file.test))
-        int8 = quantize.int8_of(file, Split(file.test.images[rows], file.test.labels[rows]))
-        report(
-            Scores(
-                test_accuracy=accuracy,
-                int8_bytes=int8.bytes,
-                int8_test_accuracy=int8.test_accuracy,
-                int8_test_images=0 if int8.bytes is None else len(rows),
-                int8_reason=int8.reason,
-            )
-        )
+        report(_with_int8(file, accuracy, _int8_rows(count_macs(model), len(file.test))))
+
+
+def _with_int8(file: ModelFile, accuracy: float, rows: npt.NDArray[np.int64]) -> Scores:
+    if file.calibration is None:
+        return Scores(test_accuracy=accuracy, int8_reason="no images to calibrate it with")
+    try:
+        litert = quantize.quantize(file.model, file.calibration, builder=file.builder)
+        int8 = quantize.score(litert, Split(file.test.images[rows], file.test.labels[rows]))
+    except Exception as error:  # of many kinds: an operation without an int8 form, memory
+        lines = str(error).strip().splitlines() or [""]
+        return Scores(test_accuracy=accuracy, int8_reason=f"{type(error).__name__}: {lines[0]}"[:200])
+    return Scores(test_accuracy=accuracy, int8_bytes=len(litert), int8_test_accuracy=int8, int8_test_images=len(rows))
 
 
 def _accuracy(model: keras.Model, test: Split, on_step: Callable[[], None]) -> float:
@@ -199,7 +213,7 @@ def _accuracy(model: keras.Model, test: Split, on_step: Callable[[], None]) -> f
 
 
 def _int8_rows(macs: int | None, images: int) -> npt.NDArray[np.int64]:
-    """Return the indices of the test images to score in int8, evenly spaced: a sorted file then loses no class."""
+    """Return the indices of the test images to score in int8, evenly spaced, so that a sorted file loses no class."""
     wanted = 2 * INT8_IMAGES if macs is None else max(INT8_IMAGES, int(INT8_MACS / max(macs, 1)))
     return np.linspace(0, images, min(wanted, images), endpoint=False, dtype=np.int64)
 
@@ -208,7 +222,7 @@ def count_macs(model: keras.Model) -> int | None:
     """Count the multiply-accumulates of one image, from the shapes of convolutions and dense layers.
 
     Normalization counts as nothing: at inference it folds into its neighbour. A layer used twice counts once.
-    None if another kind of layer holds weights, or shapes are unknown before images are seen.
+    Return None if another kind of layer holds weights, or if shapes are unknown before the first call.
     """
     total = 0
     for layer in model.layers:
@@ -274,14 +288,14 @@ def _compiled(model: keras.Model, batch: int, shape: tuple[int, ...]) -> Call:
     def call(images: tf.Tensor) -> tf.Tensor:
         return model(images, training=False)
 
-    def run(images: quantize.Images) -> npt.NDArray[np.float32]:
+    def run(images: Images) -> npt.NDArray[np.float32]:
         scores: npt.NDArray[np.float32] = call(tf.constant(images)).numpy()
         return scores
 
     return run
 
 
-def _seconds(call: Call, images: quantize.Images) -> float:
+def _seconds(call: Call, images: Images) -> float:
     start = time.perf_counter()
     call(images)
     return time.perf_counter() - start

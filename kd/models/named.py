@@ -1,7 +1,7 @@
-"""Networks by name.
+"""Build networks by name.
 
-Every model takes images with pixel values 0..255 (uint8 or float), scales them itself, and returns logits. An exported
-student therefore takes images as they come from a camera, and its .keras file loads without this package.
+Every model takes images with pixel values 0..255 (uint8 or float), scales them itself, and returns logits. So an
+exported student takes a camera's images, and its .keras file loads without this package.
 """
 
 from collections.abc import Callable
@@ -23,9 +23,9 @@ def build(name: str, input_shape: tuple[int, int, int], classes: int, seed: int)
     Seeds Python's, NumPy's and the backend's global generators: initial weights and dropout draw from them.
 
     Args:
-        name: one of `NAMES`, or "package.module:build" or "./file.py:build" for a function
-            `build(input_shape, classes)` that returns a keras.Model with the same interface: pixel values 0..255 in,
-            logits out; or the path of a .keras file, of which the architecture is used, not the weights.
+        name: one of `NAMES`; "package.module:build" or "./file.py:build" for a function `build(input_shape, classes)`
+            that returns a keras.Model with the same interface, pixel values 0..255 in, logits out; or the path of a
+            .keras file, whose architecture is used without its weights.
         input_shape: (height, width, channels) of one image; each side >= 8 px for the named models.
         classes: number of logits.
         seed: in [0, 2**32 - 1].
@@ -69,8 +69,8 @@ def _keras_io(x: keras.KerasTensor, classes: int, *, widths: tuple[int, int]) ->
 def _cnn_small(x: keras.KerasTensor, classes: int, *, widths: tuple[int, int]) -> keras.KerasTensor:
     """Build two blocks of two 3x3 convolutions and a pooling, then dropout and one dense layer.
 
-    The first convolution halves the image: at full size the first block alone would cost more than everything after it.
-    On 10,000 images of CIFAR-10 that is the same accuracy in half the time (bench/README.md).
+    The first convolution halves the image: at full size the first block would cost more than the rest together. On
+    10,000 images of CIFAR-10 the accuracy is the same in half the time (bench/README.md).
     """
     for width in widths:
         x = _conv_norm_relu(x, width, strides=2 if width == widths[0] else 1)
@@ -106,8 +106,8 @@ def _resnet20(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 def _resnet8(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
     """Build MLPerf Tiny's image classifier: a stem and three residual blocks; 78,666 parameters on CIFAR-10.
 
-    The architecture is theirs, biases before the normalization and shortcuts without one included. What differs: no L2
-    of 1e-4 on the convolutions (a training here has no weight decay), inputs scaled to [0, 1] instead of 0..255, and a
+    The architecture is theirs, with biases before the normalization and shortcuts without one. Differences: no L2 of
+    1e-4 on the convolutions (a training here has no weight decay), inputs scaled to [0, 1] instead of 0..255, and a
     BatchNorm momentum of 0.9 instead of 0.99.
 
     Source: https://github.com/mlcommons/tiny, benchmark/training/image_classification/keras_model.py at bceb91c; newer
@@ -128,7 +128,7 @@ def _resnet8(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
 
 
 def _mlp_800(x: keras.KerasTensor, classes: int) -> keras.KerasTensor:
-    """Build two layers of 800 rectified linear units: the small net that learnt MNIST from a larger one.
+    """Build two layers of 800 rectified linear units: the small net that learned MNIST from a larger one.
 
     Source: Hinton et al. 2015, arXiv:1503.02531, section 3. As there, the student has no regularization.
     """

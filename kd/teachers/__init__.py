@@ -1,1 +1,1 @@
-"""Parse the names of teachers and make them: trained here, or from a comparison method's model."""
+"""Parse the names of teachers, and make teachers: trained here, from a comparison method, or from a file of logits."""

@@ -1,20 +1,20 @@
-"""Logits as a file, their spread, and the controls that replace them.
+"""Read and write teacher logits as a file; compute their spread and the controls that replace them.
 
-An .npz file with these arrays:
+The file is an .npz file with these arrays:
 
-- `train_logits`: float, shape (n, classes), finite as float32: what the teacher says of the training images, before the
-  softmax, in the order of the published training part of the dataset.
-- `train_indices` (optional): whole numbers, shape (n,): which of those images the rows are of; without it all of them.
-- `test_logits` (optional): the same of the published test images; kept with the file, not read.
-- `dataset`, `provenance` (optional): text: of which dataset, and where the logits come from.
+- `train_logits`: float, shape (n, classes), finite as float32: the teacher's logits of the training images, in the
+  order of the published training part of the dataset.
+- `train_indices` (optional): whole numbers, shape (n,): the images of the rows; without it, all of the part.
+- `test_logits` (optional): the same for the published test images; kept with the file, not read.
+- `dataset`, `provenance` (optional): text: the name of the dataset, and the origin of the logits.
 - `val_accuracy` (optional): a fraction in [0, 1]: the teacher's accuracy on validation images.
 
 A student may gain from a teacher because soft targets regularize (`uniform`), because the logits show which classes
 resemble each other (`class_mean`), or because they carry information about the single image, which
 `shuffled_within_class` removes while it keeps everything else.
 
-These controls return float32 logits of the shape they were given: (images, classes), or (views, images, classes) if the
-teacher's logits were computed for several augmented versions of each image; another number of labels is a ValueError.
+These controls return float32 logits of the shape of their input: (images, classes), or (views, images, classes) for
+several augmented versions of each image; another number of labels is a ValueError.
 
 Source: Yuan et al. 2020, arXiv:1909.11723 (label smoothing), and Tang et al. 2020, arXiv:2002.03532 (class relations).
 """
@@ -30,7 +30,7 @@ import numpy.typing as npt
 
 from kd.config import TeacherResult, TrainResult
 from kd.data.arrays import UNREADABLE, check_size, not_a_file, save_npz
-from kd.data.datasets import Dataset, Positions
+from kd.data.datasets import Dataset
 from kd.errors import DataError
 
 Logits = npt.NDArray[np.float32]
@@ -38,13 +38,13 @@ Labels = npt.NDArray[np.int64]
 
 PREFIX = "logits:"
 
-# Of the way from chance to certainty: a file whose rows belong to other images agrees with the labels by chance alone.
+# The least agreement with the labels, from chance (0) to certainty (1): rows of other images agree by chance only.
 WELL_ABOVE = 0.15
 
 
 @dataclass(frozen=True, eq=False)
 class LogitsFile:
-    """What such a file holds. logits: float32, shape (n, classes). indices: int64, shape (n,); None: all images."""
+    """The content of a file. logits: float32, shape (n, classes). indices: int64, shape (n,); None: all images."""
 
     path: Path
     logits: Logits
@@ -65,7 +65,7 @@ def read(path: Path) -> LogitsFile:
     except OSError as error:
         raise DataError(f"cannot read the logits {path}: {error.strerror or error}") from None
     except UNREADABLE as error:
-        raise DataError(f"{path} is no .npz file of arrays: {error}") from None
+        raise DataError(f"{path} is not an .npz file of arrays: {error}") from None
     logits, indices = arrays.get("train_logits"), arrays.get("train_indices")
     if logits is None:
         raise DataError(f"{path} has the arrays {', '.join(arrays) or 'none'}; it needs train_logits")
@@ -74,7 +74,7 @@ def read(path: Path) -> LogitsFile:
             f"{path}: train_logits must be floats of shape (images, classes), got {logits.dtype} {logits.shape}"
         )
     with np.errstate(over="ignore"):
-        logits = logits.astype(np.float32)  # what is beyond it becomes infinite, and is refused
+        logits = logits.astype(np.float32)  # larger values become infinite, and are refused
     if not np.isfinite(logits).all():
         raise DataError(
             f"{path}: train_logits holds {int((~np.isfinite(logits)).sum())} values that are not finite as float32"
@@ -96,44 +96,43 @@ def read(path: Path) -> LogitsFile:
 def _accuracy(path: Path, value: npt.NDArray[Any] | None) -> float | None:
     if value is None:
         return None
-    if value.shape != () or value.dtype.kind not in "fiu" or not 0 <= value <= 1:  # NaN is not
+    if value.shape != () or value.dtype.kind not in "fiu" or not 0 <= value <= 1:
         got = f"{value.dtype} {value.shape}" if value.shape else repr(value.item())
         raise DataError(f"{path}: val_accuracy must be one number from 0 to 1, got {got[:80]}")
     return float(value)
 
 
-def aligned(file: LogitsFile, dataset: Dataset, positions: Positions) -> Logits:
-    """Return the logits of the training images of `dataset`, in their order there; float32, shape (images, classes).
+def aligned(file: LogitsFile, dataset: Dataset) -> Logits:
+    """Return the logits of the training images of `dataset`, in its order; float32, shape (images, classes).
 
     Raises:
-        DataError: other classes or images than the dataset has, or rows that do not belong to these images: the class
-            with the largest logit agrees with the label about as often as by chance.
+        DataError: other classes or images than the dataset's, or rows of other images: the class with the largest
+            logit agrees with the label about as often as by chance.
     """
-    rows = np.arange(positions.published) if file.indices is None else file.indices
+    rows = np.arange(dataset.published) if file.indices is None else file.indices
     if len(file.logits) != len(rows):
         raise DataError(
-            f"{file.path}: train_logits has {len(file.logits)} rows, {dataset.name} has {positions.published} published"
-            " training images; give all of them, or say which with train_indices"
+            f"{file.path}: train_logits has {len(file.logits)} rows, {dataset.name} has {dataset.published} published"
+            " training images; give all rows, or name their images in train_indices"
         )
     if file.logits.shape[1] != dataset.classes:
         raise DataError(f"{file.path}: {file.logits.shape[1]} classes, but {dataset.name} has {dataset.classes}")
-    row_of = np.full(positions.published, -1)
-    inside = (rows >= 0) & (rows < positions.published)
+    row_of = np.full(dataset.published, -1)
+    inside = (rows >= 0) & (rows < dataset.published)
     row_of[rows[inside]] = np.flatnonzero(inside)
-    wanted = row_of[positions.train]
+    wanted = row_of[dataset.train_indices]
     if (wanted < 0).any():
         raise DataError(
-            f"{file.path}: it lacks {int((wanted < 0).sum())} of the {len(wanted)} training images of {dataset.name};"
-            " take fewer images, or logits of more of them"
+            f"{file.path} lacks {int((wanted < 0).sum())} of the {len(wanted)} training images of {dataset.name}; train"
+            " on fewer images, or write the logits of more"
         )
     logits = np.ascontiguousarray(file.logits[wanted])
     agreement = float(np.mean(logits.argmax(axis=1) == dataset.train.labels))
     chance = 1 / dataset.classes
     if agreement < chance + WELL_ABOVE * (1 - chance):
         raise DataError(
-            f"{file.path}: its largest logit is that of the label for {100 * agreement:.1f} % of the training images of"
-            f" {dataset.name}, by chance it would be {100 * chance:.1f} %: the rows are in another order, or of other"
-            " images"
+            f"{file.path}: the largest logit is the label's for {100 * agreement:.1f} % of the training images of"
+            f" {dataset.name}, by chance for {100 * chance:.1f} %: the rows are in another order, or of other images"
         )
     return logits
 
@@ -143,31 +142,23 @@ def digest(logits: Logits) -> str:
     return hashlib.sha256(logits.tobytes()).hexdigest()
 
 
-def teach(path: Path, dataset: Dataset, positions: Positions) -> TeacherResult:
-    """Return the teacher that a file holds. It has no model; its accuracy is what the file says.
+def teach(path: Path, dataset: Dataset) -> TeacherResult:
+    """Return the teacher in a file, without a model.
 
-    Without a `val_accuracy` in the file it is the agreement with the labels of the training images.
+    Its accuracy is the file's `val_accuracy`, else the agreement with the labels of the training images.
     """
     file = read(path)
-    logits = aligned(file, dataset, positions)
+    logits = aligned(file, dataset)
     agreement = float(np.mean(logits.argmax(axis=1) == dataset.train.labels))
     accuracy = agreement if file.val_accuracy is None else file.val_accuracy
-    result = TrainResult(
-        val_accuracy=accuracy,
-        epoch_val_accuracy=(accuracy,),
-        parameters=0,
-        train_images=len(dataset.train),
-        train_s=0.0,
-        cpu_s=0.0,
-        seed=0,
-    )
+    result = TrainResult(val_accuracy=accuracy, epoch_val_accuracy=(accuracy,), parameters=0, train_s=0.0, cpu_s=0.0)
     return TeacherResult(result=result, logits=logits, model=b"", provenance={"logits": file.provenance or path.name})
 
 
 def write(
     path: Path, logits: Logits, indices: npt.NDArray[np.int64], *, dataset: str, provenance: str, val_accuracy: float
 ) -> None:
-    """Write a file of logits, whole or not at all; the indices are positions in the published training part."""
+    """Write a file of logits, whole or not at all; indices: as `kd.data.datasets.Dataset.train_indices`."""
     save_npz(
         path,
         train_logits=logits,
@@ -216,10 +207,10 @@ def shuffled_within_class(logits: Logits, labels: Labels, seed: int) -> Logits:
 
 
 def uniform(logits: Logits) -> Logits:
-    """Replace the logits by zeros: a teacher to which all classes are equally likely, which is label smoothing.
+    """Replace the logits by zeros: a teacher for which all classes are equally likely, which is label smoothing.
 
     With T = 1 and alpha = 1 - LABEL_SMOOTHING the distillation loss is, up to a constant, cross entropy with labels
-    smoothed by LABEL_SMOOTHING: it has the same gradient.
+    smoothed by LABEL_SMOOTHING, with the same gradient.
     """
     return np.zeros_like(logits)
 

@@ -15,13 +15,13 @@ FORMS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """A teacher as a spec names it.
+    """A teacher in a spec.
 
     Attributes:
         name: as written.
-        method: the comparison method that makes it, a key of `kd.baselines.methods.METHODS`; None if it is a model to
-            train, of the same name in `kd.models.named.build`, or a file.
-        logits: the file that holds its logits, see `kd.teachers.logits_file`; empty for any other teacher.
+        method: the comparison method that makes it, a key of `kd.baselines.methods.METHODS`; None for a model to train,
+            with that name in `kd.models.named.build`, and for a file.
+        logits: the file of its logits, see `kd.teachers.logits_file`; empty for any other teacher.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Teacher:
 
     @property
     def is_trained(self) -> bool:
-        """Whether it is trained here from its first epoch on."""
+        """Whether it is trained here, from scratch."""
         return self.method is None and not self.logits
 
     @property
@@ -40,14 +40,14 @@ class Teacher:
 
 
 def parse_teacher(name: str) -> Teacher:
-    """Parse the name of a teacher, of one of the `FORMS`.
+    """Parse the name of a teacher, one of the `FORMS`.
 
-    NAME is a network of `kd.baselines.applications`, such as MobileNetV2, in upper or lower case; with "-tuned" after
-    it, its last stage is trained as well.
+    NAME is a network of `kd.baselines.applications`, such as MobileNetV2, in upper or lower case; with the suffix
+    "-tuned" its last stage is trained, too.
 
     Raises:
-        ModelError: one line with the name given and what is allowed. Whether a user's module can be imported is checked
-            only when the teacher is built.
+        ModelError: one line with the name and the allowed ones. A user's module is imported only when the teacher is
+            built.
     """
     if file_of(name) is not None and is_code(name):
         return Teacher(name=name, method=None)

@@ -1,4 +1,4 @@
-"""Train a teacher, or make one of a comparison method or a saved model; its logits."""
+"""Train a teacher, or make one from a comparison method, and compute its logits."""
 
 import time
 from collections.abc import Callable
@@ -32,11 +32,10 @@ def train_teacher(
 
     The loss is cross entropy without label smoothing, which would remove the information that a student learns from
     (Mueller et al. 2019, arXiv:1906.02629). The learning rate falls to 0 along half a cosine over the epochs, which
-    helps most with few epochs. The weights are those after the last epoch; no epoch is selected by validation.
+    helps most with few epochs. The weights are the last epoch's; no epoch is selected by validation.
 
-    With views = 1 there is no augmentation. With more, the teacher sees a new augmented version of each image in every
-    epoch. Its logits are computed after the training, so it is not limited to the students' views, and it memorizes
-    less.
+    With views > 1, the teacher trains on a new augmented version of each image in every epoch: its logits are computed
+    after the training, so it is not limited to the students' views, and it memorizes less.
 
     Args:
         dataset: trained on `dataset.train`; `dataset.validation` is only scored.
@@ -44,16 +43,16 @@ def train_teacher(
         training: epochs, batch size, and the learning rate of Adam at the start; its schedule is not read.
         seed: of the initial weights, dropout and batch order.
         on_epoch: called with (epoch from 0, validation accuracy) after each epoch.
-        on_step: called whenever some dozen steps are done.
-        views: how many augmented versions of each image the students will see, as in `StudentTrainer`.
+        on_step: called after every few dozen steps.
+        views: number of augmented versions of each image for the students, as in `StudentTrainer`.
 
     Returns:
         The result of the training, the logits of all training images in order, and the model. Logits have the shape
-        (images, classes); with more than one view (views, images, classes).
+        (images, classes), with several views (views, images, classes).
 
     Raises:
         DataError, ModelError, Diverged: as `StudentTrainer`.
-        ValueError: views is no whole number >= 1.
+        ValueError: views is not a whole number >= 1.
     """
     fresh_views = training.epochs if checked_views(views) > 1 else 1
     trainer = StudentTrainer(
@@ -65,12 +64,13 @@ def train_teacher(
         validations=training.epochs,
     )
 
-    def heard(epoch: int, accuracy: float | None) -> None:
-        assert accuracy is not None  # looked at after each epoch
+    def on_validation(epoch: int, accuracy: float | None) -> None:
+        assert accuracy is not None  # validated after each epoch
         on_epoch(epoch, accuracy)
 
     # A teacher is a student of the labels alone: alpha = 1 is plain training, whatever the temperature.
-    result = trainer.train(DistillConfig(temperature=1.0, alpha=1.0), seed=seed, on_epoch=heard, on_step=on_step)
+    point = DistillConfig(temperature=1.0, alpha=1.0)
+    result = trainer.train(point, seed=seed, on_epoch=on_validation, on_step=on_step)
     train = dataset.train
     logits_of_views = [trainer.logits(Split(view(train.images, number), train.labels)) for number in range(views)]
     logits = logits_of_views[0] if views == 1 else np.stack(logits_of_views)
@@ -89,18 +89,18 @@ def teach_with(
 ) -> TeacherResult:
     """Fit a comparison method and return its model as the teacher, with its logits of the training images.
 
-    The method is fitted to the unaugmented images; only the logits are computed for every view. Its seconds include the
-    logits; it has one validation accuracy, the model's, instead of one per epoch.
+    The method is fitted to the unaugmented images; only the logits are computed for every view. The seconds include the
+    logits; there is one validation accuracy, the model's, instead of one per epoch.
 
     Args:
         method, budget, seed, work_dir, on_progress: see `kd.baselines.methods.fit`.
-        views: how many augmented versions of each image the students will see, see `kd.training.batches`.
+        views: number of augmented versions of each image for the students, see `kd.training.batches`.
 
     Raises:
         ModelError, Unavailable: see `kd.baselines.methods.fit`.
-        ValueError: seed out of range, or views is no whole number >= 1.
+        ValueError: views is not a whole number >= 1.
     """
-    share = 1 / (1 + checked_views(views))  # of the time: all images go through the model once more for each view
+    share = 1 / (1 + checked_views(views))  # of the time; then all images pass the model again for each view
     fitted = methods.fit(
         method,
         dataset,
@@ -120,10 +120,8 @@ def teach_with(
         val_accuracy=fitted.val_accuracy,
         epoch_val_accuracy=(fitted.val_accuracy,),
         parameters=fitted.parameters,
-        train_images=fitted.train_images,
         train_s=fitted.train_s + time.perf_counter() - wall,
         cpu_s=fitted.cpu_s + time.process_time() - cpu,
-        seed=seed,
     )
     return TeacherResult(result=result, logits=logits, model=fitted.model, provenance=fitted.provenance)
 
@@ -137,7 +135,7 @@ def teacher_logits(
 ) -> npt.NDArray[np.float32]:
     """Return the logits of a .keras file's model for uint8 images (n, h, w, c), before a final softmax or sigmoid.
 
-    They are float32, shape (n, classes); with more than one view (views, n, classes).
+    They are float32, shape (n, classes), with several views (views, n, classes).
     """
     network = with_logits(model)
     firsts = range(0, len(images), BATCH)

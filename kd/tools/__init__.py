@@ -1,1 +1,1 @@
-"""Tools of the standard library alone, which every other package may import."""
+"""Load a user's code and run child processes, with the standard library alone; every package may import these."""

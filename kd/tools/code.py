@@ -1,11 +1,10 @@
-"""Load a function of your own by "package.module:name" or "./file.py:name", hash it, and check its signature.
+"""Load a user's function by "package.module:name" or "./file.py:name", hash it, and check its signature.
 
-A file is loaded from the bytes that are hashed, under a module name made of its own name and its sha256: two processes
-that load the same file have the same module, so classes registered with Keras and pickled objects mean the same in
-both.
+A file is loaded from the bytes that were hashed, as a module named after the file and its sha256: two processes that
+load the same file have the same module, so classes registered with Keras and pickled objects mean the same in both.
 
-Only what is asked for is imported: `without_current_folder` takes away the folder that `python -m` puts on the path, so
-that a module there is not found by chance on one machine and missing on the next.
+`without_current_folder` removes the folder that `python -m` puts on the path: a module there would be found by chance
+on one machine and be missing on the next.
 """
 
 import hashlib
@@ -19,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from kd.errors import CodeError, CodeNotHere, KdError, told
+from kd.errors import NOT_HERE, CodeError, CodeNotHere, KdError, describe_error
 
 FOLDER_VARIABLE = "KD_SWEEPS_CODE"
-"""A folder in which a file is looked for by its name, where it is not at its path."""
+"""A folder to search for a file by its name, if it is not at its path."""
 
 NOT_CODE = ("pretrained:", "baseline:", "logits:")
 HASH_DIGITS = 12  # of a module's name
@@ -31,15 +30,15 @@ _LOADED: dict[tuple[Path, str], types.ModuleType] = {}
 
 
 def is_code(name: str) -> bool:
-    """Return whether a name is of code: it has a colon and is no other kind of name that has one."""
+    """Return whether a name is of code: it has a colon, and not one of the prefixes of other names."""
     return ":" in name and not name.startswith(NOT_CODE)
 
 
 def file_of(name: str) -> Path | None:
-    """Return the absolute path of the file that a name is of, whether or not it is there; None for a module.
+    """Return the absolute path of the file in a name, whether or not it exists; None for a module.
 
-    A file has a "/" in its path and ends in ".py"; "./mine.py:build" is one of the current folder. One that is not
-    there is looked for by its name in the folder that KD_SWEEPS_CODE names, as on another machine paths differ.
+    A file has a "/" in its path and ends in ".py": "./mine.py:build" is in the current folder. Paths differ between
+    machines, so a missing file is searched by its name in the folder KD_SWEEPS_CODE.
     """
     where, colon, _ = name.rpartition(":")
     if not colon or "/" not in where or not where.endswith(".py"):
@@ -48,7 +47,7 @@ def file_of(name: str) -> Path | None:
 
 
 def located(path: Path) -> Path:
-    """Return the absolute path of a file, or where it is in the folder that KD_SWEEPS_CODE names instead."""
+    """Return the absolute path of a file, or of the same name in the folder KD_SWEEPS_CODE if it is there instead."""
     path = path.expanduser().absolute()
     folder = os.environ.get(FOLDER_VARIABLE)
     if folder and not path.is_file() and (moved := Path(folder).expanduser().absolute() / path.name).is_file():
@@ -57,7 +56,7 @@ def located(path: Path) -> Path:
 
 
 def frozen(name: str) -> str:
-    """Return the name with the absolute path of its file as given, not as KD_SWEEPS_CODE moves it."""
+    """Return the name with the absolute path of its file, as given, whatever KD_SWEEPS_CODE is."""
     if file_of(name) is None:
         return name
     where, _, attribute = name.rpartition(":")
@@ -65,7 +64,7 @@ def frozen(name: str) -> str:
 
 
 def hash_of(name: str) -> str:
-    """Return the sha256 of the file that a name is of, 64 hex digits; "" for a module.
+    """Return the sha256 of the file in a name, 64 hex digits; "" for a module.
 
     Raises:
         CodeNotHere: the file is missing, or cannot be read.
@@ -75,12 +74,12 @@ def hash_of(name: str) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a file, 64 hex digits; errors as of `hash_of`."""
+    """Return the sha256 of a file, 64 hex digits; errors as for `hash_of`."""
     return hashlib.sha256(_read(located(path))).hexdigest()
 
 
 def is_there(name: str) -> bool:
-    """Return whether the file or the module of a name is on this machine; nothing of it is run but parent packages."""
+    """Return whether the file or the module in a name is on this machine, without running it (but parent packages)."""
     path = file_of(name)
     if path is not None:
         return path.is_file()
@@ -92,15 +91,15 @@ def is_there(name: str) -> bool:
 
 
 def load(name: str) -> Any:
-    """Return what a name is of, such as a function. A file is run once in a process, as a module is.
+    """Return the object with a name, such as a function. A file is run once in a process, like a module.
 
     Raises:
         CodeNotHere: the module or the file is missing here.
-        CodeError: running it raised, or it has no such attribute; one line.
+        CodeError: one line: running it raised, or it has no such attribute.
     """
     where, colon, attribute = name.rpartition(":")
     if not colon or not where or not attribute.isidentifier():
-        raise CodeError(f"{name!r} is no code; write package.module:function or ./file.py:function")
+        raise CodeError(f"{name!r} names no code; write package.module:function or ./file.py:function")
     try:
         module = importlib.import_module(where) if (path := file_of(name)) is None else _module(path)
         return getattr(module, attribute)
@@ -108,36 +107,34 @@ def load(name: str) -> Any:
         raise
     except ImportError as error:
         raise CodeNotHere(f"{error}. {_cure(where)}") from error
-    except (Exception, SystemExit) as error:  # a module runs when it is imported, and may raise anything
+    except (Exception, SystemExit) as error:  # a module runs at its import, and may raise anything
         plain = isinstance(error, (AttributeError, ValueError))
-        raise CodeError(f"{error if plain else told(error)}. {_cure(where)}") from error
+        raise CodeError(f"{error if plain else describe_error(error)}. {_cure(where)}") from error
 
 
-def load_as(what: str, name: str, *, broken: type[KdError], missing: type[KdError]) -> Any:
-    """Load a name as `load` does; an error of the class `missing` or `broken` says what it was to be, as "loss"."""
+def load_as(what: str, name: str, broken: type[KdError]) -> Any:
+    """Load a name as `load` does, but raise `broken`, or the error of NOT_HERE for it. what: such as "loss"."""
     try:
         return load(name)
     except CodeNotHere as error:
-        raise missing(f"cannot import {what} {name!r} here: {error}") from error
+        raise NOT_HERE[broken](f"cannot import {what} {name!r} here: {error}") from error
     except CodeError as error:
         raise broken(f"cannot import {what} {name!r}: {error}") from error
 
 
-def load_function(
-    what: str, name: str, called: str, *arguments: Any, broken: type[KdError], missing: type[KdError]
-) -> Callable[..., Any]:
-    """Load a function as `load_as` does, and check that it can be called with such arguments.
+def load_function(what: str, name: str, called: str, *arguments: Any, broken: type[KdError]) -> Callable[..., Any]:
+    """Load a function as `load_as` does, and check that it can be called with these arguments.
 
     Args:
-        called: how it is called, in messages: "as build(input_shape, classes)".
+        called: the call in messages, such as "as build(input_shape, classes)".
     """
-    function = load_as(what, name, broken=broken, missing=missing)
+    function = load_as(what, name, broken)
     if not callable(function):
         must_be = f"a function {called.removeprefix('as ')}"
         raise broken(f"{what} {name!r} must be {must_be}, got {type(function).__name__}")
     try:
         signature = inspect.signature(function)
-    except (TypeError, ValueError):  # some functions written in C tell nothing: calling them will
+    except (TypeError, ValueError):  # some functions in C have no signature: calling them will show
         return function  # type: ignore[no-any-return]
     try:
         signature.bind(*arguments)
@@ -147,7 +144,7 @@ def load_function(
 
 
 def importable(name: str) -> str:
-    """Load a name and return it as "module:attribute", for those who import by `importlib` and know no files."""
+    """Load a name and return it as "module:attribute", for programs that import it by `importlib`."""
     if (path := file_of(name)) is None:
         return name
     load(name)
@@ -155,7 +152,7 @@ def importable(name: str) -> str:
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a user's function. A process that it forks ends where it comes back: it would go on as a second one."""
+    """Call a user's function; exit in a process that it forked, which would continue as a second worker."""
     process = os.getpid()
     try:
         return function(*arguments)
@@ -165,15 +162,15 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def without_current_folder() -> None:
-    """Take the current folder off the Python path, if `python -m` put it there and this package is found elsewhere.
+    """Remove the current folder from the Python path, if `python -m` put it there and this package is elsewhere.
 
-    Workers and the installed command never have it. PYTHONPATH=. still asks for it.
+    Workers and the installed command never have it. PYTHONPATH=. keeps it.
     """
     here, first = os.getcwd(), sys.path[0] if sys.path else None
     named = [os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     if sys.flags.safe_path or first not in ("", here) or here in named:
         return
-    if Path(here).resolve() != Path(__file__).resolve().parents[2]:  # else this package itself is only found there
+    if Path(here).resolve() != Path(__file__).resolve().parents[2]:  # else this package would not be found
         del sys.path[0]
 
 
@@ -184,8 +181,8 @@ def _module(path: Path) -> types.ModuleType:
         return _LOADED[path, wanted]
     module = types.ModuleType(wanted)
     module.__file__ = str(path)
-    # Before it runs, since its classes may be looked up meanwhile. A copy of a file elsewhere is a module of its own,
-    # in which __file__ is right; the one that was loaded last has the name.
+    # Registered before it runs, because its classes may be looked up meanwhile. A copy of the file elsewhere is another
+    # module, with its own __file__; the name belongs to the latest one.
     sys.modules[wanted] = module
     try:
         exec(compile(source, str(path), "exec"), module.__dict__)
@@ -207,7 +204,7 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CodeNotHere(
-            f"cannot read {path}: {error.strerror}; copy the file there, or into a folder and"
+            f"cannot read {path}: {error.strerror}; copy the file there, or to a FOLDER and"
             f" export {FOLDER_VARIABLE}=FOLDER"
         ) from error
 

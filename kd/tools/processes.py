@@ -1,9 +1,9 @@
 """Run a function in a child process that can be killed, with its own temporary folder and output that never fails.
 
 TensorFlow can neither change its number of threads nor be stopped once it runs, and its int8 converter can crash the
-whole process. Teachers and AutoKeras are therefore trained, and models converted, in child processes. TensorFlow writes
-a file for each function that it compiles, and removes it only when its process ends by itself; ours are killed. What a
-user's function prints goes into the log of its worker, and a log is no reason to lose a training.
+whole process. So teachers and AutoKeras train, and models are converted, in child processes. TensorFlow writes a file
+for each function that it compiles, and does not remove it when its process is killed. The output of a user's function
+goes to the log of its worker, and a full disk below a log must not end a training.
 """
 
 import atexit
@@ -33,13 +33,13 @@ from kd.errors import NotHere, SubprocessFailed, SubprocessKilled
 
 PREFIX = "kd-sweeps-tmp-"
 NEW_PREFIX = "kd-sweeps-new-"  # until its lock is held
-YOUNG_S = 60.0  # so long a new folder may still be about to get its lock
+YOUNG_S = 60.0  # a newer folder may be about to get its lock
 _POLL_S = 0.25
 _PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 class _Dropping(io.FileIO):
-    """An open file that takes everything; what it has no room for is gone."""
+    """An open file that drops output instead of failing."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -49,14 +49,14 @@ class _Dropping(io.FileIO):
 
 
 def unfailing(number: int, *, close: bool = False) -> TextIO:
-    """Return a stream to the file with this descriptor. close: the stream closes it when it is closed."""
+    """Return a stream to a file descriptor that never fails. close: whether closing the stream closes the file."""
     file = _Dropping(number, "wb", closefd=close)
     return io.TextIOWrapper(io.BufferedWriter(file), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 @contextmanager
 def forgiving() -> Iterator[None]:
-    """Let whatever is printed in the block go to descriptors 1 and 2 without ever failing."""
+    """Let prints in the block go to descriptors 1 and 2 without failing."""
     before = sys.stdout, sys.stderr
     sys.stdout.flush()
     sys.stderr.flush()
@@ -70,27 +70,27 @@ def forgiving() -> Iterator[None]:
 
 
 def silence() -> None:
-    """Let what a user's code, or a library in C, writes to descriptors 1 and 2 of this process go nowhere."""
+    """Discard what a user's code, or a library in C, writes to descriptors 1 and 2 of this process."""
     nothing = os.open(os.devnull, os.O_WRONLY)
     for output in (1, 2):
         os.dup2(nothing, output)
 
 
 @contextmanager
-def made() -> Iterator[Path]:
-    """Make a folder below the present one for temporary files; remove it at the end, and those of killed processes.
+def temporary_folder() -> Iterator[Path]:
+    """Make a folder below the present one for temporary files; remove it at the end, and folders of killed processes.
 
     Raises:
-        NotHere: no folder of this machine takes temporary files.
+        NotHere: temporary files cannot be written anywhere on this machine.
     """
     try:
         base = Path(tempfile.gettempdir())
         remove_left_over()
         new = Path(tempfile.mkdtemp(prefix=NEW_PREFIX, dir=base))
-    except OSError as error:  # full, or read-only; Python has tried every folder that it knows
+    except OSError as error:  # full, or read-only; Python has tried all its folders
         why = error.strerror or str(error)
         raise NotHere(f"cannot write temporary files: {why}; free space there, or export TMPDIR=DIR") from error
-    # Held until this process ends, however it does. Not its number: in another container, that is another process.
+    # Held until this process ends, even if killed. A process id would not do: another container has the same ids.
     lock = os.open(new, os.O_RDONLY)
     _try_to_lock(lock)
     folder = new.rename(base / new.name.replace(NEW_PREFIX, PREFIX, 1))
@@ -102,8 +102,8 @@ def made() -> Iterator[Path]:
 
 
 @contextmanager
-def used(folder: Path) -> Iterator[None]:
-    """Let this process, and those that it starts, put temporary files into a folder."""
+def set_tempdir(folder: Path) -> Iterator[None]:
+    """Let this process and its children put temporary files into a folder."""
     before = tempfile.tempdir, os.environ.get("TMPDIR")
     tempfile.tempdir = os.environ["TMPDIR"] = str(folder)
     try:
@@ -120,10 +120,10 @@ def remove_left_over() -> None:
     """Remove the folders below the present one whose process is gone: their locks are free."""
     try:
         base = Path(tempfile.gettempdir())
-    except OSError:  # all of them are full: who needs one says so
+    except OSError:  # all are full: making one will raise
         return
     for folder in (*base.glob(f"{PREFIX}*"), *base.glob(f"{NEW_PREFIX}*")):
-        with contextlib.suppress(OSError):  # another user's; or another process removes it at this moment
+        with contextlib.suppress(OSError):  # another user's, or another process is removing it
             if folder.name.startswith(NEW_PREFIX) and time.time() - folder.stat().st_mtime < YOUNG_S:
                 continue
             lock = os.open(folder, os.O_RDONLY)
@@ -137,13 +137,13 @@ def remove_left_over() -> None:
 def _try_to_lock(number: int) -> bool:
     try:
         fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:  # held by its process; or a file system without locks, where nothing is taken for left over
+    except OSError:  # held by its process; or a file system without locks, where no folder counts as left over
         return False
     return True
 
 
 Report = Callable[..., None]
-"""Sends its arguments to the parent process. A training sends the fraction done, in [0, 1], and a few words."""
+"""Sends its arguments to the parent process. A training sends the fraction done, in [0, 1], and a short text."""
 
 
 def run_in_subprocess(
@@ -155,19 +155,18 @@ def run_in_subprocess(
 ) -> Any:
     """Run function(report, *arguments) in a new Python process and return its result.
 
-    The function, its arguments, its reports and its result are pickled. What the child leaves among the temporary files
-    is removed.
+    The function, its arguments, its reports and its result are pickled. The child's temporary files are removed.
 
     Args:
         function: importable by name; its first argument is a Report.
-        on_step: called a few times per second; an exception that it raises ends the child and is passed on.
-        on_report: called here with the arguments of each report of the child, in order.
+        on_step: called a few times per second; an exception from it ends the child and propagates.
+        on_report: called in this process with the arguments of each report of the child, in order.
         seconds: wall-clock limit, after which the child is killed; None is no limit.
 
     Raises:
         SubprocessKilled: the child was killed.
         SubprocessFailed: the child died otherwise or ran out of time, or its result cannot be pickled.
-        Exception: what the function raised, with the child's traceback as a note.
+        Exception: raised by the function, with the child's traceback as a note.
     """
     with started(function, *arguments) as child:
         return child.result(on_step=on_step, on_report=on_report, seconds=seconds)
@@ -175,7 +174,7 @@ def run_in_subprocess(
 
 @dataclass
 class Child:
-    """A function at work in a process of its own; see `started`."""
+    """A function running in a child process; see `started`."""
 
     process: SpawnProcess
     _messages: Connection
@@ -185,13 +184,13 @@ class Child:
     def result(
         self, *, on_step: Callable[[], None], on_report: Report | None = None, seconds: float | None = None
     ) -> Any:
-        """Return its next result; a generator has one for each value that it yields, and goes on when it is asked for.
+        """Return its next result; a generator has one for each value it yields, and continues when asked for the next.
 
-        Arguments and errors as of `run_in_subprocess`.
+        Arguments and errors: as for `run_in_subprocess`.
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         if self._results:
-            with contextlib.suppress(OSError):  # it died, as the end of its messages tells
+            with contextlib.suppress(OSError):  # it died, as the end of its messages will show
                 self._requests.send_bytes(b"")
         while True:
             on_step()
@@ -203,7 +202,7 @@ class Child:
                 kind, value = self._messages.recv()
             except EOFError:
                 self.process.join()
-                on_step()  # a signal may have been for both of us
+                on_step()  # a signal may have hit both processes
                 raise _death(self.process.exitcode) from None
             if kind == "report" and on_report is not None:
                 on_report(*value)
@@ -218,36 +217,36 @@ class Child:
 def started(function: Callable[..., Any], *arguments: Any, group: bool = False) -> Iterator[Child]:
     """Run function(report, *arguments) in a new Python process, which is killed at the end of the block.
 
-    group: with all that it has started, for which it leads a process group of its own. Else it stays in that of its
-    parent, which a launch kills as a whole.
+    group: whether it leads its own process group, so that its children are killed with it. Else it stays in the group
+    of its parent, which a launch kills as a whole.
     """
     context = multiprocessing.get_context("spawn")
     job = pickle.dumps((function, arguments))
-    with made() as folder:
+    with temporary_folder() as folder:
         ours, theirs = context.Pipe(duplex=False)
         their_job, our_job = context.Pipe(duplex=False)
         process = context.Process(target=_main, args=(theirs, their_job, folder, group))
         process.start()
         theirs.close()
         their_job.close()
-        # In a thread: a pipe holds 64 KiB, and a child that is frozen at its start reads none of it.
+        # In a thread: a pipe holds 64 KiB, and a child that hangs at its start reads none of it.
         handing = threading.Thread(target=_hand_over, args=(our_job, job), daemon=True)
         handing.start()
 
         def kill() -> None:
             if group:
-                with contextlib.suppress(ProcessLookupError, PermissionError):  # it leads none yet, or none is left
+                with contextlib.suppress(ProcessLookupError, PermissionError):  # no group yet, or no process left
                     os.killpg(process.pid or 0, signal.SIGKILL)
             process.kill()
 
-        atexit.register(kill)  # a process that exits waits for its children, and this one waits for it
+        atexit.register(kill)  # an exiting process waits for its children, and the child waits for it
         try:
             yield Child(process, ours, our_job)
         finally:
             kill()
             atexit.unregister(kill)
             process.join()
-            handing.join(1.0)  # it writes to that pipe, whose number would else become another file's
+            handing.join(1.0)  # it writes to this descriptor, which another file must not get meanwhile
             ours.close()
             if not handing.is_alive():
                 our_job.close()
@@ -261,12 +260,12 @@ def _death(code: int | None) -> SubprocessFailed:
 
 
 def _hand_over(pipe: Connection, job: bytes) -> None:
-    with contextlib.suppress(OSError):  # the child died, of which its parent is told
+    with contextlib.suppress(OSError):  # the child died, which the parent notices
         pipe.send_bytes(job)
 
 
 def _main(pipe: Connection, job: Connection, folder: Path, group: bool) -> None:
-    # Who signals a whole job or terminal reaches the parent, too, which ends this process once it has said why.
+    # A signal to a whole job or terminal reaches the parent, too, which ends this process after reporting why.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     if group:
@@ -279,13 +278,13 @@ def _main(pipe: Connection, job: Connection, folder: Path, group: bool) -> None:
         with sending:
             pipe.send(("report", values))
 
-    with used(folder), forgiving(), contextlib.suppress(EOFError), job:  # the end of the requests: none will come
+    with set_tempdir(folder), forgiving(), contextlib.suppress(EOFError), job:  # EOF: the parent wants no more results
         results = _results(report, job)
         while True:
             message = _next(results)
             try:
                 pipe.send(message)
-            except Exception as error:  # what cannot be pickled is described instead
+            except Exception as error:  # it cannot be pickled: describe it instead
                 pipe.send(("error", SubprocessFailed(f"{message[1]!r} could not be sent: {error}")))
             job.recv_bytes()
 
@@ -321,6 +320,6 @@ def _end_with_parent(group: bool) -> None:
 
 
 def _die_with_parent() -> None:
-    """Let Linux end this process with its parent: in compiled code it may hold the lock that its threads need."""
+    """Let Linux kill this process with its parent: compiled code may hold the lock that its watching thread needs."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

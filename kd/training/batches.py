@@ -1,8 +1,8 @@
-"""Batches, fixed augmented views, optimizer and schedule.
+"""Make batches, fixed augmented views, the optimizer and its schedule.
 
 For distillation, teacher and student must see the same augmented image (Beyer et al. 2021, arXiv:2106.05237). If every
-epoch drew new crops, the teacher would have to run beside the student. Here each image has a fixed number of augmented
-versions, called views: the teacher's logits of all views are computed once, and the epochs take turns with the views.
+epoch drew new crops, the teacher would have to run in every step. Here each image has a fixed number of augmented
+versions, called views: the teacher's logits of all views are computed once, and the epochs cycle through the views.
 
 Source of the augmentation (pad, crop, flip): He et al. 2015, arXiv:1512.03385, section 4.2.
 """
@@ -24,7 +24,7 @@ from kd.losses.loss import Tensor
 Logits = npt.NDArray[np.float32]
 
 PADDING = 4  # px of zeros on each side
-SEED = 151203385  # must never change: logits that are already stored belong to these crops and flips
+SEED = 151203385  # must never change: stored logits were computed for these crops and flips
 
 
 def cosine_to_zero(rate: Tensor, steps: Tensor, step: Tensor) -> Tensor:
@@ -39,15 +39,16 @@ def cosine_to_zero(rate: Tensor, steps: Tensor, step: Tensor) -> Tensor:
 def adam(training: TrainingConfig, rate: tf.Variable, steps: tf.Variable) -> keras.optimizers.Optimizer:
     """Return Adam with the schedule of `training`, and a learning rate that may change between trainings.
 
-    With the schedule "average" its `finalize_variable_values` puts the averages in the place of the weights.
+    With the schedule "average", `finalize_variable_values` replaces the weights with their averages.
     Source: Polyak & Juditsky 1992, "Acceleration of stochastic approximation by averaging"; as an exponential moving
-    average Keras' `use_ema`.
+    average, Keras' `use_ema`.
 
     Args:
-        rate: at the first step, in place of the training's own. steps: of the whole training, a float scalar.
+        rate: learning rate at the first step, instead of the one in `training`.
+        steps: of the whole training, a float scalar.
     """
     if training.schedule == "cosine":
-        # Not Keras' CosineDecay: its rate and its number of steps are fixed, and another one would be compiled anew.
+        # Not Keras' CosineDecay, whose rate and number of steps are constants: changing them would compile again.
         optimizer: Any = keras.optimizers.Adam(lambda: cosine_to_zero(rate, steps, optimizer.iterations))
         return optimizer
     if training.schedule == "average":
@@ -64,11 +65,11 @@ def checked_views(views: int) -> int:
 
 
 def view(images: npt.NDArray[np.uint8], number: int) -> npt.NDArray[np.uint8]:
-    """Augment every image: pad it with zeros, crop it at random to its own size, mirror it with probability 1/2.
+    """Augment images: pad each with zeros, crop it at random to its size, mirror it with probability 1/2.
 
-    View 0 is the unchanged images. The crop and flip of an image depend only on its index and the view's number, so the
-    first n images of a larger dataset are augmented like a dataset of n. Mirroring suits photographs, not digits or
-    letters. Images are uint8, shape (n, h, w, c), as is the result.
+    View 0 is the images as they are. The crop and flip of an image depend only on its index and the number of the view,
+    so the first n images of a larger dataset are augmented like a dataset of n. Mirroring suits photographs, not digits
+    or letters. Images are uint8, shape (n, h, w, c), as is the result.
     """
     if number == 0:
         return images
@@ -89,13 +90,13 @@ class Batches:
     loop, because passing batches from a `tf.data` thread costs a tenth of the time on a single core.
 
     Args:
-        teacher_logits: float, shape (images, classes), or (views, images, classes) with more than one view; None if
-            they are not used.
-        views: how many augmented versions of each image the epochs take turns with; 1 is no augmentation.
+        teacher_logits: float, shape (images, classes), or (views, images, classes) with several views; None if no
+            training uses them.
+        views: number of augmented versions of each image that the epochs cycle through; 1 is no augmentation.
 
     Raises:
         DataError: fewer images than one batch, or logits of another shape or not finite.
-        ValueError: views is no whole number >= 1.
+        ValueError: views is not a whole number >= 1.
     """
 
     def __init__(self, dataset: Dataset, teacher_logits: Logits | None, batch_size: int, views: int = 1) -> None:
@@ -110,8 +111,8 @@ class Batches:
                 " give more images or a smaller batch"
             )
         self._logits = self._checked(teacher_logits)
-        self._view = 0  # that is in the tensors
-        # With one view the images never change: a constant is enough.
+        self._view = 0  # the one in the tensors
+        # With one view the images never change.
         self._images = tf.constant(images) if views == 1 else tf.Variable(images, trainable=False)
         self._labels = tf.constant(labels)
         self._soft = tf.Variable(self._logits_of(0), dtype=tf.float32, trainable=False)
@@ -119,25 +120,25 @@ class Batches:
 
     @property
     def has_teacher(self) -> bool:
-        """Whether there are teacher logits; otherwise zeros take their place and must not be used."""
+        """Whether there are teacher logits; otherwise they are zeros that must not be used."""
         return self._logits is not None
 
     def teach(self, teacher_logits: Logits | None) -> None:
-        """Replace the teacher logits; the present ones are kept where DataError refuses the new ones."""
+        """Replace the teacher logits; on a DataError the present ones stay."""
         self._logits = self._checked(teacher_logits)
         self._soft.assign(self._logits_of(self._view))
 
     def opened(self) -> Callable[[Tensor], list[Tensor]]:
         """Return a function (step) -> images, labels, teacher logits; call it while a training loop is traced.
 
-        The variables are read once per call, which copies nothing; reading them in each step costs 2 % of an epoch.
+        This reads the variables once, without a copy; reading them in each step costs 2 % of an epoch.
         """
         order = self._order.read_value()
         tensors = [tf.convert_to_tensor(tensor) for tensor in (self._images, self._labels, self._soft)]
         return lambda step: [tf.gather(tensor, order[step]) for tensor in tensors]
 
     def shuffle(self, seed: int, epoch: int) -> None:
-        """Put the images of the epoch's view into the order of the seed and the epoch; call it between epochs."""
+        """Load the view of an epoch, and the order that seed and epoch give; call it between epochs."""
         number = epoch % self._views
         if number != self._view:
             self._images.assign(view(self._dataset.train.images, number))

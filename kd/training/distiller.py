@@ -1,10 +1,10 @@
-"""`Distiller`, the Keras model.
+"""Define the Keras model `Distiller`.
 
     distiller = Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.1)
     distiller.compile("adam", metrics=["accuracy"])
     distiller.fit(images, labels, epochs=3)
 
-Only the loss differs from a plain `keras.Model`, so `fit`, `evaluate`, saving and callbacks stay Keras' own.
+Only the loss differs from a plain `keras.Model`, so `fit`, `evaluate`, saving and callbacks are Keras' own.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from kd.config import DistillConfig
-from kd.losses import loss_named, term_of
+from kd.losses import loss_named
 from kd.losses.loss import Tensor, distillation_loss, weighing
 from kd.models.files import PROBABILITIES
 
@@ -21,12 +21,12 @@ from kd.models.files import PROBABILITIES
 class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
     """Trains `student` on alpha*CE(labels) + (1-alpha)*T^2*KL(teacher_T || student_T), or on another loss.
 
-    Alpha weighs the LABELS. The student's own regularization losses, if any, are added as in plain training.
-    T, alpha and the loss's own parameters are variables of the model: `set_point` changes them without compiling
-    anything again. A saved Distiller keeps them, with the loss, student and teacher; a file of weights does not.
+    Alpha weighs the LABELS. Regularization losses of the student are added, as in plain training. T, alpha and the
+    loss's own parameters are variables of the model: `set_point` changes them without compiling again. A saved
+    Distiller keeps them, with the loss, student and teacher; a file of weights does not.
 
     Labels are integers or, as for `keras.losses.CategoricalCrossentropy`, one-hot. `sample_weight` and `class_weight`
-    weigh the whole loss of an image, its labels and its teacher's part.
+    weigh the whole loss of an image, labels and teacher.
 
     Args:
         student: takes images, returns logits, shape (batch, classes).
@@ -35,15 +35,15 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
             teacher_logits))` with float teacher_logits of shape (images, classes), in the order of the images.
         temperature: finite and > 0.
         alpha: in [0, 1]; 1 is plain training, 0 ignores the CE of the labels.
-        loss: "kd" is the one above; "mse", "logit-standardization", "dkd", "nkd", "dist", or a function of your own as
+        loss: "kd" is the one above; "mse", "logit-standardization", "dkd", "nkd", "dist", or your own function as
             "package.module:function" or "./file.py:function", see `kd.losses.builtin`.
-        own: the loss's own parameters as (name, value); a parameter that is not given has its default.
+        own: the loss's own parameters as (name, value); others have their defaults.
         options: `name`, `dtype` and `trainable`, as for any `keras.Model`.
 
     Raises:
-        ModelError: there is no such loss, or your own cannot be imported.
-        ValueError: temperature or alpha outside its range, a parameter that the loss does not have, or a model that
-            does not return logits alone. Only a functional or sequential model shows that before it is trained.
+        ModelError: unknown loss, or your own cannot be imported.
+        ValueError: temperature or alpha out of range, a parameter that the loss does not have, or a model that does
+            not return logits alone. Only a functional or sequential model shows that before it is trained.
 
     Source: https://keras.io/examples/vision/knowledge_distillation/; Hinton et al. 2015, arXiv:1503.02531.
     """
@@ -65,18 +65,17 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         if teacher is student:
             raise ValueError("teacher and student are one model, which would be frozen: give two")
         if not isinstance(loss, str):
-            raise ValueError(
-                f'loss must be a name, got {loss!r}; name a function of your own as "package.module:function"'
-            )
+            raise ValueError(f'loss must be a name, got {loss!r}; name your own function "package.module:function"')
         super().__init__(**{"name": "distiller", **options})
         self.student = student
         self.teacher = teacher
         if teacher is not None:
             _freeze(teacher)
-        self.built = student.built and (teacher is None or teacher.built)  # BackupAndRestore asks before the first call
+        # BackupAndRestore reads it before the first call.
+        self.built = student.built and (teacher is None or teacher.built)
         self.temperature = self.add_weight(name="temperature", shape=(), initializer="ones", trainable=False)
         self.alpha = self.add_weight(name="alpha", shape=(), initializer="ones", trainable=False)
-        self.described, self._term = loss_named(loss), term_of(loss)
+        self.described = loss_named(loss)
         self.own = {
             parameter.name: self.add_weight(name=parameter.name, shape=(), initializer="ones", trainable=False)
             for parameter in self.described.parameters
@@ -89,10 +88,10 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
         Args:
             temperature: finite and > 0.
             alpha: in [0, 1].
-            own: as for the Distiller; what is not given goes back to its default.
+            own: as for the Distiller; the others are reset to their defaults.
 
         Raises:
-            ValueError: a value outside its range, or a parameter that the loss does not have; nothing is changed.
+            ValueError: a value out of range, or a parameter that the loss does not have; the point stays as it was.
         """
         point = DistillConfig(temperature=temperature, alpha=alpha, own=own)
         values = self.described.values(dict(point.own))
@@ -102,20 +101,20 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
             self.own[name].assign(value)
 
     def compile(self, *args: Any, loss: Any = None, **kwargs: Any) -> None:
-        """Compile as `keras.Model.compile`, without `loss`: a Distiller has its own.
+        """Compile as `keras.Model.compile` does, without `loss`: a Distiller has its own.
 
         Raises:
             ValueError: a loss was given.
         """
         if loss is not None:
             raise ValueError(
-                f"Distiller brings its own loss, {self.described.formula}; got loss={loss!r}: leave it out, or name"
-                " another to the Distiller"
+                f"Distiller has its own loss, {self.described.formula}; got loss={loss!r}: leave it out, or pass the"
+                " name of another loss to the Distiller"
             )
         super().compile(*args, **kwargs)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
-        """Compile as the saved Distiller was; Keras calls it while a file is loaded."""
+        """Compile as before saving; Keras calls it while it loads a file."""
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.built:
             self.optimizer.build(self.trainable_variables)  # for its state in the file
@@ -134,20 +133,20 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Distiller":
-        """Return a Distiller of what `get_config` returned, with fresh weights."""
+        """Return a Distiller from what `get_config` returned, with fresh weights."""
         models = {role: keras.saving.deserialize_keras_object(config[role]) for role in ("student", "teacher")}
         return cls(**{**config, **models})
 
     def save_own_variables(self, store: Any) -> None:
-        """Save nothing: T, alpha and own parameters are in the config, so weights fit a Distiller at another point."""
+        """Save no variable: T, alpha and own parameters are in the config, so weights fit a Distiller at any point."""
 
     def load_own_variables(self, store: Any) -> None:
-        """Load nothing, see `save_own_variables`."""
+        """Load no variable, see `save_own_variables`."""
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
         """Return the student's logits, shape (batch, classes)."""
         if self.teacher is not None and not self.teacher.built:
-            self.teacher(images, training=False)  # a compiled step cannot make its variables
+            self.teacher(images, training=False)  # a compiled step cannot create its variables
             _freeze(self.teacher)
         return self.student(images, training=training)
 
@@ -169,7 +168,7 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
                 student_logits=y_pred,
                 temperature=self.temperature,
                 alpha=self.alpha,
-                term=self._term,
+                term=self.described.term,
                 own=self.own,
             )
         return sum(self.student.losses, loss)
@@ -189,14 +188,14 @@ class Distiller(keras.Model):  # type: ignore[misc]  # keras is untyped
 
 
 def _of_labels(weights: Tensor) -> Tensor:
-    """Return the weights of the images: of y=(labels, teacher_logits) Keras gives them twice."""
+    """Return the weights of the images; Keras passes them twice for y=(labels, teacher_logits)."""
     return weights[0] if isinstance(weights, (tuple, list)) else weights
 
 
 def _description(model: keras.Model | None) -> Any:
     description = keras.saving.serialize_keras_object(model)
     if model is not None:
-        description.pop("compile_config", None)  # of a frozen teacher, an optimizer that its saved state does not fit
+        description.pop("compile_config", None)  # a frozen teacher's optimizer would not fit its saved state
     return description
 
 
@@ -207,7 +206,7 @@ def _value(variable: keras.Variable) -> float:
 def _freeze(teacher: keras.Model) -> None:
     """Keep `fit` from training the teacher: it takes gradients over every trainable variable of the Distiller."""
     teacher.trainable = False
-    for variable in teacher.variables:  # that line skips its layers where TensorFlow has it as False already
+    for variable in teacher.variables:  # that line skips the layers if the teacher was already frozen
         variable.trainable = False
 
 
@@ -216,7 +215,7 @@ def _check_model(role: str, model: Any) -> None:
         raise ValueError(f"{role} must be a keras.Model, got {model!r}")
     if isinstance(model, keras.Function) and len(model.outputs) != 1:
         raise ValueError(f"{role} must have one output, the logits, got {len(model.outputs)}")
-    # Trained all the same, a softmax would enter the loss a second time. A subclassed model hides its last operation.
+    # With a softmax there, the loss would apply it twice. A subclassed model hides its last operation.
     last: Any = model
     while steps := _steps(last):
         last = steps[-1]
@@ -228,5 +227,5 @@ def _check_model(role: str, model: Any) -> None:
 
 
 def _steps(layer: Any) -> list[Any]:
-    """Return the layers and operations of a model in their order; [] of a subclassed one and of a layer."""
+    """Return the layers and operations of a model in order; [] for a subclassed model and for a layer."""
     return layer.layers if isinstance(layer, keras.Sequential) else getattr(layer, "operations", [])

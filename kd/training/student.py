@@ -1,10 +1,9 @@
-"""`StudentTrainer`: one compiled step for every point and seed; and the numerics fingerprint of a process."""
+"""Train students with one compiled step for all points and seeds; fingerprint the numerics of a process."""
 
 import functools
 import hashlib
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -16,7 +15,7 @@ import tensorflow as tf
 
 from kd.config import DistillConfig, TrainingConfig, TrainResult
 from kd.data.datasets import Dataset, Split
-from kd.errors import Diverged, ModelError, told
+from kd.errors import Diverged, ModelError, describe_error
 from kd.losses.loss import Tensor
 from kd.models import files, named
 from kd.training.batches import Batches, adam
@@ -27,35 +26,33 @@ OnStep: TypeAlias = Callable[[], None]
 
 STEPS_PER_CALL = 50  # compiled steps between two returns to Python, where signals and exceptions are seen
 EVALUATION_BATCH = 500  # images
-VALIDATIONS = 2  # per training: with few images and many epochs, one after each epoch would take 40 % of the time
+VALIDATIONS = 2  # per training: with few images, one after each of many epochs would take 40 % of the time
 SEEDS_KEPT = 16  # initial states in memory; a search uses one seed, a confirmation a handful
 
 
 class StudentTrainer:
     """Trains any number of students of one architecture on one dataset.
 
-    Compiling takes seconds, about as long as training a small student. So everything that varies - T, alpha, the loss's
-    own parameters, the learning rate, the seed, the number of epochs, the teacher's logits - is reset or assigned
-    between trainings, never compiled again. The same point and seed give bit-identical accuracies whatever was trained
-    before, on the same machine and number of threads. The first training of a trainer includes the compilation in its
-    `train_s` and `cpu_s`.
+    Compiling takes seconds, about as long as training a small student. So T, alpha, the loss's own parameters, the
+    learning rate, the seed, the number of epochs and the teacher's logits are reset or assigned between trainings,
+    never compiled again. The same point and seed give bit-identical accuracies whatever was trained before, on the same
+    machine with the same number of threads. `train_s` and `cpu_s` of the first training include the compilation.
 
     Args:
         dataset: trained on `dataset.train`, scored on `dataset.validation`.
         student: name of a model, see `kd.models.named.build`.
-        teacher_logits: float, shape (train_images, classes), in the order of the training images; with more than one
-            view (views, train_images, classes). None only if every `alpha` will be 1.
+        teacher_logits: float, shape (train_images, classes), in the order of the training images; with several views
+            (views, train_images, classes). None only if every `alpha` will be 1.
         training: epochs, batch size, learning rate and schedule.
         views: number of augmented versions of each image, see `kd.training.batches`; 1 is no augmentation. Epoch e
             trains on view e mod `views` and its logits. Validation images are not augmented.
-        validations: how often a training looks at the validation images, evenly spread and after the last epoch;
-            after each epoch, if there are no more epochs than that.
+        validations: per training, evenly spread, the last one after the last epoch; at most one per epoch.
         loss: name of a loss, see `kd.losses.builtin`, or a user's own, which is imported here.
 
     Raises:
-        DataError: fewer training images than one batch, or teacher logits that do not belong to this dataset.
+        DataError: fewer training images than one batch, or teacher logits that do not fit this dataset.
         ModelError: the student is unknown or does not fit the images, or the loss is unknown.
-        ValueError: views is no whole number >= 1.
+        ValueError: views is not a whole number >= 1.
     """
 
     def __init__(
@@ -73,27 +70,33 @@ class StudentTrainer:
         self._student_name = student
         self._training = training
         self._validations = validations
-        self._initial: OrderedDict[int, list[npt.NDArray[Any]]] = OrderedDict()
         self._trained = False
         self._batches = Batches(dataset, teacher_logits, training.batch_size, views)
-        self._student = named.build(student, dataset.train.images.shape[1:], dataset.classes, seed=0)
+        shape, classes = dataset.input_shape, dataset.classes
+
+        @functools.lru_cache(SEEDS_KEPT)
+        def initial_state(seed: int) -> list[npt.NDArray[Any]]:
+            return _values(named.build(student, shape, classes, seed).variables)
+
+        self._initial_state = initial_state
+        self._student = named.build(student, shape, classes, seed=0)
         self._distiller = Distiller(student=self._student, temperature=1.0, alpha=1.0, loss=loss)
-        self._rate = tf.Variable(training.learning_rate, trainable=False)  # these two are of the present training
+        self._rate = tf.Variable(training.learning_rate, trainable=False)  # set for each training, as are the steps
         self._steps = tf.Variable(0.0, trainable=False)
         self._optimizer = adam(training, self._rate, self._steps)
         self._optimizer.build(self._student.trainable_variables)
         self._fresh_optimizer = _values(self._optimizer.variables)
         self._run_steps = _compiled_steps(self._distiller, self._optimizer, self._batches)
-        self._forward = _compiled_forward(self._student, dataset.train.images.shape[1:])
+        self._forward = _compiled_forward(self._student, shape)
 
     def teach(self, teacher_logits: npt.NDArray[np.float32] | None) -> None:
-        """Replace the teacher's logits: later trainings give the same bits as those of a new trainer with these logits.
+        """Replace the teacher's logits; later trainings are bit-identical to those of a new trainer with these logits.
 
         Args:
-            teacher_logits: as for the trainer, such as those of `kd.teachers.logits_file`.
+            teacher_logits: as for the trainer, for example from `kd.teachers.logits_file`.
 
         Raises:
-            DataError: logits that do not belong to this dataset; the present ones are kept.
+            DataError: logits that do not fit this dataset; the present ones stay.
         """
         self._batches.teach(teacher_logits)
 
@@ -114,14 +117,12 @@ class StudentTrainer:
             seed: of the initial weights, dropout and batch order.
             on_epoch: called after each epoch with (epoch from 0, validation accuracy or None, see `validations`); an
                 exception from it stops the training and propagates, and the trainer can be used again.
-            on_step: called whenever some dozen steps or a validation are done, and Python is back; an exception from it
-                does the same.
-            epochs: of this training alone, in place of the trainer's own; >= 1. A falling learning rate falls over
-                them.
-            learning_rate: at the first step of this training alone, in place of the trainer's own; finite and > 0.
+            on_step: called after every few dozen steps and after a validation; an exception from it does the same.
+            epochs: of this training, instead of the trainer's; >= 1. A falling learning rate falls over them.
+            learning_rate: at the first step of this training, instead of the trainer's; finite and > 0.
 
         Raises:
-            Diverged: a loss or a logit was no longer finite.
+            Diverged: the loss or a logit is no longer finite.
             ValueError: alpha < 1 without teacher logits, a parameter that the loss does not have, or an invalid number
                 of epochs or learning rate.
         """
@@ -161,19 +162,17 @@ class StudentTrainer:
             val_accuracy=accuracy,
             epoch_val_accuracy=tuple(accuracies),
             parameters=self._student.count_params(),
-            train_images=len(self._dataset.train.labels),
             train_s=time.perf_counter() - wall,
             cpu_s=time.process_time() - cpu,
-            seed=seed,
         )
 
     def accuracy(self, split: Split) -> float:
-        """Return the accuracy of the student trained last, a fraction in [0, 1]."""
+        """Return the accuracy of the latest student, a fraction in [0, 1]."""
         self._needs_a_student()
         return _accuracy(self.logits(split), split)
 
     def model_bytes(self) -> bytes:
-        """Return the student trained last as the bytes of a .keras file, without the optimizer.
+        """Return the latest student as the bytes of a .keras file, without the optimizer.
 
         Raises:
             ModelError: Keras cannot save it.
@@ -181,16 +180,16 @@ class StudentTrainer:
         self._needs_a_student()
         try:
             return files.to_bytes(self._student)
-        except Exception as error:  # with an advice of 6 KB
-            raise ModelError(f"model {self._student_name!r} cannot be saved: {told(error)}") from error
+        except Exception as error:  # with 6 KB of advice
+            raise ModelError(f"model {self._student_name!r} cannot be saved: {describe_error(error)}") from error
 
     def logits(self, split: Split) -> npt.NDArray[np.float32]:
-        """Return the logits of the present student, float32, shape (images, classes), in the order of the split."""
+        """Return the logits of the latest student, float32, shape (images, classes), in the order of the split."""
         images = split.images
         parts = []
         for start in range(0, len(images), EVALUATION_BATCH):
             batch = images[start : start + EVALUATION_BATCH]
-            missing = EVALUATION_BATCH - len(batch)  # the last batch is filled up: another shape would compile again
+            missing = EVALUATION_BATCH - len(batch)  # pad the last batch: another shape would compile again
             padded = np.pad(batch, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else batch
             parts.append(self._forward(padded).numpy()[: len(batch)])
         return np.concatenate(parts)
@@ -204,7 +203,7 @@ class StudentTrainer:
         return total
 
     def _averaged(self) -> list[npt.NDArray[Any]]:
-        """Put the averages in the place of the weights, if there are any; return what was there."""
+        """Replace the weights with their averages, if the schedule has them; return the weights."""
         weights = self._student.trainable_variables
         if self._training.schedule != "average":
             return []
@@ -219,15 +218,6 @@ class StudentTrainer:
         self._rate.assign(training.learning_rate)
         self._steps.assign(float(training.epochs * self._batches.steps))
 
-    def _initial_state(self, seed: int) -> list[npt.NDArray[Any]]:
-        if seed not in self._initial:
-            shape = self._dataset.train.images.shape[1:]
-            model = named.build(self._student_name, shape, self._dataset.classes, seed)
-            self._initial[seed] = _values(model.variables)
-            if len(self._initial) > SEEDS_KEPT:
-                self._initial.popitem(last=False)
-        return self._initial[seed]
-
     def _needs_a_student(self) -> None:
         if not self._trained:
             raise RuntimeError("no student is trained yet, or its training was stopped: call train() first")
@@ -236,10 +226,10 @@ class StudentTrainer:
 def _compiled_steps(distiller: Distiller, optimizer: keras.optimizers.Optimizer, batches: Batches) -> Any:
     """Compile a function (first, count) -> sum of the losses of `count` training steps, without returning to Python.
 
-    The same steps as `distiller.fit`, bit for bit, without its metrics, callbacks and iterator, a seventh of its time.
+    Bit for bit the steps of `distiller.fit`, without the seventh of its time that metrics, callbacks and iterator take.
     """
     variables = distiller.student.trainable_variables
-    whole_number = tf.TensorSpec((), tf.int32)  # a Python number would be compiled for each value anew
+    whole_number = tf.TensorSpec((), tf.int32)  # every value of a Python number would be compiled
 
     @tf.function(input_signature=[whole_number, whole_number])  # type: ignore[untyped-decorator]
     def run(first: Tensor, count: Tensor) -> Tensor:
@@ -288,11 +278,11 @@ def _diverged(what: str, distill: DistillConfig, seed: int, epoch: int) -> str:
 
 @functools.cache
 def fingerprint() -> str:
-    """Return the first 12 hex digits of the SHA-256 of a fixed tiny training's logits; about a second, once.
+    """Return the first 12 hex digits of the SHA-256 of the logits of a fixed tiny training; takes a second, once.
 
     The training has every operation of the usual students: convolutions, pooling, a dense layer, the distillation loss
-    and Adam. Its images and its teacher's logits are drawn by NumPy, which gives the same everywhere. Another
-    processor, another TensorFlow or another number of threads may round otherwise, and gives another fingerprint.
+    and Adam. Its images and its teacher's logits are drawn by NumPy, the same everywhere. Another processor, TensorFlow
+    or number of threads may round differently, and then gives another fingerprint.
     """
     draw, count, classes = np.random.default_rng(2015), 128, 10
     images = draw.integers(0, 256, (count, 32, 32, 3)).astype(np.uint8)

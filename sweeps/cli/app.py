@@ -283,7 +283,7 @@ def worker(
     launched = os.environ.get(LOG_VARIABLE)  # its output goes to a file already
     path = None if launched else log_folder(reach, name) / f"worker-{os.getpid()}.log"
     say(label(reach) + (f"; library output goes to {path}" if path else ""))
-    with worker_log(path, secret_of(reach)), processes.made() as folder, processes.used(folder):
+    with worker_log(path, secret_of(reach)), processes.temporary_folder() as folder, processes.set_tempdir(folder):
         from sweeps.usecases.run import work
 
         code = work(reach, name, log_file=Path(launched) if launched else path)

@@ -1,1 +1,1 @@
-"""The trainer "custom": a training of the user's own, a function or a command, is a trial."""
+"""Define the trainer "custom", whose trials are calls of a user's function or command."""

@@ -1,4 +1,4 @@
-"""A training that is a program of any language: no shell, its output bounded, its result one JSON object."""
+"""Run a user's training that is a program: without a shell, with bounded output, and one JSON object as its result."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +21,41 @@ from kd.tools import code
 from kd.tools.processes import Report
 from storage import json_text
 from sweeps.custom.results import TEST, VALIDATION, Request, Result, result_of, scored
-from sweeps.custom.words import filled, split
 from sweeps.errors import SpecError, TrainingFailed
 
+PLACEHOLDERS = ("seed", "dataset", "role", "arm", "test", "folder", "out")
+"""Names that a command may have in braces besides its parameters."""
+
 PREFIX = "KD_SWEEPS_"
-MOST_LOGGED = 1 << 20  # bytes of one call: its beginning; of the rest the end
+MOST_LOGGED = 1 << 20  # bytes from the start of a call's output; of the rest only the end is logged
 MOST_RESULT = 1 << 20  # bytes of JSON
-MOST_CODE = 16 << 20  # of a file that is hashed before every task: a larger one is data
+MOST_CODE = 16 << 20  # bytes of a file of code, which is hashed before every task: a larger file is data
 _SECRETS = ("KD_SWEEPS_STORAGE", "OPTUNA_STORAGE", "KD_SWEEPS_TOKEN", "KD_SWEEPS_TOKENS")
 _CHUNK = 1 << 16
 _POLL_S = 0.1
 _STEP_EVERY_S = 0.5
-_NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  # as printf of C, awk and R write it
-_SAYS = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
+_BRACES = re.compile(r"\{([A-Za-z_]\w*)\}")
+_NAN = re.compile(rb":\s*[+-]?(nan|inf|infinity)\b(?=\s*[,}])", re.IGNORECASE)  # as C, awk and R print it
+_CURE = 'print as last line, or write to {out}, one JSON object such as {"validation": 0.93}'
+
+
+def split(command: str) -> list[str]:
+    """Return the words of a command, split as in a shell, whose other features are missing."""
+    return shlex.split(command)
+
+
+def placeholders(command: str) -> list[str]:
+    """Return the names in braces in a command."""
+    return [name for word in split(command) for name in _BRACES.findall(word)]
+
+
+def filled(words: Iterable[str], values: Mapping[str, str]) -> list[str]:
+    """Return the words of a command with the values of its placeholders; each value stays within its word."""
+    return [_BRACES.sub(lambda match: values[match[1]], word) for word in words]
 
 
 def frozen(key: str, command: str) -> str:
-    """Return a command with the absolute paths of the files that it names; raise SpecError if it cannot start here."""
+    """Return a command with absolute paths of its files; raise SpecError if it cannot start here."""
     words = split(command)
     if not words:
         raise SpecError(f"{key}: got {command!r}; give a program and its arguments")
@@ -47,35 +65,34 @@ def frozen(key: str, command: str) -> str:
             raise SpecError(f"{key}: {first} is not executable; type: chmod +x {first}")
         meant = f"; did you mean {sys.executable}?" if first == "python" else ""
         raise SpecError(f"{key}: there is no program {first!r} on this machine{meant}")
-    named = [_is_file(word, is_program=not place) for place, word in enumerate(words)]
-    return shlex.join([_absolute(word) if is_file else word for word, is_file in zip(words, named, strict=True)])
+    return shlex.join([_absolute(word) if _is_file(word, is_program=not at) else word for at, word in enumerate(words)])
 
 
 def scripts(command: str) -> list[Path]:
-    """Return the files that a frozen command names, if they are here, and no larger than code is."""
+    """Return the files in a frozen command that are here and not too large for code."""
     named = [Path(word) for place, word in enumerate(split(command)) if _is_file(word, is_program=not place)]
     return [path for path in named if path.is_absolute() and _is_code(code.located(path))]
 
 
 def _is_file(word: str, *, is_program: bool) -> bool:
-    # A program without a path is one of the machine's, and "adam" an option, even where a file here is called so.
+    # A program without a path is the machine's, and "adam" is an option, even if a file here has that name.
     if os.sep not in word and (is_program or "." not in word):
         return False
     try:
         return code.located(Path(word)).is_file()
-    except (OSError, RuntimeError):  # it is too long for a path, or the home of nobody
+    except (OSError, RuntimeError):  # too long for a path, or the home of an unknown user
         return False
 
 
 def _here(word: str, *, is_program: bool) -> str:
-    """Return where a file that a frozen command names is on this machine; any other word as it is."""
+    """Return the path of a frozen command's file on this machine, and any other word unchanged."""
     return str(code.located(Path(word))) if os.path.isabs(word) and _is_file(word, is_program=is_program) else word
 
 
 def _is_code(path: Path) -> bool:
     if path.stat().st_size > MOST_CODE:
         return False
-    with path.open("rb") as file:  # Python itself, say, is another file on another machine
+    with path.open("rb") as file:  # a binary, such as Python itself, differs between machines
         return b"\0" not in file.read(_CHUNK)
 
 
@@ -84,9 +101,9 @@ def _absolute(word: str) -> str:
 
 
 def work(report: Report, request: Request) -> Iterator[Result | float]:
-    """Start the program, and give the result; where more is asked for, start that of the test, and give its score.
+    """Run the program and yield its result; when asked for more, run the test's program and yield the score.
 
-    Both run in the process group of this child process, which ends with it.
+    Both run in the process group of this child process, which is killed with it.
     """
     began = time.perf_counter(), _cpu_s()
     values = _called(report, request, request.train, test=False)
@@ -94,7 +111,7 @@ def work(report: Report, request: Request) -> Iterator[Result | float]:
     yield result_of(program(request.train), values, request.bounds, train_s=train_s, cpu_s=cpu_s)
     name, values = program(request.test), _called(report, request, request.test, test=True)
     if TEST not in values:
-        raise TrainingFailed(f'{name} gave no "{TEST}" when the test was asked for; print {{"{TEST}": 0.9}}')
+        raise TrainingFailed(f'{name} gave no "{TEST}" when called for the test; print {{"{TEST}": 0.9}}')
     yield scored(name, values[TEST], request.bounds)
 
 
@@ -118,13 +135,13 @@ def _called(report: Report, request: Request, command: str, *, test: bool) -> Ma
         raise TrainingFailed(f"{name} {how}; its last line: {output.last_line()}")
     values = _read(name, out) or output.result(name)
     if values is None:
-        raise TrainingFailed(f"{name} gave no result; {_SAYS}; its last line: {output.last_line()}")
+        raise TrainingFailed(f"{name} gave no result; {_CURE}; its last line: {output.last_line()}")
     return values
 
 
 def _run(report: Report, words: list[str], environment: Mapping[str, str]) -> tuple[int, "_Output"]:
-    """Run a program to its end; return its exit code, and the end of its output. Output is a sign of life."""
-    output, said_at = _Output(), 0.0
+    """Run a program to its end; return its exit code and output. Each output counts as a step."""
+    output, reported_at = _Output(), 0.0
     try:
         process = _start(words, environment)
     except FileNotFoundError as error:
@@ -146,10 +163,10 @@ def _run(report: Report, words: list[str], environment: Mapping[str, str]) -> tu
                 output.take(data, is_result=key.data)
                 if not data:
                     pipes.unregister(key.fileobj)
-            if ready and time.monotonic() - said_at > _STEP_EVERY_S:
-                said_at = time.monotonic()
+            if ready and time.monotonic() - reported_at > _STEP_EVERY_S:
+                reported_at = time.monotonic()
                 report(None, "", ())
-            if ended and not ready:  # what it left in the background holds the pipes, and ends with this process
+            if ended and not ready:  # background processes keep the pipes open, and are killed with this process
                 break
             ended = ended or process.poll() is not None
     output.close()
@@ -157,7 +174,7 @@ def _run(report: Report, words: list[str], environment: Mapping[str, str]) -> tu
 
 
 def _start(words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    # What this process ignores, its children would as well: a program stops at a signal as it does elsewhere.
+    # Children inherit ignored signals, and a program must stop at a signal as it does elsewhere.
     before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         return subprocess.Popen(
@@ -169,14 +186,14 @@ def _start(words: list[str], environment: Mapping[str, str]) -> subprocess.Popen
 
 
 class _Output:
-    """What a program writes: beginning and end go into the log; the end of its stdout is kept for the result."""
+    """The output of a program: logs its beginning and end, and keeps the end of stdout for the result."""
 
     def __init__(self) -> None:
         self._logged, self._left_out = 0, 0
         self._end, self._result = bytearray(), bytearray()
 
     def take(self, data: bytes, *, is_result: bool) -> None:
-        """Take what it has written. is_result: to stdout."""
+        """Take a piece of output. is_result: whether it is from stdout."""
         if is_result:
             self._result += data
             del self._result[: -2 * MOST_RESULT]
@@ -188,36 +205,36 @@ class _Output:
         del self._end[:-_CHUNK]
 
     def close(self) -> None:
-        """Log the end, where there was more than is logged."""
+        """Log the end of an output that was too long."""
         if self._left_out:
             self._log(f"\n[{self._left_out:,} bytes are left out of this log; their end:]\n".encode())
             self._log(bytes(self._end[-min(self._left_out, _CHUNK) :]))
 
     def last_line(self) -> str:
-        """Return the last line that it wrote to either stream, in short."""
+        """Return the last line of either stream, shortened."""
         lines = [line for line in self._end.decode(errors="replace").splitlines() if line.strip()]
-        text = " ".join(lines[-1].split()) if lines else "(it wrote nothing)"
+        text = " ".join(lines[-1].split()) if lines else "(no output)"
         return text if len(text) <= 200 else f"{text[:197]}..."
 
     def result(self, name: str) -> Mapping[str, Any] | None:
-        """Return the last line of its stdout that is a JSON object; None: none is."""
+        """Return the last line of stdout that is a JSON object, or None."""
         for line in reversed(self._result.splitlines()):
             if not line.lstrip().startswith(b"{") or len(line) > MOST_RESULT:
                 continue
             if (values := _object(line)) is not None:
                 return values
-            if any(f'"{key}"'.encode() in line for key in (VALIDATION, TEST)):  # not that of an epoch before
+            if any(f'"{key}"'.encode() in line for key in (VALIDATION, TEST)):  # an earlier epoch must not count
                 raise _no_json(name, line)
         return None
 
     def _log(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # a full disk below the log ends no training
+        with contextlib.suppress(OSError):  # a full disk below the log must not end a training
             while data:
                 data = data[os.write(1, data) :]
 
 
 def _read(name: str, path: Path) -> Mapping[str, Any] | None:
-    """Return the object in the file of the result; None: it wrote nothing into it."""
+    """Return the object in the result file; None if the file is missing or empty."""
     try:
         with path.open("rb") as file:
             data = file.read(MOST_RESULT + 1)
@@ -230,7 +247,7 @@ def _read(name: str, path: Path) -> Mapping[str, Any] | None:
 
 def _no_json(name: str, data: bytes | bytearray) -> TrainingFailed:
     text = " ".join(data[:200].decode(errors="replace").split())
-    return TrainingFailed(f"{name} gave a result that is not a JSON object: {text[:100]}; {_SAYS}")
+    return TrainingFailed(f"{name} gave a result that is not a JSON object: {text[:100]}; {_CURE}")
 
 
 def _object(data: bytes | bytearray) -> Mapping[str, Any] | None:
@@ -242,7 +259,7 @@ def _object(data: bytes | bytearray) -> Mapping[str, Any] | None:
 
 
 def program(command: str) -> str:
-    """Return what a command is called in a message: its program, and the script that an interpreter runs."""
+    """Return the name of a command for messages: its program, and the script that an interpreter runs."""
     words = [os.path.basename(word) for word in split(command)[:2]]
     return words[0] if len(words) < 2 or words[1].startswith("-") or "{" in words[1] else " ".join(words)
 

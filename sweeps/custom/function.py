@@ -1,4 +1,4 @@
-"""A training that is a function of the user's: checked before anything runs, called in a child process of its own."""
+"""Check a user's training function before anything runs, and call it in a child process."""
 
 import ast
 import importlib.util
@@ -12,21 +12,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from kd.errors import CodeError, KdError, NotHere, lacks_room, told
+from kd.errors import CodeError, KdError, NotHere, describe_error, lacks_room
 from kd.tools import code
 from kd.tools.processes import Report, silence
 from sweeps.custom.results import Request, Result, in_curve, result_of, scored
-from sweeps.custom.words import GIVEN
 from sweeps.errors import TrainingFailed
 
-MOST_OF_CURVE = 1_000  # each is a row of the database
+GIVEN = ("seed", "dataset", "folder", "report")
+"""The arguments that a function gets besides its parameters, where it has an argument of that name."""
+
+MOST_OF_CURVE = 1_000  # values, each a row of the database
 _REPORT_EVERY_S = 0.1
 _TEST = "test"
 _TEST_GIVEN = ("seed", "dataset", "folder")
 
 
 def test_beside(train: str) -> str:
-    """Return the name of the function `test` that is defined in the same file; "": none is. Nothing of it is run."""
+    """Return the name of a function `test` in the same file, or "", without running the file."""
     where = train.rpartition(":")[0]
     path = code.file_of(train)
     try:
@@ -34,31 +36,31 @@ def test_beside(train: str) -> str:
             spec = importlib.util.find_spec(where)
             path = Path(spec.origin) if spec is not None and spec.origin and spec.has_location else None
         tree = ast.parse(path.read_bytes()) if path is not None else ast.Module([], [])
-    except (OSError, ValueError, ImportError, SyntaxError):  # its import says what is wrong
+    except (OSError, ValueError, ImportError, SyntaxError):  # the import will raise
         return ""
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
     return f"{where}:{_TEST}" if _TEST in functions else ""
 
 
 def check(report: Report, train: str, test: str, names: Sequence[str], datasets: int) -> None:
-    """Import both functions, silently, and check that they can be called. Neither is.
+    """Import both functions, silently, and check their signatures without calling them.
 
     Raises kd.errors.CodeError or NotHere of one line that names the key.
     """
     silence()
-    taken = _arguments("trainer.train", train, (*names, *GIVEN), required=names)
-    lacking = [name for name in ("seed", *(["dataset"] if datasets > 1 else [])) if not taken(name)]
-    if lacking:
-        why = "each training has its own" if lacking[0] == "seed" else "there are two or more"
-        raise CodeError(f"trainer.train: {train!r} has no argument {lacking[0]!r}, and needs it: {why}")
+    accepts = _check_arguments("trainer.train", train, (*names, *GIVEN), required=names)
+    if not accepts("seed"):
+        raise CodeError(f"trainer.train: {train!r} needs an argument 'seed': each training has its own")
+    if datasets > 1 and not accepts("dataset"):
+        raise CodeError(f"trainer.train: {train!r} needs an argument 'dataset': the sweep has two or more")
     if test:
-        _arguments("trainer.test", test, (*names, *_TEST_GIVEN), required=())
+        _check_arguments("trainer.test", test, (*names, *_TEST_GIVEN), required=())
 
 
 def signature(report: Report, train: str) -> dict[str, Any]:
-    """Return the names of a function's own arguments, silently, each with its default; None: it has none.
+    """Return a function's own arguments, silently, by name with the default; None if it has none.
 
-    Those whose default is neither number, text nor truth are left out: nothing could search them.
+    Arguments with other defaults than numbers, texts and booleans cannot be searched, and are left out.
     """
     silence()
     parameters = inspect.signature(_loaded("trainer.train", train)).parameters.values()
@@ -73,12 +75,11 @@ def _is_open(part: inspect.Parameter) -> bool:
 
 
 def work(report: Report, request: Request) -> Iterator[Result | float]:
-    """Train, and give the result; where more is asked for, test what was trained, and give that score."""
+    """Train and yield the result; when asked for more, test the model and yield the score."""
     yield _trained(report, request)
     given = {"seed": request.seed, "dataset": request.dataset, "folder": Path(request.folder)}
-    yield scored(
-        _short(request.test), _called("trainer.test", request.test, {**request.point, **given}), request.bounds
-    )
+    score = _called("trainer.test", request.test, {**request.point, **given})
+    yield scored(os.path.basename(request.test), score, request.bounds)
 
 
 def _trained(report: Report, request: Request) -> Result:
@@ -91,14 +92,14 @@ def _trained(report: Report, request: Request) -> Result:
     began, cpu = time.perf_counter(), _cpu_s()
     returned = _called("trainer.train", request.train, {**request.point, **given})
     train_s, cpu_s = time.perf_counter() - began, _cpu_s() - cpu
-    return result_of(_short(request.train), returned, request.bounds, train_s=train_s, cpu_s=cpu_s)
+    return result_of(os.path.basename(request.train), returned, request.bounds, train_s=train_s, cpu_s=cpu_s)
 
 
 def _reporting(send: Report) -> Callable[..., None]:
     sent_at, of_curve = -_REPORT_EVERY_S, 0
 
     def report(fraction: float | None = None, *, validation: Any = None, text: str = "") -> None:
-        """Say that the training goes on, how far it is, and how good."""
+        """Report that the training is running, how far it is, and how good."""
         nonlocal sent_at, of_curve
         value = None if validation is None else in_curve(validation)
         now, in_time = time.monotonic(), validation is not None and of_curve < MOST_OF_CURVE
@@ -112,7 +113,7 @@ def _reporting(send: Report) -> Callable[..., None]:
 
 
 def _called(key: str, name: str, given: dict[str, Any]) -> Any:
-    """Call a user's function with what it takes of this; its error becomes one that the parent process can read."""
+    """Call a user's function with the values that it takes; raise its errors in a form that can be pickled."""
     function = _loaded(key, name)
     parameters = inspect.signature(function).parameters.values()
     every = any(part.kind is part.VAR_KEYWORD for part in parameters)
@@ -123,34 +124,34 @@ def _called(key: str, name: str, given: dict[str, Any]) -> Any:
     except (KdError, MemoryError):
         raise
     except ImportError as error:
-        raise NotHere(f"{_short(name)}: {told(error)}") from error
+        raise NotHere(f"{os.path.basename(name)}: {describe_error(error)}") from error
     except Exception as error:
         if lacks_room(error) or type(error).__name__ == "OutOfMemoryError":  # of PyTorch, known by its name
-            raise (error if isinstance(error, OSError) else MemoryError(told(error))) from error
-        # Its class may be of the user's file, which the parent has not loaded.
-        failed = TrainingFailed(f"{_short(name)} raised {told(error)}")
+            raise (error if isinstance(error, OSError) else MemoryError(describe_error(error))) from error
+        # Its class may come from the user's file, which the parent has not loaded.
+        failed = TrainingFailed(f"{os.path.basename(name)} raised {describe_error(error)}")
         failed.add_note(traceback.format_exc())
         raise failed from None
 
 
 def _let_import(name: str) -> None:
-    """Let processes that a function starts afresh, as a DataLoader may, import its file by the name that it has here.
+    """Let processes that a function starts, as a DataLoader does, import its file by its module name in this process.
 
-    They unpickle its classes, and Python would look for a file of that name.
+    They unpickle its classes, and Python would search for a file with that name.
     """
     if code.file_of(name) is None:
         return
     module = code.importable(name).rpartition(":")[0]
-    folder = Path(tempfile.gettempdir()) / "importable"  # of this process, and removed with it
+    folder = Path(tempfile.gettempdir()) / "importable"  # removed with this process
     folder.mkdir(exist_ok=True)
     (folder / f"{module}.py").write_text(f"from kd.tools import code\n\ncode.load({name!r})\n", encoding="utf-8")
-    if str(folder) not in sys.path:  # which they are given
+    if str(folder) not in sys.path:  # its children inherit the path
         sys.path.append(str(folder))
 
 
 def _loaded(key: str, name: str) -> Callable[..., Any]:
     if (path := code.file_of(name)) is not None and str(path.parent) not in sys.path:
-        sys.path.append(str(path.parent))  # as for a script that Python runs; last, since no package is hidden by it
+        sys.path.append(str(path.parent))  # as for a script that Python runs; last, so that it hides no package
     try:
         function = code.load(name)
     except NotHere as error:
@@ -161,46 +162,41 @@ def _loaded(key: str, name: str) -> Callable[..., Any]:
         raise CodeError(f"{key}: {name!r} must be a function, got {type(function).__name__}")
     try:
         inspect.signature(function)
-    except (TypeError, ValueError):  # written in C, some do not say what they take
-        raise CodeError(
-            f"{key}: {name!r} does not say what it takes; write a function of Python that calls it"
-        ) from None
+    except (TypeError, ValueError):  # some functions in C have no signature
+        raise CodeError(f"{key}: {name!r} has no signature; write a Python function that calls it") from None
     return function  # type: ignore[no-any-return]
 
 
-def _arguments(key: str, name: str, offered: Sequence[str], *, required: Sequence[str]) -> Callable[[str], bool]:
-    """Check that a function takes the required names, and needs none that is not offered; return what says so."""
+def _check_arguments(key: str, name: str, offered: Sequence[str], *, required: Sequence[str]) -> Callable[[str], bool]:
+    """Check that a function accepts the required names and needs no others than the offered ones.
+
+    Return a function that tells whether it accepts a name.
+    """
     function = _loaded(key, name)
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise CodeError(f"{key}: {name!r} is async, or has a yield: a call of it does nothing; let it return")
+        raise CodeError(f"{key}: {name!r} is async, or has a yield: calling it does nothing; let it return")
     parameters = inspect.signature(function).parameters.values()
     every = any(part.kind is part.VAR_KEYWORD for part in parameters)
-    taken = {part.name for part in parameters if part.kind in (part.POSITIONAL_OR_KEYWORD, part.KEYWORD_ONLY)}
+    accepted = {part.name for part in parameters if part.kind in (part.POSITIONAL_OR_KEYWORD, part.KEYWORD_ONLY)}
     for part in parameters:
         if part.default is not part.empty or _is_open(part):
             continue
         if part.kind is part.POSITIONAL_ONLY:
-            raise CodeError(f"{key}: {name!r} takes {part.name!r} by place alone, and is called by name; leave out /")
+            raise CodeError(f"{key}: {name!r} takes {part.name!r} by position only, and is called by name; remove /")
         if part.name not in offered:
-            cure = 'give it a default, or say trainer.test = "none"'
+            cure = 'give it a default, or set trainer.test = "none"'
             if required:
-                cure = f"give trainer.space.{part.name}, or the argument a default"
+                cure = f"set trainer.space.{part.name}, or give the argument a default"
             raise CodeError(
-                f"{key}: {name!r} needs the argument {part.name!r}, and is called with {', '.join(offered)}; {cure}"
+                f"{key}: {name!r} needs the argument {part.name!r}, but is called with {', '.join(offered)}; {cure}"
             )
-    unknown = [wanted for wanted in required if wanted not in taken and not every]
+    unknown = [wanted for wanted in required if wanted not in accepted and not every]
     if unknown:
-        own = [taker for taker in taken if taker not in GIVEN]
+        own = ", ".join(sorted(accepted - set(GIVEN)))
         raise CodeError(
-            f"{key}: {name!r} has no argument {unknown[0]!r}, which trainer.space searches; its own are"
-            f" {', '.join(sorted(own)) or 'none'}"
+            f"{key}: {name!r} has no argument {unknown[0]!r}, which trainer.space searches; it has {own or 'none'}"
         )
-    return lambda wanted: wanted in taken or every
-
-
-def _short(name: str) -> str:
-    where, _, attribute = name.rpartition(":")
-    return f"{os.path.basename(where)}:{attribute}"
+    return lambda wanted: wanted in accepted or every
 
 
 def _cpu_s() -> float:

@@ -1,4 +1,4 @@
-"""The trainer "custom": a function or a command of the user's own, with the space and the score that its spec names."""
+"""Define the trainer "custom": a user's function or command, with the space and the score of its spec."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kd.errors import KdError, SubprocessFailed
 from kd.tools import code
+from kd.tools.processes import run_in_subprocess
 from storage.studies.space import Choice, Range, Space, Whole
 from sweeps.custom import command, function, presets
 from sweeps.custom.spec import NO_TEST, UNTREATED, CustomSpec, CustomTable
@@ -25,7 +26,7 @@ IMPORT_S = 120.0  # of the user's file: PyTorch takes ten seconds on a busy mach
 
 
 class CustomReport(ReportParts):
-    # `sweeps.trainers.protocol:ReportParts` says what each method is for.
+    # `sweeps.trainers.protocol:ReportParts` documents the methods.
     def methods(self, spec: CustomSpec) -> Sequence[str]:
         table = spec.trainer
         what = f"`{_name(table, table.train)}`" if table.train else f"the command `{table.command}`"
@@ -37,14 +38,13 @@ class CustomReport(ReportParts):
         if spec.trainer.tests:
             return ""
         return (
-            "This training has no test: what is compared are validation scores on seeds that no selection saw, of the"
-            " data by which the points were chosen."
+            "This training has no test: the comparison uses validation scores, on seeds that no selection used, from"
+            " the data that selected the points."
         )
 
 
 class CustomKind(TrainerKind):
-    # `sweeps.trainers.protocol:TrainerKind` says what each method is for. table: None of the one that is known by name,
-    # before there is a spec.
+    # `sweeps.trainers.protocol:TrainerKind` documents the methods. table: None for the kind without a spec.
     spec = CustomSpec
 
     def __init__(self, table: CustomTable | None = None) -> None:
@@ -71,8 +71,8 @@ class CustomKind(TrainerKind):
         for name in table.space:
             if name in RESERVED_NEW:
                 raise SpecError(
-                    f"trainer.space: got {name!r}, which the records of a sweep have as a column; call this parameter"
-                    f" otherwise, such as {name}_value"
+                    f"trainer.space: got {name!r}, which is a column in the records of a sweep; give this parameter"
+                    f" another name, such as {name}_value"
                 )
         if table.command:
             changes = {"trainer.command": command.frozen("trainer.command", table.command)}
@@ -86,7 +86,7 @@ class CustomKind(TrainerKind):
     def try_code(self, spec: CustomSpec, data: Path | None) -> None:
         table = spec.trainer
         if table.train:
-            asked(function.check, table.train, table.tests, list(table.space), len(spec.roles))
+            in_child(function.check, table.train, table.tests, list(table.space), len(spec.roles))
 
     def needs(self, spec: CustomSpec) -> Sequence[Need]:
         return needed_code(spec)
@@ -125,15 +125,13 @@ class CustomKind(TrainerKind):
 
 
 def started_from(train: str) -> CustomSpec:
-    """Return the spec to start from with a function of that name; raise a SpecError where it cannot be read."""
+    """Return a spec to start from for a function; raise a SpecError if it cannot be read."""
     _check_there("trainer.train", train)
-    return presets.start(train, asked(function.signature, train))
+    return presets.start(train, in_child(function.signature, train))
 
 
-def asked(check: Any, *arguments: Any) -> Any:
-    """Return what a function of `sweeps.custom.function` says of a user's file, in a child process: it may do all."""
-    from kd.tools.processes import run_in_subprocess  # here: a reading command starts none
-
+def in_child(check: Any, *arguments: Any) -> Any:
+    """Run a function of `sweeps.custom.function` on a user's file in a child process, as the file may do anything."""
     try:
         return run_in_subprocess(check, *arguments, on_step=lambda: None, seconds=IMPORT_S)
     except SubprocessFailed as error:
@@ -152,7 +150,7 @@ def _check_there(key: str, name: str) -> None:
 def _features(table: CustomTable) -> Features:
     known: dict[str, Any] = {"score": table.score.as_score(), "exact": table.exact, "defaults": tuple(table.defaults)}
     if not table.tests and (table.command or table.test == NO_TEST):
-        known["tested"] = "fresh seeds"  # of the data that the points were chosen by
+        known["tested"] = "fresh seeds"  # on the data that selected the points
     if not table.untreated:
         return Features(**known)
     point = _text(table.untreated)
@@ -198,7 +196,7 @@ def _text(point: Mapping[str, Value]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("{", "{{").replace("}", "}}")  # labels are formatted
+    return text.replace("{", "{{").replace("}", "}}")  # labels are format strings
 
 
 def _with(bounds: Range | Whole | Choice, values: Sequence[Any]) -> Range | Whole | Choice:
@@ -208,11 +206,8 @@ def _with(bounds: Range | Whole | Choice, values: Sequence[Any]) -> Range | Whol
 
 
 def _name(table: CustomTable, text: str) -> str:
-    """Return what a function or a command is called: "train.py:train", "python train.py"."""
-    if table.command:
-        return command.program(text)
-    where, _, attribute = text.rpartition(":")
-    return f"{os.path.basename(where)}:{attribute}"
+    """Return the short name of a function or a command: "train.py:train", "python train.py"."""
+    return command.program(text) if table.command else os.path.basename(text)
 
 
 KIND = CustomKind()

@@ -1,4 +1,4 @@
-"""The spec that options make, and the one to start from, which a function's own arguments fill in."""
+"""Make a spec from options, and a spec to start from out of a function's arguments."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,21 +13,21 @@ from sweeps.trainers.protocol import Number
 if TYPE_CHECKING:
     from sweeps.usecases.create import SpecRequest
 
-DATASET = "data"  # of a sweep that names none
-# Those of preset quick: many cheap searches that are alike, since only more searches average what is luck.
+DATASET = "data"  # of a sweep without a dataset
+# As in preset quick: many equal, cheap searches, because only more searches average the luck.
 _BASE: Mapping[str, Any] = {
     "search": {"trials": 6, "sampler": "qmc"},
     "confirm": {"rounds": [[2, 1]]},
     "transfer": {"seeds": 3},
     "outer": {"searches": 8},
 }
-_MARGIN = 1.0  # of a spec to start from, where the user sees it
-_WIDTH = 8.0  # a guessed range goes from an eighth of the default to eight times as much
-_SHARE = 0.05  # a default from here to 1 is taken for a share
+_MARGIN = 1.0  # of a spec to start from, in which the user sees it
+_WIDTH = 8.0  # factor from a default to each end of its guessed range
+_SHARE = 0.05  # a default from here to 1 looks like a share
 
 
 def requested(request: "SpecRequest") -> CustomSpec:
-    """Return the spec that options make; see `sweeps.trainers.protocol.TrainerKind.requested`."""
+    """Return the spec for a command's options; see `sweeps.trainers.protocol.TrainerKind.requested`."""
     if request.dataset and (request.source or request.targets):
         other = "--source" if request.source else "--target"
         raise SpecError(f"--dataset is one dataset alone, without a target; leave out --dataset or {other}")
@@ -45,7 +45,7 @@ def requested(request: "SpecRequest") -> CustomSpec:
     if not space:
         start = local().spec(f"--train {request.train or './train.py:train'} > my.toml")
         raise SpecError(
-            f"nothing to search: give --space NAME=LOW:HIGH, for example --space alpha=0.0:1.0; or start from: {start}"
+            f"nothing to search: give --space NAME=LOW:HIGH, for example --space alpha=0.0:1.0; or start with: {start}"
         )
     values = {name: dict(table) for name, table in _BASE.items()} | {"trainer": {"kind": CUSTOM}}
     spec = parse(changed({**values, "source": {"dataset": DATASET}}, options | request.keys), new=True)
@@ -66,15 +66,19 @@ def _options(request: "SpecRequest") -> dict[str, Any]:
 
 
 def start(train: str, arguments: Mapping[str, Any]) -> CustomSpec:
-    """Return the spec to start from with a function of these arguments and defaults; None: it has no default.
+    """Return a spec to start from for a function with these arguments and defaults; None: no default.
 
-    What it has by default is the untuned default; the ranges around it are a guess, to be edited.
+    The defaults become the untuned point; the ranges around them are guesses for the user to edit.
     """
-    # A text, say, has no range around it: it stays what it is by default.
-    space = {name: _around(value) for name, value in arguments.items() if value is None or _is_a_value(value)}
+    # Other values, such as a text, have no range, and keep their default.
+    space = {
+        name: _around(value)
+        for name, value in arguments.items()
+        if value is None or isinstance(value, bool) or is_number(value)
+    }
     default = {name: value for name, value in arguments.items() if value is not None and name in space}
     if not space:
-        raise SpecError(f"trainer.train: {train!r} has no argument that is a number, so nothing to search")
+        raise SpecError(f"trainer.train: {train!r} has no numeric argument, so there is nothing to search")
     trainer: dict[str, Any] = {"kind": CUSTOM, "train": train, "space": space}
     if default and default.keys() == space.keys():
         trainer["defaults"] = {"default": default}
@@ -83,10 +87,6 @@ def start(train: str, arguments: Mapping[str, Any]) -> CustomSpec:
     spec = parse(values, new=True)
     assert isinstance(spec, CustomSpec)
     return spec
-
-
-def _is_a_value(value: object) -> bool:
-    return isinstance(value, bool) or is_number(value)
 
 
 def _around(value: bool | Number | None) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""What a training of the user's own is asked, and what it answers: checked, and the same for functions and commands."""
+"""Describe requests to a user's training, and check its results, for functions and commands alike."""
 
 import json
 import math
@@ -11,12 +11,12 @@ from sweeps.errors import TrainingFailed
 
 VALIDATION, SIZE, TEST = "validation", "size", "test"
 MOST_FACTS = 64 * 1024  # bytes of JSON
-_SAYS = 'return a number, or {"validation": 0.93, "size": 12345, ...}'
+_CURE = 'return a number, or {"validation": 0.93, "size": 12345, ...}'
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a score may be. name: what it is called."""
+    """The allowed range of a score, and its name."""
 
     name: str
     low: float
@@ -25,9 +25,9 @@ class Bounds:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """One training. train, test: the function or the command; test is "" where no test can be asked for.
+    """One training. train, test: the function or the command; test: "" for none.
 
-    folder: that it may keep files in until it is done.
+    folder: in which it may keep files until it is done.
     """
 
     train: str
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """What a training gave. validation: as the training says it. facts: whatever else, as JSON has it."""
+    """The result of a training. validation: the trainer's score. facts: its other values, as JSON."""
 
     validation: float
     size: int | None = None
@@ -53,20 +53,20 @@ class Result:
 
 
 def result_of(name: str, returned: object, bounds: Bounds, *, train_s: float, cpu_s: float) -> Result:
-    """Return what a training gave, checked. name: of the function or the program, for messages.
+    """Return the checked result of a training. name: of the function or the program, for messages.
 
     Raises:
-        TrainingFailed: it is no result, or has a test score.
+        TrainingFailed: it is not a result, or has a test score.
         kd.errors.Diverged: the score is not finite.
     """
     values: dict[Any, Any] = dict(returned) if isinstance(returned, Mapping) else {VALIDATION: returned}
     if VALIDATION not in values:
         keys = ", ".join(map(str, values)) or "nothing"
-        raise TrainingFailed(f"{name} gave {keys}, and no {VALIDATION!r}; {_SAYS}")
+        raise TrainingFailed(f"{name} gave {keys}, and no {VALIDATION!r}; {_CURE}")
     tests = [key for key in values if str(key).lower().startswith(TEST)]
     if tests:
         raise TrainingFailed(
-            f"{name} gave {tests[0]!r}, but test data are for the comparison alone; score them in trainer.test, or"
+            f"{name} gave {tests[0]!r}, but test data are for the comparison only; score them in trainer.test, or"
             " rename the value"
         )
     validation, size = scored(name, values.pop(VALIDATION), bounds), None
@@ -74,16 +74,16 @@ def result_of(name: str, returned: object, bounds: Bounds, *, train_s: float, cp
         given = values.pop(SIZE)
         size = _whole(given)
         if size is None:
-            raise TrainingFailed(f"{name} gave size {_shown(given)}; allowed: a whole number from 0 on, such as bytes")
+            raise TrainingFailed(f"{name} gave size {_shown(given)}; allowed: a whole number >= 0, such as bytes")
     facts = _plain(name, values)
     return Result(validation=validation, size=size, facts=facts, train_s=train_s, cpu_s=cpu_s)
 
 
 def scored(name: str, value: Any, bounds: Bounds) -> float:
-    """Return a score as a number within its bounds; errors as of `result_of`."""
+    """Return a score as a number within its bounds; errors as for `result_of`."""
     number = _number(value)
     if number is None:
-        raise TrainingFailed(f"{name} gave {_shown(value)} of type {type(value).__name__} for a score; {_SAYS}")
+        raise TrainingFailed(f"{name} gave {_shown(value)} of type {type(value).__name__} for a score; {_CURE}")
     if not math.isfinite(number):
         raise Diverged(f"{name} gave the score {number}")
     if not bounds.low <= number <= bounds.high:
@@ -96,18 +96,18 @@ def scored(name: str, value: Any, bounds: Bounds) -> float:
 
 
 def in_curve(value: Any) -> float | None:
-    """Return a score on the way as a number; None: it is none, and no reason to end a training."""
+    """Return an intermediate score as a number, or None for anything else, which must not end a training."""
     number = _number(value)
     return number if number is not None and math.isfinite(number) else None
 
 
 def _number(value: Any) -> float | None:
-    # A number of NumPy, PyTorch or JAX, of no dimension, is one; True and "0.9" are slips.
+    # Numbers of NumPy, PyTorch or JAX, without a dimension, are allowed; True and "0.9" are mistakes.
     if isinstance(value, bool | str | bytes) or value is None:
         return None
     try:
         return float(value)
-    except Exception:  # whatever a class of the user's raises
+    except Exception:  # a user's class may raise anything
         return None
 
 
@@ -138,7 +138,7 @@ def _item(value: Any) -> Any:
 def _shown(value: object) -> str:
     try:
         text = repr(value)
-    except Exception:  # a class of the user's
+    except Exception:  # a user's class may raise anything
         text = f"a {type(value).__name__}"
     text = " ".join(text.split())
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""`CustomTrainer`: trainings of the user's own in one worker, each in a child process of its own."""
+"""Run a user's trainings in one worker, each in a child process."""
 
 import contextlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
 
 @dataclass
 class CustomTrainer:
-    # A child process lives for one run: it frees its memory and its GPU, and nothing of it reaches the next one.
+    # A child process lives for one run: it frees its memory and its GPU, and cannot affect the next run.
     spec: CustomSpec
     artifacts: Artifacts
     _open: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -22,21 +22,21 @@ class CustomTrainer:
     _validation: float = 0.0
 
     def check(self) -> None:
-        """Data are the training's own business; its files are compared by the engine."""
+        """Check nothing: the training reads its data, and the engine compares its files."""
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        self._open.close()  # of a run whose test was never asked for
+        self._open.close()  # of an earlier run without a test
         self._child = None
         table, score = self.spec.trainer, self.spec.score
         curve: list[float | None] = []
 
         def on_report(fraction: float | None, text: str, validation: tuple[float | None, ...]) -> None:
-            # What cannot be a score, such as a percentage, ends no training, but no reader of the sweep would take it.
+            # A value out of bounds, such as a percentage, does not end a training, but must not be stored.
             curve.extend(at if at is not None and score.low <= at <= score.high else None for at in validation)
             if fraction is None:
                 progress()
             else:
-                progress(fraction, text or _said(validation))
+                progress(fraction, text or _validation_text(validation))
 
         work: Callable[..., Any] = command.work if table.command else function.work
         with contextlib.ExitStack() as stack:
@@ -55,10 +55,10 @@ class CustomTrainer:
             child = stack.enter_context(started(work, request, group=True))
             result: Result = child.result(on_step=progress.check, on_report=on_report)
             progress()
-            if run.arm and table.tests:  # of the comparison: what it has trained is there until its test is asked for
+            if run.arm and table.tests:  # in the comparison, the child keeps its model for the test
                 self._open, self._child = stack.pop_all(), child
         self._validation = result.validation
-        if curve and curve[-1] != self._validation:  # the last value of a curve is the score, as the audit holds it
+        if curve and curve[-1] != self._validation:  # the audit expects the score as last value of a curve
             curve.append(self._validation)
         return Trained(
             score=self._validation,
@@ -78,5 +78,5 @@ class CustomTrainer:
         return score
 
 
-def _said(validation: tuple[float | None, ...]) -> str:
+def _validation_text(validation: tuple[float | None, ...]) -> str:
     return f"validation {validation[0]:.4g}" if validation and validation[0] is not None else ""

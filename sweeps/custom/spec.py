@@ -1,4 +1,4 @@
-"""`CustomSpec`: the spec of a training of the user's own; its table [trainer] with space, defaults and score."""
+"""Define the spec of a user's training, with its table [trainer] of space, defaults and score."""
 
 import keyword
 import math
@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, model_validator
 
 from storage.studies.space import Choice, Range, Space, Whole
-from sweeps.custom.words import GIVEN, PLACEHOLDERS, placeholders, split
+from sweeps.custom.command import PLACEHOLDERS, placeholders, split
+from sweeps.custom.function import GIVEN
 from sweeps.extensions import CUSTOM
 from sweeps.spec import tables
 from sweeps.spec.model import Spec, TrainerTable
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 UNTREATED = "untreated"
 NO_TEST = "none"
-MOST_WHOLE = 2**53  # up to it a float, as samplers and readers of JSON have it, is every whole number
+MOST_WHOLE = 2**53  # up to it, floats, as in samplers and JSON, represent every whole number
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 _DEFAULT = re.compile(r"[a-z][a-z0-9-]{0,40}")
 _ARMS = ("best", "native", "random", UNTREATED)
@@ -33,14 +34,14 @@ _SPELLINGS = "[low, high], { low = 1.0, high = 20.0, log = true } or { choices =
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a finite number, which True is not, nor a whole one that no float is near."""
+    """Return whether a value is a finite number; not a boolean, and not a whole number beyond the floats."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return abs(value) <= sys.float_info.max  # math.isfinite(10**400) raises
 
 
 def read_space(given: Any) -> Space:
-    """Return the space that a table says; raise ValueError, which goes on behind "allowed:", if it says none."""
+    """Parse a space; raise a ValueError whose text follows "allowed:"."""
     if not isinstance(given, Mapping) or not given:
         raise ValueError(f"a table of one parameter or more, each as {_SPELLINGS}")
     for name in given:
@@ -61,10 +62,10 @@ def _bounds(name: str, written: Any) -> Range | Whole | Choice:
     if not is_number(low) or not is_number(high) or not isinstance(log, bool):
         raise ValueError(f"for {name}: {_SPELLINGS}, with finite numbers")
     if low >= high:
-        one = "; of one value there is nothing to search, so leave the name out" if low == high else ""
-        raise ValueError(f"for {name}: low < high{one}; got {low!r} and {high!r}")
+        single = "; a single value cannot be searched, so leave the name out" if low == high else ""
+        raise ValueError(f"for {name}: low < high{single}; got {low!r} and {high!r}")
     if log and low <= 0:
-        raise ValueError(f"for {name}: low > 0 where log is true; got {low!r}")
+        raise ValueError(f"for {name}: low > 0 with log = true; got {low!r}")
     if not isinstance(low, int) or not isinstance(high, int):
         if math.isinf(float(high) - float(low)):
             raise ValueError(f"for {name}: high - low below {sys.float_info.max:.2g}; got {low!r} and {high!r}")
@@ -92,7 +93,7 @@ def _as_table(name: str, written: Any) -> Mapping[str, Any]:
 
 def _choice(name: str, options: Any) -> Choice:
     if not isinstance(options, list | tuple) or len(options) < 2:
-        raise ValueError(f"for {name}: two choices or more: of one there is nothing to search")
+        raise ValueError(f"for {name}: two or more choices: a single one cannot be searched")
     for value in options:
         text = isinstance(value, str) and value.isprintable() and value.strip()
         if not (text or isinstance(value, bool) or is_number(value)):
@@ -103,7 +104,7 @@ def _choice(name: str, options: Any) -> Choice:
 
 
 def write_space(space: Space) -> dict[str, Any]:
-    """Return the table that says a space, as a spec stores it."""
+    """Return a space as the table in a stored spec."""
     written: dict[str, Any] = {}
     for name, bounds in space.items():
         if isinstance(bounds, Choice):
@@ -142,10 +143,10 @@ _Command = Annotated[str, AfterValidator(_checked_command)]
 
 
 class ScoreTable(tables.SpecModel):
-    """What is scored. An accuracy is a share, shown in %; anything else is shown as it is."""
+    """The score. An accuracy is a share, shown in %; other scores are shown unchanged."""
 
     name: _Text = Field(
-        default="accuracy", min_length=1, max_length=40, description="what is scored, such as loss or F1"
+        default="accuracy", min_length=1, max_length=40, description="name of the score, such as loss or F1"
     )
     unit: _Text = Field(default="", max_length=16, description='behind a value; left out: "%" of an accuracy')
     direction: Literal["maximize", "minimize"] = "maximize"
@@ -167,7 +168,7 @@ class ScoreTable(tables.SpecModel):
         return self
 
     def as_score(self) -> Score:
-        """Return it as the engine has it."""
+        """Return the engine's form of the score."""
         return Score(
             name=self.name,
             unit=self.unit,
@@ -180,7 +181,7 @@ class ScoreTable(tables.SpecModel):
 
 
 class CustomTable(TrainerTable):
-    """What trains: a function or a command of your own, what is searched, and what is scored."""
+    """Your training, a function or a command, with its search space and its score."""
 
     kind: str = Field(default=CUSTOM, description="custom")
     train: str = Field(default="", description="./file.py:function or package.module:function")
@@ -193,33 +194,35 @@ class CustomTable(TrainerTable):
         ' "none": none',
     )
     untreated: _Point = Field(
-        default={}, description="the values that gains are counted from; others are those of the first default"
+        default={}, description="the values that gains are measured from; the others come from the first default"
     )
     exact: bool = Field(default=True, description="the same run gives the same score: replay holds it to that")
     space: Annotated[Space, PlainValidator(read_space), PlainSerializer(write_space)] = Field(
-        description=f"what is searched, each as {_SPELLINGS}; two whole numbers: the whole numbers from low to high"
+        description=f"each parameter as {_SPELLINGS}; two whole numbers: the whole numbers from low to high"
     )
     defaults: Annotated[dict[str, _Point], AfterValidator(_checked_defaults)] = Field(
         default={}, description="untuned points; the first one takes part in every confirm"
     )
-    score: ScoreTable = Field(default_factory=lambda: ScoreTable.model_validate({}), description="what is scored")
+    score: ScoreTable = Field(
+        default_factory=lambda: ScoreTable.model_validate({}), description="the score of a training"
+    )
 
     @cached_property
     def as_kind(self) -> "CustomKind":
-        """The trainer that it makes."""
-        from sweeps.custom.kind import CustomKind  # which names a class of this file
+        """The trainer for this table."""
+        from sweeps.custom.kind import CustomKind  # here: it imports this file
 
         return CustomKind(self)
 
     @property
     def tests(self) -> str:
-        """The function or the command that scores the test; "": there is none, or none is known yet."""
+        """The function or the command that scores the test; "" if there is none, or none yet."""
         if self.test:
             return "" if self.test == NO_TEST else self.test
         return self.command if "test" in placeholders(self.command) else ""
 
     def point(self, given: Mapping[str, Value]) -> Point:
-        """Return the point with these values; others are those of the first default, or the low ends of the space."""
+        """Return the point with these values; the others come from the first default, or are the low ends."""
         first = next(iter(self.defaults.values()), {})
         return Point.of({name: _value(bounds, {**first, **given}, name) for name, bounds in self.space.items()})
 
@@ -271,11 +274,10 @@ def _check_datasets(spec: CustomSpec) -> None:
         name = spec.role(role).shown
         if not name.isprintable():
             raise ValueError(f"{role}.dataset: got {name!r}; allowed: text of one line")
-        last = name.rpartition("/")[2]  # of what looks like a path, that is what is shown
+        last = name.rpartition("/")[2]  # pages show only the last part of a path
         if last in shown:
-            raise ValueError(
-                f"{shown[last]}.dataset and {role}.dataset would both be shown as {last!r}; give {role}.name as well"
-            )
+            both = f"{shown[last]}.dataset and {role}.dataset would both be shown as {last!r}"
+            raise ValueError(f"{both}; set {role}.name")
         shown[last] = role
 
 
@@ -290,7 +292,7 @@ def _check_point(key: str, point: Mapping[str, Value], space: Space, *, whole: b
             raise ValueError(f"{key}: got {name!r}; allowed are the names of trainer.space: {', '.join(space)}")
         bounds, problem = space[name], ""
         if isinstance(bounds, Range):
-            least = "a number above 0, as the range is logarithmic" if bounds.log else "a number"
+            least = "a number above 0, because the range is logarithmic" if bounds.log else "a number"
             problem = "" if is_number(value) and (not bounds.log or value > 0) else least  # type: ignore[operator]
         elif isinstance(bounds, Whole):
             is_whole = isinstance(value, int) and not isinstance(value, bool) and (not bounds.log or value > 0)

@@ -1,4 +1,4 @@
-"""ARMS: every arm of a distillation in one row; the order is that of a page."""
+"""List the arms of a distillation, a row each, in the order of a page."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,10 +11,10 @@ from sweeps.trainers.protocol import Point
 
 SCRATCH, SCRATCH_TUNED, SAME_COST, AUTOKERAS = "scratch", "scratch-tuned", "scratch-same-cost", "autokeras"
 SCRATCH_OWN = "scratch-own"
-# The student of that arm; every other one has the student of the spec.
+# The student of the arm AUTOKERAS; all others have the student of the spec.
 FOUND_NETWORK = "the network that AutoKeras found"
 
-_PLAIN = {"loss": "kd"}  # trained with the loss kd in any case: parameters of another loss are nothing to it
+_PLAIN = {"loss": "kd"}  # always trained with the loss kd, which ignores parameters of another loss
 
 
 def _fixed(key: str, label: str, method: str = "", *, settings: Mapping[str, str] = {}, **more: object) -> Arm:
@@ -30,7 +30,7 @@ def _best(context: Context) -> Point:
 
 
 def _scaled(context: Context) -> Point:
-    """Return best, its T times the ratio of the teachers' logit spreads."""
+    """Return the point of best, with T times the ratio of the teachers' logit spreads."""
     best, bounds = _best(context), space.transfer_space(context.spec)["temperature"]
     assert isinstance(bounds, Range)
     spreads = [context.fact(role, "logit_spread") for role in ("source", context.role)]
@@ -100,7 +100,7 @@ _ROWS = (
         key="class-mean",
         label="Class means of the logits",
         method="as best, but with the mean logits of each class instead of the teacher's",
-        point=_best,  # that of best, so that only the logits differ
+        point=_best,  # only the logits differ from best
         selects="source",
         control="the mean logits of each class: how alike the classes are, nothing about the single image",
     ),
@@ -142,20 +142,20 @@ _ROWS = (
 )
 ARMS: Mapping[str, Arm] = {arm.key: arm for arm in _ROWS}
 UNTUNED = tuple(space.DEFAULTS)
-"""Instead of tuning: the better one of them, by validation."""
+"""The untuned defaults, of which validation chooses the better one."""
 CONTROLS = tuple(arm.key for arm in _ROWS if arm.control)
-"""What else could explain a gain: other logits than the teacher's, smoothed labels, the same cost spent without it."""
+"""Other explanations of a gain: other logits than the teacher's, smoothed labels, the same cost without a teacher."""
 _STANDARD = sorted((arm for arm in _ROWS if arm.standard), key=lambda arm: arm.standard)
 SOURCE_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("source"))
 TARGET_ARMS = tuple(arm.key for arm in _STANDARD if arm.is_on("target"))
 
 
-def trained_with(values: Mapping[str, Any], arm: str | None) -> dict[str, Any]:
-    """Return those values of a point that a student was trained with: an arm with plain kd has none of another loss.
+def trained_with(values: Mapping[str, Any], arm: str) -> dict[str, Any]:
+    """Return the values of a point that a student was trained with; an arm with plain kd ignores another loss's.
 
-    The network that AutoKeras found has epochs of its own, `baselines.autokeras_epochs`. arm: None in the searches.
+    AutoKeras' network is trained for `baselines.autokeras_epochs`. arm: "" in the searches.
     """
-    if arm is None or "loss" not in ARMS[arm].settings:
+    if not arm or "loss" not in ARMS[arm].settings:
         return dict(values)
     kept = {"temperature", "alpha", *space.TRAINING_PARAMS} - ({"epochs"} if "network" in ARMS[arm].settings else set())
     kept |= {space.SCHEDULE} if ARMS[arm].candidates else set()

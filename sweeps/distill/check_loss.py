@@ -1,4 +1,4 @@
-"""The command check-loss: what a distillation loss that somebody wrote really is."""
+"""Add the command check-loss, which classifies a user's distillation loss."""
 
 import math
 from collections.abc import Iterator
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from kd.losses.check import Checked, Same
 
 app = typer.Typer()
-NOT_RIGHT = 3  # the exit code where the loss is faulty, another one or unknown
-_MOST_CLASSES = 10_000  # a call for each logit of three images finds the gradient
+NOT_RIGHT = 3  # the exit code for a loss that is faulty, other or unknown
+_MOST_CLASSES = 10_000  # the gradient takes a call for each logit of three images
 _COLUMNS, _LABEL = 80, 10
-_FRAMEWORKS = ("torch", "jax", "keras", "tensorflow", "numpy")
 
 
 @app.command("check-loss")
@@ -57,6 +56,7 @@ def check_loss(
     require("train", "check-loss")
     from kd.errors import ModelError, SubprocessFailed
     from kd.losses.check import Request, check_in_child
+    from kd.losses.frameworks import FRAMEWORKS
     from kd.tools.processes import run_in_subprocess
 
     _check("--temperature", temperature, temperature is None or 0 < temperature < math.inf, "more than 0")
@@ -64,7 +64,7 @@ def check_loss(
     _check("--classes", classes, classes is None or 2 <= classes <= _MOST_CLASSES, f"2 to {_MOST_CLASSES:,}")
     _check("--batch-size", batch_size, batch_size >= 1, "1 or more")
     _check("--timeout", timeout, timeout > 0, "more than 0")
-    _check("--framework", framework, framework in (None, *_FRAMEWORKS), ", ".join(_FRAMEWORKS))
+    _check("--framework", framework, framework in (None, *FRAMEWORKS), ", ".join(FRAMEWORKS))
     given = [item.partition("=") for item in arg or ()]
     for key, equals, value in given:
         _check("--arg", key + equals + value, bool(key and value), "ROLE=NAME or NAME=VALUE, as teacher=logits_t")
@@ -84,7 +84,7 @@ def _check(option: str, value: object, is_right: bool, allowed: str) -> None:
 
 
 def lines(checked: "Checked") -> list[str]:
-    """Return what a loss is as lines of at most 80 columns; the first is the verdict."""
+    """Return the classification of a loss as lines of at most 80 columns; the first is the verdict."""
     return [line for label, text in _rows(checked) for line in _wrapped(label, text)]
 
 
@@ -128,7 +128,7 @@ def _rows(checked: "Checked") -> Iterator[tuple[str, str]]:
 
 
 def same(point: "Same") -> str:
-    """Return which point of this project is which one of the user's."""
+    """Return the point of this project that is the same as the user's, and the user's."""
     own = "".join(f", {name} {value:.4g}" for name, value in point.own.items())
     theirs = [
         f"{name} {value:.4g}"

@@ -1,4 +1,4 @@
-"""The commands of a distillation: export students, logits and runs; which datasets are here."""
+"""Add the commands of a distillation: export students, logits and runs; list and download datasets."""
 
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,6 +1,6 @@
-"""Operations of equal cost, and break-even with AutoKeras.
+"""Count operations for equal cost, and find the break-even with AutoKeras.
 
-CPU seconds, because wall seconds depend on what else ran. They are compared within one kind of machine only.
+Costs are CPU seconds, because wall seconds depend on other load, and are compared within one kind of machine only.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from sweeps.findings.rows import shared_cost
 from sweeps.plan.jobs import BaselineOutcome, BaselineTask, StudentOutcome, TransferTask
 from sweeps.stats.estimates import percent
 
-if TYPE_CHECKING:  # NumPy, which whoever reads a report need not have
+if TYPE_CHECKING:  # it imports NumPy, which reading a report does not need
     from kd.data.datasets import Dataset
 
 MULTIPLES = (0.25, 1.0, 4.0, 16.0)  # of the sweep's own cost
@@ -33,12 +33,12 @@ class Macs:
 
 
 def equal_cost_epochs(spec: KdSpec, macs: Mapping[str, Macs], role: str) -> int:
-    """Return the epochs that scratch may train, so that its arm costs as many operations as the arm best in all.
+    """Return the epochs for scratch at which its arm costs as many operations as the arm best in total.
 
-    What best needs beside its own students is one search with its confirm on the source, and the teachers of the
-    source and of the dataset. Its transfer.seeds students share that equally. Operations are counted, not timed, so
-    every machine gives the same: a training step costs three times a forward pass in every network (the pass, and the
-    gradients of inputs and of weights), so the factor cancels. A ready-made teacher costs one forward pass alone.
+    Besides its students, best needs one search with its confirm on the source, and the teachers of the source and of
+    the dataset; its transfer.seeds students share that equally. Operations are counted, not timed, so every machine
+    gets the same: a training step costs three times a forward pass in every network (the pass, and the gradients of
+    inputs and of weights), so the factor cancels. A ready-made teacher costs one forward pass only.
     """
     part, source = spec.role(role), spec.source
     trainings = spec.search.trials + spec.confirm_trainings
@@ -53,7 +53,7 @@ def equal_cost_epochs(spec: KdSpec, macs: Mapping[str, Macs], role: str) -> int:
 def count(student: str, teacher: str, dataset: "Dataset", *, model: bytes) -> Macs:
     """Count the operations of both networks on the images of a dataset. model: the teacher as a .keras file."""
     from kd.models.custom import load_users
-    from kd.models.measure import count_macs  # as TensorFlow: only where it is needed
+    from kd.models.measure import count_macs  # here: it imports TensorFlow
     from kd.models.named import build
 
     pupil = build(student, dataset.input_shape, dataset.classes, seed=0)
@@ -65,7 +65,7 @@ def count(student: str, teacher: str, dataset: "Dataset", *, model: bytes) -> Ma
 
 
 def same_cost_problem(stored: StoredSweep, role: str, value: Mapping[str, Any], specs: Sequence[KdSpec]) -> str:
-    """Return why the stored epochs are wrong: they follow from the operations beside them. specs: of all revisions."""
+    """Return why stored epochs do not follow from the operations stored with them, or "". specs: of all revisions."""
     try:
         macs = {
             name: Macs(student=int(counts["student"]), teacher=int(counts["teacher"]))
@@ -74,7 +74,7 @@ def same_cost_problem(stored: StoredSweep, role: str, value: Mapping[str, Any], 
         }
         expected = [equal_cost_epochs(spec, macs, role) for spec in specs]
     except (ArithmeticError, KeyError, TypeError, ValueError, SweepError) as error:
-        return f"it cannot be made from its operations: {error}"
+        return f"it cannot be computed from its operations: {error}"
     epochs = value.get("epochs")
     if type(epochs) is not int or epochs not in expected:
         return f"its operations give {expected[-1]} epochs, it says {epochs!r}"
@@ -88,10 +88,10 @@ def same_cost_problem(stored: StoredSweep, role: str, value: Mapping[str, Any], 
 class BreakEven:
     """AutoKeras against the distilled student `best` on one dataset, both by validation accuracy in percent.
 
-    curve: (CPU seconds since its start, best accuracy so far) after each of its trials. student: mean of `best` over
-    its seeds. sweep_cpu_s: what that student needed before it could be trained: teachers, search and confirm. at: for
-    each of MULTIPLES of that, what AutoKeras had by then; None before its first trial and beyond what it was given.
-    even_at: CPU seconds at which it reached the student; None where it never did.
+    curve: (CPU seconds since its start, best accuracy so far) after each trial of AutoKeras. student: mean of `best`
+    over its seeds. sweep_cpu_s: cost of the teachers, the search and the confirm before that student. at: AutoKeras'
+    accuracy after each of MULTIPLES of that cost; None before its first trial and after its last. even_at: CPU seconds
+    at which AutoKeras reached the student, or None.
     """
 
     dataset: str
@@ -103,7 +103,7 @@ class BreakEven:
 
 
 def break_evens(stored: StoredSweep, provenance: Provenance) -> tuple[BreakEven, ...]:
-    """Return one for each dataset that has both; nothing where the seconds are not of the same kind of machine."""
+    """Return one for each dataset that has both; none if the seconds come from several kinds of machines."""
     if len(provenance.machine_kinds) > 1:
         return ()
     return tuple(even for role in stored.spec.roles if (even := _break_even(stored, role)) is not None)
@@ -129,7 +129,7 @@ def _break_even(stored: StoredSweep, role: str) -> BreakEven | None:
 
 
 def reached(curve: Sequence[tuple[float, float]], seconds: float) -> float | None:
-    """Return the best accuracy after so many CPU seconds; None before the first trial, and after the last one's end."""
+    """Return the best accuracy after these CPU seconds; None before the first trial, and after the end of the last."""
     if not curve or seconds > curve[-1][0]:
         return None
     return max((accuracy for at, accuracy in curve if at <= seconds), default=None)

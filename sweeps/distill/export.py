@@ -1,7 +1,7 @@
-"""Export the kept student, and a teacher's logits.
+"""Export the best student, and a teacher's logits.
 
-Of each dataset one student is kept: the one that transfer trained first at the best (T, alpha), on a seed that no
-selection saw. So its recorded test accuracy is not the luckiest of several.
+For each dataset, a sweep keeps the student that transfer trained first at the best (T, alpha), on a seed that no
+selection used. So its recorded test accuracy is not the luckiest of several.
 """
 
 import os
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy
 
-from kd.data.datasets import Positions, content_hash, positions
+from kd.data.arrays import Indices
+from kd.data.datasets import content_hash, load
 from kd.teachers import logits_file
 from storage.errors import BlobCorrupt
 from storage.records import artifacts, queries
@@ -28,10 +29,10 @@ from sweeps.trainers.protocol import Point
 
 @dataclass(frozen=True, kw_only=True)
 class Student:
-    """A student as it was recorded.
+    """A recorded student.
 
     test_accuracy: a fraction in [0, 1]. sha256: of `model`, 64 hex digits. model: bytes of a .keras file, without the
-    optimizer: uint8 images (batch, h, w, c) in, logits out.
+    optimizer, that takes uint8 images (batch, h, w, c) and returns logits.
     """
 
     dataset: str
@@ -42,9 +43,9 @@ class Student:
 
 
 def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | None = None) -> Student:
-    """Return the student that was trained at the best (T, alpha) on a dataset of the sweep; None: the source.
+    """Return the student that was trained at the best (T, alpha) on a dataset of the sweep; dataset None: the source.
 
-    Raises NoResultsYet before it is trained, SweepError where its task failed, BlobCorrupt, RecordBroken.
+    Raises NoResultsYet before it is trained, SweepError if its task failed, BlobCorrupt, RecordBroken.
     """
     spec = of_distillation(stored_spec(sweep))
     roles = {part.shown: role for role, part in zip(spec.roles, spec.parts, strict=True)}
@@ -78,9 +79,9 @@ def find_student(engine: sqlalchemy.Engine, sweep: SweepRecord, dataset: str | N
 
 
 def write_student(student: Student, path: Path) -> None:
-    """Write the .keras file: whole or, whatever happens, not at all. A file that is there is replaced."""
+    """Write the .keras file, whole or not at all, over an existing one."""
     try:
-        # In a neighbouring folder of its own: a file made by tempfile could be read by its owner alone.
+        # In a temporary folder: only its owner could read a temporary file.
         with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as folder:
             whole = Path(folder) / path.name
             whole.write_bytes(student.model)
@@ -91,11 +92,11 @@ def write_student(student: Student, path: Path) -> None:
 
 @dataclass(frozen=True, eq=False)
 class TeacherLogits:
-    """Logits as they were stored. logits: float32, shape (images, classes). places: of these images, published."""
+    """Stored logits. logits: float32, shape (images, classes). indices: of the images in the published dataset."""
 
     dataset: str
     logits: npt.NDArray[np.float32]
-    places: Positions
+    indices: Indices
     sha256: str
     val_accuracy: float
     provenance: str
@@ -104,14 +105,14 @@ class TeacherLogits:
 def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> TeacherLogits:
     """Return the logits of the teacher of a role, such as "source".
 
-    Raises NoResultsYet before it is trained, SweepError where the dataset here is another one, BlobCorrupt.
+    Raises NoResultsYet before it is trained, SweepError if the dataset here is another one, BlobCorrupt.
     """
     spec = of_distillation(stored_spec(sweep))
     if role not in spec.roles:
         raise SpecError(f"--logits: got {role!r}; allowed: {', '.join(spec.roles)}")
     part = spec.role(role)
     if part.augment != "none":
-        raise SpecError(f"--logits: the students of {role} see augmented images; a file has logits of the images alone")
+        raise SpecError(f"--logits: the students of {role} see augmented images; a file holds logits of plain images")
     done = queries.task_records(engine, sweep.id, phase=phases.Phase.teachers(role).name, state="done")
     if not done:
         raise NoResultsYet(f"the teacher of {role} is not trained yet; continue with: {local().launch(sweep.name)}")
@@ -120,17 +121,16 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
     if content != part.content_hash:
         raise SweepError(
             f"{part.dataset} here has content {content[:12]}, the sweep was created with {part.content_hash[:12]}:"
-            " the order of its images is not known"
+            " the order of its images is unknown"
         )
     sha256 = teacher.outcome.blobs.get("logits")
     if sha256 is None:
         raise SweepError(f"the logits of {part.dataset} were not kept; type: {local().retry_and_launch(sweep.name)}")
-    places = positions(part.dataset, train_images=part.images, size=part.size)
     logits = np.frombuffer(artifacts.get(engine, sha256), np.float32).reshape(part.images, -1)
     return TeacherLogits(
         dataset=part.dataset,
         logits=logits,
-        places=places,
+        indices=load(part.dataset, train_images=part.images, size=part.size).train_indices,
         sha256=sha256,
         val_accuracy=teacher.outcome.val_accuracy,
         provenance=f"kd-sweeps {sweep.name}, spec {sweep.fingerprint[:12]}: {part.teacher}, numerics"
@@ -141,6 +141,6 @@ def find_logits(engine: sqlalchemy.Engine, sweep: SweepRecord, role: str) -> Tea
 def write_logits(teacher: TeacherLogits, path: Path) -> None:
     origin = {"dataset": teacher.dataset, "provenance": teacher.provenance}
     try:
-        logits_file.write(path, teacher.logits, teacher.places.train, **origin, val_accuracy=teacher.val_accuracy)
+        logits_file.write(path, teacher.logits, teacher.indices, **origin, val_accuracy=teacher.val_accuracy)
     except OSError as error:
         raise SweepError(f"cannot write {path}: {error.strerror}") from error

@@ -1,4 +1,4 @@
-"""Where the datasets are; fetch those that are not here, or run on others."""
+"""Locate datasets; fetch the missing ones, or replace them in a spec."""
 
 from collections.abc import Callable
 from functools import partial
@@ -41,11 +41,11 @@ def fetch(name: str, *, data_dir: Path | None) -> Path:
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         bar = progress.add_task(name, total=None)
         update = partial(progress.update, bar)
-        return sources.fetch(name, data_dir=data_dir, progress=lambda done, all_: update(completed=done, total=all_))
+        return sources.fetch(name, data_dir=data_dir, progress=lambda done, total: update(completed=done, total=total))
 
 
 def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -> KdSpec:
-    """Fetch the data of a spec; return it, or the same on digits -> digits-rgb where the data is unavailable."""
+    """Fetch the data of a spec; return it, on digits -> digits-rgb instead if MNIST and CIFAR-10 are unavailable."""
     names = [part.dataset for part in spec.parts]
     public = [name for name in names if not datasets.is_own(name)]
     missing = [location for name in public if not (location := sources.where(name, data_dir)).available]
@@ -67,7 +67,7 @@ def with_data(spec: KdSpec, data_dir: Path | None, say: Callable[[str], None]) -
 def _expected(spec: KdSpec) -> str:
     if all(part.images for part in spec.parts):
         return f"about {on_two_cores(expected_core_seconds(spec))} on 2 cores"
-    return "how long it takes is known when the data are here"
+    return "the duration is known once the data are here"
 
 
 def _first_line(missing: list[sources.Location]) -> str:
@@ -86,7 +86,7 @@ def without_download(spec: KdSpec, note: str) -> KdSpec:
 
 
 def fetch_missing(spec: KdSpec, data_dir: Path | None) -> None:
-    # With a bar: a worker would do it without a word.
+    # With a progress bar: a worker would fetch silently.
     for part in spec.parts:
         source = sources.where(part.dataset, data_dir)
         if not source.available and source.to_fetch:

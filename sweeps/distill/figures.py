@@ -1,4 +1,4 @@
-"""The figure of a distillation: AutoKeras against the sweep."""
+"""Draw AutoKeras against the sweep."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from sweeps.report.figures.svg import Drawing
 
 
 def evens(findings: Findings) -> tuple[BreakEven, ...]:
-    """Return those of datasets on which AutoKeras ran two trials or more."""
+    """Return the break-evens of datasets on which AutoKeras ran two or more trials."""
     return tuple(even for even in read_evens(findings.own) if len(even.curve) > 1)
 
 

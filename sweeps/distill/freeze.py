@@ -1,8 +1,7 @@
-"""What a spec needs of a machine: datasets, models, losses and weights, as they are checked and frozen."""
+"""Check the datasets, models, losses and weights of a spec on this machine, and freeze them."""
 
 import contextlib
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +16,17 @@ from kd.teachers.names import parse_teacher
 from kd.tools import code
 from kd.tools.processes import run_in_subprocess
 from sweeps.distill import jobs as child_jobs
-from sweeps.distill.space import TRAINING_PARAMS
-from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec
+from sweeps.distill.spec import DatasetSpec, KdSearch, KdSpec, check_parameters
 from sweeps.errors import SpecError
 from sweeps.extensions import require
 from sweeps.hints import local
+from sweeps.spec import tables
 from sweeps.spec.model import override
 from sweeps.spec.stored import frozen_code, missing, needed_code
 from sweeps.trainers.names import RESERVED_NEW
 from sweeps.trainers.protocol import Need
 
-FUNCTION_S = 3600.0  # of a function that returns a dataset, which may have to make it
+FUNCTION_S = 3600.0  # of a function that returns a dataset, which it may generate
 START_S = 60.0  # of TensorFlow, which takes 5 on an idle core
 BUILD_S = 60.0  # of one model
 LOSS_S = 120.0  # of TensorFlow's start and of one loss
@@ -39,9 +38,9 @@ _RETURNED: dict[tuple[str, str], datasets.Contents] = {}
 
 
 def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
-    """Return what is in a dataset; a user's function is called once, in a child process: it may do anything.
+    """Return a summary of a dataset; a user's function is called once, in a child process: it may do anything.
 
-    Raises kd.errors.DataError where it is missing or no dataset.
+    Raises kd.errors.DataError if it is missing or not a dataset.
     """
     if not datasets.is_own(part.dataset) or custom.kind_of(part.dataset) != "function":
         return datasets.contents(part.dataset, data_dir, part.size)
@@ -56,9 +55,9 @@ def contents(part: DatasetSpec, data_dir: Path | None) -> datasets.Contents:
             child_jobs.read_users_data, part.dataset, part.size, on_step=lambda: None, seconds=FUNCTION_S
         )
     except SubprocessFailed as error:
-        raise DataError(f"dataset {part.dataset!r} cannot be made: {error}") from None
-    except MemoryError:  # the arrays fit, and what is made of them beside them does not
-        memory = arrays.said_bytes(arrays.memory_bytes())
+        raise DataError(f"dataset {part.dataset!r} cannot be read: {error}") from None
+    except MemoryError:  # the arrays fit, but not with their checked copies
+        memory = arrays.format_bytes(arrays.memory_bytes())
         raise DataError(
             f"dataset {part.dataset!r} needs more memory than this machine has ({memory}); give fewer or smaller images"
         ) from None
@@ -74,12 +73,12 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
     if part.images > data.training_images:
         raise SpecError(
             f"{role}.images: got {part.images}; {part.dataset} has {data.training_images} training images "
-            "once validation is set aside"
+            "besides the validation images"
         )
     if part.content_hash and part.content_hash != data.content_hash:
         raise SpecError(
             f"{role}.content_hash: got {part.content_hash[:12]}, but {part.dataset} here has "
-            f"{data.content_hash[:12]}; remove the line to take this content"
+            f"{data.content_hash[:12]}; remove the line to use this content"
         )
     changes: dict[str, Any] = {f"{role}.content_hash": data.content_hash}
     if datasets.is_own(part.dataset):
@@ -92,9 +91,9 @@ def frozen_data(role: str, part: DatasetSpec, data: datasets.Contents) -> dict[s
 
 
 def freeze(spec: KdSpec, data_dir: Path | None) -> KdSpec:
-    """Return the spec with its datasets and models checked, and the hash of each dataset and file of code filled in.
+    """Return the spec with checked datasets and models, and the hash of each dataset and file of code.
 
-    Raises SpecError with the key that is wrong, kd.errors.DataError where a dataset cannot be read.
+    Raises SpecError with the wrong key, kd.errors.DataError if a dataset cannot be read.
     """
     spec = with_images(spec, data_dir)
     changes: dict[str, Any] = {}
@@ -124,36 +123,32 @@ def _check_teacher(key: str, role: DatasetSpec, data_dir: Path | None) -> dict[s
 def _frozen_logits(key: str, role: DatasetSpec, path: Path, data_dir: Path | None) -> dict[str, str]:
     if role.augment != "none":
         raise SpecError(
-            f"{key}.augment: got {role.augment!r}; a file has logits of the images themselves: allowed: none"
+            f"{key}.augment: got {role.augment!r}; allowed: none, because a file holds the logits of plain images"
         )
     dataset = datasets.load(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
-    places = datasets.positions(role.dataset, train_images=role.images, data_dir=data_dir, size=role.size)
-    actual = digest(aligned(read(path), dataset, places))
+    actual = digest(aligned(read(path), dataset))
     if role.logits_hash and role.logits_hash != actual:
         raise SpecError(
             f"{key}.logits_hash: got {role.logits_hash[:12]}, but {path} has logits {actual[:12]} for these images;"
-            " remove the line to take them"
+            " remove the line to use them"
         )
     return {f"{key}.teacher": f"{PREFIX}{path}", f"{key}.logits_hash": actual}
 
 
 def _check_model(key: str, name: str) -> None:
-    # The full check needs TensorFlow and comes with the first task; a typing error is caught here, at once.
+    # The full check needs TensorFlow and comes with the first task; this catches a misspelt name at once.
     if ":" in name:
         if not code.is_there(name):
             raise SpecError(f"{key}: got {name!r}; {missing(name)}")
     elif name not in MODEL_NAMES:
-        near = get_close_matches(name, MODEL_NAMES, n=1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise SpecError(
-            f"{key}: got {name!r}{hint}; allowed: {', '.join(MODEL_NAMES)}, package.module:build or ./file.py:build"
-        )
+        names = tables.meant(name, MODEL_NAMES) + ", ".join(MODEL_NAMES)
+        raise SpecError(f"{key}: got {name!r}; allowed: {names}, package.module:build or ./file.py:build")
 
 
 def check_names(spec: KdSpec) -> None:
-    """Check that no two datasets are called the same, nor one like a public one, and that no two hold the same images.
+    """Check that datasets have different names, none of a public dataset, and different images.
 
-    A report could not tell the former apart, and between the latter nothing is transferred.
+    A report could not distinguish equal names, and between equal images there is no transfer.
     """
     called: dict[str, str] = {}
     for role in spec.roles:
@@ -163,7 +158,7 @@ def check_names(spec: KdSpec) -> None:
             raise SpecError(f"{role}.name: got {name!r}, the name of a built-in dataset; choose another name")
         if name in called:
             raise SpecError(
-                f"{called[name]}.dataset and {role}.dataset are both called {name}; give one of them another name:"
+                f"{called[name]}.dataset and {role}.dataset are both called {name}; give one another name:"
                 f" {local().create('NAME', f'--set {role}.name=OTHER')}"
             )
         called[name] = role
@@ -171,7 +166,7 @@ def check_names(spec: KdSpec) -> None:
             if other != role and spec.role(other).content_hash == part.content_hash:
                 raise SpecError(
                     f"{other}.dataset and {role}.dataset hold the same images and labels; give two datasets, or search"
-                    f" on this one alone: {local().create('NAME', f'--dataset {part.dataset}')}"
+                    f" on this one only: {local().create('NAME', f'--dataset {part.dataset}')}"
                 )
 
 
@@ -185,7 +180,8 @@ def data_lines(spec: KdSpec, data_dir: Path | None) -> list[str]:
 
 
 def _summary(part: DatasetSpec, data: datasets.Contents) -> str:
-    names = ", ".join(" ".join(name.split()) for name in data.class_names[:MOST_NAMES])  # a folder's may have a newline
+    # The name of a folder may have a newline.
+    names = ", ".join(" ".join(name.split()) for name in data.class_names[:MOST_NAMES])
     names += ", ..." if len(data.class_names) > MOST_NAMES else ""
     shape = " x ".join(map(str, data.input_shape))
     return (
@@ -196,16 +192,16 @@ def _summary(part: DatasetSpec, data: datasets.Contents) -> str:
 
 
 def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
-    """Return what a spec keeps of its loss, as changes of it: the parameters of a user's own, and that T is not used.
+    """Return the changes of a spec for its loss: the parameters of a user's, and a range [1, 1] of an unused T.
 
-    A loss without T is searched over alpha alone: the range of T becomes [1, 1] where the spec asks for none.
+    A loss without T is searched over alpha only; it is an error if the spec sets a range of T.
     """
     name = spec.training.distillation
     for parameter in spec.search.space:
         if parameter in RESERVED_NEW and is_users(name):
             raise SpecError(
-                f"search.space: got {parameter!r}, which the records of a sweep have as a column; call this parameter"
-                f" of {name} otherwise, such as {parameter}_weight"
+                f"search.space: got {parameter!r}, which is a column in the records of a sweep; give this parameter of"
+                f" {name} another name, such as {parameter}_weight"
             )
     loss = LOSSES.get(name) or _tried(name, classes)
     if loss.name == "kd":
@@ -218,14 +214,12 @@ def frozen_loss(spec: KdSpec, classes: int) -> dict[str, Any]:
     changes: dict[str, Any] = {} if loss.uses_temperature else {"search.temperature": _NO_T}
     if not is_users(name):
         return changes
-    own, fixed = loss.values({}), spec.training.loss_parameters
-    named = [("search.space", parameter) for parameter in spec.search.space]
-    named += [("training.loss_parameters", parameter) for parameter in fixed]
-    for key, parameter in named:
-        if parameter not in own and parameter not in TRAINING_PARAMS:
-            has = f"its parameters are {', '.join(own)}" if own else "it has no parameters with a default"
-            raise SpecError(f"{key}: got {parameter!r}, which loss {name} does not take; {has}")
-    return changes | {"training.loss_parameters": own | fixed}
+    try:
+        check_parameters(loss, spec.search.space, spec.training.loss_parameters)
+        own = loss.values(spec.training.loss_parameters)
+    except ValueError as error:
+        raise SpecError(str(error)) from None
+    return changes | {"training.loss_parameters": own}
 
 
 def _tried(name: str, classes: int) -> Loss:
@@ -243,9 +237,9 @@ def _tried(name: str, classes: int) -> Loss:
 
 
 def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
-    """Build each model of a spec that is its user's own code once, in a child process: it may do anything.
+    """Build each model of a spec from a user's code once, in a child process: it may do anything.
 
-    Only a spec that names one takes this time, some seconds each. Names that cannot be one are left to `create`.
+    This takes some seconds for each such model. `create` reports invalid names.
     """
     jobs: dict[tuple[str, tuple[int, int, int], int], str] = {}
     for key, name, part in _users(spec):
@@ -271,16 +265,16 @@ def check_users_models(spec: KdSpec, *, data_dir: Path | None = None) -> None:
 
 
 def _users(spec: KdSpec) -> Iterator[tuple[str, str, DatasetSpec]]:
-    """Yield (key of the spec, name of the model, its role) of everything that a user's module is to build."""
+    """Yield (key of the spec, name, role) of each model that a user's module builds."""
     for role, part in zip(spec.roles, spec.parts, strict=True):
         for key, name in ((f"{role}.teacher", part.teacher), (f"{role}.student", part.student)):
-            with contextlib.suppress(ModelError):  # `create` says what is wrong with the name
+            with contextlib.suppress(ModelError):  # `create` reports an invalid name
                 if ":" in name and parse_teacher(name).is_trained and code.is_there(name):
                     yield key, name, part
 
 
 def requirements(spec: KdSpec) -> list[Need]:
-    """Return what workers of a sweep need beside the storage; nothing for most sweeps on the datasets by name."""
+    """Return the requirements of workers besides the storage; most sweeps on built-in datasets have none."""
     needed = needed_code(spec)
     own = [part.dataset for part in spec.parts if datasets.is_own(part.dataset)]
     files = [name for name in own if custom.kind_of(name) != "function"]
@@ -296,6 +290,6 @@ def requirements(spec: KdSpec) -> list[Need]:
 def _networks(spec: KdSpec) -> list[str]:
     methods = [method for role in spec.roles for method in spec.baselines_on(role)]
     for part in spec.parts:
-        with contextlib.suppress(ModelError):  # of another version: its training says so
+        with contextlib.suppress(ModelError):  # a name from another version: its training will raise
             methods.append(parse_teacher(part.teacher).method or "")
     return list(dict.fromkeys(name for method in methods if (name := method.removesuffix(TUNED)) in APPLICATIONS))

@@ -1,4 +1,4 @@
-"""The trainer "kd": students that a teacher teaches, on images, with Keras."""
+"""Define the trainer "kd": distillation of image classifiers with Keras."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -31,23 +31,24 @@ if TYPE_CHECKING:
     from sweeps.findings.load import Provenance, StoredSweep
     from sweeps.usecases.create import SpecRequest
 
-# As measured in presets tiny and quick: a teacher's network is larger than a student's, and a comparison method is
-# mostly a network trained on ImageNet. Roughly right is enough, since what has finished soon says it better.
+# Cost of a training image relative to a student's, measured in presets tiny and quick: a teacher's network is larger,
+# and a comparison method is usually an ImageNet network. Rough values suffice: finished tasks soon give better ones.
 _TEACHER = 6
 _METHOD = 20
 _CORES = 2  # of MINUTES
 SAME_COST_SELECTION = "same-cost."
 
-# Lowest and highest sd between seeds of the paired difference of two points, test accuracy points, and where it was
-# measured: it depends on how near the points lie. What `create` says a plan can resolve. By target and student.
+# Lowest and highest sd between seeds of the paired difference of two points, in points of test accuracy, and the source
+# of both, by target and student. It depends on the distance of the points. `create` derives from it the smallest
+# difference that a plan can detect.
 PAIRED_SD = {("cifar10", "keras-student"): (0.25, 0.48, "bench/results/recipe.md, preset quick")}
 
-# The same between searches, of the mean regret of each: what a search of preset quick finds is partly luck.
+# The same for the mean regret between searches of preset quick, whose results are partly luck.
 SEARCH_SD = {("cifar10", "keras-student"): (0.1, 0.69, "bench/results/answer.md")}
 
 
 class Distillation(TrainerKind):
-    # `sweeps.trainers.protocol:TrainerKind` says what each method is for.
+    # `sweeps.trainers.protocol:TrainerKind` documents the methods.
     spec = KdSpec
     features = Features(
         one_size=True,
@@ -82,7 +83,7 @@ class Distillation(TrainerKind):
         return next((arm for arm in (SCRATCH_OWN, SCRATCH_TUNED) if arm in arms), SCRATCH)
 
     def raced(self, spec: KdSpec) -> str:
-        loss = spec.training.distillation  # a default of another loss would win with what the search cannot name
+        loss = spec.training.distillation  # a default with another loss could win by the loss, which is not searched
         return UNTUNED[0] if loss == "kd" else PAPER if loss in LOSSES else ""
 
     def prepared(self, spec: KdSpec, role: str) -> str:
@@ -105,11 +106,11 @@ class Distillation(TrainerKind):
         if arm and "network" in ARMS[arm].settings:
             return spec.baselines.autokeras_epochs
         if arm == SAME_COST and facts.get("epochs") is not None:
-            return int(facts["epochs"])  # which a selection gives
-        return int(trained_with(facts.get("more", {}), arm or None).get("epochs", part.epochs))
+            return int(facts["epochs"])  # from the selection
+        return int(trained_with(facts.get("more", {}), arm).get("epochs", part.epochs))
 
     def own_values(self, arm: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        return trained_with(values, arm or None)
+        return trained_with(values, arm)
 
     def settings(self, spec: KdSpec, arm: str) -> Mapping[str, str]:
         return {"loss": spec.training.distillation} | dict(ARMS[arm].settings)
@@ -123,7 +124,7 @@ class Distillation(TrainerKind):
         elif arm == SCRATCH_OWN and facts:
             chosen = {name: facts["more"][name] for name in ("learning_rate", space.SCHEDULE)}
             own = f", {spec.training.model_copy(update=chosen).rate()}"
-        return f"{self.trained(spec, role, arm)}{own}"
+        return self.trained(spec, role, arm) + own
 
     def content(self, spec: KdSpec, role: str) -> str:
         return spec.role(role).content_hash
@@ -267,7 +268,7 @@ class Distillation(TrainerKind):
         return {"break_evens": [asdict(even) for even in break_evens(stored, provenance)]}
 
     def code(self, spec: KdSpec) -> Sequence[tuple[str, str]]:
-        from kd.data.custom import kind_of  # here: NumPy takes a while to import, and most commands need none
+        from kd.data.custom import kind_of  # here: it imports NumPy, which most commands do not need
 
         named = [("training.distillation", spec.training.distillation)]
         for role in spec.roles:
@@ -278,7 +279,7 @@ class Distillation(TrainerKind):
         return named
 
     def open(self, spec: KdSpec, artifacts: Artifacts) -> Trainer:
-        from sweeps.distill.session import KdTrainer  # numpy and the data: not before a worker needs them
+        from sweeps.distill.session import KdTrainer  # here: it imports NumPy and the data
 
         return KdTrainer(spec, artifacts)
 
@@ -294,7 +295,7 @@ def _described(role: str, part: DatasetSpec) -> str:
 
 
 def _work(spec: KdSpec, kind: RunKind, role: str) -> float:
-    """Return how much a run computes, in images that a student trains on; measuring is about a comparison method."""
+    """Return the cost of a run in training images of a student; measuring costs about a comparison method."""
     part = spec.role(role or "source")
     if kind == "measure" and phases.scores_alone(spec):
         return _METHOD / 2 * part.images * part.epochs

@@ -1,4 +1,4 @@
-"""tiny, quick, compare, full; and what `--dataset`, `--teacher` and the like change."""
+"""Define the presets tiny, quick, compare and full, and apply options such as `--dataset` and `--teacher` to them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +34,7 @@ _TINY = KdSpec(
     ),
     search=KdSearch(trials=8),
     confirm=Confirm(rounds=((2, 2),)),
-    # One search shows nothing about what to use: this preset checks an installation.
+    # One search is no evidence: this preset is a smoke test of an installation.
     transfer=KdTransfer(
         seeds=5,
         margin_share=MARGIN_SHARE,
@@ -47,9 +47,9 @@ _TINY = KdSpec(
 
 _QUICK = KdSpec(
     preset="quick",
-    # Few images and many epochs: a student that sees each image three times has nothing to learn from a teacher, one
-    # that sees it fifteen times has, in the same time. The recipe as well: bench/results/recipe.md. With 4,000 images
-    # the same answer took a fifth longer, and its shares were as wide (bench/README.md).
+    # Few images and many epochs: in the same time, a student that sees each image fifteen times gains from a teacher,
+    # and one that sees it three times does not. The recipe: bench/results/recipe.md. With 4,000 images the same answer
+    # took a fifth longer, and its shares were as wide (bench/README.md).
     source=DatasetSpec(dataset="mnist", images=3_000, teacher="cnn-small", teacher_epochs=15, epochs=15),
     target=DatasetSpec(dataset="cifar10", images=3_000, teacher="cnn-small", teacher_epochs=18, epochs=12),
     training=Training(learning_rate=4e-3, schedule="average", teacher_learning_rate=5e-3),
@@ -60,11 +60,11 @@ _QUICK = KdSpec(
         margin_share=MARGIN_SHARE,
         rule=RULE,
         source_arms=("best", SCRATCH),
-        # Arms that may end at one point are not neighbours, as far as that can be: two workers would train it twice.
+        # Arms that may end at one point are kept apart where possible: two workers would train a common point twice.
         target_arms=("best", SCRATCH_OWN, "native", SCRATCH, *reversed(UNTUNED)),
     ),
-    # Many cheap searches that are alike, from other starting points: which points a search finds is the larger part of
-    # what is uncertain, and only more searches average it.
+    # Many equal, cheap searches from different starting points: most of the uncertainty is in the point that a search
+    # finds, and only more searches average it.
     outer=Repeats(searches=8),
     baselines=Baselines(methods=("autokeras", "mobilenet", "efficientnet-lite0"), autokeras_epochs=4),
 )
@@ -72,7 +72,7 @@ _QUICK = KdSpec(
 PRESETS = {
     "tiny": _TINY,
     "quick": _QUICK,
-    # The sweep of quick, and beside it whatever else makes a classifier of the same images.
+    # The sweep of quick, and other methods that make a classifier from the same images.
     "compare": _QUICK.model_copy(
         update={
             "preset": "compare",
@@ -90,8 +90,8 @@ PRESETS = {
         preset="full",
         source=DatasetSpec(dataset="mnist", images=50_000, teacher="keras-teacher", teacher_epochs=10, epochs=20),
         target=DatasetSpec(dataset="cifar10", images=45_000, teacher="resnet20", teacher_epochs=60, epochs=60),
-        # bench/results/recipe.md: of three recipes the best with 20,000 images, too. bench/results/samplers.md: with
-        # many trials TPE that lags behind by eight, and halving, end nearest to the best.
+        # bench/results/recipe.md: the best of three recipes with 20,000 images, too. bench/results/samplers.md: with
+        # many trials, TPE with a lag of eight, and halving, end nearest to the best.
         training=Training(learning_rate=4e-3, schedule="average"),
         search=KdSearch(trials=40),
         confirm=Confirm(rounds=((8, 1), (3, 3))),
@@ -115,7 +115,7 @@ PRESETS = {
     ),
 }
 
-# Wall minutes on 2 cores, as measured: what any sweep and each of its tasks are expected to take is reckoned from them.
+# Measured wall minutes on 2 cores, from which the expected times of all sweeps and tasks are estimated.
 MINUTES = {"tiny": 1, "quick": 10, "compare": 16}
 
 
@@ -124,13 +124,13 @@ def preset(name: str) -> KdSpec:
 
 
 def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), alone: bool = False) -> KdSpec:
-    """Put a spec on other datasets. Datasets that it or a preset knows bring their settings along.
+    """Put a spec on other datasets, with the settings that the spec or a preset has for them.
 
-    So `--source cifar10 --target mnist` swaps the two, images, teacher and epochs included. Any other dataset keeps
-    the settings of the role that it takes over, a further target those of the first. alone: without a target, so that
+    So `--source cifar10 --target mnist` swaps the two, with images, teacher and epochs. Any other dataset gets the
+    settings of the role that it takes over, and a further target those of the first. alone: without a target, so that
     the untuned defaults are compared on the one dataset.
     """
-    from kd.data.datasets import is_own  # here: NumPy takes a while to import, and most commands need none
+    from kd.data.datasets import is_own  # here: it imports NumPy, which most commands do not need
 
     known = {
         part.dataset: part for other in (*reversed(PRESETS.values()), spec) for part in map(other.role, other.roles)
@@ -147,8 +147,8 @@ def on(spec: KdSpec, *, source: str | None = None, targets: Sequence[str] = (), 
         if dataset != part.dataset:
             roles[role] |= {"content_hash": "", "name": "", "size": ()}
             if is_own(dataset):
-                roles[role]["images"] = 0  # all of them, unless the request says less
-    if alone and spec.targets:  # what a target has compared is compared here
+                roles[role]["images"] = 0  # all images, unless the request has fewer
+    if alone and spec.targets:  # compare the target's arms here
         arms = [arm for arm in spec.transfer.target_arms if arm in (SCRATCH_OWN, *UNTUNED)]
         roles["transfer.source_arms"] = [*dict.fromkeys((*spec.transfer.source_arms, *arms))]
     return override(spec, roles)
@@ -175,7 +175,7 @@ def requested(request: "SpecRequest") -> KdSpec:
 
 
 def _folders(spec: KdSpec, request: "SpecRequest") -> Sequence[str]:
-    from kd.data.custom import kind_of  # here: NumPy takes a while to import, and most commands need none
+    from kd.data.custom import kind_of  # here: it imports NumPy, which most commands do not need
 
     roles = [role for role in spec.roles if kind_of(spec.role(role).dataset) == "folder"]
     if not roles:
@@ -185,8 +185,8 @@ def _folders(spec: KdSpec, request: "SpecRequest") -> Sequence[str]:
 
 
 def _taught_by(spec: KdSpec, teacher: str) -> Sequence[str]:
-    # All of them, or the one whose dataset its file names.
-    from kd.teachers.logits_file import PREFIX, read  # here: NumPy takes a while to import, and most commands need none
+    # All roles, or the one with the dataset that a file of logits names.
+    from kd.teachers.logits_file import PREFIX, read  # here: it imports NumPy, which most commands do not need
 
     if not teacher.startswith(PREFIX):
         return spec.roles

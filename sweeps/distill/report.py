@@ -1,4 +1,4 @@
-"""What a distillation adds to the pages: data and training in Methods, what trainings and models cost."""
+"""Add to the pages of a distillation: data and training in Methods, and the cost of trainings and models."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,7 +69,7 @@ def _name(row: Row) -> str:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A model that a person would deploy. test: a fraction; kilobytes: of its file; latency: ms."""
+    """A model that a user would deploy. test: a fraction; kilobytes: of its file; latency: ms."""
 
     row: Row
     test: Estimate
@@ -82,14 +82,14 @@ class _Choice:
 
 
 def _choices(rows: Sequence[Row], dataset: str) -> list[_Choice]:
-    """Return those of a dataset that were tested and measured, without the arms that explain the others."""
+    """Return the tested and measured models of a dataset, without the arms that only explain others."""
     choices = []
     for row in rows:
         measured = row.measured
         if row.dataset != dataset or row.test is None or measured is None:
             continue
         if row.kind == "arm" and row.method not in ("best", "scratch", AUTOKERAS):
-            continue  # the other arms are the same network, and only say why
+            continue  # the other arms have the same network
         if measured.bytes is not None and measured.latency_ms_p50 is not None and row.train_cpu_s is not None:
             cpu_s = row.train_cpu_s + (row.shared_cpu_s or 0.0)
             choices.append(_Choice(row, row.test, measured.bytes / 1000, measured.latency_ms_p50, cpu_s))
@@ -234,7 +234,7 @@ class KdReport(ReportParts):
             dataset = findings.spec.role(role).dataset
             rows = [
                 _cells(row, model)
-                for row, model in measured  # of the students, which are one network, the one that was measured
+                for row, model in measured  # one of the students, which share a network
                 if row.dataset == dataset and (row.kind != "arm" or row.method in ("best", AUTOKERAS))
             ]
             if rows:

@@ -1,11 +1,11 @@
-"""`KdTrainer`: teachers, students and comparison methods of one sweep, trained, tested and measured in one worker."""
+"""Train, test and measure the teachers, students and comparison methods of a sweep in one worker."""
 
 import hashlib
 import logging
 import shutil
 import tempfile
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,14 +29,13 @@ from sweeps.plan.identity import derive
 from sweeps.trainers.protocol import Artifacts, Point, Progress, Run, Trained
 
 if TYPE_CHECKING:
-    from kd.models.measure import Scores
+    from kd.models.measure import ModelFile, Scores
     from kd.training.student import StudentTrainer
 
 log = logging.getLogger(__name__)
 
 Logits = npt.NDArray[np.float32]
-# A child gets this much longer than AutoKeras' own cap before it is killed: to save what it has.
-_GRACE_S = 60.0
+_GRACE_S = 60.0  # for a child to save its result after AutoKeras' own limit, before it is killed
 _COPY = "copy the file it was created from and pass --data DIR"
 _CURES = {
     "folder": "copy the folder it was created from and pass the folder that holds it as --data DIR",
@@ -46,7 +45,7 @@ _CURES = {
 
 @dataclass
 class KdTrainer:
-    # Keeps datasets, logits and compiled students between its runs.
+    # Keeps datasets, logits and compiled students for later runs.
     spec: KdSpec
     artifacts: Artifacts
     _datasets: dict[str, datasets.Dataset] = field(default_factory=dict)
@@ -86,14 +85,14 @@ class KdTrainer:
             learning_rate=self.spec.training.teacher_learning_rate,
         )
         taught: TeacherResult
-        if file := parse_teacher(role.teacher).logits:
-            places = datasets.positions(role.dataset, train_images=role.images, size=role.size)
-            taught = logits_file.teach(Path(file), dataset, places)
+        teacher = parse_teacher(role.teacher)
+        if teacher.logits:
+            taught = logits_file.teach(Path(teacher.logits), dataset)
         else:
             log.info("%s: training the teacher %s", run.role, role.teacher)
-            limits = self.spec.baselines.model_dump()
+            budget = self.spec.baselines.budget(teacher.method)
             with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-                given = dataset, role.teacher, training, run.seed, views_of(role), limits, folder
+                given = dataset, role.teacher, training, run.seed, views_of(role), budget, folder
                 taught, numerics = run_in_subprocess(
                     child_jobs.teach, *given, on_step=progress.check, on_report=progress
                 )
@@ -115,13 +114,13 @@ class KdTrainer:
         )
 
     def _distill(self, run: Run, progress: Progress) -> Trained:
-        from kd.training.student import fingerprint  # as TensorFlow: not before a student is trained
+        from kd.training.student import fingerprint  # here: it imports TensorFlow
 
         assert run.point is not None
-        role, arm = run.role, run.arm or None
+        role, arm = run.role, run.arm
         dataset = self.dataset(role)
         settings = settings_of(self.spec.training, run.point, arm)
-        # Its recipe is chosen before there is a teacher; and what is trained so, is trained so in the comparison.
+        # Its recipe is chosen before the teacher exists, and the comparison must train the same way.
         logits = None if arm == arms.SCRATCH_OWN else self._logits(role, run.prepared)
         student = self.trainer(role, logits, settings)
         shuffle = derive(self.spec.seed, "shuffled", role)
@@ -140,14 +139,14 @@ class KdTrainer:
         )
 
     def _same_cost(self, role: str) -> int:
-        # Stored by the first, since seeds may be added later.
+        # The first run stores it, because seeds may be added later.
         def make() -> dict[str, Any]:
             macs = {}
             for key in dict.fromkeys(("source", role)):
                 (teacher,) = self.artifacts.finished("prepare", role=key, prepared="")
                 part = self.spec.role(key)
                 if "model" not in teacher.artifacts:
-                    raise Unavailable(f"scratch-same-cost: what {part.teacher} cost is not known")
+                    raise Unavailable(f"scratch-same-cost: the cost of {part.teacher} is unknown")
                 model = self.artifacts.get(teacher.run, "model")
                 macs[key] = cost.count(part.student, part.teacher, self.dataset(key), model=model)
             epochs = {"epochs": cost.equal_cost_epochs(self.spec, macs, role)}
@@ -156,12 +155,12 @@ class KdTrainer:
         return int(self.artifacts.once(f"same-cost.{role}", make)["epochs"])
 
     def _refit(self, run: Run, progress: Progress) -> Trained:
-        # Trained anew with this seed: the found network was the luckiest of its search.
+        # Trained again with this seed: the found network was the luckiest of its search.
         assert run.point is not None
         fits = self.artifacts.finished("reference", role=run.role, method=arms.AUTOKERAS)
         if not fits:
             raise Unavailable(
-                f"AutoKeras found no network on {self.spec.role(run.role).dataset}: there is none to train"
+                f"AutoKeras found no network on {self.spec.role(run.role).dataset}, so there is nothing to train"
             )
         epochs = self.spec.baselines.autokeras_epochs
         student = self.found_network(run.role, lambda: self.artifacts.get(fits[0].run, "model"), epochs=epochs)
@@ -171,10 +170,10 @@ class KdTrainer:
         return trained(result, self.dataset(run.role), facts={"epochs": epochs}, detail=arms.FOUND_NETWORK)
 
     def _fit(self, run: Run, progress: Progress) -> Trained:
-        limits, dataset = self.spec.baselines, self.dataset(run.role)
-        seconds = _GRACE_S + (limits.autokeras_seconds if run.method == "autokeras" else limits.seconds)
+        budget, dataset = self.spec.baselines.budget(run.method), self.dataset(run.role)
+        seconds = _GRACE_S + budget.seconds
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-") as folder:
-            given = run.method, dataset, limits.model_dump(), run.seed, folder
+            given = run.method, dataset, budget, run.seed, folder
             result: BaselineResult = run_in_subprocess(
                 child_jobs.fit_baseline, *given, on_step=progress.check, on_report=progress, seconds=seconds
             )
@@ -188,19 +187,13 @@ class KdTrainer:
         )
 
     def _score(self, progress: Progress) -> Trained:
-        from kd.models.measure import ModelFile, score  # as TensorFlow: not before there are models
+        from kd.models.measure import score  # here: it imports TensorFlow
 
-        kept, files = self._kept(), {}
-        for run in kept:
-            files[run.key] = ModelFile(
-                model=self.artifacts.get(run, "model"),
-                test=self._test_images(run.role),
-                calibration=self.dataset(run.role).validation.images[:CALIBRATION],
-                builder=builder_of(run, self.spec.role(run.role)),
-            )
+        kept = self._kept()
+        files = self._files(kept)
         scores = score(files, on_step=progress, check=progress.check)
-        models = {key: {"digest": _digest(files[key].model), **asdict(found)} for key, found in scores.items()}
-        # Not of the students: theirs is part of a look at the test, which is not complete yet.
+        models = {key: {"digest": _digest(files[key].model), **asdict(scored)} for key, scored in scores.items()}
+        # Without the students, whose test scores belong to an interim look that is not complete yet.
         others = [scores[run.key].test_accuracy for run in kept if not run.keep]
         return Trained(score=max(others, default=0.0), facts={"models": models})
 
@@ -208,16 +201,10 @@ class KdTrainer:
         kept = self._kept()
         if not kept:
             raise SweepError("no model was finished, so there is nothing to measure")
-        files = {
-            run.key: (self.artifacts.get(run, "model"), run.role, builder_of(run, self.spec.role(run.role)))
-            for run in kept
-        }
-        tests = {role: self._test_images(role) for role in {run.role for run in kept}}
-        seen = {role: self.dataset(role).validation.images[:CALIBRATION] for role in tests}
-        scores = self._scores({key: _digest(data) for key, (data, _, _) in files.items()})
-        given = files, tests, seen, scores
+        files = self._files(kept)
+        scores = self._scores({key: _digest(file.model) for key, file in files.items()})
         measured = run_in_subprocess(
-            child_jobs.measure_models, *given, on_step=progress.check, on_report=lambda *_: progress()
+            child_jobs.measure_models, files, scores, on_step=progress.check, on_report=lambda *_: progress()
         )
         student = next((run.key for run in kept if run.keep and run.role == "source"), kept[0].key)
         watched = "test_accuracy" if phases.scores_alone(self.spec) else "latency_ms_p50"
@@ -226,8 +213,22 @@ class KdTrainer:
     def _kept(self) -> list[Run]:
         return [entry.run for entry in self.artifacts.finished() if "model" in entry.artifacts]
 
+    def _files(self, kept: Sequence[Run]) -> dict[str, "ModelFile"]:
+        from kd.models.measure import ModelFile  # here: it imports TensorFlow
+
+        calibrations = {role: self.dataset(role).validation.images[:CALIBRATION] for role in {run.role for run in kept}}
+        return {
+            run.key: ModelFile(
+                model=self.artifacts.get(run, "model"),
+                test=self._test_images(run.role),
+                calibration=calibrations[run.role],
+                builder=builder_of(run, self.spec.role(run.role)),
+            )
+            for run in kept
+        }
+
     def _scores(self, digests: Mapping[str, str]) -> dict[str, "Scores"]:
-        """Return what was scored before, but for a model that was made again since; digests: of the models, by key."""
+        """Return earlier scores of the models that are still the same; digests: of the models, by key."""
         from kd.models.measure import Scores
 
         return {
@@ -238,7 +239,7 @@ class KdTrainer:
         }
 
     def _logits(self, role: str, prepared: str) -> Logits:
-        """Return what a teacher says of the training images: float32, (images, classes) or (views, images, classes)."""
+        """Return a teacher's logits of the training images: float32, (images, classes) or (views, images, classes)."""
         if (role, prepared) not in self._teachers:
             (teacher,) = self.artifacts.finished("prepare", role=role, prepared=prepared)
             dataset, data = self.dataset(role), teacher.facts.get("data")
@@ -269,7 +270,7 @@ class KdTrainer:
     def trainer(self, role: str, logits: Logits | None, settings: "StudentSettings") -> "StudentTrainer":
         """Return the students of a role, compiled once for all points and seeds of a loss, a schedule and a batch."""
         part = self.spec.role(role)
-        if ":" in part.student:  # the last word of a worker that a user's model takes all memory of
+        if ":" in part.student:  # the last line in the log if a user's model exhausts the memory
             log.info("%s: training the student %s", role, part.student)
         name = f"{role}.{settings.loss}.{settings.schedule}.{settings.batch_size}"
         if name not in self._trainers:
@@ -277,7 +278,7 @@ class KdTrainer:
         return self._trainers[name]
 
     def found_network(self, role: str, model: Callable[[], bytes], *, epochs: int) -> "StudentTrainer":
-        """Return students with the architecture of a .keras file, trained on the labels alone; also compiled once."""
+        """Return students with the architecture of a .keras file, trained on labels only; also compiled once."""
         name = f"{role}.found"
         if name not in self._trainers:
             folder = tempfile.mkdtemp(prefix="kd-sweeps-")
@@ -291,8 +292,7 @@ class KdTrainer:
     def _compiled(
         self, role: str, student: str, logits: Logits | None, epochs: int, settings: "StudentSettings"
     ) -> "StudentTrainer":
-        # Here: TensorFlow takes seconds, and a teacher task never needs it.
-        from kd.training.student import StudentTrainer
+        from kd.training.student import StudentTrainer  # here: it imports TensorFlow
 
         training = TrainingConfig(
             epochs=epochs,
@@ -309,7 +309,7 @@ class KdTrainer:
 
 @dataclass(frozen=True, kw_only=True)
 class StudentSettings:
-    """How one student is trained. loss: its name. epochs, learning_rate: None where they are those of the spec."""
+    """The settings of one student's training. loss: its name. epochs, learning_rate: None for the spec's."""
 
     loss: str
     schedule: Schedule
@@ -319,15 +319,12 @@ class StudentSettings:
     learning_rate: float | None
 
 
-def settings_of(training: Training, point: Point, arm: str | None) -> StudentSettings:
-    """Return the settings of the student at a point. arm: None in the searches; some have the loss kd in any case."""
+def settings_of(training: Training, point: Point, arm: str) -> StudentSettings:
+    """Return the settings of the student at a point. arm: "" in the searches; some arms always have the loss kd."""
     more: dict[str, Any] = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
-    plain = arm is not None and "loss" in arms.ARMS[arm].settings
-    own = (
-        {}
-        if plain
-        else training.loss_parameters | {name: more[name] for name in more if name not in space.TRAINING_PARAMS}
-    )
+    plain = bool(arm) and "loss" in arms.ARMS[arm].settings
+    searched = {name: value for name, value in more.items() if name not in space.TRAINING_PARAMS}
+    own = {} if plain else training.loss_parameters | searched
     return StudentSettings(
         loss="kd" if plain else training.distillation,
         schedule=more[space.SCHEDULE] if arm == arms.SCRATCH_OWN else training.schedule,
@@ -343,12 +340,12 @@ def _digest(data: bytes) -> str:
 
 
 def views_of(role: DatasetSpec) -> int:
-    """Return how many fixed views of each training image there are; 1: the image itself alone."""
+    """Return the number of fixed views of each training image; 1 is the image itself."""
     return role.views if role.augment == "flip-crop" else 1
 
 
-def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
-    """Return the logits that an arm learns from: the teacher's, or what a control puts in their place.
+def taught_by(arm: str, logits: Logits, labels: npt.NDArray[np.int64], *, seed: int) -> Logits:
+    """Return the logits that an arm learns from: the teacher's, or a control's.
 
     logits: (images, classes) or (views, images, classes). labels: (images,). seed: of the shuffle.
     """
@@ -360,18 +357,18 @@ def taught_by(arm: str | None, logits: Logits, labels: npt.NDArray[np.int64], *,
 
 
 def builder_of(run: Run, role: DatasetSpec) -> str:
-    """Return the user's function that built the model that a run kept; "" if none did."""
+    """Return the user's function that built the model of a run, or ""."""
     if run.kind == "prepare":
         return parse_teacher(role.teacher).builder
     return role.student if run.kind == "train" and is_code(role.student) else ""
 
 
-def trained(result: TrainResult | BaselineResult, dataset: datasets.Dataset, **more: Any) -> Trained:
+def trained(result: TrainResult, dataset: datasets.Dataset, **more: Any) -> Trained:
     origin = {"origin": dataset.origin, "content_hash": dataset.content_hash, "split_hash": dataset.split_hash}
-    facts = {"dataset": dataset.name, "data": origin, "train_images": result.train_images, **more.pop("facts", {})}
+    facts = {"dataset": dataset.name, "data": origin, "train_images": len(dataset.train), **more.pop("facts", {})}
     return Trained(
         score=result.val_accuracy,
-        curve=result.epoch_val_accuracy if isinstance(result, TrainResult) else (),
+        curve=result.epoch_val_accuracy,
         train_s=result.train_s,
         cpu_s=result.cpu_s,
         size=result.parameters,

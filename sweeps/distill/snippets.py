@@ -1,13 +1,12 @@
-"""The point as code for kd, Keras, PyTorch, timm, torchdistill, ModelOpt and TRL.
+"""Write a point as code for kd, Keras, PyTorch, timm, torchdistill, ModelOpt and TRL.
 
-All are then kd.config.LOSS_FORMULA, but where a comment says what a library cannot do. Where they are written
-differently:
+Each snippet computes kd.config.LOSS_FORMULA, except where a comment names a limit of the library. The libraries differ:
 
 - Keras multiplies by T^2 itself, but only for a `KLDivergence` instance; its default, the string "kl_divergence",
-  compares raw logits (Keras 3.15.1). It clips probabilities at 1e-7, which shows at low temperatures only: for a
+  compares raw logits (Keras 3.15.1). It clips probabilities at 1e-7, which matters at low temperatures only: for a
   teacher and a student of MNIST its loss was 0.01 % smaller at T = 1 and the same from T = 2 on.
-- In PyTorch alpha mostly weighs the teacher: it is 1 - alpha. Only reduction="batchmean" is the KL of one image.
-- timm's weight is that of the labels; its train.py smooths labels by 0.1 unless it is told not to.
+- In PyTorch, alpha usually weighs the teacher: it is 1 - alpha. Only reduction="batchmean" is the KL of one image.
+- timm's weight is the labels'; its train.py smooths labels by 0.1 by default.
 - torchdistill's alpha is this one, but at alpha = 0 its loss has no T^2.
 - ModelOpt's weight is the teacher's; its default reduction, "mean", divides by the number of classes as well.
 - TRL trains on the teacher alone, without T^2, and beta = 0 is KL(teacher || student).
@@ -122,18 +121,18 @@ _TEXTS = {
     "modelopt": _MODELOPT,
 }
 NAMES = {"keras": "Keras", "pytorch": "PyTorch", "modelopt": "ModelOpt", "trl": "TRL"}
-"""Libraries by their names here, where these are not their own."""
+"""The names of libraries that differ from their keys."""
 
 
 def snippets(point: Point, *, loss: str, own: Mapping[str, float]) -> dict[str, str]:
-    """Return Python source by library, such as "kd" and "pytorch". The point stands in it with every digit.
+    """Return Python source by library, such as "kd" and "pytorch", with every digit of the point.
 
-    Another loss than kd is in kd alone. What was tuned of the training stands above it, and the code uses it.
+    Only kd has other losses than "kd". A comment lists the tuned settings of the training, which the code uses.
 
-    `student` and `teacher` are Keras models that give logits; `student_logits` and `teacher_logits` are float
-    tensors of shape (batch, classes), `labels` integers of shape (batch,). Where epochs or batch_size were tuned,
-    `images` and `labels` are the arrays to train on, in PyTorch a `dataset` of them. There, `student` and `teacher` are
-    modules, of timm its own models; timm and ModelOpt are given the `images` and `labels` of a batch.
+    `student` and `teacher` are Keras models that return logits; `student_logits` and `teacher_logits` are float tensors
+    of shape (batch, classes), `labels` integers of shape (batch,). If epochs or batch_size were tuned, `images` and
+    `labels` are the arrays to train on, in PyTorch a `dataset` of them. In PyTorch, `student` and `teacher` are
+    modules, for timm its own models; timm and ModelOpt get the `images` and `labels` of a batch.
     """
     temperature, alpha = point["temperature"], point["alpha"]
     more = {name: value for name, value in point.values if name not in ("temperature", "alpha")}
@@ -154,7 +153,7 @@ def snippets(point: Point, *, loss: str, own: Mapping[str, float]) -> dict[str, 
 
 
 def _training(tuned: Mapping[str, Value]) -> dict[str, str]:
-    """Return the parts of the code that set what was tuned of the training; what was not is left to who pastes it."""
+    """Return the parts of the code for the tuned settings of the training; users set the others."""
     rate = tuned.get("learning_rate")
     fit = {name: tuned[name] for name in ("batch_size", "epochs") if name in tuned}
     lines = []

@@ -1,4 +1,4 @@
-"""Ranges and defaults of T, alpha, training settings and loss parameters; the points that nobody tuned."""
+"""Define ranges and defaults of T, alpha, training settings and loss parameters, and the untuned points."""
 
 import math
 import re
@@ -25,10 +25,10 @@ def _at(temperature: float, alpha: float) -> Point:
     return Point.of({"temperature": temperature, "alpha": alpha})
 
 
-SCHEDULE = "schedule"  # of the learning rate: a value of a point only where an arm chooses it
+SCHEDULE = "schedule"  # of the learning rate: a value of a point only if the arm chooses it
 LABELS_ONLY = _at(1.0, 1.0)  # alpha = 1 switches the teacher off, whatever T
 
-# (temperature, alpha) that people use without tuning, and where they come from. The first one is *the* default.
+# Usual untuned points (temperature, alpha), and their sources. The first one is *the* default.
 DEFAULTS = {
     "default-keras": _at(3.0, 0.5),  # keras.distillation: LogitsDistillation(3.0), student_loss_weight=0.5
     "default-keras-io": _at(10.0, 0.1),  # https://keras.io/examples/vision/knowledge_distillation/
@@ -38,13 +38,13 @@ FIXED_POINTS = {
     "scratch": LABELS_ONLY,
     "scratch-same-cost": LABELS_ONLY,
     "autokeras": LABELS_ONLY,
-    "label-smoothing": _at(1.0, 0.9),  # with a teacher to which all classes are alike: labels smoothed by 0.1
+    "label-smoothing": _at(1.0, 0.9),  # with a teacher for which all classes are equally likely
 }
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the range of a setting may hold: low < value <= high; whole: whole numbers only."""
+    """The allowed values of a setting: low < value <= high; whole: whole numbers only."""
 
     low: float
     high: float
@@ -115,9 +115,9 @@ def search_space(spec: "KdSpec") -> Space:
 
 
 def untuned(spec: "KdSpec", role: str) -> dict[str, Number]:
-    """Return the further parameters as they are where nothing is searched: what the spec says of a dataset."""
+    """Return the untuned values of the further parameters on a dataset, as in the spec."""
     part, training = spec.role(role), spec.training
-    loss = LOSSES.get(training.distillation)  # None: a user's own, whose parameters `create` has written into the spec
+    loss = LOSSES.get(training.distillation)  # None: a user's, whose parameters `create` wrote into the spec
     values: dict[str, Number] = {
         **(loss.values({}) if loss else {}),
         **training.loss_parameters,
@@ -135,14 +135,14 @@ def of_paper(spec: "KdSpec", role: str) -> Point:
     return Point.of(point | untuned(spec, role) | own)
 
 
-# Times the rate of the spec, which was chosen for distilled students, as its schedule was. Without a teacher MNIST and
-# CIFAR-10 are best with cosine at 1 to 2 times that rate, the digits with averaging at 1 or 2 times it
-# (bench/results/recipe.md, "a recipe of its own"); averaging at half of it comes next on CIFAR-10.
+# Factors of the spec's learning rate, which was chosen for distilled students, like its schedule. Without a teacher
+# MNIST and CIFAR-10 are best with cosine at 1 to 2 times that rate, the digits with averaging at 1 or 2 times
+# (bench/results/recipe.md, "a recipe of its own"); averaging at half comes next on CIFAR-10.
 _FACTORS: Mapping[str, Sequence[float]] = {"cosine": (1, 1.5, 2), "average": (0.5, 1, 2)}
 
 
 def recipes(spec: "KdSpec", role: str) -> tuple[Point, ...]:
-    """Return the recipes that training on the labels alone is chosen from; the spec's own is the first."""
+    """Return the candidate recipes for training on labels only, first the spec's."""
     own, without = spec.training, LABELS_ONLY.as_dict() | untuned(spec, role)
     pairs = [(schedule, own.learning_rate * factor) for schedule, factors in _FACTORS.items() for factor in factors]
     pairs = [(schedule, min(rate, TRAINING_PARAMS["learning_rate"].high)) for schedule, rate in pairs]
@@ -157,7 +157,7 @@ def of_training(point: Point) -> dict[str, Value]:
 
 
 def transfer_space(spec: "KdSpec") -> Space:
-    # A default such as T=10 may lie outside the range that was searched.
+    # A default such as T=10 may lie outside the searched range.
     named = spec.raced == PAPER or any(PAPER in spec.arms(role) for role in spec.roles)
     papers = [of_paper(spec, role) for role in spec.roles] if named else []
     recipe_points = [point for role in spec.roles for point in spec.candidates(role)]
@@ -165,7 +165,7 @@ def transfer_space(spec: "KdSpec") -> Space:
     (t_low, t_high), (a_low, a_high) = spec.search.temperature, spec.search.alpha
     temperatures = [t_low, t_high, *(point["temperature"] for point in fixed_points)]
     alphas = [a_low, a_high, *(point["alpha"] for point in fixed_points)]
-    wider = 20.0 if any(SCALED in spec.arms(role) for role in spec.roles) else 1.0  # teachers differ by less than that
+    wider = 20.0 if any(SCALED in spec.arms(role) for role in spec.roles) else 1.0  # teachers' spreads differ by less
     space: Space = {
         "temperature": Range(min(temperatures) / wider, max(temperatures) * wider, log=True),
         "alpha": Range(min(alphas), max(alphas), log=False),
@@ -182,7 +182,7 @@ def transfer_space(spec: "KdSpec") -> Space:
 
 
 def _range(name: str, low: Number, high: Number) -> Range | Whole | Choice:
-    if name == "batch_size":  # each size is compiled anew, so there are few of them
+    if name == "batch_size":  # few sizes, because each is compiled
         return Choice(_powers(int(low), int(high)))
     if name == "epochs":
         return Whole(int(low), int(high))

@@ -1,13 +1,14 @@
-"""`KdSpec`: the spec of a distillation; its tables of datasets, training, search, baselines."""
+"""Define the spec of a distillation, with its tables of datasets, training, search and baselines."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from kd.baselines.methods import METHODS
+from kd.baselines.methods import METHODS, Budget
 from kd.config import Schedule
 from kd.losses.builtin import LOSSES
-from kd.losses.loss import is_users
+from kd.losses.loss import Loss, is_users
 from sweeps.distill.arms import AUTOKERAS, CONTROLS, SAME_COST, SCRATCH_OWN, SOURCE_ARMS, TARGET_ARMS
 from sweeps.distill.space import SCALED, TRAINING_PARAMS, ExtraSpace, ends_within
 from sweeps.errors import SpecError
@@ -16,7 +17,7 @@ from sweeps.spec.model import ROLES, Spec
 
 MOST_IMAGES = 100_000_000
 LEAST_PIXELS, MOST_PIXELS = 8, 4_096  # of a side; no smaller image is trained on
-MOST_VIEWS = 1_000  # each of them is stored for every image, with its own logits
+MOST_VIEWS = 1_000  # of each image, all stored with their logits
 MOST_PARAMETERS = 10_000_000_000
 _WRITTEN = ("mnist", "digits", "digits-rgb")
 
@@ -39,7 +40,7 @@ _Method = Annotated[str, AfterValidator(_known_method)]
 
 
 class DatasetSpec(tables.RoleSpec):
-    """A dataset and what is trained on it."""
+    """A dataset, its teacher and its student."""
 
     ORDER: ClassVar[tuple[str, ...]] = (
         *("dataset", "images", "teacher", "teacher_epochs", "student", "epochs", "augment", "views"),
@@ -74,7 +75,7 @@ class DatasetSpec(tables.RoleSpec):
     content_hash: str = Field(default="", description="of the dataset; filled in by create, checked by every worker")
     logits_hash: str = Field(default="", description="of the logits of a logits:FILE.npz; filled in and checked")
     size: Annotated[tuple[_Side, ...], AfterValidator(_both_sides)] = Field(
-        default=(), description="[height, width] that all images of a folder get"
+        default=(), description="[height, width] for all images of a folder"
     )
 
 
@@ -88,12 +89,12 @@ class Baselines(tables.SpecModel):
         default=(), description="the same on the source"
     )
     seconds: tables.Seconds = Field(
-        default=900, description="a safety net of one pretrained network, as autokeras_seconds"
+        default=900, description="a safety net for one pretrained network, like autokeras_seconds"
     )
     autokeras_trials: tables.Count = 2
     autokeras_epochs: tables.Count = 6
     autokeras_seconds: tables.Seconds = Field(
-        default=900, description="a safety net: what it cuts short says so, and differs from machine to machine"
+        default=900, description="a safety net; a search that it ends is marked, and differs between machines"
     )
     autokeras_blocks: Annotated[tuple[Literal["vanilla", "xception", "resnet"], ...], tables.EachOnce] = Field(
         default=("vanilla",), min_length=1
@@ -105,6 +106,15 @@ class Baselines(tables.SpecModel):
     def on(self, role: str) -> tuple[str, ...]:
         return {"source": self.source_methods, "target": self.methods}.get(role, ())
 
+    def budget(self, method: str | None) -> Budget:
+        return Budget(
+            trials=self.autokeras_trials,
+            epochs=self.autokeras_epochs,
+            seconds=self.autokeras_seconds if method == "autokeras" else self.seconds,
+            max_parameters=self.autokeras_parameters,
+            blocks=self.autokeras_blocks,
+        )
+
 
 def of_distillation(spec: Spec) -> "KdSpec":
     if not isinstance(spec, KdSpec):
@@ -113,7 +123,7 @@ def of_distillation(spec: Spec) -> "KdSpec":
 
 
 def formula(name: str) -> str:
-    """Return the formula of a loss; of a user's own, with its name in the place of its term."""
+    """Return the formula of a loss; a user's has its name instead of a term."""
     loss = LOSSES.get(name)
     return loss.formula if loss else f"alpha*CE(labels) + (1-alpha)*term, term: {name}"
 
@@ -125,17 +135,15 @@ def check_loss(name: str) -> str:
     return name
 
 
-def check_parameters(loss: str, key: str, names: list[str]) -> None:
-    """Check that a loss of this package has the parameters of those names; of a user's own, `create` checks them."""
-    description = LOSSES.get(loss)
-    if description is None:
-        return
-    own = [parameter.name for parameter in description.parameters]
-    for name in names:
-        if name not in own:
-            has = f"its own are {', '.join(own)}" if own else "it has none of its own"
-            more = f"; also allowed: {', '.join(TRAINING_PARAMS)}" if key == "search.space" else ""
-            raise ValueError(f"{key}: got {name!r}, but loss {loss} has no parameter of that name: {has}{more}")
+def check_parameters(loss: Loss, space: Iterable[str], fixed: Iterable[str]) -> None:
+    """Raise a ValueError unless a loss has the parameters that a spec searches and fixes."""
+    own = [name for name in space if name not in TRAINING_PARAMS]
+    also = f"; also allowed: {', '.join(TRAINING_PARAMS)}"
+    for key, names, more in (("search.space", own, also), ("training.loss_parameters", fixed, "")):
+        try:
+            loss.values(dict.fromkeys(names, 0.0))
+        except ValueError as error:
+            raise ValueError(f"{key}: {error}{more}") from None
 
 
 class Training(tables.SpecModel):
@@ -227,9 +235,9 @@ class KdSpec(Spec):
                 )
         if self.targets and AUTOKERAS in self.transfer.target_arms and AUTOKERAS not in self.baselines.methods:
             raise ValueError(f"transfer.target_arms has {AUTOKERAS}, so baselines.methods must have it, too")
-        loss, space = self.training.distillation, self.search.space
-        check_parameters(loss, "search.space", [name for name in space if name not in TRAINING_PARAMS])
-        check_parameters(loss, "training.loss_parameters", list(self.training.loss_parameters))
+        space = self.search.space
+        if (loss := LOSSES.get(self.training.distillation)) is not None:  # `create` checks a user's loss
+            check_parameters(loss, space, self.training.loss_parameters)
         if "epochs" in space and SAME_COST in {arm for role in self.roles for arm in self.arms(role)}:
             raise ValueError(
                 f"search.space has epochs, so the arms cannot have {SAME_COST}: what a search costs varies"
@@ -249,7 +257,7 @@ class KdSpec(Spec):
         return [self.role(role) for role in self.roles]
 
     def baselines_on(self, role: str) -> tuple[str, ...]:
-        """Return the comparison methods on the dataset of a role; without a target, those of both run on the one."""
+        """Return the comparison methods on the dataset of a role; with one dataset, all methods run on it."""
         if self.targets or role != "source":
             return self.baselines.on(role)
         return tuple(dict.fromkeys((*self.baselines.methods, *self.baselines.source_methods)))

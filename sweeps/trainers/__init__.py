@@ -1,1 +1,1 @@
-"""What the engine asks of a training."""
+"""Define the interface between the engine and a trainer."""

@@ -1,4 +1,4 @@
-"""`Arm`: a configuration of the comparison in one row, and the arms that every trainer has."""
+"""Describe an arm, a configuration of the comparison, in one row; list the arms that every trainer has."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,11 +11,11 @@ BOTH, TARGETS = frozenset({"source", "target"}), frozenset({"target"})
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """What the rule of an arm may read.
+    """The inputs of an arm's rule.
 
-    best_of: what was confirmed on the dataset of a role; it is frozen when it is asked for. fact: role and name of a
-    number that the preparation found. draw: a point of the search space, uniform, by the seed of this repeat. chosen:
-    which of the arm's candidates validation chose on this dataset; it is frozen likewise.
+    best_of: returns the confirmed point of a role, and freezes it. fact: returns a number from the preparation, by role
+    and name. draw: returns a uniform point of the search space, by the seed of this repeat. chosen: returns the arm's
+    candidate that validation chose on this dataset, and freezes it.
     """
 
     spec: Any
@@ -28,17 +28,17 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Arm:
-    """A configuration of the comparison: everything that is said and done of it.
+    """A configuration of the comparison.
 
-    key: stored, so it never changes. label: in figures and tables, {source} and {dataset} filled in. method: its half
-    sentence in the section Methods. on: "target" is every target. standard: its place in a spec that names no arms,
-    from 1; 0: it has to be named. added: whether a spec has it that does not name it. selects: whose search chose its
-    point. candidates: the points that it is chosen from on the dataset of a role, by validation on seeds of their own,
-    in a phase that needs no preparation; a dataset has at most one such arm. prepared: whether it needs what is
-    prepared for its role. repeats: whether further searches train it, too. early: whether it is among the first that a
-    comparison trains. control: what it explains, if it is a control. fixed_point: whether all its trainings have one
-    point, which a table can show. settings: what it is trained with beside its point. chosen_in: the phase that chooses
-    its settings, if any. owner: of a default, for a sentence: whose it is.
+    key: stored, so it never changes. label: in figures and tables; {source} and {dataset} are filled in. method: its
+    clause in the section Methods. on: "target" is every target. standard: its place in a spec that lists no arms, from
+    1; 0 if it must be listed. added: whether a spec has it without listing it. selects: whose search chose its point.
+    candidates: points that validation chooses from on the dataset of a role, with separate seeds, in a phase without
+    preparation; a dataset has at most one arm with candidates. prepared: whether it needs the preparation of its role.
+    repeats: whether further searches train it, too. early: whether a comparison trains it first. control: what it
+    explains, if it is a control. fixed_point: whether all its trainings have one point, for a table. settings: of its
+    trainings, besides the point. chosen_in: the phase that chooses its settings, if any. owner: of a default, in a
+    sentence.
     """
 
     key: str

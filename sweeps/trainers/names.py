@@ -1,7 +1,7 @@
 """Names that no searched parameter can have: records, tables and JSON have them already."""
 
-# What else stands beside the parameters of a trial, refused wherever a spec is read. It is never added to: a sweep that
-# was created before must stay readable. New ones belong into RESERVED_NEW, which only a new sweep is checked against.
+# Other columns of a trial's record, refused wherever a spec is read. Add new names to RESERVED_NEW instead, which is
+# checked for new sweeps only: older sweeps must stay readable.
 RESERVED = frozenset(
     ("arm", "dataset", "model", "method", "role", "seed", "group", "rank", "ranks", "repeat", "score", "more", "n")
 )
@@ -22,4 +22,4 @@ _COLUMNS = (
     "schedule",
 )
 RESERVED_NEW = frozenset(name for names in _COLUMNS for name in names.split())
-"""What stands beside a searched parameter in records, tables or JSON: as the name of one it would be taken for that."""
+"""Columns and keys next to a searched parameter in records, tables or JSON, which a parameter must not hide."""

@@ -1,4 +1,4 @@
-"""What the engine and a trainer tell each other. The engine never learns what is trained."""
+"""Define the interface of a trainer; the engine never learns what is trained."""
 
 import math
 import time
@@ -12,7 +12,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 from sweeps.trainers.score import ACCURACY
-from sweeps.trainers.score import Score as Score  # a trainer of one's own needs no other module of this room
+from sweeps.trainers.score import Score as Score  # so that a user's trainer imports only this file
 
 if TYPE_CHECKING:
     from storage.studies.space import Space
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 Number: TypeAlias = int | float
 Value: TypeAlias = int | float | str | bool
 
-# Both stand beside the others, which are in a table of their own, since before there were any, where they are what a
-# distillation has: a temperature above 0, and a share; nothing else knows them.
+# Stored records keep these two of a distillation, a temperature > 0 and a share, next to the table of the others, as
+# they did before there were others.
 _APART: Mapping[str, Callable[[Value], bool]] = {
     "temperature": lambda value: isinstance(value, float) and value > 0,
     "alpha": lambda value: isinstance(value, float) and 0 <= value <= 1,
@@ -31,13 +31,13 @@ _LABELS = {"temperature": "T"}
 
 
 def label(name: str) -> str:
-    """Return what a parameter is called in a table or a sentence in ASCII: "T"."""
+    """Return the ASCII label of a parameter in tables and sentences: "T"."""
     return _LABELS.get(name, name)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A point of the search space: named values in the order of the space. Ranges are checked where they are used."""
+    """A point of the search space: named values in the order of the space, whose users check their ranges."""
 
     values: tuple[tuple[str, Value], ...]
 
@@ -49,11 +49,11 @@ class Point:
 
     @classmethod
     def read(cls, stored: Mapping[str, Any]) -> "Point":
-        """Return the point that `as_json` gave, beside whatever else is stored with it.
+        """Return the point in stored values, as `as_json` wrote it among others.
 
         Raises:
             KeyError: the stored values have no point, or half of one.
-            TypeError, ValueError: a value of it is none.
+            TypeError, ValueError: a value of the point is invalid.
         """
         more = stored.get("more", {})
         if not isinstance(more, Mapping):
@@ -67,7 +67,7 @@ class Point:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """In an answer it is one flat table of its values."""
+        """Make it one flat table of its values in an answer."""
         table = core_schema.no_info_after_validator_function(cls.of, handler.generate_schema(dict[str, Value]))
         return core_schema.json_or_python_schema(
             json_schema=table,
@@ -77,11 +77,11 @@ class Point:
 
     @classmethod
     def at(cls, space: "Space", unit: Sequence[float]) -> "Point":
-        """Return the point at these parts of the ranges, each in [0, 1), in the order of the space."""
+        """Return the point at these fractions of the ranges, each in [0, 1), in the order of the space."""
         return cls.of({name: bounds.at(part) for (name, bounds), part in zip(space.items(), unit, strict=True)})
 
     def __getitem__(self, name: str) -> Any:
-        """Return one of its values; raise a KeyError where it has none of that name."""
+        """Return a value by name; raise a KeyError for an unknown one."""
         return self.as_dict()[name]
 
     def as_dict(self) -> dict[str, Value]:
@@ -89,24 +89,24 @@ class Point:
         return dict(self.values)
 
     def text(self, digits: int = 3) -> str:
-        """Return it in words: "T = 6.8, alpha = 0.724, learning_rate = 0.004"."""
+        """Return it as text: "T = 6.8, alpha = 0.724, learning_rate = 0.004"."""
         return ", ".join(f"{label(name)} = {_text(value, digits)}" for name, value in self.values)
 
     def brief(self, symbols: Mapping[str, str], *, most: int | None = None) -> str:
-        """Return it, or its first values, as they stand below a name: "T 4.89, α 0.22"."""
-        digits = (3, *(2 for _ in self.values))  # the first one has the wider range
+        """Return it, or its first values, as a short caption: "T 4.89, α 0.22"."""
+        digits = (3, *(2 for _ in self.values))  # the first value has the wider range
         values = zip(self.values[:most], digits, strict=False)
         return ", ".join(f"{symbols.get(name, name)} {_text(value, count)}" for (name, value), count in values)
 
     def numbers(self, names: Iterable[str]) -> str:
-        """Return its values alone, as a table has them below the names: "6.8, 0.724, 0.004"; "-" stands for none."""
+        """Return its values without names, for a cell of a table: "6.8, 0.724, 0.004"; "-" for a missing one."""
         known = self.as_dict()
         return ", ".join(_text(known[name], 3) if name in known else "-" for name in names)
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is stored beside other values."""
+        """Return it as JSON values for a stored record."""
         known = self.as_dict()
-        # One alone is a parameter like any other; so are two of a trainer that means something else by them.
+        # One of the two without the other is an ordinary parameter; so are two with other ranges.
         names = _APART if all(name in known and bounds(known[name]) for name, bounds in _APART.items()) else ()
         more = {name: value for name, value in self.values if name not in names}
         return {name: known[name] for name in names} | ({"more": more} if more else {})
@@ -121,13 +121,13 @@ RunKind: TypeAlias = Literal["train", "prepare", "reference", "measure"]
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One unit of work. The engine fills it in; a trainer reads it and nothing else.
+    """One unit of work, all that a trainer gets from the engine.
 
-    kind: "train" at a point; "prepare" what trainings of a role share, such as a teacher; "reference" a model of
-    another method; "measure" all models that were kept. key: of the task. role: such as "source"; "" of a measurement.
-    arm: of the comparison, or that whose recipe is chosen; "" in search and confirm. method: of a reference; "accuracy"
-    of a measurement beside other work, which takes no times. prepared: which repeat of the preparation it belongs to,
-    "" the first. keep: whether its model is kept, to be measured and exported.
+    kind: "train" at a point; "prepare" what the trainings of a role share, such as a teacher; "reference", a model of
+    another method; "measure" all kept models. key: of the task. role: such as "source"; "" for a measurement. arm: of
+    the comparison, or the one whose recipe is chosen; "" in search and confirm. method: of a reference; "accuracy" for
+    a measurement without times, while other work runs. prepared: the repeat of the preparation that it uses; "" for the
+    first. keep: whether to keep its model, for measurement and export.
     """
 
     kind: RunKind
@@ -143,12 +143,12 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What came out of a run. It has no field for a test score: that is what `Trainer.test` is for.
+    """The outcome of a run, without a test score, which only `Trainer.test` returns.
 
-    score: on validation, as `Features.score` says; what search and confirm rank by. Of a measurement any number that is
-    worth watching. curve: validation after each epoch. size: of the model. artifacts: bytes to keep, by name. facts:
-    what the trainer's own report reads, as JSON has it. detail: what was trained, in a few words. numerics: fingerprint
-    of the process that trained. capped: a time limit cut it short, so that no seed decides it.
+    score: on validation, as `Features.score` says; search and confirm rank by it. Of a measurement, any number for the
+    dashboard. curve: validation after each epoch. size: of the model. artifacts: bytes to keep, by name. facts: JSON
+    values for the trainer's own report. detail: a short description of the training. numerics: fingerprint of the
+    process. capped: whether a time limit ended it, so that the seed does not determine it.
     """
 
     score: float
@@ -164,22 +164,22 @@ class Trained:
 
 
 class Progress(Protocol):
-    """Called between two steps of a run; raises where the task shall end. A run without a call for too long is ended.
+    """Called between two steps of a run; raises to end the task. A run that makes no call for too long is ended.
 
-    A step is a stretch of work after which Python is back: some dozen optimizer steps, one batch of predictions, one
-    report of a child process.
+    A step is work between two returns to Python: a few dozen optimizer steps, one batch of predictions, one report of a
+    child process.
     """
 
     def __call__(self, fraction: float | None = None, text: str = "") -> None:
-        """Say that a step was made; with a fraction in [0, 1] and a text how far the run is."""
+        """Report a step, and how far the run is, as a fraction in [0, 1] and a text."""
 
     def check(self) -> None:
-        """Raise where the task shall end. Not a step: for who waits for a child process."""
+        """Raise to end the task, without reporting a step: for waiting on a child process."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """An earlier run of the sweep. facts: as stored. artifacts: the names of what it kept."""
+    """An earlier run of the sweep. facts: as stored. artifacts: names of its artifacts."""
 
     run: Run
     facts: Mapping[str, Any]
@@ -187,60 +187,60 @@ class Finished:
 
 
 class Artifacts(Protocol):
-    """What earlier runs of the sweep found and kept."""
+    """The results and artifacts of earlier runs of the sweep."""
 
     def finished(
         self, kind: RunKind | None = None, *, role: str = "", prepared: str | None = None, method: str = ""
     ) -> Sequence[Finished]:
-        """Return the finished runs that match, in the order of the plan."""
+        """Return the matching finished runs, in the order of the plan."""
 
     def get(self, run: Run, name: str) -> bytes:
-        """Return what it kept under that name. Damaged bytes are made again, by the same run with the same seeds."""
+        """Return an artifact of a run. If its bytes are damaged, the same run with the same seeds makes it again."""
 
     def once(self, name: str, make: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
-        """Return what the first run of the sweep that asked for it has made."""
+        """Return the value that `make` returned to the first run of the sweep that asked for this name."""
 
     def folder(self, run: Run) -> AbstractContextManager[Path]:
-        """Give a folder of this machine for one attempt at a run; what is in it, the next one finds here.
+        """Open a folder of this machine for one attempt at a run; the next attempt finds its files.
 
-        It goes once the run is done. An attempt that another one is at work beside has a new one of its own.
+        It is removed once the run is done. An attempt that runs at the same time gets another, empty one.
         """
 
 
 class Trainer(Protocol):
-    """A trainer at work in one worker process. May raise kd.errors.Diverged, Unavailable and NotHere."""
+    """A trainer in one worker process. Its methods may raise kd.errors.Diverged, Unavailable and NotHere."""
 
     def check(self) -> None:
-        """Raise unless data here are those that the spec froze: no attempt is counted for that.
+        """Raise if data here differ from the spec's; that counts as no attempt.
 
-        That code is, the file of the trainer too, the engine has checked before.
+        The engine has compared code, and the file of the trainer, before.
         """
 
     def train(self, run: Run, progress: Progress) -> Trained:
-        """Do the run. The same run gives the same score, on any worker, unless `Features.exact` says otherwise."""
+        """Do the run. The same run gives the same score on any worker, unless `Features.exact` is False."""
 
     def test(self, run: Run, progress: Progress) -> float:
         """Return the test score of the model that `train` has just made.
 
-        With a run of kind "measure" the only one that may open test data. The engine calls it for tasks of the
-        comparison alone, after every selection is frozen.
+        Only this method, and a run of kind "measure", may open test data. The engine calls it for tasks of the
+        comparison only, after every selection is frozen.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Features:
-    """What plans and reports may speak of.
+    """The features and the vocabulary of a trainer, for plans and reports.
 
-    score: what is scored. exact: whether the same run gives the same score. one_size: whether all models of a dataset
-    have one size. tested: what the comparison is scored on, such as "test images". trained: what a training is of, such
-    as "student". prepares: what a preparation is called, such as "teacher"; "": there is none, and no stage `teachers`.
-    references: what a model of another method is called; "": none, and no stage `baselines`. measures: whether finished
-    models are measured. untreated: the arm that gains are counted from, such as "scratch"; "": there is none. defaults:
-    the arms that nobody tuned, first the one that tuning is compared with. symbols: how parameters are written in a
-    sentence, by name: "T", "α". axes: the same at the axes of a figure. settings: what stands before them. treatment,
-    treating, without, plain, better, untreated_training, untreated_network: what a report calls what the untreated arm
-    goes without, its verb, its absence, the advice to go without it, and what is better then; what is trained so, and
-    what comes of that.
+    score: of a training. exact: whether the same run gives the same score. one_size: whether all models of a dataset
+    have one size. tested: the data that the comparison scores, such as "test images". trained: the noun for a model,
+    such as "student". prepares: the noun for a preparation, such as "teacher"; "" for none, and no stage `teachers`.
+    references: the noun for a model of another method; "" for none, and no stage `baselines`. measures: whether
+    finished models are measured. untreated: the arm that gains are measured from, such as "scratch"; "" for none.
+    defaults: the untuned arms, first the one that tuning is compared with. symbols: of parameters in a sentence, by
+    name: "T", "α". axes: labels of parameters at the axes of a figure. settings: the words before the symbols.
+
+    The rest are words for what the untreated arm lacks: treatment (noun), treating (gerund), without (its absence),
+    plain (the advice to leave it out), better (what is better then), untreated_training, untreated_network.
     """
 
     score: Score = ACCURACY
@@ -266,45 +266,45 @@ class Features:
 
 
 class ReportParts:
-    """What a trainer adds to the pages; a class that derives from this one says only where it differs.
+    """A trainer's additions to the pages; a subclass overrides what it adds.
 
-    figures: `sweeps.report.figures.svg.Drawing`, behind those of every sweep.
+    figures: `sweeps.report.figures.svg.Drawing`, after those of every sweep.
     """
 
     figures: Sequence[Any] = ()
 
     def methods(self, spec: Any) -> Sequence[str]:
-        """Return the first paragraphs of Methods: what was trained, on which data."""
+        """Return the first paragraphs of Methods, about training and data."""
         return ()
 
     def references(self, spec: Any) -> str:
-        """Return the sentence of Methods about models of other methods; "": there are none."""
+        """Return the sentence of Methods about models of other methods, or ""."""
         return ""
 
     def banner(self, spec: Any) -> str:
-        """Return what a reader has to know before the answer, such as that it is no evidence; "": nothing."""
+        """Return a warning to show before the answer, such as that it is no evidence, or ""."""
         return ""
 
     def display(self, method: str) -> str:
-        """Return what another method, or a library, is called in a title."""
+        """Return the name of another method, or of a library, for a title."""
         return method
 
     def budget(self, spec: Any, method: str) -> str:
-        """Return within which limits such a model was searched, in a few words; "": there are none."""
+        """Return the limits of the search for a reference model as a short text, or ""."""
         return ""
 
     def notes(self, spec: Any) -> Sequence[str]:
-        """Return what else the reader of the searches has to know, a line each."""
+        """Return notes for the reader of the searches, a line each."""
         return ()
 
     def cost(self, findings: Any, figures: Iterable[Any]) -> Sequence[Any]:
-        """Return the blocks of the page about what trainings and models cost."""
+        """Return the blocks of the page about the cost of trainings and models."""
         return ()
 
 
 @dataclass(frozen=True)
 class Need:
-    """One thing that a worker needs. how: where it looks for it. here: whether this machine has it."""
+    """A requirement of a worker. how: where it looks for it. here: whether this machine has it."""
 
     what: str
     how: str
@@ -321,10 +321,10 @@ class Check:
 
 
 class TrainerKind(Protocol):
-    """A trainer as the engine knows it without starting it. Importing one imports no learning library.
+    """A trainer as the engine sees it; importing one must not import a learning library.
 
-    spec: its subclass of `sweeps.spec.model.Spec`; what is called `spec` below is one. features: see there. arms: by
-    key, in the order of a page. A class that derives from this one says only where it differs.
+    spec: its subclass of `sweeps.spec.model.Spec`, of which every `spec` below is an instance. features: see there.
+    arms: by key, in the order of a page. A subclass overrides what differs.
     """
 
     spec: type[Any]
@@ -332,76 +332,76 @@ class TrainerKind(Protocol):
     arms: Mapping[str, "Arm"]
 
     def space(self, spec: Any, *, transfer: bool = False) -> "Space":
-        """Return the space of the searches; with transfer one that holds the points of all arms as well."""
+        """Return the space of the searches; with transfer, a space that also contains the points of all arms."""
 
     def searched(self, spec: Any) -> Sequence[str]:
-        """Return the names of what is searched in the order of a sentence, such as that in which they were written."""
+        """Return the names of the searched parameters, in the order for a sentence."""
         return tuple(self.space(spec))
 
     def untreated(self, spec: Any, role: str) -> str:
-        """Return the arm that gains are counted from on the dataset of a role; "" if there is none."""
+        """Return the arm that gains on the dataset of a role are measured from, or ""."""
         return self.features.untreated
 
     def raced(self, spec: Any) -> str:
-        """Return the untuned arm whose point every confirm trains beside the tuned ones; "" if there is none.
+        """Return the untuned arm whose point every confirm trains with the tuned ones, or "".
 
-        It is trained as a tuned point is, so it is an arm that has no settings but its point.
+        It is trained like a tuned point, so the arm must not have settings besides its point.
         """
         return next(iter(self.features.defaults), "")
 
     def prepared(self, spec: Any, role: str) -> str:
-        """Return the name of what is prepared for a role, such as a teacher's; "": nothing is."""
+        """Return the name of the preparation of a role, such as its teacher, or ""."""
         return ""
 
     def trained(self, spec: Any, role: str, arm: str = "") -> str:
-        """Return the name of what is trained on the dataset of a role, such as a student's."""
+        """Return the name of the trained model on the dataset of a role, such as a student."""
         return ""
 
     def references(self, spec: Any, role: str) -> Sequence[str]:
-        """Return the methods that are fitted beside the trainings on the dataset of a role."""
+        """Return the reference methods on the dataset of a role."""
         return ()
 
     def seconds(self, spec: Any, kind: "RunKind", role: str) -> float | None:
-        """Return how long such a run is expected to take on one core; None: nobody knows before one has finished."""
+        """Return the expected seconds of a run on one core; None if unknown before one has finished."""
         return None
 
     def curve_length(self, spec: Any, kind: "RunKind", role: str, arm: str, facts: Mapping[str, Any]) -> int | None:
-        """Return how many values the curve of such a run has; None: any number. facts: of its outcome."""
+        """Return the number of values in the curve of a run; None: any number. facts: of its outcome."""
         return None
 
     def own_values(self, arm: str, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those values of a point that a training of an arm depends on; arm: "" in search and confirm."""
+        """Return the values of a point that a training of an arm depends on; arm: "" in search and confirm."""
         return dict(values)
 
     def settings(self, spec: Any, arm: str) -> Mapping[str, str]:
-        """Return what a training of an arm depends on beside its seed and its point.
+        """Return the settings of a training of an arm besides its seed and its point.
 
         Two arms of a dataset that agree in all three are trained once.
         """
         return self.arms[arm].settings
 
     def detail(self, spec: Any, role: str, arm: str, facts: Mapping[str, Any]) -> str:
-        """Return what an arm trains, in a few words; facts: of one of its outcomes, empty before there is one."""
+        """Return a short description of an arm's training; facts: of one of its outcomes, or empty."""
         return self.trained(spec, role, arm)
 
     def content(self, spec: Any, role: str) -> str:
-        """Return the hash of the dataset of a role; "": it is not known."""
+        """Return the hash of the dataset of a role; "" if unknown."""
         return ""
 
     def examples(self, spec: Any, role: str) -> int:
-        """Return how many examples of the dataset of a role are trained on; 0: it is not known."""
+        """Return the number of training examples of a role; 0 if unknown."""
         return 0
 
     def formula(self, spec: Any) -> str:
-        """Return what is minimised; "": that is not worth a line."""
+        """Return the minimised loss; "" to leave it out."""
         return ""
 
     def recipe(self, spec: Any, point: Point) -> str:
-        """Return how the sweep trained with a point, beside the point itself."""
+        """Return the settings of a training at a point, besides the point itself."""
         return ""
 
     def paste(self, spec: Any, point: Point, arm: str = "") -> Mapping[str, str]:
-        """Return the point as code, by library. arm: as that arm trains with it, "" as a search does."""
+        """Return the point as code, by library, as an arm trains with it; arm: "" for a search."""
         return {}
 
     @property
@@ -410,24 +410,24 @@ class TrainerKind(Protocol):
         return {}
 
     def requested(self, request: Any) -> Any:
-        """Return the spec that a `sweeps.usecases.create.SpecRequest` makes, its changes aside; raise a SpecError."""
+        """Return the spec for a `sweeps.usecases.create.SpecRequest`, without its changes; raise a SpecError."""
         request.refuse("source", "targets", "dataset", "teacher", "student", "epochs", "size")
         return request.base
 
     def fetch(self, spec: Any, data: Path | None, say: Callable[[str], None]) -> Any:
-        """Fetch the data of a spec and say so; return the spec that can be run with what is here."""
+        """Fetch the data of a spec and report it; return the spec, changed if some data cannot be fetched."""
         return spec
 
     def fetch_missing(self, spec: Any, data: Path | None) -> None:
-        """Fetch what is not here, as a worker would without a word."""
+        """Fetch missing data, with a progress bar; a worker would do it silently."""
         return
 
     def as_created(self, spec: Any, stored: Mapping[str, Any]) -> Any:
-        """Return the spec as `fetch` changed it when the sweep was created whose stored spec this is."""
+        """Return the spec as `fetch` changed it when the sweep with this stored spec was created."""
         return spec
 
     def freeze(self, spec: Any, data: Path | None) -> Any:
-        """Return the spec with its data and names checked, and what depends on this machine filled in.
+        """Return the spec with checked data and names, and with the values that depend on this machine.
 
         Raises:
             SpecError, kd.errors.KdError: it cannot be run; one line.
@@ -435,67 +435,67 @@ class TrainerKind(Protocol):
         return spec
 
     def try_code(self, spec: Any, data: Path | None) -> None:
-        """Call what a new spec names of a user's code once; raise a SpecError where it does not work."""
+        """Call the user's code in a new spec once; raise a SpecError if it does not work."""
 
     def data_lines(self, spec: Any, data: Path | None) -> Sequence[str]:
-        """Return what was found in a user's own data."""
+        """Return the description of a user's data."""
         return ()
 
     def checks(self, data: Path | None) -> Sequence[Check]:
-        """Return what the doctor says of this machine."""
+        """Return the doctor's checks of this machine."""
         return ()
 
     def needs(self, spec: Any) -> Sequence["Need"]:
-        """Return what workers need beside the storage."""
+        """Return the requirements of workers besides the storage."""
         return ()
 
     def files(self, spec: Any) -> Iterable[tuple[str, str, str]]:
-        """Yield (key, value, what is allowed) of whatever names a file or data of this machine."""
+        """Yield (key, value, what is allowed) for each key that names a file or data of this machine."""
         return ()
 
     def has_reference(self, method: str) -> bool:
-        """Return whether what a method needs, and lacked, is on this machine by now."""
+        """Return whether this machine now has the files that a reference method lacked."""
         return True
 
     def summary(self, spec: Any) -> Mapping[str, str]:
-        """Return what `create` says in a line each, by title, such as "models"."""
+        """Return the lines that `create` prints, by title, such as "models"."""
         return {}
 
     def details(self, spec: Any) -> Sequence[str]:
-        """Return what `create -v` says beside it."""
+        """Return the additional lines of `create -v`."""
         return ()
 
     def describe(self, spec: Any, role: str) -> str:
-        """Return the dataset of a role for a note in the dashboard, with what is trained on it."""
+        """Return the dataset of a role, and its models, for a note in the dashboard."""
         shown: str = spec.role(role).shown
         return shown
 
     def seed_sd(self, spec: Any, *, searches: bool) -> tuple[float, float, str] | None:
-        """Return the lowest and highest sd between seeds, or searches, of a difference, and where it was measured."""
+        """Return the lowest and highest sd between seeds, or searches, of a difference, and the source of both."""
         return None
 
     def own_selection(self, role: str, arm: str) -> str:
-        """Return the name of what an arm reads beside its point (`Artifacts.once`); "": nothing."""
+        """Return the name of the selection that an arm reads besides its point (`Artifacts.once`), or ""."""
         return ""
 
     def selection_problem(self, stored: Any, name: str, value: Mapping[str, Any], specs: Sequence[Any]) -> str:
-        """Return why a selection of that name cannot be what was made; "": it can. specs: of all revisions."""
+        """Return why a stored selection is inconsistent, or "". specs: of all revisions."""
         return ""
 
     def report(self) -> ReportParts:
-        """Return what it adds to the pages."""
+        """Return its additions to the pages."""
         return ReportParts()
 
     def own_findings(self, stored: Any, provenance: Any) -> Mapping[str, Any]:
-        """Return what the trainer's own part of a report reads of a sweep, as JSON has it."""
+        """Return the JSON values that its own part of a report reads."""
         return {}
 
     def code(self, spec: Any) -> Sequence[tuple[str, str]]:
-        """Return (dotted key, name) of what may be a user's own code, such as "./model.py:build"."""
+        """Return (dotted key, name) of everything that may be a user's code, such as "./model.py:build"."""
         return ()
 
     def scripts(self, spec: Any) -> Sequence[Path]:
-        """Return the files of a user's own code that no name of `code` is of, by absolute path: hashed likewise."""
+        """Return further files of a user's code, by absolute path, to hash like those of `code`."""
         return ()
 
     def open(self, spec: Any, artifacts: Artifacts) -> Trainer:
@@ -505,9 +505,8 @@ class TrainerKind(Protocol):
 class Steps:
     """The steps of one task: the engine's `Progress`.
 
-    Watched is what trains, in the block of `watched`: a result that waits ten minutes for its database hangs nowhere.
-    check raises an exception where the task shall end; on_report takes how far the run is, a fraction in [0, 1], and a
-    text.
+    Only the training is watched, in the block of `watched`: waiting ten minutes for a database is no hanging. check:
+    raises to end the task. on_report: gets how far the run is, a fraction in [0, 1], and a text.
     """
 
     def __init__(
@@ -526,17 +525,17 @@ class Steps:
             self._made_at = math.inf
 
     def __call__(self, fraction: float | None = None, text: str = "") -> None:
-        """Note a step, and end the task if it shall end."""
-        self._made_at = max(self._made_at, time.monotonic())  # inf stays: a report that comes late is no step
+        """Record a step, and raise to end the task."""
+        self._made_at = max(self._made_at, time.monotonic())  # inf stays: a late report is not a step
         self._check()
         if fraction is not None:
             self._on_report(fraction, text)
 
     def check(self) -> None:
-        """End the task if it shall end."""
+        """Raise to end the task."""
         self._check()
 
     @property
     def idle_s(self) -> float:
-        """Seconds since the latest step, or since the training began; 0 while nothing is watched."""
+        """Seconds since the latest step, or since the training began; 0 while not training."""
         return max(time.monotonic() - self._made_at, 0.0)

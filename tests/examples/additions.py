@@ -1,8 +1,7 @@
 """One addition of each kind, each in one place: an operation, a loss, an arm and a figure.
 
 What else a real one touches: an operation its command, the OpenAPI file and the page of commands; a loss its row in
-LOSSES with its term in TERMS, both in kd/losses/builtin.py; an arm its row in the table of its trainer; a figure its
-row in FIGURES.
+LOSSES in kd/losses/builtin.py; an arm its row in the table of its trainer; a figure its row in FIGURES.
 """
 
 from collections.abc import Mapping, Sequence
@@ -59,6 +58,7 @@ ABSOLUTE = Loss(
     name="absolute",
     formula="alpha*CE(labels) + (1-alpha)*mean(|student - teacher|)",
     source="an example",
+    term=absolute_term,
     default_temperature=1.0,
     default_alpha=0.5,
     uses_temperature=False,

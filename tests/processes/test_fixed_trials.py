@@ -84,11 +84,11 @@ def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
     tasks = worked(url, REFIT, trained=is_of_autokeras)
     lost = tasks["transfer#target.autokeras.0"]
     assert (lost.state, lost.error_class) == ("failed", "unavailable")
-    assert lost.reason == "AutoKeras found no network on digits-rgb: there is none to train"
+    assert lost.reason == "AutoKeras found no network on digits-rgb, so there is nothing to train"
     assert outcome(tasks["transfer#target.native.1"])
     page = report("s", storage=url)
     assert re.search(r"^\*\*(TRANSFERS|FAILS|FLAT|UNDECIDED): ", page, re.MULTILINE)
-    assert "AutoKeras found no network on digits-rgb: there is none to train" in page
+    assert "AutoKeras found no network on digits-rgb, so there is nothing to train" in page
 
 
 @pytest.mark.slow

@@ -328,8 +328,8 @@ def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_p
     assert differing(file) == []
     changes: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
         (lambda value: value.update(epochs=epochs + 1), "its operations give "),
-        (lambda value: value["source"].update(student="x"), "it cannot be made from its operations: "),
-        (lambda value: value["source"].update(student=0), "it cannot be made from its operations: "),
+        (lambda value: value["source"].update(student="x"), "it cannot be computed from its operations: "),
+        (lambda value: value["source"].update(student=0), "it cannot be computed from its operations: "),
     ]
     for change, said in changes:
         (found,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))

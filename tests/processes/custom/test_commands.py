@@ -93,11 +93,11 @@ if [ "$1" = 1 ]; then echo '{"test": 0.75}'; else echo '{"validation": 0.5}'; fi
     assert kept(tmp_path, "calls") == ["0"]
     assert made.test(COMPARED, Steps()) == 0.75
     assert kept(tmp_path, "calls") == ["0", "1"]
-    with pytest.raises(TrainingFailed, match=r"^program gave 'test', but test data are for the comparison alone"):
+    with pytest.raises(TrainingFailed, match=r"^program gave 'test', but test data are for the comparison only"):
         trained(tmp_path, '#!/bin/sh\necho \'{"validation": 0.5, "test": 0.75}\'\n')
     made = trainer(tmp_path, "#!/bin/sh\necho '{\"validation\": 0.5}'\n", "{test}")
     made.train(COMPARED, Steps())
-    with pytest.raises(TrainingFailed, match=r'^program gave no "test" when the test was asked for'):
+    with pytest.raises(TrainingFailed, match=r'^program gave no "test" when called for the test'):
         made.test(COMPARED, Steps())
 
 
@@ -142,7 +142,7 @@ BAD = {
         TrainingFailed,
         "exit code 3; its last line: no such file",
     ),
-    "a signal": ("kill -11 $$", TrainingFailed, "program died of signal 11; its last line: (it wrote nothing)"),
+    "a signal": ("kill -11 $$", TrainingFailed, "program died of signal 11; its last line: (no output)"),
     "killed": ("kill -9 $$", SubprocessKilled, "program was killed; the system does that when memory runs out"),
     "no text": ("head -c 300 /dev/urandom; exit 1", TrainingFailed, "program ended with exit code 1"),
 }

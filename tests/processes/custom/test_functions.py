@@ -201,7 +201,7 @@ def test_with_two_datasets_it_has_to_say_that_it_knows_which(tmp_path: Path) -> 
     file.write_text("def train(alpha, seed):\n    pass\n", encoding="utf-8")
     own = {"train": f"{file}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
     two = spec(own, target={"dataset": "there"})
-    with pytest.raises(SpecError, match=r"trainer\.train: .* has no argument 'dataset', and needs it: there are two"):
+    with pytest.raises(SpecError, match=r"trainer\.train: .* needs an argument 'dataset': the sweep has two or more"):
         create_sweep(resolve(f"sqlite:///{tmp_path}/s.db"), "s", two)
 
 

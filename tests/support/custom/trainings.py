@@ -32,7 +32,7 @@ BAD = {
     "a test score": (
         "def train(alpha, seed):\n    return {'validation': 0.5, 'test': 0.5}\n",
         "TrainingFailed",
-        "train.py:train gave 'test', but test data are for the comparison alone",
+        "train.py:train gave 'test', but test data are for the comparison only",
     ),
     "it exits": ("def train(alpha, seed):\n    sys.exit(3)\n", "SubprocessFailed", "sys.exit(3) was called"),
     "it ends its process": ("def train(alpha, seed):\n    os._exit(3)\n", "SubprocessFailed", "died with exit code 3"),
@@ -63,10 +63,10 @@ WRONG = {
     "no file": ("", "trainer.train", "there is no file"),
     "no function": ("train = 3\n", "trainer.train", "must be a function, got int"),
     "no attribute": ("def trian(alpha, seed):\n    pass\n", "trainer.train", "has no attribute 'train'"),
-    "no seed": ("def train(alpha):\n    pass\n", "trainer.train", "has no argument 'seed', and needs it"),
+    "no seed": ("def train(alpha):\n    pass\n", "trainer.train", "needs an argument 'seed'"),
     "another name": ("def train(aplha, seed):\n    pass\n", "trainer.train", "needs the argument 'aplha'"),
     "one is missing": ("def train(seed):\n    pass\n", "trainer.train", "has no argument 'alpha', which trainer.space"),
-    "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "takes 'alpha' by place alone"),
+    "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "takes 'alpha' by position only"),
     "async": ("async def train(alpha, seed):\n    return 0.5\n", "trainer.train", "is async, or has a yield"),
     "a generator": ("def train(alpha, seed):\n    yield 0.5\n", "trainer.train", "is async, or has a yield"),
     "its import fails": ("1 / 0\n", "trainer.train", "ZeroDivisionError: division by zero"),
@@ -76,13 +76,13 @@ WRONG = {
         "trainer.train",
         "cannot be imported: the child process",
     ),
-    "a function of C": ("train = type\n", "trainer.train", "does not say what it takes"),
+    "a function of C": ("train = type\n", "trainer.train", "has no signature"),
     "its syntax": ("def train(alpha, seed:\n", "trainer.train", "SyntaxError"),
     "a package is missing": ("import torch_not_here\n", "trainer.train", "No module named 'torch_not_here'"),
     "a test that wants more": (
         "def train(alpha, seed):\n    pass\n\ndef test(model):\n    pass\n",
         "trainer.test",
-        "needs the argument 'model', and is called with alpha, seed, dataset, folder",
+        "needs the argument 'model', but is called with alpha, seed, dataset, folder",
     ),
 }
 

@@ -112,8 +112,8 @@ def test_the_path_is_frozen_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ("import sys; sys.exit(0)", "build", "SystemExit: 0"),
         ("x = 1", "build", r"module 'mine_\w+' has no attribute 'build'"),
         ("import no_such_module", "build", "No module named 'no_such_module'.*must be installed, or on PYTHONPATH"),
-        ("x = 1", "", "is no code; write package.module:function"),
-        ("x = 1", "a b", "is no code"),
+        ("x = 1", "", "names no code; write package.module:function"),
+        ("x = 1", "a b", "names no code"),
         ("\0", "build", "source code string cannot contain null bytes|SyntaxError"),
     ],
 )

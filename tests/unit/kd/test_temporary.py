@@ -15,7 +15,7 @@ from tests.support.paths import REPOSITORY
 HOLDS = """
 import os, sys, tempfile
 from kd.tools import processes
-with processes.made() as folder, processes.used(folder):
+with processes.temporary_folder() as folder, processes.set_tempdir(folder):
     tempfile.NamedTemporaryFile(delete=False)
     print(folder, flush=True)
     os._exit(int(sys.stdin.readline()))
@@ -41,10 +41,10 @@ def leave_a_file_and_exit(report: Report) -> None:
 
 
 def test_within_the_block_temporary_files_go_into_the_folder_and_then_it_is_gone(base: Path) -> None:
-    with processes.made() as folder:
+    with processes.temporary_folder() as folder:
         assert folder.parent == base
         assert folder.stat().st_mode & 0o777 == 0o700
-        with processes.used(folder):
+        with processes.set_tempdir(folder):
             tempfile.mkdtemp()
             assert os.environ["TMPDIR"] == tempfile.gettempdir() == str(folder)
         assert tempfile.gettempdir() == str(base)
@@ -55,7 +55,7 @@ def test_within_the_block_temporary_files_go_into_the_folder_and_then_it_is_gone
 
 def test_without_a_tmpdir_there_is_none_afterwards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("TMPDIR", raising=False)
-    with processes.used(tmp_path):
+    with processes.set_tempdir(tmp_path):
         assert os.environ["TMPDIR"] == str(tmp_path)
     assert "TMPDIR" not in os.environ
 
@@ -67,13 +67,13 @@ def test_a_folder_is_removed_by_the_next_process_once_its_own_is_gone(base: Path
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen([sys.executable, "-c", HOLDS], env=environment, **pipes) as holder:  # type: ignore[call-overload]
         folder = Path(holder.stdout.readline().strip())
-        with processes.made():
+        with processes.temporary_folder():
             assert list(folder.iterdir()), "its process lives"
         if how == "killed":
             holder.kill()
         else:
             holder.communicate("86\n")
-    with processes.made():
+    with processes.temporary_folder():
         assert not folder.exists()
     assert list(base.iterdir()) == []
 
@@ -81,10 +81,10 @@ def test_a_folder_is_removed_by_the_next_process_once_its_own_is_gone(base: Path
 def test_a_folder_that_is_just_being_made_is_left_alone(base: Path) -> None:
     young = base / f"{processes.NEW_PREFIX}young"
     young.mkdir()
-    with processes.made():
+    with processes.temporary_folder():
         assert young.exists()
     os.utime(young, (0, 0))  # its process was killed just then
-    with processes.made():
+    with processes.temporary_folder():
         assert not young.exists()
 
 

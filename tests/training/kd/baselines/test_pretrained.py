@@ -78,7 +78,6 @@ def test_frozen_features_of_upscaled_gray_digits_are_read_by_a_linear_classifier
     result = fitted.result
     assert result.val_accuracy > 0.8
     assert result.parameters == 218_544 + (256 + 1) * 10  # MobileNet 0.25 without its top, and the logits
-    assert result.train_images == 200
     assert result.detail == "frozen features, 96 px, uses ImageNet (its classes overlap CIFAR-10's)"
     assert not result.capped
     file = keras_home / "models" / APPLICATIONS["mobilenet"].weights_file
@@ -123,7 +122,6 @@ def test_as_a_teacher_it_says_in_logits_what_its_file_says_of_each_view(fitted: 
         np.testing.assert_allclose(again, of_view[:8], rtol=1e-4, atol=1e-4)
     assert result.val_accuracy == fitted.result.val_accuracy
     assert result.epoch_val_accuracy == (result.val_accuracy,)
-    assert (result.train_images, result.seed) == (200, 5)
     assert result.cpu_s > fitted.result.cpu_s > 0
     assert result.train_s > fitted.result.train_s > 0
 
@@ -201,21 +199,7 @@ def test_images_with_two_channels_are_refused(tmp_path: Path) -> None:
         fit("mobilenet", two, budget=BUDGET, seed=0, work_dir=tmp_path)
 
 
-def test_an_unknown_method_is_refused_with_those_that_exist(digits: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'resnet'; allowed: autokeras, mobilenet"):
-        fit("resnet", digits, budget=BUDGET, seed=0, work_dir=tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
 def test_another_network_is_one_more_row_of_the_table_and_two_methods() -> None:
     pretrained = {name for name, module in METHODS.items() if module == "kd.baselines.pretrained"}
     assert pretrained == {*APPLICATIONS, *(name + TUNED for name in APPLICATIONS)}
     assert set(METHODS) == {"autokeras", *pretrained}
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("trials", 0), ("trials", 1.5), ("epochs", True), ("seconds", 0), ("seconds", float("nan"))]
-)
-def test_a_budget_refuses_what_cannot_be_spent(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"^{field} must be .*got {value}$"):
-        dataclasses.replace(BUDGET, **{field: value})

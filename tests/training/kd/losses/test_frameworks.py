@@ -175,7 +175,7 @@ def test_losses_of_pytorch(tmp_path: Path, name: str, faults: list[str]) -> None
 
 @torch
 def test_kl_div_of_raw_logits_is_nan_and_the_message_says_what_it_takes(tmp_path: Path) -> None:
-    with pytest.raises(Exception, match=r"not finite on plain logits: nan; F\.kl_div wants log_softmax of the student"):
+    with pytest.raises(Exception, match=r"not finite on plain logits: nan; F\.kl_div takes log_softmax of the student"):
         _checked(tmp_path, TORCH, "raw")
 
 

@@ -231,7 +231,7 @@ def test_a_model_that_trains_and_can_be_kept_is_taken(own: str, function: str) -
 
 
 BUILT = [
-    ("frozen", "has nothing to train: all of its 2 weights are frozen; set trainable = True"),
+    ("frozen", "has nothing to train: all 2 weights are frozen; set trainable = True"),
     ("two", "must have one output, the logits; got 2"),
     ("half", "must output float32, got float16: give its last layer dtype='float32'"),
     ("softmax", "must output logits, got probabilities"),
@@ -247,7 +247,7 @@ BUILT = [
 ]
 DECORATOR = r"@keras\.saving\.register_keras_serializable\(\)"
 KEPT = [
-    ("lambda_layer", "its layer 'lambda.*' is a keras.Lambda; build it of Keras' own layers, or of registered ones"),
+    ("lambda_layer", "its layer 'lambda.*' is a keras.Lambda; build it from Keras' layers, or from registered ones"),
     ("plain", f"its layer 'plain.*' is a what_a_user_wrote.Plain; write {DECORATOR} above class Plain$"),
     ("nested", f"its layer 'plain.*' is a what_a_user_wrote.Plain; write {DECORATOR} above class Plain$"),
     ("local", f"its layer 'local.*Local; write {DECORATOR} above class Local, outside of any function$"),

@@ -61,7 +61,6 @@ def test_the_logits_are_what_the_saved_model_says_row_by_row(taught, tmp_path):
 def test_the_result_is_of_the_last_epoch_and_every_epoch_was_heard(taught, heard):
     assert heard == list(enumerate(taught.result.epoch_val_accuracy))
     assert taught.result.val_accuracy == taught.result.epoch_val_accuracy[-1] > 0.95
-    assert (taught.result.train_images, taught.result.seed) == (1100, 3)
 
 
 def test_a_teacher_trains_on_a_fresh_view_an_epoch_and_says_what_it_thinks_of_those_that_students_see(taught, tmp_path):

@@ -239,7 +239,7 @@ def images_are_weighed(folder: Path) -> None:
     for name in builtin.LOSSES:
         model = distiller(loss=name)
         if name == "dist":
-            with pytest.raises(ValueError, match="no image has a part that could be weighed: leave sample_weight and"):
+            with pytest.raises(ValueError, match="images cannot be weighed: leave sample_weight and"):
                 loss(model, LABELS, weight=weight)
         else:
             assert loss(model, LABELS, weight=weight) == pytest.approx(loss(model, LABELS[kept], IMAGES[kept]))

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from kd.losses import term_of
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import distillation_loss, hard_label_loss, soft_target_loss
 
@@ -17,12 +16,12 @@ LABEL = np.array([0])
 
 def value(name, labels=LABEL, teacher=TEACHER, student=STUDENT, *, temperature=1.0, **own):
     own = LOSSES[name].values(own)
-    return float(term_of(name)(labels, teacher, student, temperature=temperature, **own))
+    return float(LOSSES[name].term(labels, teacher, student, temperature=temperature, **own))
 
 
 def whole(alpha, name="kd", *, labels=LABEL, teacher=TEACHER, temperature=1.0, **own):
     given = {"labels": labels, "teacher_logits": teacher, "student_logits": STUDENT, "temperature": temperature}
-    return float(distillation_loss(**given, alpha=alpha, term=term_of(name), own=LOSSES[name].values(own)))
+    return float(distillation_loss(**given, alpha=alpha, term=LOSSES[name].term, own=LOSSES[name].values(own)))
 
 
 def kl(p, q):

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kd.losses import term_of
 from kd.losses.builtin import LOSSES
 from kd.losses.loss import soft_target_loss
 
@@ -24,7 +23,7 @@ def computed(name, teacher=TEACHER, student=STUDENT, *, labels=LABELS, temperatu
     own = {key: tf.constant(value, dtype) for key, value in OWN.get(name, {}).items()}
     with tf.GradientTape() as tape:
         tape.watch(student)
-        value = term_of(name)(
+        value = LOSSES[name].term(
             labels, tf.constant(teacher, dtype), student, temperature=tf.constant(temperature, dtype), **own
         )
     gradient = tape.gradient(value, student)

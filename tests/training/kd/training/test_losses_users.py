@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from kd.errors import ModelError, ModuleNotHere, NotHere
-from kd.losses import loss_named, term_of
+from kd.losses import loss_named
 from kd.losses.loss import soft_target_loss
 from kd.losses.trial import check_users_loss
 
@@ -132,10 +132,10 @@ def test_its_term_is_the_mean_over_the_images(own: str) -> None:
     teacher, student = draw.normal(size=(2, 6, 4)).astype(np.float32)
     labels = np.zeros(6, np.int64)
     reversed_kl = float(soft_target_loss(student, teacher, 3.0))
-    term = term_of(f"{own}:loss")
+    term = loss_named(f"{own}:loss").term
     assert float(term(labels, teacher, student, temperature=3.0, beta=0.5)) == pytest.approx(0.5 * reversed_kl)
     assert float(term(labels, teacher, student, temperature=3.0)) == pytest.approx(2 * reversed_kl)
-    absolute = term_of(f"{own}:scalar")(labels, teacher, student, temperature=tf.constant(3.0))
+    absolute = loss_named(f"{own}:scalar").term(labels, teacher, student, temperature=tf.constant(3.0))
     assert float(absolute) == pytest.approx(np.abs(student - teacher).mean())
 
 
@@ -149,9 +149,9 @@ READ = [
     ("positional", rf"{CALLED}, but takes \("),
     ("hides", r".*: name each parameter, without \*\*more$"),
     ("stars", r".*: name each parameter, without \*more$"),
-    ("takes_alpha", r".*: alpha is not the loss's own; call this parameter otherwise$"),
-    ("takes_epochs", r".*: epochs is not the loss's own; call this parameter otherwise$"),
-    ("takes_batch_size", r".*: batch_size is not the loss's own; call this parameter otherwise$"),
+    ("takes_alpha", r".*: alpha is a setting of the training; give this parameter another name$"),
+    ("takes_epochs", r".*: epochs is a setting of the training; give this parameter another name$"),
+    ("takes_batch_size", r".*: batch_size is a setting of the training; give this parameter another name$"),
     ("text", r": the default of mode must be a finite number, got 'sum'; only numbers are searched$"),
     ("flag", r": the default of hard must be a finite number, got True; only numbers are searched$"),
     ("endless", r": the default of beta must be a finite number, got inf; only numbers are searched$"),
@@ -188,7 +188,7 @@ TRIED = [
 def test_a_function_that_cannot_be_called_as_a_loss_is_refused_in_one_line(
     own: str, function: str, message: str
 ) -> None:
-    for refuses in (loss_named, term_of, lambda name: check_users_loss(name, 3)):
+    for refuses in (loss_named, lambda name: check_users_loss(name, 3)):
         with pytest.raises(ModelError, match=rf"^loss 'a_users_losses:{function}'\s?{message}") as caught:
             refuses(f"{own}:{function}")
         assert "\n" not in str(caught.value)

@@ -227,7 +227,7 @@ def test_a_student_learns_and_the_result_says_how_it_went(trainer):
     assert result.val_accuracy > 0.9
     assert result.val_accuracy == result.epoch_val_accuracy[-1]
     assert heard == list(enumerate(result.epoch_val_accuracy))
-    assert (result.parameters, result.train_images, result.seed) == (parameters(), 40, 1)
+    assert result.parameters == parameters()
     assert result.train_s > 0
     assert result.cpu_s > 0
 
@@ -372,7 +372,7 @@ def test_own_parameters_are_variables_of_one_compiled_step(traces):
 
 def test_a_parameter_that_the_loss_does_not_have_is_refused_and_changes_nothing(trainer):
     expected = outcome(trainer)
-    with pytest.raises(ValueError, match=r"^loss 'kd' has no parameter 'beta'; it has none of its own$"):
+    with pytest.raises(ValueError, match=r"^loss 'kd' has no parameter 'beta'; it has only T and alpha$"):
         trainer.train(DistillConfig(temperature=9.0, alpha=0.1, own=(("beta", 2.0),)), seed=1)
     assert outcome(trainer) == expected
 

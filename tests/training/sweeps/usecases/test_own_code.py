@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from kd import devices
 from storage.url import resolve
+from sweeps.distill import doctor
 from sweeps.distill.freeze import check_users_models
 from sweeps.distill.presets import on, preset
 from sweeps.distill.spec import formula
@@ -64,7 +64,7 @@ def file(tmp_path: Path) -> str:
 def _asked_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(os, "dup2", lambda *_: None)  # the output of a child is thrown away, ours is not
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    with jobs_in_process("sweeps.distill.freeze"), jobs_in_process("kd.devices"):
+    with jobs_in_process("sweeps.distill.freeze"), jobs_in_process("sweeps.distill.doctor"):
         yield
 
 
@@ -87,7 +87,7 @@ def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> 
     ("function", "changes", "line"),
     [
         ("vector", {}, "mean over images yourself, or return one value per image"),
-        ("absolute", {"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', which loss"),
+        ("absolute", {"search.space": {"gamma": [1, 2]}}, "has no parameter 'gamma'; it has beta"),
     ],
 )
 def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(
@@ -113,9 +113,9 @@ def test_the_first_model_that_is_unfit_is_named_with_its_key(file: str) -> None:
 def test_a_gpu_that_tensorflow_does_not_see_is_a_warning_with_its_cure(
     hidden: str | None, cure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if devices.gpu_files():
+    if doctor.gpu_files():
         pytest.skip("this machine has a GPU that TensorFlow may see")
-    monkeypatch.setattr(devices, "gpu_files", lambda: [Path("/dev/nvidia0")])
+    monkeypatch.setattr(doctor, "gpu_files", lambda: [Path("/dev/nvidia0")])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if hidden is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)

@@ -89,7 +89,7 @@ def test_a_header_that_promises_more_than_is_there_is_refused(tmp_path: Path, ve
     with zipfile.ZipFile(tmp_path / "lies.npz", "w") as file, file.open("x_train.npy", "w") as out:
         write(out, {"descr": "<f8", "fortran_order": False, "shape": (10**12,)})
         out.write(b"short")
-    with pytest.raises(DataError, match=r"x_train\.npy says 8 TB, but holds \d+ bytes"):
+    with pytest.raises(DataError, match=r"x_train\.npy claims 8 TB, but holds \d+ bytes"):
         check_size(tmp_path / "lies.npz")
 
 

@@ -221,13 +221,13 @@ def test_a_damaged_or_shortened_file_is_refused_in_one_line(tmp_path: Path, save
 
 @pytest.mark.parametrize(("name", "meant"), [("minst", "mnist"), ("CIFAR10", "cifar10"), ("digits_rgb", "digits-rgb")])
 def test_an_unknown_name_gets_the_allowed_ones_and_a_guess(name: str, meant: str) -> None:
-    with pytest.raises(DataError, match=rf"unknown dataset '{name}' \(did you mean {meant}\?\); allowed: mnist, ") as e:
+    with pytest.raises(DataError, match=rf"no dataset '{name}'; did you mean '{meant}'\? Allowed: mnist, ") as e:
         load(name)
     assert all(known in str(e.value) for known in NAMES)
 
 
 def test_a_name_like_no_other_gets_no_guess() -> None:
-    with pytest.raises(DataError, match=r"unknown dataset 'imagenet'; allowed"):
+    with pytest.raises(DataError, match=r"no dataset 'imagenet'\. Allowed: mnist, "):
         content_hash("imagenet")
 
 

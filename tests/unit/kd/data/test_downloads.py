@@ -109,7 +109,7 @@ def test_the_four_files_of_fashion_mnist_are_one_download_with_one_progress(tmp_
 
 def test_an_archive_that_the_user_has_is_verified_before_it_is_opened(tmp_path: Path) -> None:
     (tmp_path / "x.tar.gz").write_bytes(b"a pickle that deletes everything")
-    with pytest.raises(DataError, match=r"x\.tar\.gz is not the file of https.*cifar-100-python\.tar\.gz \(sha256"):
+    with pytest.raises(DataError, match=r"x\.tar\.gz is not the file at https.*cifar-100-python\.tar\.gz \(sha256"):
         downloads.read_archive(downloads.DOWNLOADS["cifar100"], tmp_path / "x.tar.gz")
     with pytest.raises(DataError, match=r"none cannot be read: No such file"):
         downloads.read_archive(downloads.DOWNLOADS["cifar100"], tmp_path / "none")

@@ -220,7 +220,7 @@ def test_where_knows_generated_datasets_and_files(shared_data: Path, tmp_path: P
     assert not none.available
     assert none.problem is not None
     assert "does not exist" in none.problem
-    with pytest.raises(DataError, match="did you mean mnist"):
+    with pytest.raises(DataError, match="did you mean 'mnist'"):
         sources.where("minst")
 
 
@@ -237,7 +237,7 @@ def test_fetch_says_that_a_generated_dataset_needs_none() -> None:
     [
         ("/half/mnist.npz", None, r"download: http://.*the connection broke after \d+ of \d+ bytes"),
         ("/stall/mnist.npz", None, r"download: http://.*timed out"),
-        ("/mnist.npz", b"<html>Please log in to this network</html>", "got another file than the public one"),
+        ("/mnist.npz", b"<html>Please log in to this network</html>", "this is not the public file"),
         ("/mnist.npz", bytes(2_000_000), "sends more than"),
     ],
     ids=["broken off", "silent", "a login page", "without end"],
@@ -324,7 +324,7 @@ def test_cifar100_comes_from_the_archive_that_the_user_put_into_a_folder(archive
     assert found.origin == f"--data: {archive_of_cifar100}"
     archive_of_cifar100.write_bytes(b"another file")
     where = sources.where("cifar100", archive_of_cifar100.parent)
-    assert (where.available, "is not the file of" in str(where.problem)) == (False, True)
+    assert (where.available, "is not the file at" in str(where.problem)) == (False, True)
 
 
 def test_cifar100_is_kept_with_the_hash_that_its_archive_gave(
@@ -340,7 +340,7 @@ def test_cifar100_is_kept_with_the_hash_that_its_archive_gave(
         arrays = dict(stored)
     arrays["x_test"][0, 0, 0, 0] ^= 1  # what no statistic of the training images shows
     np.savez(cache_dir() / "cifar100.npz", **arrays)
-    assert "its content is" in str(sources.where("cifar100").problem)
+    assert "its content hash is" in str(sources.where("cifar100").problem)
     assert sources.obtain("cifar100").origin.startswith("download, now in the cache: ")
 
 

@@ -76,8 +76,8 @@ def test_one_hot_labels_and_float32_are_given_where_nothing_else_is_taken(tmp_pa
 TWO = "def loss(student, teacher):\n    "
 BAD = {
     "def loss(a, b):\n    return 0.0": "what is a",
-    "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Say it: --arg t",
-    "def loss(student, teacher, foo): pass": r"what is foo\? Name it, as --arg teacher=foo, or give its value",
+    "def loss(student, b):\n    return 0.0": r"takes \(student, b\): which argument is the teacher\? Name it with --ar",
+    "def loss(student, teacher, foo): pass": r"what is foo\? Give its role, as --arg teacher=foo, or its value",
     "loss = 3": "must be a function or a class, got int",
     f"{TWO}raise RuntimeError('no\\nway')": "raises: RuntimeError: no way. It was called with logits of shape",
     f"{TWO}return 1.0, 2.0": "returns a tuple; let it return a scalar, or one value per image",
@@ -85,11 +85,11 @@ BAD = {
     f"{TWO}return None": "returns a NoneType",
     f"{TWO}return student": r"returns shape \(4, 10\)",
     f"{TWO}return float('nan')": "is not finite on plain logits: nan",
-    "def loss(student, teacher_probs): pass": "which argument is the teacher.*it is given logits, not probabilities",
+    "def loss(student, teacher_probs): pass": "which argument is the teacher.*it gets logits, not probabilities",
     f"{TWO}return 1j * student.mean()": "returns a complex",
-    "def loss(student, teacher, labels):\n    labels[:] = 0\n    return student.mean()": "changes the logits or labels",
-    f"{TWO}student -= 1\n    return student.mean()": "changes the logits or labels that it is given",
-    f"{TWO}return np.random.rand()": "is random: for the same logits it gave",
+    "def loss(student, teacher, labels):\n    labels[:] = 0\n    return student.mean()": "changes its logits or labels",
+    f"{TWO}student -= 1\n    return student.mean()": "changes its logits or labels in place",
+    f"{TWO}return np.random.rand()": "is random: the same logits gave",
     "import nothing_of_this_name": "cannot import loss",
     "def other(): pass": "has no attribute 'loss'",
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kd.losses.builtin import LOSSES, TERMS
+from kd.losses.builtin import LOSSES
 from kd.losses.check import Checked, Request, check
 from kd.losses.forms import NUMPY_OPS
 from kd.losses.loss import computing_with
@@ -108,7 +108,7 @@ def test_of_an_unknown_loss_the_nearest_form_is_told_and_whether_it_is_0_at_the_
     for formula, is_zero in (("abs(student - teacher).mean()", True), ("abs(student - 2 * teacher).mean()", False)):
         loss = checked(tmp_path, f"def loss(student, teacher):\n    return {formula}")
         assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
-        assert ("it is not 0 where student and teacher are equal" in loss.notes) == (not is_zero)
+        assert ("it is not 0 if student and teacher are equal" in loss.notes) == (not is_zero)
         assert any("known forms: " in note for note in loss.notes)
 
 
@@ -207,7 +207,7 @@ def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
 
     def loss(labels, teacher_logits, student_logits, temperature, alpha):  # type: ignore[no-untyped-def]
         with computing_with(NUMPY_OPS):
-            term = TERMS[name](labels, teacher_logits, student_logits, temperature=temperature, **own)
+            term = LOSSES[name].term(labels, teacher_logits, student_logits, temperature=temperature, **own)
         return alpha * public_losses.cross_entropy(student_logits, labels) + (1 - alpha) * term
 
     monkeypatch.setattr(public_losses, "own_loss", loss, raising=False)

@@ -44,7 +44,7 @@ def test_a_temperature_that_is_not_the_one_asked_for_is_told() -> None:
     """The caller of TRL's Liger path asked for T = 1 and got 0.9, and a cross entropy beside it."""
     loss = checked("trl_liger", temperature=1.0)
     assert list(loss.faults) == ["t-differs"]
-    assert "a temperature of 0.9 stands in the code" in loss.notes
+    assert "a temperature of 0.9 is hard-coded" in loss.notes
     assert loss.formula == "0.5*CE(labels) + 0.5*JSD(teacher_T, student_T), beta = 0.5"
     assert checked("trl_liger", temperature=0.9).verdict == "other"
 

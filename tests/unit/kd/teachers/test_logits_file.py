@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kd.data.datasets import Dataset, Positions, load, positions
+from kd.data.datasets import Dataset, load
 from kd.errors import DataError
 from kd.teachers.logits_file import aligned, digest, read, teach, write
 
@@ -15,16 +15,16 @@ IMAGES = 300
 
 
 @pytest.fixture(scope="module")
-def digits() -> tuple[Dataset, Positions]:
-    return load("digits", train_images=IMAGES), positions("digits", train_images=IMAGES)
+def digits() -> Dataset:
+    return load("digits", train_images=IMAGES)
 
 
-def published(dataset: Dataset, places: Positions, *, wrong: float = 0.0) -> np.ndarray:
+def published(dataset: Dataset, *, wrong: float = 0.0) -> np.ndarray:
     """Logits of all published images, of which those that are trained on say their label (but for a share)."""
     draw = np.random.default_rng(0)
-    logits = draw.normal(size=(places.published, dataset.classes)).astype(np.float32)
-    right = draw.random(len(places.train)) >= wrong
-    logits[places.train[right], dataset.train.labels[right]] += 9
+    logits = draw.normal(size=(dataset.published, dataset.classes)).astype(np.float32)
+    right = draw.random(len(dataset.train_indices)) >= wrong
+    logits[dataset.train_indices[right], dataset.train.labels[right]] += 9
     return logits
 
 
@@ -33,61 +33,59 @@ def saved(path: Path, **arrays: Any) -> Path:
     return path
 
 
-def test_rows_in_the_published_order_meet_their_images(tmp_path: Path, digits: tuple[Dataset, Positions]) -> None:
-    dataset, places = digits
-    logits = published(dataset, places)
+def test_rows_in_the_published_order_meet_their_images(tmp_path: Path, digits: Dataset) -> None:
+    logits = published(digits)
     file = read(saved(tmp_path / "l.npz", train_logits=logits.astype(np.float64), provenance=np.array("from\n torch")))
-    found = aligned(file, dataset, places)
+    found = aligned(file, digits)
     assert (found.dtype, found.shape) == (np.float32, (IMAGES, 10))
-    np.testing.assert_array_equal(found, logits[places.train])
+    np.testing.assert_array_equal(found, logits[digits.train_indices])
     assert file.provenance == "from torch"
-    taught = teach(file.path, dataset, places)
-    assert taught.result.val_accuracy == np.mean(found.argmax(axis=1) == dataset.train.labels)
+    taught = teach(file.path, digits)
+    assert taught.result.val_accuracy == np.mean(found.argmax(axis=1) == digits.train.labels)
     assert taught.model == b""
     assert digest(taught.logits) == digest(found)
 
 
-def test_rows_of_some_images_say_which(tmp_path: Path, digits: tuple[Dataset, Positions]) -> None:
-    dataset, places = digits
-    logits = published(dataset, places)
-    order = np.random.default_rng(1).permutation(places.train)
+def test_rows_of_some_images_say_which(tmp_path: Path, digits: Dataset) -> None:
+    logits = published(digits)
+    order = np.random.default_rng(1).permutation(digits.train_indices)
     path = tmp_path / "l.npz"
     write(path, logits[order], order, dataset="digits", provenance="here", val_accuracy=0.9)
     file = read(path)
     assert (file.dataset, file.provenance, file.val_accuracy) == ("digits", "here", 0.9)
-    np.testing.assert_array_equal(aligned(file, dataset, places), logits[places.train])
-    assert teach(path, dataset, places).result.val_accuracy == 0.9
+    np.testing.assert_array_equal(aligned(file, digits), logits[digits.train_indices])
+    assert teach(path, digits).result.val_accuracy == 0.9
     assert [found.name for found in tmp_path.iterdir()] == ["l.npz"]
 
 
-Change = Callable[[np.ndarray, Positions], dict[str, Any]]
+Change = Callable[[np.ndarray, np.ndarray], dict[str, Any]]
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (lambda logits, places: {"logits": logits}, "has the arrays logits; it needs train_logits"),
-        (lambda logits, places: {"train_logits": logits[:-1]}, "1437 rows, digits has 1438 published training images"),
-        (lambda logits, places: {"train_logits": logits[:, :9]}, "9 classes, but digits has 10"),
-        (lambda logits, places: {"train_logits": logits.round().astype(int)}, "must be floats of shape"),
-        (lambda logits, places: {"train_logits": logits[..., None]}, "must be floats of shape"),
-        (lambda logits, places: {"train_logits": np.where(logits > 8, np.nan, logits)}, "values that are not finite"),
-        (lambda logits, places: {"train_logits": np.roll(logits, 1, axis=0)}, "in another order, or of other images"),
+        (lambda logits, _: {"logits": logits}, "has the arrays logits; it needs train_logits"),
+        (lambda logits, _: {"train_logits": logits[:-1]}, "1437 rows, digits has 1438 published training images"),
+        (lambda logits, _: {"train_logits": logits[:, :9]}, "9 classes, but digits has 10"),
+        (lambda logits, _: {"train_logits": logits.round().astype(int)}, "must be floats of shape"),
+        (lambda logits, _: {"train_logits": logits[..., None]}, "must be floats of shape"),
+        (lambda logits, _: {"train_logits": np.where(logits > 8, np.nan, logits)}, "values that are not finite"),
+        (lambda logits, _: {"train_logits": np.roll(logits, 1, axis=0)}, "in another order, or of other images"),
         (
-            lambda logits, places: {"train_logits": logits[places.train[:9]], "train_indices": places.train[:9]},
-            "it lacks 291 of the 300 training images of digits",
+            lambda logits, indices: {"train_logits": logits[indices[:9]], "train_indices": indices[:9]},
+            "lacks 291 of the 300 training images of digits",
         ),
         (
-            lambda logits, places: {"train_logits": logits, "train_indices": np.arange(3)},
+            lambda logits, _: {"train_logits": logits, "train_indices": np.arange(3)},
             r"train_indices must be 1438 whole numbers, got int64 \(3,\)",
         ),
         (
-            lambda logits, places: {"train_logits": logits.astype(np.float64) * 1e300},
+            lambda logits, _: {"train_logits": logits.astype(np.float64) * 1e300},
             "holds 14380 values that are not finite as float32",
         ),
         *(
             (
-                lambda logits, places, value=value: {"train_logits": logits, "val_accuracy": np.array(value)},
+                lambda logits, _, value=value: {"train_logits": logits, "val_accuracy": np.array(value)},
                 rf"val_accuracy must be one number from 0 to 1, got {got}",
             )
             for value, got in (
@@ -104,31 +102,29 @@ Change = Callable[[np.ndarray, Positions], dict[str, Any]]
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_in_one_line(
-    tmp_path: Path, digits: tuple[Dataset, Positions], change: Change, said: str
+    tmp_path: Path, digits: Dataset, change: Change, said: str
 ) -> None:
-    dataset, places = digits
-    path = saved(tmp_path / "l.npz", **change(published(dataset, places), places))
+    path = saved(tmp_path / "l.npz", **change(published(digits), digits.train_indices))
     with pytest.raises(DataError, match=said) as error:
-        aligned(read(path), dataset, places)
+        aligned(read(path), digits)
     assert "\n" not in str(error.value)
 
 
 def test_what_is_no_such_file_is_one_line(tmp_path: Path) -> None:
     text = tmp_path / "text.npz"
     text.write_text("nothing")
-    with pytest.raises(DataError, match=r"is no \.npz file of arrays"):
+    with pytest.raises(DataError, match=r"is not an \.npz file of arrays"):
         read(text)
     with pytest.raises(DataError, match=r"cannot read the logits .*: it does not exist; give"):
         read(tmp_path / "missing.npz")
     objects = saved(tmp_path / "objects.npz", train_logits=np.array([{}], dtype=object))
-    with pytest.raises(DataError, match=r"is no \.npz file of arrays"):
+    with pytest.raises(DataError, match=r"is not an \.npz file of arrays"):
         read(objects)
 
 
-def test_a_weak_teacher_is_a_teacher_all_the_same(tmp_path: Path, digits: tuple[Dataset, Positions]) -> None:
-    dataset, places = digits
-    weak = read(saved(tmp_path / "weak.npz", train_logits=published(dataset, places, wrong=0.7)))
-    assert aligned(weak, dataset, places).shape == (IMAGES, 10)
+def test_a_weak_teacher_is_a_teacher_all_the_same(tmp_path: Path, digits: Dataset) -> None:
+    weak = read(saved(tmp_path / "weak.npz", train_logits=published(digits, wrong=0.7)))
+    assert aligned(weak, digits).shape == (IMAGES, 10)
 
 
 def test_a_disk_that_fills_up_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

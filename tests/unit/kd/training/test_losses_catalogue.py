@@ -44,9 +44,9 @@ def test_own_parameters_are_the_given_ones_or_their_defaults():
     dkd = loss_named("dkd")
     assert dkd.values({}) == {"target_weight": 1.0, "nontarget_weight": 8.0}
     assert dkd.values({"nontarget_weight": 2}) == {"target_weight": 1.0, "nontarget_weight": 2.0}
-    with pytest.raises(ValueError, match=r"^loss 'dkd' has no parameter 'beta'; its own are target_weight, nontarget_"):
+    with pytest.raises(ValueError, match=r"^loss 'dkd' has no parameter 'beta'; it has target_weight, nontarget_"):
         dkd.values({"beta": 2.0})
-    with pytest.raises(ValueError, match=r"^loss 'kd' has no parameter 'beta'; it has none of its own$"):
+    with pytest.raises(ValueError, match=r"^loss 'kd' has no parameter 'beta'; it has only T and alpha$"):
         loss_named("kd").values({"beta": 2.0})
     with pytest.raises(ValueError, match=r"^target_weight must be finite, got nan$"):
         dkd.values({"target_weight": math.nan})

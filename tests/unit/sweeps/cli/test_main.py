@@ -44,6 +44,7 @@ BAD = [
     (["create", "s", "--set", "target.student=nowhere.at.all:build"], 2, ["target.student", "nowhere.at.all"]),
     (["create", "s", "--set", "source.images=50001"], 2, ["source.images", "50001", "50000"]),
     (["create", "s", "--teacher", "pretrained:MobileNetV9"], 2, ["source.teacher", "MobileNetV9", "'mobilenetv2'"]),
+    (["create", "s", "--set", 'baselines.methods=["resnet"]'], 2, ["baselines.methods", "resnet", "autokeras, mob"]),
     (["create", "s", "--teacher", "baseline:mobilenet"], 2, ["source.teacher", "baseline:mobilenet", "autokeras"]),
     (["create", "s", "--trials", "9" * 5000], 2, ["--trials", "999...", "from 1 to 100000"]),
     (["create", "s", "--set", "seed=1\nvalue2=3"], 2, ["--set", "'seed=1\\nvalue2=3'", "line break"]),

@@ -43,7 +43,7 @@ def test_a_page_speaks_of_the_points_that_the_spec_declares(page: dict[str, str]
 
 
 def test_it_says_before_the_answer_that_there_was_no_test(page: dict[str, str]) -> None:
-    said = "This training has no test: what is compared are validation scores"
+    said = "This training has no test: the comparison uses validation scores"
     assert said in page["page"].partition("\n# ")[0]
     tested = spec(CHOICES | {"command": "./train.sh {test}"})
     with_test = told(found(tested, run))

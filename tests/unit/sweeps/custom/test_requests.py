@@ -97,7 +97,7 @@ def test_a_name_that_records_have_as_a_column_is_refused_by_create(tmp_path: Pat
     own = ["--train-command", "true", "--space", "loss=0.0:1.0", "--set", "trainer.untreated.loss=1.0"]
     code, _, err = kd_sweeps("create", "s", *own)
     assert code == 2
-    assert "trainer.space: got 'loss', which the records of a sweep have as a column; call this parameter" in err
+    assert "trainer.space: got 'loss', which is a column in the records of a sweep; give this" in err
 
 
 def test_a_plan_says_that_nobody_knows_how_long_it_takes(tmp_path: Path, kd_sweeps: Commands) -> None:
@@ -111,7 +111,7 @@ def test_a_plan_says_that_nobody_knows_how_long_it_takes(tmp_path: Path, kd_swee
 
 
 def test_a_spec_to_start_from_needs_a_number() -> None:
-    with pytest.raises(SpecError, match="has no argument that is a number, so nothing to search"):
+    with pytest.raises(SpecError, match="has no numeric argument, so there is nothing to search"):
         start("./train.py:train", {"optimizer": "adam"})
 
 

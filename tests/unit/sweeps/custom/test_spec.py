@@ -107,10 +107,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no name": ({"space": {"a b": [0.0, 1.0]}}, "'a b' is not one"),
     "a word of Python": ({"space": {"lambda": [0.0, 1.0]}}, "'lambda' is not one"),
     "what every training is given": ({"space": {"seed": [0.0, 1.0]}}, "'seed' is not one"),
-    "equal bounds": ({"space": {"alpha": [0.5, 0.5]}}, "of one value there is nothing to search"),
+    "equal bounds": ({"space": {"alpha": [0.5, 0.5]}}, "a single value cannot be searched"),
     "bounds exchanged": ({"space": {"alpha": [1.0, 0.0]}}, "low < high; got 1.0 and 0.0"),
-    "a log of 0": ({"space": {"alpha": {"low": 0.0, "high": 1.0, "log": True}}}, "low > 0 where log is true"),
-    "a choice of one": ({"space": {"alpha": {"choices": ["a"]}}}, "two choices or more"),
+    "a log of 0": ({"space": {"alpha": {"low": 0.0, "high": 1.0, "log": True}}}, "low > 0 with log = true"),
+    "a choice of one": ({"space": {"alpha": {"choices": ["a"]}}}, "two or more choices"),
     "a choice twice": ({"space": {"alpha": {"choices": [1, True]}}}, "each choice once"),
     "a choice of nothing": ({"space": {"alpha": {"choices": ["a", None]}}}, "got None"),
     "a range for a share": ({"space": {"alpha": [0, 1]}}, "[0.0, 1.0] for a range, or choices = [0, 1]"),
@@ -149,7 +149,7 @@ def test_a_table_that_means_nothing_is_refused_in_one_line(case: str) -> None:
 def test_datasets_that_would_be_shown_alike_need_a_name() -> None:
     tables = {"source": {"dataset": "glue/mnli"}, "target": {"dataset": "old/mnli"}}
     with pytest.raises(
-        SpecError, match=r"source\.dataset and target\.dataset would both be shown as 'mnli'; give target"
+        SpecError, match=r"source\.dataset and target\.dataset would both be shown as 'mnli'; set target"
     ):
         spec(FUNCTION, **tables)
     assert spec(FUNCTION, **tables | {"target": {"dataset": "old/mnli", "name": "old mnli"}}).target

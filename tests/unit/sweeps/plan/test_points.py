@@ -75,8 +75,8 @@ def test_every_arm_lies_in_the_space_of_transfer() -> None:
 
 def test_an_arm_has_the_parameters_that_it_is_trained_with() -> None:
     searched_for = {"gamma": 1.5, "epochs": 5, "batch_size": 32}
-    names = {arm: set(trained_with(searched_for, arm)) for arm in (None, "best", "default-keras", "autokeras")}
-    assert names[None] == names["best"] == {"gamma", "epochs", "batch_size"}
+    names = {arm: set(trained_with(searched_for, arm)) for arm in ("", "best", "default-keras", "autokeras")}
+    assert names[""] == names["best"] == {"gamma", "epochs", "batch_size"}
     assert names["default-keras"] == {"epochs", "batch_size"}
     assert names["autokeras"] == {"batch_size"}, "baselines.autokeras_epochs hold for it"
 

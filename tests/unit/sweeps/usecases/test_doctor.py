@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from kd import devices
 from storage.url import resolve
+from sweeps.distill import doctor
 from sweeps.distill.freeze import requirements
 from sweeps.distill.presets import preset
 from sweeps.spec.model import Spec, override
@@ -38,26 +38,26 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_without_a_gpu_it_says_how_many_threads_a_worker_has_and_asks_nobody(
     threads: str | None, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "gpu_files", list)
-    monkeypatch.setattr(devices, "gpus_seen", None)  # to call it fails
+    monkeypatch.setattr(doctor, "gpu_files", list)
+    monkeypatch.setattr(doctor, "run_in_subprocess", None)  # to call it fails
     if threads is not None:
         monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", threads)
     assert said("gpu", tmp_path) == Check("gpu", "ok", f"no GPU: each worker trains with {text}")
 
 
 def test_gpus_are_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "gpu_files", lambda: [Path("/dev/nvidia0"), Path("/dev/nvidia1")])
-    monkeypatch.setattr(devices, "gpus_seen", lambda: ["NVIDIA A", "NVIDIA B"])
+    monkeypatch.setattr(doctor, "gpu_files", lambda: [Path("/dev/nvidia0"), Path("/dev/nvidia1")])
+    monkeypatch.setattr(doctor, "run_in_subprocess", lambda *_, **__: ["NVIDIA A", "NVIDIA B"])
     text = "TensorFlow sees 0 NVIDIA A, 1 NVIDIA B; a worker on each: kd-sweeps launch NAME --gpus 0,1"
     assert said("gpu", tmp_path) == Check("gpu", "ok", text)
 
 
 def test_a_tensorflow_that_does_not_start_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken() -> list[str]:
+    def broken(*_: object, **__: object) -> list[str]:
         raise ImportError("libcudart.so.12: cannot open shared object file")
 
-    monkeypatch.setattr(devices, "gpu_files", lambda: [Path("/dev/nvidia0")])
-    monkeypatch.setattr(devices, "gpus_seen", broken)
+    monkeypatch.setattr(doctor, "gpu_files", lambda: [Path("/dev/nvidia0")])
+    monkeypatch.setattr(doctor, "run_in_subprocess", broken)
     found = said("gpu", tmp_path)
     assert (found.level, "does not start: libcudart.so.12: cannot open" in found.text) == ("warn", True)
 

@@ -164,7 +164,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             ["--source", "flowers", "--set", "source.size=[16, 16]", "--set", "source.images=55"],
             "source.images: got 55; flowers has 54 training images",
         ),
-        (["--source", "mine.npz", "--set", "source.size=[8, 8]"], "mine.npz: size is of a folder of images"),
+        (["--source", "mine.npz", "--set", "source.size=[8, 8]"], "mine.npz: only a folder of images takes a size"),
         (["--set", "source.size=[8, 8]"], "source.size: got [8, 8]; digits has its own size"),
         (["--set", "source.name=X"], "source.name: got 'X'; digits has its own name"),
         (
@@ -173,7 +173,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ),
         (
             ["--source", "mine.npz", "--target", "a/mine.npz"],
-            "source.dataset and target.dataset are both called mine.npz; give one of them another name",
+            "source.dataset and target.dataset are both called mine.npz; give one another name",
         ),
         (
             ["--source", "mine.npz", "--target", "a/mine.npz", "--set", "target.name=another"],
@@ -183,7 +183,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             ["--source", "mine.npz", "--set", "source.name=x", "--target", "a/mine.npz", "--set", "target.name=x"],
             "source.dataset and target.dataset are both called x",
         ),
-        (["--source", "./dies.py:load"], "cannot be made: the child process died of signal 6"),
+        (["--source", "./dies.py:load"], "cannot be read: the child process died of signal 6"),
     ],
 )
 def test_what_cannot_be_used_is_one_line_and_nothing_is_written(
@@ -321,12 +321,9 @@ def test_the_paper_s_point_is_an_arm_of_every_loss_but_kd() -> None:
     ("changes", "said"),
     [
         ({"training.distillation": "dkdd"}, 'training.distillation: got "dkdd"; allowed: did you mean dkd? kd, mse,'),
-        ({"search.space": {"gamma": [1, 2]}}, "search.space: got 'gamma', but loss kd has no parameter of that name"),
-        ({"training.loss_parameters": {"gamma": 1}}, "training.loss_parameters: got 'gamma', but loss kd"),
-        (
-            {"training.distillation": "dkd", "search.space": {"gamma": [1, 2]}},
-            "its own are target_weight, nontarget_",
-        ),
+        ({"search.space": {"gamma": [1, 2]}}, "search.space: loss 'kd' has no parameter 'gamma'; it has only T and al"),
+        ({"training.loss_parameters": {"gamma": 1}}, "training.loss_parameters: loss 'kd' has no parameter 'gamma'"),
+        ({"training.distillation": "dkd", "search.space": {"gamma": [1, 2]}}, "it has target_weight, nontarget_"),
     ],
 )
 def test_what_no_loss_has_is_refused(changes: dict[str, object], said: str) -> None:
@@ -338,7 +335,7 @@ def test_what_no_loss_has_is_refused(changes: dict[str, object], said: str) -> N
 @pytest.mark.parametrize("name", ["task", "test_accuracy"])
 def test_a_searched_parameter_called_like_a_column_of_the_records_is_refused(name: str) -> None:
     with pytest.raises(
-        SpecError, match=f"search.space: got '{name}', which the records .* such as {name}_weight"
+        SpecError, match=f"search.space: got '{name}', which is a column in the records .* such as {name}_weight"
     ) as one:
         create.freeze(with_loss("./my_losses.py:loss", **{"search.space": {name: [1, 2]}}))
     assert "\n" not in str(one.value)

@@ -173,16 +173,12 @@ def test_a_score_that_is_not_finite_fails_its_task_and_never_reaches_optuna(url:
     assert (task.state, task.error_class, task.reason) == ("failed", "nan", "the score of search#1 is nan")
 
 
-RESULT = TrainResult(
-    val_accuracy=0.9, epoch_val_accuracy=(0.7, 0.9), parameters=10, train_images=64, train_s=2.0, cpu_s=1.5, seed=3
-)
+RESULT = TrainResult(val_accuracy=0.9, epoch_val_accuracy=(0.7, 0.9), parameters=10, train_s=2.0, cpu_s=1.5)
 FITTED = BaselineResult(
     val_accuracy=0.8,
     parameters=20,
-    train_images=64,
     train_s=4.0,
     cpu_s=3.0,
-    seed=5,
     model=b"",
     detail="frozen features",
     capped=False,

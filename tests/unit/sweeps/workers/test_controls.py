@@ -19,7 +19,7 @@ VIEWS = np.stack([LOGITS, -LOGITS])
 
 @pytest.mark.parametrize("logits", [LOGITS, VIEWS], ids=["one view", "two views"])
 def test_only_the_controls_of_the_logits_replace_them(logits: np.ndarray) -> None:
-    for arm in (None, *TARGET_ARMS, "scratch-same-cost"):
+    for arm in ("", *TARGET_ARMS, "scratch-same-cost"):
         assert taught_by(arm, logits, LABELS, seed=1) is logits
     assert np.array_equal(taught_by("class-mean", logits, LABELS, seed=1), logits_file.class_mean(logits, LABELS))
     assert not taught_by("label-smoothing", logits, LABELS, seed=1).any()

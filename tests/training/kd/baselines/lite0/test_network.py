@@ -94,10 +94,10 @@ def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"_conv_head.weight": None}, "has no '_conv_head.weight', so it is not of EfficientNet-Lite0"),
+        ({"_conv_head.weight": None}, "has no '_conv_head.weight', so it is not EfficientNet-Lite0's"),
         ({"_blocks.3._se_reduce.weight": np.ones(4, np.float32)}, "has '_blocks.3._se_reduce.weight', which"),
-        ({"_bn1.bias": np.ones(1279, np.float32)}, r"'_bn1.bias' of the checkpoint does not fit: float32 \(1279,\)"),
-        ({"_bn1.bias": np.ones(1280, np.int64)}, r"'_bn1.bias' of the checkpoint does not fit: int64 \(1280,\)"),
+        ({"_bn1.bias": np.ones(1279, np.float32)}, r"'_bn1.bias' in the checkpoint does not fit: float32 \(1279,\)"),
+        ({"_bn1.bias": np.ones(1280, np.int64)}, r"'_bn1.bias' in the checkpoint does not fit: int64 \(1280,\)"),
     ],
     ids=["missing", "of B0", "shape", "type"],
 )

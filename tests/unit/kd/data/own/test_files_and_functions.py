@@ -128,7 +128,7 @@ def test_a_file_is_read_once_until_it_is_written_again(tmp_path: Path, monkeypat
 
 
 def test_a_size_is_of_folders(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="size is of a folder of images; the arrays of a file or function have theirs"):
+    with pytest.raises(DataError, match="only a folder of images takes a size; arrays of a file"):
         contents(written(tmp_path / "own.npz", made_up()), size=(8, 8))
 
 

@@ -88,8 +88,8 @@ def test_images_of_several_sizes_need_one_and_are_resized_with_antialias(tmp_pat
     with pytest.raises(DataError) as caught:
         contents(str(folder))
     assert str(caught.value) == (
-        f"{folder} has images of 2 sizes: daisy/000.png is 12 x 12, daisy/001.png is 20 x 16 (height x width); give the"
-        " size that all of them get, such as size = [12, 12]"
+        f"{folder} has images of 2 sizes: daisy/000.png is 12 x 12, daisy/001.png is 20 x 16 (height x width); give one"
+        " size for all, such as size = [12, 12]"
     )
     assert contents(str(folder), size=(8, 10)).input_shape == (8, 10, 3)
     # A black and white grid of single pixels, made half as large, is grey with antialias, and black or white without.
@@ -145,7 +145,7 @@ def test_a_damaged_copy_in_the_cache_is_made_again(
         arrays["x_train"][0, 0, 0] ^= 1
         np.savez(kept, **arrays)
     assert load(str(folder)).content_hash == first
-    assert "damaged and is made again" in caplog.text
+    assert "damaged; decoding the folder again" in caplog.text
 
 
 def test_a_cache_that_cannot_be_written_is_done_without(
@@ -212,11 +212,11 @@ DEEP = Image.fromarray(np.full((12, 12), 3000, np.uint16))
         ),
         (
             lambda f: DEEP.save(f / "rose/003.png"),
-            r"rose/003\.png has more than 8 bits for each pixel \(mode I;16\); save it with 8$",
+            r"rose/003\.png has more than 8 bits per channel \(mode I;16\); save it with 8$",
         ),
         (
             lambda f: (f / "rose/x.webp").touch(),
-            r"rose/x\.webp is of a kind that is not read; allowed: \.png, \.jpg, \.jpeg, \.bmp, \.gif$",
+            r"rose/x\.webp has an unsupported format; allowed: \.png, \.jpg, \.jpeg, \.bmp, \.gif$",
         ),
         (lambda f: _only(f, "daisy"), r"f has one class only, 'daisy'; at least 2 are needed$"),
         (
@@ -268,7 +268,7 @@ def test_images_that_do_not_fit_into_memory_are_refused_before_they_are_decoded(
 def test_an_image_that_is_a_bomb_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_folder(tmp_path / "f")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match=r"\d+\.png is larger than an image of a dataset may be: "):
+    with pytest.raises(DataError, match=r"\d+\.png is too large for an image of a dataset: "):
         contents(str(folder))
 
 

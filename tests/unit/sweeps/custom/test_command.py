@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.custom.command import frozen, scripts
-from sweeps.custom.words import filled, placeholders, split
+from sweeps.custom.command import filled, frozen, placeholders, scripts, split
 
 
 def test_only_a_word_that_looks_like_a_path_is_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
