@@ -1,7 +1,7 @@
-"""How often is a setting called better than the baseline that is not, and how often is a better one found?
+"""How often does `judge` call a setting better that is not, and how often does it find a better one?
 
-Families of settings, nothing trained: their runs are drawn, and all that `sweeps.stats.baseline.against` would say of
-them is computed at once; a test compares both.
+The runs of families of settings are drawn, nothing is trained. What `sweeps.stats.baseline.against` says of them is
+computed for all families at once; a test compares both.
 """
 
 import math
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from support.page import percent, table
+from support.page import FOLDER, percent, table
 from support.strategies import Stage, Wanted
-from support.surfaces import FOLDER, Array, read_surface
+from support.surfaces import Array, read_surface
 from sweeps.stats.baseline import LEAST_SPREAD, LEVEL
 from sweeps.stats.estimates import FEWEST_RUNS
 
 SETTINGS = (1, 5, 20)
 SEEDS = (2, 3, 5, 10, 20)
-WRONG = 0.05  # of families
-SURE = 0.999  # of the binomial bounds
+WRONG = 0.05  # share of families
+SURE = 0.999  # level of the binomial bounds
 SEED = 20_261_201
 DATASETS = 4
 POOL = 2000  # sweeps whose searches are drawn from
-LOSSES = (0.25, 1.0)  # sds of a difference by which every setting is truly worse
-LEADS = (0.5, 1.0, 2.0, 3.0)  # the same by which the first setting is truly better, the others being as good
+LOSSES = (0.25, 1.0)  # every setting is truly worse by so many sds of a difference
+LEADS = (0.5, 1.0, 2.0, 3.0)  # the first setting is truly better by so many, the others are as good
 COVERED = 0.9
-PLAIN = {"level": 0.05, "least": 0.0}  # what the rule would be without its two safeguards
+PLAIN = {"level": 0.05, "least": 0.0}  # the rule without its two safeguards
 
 Draw = Callable[[np.random.Generator, int, int, int], Array]
 """Differences to the baseline of truly equal settings: families, settings, seeds -> (families, settings, pairs)."""
@@ -35,7 +35,7 @@ Draw = Callable[[np.random.Generator, int, int, int], Array]
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Where the differences of paired runs come from. sd: of one of them."""
+    """A distribution of differences between paired runs. sd: of one difference."""
 
     name: str
     draw: Draw
@@ -44,10 +44,10 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """What came of one row. wrong: families in which a setting is called better that is not.
+    """The counts of one row. wrong: families in which a setting is called better that is not.
 
-    found: in which the first one, truly better, is called so. plain_wrong, plain_found: the same by PLAIN. held:
-    intervals that hold the truth, a share.
+    found: families in which the first setting, truly better, is called so. plain_wrong, plain_found: the same by PLAIN.
+    held: share of the intervals that contain the truth.
     """
 
     world: str
@@ -82,7 +82,7 @@ def called(
     sd = np.maximum(sd, least * np.median(sd, axis=1, keepdims=True))
     alike = sd <= 1e-9
     error = np.where(alike, 1.0, sd / math.sqrt(pairs))
-    p = np.where(alike, 2.0, 2 * stats.t.sf(np.abs(mean) / error, df))  # not tested: behind all that are
+    p = np.where(alike, 2.0, 2 * stats.t.sf(np.abs(mean) / error, df))  # untested settings sort last
     tested = settings - alike.sum(axis=1, keepdims=True)
     order = np.argsort(p, axis=1)
     ordered = np.take_along_axis(p, order, axis=1) * np.maximum(tested - np.arange(settings), 1)
@@ -113,7 +113,7 @@ def _normal(rng: np.random.Generator, families: int, settings: int, seeds: int) 
 
 
 def _recorded_seeds(name: str) -> Draw:
-    # Each setting is a recorded (T, alpha), the baseline another one; seeds are drawn anew from the recorded ones.
+    # Each setting and the baseline are recorded (T, alpha); seeds are drawn with replacement from the recorded ones.
     last = 100 * read_surface(FOLDER / f"surface-{name}.csv").last
     runs = (last - last.mean(axis=0)).reshape(len(last), -1)
 
@@ -152,7 +152,7 @@ def _several_datasets(rng: np.random.Generator, families: int, settings: int, se
 def unpaired(
     rng: np.random.Generator, families: int, settings: int, seeds: int, times: float
 ) -> tuple[Array, Array, int, Array]:
-    """Return what `called` is given without shared seeds, of settings so many times as noisy as the baseline."""
+    """Draw arguments of `called` without shared seeds, from settings `times` as noisy as the baseline."""
     base = rng.standard_normal((families, 1, seeds))
     runs = times * rng.standard_normal((families, settings, seeds))
     parts = runs.var(axis=-1, ddof=1) / seeds, np.broadcast_to(base.var(axis=-1, ddof=1) / seeds, (families, settings))
@@ -161,7 +161,7 @@ def unpaired(
     return runs.mean(axis=-1) - base.mean(axis=-1), np.sqrt(whole * seeds), seeds, df
 
 
-def measure(*, families: int) -> list[Family]:
+def measure(families: int) -> list[Family]:
     rows = []
     for place, world in enumerate(worlds()):
         for settings in SETTINGS:
@@ -218,7 +218,7 @@ def worst(rows: list[Family]) -> str:
 
 
 def claims(rows: list[Family]) -> dict[str, list[bool]]:
-    """Return for each claim whether it holds in each row that it is about."""
+    """Return for each claim whether it holds, in each row that it concerns."""
     return {
         f"a setting that is no better is called better in at most {100 * WRONG:.0f} % of families": [
             bool(row.wrong <= stats.binom.ppf(SURE, row.families, WRONG)) for row in rows
