@@ -123,7 +123,7 @@ class Queues:
             )
         path = name.rpartition(":")[0]
         if (wanted := spec.code.get(path)) and hash_file(Path(path)) != wanted:
-            raise NotAllowed(f"{path} on the machine of the service differs from the file that the sweep was created with")
+            raise NotAllowed(f"{path} of the service's machine is not the file that the sweep was created with")
 
 
 def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:

@@ -188,11 +188,11 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folde
 
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(SpecError, match=r"which holds other things \(thesis.tex\)"):
+    with pytest.raises(SpecError, match=r"which contains other files \(thesis.tex\)"):
         databases.start(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     for command in (databases.stop, databases.status):
-        with pytest.raises(SpecError, match=r"no database is in .*; to make one: kd-sweeps database start "):
+        with pytest.raises(SpecError, match=r"no database in .*; to create one: kd-sweeps database start "):
             command(tmp_path)
 
 
@@ -206,13 +206,13 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: p
 def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None:
     url = (folder / "url").read_bytes()
     (folder / "url").write_bytes(b"\xff\xfe")
-    with pytest.raises(SweepError, match=r"cannot read .*url, which holds the URL .* remove it, then stop and start"):
+    with pytest.raises(SweepError, match=r"cannot read .*url, the URL .* remove it, then stop and start"):
         databases.status(folder)
     (folder / "url").write_bytes(url)
     databases.stop(folder)
     version = (folder / "data" / "PG_VERSION").read_text()
     (folder / "data" / "PG_VERSION").write_text("x")
-    with pytest.raises(SweepError, match=r"cannot read .*PG_VERSION; it holds the version of Postgres, for example"):
+    with pytest.raises(SweepError, match=r"cannot read .*PG_VERSION, the version of Postgres, for example"):
         databases.start(folder)
     (folder / "data" / "PG_VERSION").write_text(version)
 
@@ -261,7 +261,7 @@ def test_what_does_not_come_up_says_why(folder: Path) -> None:
     settings = folder / "data" / "postgresql.conf"
     good = settings.read_text()
     settings.write_text(f"{good}no_such_setting = 1\n")
-    with pytest.raises(SweepError, match=r"does not come up: .*configuration file .*contains errors; see .*server.log"):
+    with pytest.raises(SweepError, match=r"does not start: .*configuration file .*contains errors; see .*server.log"):
         databases.start(folder)
     settings.write_text(good)
 

@@ -198,7 +198,7 @@ def test_no_other_token_does_a_workers_work(service: Service, token: str) -> Non
 def test_a_token_that_is_none_or_was_taken_back_is_one_line(service: Service, url: str, tmp_path: Path) -> None:
     with pytest.raises(NotAStorage, match="unknown token; ask the person who runs the service"):
         opened(service, "worker-token-no-more")
-    with pytest.raises(NotAStorage, match="this service asks for a token: set KD_SWEEPS_TOKEN"):
+    with pytest.raises(NotAStorage, match="this service needs a token: set KD_SWEEPS_TOKEN"):
         opened(service, "")
     backend = opened(service)
     claim = present(backend.claim("w"))
