@@ -122,7 +122,7 @@ def test_two_folders_of_any_name_are_two_databases_and_find_their_ports_themselv
         finally:
             databases.stop(other)
         assert not list(other.parent.rglob("pwned"))
-    with pytest.raises(SpecError, match=r"got '.*a\\nb'; a folder with a line break"):
+    with pytest.raises(SpecError, match=r"got '.*a\\nb'; the name of the folder"):
         databases.start(tmp_path / "a\nb")
 
 
@@ -181,7 +181,7 @@ def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> N
 def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is taken"):
+        with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is in use"):
             databases.start(new_folder, port=port)
     assert {path.name for path in new_folder.iterdir()} <= {".lock"}
 
@@ -199,7 +199,7 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     (tmp_path / "file").touch()
-    with pytest.raises(SweepError, match=f"cannot write {tmp_path}/file/a/b: Not a directory; name a folder of your"):
+    with pytest.raises(SweepError, match=f"cannot write {tmp_path}/file/a/b: Not a directory; name a folder that you"):
         databases.start(tmp_path / "file" / "a" / "b")
 
 
@@ -222,7 +222,7 @@ def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) 
     try:
         (folder / "database.json").write_text(json.dumps(stored | {"machine": "node7"}))
         for command in (databases.start, databases.stop, databases.status):
-            with pytest.raises(SweepError, match=r"was started on node7 and not stopped there; .*postmaster.pid$"):
+            with pytest.raises(SweepError, match=r"was started on node7 and not stopped; .*postmaster.pid$"):
                 command(folder)  # type: ignore[operator]
     finally:
         (folder / "database.json").write_text(json.dumps(stored))
@@ -251,7 +251,7 @@ def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> Non
     os.chown(closed / "db", 65534, 65534)
     closed.chmod(0o700)
     reached = next(above for above in reversed((closed / "db").parents) if not above.stat().st_mode & 1)
-    with pytest.raises(SpecError, match=rf"its owner, who runs Postgres, cannot enter {reached}; name a folder"):
+    with pytest.raises(SpecError, match=rf"its owner, who runs Postgres, cannot enter {reached}; name another"):
         databases.start(closed / "db")
     assert not list((closed / "db").iterdir())
 

@@ -39,7 +39,7 @@ def test_a_worker_wants_what_was_named_and_nothing_of_which_it_was_given_none() 
         (["--cpus=1"], "got '--cpus=1' after --; --on ray takes --address=auto --num-cpus=1"),
         (["now"], "got 'now' after --"),
         (["--num-cpus"], "--num-cpus has no value"),
-        (["--num-cpus=many"], "--num-cpus: got 'many'; allowed: how many each worker gets"),
+        (["--num-cpus=many"], "--num-cpus: got 'many'; allowed: a number for each worker"),
         (["--num-cpus=nan"], "--num-cpus: got 'nan'"),
         (["--num-cpus=-1"], "--num-cpus: got '-1'"),
         (["--num-gpus=1.5"], "--num-gpus: got '1.5'"),
