@@ -238,11 +238,6 @@ class SweepLines:
         """Return the same sweep without workers: running tasks wait, as if they had been released."""
         return replace(self, tasks=list(map(_waiting, self.tasks)), attempts=list(map(_released, self.attempts)))
 
-    def counts(self) -> Iterator[str]:
-        for kind in ("tasks", "attempts", "selections", "workers"):
-            number = len(self.of(kind))
-            yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
-
 
 def _needs(phase: PhaseLine) -> list[Dependency]:
     try:

@@ -79,7 +79,8 @@ def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) ->
 
 
 def _counts(lines: SweepLines) -> tuple[str, ...]:
-    return (*lines.counts(), number_of(len(lines.digests), "blob"))
+    kinds = "task", "attempt", "selection", "worker"
+    return (*(number_of(len(lines.of(f"{kind}s")), kind) for kind in kinds), number_of(len(lines.digests), "blob"))
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""Authorization: bearer tokens and their roles, the login page, and its signed cookie."""
+"""Authorization: bearer tokens and their roles, the login page, and its cookie."""
 
 import hashlib
 import hmac
@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from itsdangerous import BadSignature, Signer
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -115,17 +114,14 @@ def _hashed(token: str) -> bytes:
 
 
 class Sessions:
-    """The logins of browsers. A cookie is a signed random id; role and expiry are kept here, so that logout works.
+    """The logins of browsers. A cookie is a random id; role and expiry are kept here, in memory, so that logout works.
 
-    The signing key is new at each start, so a restart ends every session and no file contains the key.
+    Not Starlette's SessionMiddleware, which stores the session in the cookie, and fixes `secure` when the app is made:
+    behind a proxy with TLS, that is known per request.
     """
 
-    # Not Starlette's SessionMiddleware, which signs in the same way but fixes `secure` when the app is made: behind a
-    # proxy with TLS, that is known per request.
-
     def __init__(self) -> None:
-        self._signer = Signer(secrets.token_bytes(32))
-        self._sessions: dict[str, tuple[Role, float]] = {}  # role and expiry by id, oldest first
+        self._sessions: dict[bytes, tuple[Role, float]] = {}  # role and expiry by hashed id, oldest first
 
     def issue(self, role: Role) -> str:
         """Start a session and return its cookie. Above MOST_SESSIONS, the oldest one ends."""
@@ -133,24 +129,18 @@ class Sessions:
         self._sessions = {session: kept for session, kept in self._sessions.items() if kept[1] > now}
         if len(self._sessions) >= MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
-        session = secrets.token_urlsafe(24)
-        self._sessions[session] = role, now + LASTS_S
-        return self._signer.sign(session).decode()
+        cookie = secrets.token_urlsafe(24)
+        self._sessions[_hashed(cookie)] = role, now + LASTS_S
+        return cookie
 
     def role(self, cookie: str) -> Role | None:
         """Return the role of a cookie; None if its session has ended or another process issued it."""
-        role, end = self._sessions.get(self._id(cookie), (None, 0.0))
+        role, end = self._sessions.get(_hashed(cookie), (None, 0.0))
         return role if end > time.time() else None
 
     def end(self, cookie: str) -> None:
         """End the session of a cookie and of all its copies."""
-        self._sessions.pop(self._id(cookie), None)
-
-    def _id(self, cookie: str) -> str:
-        try:
-            return self._signer.unsign(cookie).decode()
-        except BadSignature:
-            return ""
+        self._sessions.pop(_hashed(cookie), None)
 
 
 @dataclass(frozen=True)
