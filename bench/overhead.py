@@ -150,7 +150,7 @@ def _of_postgres(case: Case) -> tuple[bool, int]:
     return case.database != "Postgres", abs(case.finished - 1_000)
 
 
-def page(cases: list[Case], beside: Peer, idle: dict[str, float], origin: Origin) -> str:
+def page(cases: list[Case], optuna: Peer, idle: dict[str, float], origin: Origin) -> str:
     heads = ("database", "finished trials", *STEPS, "total", "worker's CPU", "sampler in memory", "overhead p50", "n")
     steps = [
         (
@@ -183,35 +183,33 @@ def page(cases: list[Case], beside: Peer, idle: dict[str, float], origin: Origin
     ]
     optimized = [
         (name, f"{finished:,}", attributes, _p50_p95(took), len(took))
-        for (name, finished, attributes), took in beside.items()
+        for (name, finished, attributes), took in optuna.items()
     ]
     waits = ", ".join(f"{name} {count:.0f}" for name, count in idle.items())
     verdicts = "\n".join(f"- {text}" for text, _ in targets(cases))
     ends = "\n".join(last_lines(cases))
     return f"""{origin}
-Milliseconds per trial, p50 / p95, of one worker whose tasks take no time: nothing is trained, everything else is
-real. Every trial is proposed by TPE and has {EPOCHS} epoch values. `start` holds the sampler; `sampler in memory` is
-the same TPE on the same finished trials without a database, and `overhead` the total less that. A sweep does not
-prune, so there is no pruner to take off.
+Milliseconds per trial, p50 / p95, of one worker whose tasks take no time: only the training is left
+out. Every trial is proposed by TPE and has {EPOCHS} epoch values. `start` includes the sampler; `sampler in memory` is
+the same TPE on the same finished trials without a database, and `overhead` the total minus that.
 
 {table(heads, steps)}
 
-Optuna's own `study.optimize` beside it, TPE with two parameters and that many attributes, set one by one, p50 / p95:
+For comparison, Optuna's own `study.optimize`, TPE with two parameters and that many attributes, p50 / p95:
 
 {table(("database", "finished trials", "attributes", "ms per trial", "n"), optimized)}
 
-The mirror, which draws the same trials afterwards, per trial. Beside work it takes a quarter of each second at most.
+The mirror, which draws the same trials afterwards, per trial. During a sweep it uses at most a quarter of each second.
 
 {table(("database", "finished trials", "workers before", "ms", "CPU ms, without the server"), mirror)}
 
-Workers without a mirror, more than cores, each a process of its own. `first claim`: from the start of a worker's loop
-to its first task.
+Workers without a mirror, each a separate process. `first claim`: from the start of a worker's loop to its first task.
 
 {table(first, crowds)}
 
 {verdicts}
 
-A worker that waits sends so many statements in a minute, in lease intervals of 10 s: {waits}.
+Statements per minute of a worker that waits, with lease intervals of 10 s: {waits}.
 
 {ends}
 """
@@ -253,16 +251,16 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 64], metavar="N", help="(1 8 64)")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
     options = parser.parse_args()
-    origin, cases, beside, waits = Origin(), list[Case](), Peer(), dict[str, float]()
+    origin, cases, optuna, waits = Origin(), list[Case](), Peer(), dict[str, float]()
     for kind in [options.only] if options.only else KINDS:
         with opened(kind) as database:
             waits[database.name] = idle(database)
-            beside |= peers(database, options.finished, options.trials)
+            optuna |= peers(database, options.finished, options.trials)
             for case in measure(database, options.finished, options.workers, options.trials):
                 cases.append(case)
                 text = f"{case.database}, {case.finished} finished, {case.workers} workers: {_p50_p95(case.totals)} ms"
                 print(text, file=sys.stderr, flush=True)
-    text = page(cases, beside, waits, origin)
+    text = page(cases, optuna, waits, origin)
     write_section("Service overhead", text, path=options.page)
     print(text)
     return 0 if all(met for _, met in targets(cases)) else 1

@@ -302,7 +302,7 @@ def main() -> int:
     met, lines = verdicts(answers)
     heads = ("database", "load", "route", "clients", "answers", "p50 s", "p99 s", "max s", "503s", "others")
     text = f"""{origin}
-A finished sweep and one with {WORKERS} workers at it: half a second of a core and a process of its own for every task.
+A finished sweep and a running one with {WORKERS} workers, whose tasks are processes of half a second each.
 A service with tokens. Each kind of client is a separate process, which sends requests without a pause; probes send ten
 a second.
 

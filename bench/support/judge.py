@@ -231,30 +231,32 @@ def claims(rows: list[Family]) -> dict[str, list[bool]]:
     }
 
 
+def _grid(rows: list[Family], key: str, cell: Callable[[Family], str]) -> list[list[object]]:
+    """Return a table row for each value of a field and number of settings, with a cell for each number of seeds."""
+    return [
+        [name, settings, *(cell(row) for row in rows if (getattr(row, key), row.settings) == (name, settings))]
+        for name in dict.fromkeys(getattr(row, key) for row in rows)
+        for settings in SETTINGS
+    ]
+
+
 def page(rows: list[Family]) -> str:
     kept = "\n".join(
         f"- {claim}: **{'holds' if all(held) else 'does not hold'}** ({sum(held)} of {len(held)})"
         for claim, held in claims(rows).items()
     )
-    none = [row for row in rows if row.effect == "none"]
+    none, effects = ([row for row in rows if (row.effect == "none") is alike] for alike in (True, False))
+    better = [row for row in rows if row.found is not None and row.world == "normal noise"]
     heads = [f"{seeds} seeds" for seeds in SEEDS]
-    wrong, covered, power, plain_wrong, plain_power = [], [], [], [], []
-    for world in dict.fromkeys(row.world for row in none):
-        for settings in SETTINGS:
-            mine = [row for row in none if row.world == world and row.settings == settings]
-            plain_wrong.append([world, settings, *(f"{100 * row.plain_wrong / row.families:.1f}" for row in mine)])
-            wrong.append([world, settings, *(percent(row.wrong, row.families) for row in mine)])
-            covered.append(
-                [world, settings, *("-" if math.isnan(row.held) else f"{100 * row.held:.1f}" for row in mine)]
-            )
-    for effect in dict.fromkeys(row.effect for row in rows if row.found is not None):
-        for settings in SETTINGS:
-            mine = [row for row in rows if (row.world, row.effect, row.settings) == ("normal noise", effect, settings)]
-            power.append([effect, settings, *(f"{100 * (row.found or 0) / row.families:.1f}" for row in mine)])
-            plain = (f"{100 * (row.plain_found or 0) / row.families:.1f}" for row in mine)
-            plain_power.append([effect, settings, *plain])
-    effects = [row for row in rows if row.effect != "none"]
-    second = worst(effects)
+
+    def share(count: int | None, row: Family) -> str:
+        return f"{100 * (count or 0) / row.families:.1f}"
+
+    wrong = _grid(none, "world", lambda row: percent(row.wrong, row.families))
+    covered = _grid(none, "world", lambda row: "-" if math.isnan(row.held) else f"{100 * row.held:.1f}")
+    plain_wrong = _grid(none, "world", lambda row: share(row.plain_wrong, row))
+    power = _grid(better, "effect", lambda row: share(row.found, row))
+    plain_power = _grid(better, "effect", lambda row: share(row.plain_found, row))
     return "\n\n".join(
         (
             f"**{worst(rows)}**. {rows[0].families:,} simulated families for each row, nothing trained.",
@@ -263,7 +265,7 @@ def page(rows: list[Family]) -> str:
             "Families in which a setting is called better though all are as good as the baseline, %"
             " [exact 95 % binomial interval]:",
             table(["noise", "settings", *heads], wrong),
-            f"With effects: {second}.",
+            f"With effects: {worst(effects)}.",
             "Power: how often the one setting is called better that is, the others being as good as the baseline;"
             " normal noise, lead in standard deviations of a paired difference, %:",
             table(["lead", "settings", *heads], power),

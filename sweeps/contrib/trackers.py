@@ -249,8 +249,8 @@ def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exp
     new = [run for run in runs if not list(kept.glob(f"offline-run-*-{run_id(run)}"))]
     try:
         for run in new:
-            with tempfile.TemporaryDirectory(prefix=".wandb-", dir=folder) as beside, _unseen_arguments():
-                made = _write_wandb_run(wandb, name, run, Path(beside))
+            with tempfile.TemporaryDirectory(prefix=".wandb-", dir=folder) as temporary, _unseen_arguments():
+                made = _write_wandb_run(wandb, name, run, temporary)
                 os.replace(made, kept / made.name)
     except wandb.Error as error:
         raise SweepError(f"--to wandb: {folder}: {' '.join(str(error).split())}") from None
@@ -276,7 +276,7 @@ def run_id(run: Run) -> str:
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
-def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
+def _write_wandb_run(wandb: Any, name: str, run: Run, parent: str) -> Path:
     settings = wandb.Settings(
         mode="offline",
         console="off",
@@ -288,7 +288,7 @@ def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
     )
     opened = wandb.init(
         project=name,
-        dir=str(beside),
+        dir=parent,
         id=run_id(run),
         name=run.key,
         group=run.stage,

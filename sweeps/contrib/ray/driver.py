@@ -4,6 +4,7 @@ A separate process, because Ray takes over its driver: it prints to the terminal
 process when the cluster disappears. Here its output goes to a file, and the launch survives.
 """
 
+import argparse
 import contextlib
 import importlib
 import json
@@ -133,24 +134,17 @@ class Cluster:
 
 
 def parse(options: Sequence[str]) -> Cluster:
-    given: dict[str, str] = {}
-    words = list(options)
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.partition("=")
-        if name not in ("--address", "--num-cpus", "--num-gpus", "--resources"):
-            raise SpecError(f"got {word!r} after --; --on ray takes {EXAMPLE}")
-        if not equals:
-            if not words:
-                raise SpecError(f"{name} has no value; --on ray takes {EXAMPLE}")
-            value = words.pop(0)
-        given[name] = value
-    return Cluster(
-        address=_address(given.get("--address", "auto")),
-        num_cpus=_amount("--num-cpus", given.get("--num-cpus", "1")),
-        num_gpus=_amount("--num-gpus", given.get("--num-gpus", "0")),
-        resources=_resources(given.get("--resources", "{}")),
-    )
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name, default in (("--address", "auto"), ("--num-cpus", "1"), ("--num-gpus", "0"), ("--resources", "{}")):
+        parser.add_argument(name, default=default)
+    try:
+        given, unknown = parser.parse_known_args(options)
+    except argparse.ArgumentError as error:
+        raise SpecError(f"{error.argument_name} has no value; --on ray takes {EXAMPLE}") from None
+    if unknown:
+        raise SpecError(f"got {unknown[0]!r} after --; --on ray takes {EXAMPLE}")
+    cpus, gpus = _amount("--num-cpus", given.num_cpus), _amount("--num-gpus", given.num_gpus)
+    return Cluster(_address(given.address), cpus, gpus, _resources(given.resources))
 
 
 def _address(text: str) -> str:

@@ -33,12 +33,12 @@ async def in_process(work: Callable[..., T], *arguments: Any) -> T:
     For work that computes for seconds: in a thread it would delay all other requests.
     """
     try:
-        return await anyio.to_process.run_sync(_beside, work, arguments, limiter=_ANY_NUMBER)
+        return await anyio.to_process.run_sync(_call, work, arguments, limiter=_ANY_NUMBER)
     except anyio.BrokenWorkerProcess:
         raise Busy("the process that made this answer has died; try again") from None
 
 
-def _beside(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+def _call(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the service ends this process
     try:
         with patience(retry_s=RETRY_S, silence_s=SILENCE_S):

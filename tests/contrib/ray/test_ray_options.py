@@ -44,10 +44,10 @@ def test_a_worker_wants_what_was_named_and_nothing_of_which_it_was_given_none() 
         (["--num-cpus=-1"], "--num-cpus: got '-1'"),
         (["--num-gpus=1.5"], "--num-gpus: got '1.5'"),
         (["--address=head"], "--address: got 'head'; allowed: auto, local, or HOST:PORT"),
-        (["--address=ray://head:10001"], "on a machine of the cluster"),
+        (["--address=ray://head:10001"], "use a machine of the cluster"),
         (["--resources=a100"], "--resources: got 'a100'; allowed: JSON"),
         (['--resources={"a100": 0}'], "--resources: got"),
-        (['--resources={"GPU": 1}'], "devices have --num-cpus and --num-gpus"),
+        (['--resources={"GPU": 1}'], "for processors and devices: --num-cpus and --num-gpus"),
         (["--resources=[1]"], "--resources: got"),
     ],
 )
