@@ -167,11 +167,11 @@ class Run:
     def load(self, name: str, *askers: tuple[Sequence[str], int, float], followers: int = 0) -> None:
         """Run clients, each group in a process. askers: paths, clients, pause between two requests."""
         followed = self._pool.submit(keep_following, self.port, followers, self.seconds) if followers else None
-        asked: list[tuple[int, Future[dict[str, Any]]]] = []
+        groups: list[tuple[int, Future[dict[str, Any]]]] = []
         for paths, clients, pause_s in askers:
             work = self._pool.submit(keep_asking, self.port, paths, clients, self.seconds, pause_s)
-            asked.append((clients, work))
-        for clients, work in asked:
+            groups.append((clients, work))
+        for clients, work in groups:
             for path, got in work.result().items():
                 self.note(name, path, clients, got)
         if followed is not None:

@@ -43,15 +43,15 @@ def changes(seed: int, done: Done, place: Path) -> Mapping[str, Any]:
 
 def searches(trained: Trainings) -> list[Runs]:
     """Return the test accuracies of each search on the target, in points, by strategy and repeat."""
-    compared = [one for one in trained if (one.stage, one.dataset) == ("transfer", TARGET) and one.test is not None]
+    compared = [row for row in trained if (row.stage, row.dataset) == ("transfer", TARGET) and row.test is not None]
     return [
-        {use: {one.repeat: 100 * (one.test or 0.0) for one in _of(compared, number, arm)} for use, arm in ARMS.items()}
-        for number in sorted({one.search for one in compared})
+        {use: {row.repeat: 100 * (row.test or 0.0) for row in _of(compared, number, arm)} for use, arm in ARMS.items()}
+        for number in sorted({row.search for row in compared})
     ]
 
 
 def _of(compared: Sequence[Training], search: int, arm: str) -> list[Training]:
-    return [one for one in compared if (one.search, one.arm) == (search, arm)]
+    return [row for row in compared if (row.search, row.arm) == (search, arm)]
 
 
 def advice(runs: Sequence[Runs]) -> Choice:
@@ -77,7 +77,7 @@ def beyond(runs: Sequence[Runs], strategy: StrategyName) -> Estimate:
 
 def core_seconds(done: Done, name: str) -> tuple[float, float]:
     """Return the CPU seconds of the students of a sweep, and of its teachers."""
-    return sum(one.cpu_s for one in done[name]), origins(STUDY)[name]["teachers_cpu_s"]
+    return sum(row.cpu_s for row in done[name]), origins(STUDY)[name]["teachers_cpu_s"]
 
 
 def undisturbed(done: Done) -> list[str]:

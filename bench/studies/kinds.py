@@ -92,9 +92,9 @@ def parts() -> dict[str, Part]:
 def chosen(trained: Trainings, dataset: str, search: int) -> float:
     """Return the T that a search confirmed: the best mean among the points with the most confirming trainings."""
     scores: dict[tuple[float, float], list[float]] = defaultdict(list)
-    for one in trained:
-        if (one.stage, one.dataset, one.search) == ("confirm", dataset, search):
-            scores[one.point].append(one.validation)
+    for row in trained:
+        if (row.stage, row.dataset, row.search) == ("confirm", dataset, search):
+            scores[row.point].append(row.validation)
     most = max(map(len, scores.values()))
     return max((point for point in scores if len(scores[point]) == most), key=lambda point: fmean(scores[point]))[0]
 
@@ -104,8 +104,8 @@ def log_temperatures(done: Done) -> dict[str, dict[str, float]]:
     logs: dict[str, dict[str, float]] = {networks: {} for networks in NETWORKS}
     for part, trained in done.items():
         networks = part.rpartition("-")[0]
-        for dataset in dict.fromkeys(one.dataset for one in trained):
-            searches = sorted({one.search for one in trained if one.dataset == dataset})
+        for dataset in dict.fromkeys(row.dataset for row in trained):
+            searches = sorted({row.search for row in trained if row.dataset == dataset})
             logs[networks][dataset] = fmean(math.log(chosen(trained, dataset, search)) for search in searches)
     return logs
 

@@ -48,7 +48,7 @@ def search(done: Done, place: Path) -> Mapping[str, Any]:
 
 def at_tuned(block: int, done: Done, place: Path) -> Mapping[str, Any]:
     """Return a block of the same seeds at the point that the search confirmed."""
-    (made,) = (one for one in done["search"] if one.arm == "native")
+    (made,) = (row for row in done["search"] if row.arm == "native")
     return _at(block, place, ("native",), *made.point)
 
 
@@ -67,17 +67,17 @@ def teacher(place: Path) -> Mapping[str, Any]:
 def accuracies(done: Done, part: str, arm: str) -> dict[tuple[int, int], float]:
     """Return test accuracies in percent by block and repeat."""
     return {
-        (block, one.repeat): 100 * one.test
+        (block, row.repeat): 100 * row.test
         for block in range(BLOCKS)
-        for one in done.get(f"{part}-{block}", ())
-        if one.dataset == "cifar10" and one.arm == arm and one.test is not None
+        for row in done.get(f"{part}-{block}", ())
+        if row.dataset == "cifar10" and row.arm == arm and row.test is not None
     }
 
 
 def wrong_signs(first: Mapping[tuple[int, int], float], second: Mapping[tuple[int, int], float]) -> tuple[float, float]:
     """Return how often first < second, in percent: for equal seeds, and over all pairs of two seeds."""
     same = [first[key] < second[key] for key in first.keys() & second.keys()]
-    others = [first[one] < second[other] for one, other in product(first, second) if one != other]
+    others = [first[key] < second[other] for key, other in product(first, second) if key != other]
     return 100 * fmean(same), 100 * fmean(others)
 
 
@@ -134,7 +134,7 @@ split); Keras; other seeds."""
 
 
 def _tuned(done: Done) -> str:
-    made = [one for one in done.get("search", ()) if one.arm == "native"]
+    made = [row for row in done.get("search", ()) if row.arm == "native"]
     return "tuned: T = {:.3g}, alpha = {:.3g}".format(*made[0].point) if made else "tuned"
 
 

@@ -125,12 +125,12 @@ def advised(drawn: Drawn, *, looks: int, look: int, targets: int, margin: float,
     for name in reversed(names):  # the cheapest last, since it overrules the others
         lost = means["here"] - means[name]
         level = level_of(name, looks=looks, look=look, targets=targets)
-        shown = worse = np.zeros(sweeps, bool)
+        within = worse = np.zeros(sweeps, bool)
         if enough:
             low, high = _bounds(lost - margin if margin else lost - SHARE * gains, level)
-            shown, worse = gained & (high < 0), (low > 0) & (_bounds(lost, level)[0] > 0)
-        use[shown] = name
-        settled = shown | (worse & settled)
+            within, worse = gained & (high < 0), (low > 0) & (_bounds(lost, level)[0] > 0)
+        use[within] = name
+        settled = within | (worse & settled)
         intervals[name] = _fieller(means[name] - means["untreated"], gains, gained)
     if enough:
         use[~gained] = "untreated"
@@ -149,7 +149,7 @@ def _fieller(tops: Array, bottoms: Array, gained: Array) -> tuple[Array, Array]:
     scale = t_quantile(0.975, n - 1) ** 2 / n if n > 1 else math.nan
     apart, below = tops - top[:, None], bottoms - bottom[:, None]
     pairs = ((apart, apart), (below, below), (apart, below))
-    aa, bb, ab = (scale * (one * other).sum(axis=-1) / max(n - 1, 1) for one, other in pairs)
+    aa, bb, ab = (scale * (left * right).sum(axis=-1) / max(n - 1, 1) for left, right in pairs)
     leading, middle = np.where(gained, bottom**2 - bb, math.nan), top * bottom - ab
     root = np.sqrt(np.maximum(0.0, middle**2 - leading * (top**2 - aa)))
     return (middle - root) / leading, (middle + root) / leading

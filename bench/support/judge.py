@@ -46,7 +46,7 @@ class World:
 class Family:
     """The counts of one row. wrong: families in which a setting is called better that is not.
 
-    found: families in which the first setting, truly better, is called so. plain_wrong, plain_found: the same by PLAIN.
+    right: families in which the first setting, truly better, is called so. plain_wrong, plain_right: the same by PLAIN.
     held: share of the intervals that contain the truth.
     """
 
@@ -55,9 +55,9 @@ class Family:
     seeds: int
     effect: str
     wrong: int
-    found: int | None
+    right: int | None
     plain_wrong: int
-    plain_found: int | None
+    plain_right: int | None
     held: float
     families: int
 
@@ -201,9 +201,9 @@ def _row(world: str, seeds: int, effect: str, answer: Called, plain: Called, tru
         seeds=seeds,
         effect=effect,
         wrong=int((answer.better & ~better).any(axis=1).sum()),
-        found=int(answer.better[:, 0].sum()) if better.any() else None,
+        right=int(answer.better[:, 0].sum()) if better.any() else None,
         plain_wrong=int((plain.better & ~better).any(axis=1).sum()),
-        plain_found=int(plain.better[:, 0].sum()) if better.any() else None,
+        plain_right=int(plain.better[:, 0].sum()) if better.any() else None,
         held=float(held[known].mean()) if known.any() else math.nan,
         families=len(answer.better),
     )
@@ -246,7 +246,7 @@ def page(rows: list[Family]) -> str:
         for claim, held in claims(rows).items()
     )
     none, effects = ([row for row in rows if (row.effect == "none") is alike] for alike in (True, False))
-    better = [row for row in rows if row.found is not None and row.world == "normal noise"]
+    better = [row for row in rows if row.right is not None and row.world == "normal noise"]
     heads = [f"{seeds} seeds" for seeds in SEEDS]
 
     def share(count: int | None, row: Family) -> str:
@@ -255,8 +255,8 @@ def page(rows: list[Family]) -> str:
     wrong = _grid(none, "world", lambda row: percent(row.wrong, row.families))
     covered = _grid(none, "world", lambda row: "-" if math.isnan(row.held) else f"{100 * row.held:.1f}")
     plain_wrong = _grid(none, "world", lambda row: share(row.plain_wrong, row))
-    power = _grid(better, "effect", lambda row: share(row.found, row))
-    plain_power = _grid(better, "effect", lambda row: share(row.plain_found, row))
+    power = _grid(better, "effect", lambda row: share(row.right, row))
+    plain_power = _grid(better, "effect", lambda row: share(row.plain_right, row))
     return "\n\n".join(
         (
             f"**{worst(rows)}**. {rows[0].families:,} simulated families for each row, nothing trained.",

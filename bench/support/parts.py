@@ -226,11 +226,11 @@ def origin(stored: StoredSweep) -> dict[str, Any]:
         "wall_s": round(made.wall_s),
         "core_s": round(made.work_s),
         "teachers_cpu_s": round(sum(job.outcome.cpu_s for job in teachers)),
-        "students_cpu_s": round(sum(one.cpu_s for one in students)),
+        "students_cpu_s": round(sum(student.cpu_s for student in students)),
         "students": len(students),
         "numerics": list(made.numerics),
-        "machines": [asdict(one) for one in made.machines],
-        "data": [asdict(one) | {"origin": ""} for one in made.data],
+        "machines": [asdict(machine) for machine in made.machines],
+        "data": [asdict(dataset) | {"origin": ""} for dataset in made.data],
         "spec": without_folders(stored.spec.as_dict()),
     }
 
@@ -362,7 +362,7 @@ def _origins(study: Study) -> list[list[object]]:
             made["students"],
             made["core_s"],
             f"`{made['answer_hash']}`",
-            ", ".join(dict.fromkeys(one["cpu"] for one in made["machines"])),
+            ", ".join(dict.fromkeys(of["cpu"] for of in made["machines"])),
             "; ".join(f"{start['at']}, {start['load']}" for start in made["starts"]),
         ]
         for name, made in origins(study).items()

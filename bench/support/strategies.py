@@ -79,7 +79,7 @@ class Stage:
         points = _point_sets(min(POINT_SETS, sweeps * searches))
         self._places = points[np.random.default_rng((seed, 50)).integers(len(points), size=sweeps * searches)]
         self._source, self._target = (_world(name) for name in (source, target))
-        self._source_mean, self._target_mean = (one.expected(self._places) for one in (self._source, self._target))
+        self._source_mean, self._target_mean = (data.expected(self._places) for data in (self._source, self._target))
         mirrored = replace(self._source, mean=self._source.mean[:, ::-1])
         self._mirrored_mean = mirrored.expected(self._places)
         self._seed, self._drawn = seed, dict[int, Array]()

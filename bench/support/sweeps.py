@@ -25,7 +25,7 @@ from storage.db.transaction import write
 from storage.queue.phases import close_if_over
 from storage.records import queries
 from storage.studies.space import study_name
-from storage.tables import SweepRecord, TaskRecord
+from storage.tables import PhaseRecord, SweepRecord, TaskRecord
 from sweeps.distill import presets, session
 from sweeps.plan import jobs, points
 from sweeps.spec.model import Spec, override
@@ -147,33 +147,36 @@ def spec_of(tasks: int) -> Spec:
 
 def write_finished(url: URL, name: str, *, tasks: int) -> Counter[str]:
     """Create a sweep and finish all but the last hundredth. Returns the number of tasks by state."""
-    create_sweep(url, name, spec_of(tasks))
-    engine = open_engine(url)
-    try:
-        sweep = queries.find_sweep(engine, name)
-        writer = _Writer(engine, sweep)
-        for phase in queries.phase_records(engine, sweep.id):  # in plan order: each finds what it needs closed
-            records = queries.task_records(engine, sweep.id, phase=phase.name)
-            if phase.name == "transfer:target":
-                records = records[: len(records) - max(1, int(UNFINISHED * tasks))]
-            if phase.stage != "measure":
-                writer.finish(records)
-        return sum((Counter(phase.counts) for phase in queries.phase_records(engine, sweep.id)), Counter())
-    finally:
-        engine.dispose()
+
+    def chosen(phase: PhaseRecord, records: list[TaskRecord]) -> list[TaskRecord]:
+        left = max(1, int(UNFINISHED * tasks)) if phase.name == "transfer:target" else 0
+        return [] if phase.stage == "measure" else records[: len(records) - left]
+
+    return _write(url, name, spec_of(tasks), chosen)
 
 
 def write_search(url: URL, name: str, finished: int) -> None:
     """Create a sweep in which that many trials have finished, and none proposed by TPE has begun."""
-    create_sweep(url, name, search_of(finished))
+
+    def chosen(phase: PhaseRecord, records: list[TaskRecord]) -> list[TaskRecord]:
+        return records if phase.stage in ("teachers", "baselines") else records[:finished] * (phase.name == "search")
+
+    _write(url, name, search_of(finished), chosen)
+
+
+def _write(
+    url: URL, name: str, spec: Spec, chosen: Callable[[PhaseRecord, list[TaskRecord]], list[TaskRecord]]
+) -> Counter[str]:
+    """Create a sweep and finish the chosen tasks of each phase. Returns the number of tasks by state."""
+    create_sweep(url, name, spec)
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, name)
         writer = _Writer(engine, sweep)
-        for phase in queries.phase_records(engine, sweep.id):
-            if phase.stage in ("teachers", "baselines") or phase.name == "search":
-                records = queries.task_records(engine, sweep.id, phase=phase.name)
-                writer.finish(records[:finished] if phase.name == "search" else records)
+        for phase in queries.phase_records(engine, sweep.id):  # in plan order, so that dependencies are closed
+            if records := chosen(phase, queries.task_records(engine, sweep.id, phase=phase.name)):
+                writer.finish(records)
+        return sum((Counter(phase.counts) for phase in queries.phase_records(engine, sweep.id)), Counter())
     finally:
         engine.dispose()
 

@@ -284,7 +284,7 @@ def worker(
     path = None if launched else log_folder(name) / f"worker-{os.getpid()}.log"
     say(label(reach) + (f"; library output goes to {path}" if path else ""))
     with worker_log(path, secret_of(reach)), processes.made() as folder, processes.used(folder):
-        from sweeps.usecases.run import work
+        from sweeps.usecases.work import work
 
         code = work(reach, name, log_file=Path(launched) if launched else path)
     raise typer.Exit(code)

@@ -113,15 +113,15 @@ def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
     async def endpoint(served: Served, name: str, limit: int = 100, offset: int = 0, **given: Any) -> Response:
         arguments = operation.args(name=name, **(given["body"].model_dump() if operation.body else given))
 
-        def asked() -> bytes:  # encodes in its thread, since thousands of rows take a while
+        def body() -> bytes:  # encodes in its thread, since thousands of rows take a while
             value = served.database.ask(operation, arguments)
             if operation.rows:
                 return page(kind, value[offset : offset + limit], total=len(value), offset=offset)
             return encode(kind, value)
 
         if operation.changes:
-            return answer(await served.orders.ask(asked))
-        return answer(await served.ask((operation.name, arguments, limit, offset), asked))
+            return answer(await served.orders.ask(body))
+        return answer(await served.ask((operation.name, arguments, limit, offset), body))
 
     def parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
         return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)

@@ -75,21 +75,21 @@ class Places:
         """Do work in a place. Raises Busy if too many are waiting."""
         if self._free.locked() and self._waiting >= self._queue:
             raise Busy("too many requests are waiting for this; try again")
-        asked = time.monotonic()
+        since = time.monotonic()
         self._waiting += 1
         try:
             await self._free.acquire()
         finally:
             self._waiting -= 1
-        return await asyncio.shield(asyncio.ensure_future(self._work(asked, work)))
+        return await asyncio.shield(asyncio.ensure_future(self._work(since, work)))
 
     async def ask(self, question: Callable[[], T]) -> T:
         """Query the database in a thread, in a place."""
         return await self.work(lambda: in_thread(question))
 
-    async def _work(self, asked: float, work: Callable[[], Awaitable[T]]) -> T:
+    async def _work(self, since: float, work: Callable[[], Awaitable[T]]) -> T:
         try:
-            if self._failed_at >= asked:
+            if self._failed_at >= since:
                 raise Unreachable(self._failure)
             try:
                 return await work()
@@ -120,10 +120,10 @@ class Shared:
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]], *, fresh_s: float = 0.0) -> T:
         """Return the answer. fresh_s: maximum age of its beginning."""
-        asked = time.monotonic() - fresh_s
+        since = time.monotonic() - fresh_s
         while True:
             making = self._making.get(key)
-            if making is None or (making.task.done() and making.began < asked):
+            if making is None or (making.task.done() and making.began < since):
                 making = self._begin(key, make, kept=fresh_s > 0)
             making.waiting += 1
             try:
@@ -134,7 +134,7 @@ class Shared:
                     making.task.cancel()  # has no effect if it is done
             if making.task.cancelled():
                 continue
-            if making.began >= asked or isinstance(making.task.exception(), Unreachable):  # still unreachable
+            if making.began >= since or isinstance(making.task.exception(), Unreachable):  # still unreachable
                 answer: T = making.task.result()
                 return answer
 
