@@ -316,9 +316,7 @@ def _refuse_undeclared(study: Study, name: str, fingerprint: str) -> None:
 def declare(study: Study) -> None:
     """Write the fingerprint of every spec below the text of declared.md."""
     if study.done():
-        raise SystemExit(
-            f"{study.name}: it has trainings already, so it is too late to declare it"
-        )
+        raise SystemExit(f"{study.name}: it has trainings already, so it is too late to declare it")
     rows = []
     for name, part in study.parts.items():
         if part.changes is None or part.after:

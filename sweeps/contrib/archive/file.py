@@ -78,9 +78,7 @@ def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _too_large(name: str, size: int) -> str:
-    return (
-        f"{name} has {size} bytes; a member of an archive may have at most {MOST_BYTES}, the limit of SQLite"
-    )
+    return f"{name} has {size} bytes; a member of an archive may have at most {MOST_BYTES}, the limit of SQLite"
 
 
 class Archive:

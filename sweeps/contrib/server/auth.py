@@ -212,9 +212,7 @@ def _login_needed(scope: Scope) -> Response:
         query = scope["query_string"].decode("latin-1")
         wanted = quote(scope["path"]) + (f"?{query}" if query else "")
         return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303, {"Cache-Control": "no-store"})
-    return problem(
-        401, "this service needs a token: set KD_SWEEPS_TOKEN to yours", headers=_CHALLENGE
-    )
+    return problem(401, "this service needs a token: set KD_SWEEPS_TOKEN to yours", headers=_CHALLENGE)
 
 
 login_router = APIRouter(include_in_schema=False)

@@ -56,9 +56,7 @@ def families(totals: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
     yield _workers(totals, leases)
     yield _seconds([tally for tally in totals.seconds if tally.sweep in leases])
     retries = CounterMetricFamily("kd_sweeps_retries", "Attempts at tasks beyond the first.", labels=["sweep"])
-    lost = CounterMetricFamily(
-        "kd_sweeps_lost_leases", "Attempts whose worker disappeared.", labels=["sweep"]
-    )
+    lost = CounterMetricFamily("kd_sweeps_lost_leases", "Attempts whose worker disappeared.", labels=["sweep"])
     best = GaugeMetricFamily(
         "kd_sweeps_best_score",
         "Best validation score of a search trial, higher is better: accuracy as a fraction, minus a minimised one.",

@@ -86,9 +86,7 @@ def _expected(request: Request, error: Exception) -> Response:
     if status < 500:
         return problem(status, explain(error), exit_code=code)
     LOG.error("%s %s: %s", request.method, request.url.path, explain(error))
-    return problem(
-        503, "the database of this service cannot be used now; see its log", headers={"Retry-After": "5"}
-    )
+    return problem(503, "the database of this service cannot be used now; see its log", headers={"Retry-After": "5"})
 
 
 def _http(request: Request, error: Exception) -> Response:

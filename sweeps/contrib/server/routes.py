@@ -100,6 +100,10 @@ def answer(body: bytes, status: int = 200, headers: dict[str, str] | None = None
     return Response(body, status, headers, "application/json")
 
 
+def page_of(kind: Any) -> Any:
+    return Page[kind]
+
+
 def page(kind: Any, rows: Sequence[Any], *, total: int, offset: int) -> bytes:
     after = offset + len(rows)
     body = Page[kind](items=list(rows), total=total, next_offset=after if rows and after < total else None)
@@ -143,7 +147,7 @@ def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
         f"/{operation.path}",
         endpoint,
         methods=["POST" if operation.changes else "GET"],
-        response_model=Page[kind] if operation.rows else kind,
+        response_model=page_of(kind) if operation.rows else kind,
     )
 
 

@@ -235,7 +235,8 @@ class HttpOversight(HttpBackend):
     def counts(self) -> Mapping[str, StageCount]:
         """Return counts that are at most 2 s old: a launch asks twice a second."""
         if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
-            self._counts, self._counted_at = self._ask_once(work.COUNTS, work.NoArgs()), time.monotonic()
+            counts = self._ask_once(work.COUNTS, work.NoArgs())
+            self._counts, self._counted_at = counts, time.monotonic()
         return self._counts
 
     def outline(self, workers: int) -> Outline:

@@ -304,7 +304,11 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
         ),
         ("sweep.jsonl", lambda lines: lines.append(lines[0]), "sweep.jsonl has 2 lines"),
         ("sweep.jsonl", _line(lambda line: line.update(name="x")), "sweep.jsonl another one"),
-        ("sweep.jsonl", _line(lambda line: line["spec"].update(seed=7)), "the spec of .*was changed: expected fingerprint"),
+        (
+            "sweep.jsonl",
+            _line(lambda line: line["spec"].update(seed=7)),
+            "the spec of .*was changed: expected fingerprint",
+        ),
         ("tasks.jsonl", _line(lambda line: line.update(score=0.1)), "audit: teachers#"),
         (
             "selections.jsonl",
@@ -338,7 +342,7 @@ FILES: dict[str, tuple[Callable[[dict[str, bytes]], Any], str]] = {
     "not JSON": (lambda files: files.update({"tasks.jsonl": b"{\n"}), "tasks.jsonl line 1 is not JSON"),
     "deep JSON": (lambda files: files.update({"tasks.jsonl": b"[" * 200_000}), "tasks.jsonl line 1 is not JSON"),
     "not text": (lambda files: files.update({"tasks.jsonl": b"\xff\xfe"}), "tasks.jsonl line 1 is not JSON"),
-    "another format": (lambda files: files.update({"manifest.json": b'{"format": "x"}'}), "is not that of a kd-sweeps archive"),
+    "another format": (lambda files: files.update({"manifest.json": b'{"format": "x"}'}), "is not that of a kd-sw"),
     "a newer one": (
         lambda files: files.update({"manifest.json": b'{"format": "kd-sweeps archive", "version": 2}'}),
         "its format is version 2; this kd-sweeps reads version 1: install",

@@ -31,9 +31,7 @@ def test_whom_an_address_lets_in_is_known(host: str, expected: tuple[bool, bool]
 def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            SweepError, match=rf"port {port} of 127.0.0.1 is in use; choose another: --port {port + 1}"
-        ):
+        with pytest.raises(SweepError, match=rf"port {port} of 127.0.0.1 is in use; choose another: --port {port + 1}"):
             check_free("127.0.0.1", port)
         assert first_free("127.0.0.1") != port
     check_free("127.0.0.1", port)

@@ -88,7 +88,7 @@ def test_the_token_goes_with_each_request_and_nowhere_else(monkeypatch: pytest.M
         (200, b"[" * 90_000, SweepError, "is not kd-sweeps serve of this version"),
         (200, b"<html>", SweepError, "is not kd-sweeps serve of this version"),
         (200, b'{"items": 3, "next_offset": null}', SweepError, "is not kd-sweeps serve of this version"),
-        (200, b'{"items": [{}], "next_offset": null}', SweepError, "not kd-sweeps serve of this version .0.name: Field required"),
+        (200, b'{"items": [{}], "next_offset": null}', SweepError, "of this version .0.name: Field required"),
         (200, b"\xff", SweepError, "is not kd-sweeps serve of this version"),
     ],
 )
@@ -117,7 +117,7 @@ def test_an_address_that_is_nearly_one_is_shown(text: str) -> None:
 
 
 def test_a_service_that_speaks_no_tls_is_told_as_such() -> None:
-    with answering(200, {}, b"") as (url, _), pytest.raises(SweepError, match="does not speak TLS, so the address may begin"):
+    with answering(200, {}, b"") as (url, _), pytest.raises(SweepError, match="does not speak TLS, so the address"):
         HttpClient(url.replace("http:", "https:")).ask(SWEEPS, Args())
 
 
