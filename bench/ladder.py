@@ -1,10 +1,10 @@
-"""From the naive sweep to this one, rung by rung, on the same cores in one run: what does each step bring?
+"""How much faster does each step from the naive sweep to this one make it? All steps on the same cores in one run.
 
     python bench/ladder.py [--repeats N] [--trials N] [--images N]
 
 One unit of work (W1) is one search trial of the keras.io pair: 50,000 training images of MNIST, 3 epochs, batch 64,
-Adam 1e-3, validation once per epoch. The rungs take turns, so that a busy moment of the machine meets all of them.
-Writes the section "Ladder" of bench/results/results.md. MNIST is found as always (--data is KD_SWEEPS_DATA here).
+Adam 1e-3, validation once per epoch. The rungs take turns, so that other load affects all of them. Writes the section
+"Ladder" of bench/results/results.md. MNIST comes from the cache or from KD_SWEEPS_DATA.
 """
 
 import json
@@ -39,20 +39,20 @@ NAME = "ladder"
 TOLERANCE = 0.0015  # accuracy: 0.15 points
 LOSS_TOLERANCE = 1e-4
 PASS, TARGET = 25, 40
-# Multiply-accumulates of one image, forward; kd.models.measure.count_macs, and a test holds them.
+# Multiply-accumulates of one image, forward, by kd.models.measure.count_macs; a test compares them.
 STUDENT_MACS, TEACHER_MACS = 269_696, 58_505_216
 
 
 @dataclass
 class Rung:
-    """A way to run trials. `trials`: how many per repeat; seconds: of each trial, over all repeats."""
+    """One way to run trials. trials: per repeat. seconds: of each trial, over all repeats."""
 
     name: str
     text: str
     trials: int
     with_teacher: bool = False
     seconds: list[float] = field(default_factory=list)
-    accuracies: list[float] = field(default_factory=list)  # of the trial that every rung runs in that repeat
+    accuracies: list[float] = field(default_factory=list)  # of the trial common to all rungs, by repeat
 
     @property
     def median(self) -> float:
@@ -60,7 +60,7 @@ class Rung:
 
 
 def rungs() -> list[Rung]:
-    return [  # from the bottom to the top, without the product itself
+    return [  # from the bottom up, without the product itself
         Rung("naive", "(a) naive: keras.distillation.Distiller, a fresh model per trial, all threads", 1, True),
         Rung("cached", "(b) + the teacher's logits computed once", 1),
         Rung("steps", "(c) + 50 steps per execution", 2),
@@ -69,7 +69,7 @@ def rungs() -> list[Rung]:
 
 
 def spec_of(images: int, trials: int) -> Spec:
-    """A sweep that is all search: everything else as small as the plan allows."""
+    """Return the spec of a sweep that is nearly all search."""
     return override(
         preset("tiny"),
         {
@@ -91,7 +91,7 @@ def spec_of(images: int, trials: int) -> Spec:
 
 @contextmanager
 def launched(url: str, workers: int, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The product: `kd-sweeps launch`, ended with SIGTERM as soon as the block is left."""
+    """Run the product, `kd-sweeps launch`; SIGTERM ends it with the block."""
     command = [sys.executable, "-m", "sweeps.cli", "launch", NAME, "--workers", str(workers)]
     environment = os.environ | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(ROOT)}
     with log.open("ab") as out:
@@ -110,12 +110,12 @@ def await_phase(engine: Engine, phase: str, process: subprocess.Popen[bytes], lo
         if record.state == "closed":
             return
         if record.state != "open" or process.poll() is not None:
-            raise SystemExit(f"{phase} is {record.state}: {record.reason}; what launch said: {log.read_text()[-2000:]}")
+            raise SystemExit(f"{phase} is {record.state}: {record.reason}; output of launch: {log.read_text()[-2000:]}")
         time.sleep(0.1)
 
 
 def prepare(url: str, spec: Spec, log: Path) -> None:
-    """The sweep, with its source teacher trained by the product."""
+    """Create the sweep and train its source teacher with the product."""
     create_sweep(resolve(url), NAME, spec)
     engine = open_engine(resolve(url), read_only=True)
     with launched(url, 1, log) as process:
@@ -125,7 +125,7 @@ def prepare(url: str, spec: Spec, log: Path) -> None:
 
 @dataclass(frozen=True)
 class Launch:
-    """The search phase of one `launch`. `steady_s`, `whole_s`: seconds per trial without and with its start."""
+    """The search phase of one `launch`. steady_s, whole_s: seconds per trial without and with its start."""
 
     steady_s: float
     whole_s: float
@@ -144,7 +144,7 @@ def launch(url: str, workers: int, log: Path) -> Launch:
     firsts: dict[str | None, float] = {}
     for task in tasks:
         firsts[task.worker] = min(task.finished_at or math.inf, firsts.get(task.worker, math.inf))
-    # From the end of the last worker's first trial: imports, data and compiling are over then, everywhere.
+    # From the time when every worker has ended its first trial, and with it imports, data and compiling.
     begin = max(firsts.values())
     after = [end for end in ends if end > begin]
     return Launch(
@@ -165,7 +165,7 @@ def climb(rung: str, url: str, first: int, count: int, log: Path) -> Any:
 
 
 def gflop(spec: Spec, *, with_teacher: bool) -> float:
-    """Of one trial: training counted as three forward passes, as usual; and the validations."""
+    """Return the GFLOP of one trial and its validations, training counted as three forward passes, as usual."""
     batch = spec.training.batch_size
     trained = spec.source.images // batch * batch * spec.source.epochs
     validated = 10_000 * spec.source.epochs
@@ -246,7 +246,7 @@ def main() -> int:
                 progress.advance(step)
             progress.update(step, description=product.text)
             copy = folder / f"{repeat}.db"
-            copy.write_bytes((folder / "ladder.db").read_bytes())  # nobody is connected to it: it is whole
+            copy.write_bytes((folder / "ladder.db").read_bytes())  # consistent, since nothing is connected to it
             launches.append(launch(f"sqlite:///{copy}", os.cpu_count() or 1, log))
             product.seconds.append(launches[-1].steady_s)
             product.accuracies.append(launches[-1].accuracies[repeat])

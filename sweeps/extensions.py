@@ -73,7 +73,6 @@ _REPORT = ("matplotlib", "numpy", "scipy", "threadpoolctl")
 _SERVER = (
     "a2wsgi",
     "fastapi",
-    "itsdangerous",
     "optuna_dashboard",
     "plotly",
     "prometheus_client",

@@ -1,9 +1,9 @@
-"""Does the advice hold? Ten sweeps of preset quick that differ in their seed alone, beside what all of them show.
+"""Does the advice hold? Ten sweeps of preset quick that differ only in their seed, compared with all together.
 
     python bench/studies/calibration.py [--part NAME ...] [--list | --declare | --page] [--storage DIR] [--workers N]
 
-A part is one sweep. The question and every formula stand in bench/results/studies/calibration/declared.md, written
-before the first training; the page is written of the CSVs alone.
+A part is one sweep. Question and formulas are in bench/results/studies/calibration/declared.md, written before the
+first training; the page is computed from the CSVs alone.
 """
 
 import math
@@ -32,26 +32,26 @@ ARMS: Mapping[Use, str] = {
     "untreated": "scratch-own",
 }
 MARGIN = preset("quick").transfer
-HALF_WIDTH = 0.10  # of a share: what core-seconds are counted to
-IDLE = 2.0  # load of two cores before a start, below which the sweep had them for itself
+HALF_WIDTH = 0.10  # of a share, the precision whose core-seconds are counted
+IDLE = 2.0  # a lower load of two cores before the start means that they were idle
 
 
 def changes(seed: int, done: Done, place: Path) -> Mapping[str, Any]:
-    """Return the changes of preset quick: other methods say nothing about the advice, and cost a fifth of it."""
+    """Return the changes of preset quick: without other methods, which do not affect the advice and cost a fifth."""
     return {"seed": seed, "baselines.methods": []}
 
 
 def searches(trained: Trainings) -> list[Runs]:
-    """Return what each search of a sweep trained on the target: test accuracy in points by strategy and repeat."""
-    compared = [one for one in trained if (one.stage, one.dataset) == ("transfer", TARGET) and one.test is not None]
+    """Return the test accuracies of each search on the target, in points, by strategy and repeat."""
+    compared = [row for row in trained if (row.stage, row.dataset) == ("transfer", TARGET) and row.test is not None]
     return [
-        {use: {one.repeat: 100 * (one.test or 0.0) for one in _of(compared, number, arm)} for use, arm in ARMS.items()}
-        for number in sorted({one.search for one in compared})
+        {use: {row.repeat: 100 * (row.test or 0.0) for row in _of(compared, number, arm)} for use, arm in ARMS.items()}
+        for number in sorted({row.search for row in compared})
     ]
 
 
 def _of(compared: Sequence[Training], search: int, arm: str) -> list[Training]:
-    return [one for one in compared if (one.search, one.arm) == (search, arm)]
+    return [row for row in compared if (row.search, row.arm) == (search, arm)]
 
 
 def advice(runs: Sequence[Runs]) -> Choice:
@@ -61,14 +61,14 @@ def advice(runs: Sequence[Runs]) -> Choice:
 
 
 def share(runs: Sequence[Runs], strategy: StrategyName) -> Estimate | None:
-    """Return the part of the gain of tuning here that a strategy keeps, over searches, with Fieller's interval."""
+    """Return the share of the gain of tuning here that a strategy keeps, over searches, with Fieller's interval."""
     kept, gained = (over_searches(runs, use, "untreated") for use in (strategy, "here"))
     both = sorted(kept.keys() & gained.keys())
     return ratio([kept[n] for n in both], [gained[n] for n in both])
 
 
 def beyond(runs: Sequence[Runs], strategy: StrategyName) -> Estimate:
-    """Return what a strategy loses beyond the margin over these searches; shown to be too much where low is above 0."""
+    """Return the loss of a strategy beyond the margin over these searches; too large if low is above 0."""
     lost, gains = (over_searches(runs, "here", other) for other in (strategy, "untreated"))
     value = estimate(beyond_margin(lost, gains, margin=MARGIN.margin, share=MARGIN.margin_share))
     assert value is not None
@@ -77,19 +77,19 @@ def beyond(runs: Sequence[Runs], strategy: StrategyName) -> Estimate:
 
 def core_seconds(done: Done, name: str) -> tuple[float, float]:
     """Return the CPU seconds of the students of a sweep, and of its teachers."""
-    return sum(one.cpu_s for one in done[name]), origins(STUDY)[name]["teachers_cpu_s"]
+    return sum(row.cpu_s for row in done[name]), origins(STUDY)[name]["teachers_cpu_s"]
 
 
 def undisturbed(done: Done) -> list[str]:
-    """Return the sweeps that had the machine for themselves when they began."""
+    """Return the sweeps that started on an idle machine."""
     return [name for name in done if all(start["load"] < IDLE for start in origins(STUDY)[name]["starts"])]
 
 
 def needed(done: Done, strategy: StrategyName, measured: Sequence[str]) -> float | None:
-    """Return the core-seconds after which the interval of a share is as narrow as HALF_WIDTH, by the spread of all.
+    """Return the core-seconds that make the interval of a share as narrow as HALF_WIDTH, from the spread of all.
 
-    Searches: the smallest number whose t interval of the residuals strategy - share * here, in parts of the gain, is no
-    wider. Core-seconds: of the students of so many searches, and of the teachers once; as the measured sweeps took.
+    Searches: the smallest number whose t interval of the residuals strategy - share * here, relative to the gain, is no
+    wider. Core-seconds: of the students of so many searches and of the teachers once, as in the measured sweeps.
     """
     runs = [search for trained in done.values() for search in searches(trained)]
     kept, gained = (over_searches(runs, use, "untreated") for use in (strategy, "here"))
@@ -201,7 +201,7 @@ def _text(seconds: float | None) -> str:
 
 
 def figure(done: Done) -> list[Panel]:
-    """Return by strategy what each sweep finds that it loses against tuning there, and all of them together."""
+    """Return a panel by strategy with its loss against tuning there, in each sweep and in all together."""
     by_sweep = {name: searches(trained) for name, trained in done.items()}
     every = {"all together": [search for runs in by_sweep.values() for search in runs]}
     titles = {"default": "by Keras' default", "elsewhere": "by values tuned on MNIST"}

@@ -2,8 +2,8 @@
 
     python bench/studies/kinds.py [--part NAME ...] [--list | --declare | --page] [--storage DIR] [--workers N]
 
-A part is one student with one teacher on four datasets. The question and every formula stand in
-bench/results/studies/kinds/declared.md, written before the first training; the page is written of the CSVs alone.
+A part is one student with one teacher on four datasets. Question and formulas are in
+bench/results/studies/kinds/declared.md, written before the first training; the page is computed from the CSVs alone.
 """
 
 import math
@@ -26,7 +26,7 @@ from sweeps.stats.estimates import Estimate, estimate
 from sweeps.trainers.score import Score
 
 _GREY, _COLOUR = {"teacher_epochs": 15, "epochs": 15}, {"teacher_epochs": 18, "epochs": 12}
-# By the words of the page: where a dataset comes from, and its recipe, that of preset quick.
+# By names on the page: the dataset, and its recipe, that of preset quick.
 DATASETS = {
     "mnist": ("mnist", _GREY),
     "fashion_mnist": ("fashion_mnist", _GREY),
@@ -46,7 +46,7 @@ WHOLE = ("mnist", "fashion_mnist")
 
 @dataclass(frozen=True)
 class Contrast:
-    """T on the datasets `above` over T on those `below`; `cause`: what differs between them."""
+    """T on the datasets `above` divided by T on those `below`. cause: the difference between them."""
 
     cause: str
     above: Sequence[str]
@@ -65,7 +65,7 @@ BESIDE = (
 
 
 def changes(student: str, teacher: str, names: Sequence[str], seed: int, done: Done, place: Path) -> Mapping[str, Any]:
-    """Return the spec of a part. The two sets of a pair of networks share their seed, and so their points."""
+    """Return the spec of a part. Both sets of a pair of networks share their seed, and so their points."""
     roles = {
         role: {
             "dataset": DATASETS[name][0],
@@ -90,28 +90,28 @@ def parts() -> dict[str, Part]:
 
 
 def chosen(trained: Trainings, dataset: str, search: int) -> float:
-    """Return the T that a search confirmed: of the points with the most trainings in its confirm the best mean."""
+    """Return the T that a search confirmed: the best mean among the points with the most confirming trainings."""
     scores: dict[tuple[float, float], list[float]] = defaultdict(list)
-    for one in trained:
-        if (one.stage, one.dataset, one.search) == ("confirm", dataset, search):
-            scores[one.point].append(one.validation)
+    for row in trained:
+        if (row.stage, row.dataset, row.search) == ("confirm", dataset, search):
+            scores[row.point].append(row.validation)
     most = max(map(len, scores.values()))
     return max((point for point in scores if len(scores[point]) == most), key=lambda point: fmean(scores[point]))[0]
 
 
 def log_temperatures(done: Done) -> dict[str, dict[str, float]]:
-    """Return the mean of log T over the searches, by pair of networks and dataset."""
+    """Average log T over the searches, by pair of networks and dataset."""
     logs: dict[str, dict[str, float]] = {networks: {} for networks in NETWORKS}
     for part, trained in done.items():
         networks = part.rpartition("-")[0]
-        for dataset in dict.fromkeys(one.dataset for one in trained):
-            searches = sorted({one.search for one in trained if one.dataset == dataset})
+        for dataset in dict.fromkeys(row.dataset for row in trained):
+            searches = sorted({row.search for row in trained if row.dataset == dataset})
             logs[networks][dataset] = fmean(math.log(chosen(trained, dataset, search)) for search in searches)
     return logs
 
 
 def ratio(logs: Mapping[str, Mapping[str, float]], above: Sequence[str], below: Sequence[str] = ()) -> Estimate | None:
-    """Return the logarithm of T above over T below, or of T above: a t interval over pairs of networks."""
+    """Estimate the logarithm of T above / T below, or of T above, with a t interval over pairs of networks."""
     return estimate(
         [
             fmean(of[name] for name in above) - (fmean(of[name] for name in below) if below else 0.0)
@@ -168,7 +168,7 @@ def doublings(value: Estimate) -> Estimate:
 
 
 def figure(done: Done) -> list[Panel]:
-    """Return the contrasts as doublings of T."""
+    """Return panels of the contrasts, as doublings of T."""
     logs = log_temperatures(done)
     panels = []
     for title, contrasts in (("primary", PRIMARY), ("beside", BESIDE)):

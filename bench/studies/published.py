@@ -1,10 +1,10 @@
-"""Does this package get what the field has published of distillation? Rows of figures, each paper's beside ours.
+"""Does this package reproduce published results of distillation? Each paper's figures are compared with ours.
 
     python bench/studies/published.py [--part NAME ...] [--list | --declare | --page] [--storage DIR] [--workers N]
 
 A part is a sweep of the trainer "custom": its arms are the cells of `support/published.py`, its seeds those of the
-comparison. Until a part has been trained as a sweep, the page has its figures from bench/results/published.csv, the
-record of the program that trained them first: bench/published.py, last in commit dfc4004.
+comparison. Until a part has run as a sweep, its figures come from bench/results/published.csv, the record of the
+program that trained them first: bench/published.py, last in commit dfc4004.
 """
 
 import csv
@@ -33,10 +33,10 @@ Training: TypeAlias = tuple[Cell, int]
 
 
 def spec(row: str, done: Done, place: Path) -> Mapping[str, Any]:
-    """Return the spec of a row whole. Its search has one trial, of a cell that is an arm as well.
+    """Return the complete spec of a row. Its search has one trial, of a cell that is also an arm.
 
-    The function answers the search and its confirm at once, since there is nothing to choose; the arm "best", which a
-    sweep must have, then has the point of a cell, and comes last, to take over that cell's trainings.
+    With nothing to choose, search and confirm return at once. The arm "best", which every sweep has, then has the point
+    of a cell; it comes last and takes over the trainings of that cell.
     """
     cells = published.arms(row)
     return {
@@ -48,7 +48,7 @@ def spec(row: str, done: Done, place: Path) -> Mapping[str, Any]:
         "trainer": {
             "kind": "custom",
             "train": "support.published:train",
-            "test": "none",  # as in the first program, which had no other validation images than the test images
+            "test": "none",  # as in the first program, whose only validation images were the test images
             "space": {"cell": {"choices": list(map(str, cells.values()))}},
             "defaults": {arm: {"cell": str(cell)} for arm, cell in cells.items()},
         },
@@ -56,7 +56,7 @@ def spec(row: str, done: Done, place: Path) -> Mapping[str, Any]:
 
 
 def cell_of(line: Mapping[str, str]) -> Cell:
-    """Return what a line of the record trained."""
+    """Return the cell of a line of the record."""
     teachers = {cell.name: cell for cell in HOME if cell.teaches}
     return Cell(
         network=line["network"],
@@ -71,13 +71,13 @@ def cell_of(line: Mapping[str, str]) -> Cell:
 
 
 def recorded() -> Mapping[Training, Mapping[str, str]]:
-    """Return the lines of the record, by cell and number of the seed."""
+    """Read the lines of the record, by cell and number of the seed."""
     with RECORD.open(encoding="utf-8", newline="") as file:
         return {(cell_of(line), int(line["seed"])): line for line in csv.DictReader(file)}
 
 
 class Figures:
-    """What is known of every training: of a part that has ended from its CSV, of the others from the record."""
+    """The counts of every training, from the CSV of a finished part or from the record."""
 
     def __init__(self, done: Done) -> None:
         self.swept = set(done)
@@ -91,7 +91,7 @@ class Figures:
                     self.counts[cell, number] = Counts.of(made.more)
 
     def of(self, row: str, arm: str, measure: str = "errors") -> dict[int, float]:
-        """Return what the trainings of a cell measured, by the number of their seed."""
+        """Return a measure of the trainings of a cell, by the number of their seed."""
         cell = ROWS[row].cells[arm]
         counts = {number: self.counts[cell, number] for number in cell.numbers(ROWS[row].seeds)}
         return {number: value for number, made in counts.items() if (value := getattr(made, measure)) is not None}
@@ -101,7 +101,7 @@ class Figures:
         return f"{100 * fmean(shares):.2f} %" if shares else "-"
 
     def origin(self, rows: Sequence[str]) -> str:
-        """Return how many trainings some rows have, and from where those of each part are."""
+        """Return the number of trainings of some rows, and the origin of each part."""
         cells = {(cell, number) for row in rows for cell, number in trainings(row)}
         homes = {HOME[cell] for cell, _ in cells}
         swept, rest = ([f"`{row}`" for row in ROWS if row in some] for some in (homes & self.swept, homes - self.swept))
@@ -111,12 +111,12 @@ class Figures:
 
 
 def mean(values: BySeed, digits: int = 1) -> str:
-    """Return a mean with its 95 % t interval and n, such as "81.3 [78.0, 84.6] n=5"."""
+    """Format a mean with its 95 % t interval and n: "81.3 [78.0, 84.6] n=5"."""
     return _written(estimate(list(values.values())), digits, "")
 
 
 def difference(first: BySeed, second: BySeed, digits: int = 1) -> str:
-    """Return the mean of first - second, paired by seed, likewise."""
+    """Format the mean of first - second, paired by seed, likewise."""
     return _written(paired(first, second), digits, "+")
 
 
@@ -126,7 +126,7 @@ def _written(value: Any, digits: int, sign: str) -> str:
 
 
 def verdict(first: BySeed, second: BySeed, *, below: str, above: str, unit: str = "errors", digits: int = 1) -> str:
-    """Return which of two words the interval of first - second earns, below or above 0, with the difference."""
+    """Return one of two words by the interval of first - second, below or above 0, with the difference."""
     value: Any = paired(first, second)
     word = below if value.high < 0 else above if value.low > 0 else "cannot be told"
     number, _, n = _written(value, digits, "+").rpartition(" ")
@@ -136,7 +136,7 @@ def verdict(first: BySeed, second: BySeed, *, below: str, above: str, unit: str 
 def interval_of_a_run(values: Sequence[float]) -> tuple[float, float] | None:
     """Return the 95 % prediction interval of one more run: mean ± t[0.975, n - 1] * s * sqrt(1 + 1/n).
 
-    A paper's figure is one run, so it is this interval that it must lie in, not that of the mean.
+    A paper's figure is one run, so it is compared with this interval, not with that of the mean.
     """
     n = len(values)
     if n < FEWEST_RUNS:
@@ -167,14 +167,14 @@ class Printed:
 
     @property
     def deviates(self) -> bool | None:
-        """Whether one run here would not give it; None where that cannot be told."""
+        """Whether it is outside the interval of one run here; None with too few runs."""
         limits = interval_of_a_run(list(self.values.values()))
         return None if limits is None else not limits[0] <= self.figure <= limits[1]
 
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of one paper. claims: what it says in words. differs: what is not as in the paper."""
+    """The section of one paper. claims: its statements in words. differs: differences from its setting."""
 
     title: str
     rows: Sequence[str]
@@ -187,7 +187,7 @@ class Section:
 def _networks(
     figures: Figures, row: str, paper: str, names: Mapping[str, tuple[str, float]], unit: str = "errors"
 ) -> tuple[Mapping[str, BySeed], str, Sequence[Printed]]:
-    """Return our values by arm, their table beside the printed figures, and these."""
+    """Return our values by arm, their table with the printed figures, and the printed figures."""
     ours, cells = {arm: figures.of(row, arm) for arm in names}, []
     if unit == "%":
         ours = {
@@ -378,7 +378,7 @@ SECTIONS: Sequence[Callable[[Figures], Section]] = (
 
 
 def page(done: Done) -> str:
-    """Return the page: first where we differ, then every section, at last what the record was made with."""
+    """Return the page: deviations first, then every section, then the origin of the record."""
     figures = Figures(done)
     sections = [make(figures) for make in SECTIONS]
     parts = [_INTRO, "## Where we differ", *_deviations([figure for section in sections for figure in section.printed])]

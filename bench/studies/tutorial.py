@@ -1,9 +1,9 @@
-"""What does PyTorch's tutorial on distillation gain, and what would tuning gain? Thirty seeds instead of one.
+"""How much does PyTorch's tutorial on distillation gain, and how much would tuning? Thirty seeds instead of one.
 
     python bench/studies/tutorial.py [--part NAME ...] [--list | --declare | --page] [--storage DIR] [--workers N]
 
-The question and every formula stand in bench/results/studies/tutorial/declared.md, written before the first training;
-the page is written of the CSVs alone.
+Question and formulas are in bench/results/studies/tutorial/declared.md, written before the first training; the page is
+computed from the CSVs alone.
 """
 
 import sys
@@ -23,12 +23,12 @@ from sweeps.stats.estimates import estimate
 
 BLOCKS, SEEDS, FIRST_SEED, TEACHER_SEED = 3, 10, 2920, 42
 LOGITS = "teacher.npz"
-# What two builds of the tutorial's page print of one seed, and a copy of its code: points of CE + KD less CE.
+# CE + KD minus CE in points, as printed for one seed by two builds of the tutorial's page and by a copy of its code.
 PUBLISHED = (("the page, translated in pytorch-doc-zh", 0.94), ("the page, build 2.2.1", -0.22), ("ruthmd", 0.40))
 
 
 def _spec(seed: int, place: Path, arms: Sequence[str], **searched: Any) -> Mapping[str, Any]:
-    """Return the spec of LightNN on CIFAR-10, which is a target: searches test on targets alone."""
+    """Return the spec of LightNN on CIFAR-10, as a target, since searches test only on targets."""
     digits = {"dataset": "digits", "images": 1078, "teacher": "cnn-small-narrow", "teacher_epochs": 6, "epochs": 4}
     cifar10 = {"dataset": "cifar10", "images": 45_000, "teacher": f"logits:{place / LOGITS}", "teacher_epochs": 10}
     roles = {"source": digits, "target": cifar10 | {"student": "support.tutorial:light", "epochs": 10}}
@@ -48,7 +48,7 @@ def search(done: Done, place: Path) -> Mapping[str, Any]:
 
 def at_tuned(block: int, done: Done, place: Path) -> Mapping[str, Any]:
     """Return a block of the same seeds at the point that the search confirmed."""
-    (made,) = (one for one in done["search"] if one.arm == "native")
+    (made,) = (row for row in done["search"] if row.arm == "native")
     return _at(block, place, ("native",), *made.point)
 
 
@@ -59,7 +59,7 @@ def _at(block: int, place: Path, arms: Sequence[str], temperature: float, alpha:
 
 
 def teacher(place: Path) -> Mapping[str, Any]:
-    from support.tutorial import teach  # here: whoever only lists the parts waits for no TensorFlow
+    from support.tutorial import teach  # late: listing the parts needs no TensorFlow
 
     return teach(place / LOGITS, seed=TEACHER_SEED)
 
@@ -67,17 +67,17 @@ def teacher(place: Path) -> Mapping[str, Any]:
 def accuracies(done: Done, part: str, arm: str) -> dict[tuple[int, int], float]:
     """Return test accuracies in percent by block and repeat."""
     return {
-        (block, one.repeat): 100 * one.test
+        (block, row.repeat): 100 * row.test
         for block in range(BLOCKS)
-        for one in done.get(f"{part}-{block}", ())
-        if one.dataset == "cifar10" and one.arm == arm and one.test is not None
+        for row in done.get(f"{part}-{block}", ())
+        if row.dataset == "cifar10" and row.arm == arm and row.test is not None
     }
 
 
 def wrong_signs(first: Mapping[tuple[int, int], float], second: Mapping[tuple[int, int], float]) -> tuple[float, float]:
-    """Return how often first < second in percent: where both share a seed, and over all pairs of two seeds."""
+    """Return how often first < second, in percent: for equal seeds, and over all pairs of two seeds."""
     same = [first[key] < second[key] for key in first.keys() & second.keys()]
-    others = [first[one] < second[other] for one, other in product(first, second) if one != other]
+    others = [first[key] < second[other] for key, other in product(first, second) if key != other]
     return 100 * fmean(same), 100 * fmean(others)
 
 
@@ -134,7 +134,7 @@ split); Keras; other seeds."""
 
 
 def _tuned(done: Done) -> str:
-    made = [one for one in done.get("search", ()) if one.arm == "native"]
+    made = [row for row in done.get("search", ()) if row.arm == "native"]
     return "tuned: T = {:.3g}, alpha = {:.3g}".format(*made[0].point) if made else "tuned"
 
 

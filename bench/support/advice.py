@@ -1,6 +1,6 @@
 """How often does the advice name a strategy that is truly worse, and how often does it find a cheap one?
 
-Rows of bench/null.py: sweeps of `support.strategies` under the rule of `sweeps.stats.advice.advise`.
+Sweeps of `support.strategies` under the rule of `sweeps.stats.advice.advise`; bench/null.py runs it.
 """
 
 import math
@@ -17,11 +17,10 @@ from sweeps.stats.advice import GAIN_LEVEL, LEVELS, STRATEGIES, StrategyName, Us
 from sweeps.stats.estimates import FEWEST_RUNS, t_quantile
 
 SHARE = 0.2  # the margin of new sweeps
-WRONG = 0.05  # of sweeps, over all looks and all targets
-SURE = 0.999  # of the binomial bounds
-TIMES = 5  # as many sweeps as in the rows of the words: these are cheap
+WRONG = 0.05  # share of sweeps, over all looks and all targets
+SURE = 0.999  # level of the binomial bounds
 SEED = 20_261_130
-CHEAPER = STRATEGIES[:-1]  # than tuning here
+CHEAPER = STRATEGIES[:-1]  # all but tuning here
 NO_GAIN = 1e-6  # points
 COVERED = 0.85
 USES: tuple[Use, ...] = ("default", "elsewhere", "here", "untreated")
@@ -29,9 +28,9 @@ USES: tuple[Use, ...] = ("default", "elsewhere", "here", "untreated")
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row: a world, and how it is looked at.
+    """One row: planted effects and the looks at them.
 
-    searches: after each look. targets: that are alike. one_dataset: nothing is tuned elsewhere.
+    searches: after each look. targets: how many like ones. one_dataset: nothing is tuned elsewhere.
     """
 
     name: str
@@ -48,7 +47,6 @@ class Row:
 
 
 def rows() -> tuple[Row, ...]:
-    """Return all of them."""
     both = Wanted(default=1.0, elsewhere=1.0)
     return (
         Row(name="recorded"),
@@ -103,9 +101,9 @@ def rows() -> tuple[Row, ...]:
 
 @dataclass(frozen=True, eq=False)
 class Advised:
-    """What is advised in each sweep at one look. use: shape (sweeps,). settled: whether nothing cheaper can come.
+    """The advice in each sweep at one look. use: shape (sweeps,). settled: no cheaper strategy can follow.
 
-    intervals: of the share of each strategy, the lower and the upper limit; nan where no gain is shown.
+    intervals: lower and upper limits of each strategy's share; nan where no gain is shown.
     """
 
     use: Array
@@ -114,7 +112,7 @@ class Advised:
 
 
 def advised(drawn: Drawn, *, looks: int, look: int, targets: int, margin: float, one_dataset: bool) -> Advised:
-    """What `advise` says, of all sweeps at once; a test compares both."""
+    """Return the advice of `advise` for all sweeps at once; a test compares both."""
     means = {use: values.mean(axis=-1) for use, values in drawn.runs.items()}
     gains = means["here"] - means["untreated"]
     sweeps, searches = gains.shape
@@ -124,15 +122,15 @@ def advised(drawn: Drawn, *, looks: int, look: int, targets: int, margin: float,
     settled = np.full(sweeps, True)
     intervals = {}
     names = [name for name in CHEAPER if not (one_dataset and name == "elsewhere")]
-    for name in reversed(names):  # the cheapest last: it overrules
+    for name in reversed(names):  # the cheapest last, since it overrules the others
         lost = means["here"] - means[name]
         level = level_of(name, looks=looks, look=look, targets=targets)
-        shown = worse = np.zeros(sweeps, bool)
+        within = worse = np.zeros(sweeps, bool)
         if enough:
             low, high = _bounds(lost - margin if margin else lost - SHARE * gains, level)
-            shown, worse = gained & (high < 0), (low > 0) & (_bounds(lost, level)[0] > 0)
-        use[shown] = name
-        settled = shown | (worse & settled)
+            within, worse = gained & (high < 0), (low > 0) & (_bounds(lost, level)[0] > 0)
+        use[within] = name
+        settled = within | (worse & settled)
         intervals[name] = _fieller(means[name] - means["untreated"], gains, gained)
     if enough:
         use[~gained] = "untreated"
@@ -151,7 +149,7 @@ def _fieller(tops: Array, bottoms: Array, gained: Array) -> tuple[Array, Array]:
     scale = t_quantile(0.975, n - 1) ** 2 / n if n > 1 else math.nan
     apart, below = tops - top[:, None], bottoms - bottom[:, None]
     pairs = ((apart, apart), (below, below), (apart, below))
-    aa, bb, ab = (scale * (one * other).sum(axis=-1) / max(n - 1, 1) for one, other in pairs)
+    aa, bb, ab = (scale * (left * right).sum(axis=-1) / max(n - 1, 1) for left, right in pairs)
     leading, middle = np.where(gained, bottom**2 - bb, math.nan), top * bottom - ab
     root = np.sqrt(np.maximum(0.0, middle**2 - leading * (top**2 - aa)))
     return (middle - root) / leading, (middle + root) / leading
@@ -159,12 +157,12 @@ def _fieller(tops: Array, bottoms: Array, gained: Array) -> tuple[Array, Array]:
 
 @dataclass
 class Counts:
-    """What came of a row, over its sweeps.
+    """The counts of a row.
 
-    lost: what the strategies truly lose, as shares of the gain; uses: how often each is advised on the first target.
-    wrong: sweeps in which a strategy is advised, on any target at any look, that is truly worse by more than the
-    margin: on average over all sweeps; own: over the searches of that very sweep. cheapest: in which the cheapest good
-    one is advised at last. held: of the shares' intervals, the part that holds the truth; None where none is shown.
+    lost: true losses of the strategies, as shares of the gain. uses: how often each is advised on the first target.
+    wrong: sweeps with an advice, on any target at any look, whose strategy truly loses more than the margin, averaged
+    over all sweeps; own: averaged over the searches of that sweep. cheapest: sweeps whose last advice is the cheapest
+    good strategy. held: share of the intervals that contain the truth; None where none is shown.
     """
 
     row: Row
@@ -181,7 +179,7 @@ class Counts:
 def count(row: Row, *, sweeps: int, stage: Stage) -> Counts:
     looks, margin, share = row.looks, row.wanted.margin, SHARE
     wrong, own = np.zeros(sweeps, bool), np.zeros(sweeps, bool)
-    for target in reversed(range(row.targets)):  # the first one last: its advice is what is counted
+    for target in reversed(range(row.targets)):  # the first target last: `uses` counts its advice
         drawn = stage.draw(row.wanted, target=target, share=share)
         truth = {name: drawn.lost(name) for name in CHEAPER}
         gains = drawn.lost("untreated")
@@ -227,7 +225,7 @@ def _held(limits: tuple[Array, Array], truth: float) -> float | None:
     return float(((low <= truth) & (truth <= high))[known].mean()) if known.sum() >= len(low) / 10 else None
 
 
-def measure(*, sweeps: int) -> list[Counts]:
+def measure(sweeps: int) -> list[Counts]:
     """Count every row; rows of the same datasets and searches share their draws."""
     counted = []
     stage, of = None, None
@@ -245,7 +243,7 @@ def worst(counted: list[Counts]) -> str:
 
 
 def claims(counted: list[Counts]) -> dict[str, list[bool]]:
-    """Return for each claim whether it holds in each row that it is about."""
+    """Return for each claim whether it holds, in each row that it concerns."""
     gainless = [counts for counts in counted if counts.row.wanted.gain is not None and counts.gain <= NO_GAIN]
     held = [(share, counts.sweeps) for counts in counted for share in counts.held.values() if share is not None]
     return {

@@ -1,6 +1,6 @@
-"""Parts of public datasets: by the label, 0, 1, 8 and 9 or 2 to 7; and CIFAR-10 in grey.
+"""Parts of public datasets, with labels 0, 1, 8 and 9 or with 2 to 7; and CIFAR-10 in grey.
 
-CIFAR-10's two share no class and no image: four vehicles and six animals. The same labels cut MNIST and Fashion-MNIST.
+The parts of CIFAR-10 are its four vehicles and its six animals. MNIST and Fashion-MNIST are cut by the same labels.
 """
 
 import numpy as np
@@ -45,7 +45,7 @@ def fashion_six() -> Arrays:
 
 
 def cifar10_grey() -> Arrays:
-    """CIFAR-10 with its luma as the only channel."""
+    """Convert CIFAR-10 to its luma as the only channel."""
     whole = obtain("cifar10").arrays
     grey: Arrays = {}
     for split in ("train", "test"):
@@ -58,10 +58,10 @@ def cifar10_grey() -> Arrays:
 
 def _only(name: str, classes: tuple[int, ...]) -> Arrays:
     whole = obtain(name).arrays
-    found: Arrays = {}
+    part: Arrays = {}
     for split in ("train", "test"):
         labels = np.asarray(getattr(whole, f"y_{split}")).ravel()
         chosen = np.isin(labels, classes)
-        found[f"x_{split}"] = getattr(whole, f"x_{split}")[chosen]
-        found[f"y_{split}"] = np.searchsorted(np.asarray(classes), labels[chosen]).astype(np.uint8)
-    return found
+        part[f"x_{split}"] = getattr(whole, f"x_{split}")[chosen]
+        part[f"y_{split}"] = np.searchsorted(np.asarray(classes), labels[chosen]).astype(np.uint8)
+    return part

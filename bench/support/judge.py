@@ -1,7 +1,7 @@
-"""How often is a setting called better than the baseline that is not, and how often is a better one found?
+"""How often does `judge` call a setting better that is not, and how often does it find a better one?
 
-Families of settings, nothing trained: their runs are drawn, and all that `sweeps.stats.baseline.against` would say of
-them is computed at once; a test compares both.
+The runs of families of settings are drawn, nothing is trained. What `sweeps.stats.baseline.against` says of them is
+computed for all families at once; a test compares both.
 """
 
 import math
@@ -11,23 +11,23 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from support.page import percent, table
+from support.page import FOLDER, percent, table
 from support.strategies import Stage, Wanted
-from support.surfaces import FOLDER, Array, read_surface
+from support.surfaces import Array, read_surface
 from sweeps.stats.baseline import LEAST_SPREAD, LEVEL
 from sweeps.stats.estimates import FEWEST_RUNS
 
 SETTINGS = (1, 5, 20)
 SEEDS = (2, 3, 5, 10, 20)
-WRONG = 0.05  # of families
-SURE = 0.999  # of the binomial bounds
+WRONG = 0.05  # share of families
+SURE = 0.999  # level of the binomial bounds
 SEED = 20_261_201
 DATASETS = 4
 POOL = 2000  # sweeps whose searches are drawn from
-LOSSES = (0.25, 1.0)  # sds of a difference by which every setting is truly worse
-LEADS = (0.5, 1.0, 2.0, 3.0)  # the same by which the first setting is truly better, the others being as good
+LOSSES = (0.25, 1.0)  # every setting is truly worse by so many sds of a difference
+LEADS = (0.5, 1.0, 2.0, 3.0)  # the first setting is truly better by so many, the others are as good
 COVERED = 0.9
-PLAIN = {"level": 0.05, "least": 0.0}  # what the rule would be without its two safeguards
+PLAIN = {"level": 0.05, "least": 0.0}  # the rule without its two safeguards
 
 Draw = Callable[[np.random.Generator, int, int, int], Array]
 """Differences to the baseline of truly equal settings: families, settings, seeds -> (families, settings, pairs)."""
@@ -35,7 +35,7 @@ Draw = Callable[[np.random.Generator, int, int, int], Array]
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Where the differences of paired runs come from. sd: of one of them."""
+    """A distribution of differences between paired runs. sd: of one difference."""
 
     name: str
     draw: Draw
@@ -44,10 +44,10 @@ class World:
 
 @dataclass(frozen=True, eq=False)
 class Family:
-    """What came of one row. wrong: families in which a setting is called better that is not.
+    """The counts of one row. wrong: families in which a setting is called better that is not.
 
-    found: in which the first one, truly better, is called so. plain_wrong, plain_found: the same by PLAIN. held:
-    intervals that hold the truth, a share.
+    right: families in which the first setting, truly better, is called so. plain_wrong, plain_right: the same by PLAIN.
+    held: share of the intervals that contain the truth.
     """
 
     world: str
@@ -55,9 +55,9 @@ class Family:
     seeds: int
     effect: str
     wrong: int
-    found: int | None
+    right: int | None
     plain_wrong: int
-    plain_found: int | None
+    plain_right: int | None
     held: float
     families: int
 
@@ -82,7 +82,7 @@ def called(
     sd = np.maximum(sd, least * np.median(sd, axis=1, keepdims=True))
     alike = sd <= 1e-9
     error = np.where(alike, 1.0, sd / math.sqrt(pairs))
-    p = np.where(alike, 2.0, 2 * stats.t.sf(np.abs(mean) / error, df))  # not tested: behind all that are
+    p = np.where(alike, 2.0, 2 * stats.t.sf(np.abs(mean) / error, df))  # untested settings sort last
     tested = settings - alike.sum(axis=1, keepdims=True)
     order = np.argsort(p, axis=1)
     ordered = np.take_along_axis(p, order, axis=1) * np.maximum(tested - np.arange(settings), 1)
@@ -113,7 +113,7 @@ def _normal(rng: np.random.Generator, families: int, settings: int, seeds: int) 
 
 
 def _recorded_seeds(name: str) -> Draw:
-    # Each setting is a recorded (T, alpha), the baseline another one; seeds are drawn anew from the recorded ones.
+    # Each setting and the baseline are recorded (T, alpha); seeds are drawn with replacement from the recorded ones.
     last = 100 * read_surface(FOLDER / f"surface-{name}.csv").last
     runs = (last - last.mean(axis=0)).reshape(len(last), -1)
 
@@ -152,7 +152,7 @@ def _several_datasets(rng: np.random.Generator, families: int, settings: int, se
 def unpaired(
     rng: np.random.Generator, families: int, settings: int, seeds: int, times: float
 ) -> tuple[Array, Array, int, Array]:
-    """Return what `called` is given without shared seeds, of settings so many times as noisy as the baseline."""
+    """Draw arguments of `called` without shared seeds, from settings `times` as noisy as the baseline."""
     base = rng.standard_normal((families, 1, seeds))
     runs = times * rng.standard_normal((families, settings, seeds))
     parts = runs.var(axis=-1, ddof=1) / seeds, np.broadcast_to(base.var(axis=-1, ddof=1) / seeds, (families, settings))
@@ -161,7 +161,7 @@ def unpaired(
     return runs.mean(axis=-1) - base.mean(axis=-1), np.sqrt(whole * seeds), seeds, df
 
 
-def measure(*, families: int) -> list[Family]:
+def measure(families: int) -> list[Family]:
     rows = []
     for place, world in enumerate(worlds()):
         for settings in SETTINGS:
@@ -201,9 +201,9 @@ def _row(world: str, seeds: int, effect: str, answer: Called, plain: Called, tru
         seeds=seeds,
         effect=effect,
         wrong=int((answer.better & ~better).any(axis=1).sum()),
-        found=int(answer.better[:, 0].sum()) if better.any() else None,
+        right=int(answer.better[:, 0].sum()) if better.any() else None,
         plain_wrong=int((plain.better & ~better).any(axis=1).sum()),
-        plain_found=int(plain.better[:, 0].sum()) if better.any() else None,
+        plain_right=int(plain.better[:, 0].sum()) if better.any() else None,
         held=float(held[known].mean()) if known.any() else math.nan,
         families=len(answer.better),
     )
@@ -218,7 +218,7 @@ def worst(rows: list[Family]) -> str:
 
 
 def claims(rows: list[Family]) -> dict[str, list[bool]]:
-    """Return for each claim whether it holds in each row that it is about."""
+    """Return for each claim whether it holds, in each row that it concerns."""
     return {
         f"a setting that is no better is called better in at most {100 * WRONG:.0f} % of families": [
             bool(row.wrong <= stats.binom.ppf(SURE, row.families, WRONG)) for row in rows
@@ -231,30 +231,32 @@ def claims(rows: list[Family]) -> dict[str, list[bool]]:
     }
 
 
+def _grid(rows: list[Family], key: str, cell: Callable[[Family], str]) -> list[list[object]]:
+    """Return a table row for each value of a field and number of settings, with a cell for each number of seeds."""
+    return [
+        [name, settings, *(cell(row) for row in rows if (getattr(row, key), row.settings) == (name, settings))]
+        for name in dict.fromkeys(getattr(row, key) for row in rows)
+        for settings in SETTINGS
+    ]
+
+
 def page(rows: list[Family]) -> str:
     kept = "\n".join(
         f"- {claim}: **{'holds' if all(held) else 'does not hold'}** ({sum(held)} of {len(held)})"
         for claim, held in claims(rows).items()
     )
-    none = [row for row in rows if row.effect == "none"]
+    none, effects = ([row for row in rows if (row.effect == "none") is alike] for alike in (True, False))
+    better = [row for row in rows if row.right is not None and row.world == "normal noise"]
     heads = [f"{seeds} seeds" for seeds in SEEDS]
-    wrong, covered, power, plain_wrong, plain_power = [], [], [], [], []
-    for world in dict.fromkeys(row.world for row in none):
-        for settings in SETTINGS:
-            mine = [row for row in none if row.world == world and row.settings == settings]
-            plain_wrong.append([world, settings, *(f"{100 * row.plain_wrong / row.families:.1f}" for row in mine)])
-            wrong.append([world, settings, *(percent(row.wrong, row.families) for row in mine)])
-            covered.append(
-                [world, settings, *("-" if math.isnan(row.held) else f"{100 * row.held:.1f}" for row in mine)]
-            )
-    for effect in dict.fromkeys(row.effect for row in rows if row.found is not None):
-        for settings in SETTINGS:
-            mine = [row for row in rows if (row.world, row.effect, row.settings) == ("normal noise", effect, settings)]
-            power.append([effect, settings, *(f"{100 * (row.found or 0) / row.families:.1f}" for row in mine)])
-            plain = (f"{100 * (row.plain_found or 0) / row.families:.1f}" for row in mine)
-            plain_power.append([effect, settings, *plain])
-    effects = [row for row in rows if row.effect != "none"]
-    second = worst(effects)
+
+    def share(count: int | None, row: Family) -> str:
+        return f"{100 * (count or 0) / row.families:.1f}"
+
+    wrong = _grid(none, "world", lambda row: percent(row.wrong, row.families))
+    covered = _grid(none, "world", lambda row: "-" if math.isnan(row.held) else f"{100 * row.held:.1f}")
+    plain_wrong = _grid(none, "world", lambda row: share(row.plain_wrong, row))
+    power = _grid(better, "effect", lambda row: share(row.right, row))
+    plain_power = _grid(better, "effect", lambda row: share(row.plain_right, row))
     return "\n\n".join(
         (
             f"**{worst(rows)}**. {rows[0].families:,} simulated families for each row, nothing trained.",
@@ -263,7 +265,7 @@ def page(rows: list[Family]) -> str:
             "Families in which a setting is called better though all are as good as the baseline, %"
             " [exact 95 % binomial interval]:",
             table(["noise", "settings", *heads], wrong),
-            f"With effects: {second}.",
+            f"With effects: {worst(effects)}.",
             "Power: how often the one setting is called better that is, the others being as good as the baseline;"
             " normal noise, lead in standard deviations of a paired difference, %:",
             table(["lead", "settings", *heads], power),

@@ -1,4 +1,4 @@
-"""What all benches share: the command line, progress, and the page: what was measured, how, on what, and when."""
+"""Shared by all benches: the command line, the progress bar, and the page with the origin of its numbers."""
 
 import argparse
 import os
@@ -37,7 +37,7 @@ def bar() -> progress.Progress:
 
 
 class Origin:
-    """What a measurement is good for; made before it starts, since it notes the time and what else is running."""
+    """The machine, versions and load of a measurement. Create it before the start: it records time and load."""
 
     def __init__(self) -> None:
         from sweeps.workers.environment import provenance
@@ -64,14 +64,14 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def interval(mean: Estimate | None, *, form: str = "+.2f", absent: str = "missing") -> str:
-    """Return a mean with its limits: "+1.31 [+0.99, +1.63]"; absent: where there are none."""
+    """Format a mean with its limits: "+1.31 [+0.99, +1.63]". absent: text without limits."""
     if mean is None or mean.low is None or mean.high is None:
         return absent
     return f"{mean.mean:{form}} [{mean.low:{form}}, {mean.high:{form}}]"
 
 
 def percent(count: int, of: int) -> str:
-    """Return a share in percent with its exact 95 % binomial interval."""
+    """Format a share in percent with its exact 95 % binomial interval."""
     from scipy import stats
 
     interval = stats.binomtest(count, of).proportion_ci(0.95)
@@ -79,7 +79,7 @@ def percent(count: int, of: int) -> str:
 
 
 def write_section(title: str, text: str, *, path: Path = RESULTS) -> None:
-    """Put `text` under the heading `## title` of the page, in place of what stands there."""
+    """Replace the section `## title` of the page."""
     page = path.read_text(encoding="utf-8") if path.exists() else _TITLE
     section = f"## {title}\n\n{text.strip()}\n\n"
     heading = re.compile(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)

@@ -1,7 +1,7 @@
-"""The parts of a study: each is a sweep; its trainings become a CSV, where they come from a JSON beside it.
+"""The parts of a study. Each is a sweep; its trainings are written to a CSV, their origin to a JSON.
 
-A study is a folder of bench/results/studies: declared.md, written before its first training, and NAME.csv and NAME.json
-of every part that has ended. The storage of a part that has not lies elsewhere, and the same command resumes it.
+A study is a folder of bench/results/studies with declared.md, written before its first training, and NAME.csv and
+NAME.json of every finished part. The storage of an unfinished part is in another folder; the same command resumes it.
 """
 
 import csv
@@ -39,12 +39,12 @@ STUDIES = FOLDER / "studies"
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training, of a student where it has T and alpha.
+    """One training, of a student if it has T and alpha.
 
-    stage: search, confirm or transfer. search: which of the searches on this dataset. arm: of transfer; "" elsewhere.
-    repeat: of confirm and transfer; 0 elsewhere. validation, test: accuracies, fractions; test: of transfer alone.
-    train_s, cpu_s: 0 where another arm made the training.
-    more: the rest of its point, and what a training of one's own gave beside its score; a column each.
+    stage: search, confirm or transfer. search: index among those on this dataset. arm: of transfer, otherwise "".
+    repeat: of confirm and transfer, otherwise 0. validation, test: accuracies, fractions; test: only of transfer.
+    train_s, cpu_s: 0 where another arm did the training.
+    more: other parameters of its point, and further results of a custom training; a column each.
     """
 
     part: str
@@ -71,16 +71,16 @@ class Training:
 
 Trainings: TypeAlias = Sequence[Training]
 Done: TypeAlias = Mapping[str, Trainings]
-"""The trainings of every part that has ended, by its name."""
+"""The trainings of every finished part, by its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One sweep, or, with `make`, files that later parts need.
+    """One sweep or, with `make`, files for later parts.
 
-    changes: what `spec_of` returns, from what earlier parts gave and the folder of such files; of another trainer its
-    spec whole. after: their names.
-    make: writes the files into that folder; returns what is to be known of them.
+    changes: computes the result of `spec_of`, or the complete spec of another trainer, from the results of earlier
+    parts and the folder of such files. after: names of these parts.
+    make: writes the files into that folder; returns facts about them.
     """
 
     changes: Callable[[Done, Path], Mapping[str, Any]] | None = None
@@ -108,9 +108,9 @@ def spec_of(
     training: Mapping[str, Any] = TRAINING,
     search: Mapping[str, Any] = {},
 ) -> dict[str, Any]:
-    """Return every table of a spec whole: a preset may change, a study that was declared may not.
+    """Return every table of a spec completely, since presets may change and a declared study may not.
 
-    arms: on targets; on the source, which no study looks at, `best` alone. search: further keys of that table.
+    arms: on targets; the source, which no study evaluates, has only `best`. search: further keys of that table.
     """
     return {
         **roles,
@@ -133,10 +133,10 @@ def spec_of(
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """A study by its name.
+    """A study.
 
-    page: its page without the table of parts. within: the folder of that. figure: the panels of its figure; none before
-    there is something to see. score: of which the panels' values are differences.
+    page: its page without the table of parts. within: folder of the page. figure: the panels of its figure, none
+    without results. score: the panels show differences of it.
     """
 
     name: str
@@ -151,13 +151,13 @@ class Study:
         return STUDIES / self.name
 
     def done(self) -> dict[str, list[Training]]:
-        """Return what every part that has ended trained; its JSON is written last."""
+        """Return the trainings of every finished part, whose JSON is written last."""
         paths = {name: self.folder / f"{name}.json" for name in self.parts}
         return {name: read_csv(path.with_suffix(".csv")) for name, path in paths.items() if path.exists()}
 
 
 def read_csv(path: Path) -> list[Training]:
-    """Return the trainings of a part; none where it is no sweep."""
+    """Read the trainings of a part; none if it is not a sweep."""
     if not path.exists():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -215,7 +215,7 @@ def _training(part: str, stored: StoredSweep, job: AnyJob) -> Training | None:
 
 
 def origin(stored: StoredSweep) -> dict[str, Any]:
-    """Return where a finished sweep comes from."""
+    """Return the origin of a finished sweep: hashes, versions, machines, spec."""
     made, teachers = provenance(stored), stored.finished(TeacherTask, TeacherOutcome)
     students = trainings("", stored)
     return {
@@ -226,17 +226,17 @@ def origin(stored: StoredSweep) -> dict[str, Any]:
         "wall_s": round(made.wall_s),
         "core_s": round(made.work_s),
         "teachers_cpu_s": round(sum(job.outcome.cpu_s for job in teachers)),
-        "students_cpu_s": round(sum(one.cpu_s for one in students)),
+        "students_cpu_s": round(sum(student.cpu_s for student in students)),
         "students": len(students),
         "numerics": list(made.numerics),
-        "machines": [asdict(one) for one in made.machines],
-        "data": [asdict(one) | {"origin": ""} for one in made.data],
+        "machines": [asdict(machine) for machine in made.machines],
+        "data": [asdict(dataset) | {"origin": ""} for dataset in made.data],
         "spec": without_folders(stored.spec.as_dict()),
     }
 
 
 def without_folders(value: Any) -> Any:
-    """Return plain values with the folders of this machine left out."""
+    """Return plain values without the folders of this machine."""
     if isinstance(value, dict):
         return {key: without_folders(inner) for key, inner in value.items()}
     if isinstance(value, str) and "/" in value:
@@ -246,7 +246,7 @@ def without_folders(value: Any) -> Any:
 
 
 def commit() -> str:
-    """Return the commit of the last change of the product, "-dirty" where its files differ from it."""
+    """Return the last commit that changed the product, with "-dirty" where its files differ from it."""
     product = ("--", "kd", "storage", "sweeps")
     last = _git("log", "-1", "--format=%H", *product)
     return last + ("-dirty" if _git("status", "--porcelain", *product) else "")
@@ -257,7 +257,7 @@ def _git(*arguments: str) -> str:
 
 
 def _run(study: Study, name: str, folder: Path, workers: int) -> None:
-    """Make or resume a part, finish it, and write what it gave."""
+    """Run or resume a part and write its results."""
     place, part = folder / study.name, study.parts[name]
     if lacks := [other for other in part.after if other not in study.done()]:
         raise SweepError(f"{name} needs {', '.join(lacks)} first: --part {lacks[0]}")
@@ -281,7 +281,7 @@ def _finished(study: Study, name: str, place: Path, workers: int) -> StoredSweep
     Sweep(sweep_name, storage=url).run(workers)
     stored = _read(url, sweep_name)
     if failed := [row.key for row in stored.rows if row.state != "done"]:
-        raise SweepError(f"{name}: {len(failed)} tasks have no result, such as {failed[0]}")
+        raise SweepError(f"{name}: {len(failed)} tasks have no result, for example {failed[0]}")
     return stored
 
 
@@ -297,7 +297,7 @@ def machine() -> dict[str, Any]:
 
 
 def _starts(path: Path) -> list[dict[str, Any]]:
-    """Add this start to those of the part."""
+    """Record a start of the part; return all of them."""
     before = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
     now = {"at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", "load": round(os.getloadavg()[0], 1), "commit": commit()}
     path.write_text(json.dumps([*before, now]), encoding="utf-8")
@@ -316,9 +316,7 @@ def _refuse_undeclared(study: Study, name: str, fingerprint: str) -> None:
 def declare(study: Study) -> None:
     """Write the fingerprint of every spec below the text of declared.md."""
     if study.done():
-        raise SystemExit(
-            f"{study.name}: trainings are there already; what is asked of them cannot be declared any more"
-        )
+        raise SystemExit(f"{study.name}: it has trainings already, so it is too late to declare it")
     rows = []
     for name, part in study.parts.items():
         if part.changes is None or part.after:
@@ -350,7 +348,7 @@ written before the first training; versions, commits and specs in the JSON besid
 
 
 def origins(study: Study) -> dict[str, dict[str, Any]]:
-    """Return the JSON of every part that has ended."""
+    """Read the JSON of every finished part."""
     paths = {name: study.folder / f"{name}.json" for name in study.parts}
     return {name: json.loads(path.read_text(encoding="utf-8")) for name, path in paths.items() if path.exists()}
 
@@ -362,7 +360,7 @@ def _origins(study: Study) -> list[list[object]]:
             made["students"],
             made["core_s"],
             f"`{made['answer_hash']}`",
-            ", ".join(dict.fromkeys(one["cpu"] for one in made["machines"])),
+            ", ".join(dict.fromkeys(of["cpu"] for of in made["machines"])),
             "; ".join(f"{start['at']}, {start['load']}" for start in made["starts"]),
         ]
         for name, made in origins(study).items()
@@ -374,7 +372,7 @@ def main(study: Study, doc: str, arguments: Sequence[str]) -> int:
     parser = make_parser(doc, page=False)
     parser.add_argument("--part", action="append", default=[], metavar="NAME", help=", ".join(study.parts))
     default = platformdirs.user_cache_path("kd-sweeps") / "studies"
-    parser.add_argument("--storage", type=Path, default=default, metavar="DIR", help="of parts that have not ended")
+    parser.add_argument("--storage", type=Path, default=default, metavar="DIR", help="of unfinished parts")
     parser.add_argument("--workers", type=int, default=2, metavar="N")
     for name, what in (
         ("list", "the parts"),
@@ -386,7 +384,7 @@ def main(study: Study, doc: str, arguments: Sequence[str]) -> int:
     if unknown := set(options.part) - set(study.parts):
         parser.error(f"--part: got {unknown.pop()!r}; allowed: {', '.join(study.parts)}")
     here = str(ROOT / "bench")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))  # for workers
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))  # of workers
     if options.list:
         for name in study.parts:
             print(f"{name}: {'done' if name in study.done() else 'missing'}")
@@ -400,7 +398,7 @@ def main(study: Study, doc: str, arguments: Sequence[str]) -> int:
                 _run(study, name, options.storage, options.workers)
                 write_page(study)
     except KeyboardInterrupt:
-        print(f"{study.name}: interrupted; what is done is kept, and the same command goes on", file=sys.stderr)
+        print(f"{study.name}: interrupted; finished tasks are kept, and the same command resumes", file=sys.stderr)
         return 130
     except (KdError, StorageError, SweepError) as error:
         print(f"{study.name}: {error}", file=sys.stderr)

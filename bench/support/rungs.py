@@ -2,8 +2,8 @@
 
     python bench/support/rungs.py naive|cached|steps|compiled|losses|matmul URL FIRST COUNT
 
-URL is a storage with the sweep "ladder" whose source teacher is done: its model, its logits, the points and the seed
-are taken from there, so that every rung trains the same students. The answer is one line of JSON.
+URL is a storage with the sweep "ladder", whose source teacher is trained. Teacher, logits, points and seed are from it,
+so that every rung trains the same students. Prints one line of JSON.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ from sweeps.spec.model import Spec
 from sweeps.spec.stored import stored_spec
 
 NAME = "ladder"
-LOSSES = 100  # steps that are compared loss by loss
+LOSSES = 100  # steps whose losses are compared
 STEPS_PER_EXECUTION = 50
 
 
 class Work:
-    """What all rungs share: the images, the teacher, the points of the search and its one seed."""
+    """Shared by all rungs: the images, the teacher, the points of the search and its one seed."""
 
     def __init__(self, url: str) -> None:
         engine = open_engine(resolve(url), read_only=True)
@@ -66,7 +66,7 @@ class Work:
         return build(self.role.student, self.data.input_shape, self.data.classes, self.seed)
 
     def order(self, epoch: int) -> Any:
-        """The images of an epoch in the order of the product; the last partial batch is dropped."""
+        """Return the indices of an epoch's images in the order of the product, without the last partial batch."""
         order = np.random.default_rng((self.seed, epoch)).permutation(self.role.images)
         return order[: self.role.images // self.batch * self.batch]
 
@@ -76,7 +76,7 @@ class Work:
 
 
 def naive_model(work: Work, student: keras.Model, point: dict[str, float]) -> keras.Model:
-    """Keras' own Distiller. Its default loss would apply neither softmax nor T^2, so the loss is named (design 6)."""
+    """Build Keras' own Distiller. Its default loss would apply neither softmax nor T^2, so the loss is explicit."""
     loss = keras.distillation.LogitsDistillation(temperature=point["temperature"], loss=keras.losses.KLDivergence())
     model = keras.distillation.Distiller(
         teacher=work.teacher, student=student, distillation_losses=loss, student_loss_weight=point["alpha"]
@@ -97,7 +97,7 @@ Train = Callable[[dict[str, float]], float]
 
 
 def fitted(work: Work, make: Callable[..., keras.Model], *, with_logits: bool) -> Train:
-    """A fresh model per trial, trained by `fit`; validated once per epoch, by the student alone in every rung."""
+    """Train a fresh model per trial by `fit`; validate the student alone once per epoch, as in every rung."""
     train, validation = work.data.train, work.data.validation
 
     def run(point: dict[str, float]) -> float:
@@ -117,7 +117,7 @@ def fitted(work: Work, make: Callable[..., keras.Model], *, with_logits: bool) -
 
 
 def compiled(work: Work) -> Train:
-    """One compiled step for all trials. It is compiled here, in a training that is not timed."""
+    """Train all trials with one compiled step, which is compiled here, in a training that is not timed."""
     trainer = work.trainer()
 
     def run(point: dict[str, float]) -> float:
@@ -128,7 +128,7 @@ def compiled(work: Work) -> Train:
 
 
 def optimize(work: Work, train: Train, first: int, count: int) -> dict[str, Any]:
-    """`count` trials from point `first` on, as a user writes it; seconds of each, Optuna's share included."""
+    """Run `count` trials from point `first`, as a user writes it; seconds of each, with Optuna's share."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     (t_low, t_high), (a_low, a_high) = work.spec.search.temperature, work.spec.search.alpha
 
@@ -148,24 +148,24 @@ def optimize(work: Work, train: Train, first: int, count: int) -> dict[str, Any]
 
 
 def losses(work: Work, point: dict[str, float]) -> dict[str, Any]:
-    """The largest relative difference of the loss between the naive model and the product, over the first steps."""
+    """Return the largest relative difference between the losses of the naive model and the product."""
     trainer, train = work.trainer(), work.data.train
     trainer.train(DistillConfig(**point), seed=work.seed)
     model = naive_model(work, work.student(), point)
     batches = work.order(0).reshape(-1, work.batch)[:LOSSES]
-    # One step at a time is nothing that a user does: only here is the product's inside used.
+    # Single steps have no public interface.
     trainer._reset(work.seed, trainer._training)
     trainer._batches.shuffle(work.seed, 0)
     ours = [float(trainer._run_steps(step, 1)) for step in range(len(batches))]
     theirs = []
     for batch in batches:
-        model.reset_metrics()  # what train_on_batch returns is a mean since the last reset
+        model.reset_metrics()  # train_on_batch returns a mean since the last reset
         theirs.append(float(model.train_on_batch(train.images[batch], train.labels[batch], return_dict=True)["loss"]))
     return {"largest": float(np.max(np.abs(np.subtract(ours, theirs)) / np.abs(theirs)))}
 
 
 def matmul() -> dict[str, Any]:
-    """GFLOP/s of a large float32 matrix product on all cores."""
+    """Measure GFLOP/s of a large float32 matrix product on all cores."""
     size, repeats = 4096, 8
     matrix = tf.random.normal((size, size))
     product = tf.function(lambda: tf.matmul(matrix, matrix))
@@ -178,7 +178,7 @@ def matmul() -> dict[str, Any]:
 
 def main() -> int:
     rung, url, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    with contextlib.redirect_stdout(sys.stderr):  # nothing but the answer is printed
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result alone
         if rung == "matmul":
             answer = matmul()
         else:

@@ -1,7 +1,6 @@
-"""A real worker whose steps are timed, and beside it the same sampler in memory, Optuna's own loop, and a mirror.
+"""Times the steps of a real worker, the same sampler in memory, Optuna's own loop, and a mirror.
 
-The failpoints of the worker stand between any two of its steps, so the clock is read there; nothing else of the worker
-or of storage is touched.
+The clock is read at the worker's failpoints, which are between its steps; worker and storage are otherwise unchanged.
 """
 
 import multiprocessing
@@ -39,7 +38,7 @@ from sweeps.workers.runner import Outcome
 STEPS = ("claim", "start", "finish")
 _ENDS = dict(zip(("claimed", "saved", "finished"), STEPS, strict=True))  # by failpoint
 
-# Children of the fork server have everything imported and no connection yet: 24 of them start within seconds.
+# Children of a fork server have all imports and no connection yet: 24 of them start within seconds.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(["__main__", "support.steps", "sklearn.datasets", "psycopg"])
 _start: Any = None  # the barrier of this process's crew
@@ -47,12 +46,12 @@ _start: Any = None  # the barrier of this process's crew
 
 @dataclass
 class Timings:
-    """What one worker took. Milliseconds; `began` and `ended`: seconds of the machine's monotonic clock.
+    """The times of one worker in milliseconds; `began` and `ended`: seconds of the monotonic clock.
 
     Attributes:
-        trials: by step, for each trial but the first.
+        trials: by step, for each trial except the first.
         cpu: of this process, for each of these trials.
-        sampler: of the same sampler in memory, on the same finished trials; none unless asked for.
+        sampler: of the same sampler in memory, on the same finished trials; empty without `with_sampler`.
         start: until its first claim.
     """
 
@@ -65,7 +64,7 @@ class Timings:
 
 
 def run_crew(url: str, name: str, *, workers: int, tasks: int, with_sampler: bool = False) -> list[Timings]:
-    """Let `workers` processes do `tasks` tasks each, and one more first; they begin together after that one."""
+    """Run `workers` processes with `tasks` tasks each, after a first one; they start together after that."""
     barrier = _CONTEXT.Barrier(workers)
     with ProcessPoolExecutor(workers, _CONTEXT, initializer=_enter, initargs=(barrier,)) as pool:
         futures = [pool.submit(work, url, name, tasks, with_sampler) for _ in range(workers)]
@@ -78,7 +77,7 @@ def _enter(barrier: Any) -> None:
 
 
 def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
-    """Work on a sweep until `tasks` tasks are done after a first one, which waits for the rest of the crew."""
+    """Run `tasks` tasks of a sweep after a first one, at which all workers wait for each other."""
     timings, stop, done = Timings(), threading.Event(), 0
     memory: SamplerInMemory | None = None
 
@@ -108,13 +107,13 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
 
 
 def _none(seconds: float) -> bool:
-    """Hear no call, as a worker of a launch that has nothing to say: it needs no connection to listen with."""
+    """Sleep without a call, as a worker of a launch, which needs no connection for listening."""
     time.sleep(seconds)
     return False
 
 
 class _Clock:
-    """Stands in for `failpoint`: notes when each step ended. The task's own run is left out."""
+    """Replaces `failpoint`: records the end of each step, without the run of the task."""
 
     def __init__(self) -> None:
         self.trials: list[dict[str, float]] = []
@@ -138,7 +137,7 @@ class _Clock:
 
 
 class SamplerInMemory:
-    """Optuna alone: proposals on the finished trials of the worker's search, without a database."""
+    """Optuna alone: proposals from the finished trials of the worker's search, without a database."""
 
     def __init__(self, backend: DatabaseBackend) -> None:
         done = queries.task_records(backend.engine, backend.sweep.id, phase="search", state="done", keep=())
@@ -146,7 +145,7 @@ class SamplerInMemory:
         self._space: Space = search_space(backend.spec)
 
     def propose(self, seed: int) -> float:
-        """Milliseconds from the question to the point; there is one more finished trial afterwards."""
+        """Propose a point and add it as a finished trial; return the milliseconds of the proposal."""
         began = time.monotonic()
         point = propose(self._space, self._past, sampler="tpe", seed=seed)
         took = 1000 * (time.monotonic() - began)
@@ -156,7 +155,7 @@ class SamplerInMemory:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What a mirror took for all that had ended. Seconds; cpu: of this process."""
+    """The time of a mirror for all finished attempts, seconds. cpu: of this process."""
 
     attempts: int
     seconds: float
@@ -164,7 +163,7 @@ class Drawn:
 
 
 def draw(url: str, name: str) -> Drawn:
-    """Let a mirror catch up, as at the end of a launch."""
+    """Draw all finished attempts, as at the end of a launch."""
     with open_sweep(resolve(url), name, write=True) as (engine, sweep):
         began, cpu = time.monotonic(), time.process_time()
         attempts = trials.complete(engine, sweep)
@@ -172,9 +171,9 @@ def draw(url: str, name: str) -> Drawn:
 
 
 def optimize(url: str, finished: int, tasks: int, numbers: Sequence[int]) -> dict[int, list[float]]:
-    """Return the milliseconds per trial of Optuna's own `study.optimize`, with TPE on a study of so many trials.
+    """Time Optuna's own `study.optimize` with TPE on a study of so many trials; milliseconds per trial.
 
-    numbers: of attributes that each trial gets, one by one; the result is by these.
+    numbers: how many attributes each trial gets, one by one; the keys of the result.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage, sampler = RDBStorage(url), TPESampler(seed=0, multivariate=True)
@@ -205,7 +204,7 @@ def optimize(url: str, finished: int, tasks: int, numbers: Sequence[int]) -> dic
 
 
 def idle_statements(url: str, name: str, *, seconds: float) -> float:
-    """Statements per minute of a worker that waits: of a paused sweep."""
+    """Count the statements per minute of a worker that waits, on a paused sweep."""
     counted = 0
 
     def count(*_: object) -> None:

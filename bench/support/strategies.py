@@ -1,9 +1,8 @@
-"""Whole sweeps of rule 3, drawn from the recorded surfaces all at once: what each strategy has on the test images.
+"""Sweeps of rule 3 drawn from the recorded surfaces, all at once: the test accuracies of each strategy.
 
-Every search tries the same points on both datasets, and its confirm trains the untuned default besides, on the same
-seeds. So here, elsewhere and the default may be one point: the same trainings. What is asked of the surfaces is planted
-without new noise: the default of the target is shifted, the source's mean is mixed with another one, and the untreated
-arm is shifted last.
+Every search tries the same points on both datasets, and its confirm also trains the untuned default on the same seeds.
+So here, elsewhere and the default may be one point, with the same trainings. Effects are planted without new noise: the
+target's default is shifted, the source's mean is mixed with another one, and the untreated arm is shifted last.
 """
 
 from collections.abc import Mapping
@@ -12,13 +11,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from support.surfaces import FOLDER, Array, Choice, World, read_surface, world
+from support.page import FOLDER
+from support.surfaces import Array, Choice, World, read_surface, world
 from sweeps.distill.presets import preset
 from sweeps.distill.space import FIXED_POINTS
 from sweeps.plan.plan import sobol_points
-from sweeps.stats.advice import Runs, Use
+from sweeps.stats.advice import Use
 
-POINT_SETS = 2048  # scrambled Sobol points of so many seeds; each search of a sweep has one of them
+POINT_SETS = 2048  # seeds of scrambled Sobol points; each search of a sweep has one of these sets
 STEPS = 30  # of a bisection
 DEFAULT, SECOND, UNTREATED = 0, 1, 2  # columns behind those of the searched points
 _FIXED = ("default-keras", "default-keras-io", "scratch")
@@ -34,9 +34,9 @@ RECIPE_SD, KEPT_RECIPES = 0.57, 3
 class Wanted:
     """What is planted; None: as recorded.
 
-    default, elsewhere: what each truly loses, in margins. gain: of tuning here, points. margin: in points instead of a
-    share of the gain, where it is above 0. second: how the default is chosen of two that are worth the same:
-    "validation", or "test", which is not allowed. recipes: whether validation chose the untreated arm's recipe.
+    default, elsewhere: the true loss of each, in margins. gain: of tuning here, points. margin: points, or 0 for a
+    share of the gain. second: how one of two equally good defaults is chosen: by "validation", or by "test", which a
+    sweep never does. recipes: whether validation chose the recipe of the untreated arm.
     """
 
     default: float | None = None
@@ -49,7 +49,7 @@ class Wanted:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """The sweeps of one world on one target. runs: test accuracies by strategy, shape (sweeps, searches, seeds).
+    """Sweeps on one target. runs: test accuracies by strategy, shape (sweeps, searches, seeds).
 
     true: their expectations, shape (sweeps, searches).
     """
@@ -58,7 +58,7 @@ class Drawn:
     true: Mapping[Use, Array]
 
     def lost(self, strategy: Use) -> Array:
-        """Return the true points that a strategy loses against tuning here, shape (sweeps, searches)."""
+        """Return the true loss against tuning here, points, shape (sweeps, searches)."""
         lost: Array = self.true["here"] - self.true[strategy]
         return lost
 
@@ -67,40 +67,31 @@ class Drawn:
         runs, true = ({use: rows[:, :searches] for use, rows in values.items()} for values in (self.runs, self.true))
         return Drawn(runs, true)
 
-    def sweep(self, number: int) -> list[Runs]:
-        """Return what `advise` is given of a sweep."""
-        rows = {use: values[number].tolist() for use, values in self.runs.items()}
-        searches = range(len(rows["here"]))
-        return [{use: dict(enumerate(row[search])) for use, row in rows.items()} for search in searches]
-
 
 class Stage:
-    """So many sweeps with so many searches each; all noise of a dataset is drawn once, for whatever is planted.
+    """Sweeps before anything is planted: the noise of a dataset is drawn once, for all effects."""
 
-    races: whether every confirm trains the untuned default, too, as since rule 3.
-    """
-
-    def __init__(self, source: str, target: str, *, sweeps: int, searches: int, seed: int, races: bool = True) -> None:
-        self.sweeps, self.searches, self._races = sweeps, searches, races
+    def __init__(self, source: str, target: str, *, sweeps: int, searches: int, seed: int) -> None:
+        self.sweeps, self.searches = sweeps, searches
         self.spec = preset("quick")
         self.rounds, self.trials = self.spec.confirm.rounds, self.spec.search.trials
         self._seeds = 1 + sum(fresh for _, fresh in self.rounds)  # the search's own first
         points = _point_sets(min(POINT_SETS, sweeps * searches))
         self._places = points[np.random.default_rng((seed, 50)).integers(len(points), size=sweeps * searches)]
         self._source, self._target = (_world(name) for name in (source, target))
-        self._source_mean, self._target_mean = (one.expected(self._places) for one in (self._source, self._target))
+        self._source_mean, self._target_mean = (data.expected(self._places) for data in (self._source, self._target))
         mirrored = replace(self._source, mean=self._source.mean[:, ::-1])
         self._mirrored_mean = mirrored.expected(self._places)
         self._seed, self._drawn = seed, dict[int, Array]()
         self._source_noise = self._noise(self._source, self._seeds, 0)
 
     def draw(self, wanted: Wanted, *, target: int = 0, share: float) -> Drawn:
-        """Draw the sweeps on one of several targets that are alike; their noise is independent."""
+        """Draw the sweeps on one of several like targets with independent noise. share: the margin, of the gain."""
         below = self._recipes() if wanted.recipes else np.zeros(len(self._places))
         shifts, noise = np.zeros(3), self._noise(self._target, self._seeds, 10 + target)
 
         def shifted() -> tuple[Array, Choice, float]:
-            # What is true of every point, which one is tuned here, and what may be lost against it.
+            # The true mean of every point, the point tuned here, and the margin in points.
             mean = self._target_mean.copy()
             mean[:, self.trials :] += shifts
             here = self._chosen(noise, mean)
@@ -114,7 +105,7 @@ class Stage:
                 mean, here, allowed = shifted()
                 lost = float((_of(mean, here) - mean[:, self.trials + DEFAULT]).mean())
                 low, high = (middle, high) if lost > wanted.default * allowed else (low, middle)
-            shifts[DEFAULT] = low  # it loses what is wanted, or a trifle more
+            shifts[DEFAULT] = low  # the wanted loss, or slightly more
         if wanted.second:
             first, second = self._target_mean[:, [self.trials + DEFAULT, self.trials + SECOND]].mean(axis=0)
             shifts[SECOND] = shifts[DEFAULT] + first - second
@@ -155,7 +146,7 @@ class Stage:
         for _ in range(STEPS):
             middle = (low + high) / 2
             low, high = (low, middle) if (lost(at(middle, other)) > goal) == larger else (middle, high)
-        return at(high if larger else low, other)  # it loses what is wanted, or a trifle more
+        return at(high if larger else low, other)  # the wanted loss, or slightly more
 
     def _default(self, wanted: Wanted, mean: Array, tests: Array, target: int) -> Choice:
         first = np.full(len(mean), self.trials + DEFAULT)
@@ -170,7 +161,7 @@ class Stage:
         return chosen
 
     def _recipes(self) -> Array:
-        """Return how far the recipe that validation chose lies below the best one, the same in all of a sweep."""
+        """Return how far the recipe chosen by validation is below the best one, the same in all searches of a sweep."""
         rng, below = np.random.default_rng((self._seed, 40)), np.array(RECIPES)
         first, second = rng.normal(0, RECIPE_SD, (2, self.sweeps, len(RECIPES))) - below
         left = np.argsort(-first, axis=1)[:, :KEPT_RECIPES]
@@ -179,7 +170,7 @@ class Stage:
         return np.repeat(below[chosen], self.searches)
 
     def _chosen(self, noise: Array, mean: Array) -> Choice:
-        """Return the point that each search and its confirm choose: the best mean on fresh seeds, the default's too."""
+        """Return the point that each search and its confirm choose: the best mean on fresh seeds, default included."""
         scores = mean[:, : self.trials + 1, None] + noise
         left = np.argsort(-scores[:, : self.trials, 0], axis=1, kind="stable")
         after = 1
@@ -188,8 +179,6 @@ class Stage:
             means = np.take_along_axis(scores, left[..., None], 1)[..., 1:after].mean(axis=-1)
             order = np.argsort(-means, axis=1, kind="stable")
             left, means = np.take_along_axis(left, order, 1), np.take_along_axis(means, order, 1)
-        if not self._races:
-            return left[:, 0]
         default = scores[:, self.trials, 1:after].mean(axis=-1)
         chosen: Choice = np.where(default > means[:, 0], self.trials, left[:, 0])
         return chosen
@@ -216,7 +205,7 @@ def _world(name: str) -> World:
 
 @lru_cache(maxsize=1)
 def _point_sets(count: int) -> Array:
-    """Return the searched points of many searches and, behind them, the fixed ones, shape (searches, points, 2)."""
+    """Return the points of many searches, then the fixed ones, shape (searches, points, 2)."""
     spec, fixed = preset("quick"), [FIXED_POINTS[name] for name in _FIXED]
     rows = []
     for seed in range(count):

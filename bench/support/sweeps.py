@@ -1,8 +1,8 @@
-"""What the benches of the queue and of the reading commands work on, with nothing trained.
+"""Databases and sweeps for the benches of the queue and of the reading commands, without training.
 
-A fresh database of either kind, and copies of it: several measurements begin at the same state. Results without
-trainings: the real stage runner, with a made-up result of the right shape for every training. And a sweep of thousands
-of tasks, finished but for the last of them: written straight into our tables, without workers.
+Fresh databases of both kinds, with copies, so that measurements start from the same state. The real task runner, with
+an invented result for every training. And a sweep of thousands of tasks, nearly finished, written directly into the
+tables.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from storage.db.transaction import write
 from storage.queue.phases import close_if_over
 from storage.records import queries
 from storage.studies.space import study_name
-from storage.tables import SweepRecord, TaskRecord
+from storage.tables import PhaseRecord, SweepRecord, TaskRecord
 from sweeps.distill import presets, session
 from sweeps.plan import jobs, points
 from sweeps.spec.model import Spec, override
@@ -36,14 +36,14 @@ from tests.support.postgres_server import running_server
 
 KINDS = ("sqlite", "postgres")
 EPOCHS = 3
-# The digits are on every machine; nobody is killed here, so a lease that is renewed in the middle would only disturb.
+# The digits are on every machine. Long leases: no worker is killed here, and renewals would disturb the timing.
 SPEC = override(
     presets.preset("tiny"),
     {"lease.interval_s": 60, "lease.grace_s": 240}
     | {f"{role}.{key}": EPOCHS for role in ("source", "target") for key in ("epochs", "teacher_epochs")},
 )
-WORKERS = 8  # said to have done it
-UNFINISHED = 0.01  # of the tasks: the last of transfer on the target, and what comes after it
+WORKERS = 8  # names of workers in the rows
+UNFINISHED = 0.01  # share of the tasks: the last of transfer on the target, and those after it
 CONFIRM = {"confirm.top": 2, "confirm.seeds": 4}
 _TASK_S = 4.0
 _BEGAN = 1_750_000_000.0  # seconds since 1970
@@ -51,7 +51,7 @@ _BEGAN = 1_750_000_000.0  # seconds since 1970
 
 @dataclass(frozen=True)
 class Database:
-    """One kind of database. new: the URL of an empty one. fill: copies one that nobody is connected to into it."""
+    """One kind of database. new: returns the URL of an empty one. fill: copies one without connections into it."""
 
     name: str
     new: Callable[[], str]
@@ -65,7 +65,7 @@ class Database:
 
 @contextlib.contextmanager
 def opened(kind: str) -> Iterator[Database]:
-    """The database of that kind, one of KINDS; gone at the end with everything in it."""
+    """Open a server or folder of a kind in KINDS, removed at the end."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="kd-sweeps-bench-") as folder:
             numbers = count()
@@ -88,7 +88,7 @@ def opened(kind: str) -> Iterator[Database]:
 
 
 class InstantRunner(runner.TaskRunner):
-    """Takes no time where training takes seconds; what is stored of a trial is the same, to the last key."""
+    """Takes no time for training; what is stored has the same keys."""
 
     def __init__(self, results: backend.Results) -> None:
         super().__init__(results)
@@ -112,7 +112,7 @@ class _Instant:
 
 
 def student(run: Run) -> TrainResult:
-    """Return accuracies on a smooth hill with its top at T=4, alpha=0.3."""
+    """Return accuracies from a smooth hill with its top at T=4, alpha=0.3."""
     params = {} if run.point is None else run.point.as_dict()
     score = accuracy(params.get("temperature", 4.0), params.get("alpha", 0.3))
     epochs = tuple(score * (epoch + 1) / EPOCHS for epoch in range(EPOCHS))
@@ -126,17 +126,17 @@ def student(run: Run) -> TrainResult:
 
 
 def accuracy(temperature: float, alpha: float) -> float:
-    """The height of that hill, between 0.1 and 0.9 over the space of the search."""
+    """Return the height of that hill, 0.1 to 0.9 over the search space."""
     return 0.9 - (temperature - 4) ** 2 / 1000 - (alpha - 0.3) ** 2
 
 
 def search_of(finished: int) -> Spec:
-    """A sweep whose search gives `finished` points beforehand and asks TPE for as many more."""
+    """Return a spec whose search has `finished` planned points and as many from TPE."""
     return override(SPEC, {"search.trials": 2 * finished})
 
 
 def spec_of(tasks: int) -> Spec:
-    """A spec with about that many tasks: half of them in the two searches, nearly all others in transfer."""
+    """Return a spec with about that many tasks, half in the two searches, nearly all others in transfer."""
     trials = tasks // 4
     others = 2 * trials + 2 * CONFIRM["confirm.top"] * CONFIRM["confirm.seeds"] + 4  # teachers, baseline, measure
     arms = len(SPEC.transfer.source_arms) + len(SPEC.transfer.target_arms)
@@ -144,40 +144,43 @@ def spec_of(tasks: int) -> Spec:
 
 
 def write_finished(url: URL, name: str, *, tasks: int) -> Counter[str]:
-    """Make the sweep and finish it but for the last hundredth. Returns how many tasks are in each state."""
-    create_sweep(url, name, spec_of(tasks))
+    """Create a sweep and finish all but the last hundredth. Returns the number of tasks by state."""
+
+    def chosen(phase: PhaseRecord, records: list[TaskRecord]) -> list[TaskRecord]:
+        left = max(1, int(UNFINISHED * tasks)) if phase.name == "transfer:target" else 0
+        return [] if phase.stage == "measure" else records[: len(records) - left]
+
+    return _write(url, name, spec_of(tasks), chosen)
+
+
+def write_search(url: URL, name: str, finished: int) -> None:
+    """Create a sweep in which that many trials have finished, and none proposed by TPE has begun."""
+
+    def chosen(phase: PhaseRecord, records: list[TaskRecord]) -> list[TaskRecord]:
+        return records if phase.stage in ("teachers", "baselines") else records[:finished] * (phase.name == "search")
+
+    _write(url, name, search_of(finished), chosen)
+
+
+def _write(
+    url: URL, name: str, spec: Spec, chosen: Callable[[PhaseRecord, list[TaskRecord]], list[TaskRecord]]
+) -> Counter[str]:
+    """Create a sweep and finish the chosen tasks of each phase. Returns the number of tasks by state."""
+    create_sweep(url, name, spec)
     engine = open_engine(url)
     try:
         sweep = queries.find_sweep(engine, name)
         writer = _Writer(engine, sweep)
-        for phase in queries.phase_records(engine, sweep.id):  # in plan order: each finds what it needs closed
-            records = queries.task_records(engine, sweep.id, phase=phase.name)
-            if phase.name == "transfer:target":
-                records = records[: len(records) - max(1, int(UNFINISHED * tasks))]
-            if phase.stage != "measure":
+        for phase in queries.phase_records(engine, sweep.id):  # in plan order, so that dependencies are closed
+            if records := chosen(phase, queries.task_records(engine, sweep.id, phase=phase.name)):
                 writer.finish(records)
         return sum((Counter(phase.counts) for phase in queries.phase_records(engine, sweep.id)), Counter())
     finally:
         engine.dispose()
 
 
-def write_search(url: URL, name: str, finished: int) -> None:
-    """Make a sweep in which that many trials have finished, and nothing of what TPE is asked for has begun."""
-    create_sweep(url, name, search_of(finished))
-    engine = open_engine(url)
-    try:
-        sweep = queries.find_sweep(engine, name)
-        writer = _Writer(engine, sweep)
-        for phase in queries.phase_records(engine, sweep.id):
-            if phase.stage in ("teachers", "baselines") or phase.name == "search":
-                records = queries.task_records(engine, sweep.id, phase=phase.name)
-                writer.finish(records[:finished] if phase.name == "search" else records)
-    finally:
-        engine.dispose()
-
-
 class _Writer:
-    """Finishes tasks as a worker would have, a phase in one transaction."""
+    """Finishes tasks as a worker would, a phase in one transaction."""
 
     def __init__(self, engine: Engine, sweep: SweepRecord) -> None:
         results = backend.DatabaseBackend(engine, sweep)
@@ -188,7 +191,7 @@ class _Writer:
         self._ended = count()
 
     def finish(self, records: Sequence[TaskRecord]) -> None:
-        """Give every task its outcome and the attempt that made it; close their phase if none is left."""
+        """Store an outcome and an attempt for each task; close the phase after its last task."""
         rows = [self._row(task) for task in records]
         tasks, attempts = tables.tasks, tables.attempts
         given: dict[str, Any] = {name: bindparam(name) for name in ("score", "outcome", "started_at", "finished_at")}
@@ -227,6 +230,6 @@ class _Writer:
         }
 
     def _proposed(self) -> dict[str, float]:
-        """Any point, where a sampler would have been asked."""
+        """Return a random point in place of a sampler's."""
         (t_low, t_high), (a_low, a_high) = self._spec.search.temperature, self._spec.search.alpha
         return {"temperature": self._random.uniform(t_low, t_high), "alpha": self._random.uniform(a_low, a_high)}

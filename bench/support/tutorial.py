@@ -1,7 +1,7 @@
 """The networks of PyTorch's tutorial on distillation, and its teacher's logits.
 
-Source: https://github.com/pytorch/tutorials, beginner_source/knowledge_distillation_tutorial.py. Its layers, widths and
-initial weights (PyTorch's own, of convolutions and linear layers), images normalised by ImageNet's means inside.
+Source: https://github.com/pytorch/tutorials, beginner_source/knowledge_distillation_tutorial.py. With its layers, its
+widths and PyTorch's default initial weights; the networks normalize images by ImageNet's means and deviations.
 """
 
 import time
@@ -49,7 +49,7 @@ def _network(
 
 
 def _initial(fan_in: int) -> dict[str, initializers.Initializer]:
-    """Weights and biases uniform in ±1/sqrt(fan_in): PyTorch's default of both kinds of layer."""
+    """Initialize uniformly in ±1/sqrt(fan_in), PyTorch's default for weights and biases of both kinds of layer."""
     limit = fan_in**-0.5
     return {
         "kernel_initializer": initializers.RandomUniform(-limit, limit),
@@ -58,11 +58,11 @@ def _initial(fan_in: int) -> dict[str, initializers.Initializer]:
 
 
 def teach(path: Path, *, seed: int) -> dict[str, Any]:
-    """Train DeepNN as the tutorial does, write its logits of the training images; return what it is and took.
+    """Train DeepNN as the tutorial does and write its logits of the training images; return its scores and cost.
 
-    The rate is constant: a teacher of the product has one that falls, so this is a student of the labels alone.
+    It is trained as a student of the labels alone: its learning rate is constant, that of the product's teachers falls.
     """
-    from kd.training.student import StudentTrainer  # here: whoever only lists the parts waits for no TensorFlow
+    from kd.training.student import StudentTrainer  # late: listing the parts needs no TensorFlow
 
     dataset = datasets.load("cifar10")
     training = TrainingConfig(epochs=EPOCHS, batch_size=BATCH, learning_rate=RATE)

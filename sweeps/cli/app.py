@@ -284,7 +284,7 @@ def worker(
     path = None if launched else log_folder(reach, name) / f"worker-{os.getpid()}.log"
     say(label(reach) + (f"; library output goes to {path}" if path else ""))
     with worker_log(path, secret_of(reach)), processes.temporary_folder() as folder, processes.set_tempdir(folder):
-        from sweeps.usecases.run import work
+        from sweeps.usecases.work import work
 
         code = work(reach, name, log_file=Path(launched) if launched else path)
     raise typer.Exit(code)

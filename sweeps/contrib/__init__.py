@@ -1,1 +1,1 @@
-"""Extras: a server, other engines, a Postgres in a folder, trackers, archives."""
+"""Extras: the HTTP service, the engines Slurm and Ray, a Postgres in a folder, trackers, archives."""

@@ -1,9 +1,9 @@
-"""Engine `slurm`: script, queue, members of an array.
+"""Engine `slurm`: script, queue, members of an array job.
 
-The URL of the storage stands in no script: it comes with the environment, since it may hold a password.
+The URL of the storage may contain a password, so it is passed in the environment and never in a script.
 
-A member requeues itself when its time is up, and Slurm does so when its node fails; then it is another worker, with
-another name. One that died otherwise is replaced by a job of its own. Every member is looked at in one call of squeue.
+A member requeues itself at its time limit, and Slurm requeues it when its node fails; it then is another worker with
+another name. A member that died otherwise is replaced by a new job. One call of squeue covers all members.
 """
 
 import logging
@@ -30,19 +30,19 @@ from sweeps.workers.environment import GPU_VARIABLE
 from sweeps.workers.logs import LOG_VARIABLE, LogTail, end_of
 from sweeps.workers.reach import log_folder, variables
 
-WARNED_S = 60  # a member is told so many seconds before its time is up
+WARNED_S = 60  # seconds between the warning of a member and its time limit
 
 _TEMPLATE = """\
 #!/bin/bash
 {directives}
 
-# KD_SWEEPS_STORAGE comes with the environment: it may hold a password, which is no matter for a file.
+# KD_SWEEPS_STORAGE comes from the environment: it may contain a password, which must not be in a file.
 member="${{SLURM_ARRAY_JOB_ID}}_${{SLURM_ARRAY_TASK_ID}}"
 export {worker_variable}="slurm-$member.${{SLURM_RESTART_COUNT:-0}}-{token}"
 export {log_variable}={logs}/slurm-$member.log
 {detached}if [ -n "${{SLURM_JOB_GPUS:-}}" ]; then export {gpu_variable}="${{CUDA_VISIBLE_DEVICES:-}}"; fi
 
-# USR1: its time is up. TERM: it was cancelled, or makes room for another job. Either way its task is given back.
+# USR1: the time limit is near. TERM: cancelled or preempted. Either way the worker releases its task.
 stop() {{ asked=yes; [ -z "$worker" ] || kill -TERM "$worker" 2>/dev/null; }}
 asked= worker=
 trap stop USR1 TERM
@@ -54,7 +54,7 @@ while kill -0 "$worker" 2>/dev/null; do wait "$worker"; done
 wait "$worker"
 code=$?
 
-# It gave its task back, and Slurm did not cancel it (then it is COMPLETING): it comes again.
+# It released its task and was not cancelled (a cancelled job is COMPLETING): requeue it.
 if [ $code -eq 143 ] && [ "$(squeue --noheader --format=%T --jobs="$member")" = RUNNING ]; then
     scontrol requeue "$member"
 fi
@@ -71,7 +71,7 @@ _SHORT = {
     "v": "verbose", "V": "version", "W": "wait",
 }  # fmt: skip
 
-# sbatch reads these as if they had been typed.
+# sbatch reads these as options.
 FOREIGN = (
     "SBATCH_ARRAY_INX", "SBATCH_CLUSTERS", "SBATCH_ERROR", "SBATCH_EXPORT", "SBATCH_GET_USER_ENV", "SBATCH_INPUT",
     "SBATCH_NO_REQUEUE", "SBATCH_OPEN_MODE", "SBATCH_OUTPUT", "SBATCH_REQUEUE", "SBATCH_SIGNAL", "SBATCH_WAIT",
@@ -82,8 +82,8 @@ FOREIGN = (
 def check_options(options: Sequence[str]) -> None:
     before = ""
     for word in options:
-        if len(word.splitlines()) > 1:  # in the script the rest would be commands
-            raise SpecError(f"got {word!r} after --, which has a line break; sbatch takes none")
+        if len(word.splitlines()) > 1:  # the rest would be commands of the script
+            raise SpecError(f"got {word!r} after --; options of sbatch may not have line breaks")
         if not word.startswith("-"):
             if not before.startswith("-") or "=" in before:
                 raise SpecError(
@@ -91,14 +91,14 @@ def check_options(options: Sequence[str]) -> None:
                 )
         elif name := _ours(word):
             raise SpecError(
-                f"got {word!r} after --; --{name} is for the launch itself; allowed are the other options of sbatch,"
-                " such as --partition, --account, --time, --mem, --cpus-per-task and --gres"
+                f"got {word!r} after --; the launch itself sets --{name}; allowed: other options of sbatch, such as"
+                " --partition, --account, --time, --mem, --cpus-per-task and --gres"
             )
         before = word
 
 
 def _ours(word: str) -> str:
-    # sbatch takes every beginning that means one option alone.
+    # sbatch accepts every unambiguous prefix.
     if not word.startswith("--"):
         return _SHORT.get(word[1:2], "")
     typed = word[2:].partition("=")[0]
@@ -108,10 +108,10 @@ def _ours(word: str) -> str:
 def script(
     name: str, slots: Sequence[int], options: Sequence[str], *, logs: Path, token: str, detached: bool = False
 ) -> str:
-    """Return the script of an array job with a worker for each slot.
+    """Write the script of an array job with a worker for each slot.
 
-    options: of sbatch; they stand in the script, so that it can be submitted by hand. logs: folder that every node
-    sees. token: tells its workers from those of another cluster on the same storage. detached: no launch waits.
+    options: of sbatch, written into the script so that it can be submitted by hand. logs: folder that every node can
+    write. token: makes worker names unique among clusters on one storage. detached: no launch waits.
     """
     directives = [
         f"--job-name=kd-sweeps-{name}",
@@ -124,7 +124,7 @@ def script(
         f"--signal=B:USR1@{WARNED_S}",
         f"--output={_quoted(str(logs).replace('%', '%%') + '/slurm-%A_%a.log')}",
     ]
-    # -P: what lies in the current folder is not imported, such as a file random.py of the user's
+    # -P: nothing is imported from the current folder, such as a random.py of the user
     command = shlex.join([sys.executable, "-P", "-m", "sweeps.cli", "worker", name])
     return _TEMPLATE.format(
         directives="\n".join(f"#SBATCH {directive}" for directive in directives),
@@ -139,7 +139,7 @@ def script(
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Return numbers as sbatch and scancel take them: "0-3,7"."""
+    """Format numbers for sbatch and scancel: "0-3,7"."""
     runs: list[tuple[int, int]] = []
     for number in sorted(numbers):
         if runs and number == runs[-1][1] + 1:
@@ -160,7 +160,7 @@ def _lines(options: Sequence[str]) -> list[str]:
 
 
 def _quoted(word: str) -> str:
-    # sbatch knows quotes and backslashes, and # begins a comment.
+    # sbatch interprets quotes and backslashes, and # starts a comment.
     plain = all(letter.isalnum() or letter in "-_=:,./%@+[]*&()" for letter in word)
     return word if plain else '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
@@ -169,7 +169,7 @@ log = logging.getLogger(__name__)
 
 PROGRAMS = ("sbatch", "squeue", "scancel")
 LOOK_EVERY_S = 2.0
-_PATIENCE_S = 60.0  # for one of Slurm's programs: a busy controller takes a while
+_TIMEOUT_S = 60.0  # of one of Slurm's programs: a busy controller is slow
 _NO_ANSWER = "no answer"
 _COLUMNS = ("ArrayJobID", "ArrayTaskID", "State", "RestartCnt", "exit_code", "Reason")
 _ENDED = {
@@ -179,12 +179,12 @@ _ENDED = {
 _WAITING = {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"}
 
 Member = tuple[int, int]
-"""Number of the array job, and index in it."""
+"""Number of the array job, index in it."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """What Slurm says of a member. restarts: how often it was requeued. code: negative for a signal."""
+    """The state of a member in Slurm. restarts: how often it was requeued. code: negative for a signal."""
 
     state: str
     restarts: int = 0
@@ -208,9 +208,9 @@ class SlurmQueue:
     _to_cancel: set[Member] = field(default_factory=set)
 
     def submit(self, script: str, slots: Sequence[int], options: Sequence[str], variables: Mapping[str, str]) -> int:
-        """Submit an array and return its number. slots: its indices, as they stand in the script.
+        """Submit an array and return its number. slots: its indices, as in the script.
 
-        options: of sbatch; typed, they count more than what the environment says.
+        options: of sbatch; on the command line they override the environment.
         """
         check_programs()
         environment = {name: value for name, value in os.environ.items() if name not in FOREIGN} | dict(variables)
@@ -220,7 +220,7 @@ class SlurmQueue:
             raise SweepError(f"sbatch refused the workers: {_one_line(done.stderr or done.stdout)}")
         array = int(match[1])
         self._arrays.append(array)
-        # Until Slurm answers: a controller that does not answer has forgotten no member.
+        # Pending until Slurm answers: a controller that does not answer has lost no member.
         self._jobs |= {(array, slot): Job("PENDING") for slot in slots}
         self._looked_at = float("-inf")
         return array
@@ -233,7 +233,7 @@ class SlurmQueue:
         return self._jobs.get(member)
 
     def cancel(self, member: Member) -> None:
-        """Have a member cancelled at the next look, with all others of which that is asked: it gets SIGTERM."""
+        """Cancel a member at the next look, in one call with all others; it gets SIGTERM."""
         self._to_cancel.add(member)
 
     def kill(self, member: Member) -> None:
@@ -246,18 +246,18 @@ class SlurmQueue:
         arguments = ["--noheader", "--array", "--states=all", f"--jobs={','.join(map(str, self._arrays))}"]
         done = _run(["squeue", *arguments, f"--Format={','.join(f'{name}:|' for name in _COLUMNS)}"])
         forgotten = "Invalid job id" in done.stderr
-        if done.returncode and not forgotten:  # its controller is away: what it said last holds until it is back
+        if done.returncode and not forgotten:  # its controller is unreachable: the last states hold until it is back
             log.warning("squeue: %s", _one_line(done.stderr))
             return
         self._jobs = {} if forgotten else dict(filter(None, map(_read, done.stdout.splitlines())))
-        # Of an array that is forgotten nothing is asked again.
+        # An array that Slurm has forgotten is not queried again.
         known = {array for array, _ in self._jobs}
         self._arrays = [array for array in self._arrays if array in known] or self._arrays[-1:]
 
     def _cancel(self) -> None:
         if not self._to_cancel:
             return
-        wanted, self._to_cancel = self._to_cancel, set()  # a signal may ask for more at any moment
+        wanted, self._to_cancel = self._to_cancel, set()  # a signal handler may add more at any moment
         slots: dict[int, list[int]] = defaultdict(list)
         for array, slot in wanted:
             slots[array].append(slot)
@@ -268,7 +268,7 @@ class SlurmQueue:
 def check_programs() -> None:
     if missing := [name for name in PROGRAMS if shutil.which(name) is None]:
         raise SweepError(
-            f"--on slurm needs {' and '.join(missing)}, not found in PATH; type it on a machine that submits Slurm jobs"
+            f"--on slurm needs {' and '.join(missing)}, not found in PATH; use a machine that can submit Slurm jobs"
         )
 
 
@@ -285,9 +285,9 @@ def _read(line: str) -> tuple[Member, Job] | None:
 
 def _scancel(*arguments: str) -> None:
     done = _run(["scancel", "--quiet", *arguments])
-    # Of members that have ended it complains, too; that is no news.
+    # It also complains of members that have ended, which does not matter.
     if done.returncode and ("contact" in done.stderr or _NO_ANSWER in done.stderr):
-        say(f"Slurm cancelled nothing: {_one_line(done.stderr)}; once it answers, type: scancel {' '.join(arguments)}")
+        say(f"Slurm did not cancel: {_one_line(done.stderr)}; when it answers again: scancel {' '.join(arguments)}")
 
 
 def _run(
@@ -301,28 +301,28 @@ def _run(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=_PATIENCE_S,
+            timeout=_TIMEOUT_S,
             check=False,
-            start_new_session=True,  # Ctrl-C is for the launch, which cancels the members then
-            umask=0o077,  # of the jobs, too: no other user reads their logs
+            start_new_session=True,  # on Ctrl-C the launch cancels the members
+            umask=0o077,  # inherited by the jobs, so that no other user can read their logs
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, 1, "", f"{_NO_ANSWER} within {_PATIENCE_S:.0f} s")
+        return subprocess.CompletedProcess(command, 1, "", f"{_NO_ANSWER} within {_TIMEOUT_S:.0f} s")
     except OSError as error:
         return subprocess.CompletedProcess(command, 1, "", str(error))
 
 
 def _one_line(text: str) -> str:
     lines = [re.sub(r"^\w+: (error: )?", "", line.strip()) for line in text.splitlines()]
-    return "; ".join(line for line in lines if line) or "it said nothing"
+    return "; ".join(line for line in lines if line) or "it printed nothing"
 
 
-_REQUEUED = 128 + signal.SIGTERM  # what a member that makes room for its own return ends with
+_REQUEUED = 128 + signal.SIGTERM  # exit code of a member that is requeued
 
 
 @dataclass(eq=False)
 class SlurmMember:
-    """One life of one member: a member that was requeued is another worker.
+    """One run of a member; after a requeue it is another worker.
 
     slot: its index in the array. restarts: how often it was requeued before.
     """
@@ -336,7 +336,7 @@ class SlurmMember:
     replacement: "SlurmMember | None" = None
     _code: int | None = None
     _started: float | None = None  # monotonic seconds
-    _word: str = ""  # of Slurm, about its end
+    _word: str = ""  # Slurm's state at its end
     _unwanted: bool = False
 
     @property
@@ -353,7 +353,7 @@ class SlurmMember:
 
     @property
     def code(self) -> int | None:
-        """Its exit code, negative for a signal; None while it lives or waits for its machine."""
+        """Its exit code, negative for a signal; None while it runs or waits for a node."""
         if self._code is None:
             self._see(self.queue.look((self.array, self.slot)))
         return self._code
@@ -367,28 +367,28 @@ class SlurmMember:
             self._code, self._word = _REQUEUED, "requeued"
             self.replacement = SlurmMember(self.slot, self.array, job.restarts, self.token, self.logs, self.queue)
         elif job is None or job.ended:
-            # One that was called off ends well, even if its machine came at that very moment.
+            # A cancelled member ends with 0, even if it started at that moment.
             self._code = 0 if self._unwanted else -int(signal.SIGTERM) if job is None else job.code
             self._word = "no longer in the queue" if job is None else job.state
         elif not job.waiting and self._started is None:
             self._started = time.monotonic()
 
     def send(self, number: int) -> None:
-        """Have it cancelled: whatever the signal, it gets SIGTERM, gives its task back and does not come again."""
+        """Cancel it: for any signal it gets SIGTERM, releases its task and is not requeued."""
         self._unwanted = True
         self.queue.cancel((self.array, self.slot))
 
     def wake(self) -> None:
-        """Do nothing: it listens for itself."""
+        """Do nothing: it listens itself."""
 
     def kill(self) -> None:
         self.queue.kill((self.array, self.slot))
 
     def end_children(self) -> None:
-        """Do nothing: Slurm ends what a member started."""
+        """Do nothing: Slurm ends the processes of a member."""
 
     def last_lines(self, count: int) -> list[str]:
-        """Return the last lines that it logged or printed, then Slurm's own word if its end is of Slurm's making."""
+        """Return the end of its output, then Slurm's state if Slurm ended it."""
         lines = local.log_tail(end_of(self._log_file), self._code, count)
         own = [f"Slurm says: {self._word}"] if self._word not in ("", "COMPLETED", "FAILED") else []
         return [*lines, *own][-count:]
@@ -400,7 +400,7 @@ class SlurmMember:
 @dataclass(frozen=True)
 class SlurmEngine:
     request: engine.Request
-    stop_s: float = 30.0  # as long as Slurm waits by default before it kills
+    stop_s: float = 30.0  # Slurm's default between SIGTERM and SIGKILL
     _queue: SlurmQueue = field(default_factory=SlurmQueue)
     _token: str = field(default_factory=lambda: secrets.token_hex(2))
 
@@ -429,7 +429,7 @@ class SlurmEngine:
             self._logs.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise SweepError(
-                f"cannot write logs into {self._logs}: {error.strerror}; name another folder that every node sees:"
+                f"cannot write logs into {self._logs}: {error.strerror}; name a folder that every node can write:"
                 " export XDG_STATE_HOME=DIR"
             ) from None
         script = self.script(slots, detached=detached)

@@ -1,6 +1,6 @@
-"""Finished trainings as runs of MLflow or Weights & Biases, in a folder.
+"""Export finished trainings as runs of MLflow or Weights & Biases into a folder.
 
-A SQLite file, because MLflow no longer writes folders of files without being told to:
+MLflow gets a SQLite file, since its stores of files are deprecated:
 https://mlflow.org/docs/latest/self-hosting/migrate-from-file-store
 """
 
@@ -27,11 +27,11 @@ from sweeps.trainers.score import ACCURACY, Score
 
 Value: TypeAlias = str | int | float
 FILE = "mlflow.db"
-_AT_ONCE = 1000  # metrics that MLflow takes in one call
+_AT_ONCE = 1000  # MLflow's limit of metrics in one call
 FOLDER = "wandb"
-_LONGEST_TAG = 64  # characters that a tag may have: https://docs.wandb.ai/models/runs/tags
+_LONGEST_TAG = 64  # characters: https://docs.wandb.ai/models/runs/tags
 
-# Read when the libraries are imported: no telemetry, and no reports of their own errors, which would need the network.
+# Read when the libraries are imported: without telemetry and error reports, which would need the network.
 _QUIET_MLFLOW = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_LOGGING_LEVEL": "WARNING"}
 _QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}
 
@@ -40,10 +40,10 @@ _QUIET_WANDB = {"WANDB_ERROR_REPORTING": "false"}
 class Run:
     """One finished training.
 
-    key, stage: of its task. started_at, finished_at: seconds since 1970, of its last attempt. parameters: what it was
-    trained with, T and alpha first. metrics: scores as the trainer gave them, accuracies as fractions; seconds, the
-    number of weights. epochs: the validation score after each epoch, None where it was not looked at; steps: what that
-    is called. tags: what it is found by.
+    key, stage: of its task. started_at, finished_at: seconds since 1970, of its last attempt. parameters: of the
+    training, T and alpha first. metrics: scores as the trainer gave them (accuracies are fractions), seconds, number of
+    weights. epochs: validation score after each epoch, None where it was not computed. steps: name of that metric.
+    tags: for searching.
     """
 
     key: str
@@ -59,19 +59,21 @@ class Run:
 
 @dataclass(frozen=True)
 class Exported:
+    """The result of an export. there: runs that were complete before. see: the command that shows or sends them."""
+
     written: int
     there: int
     see: str
 
 
 class Tracker(Protocol):
-    """Writes runs as one tracker reads them."""
+    """Writes runs in the format of one tracker."""
 
     def __call__(self, sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
-        """Write the runs of a sweep into a folder that is there; those that are in it stay.
+        """Write the runs of a sweep into an existing folder; runs in it stay.
 
         Raises:
-            SweepError, OSError: it cannot write there.
+            SweepError, OSError: the folder cannot be written.
         """
 
 
@@ -83,10 +85,10 @@ def check_tracker(name: str) -> None:
 def runs(stored: StoredSweep) -> tuple[Run, ...]:
     """Return the finished trainings in the order of the plan.
 
-    The test scores of a dataset are left out until its look at the test is complete, as everywhere.
+    Leaves out the test scores of a dataset until all of that look are complete, as reports do.
     """
     hidden: set[str] = {role for role in stored.spec.roles if is_incomplete(stored.trainings, role)}
-    # Of the whole sweep: None before every task has ended.
+    # The answer hash is None until every task has ended.
     shared = {"sweep": stored.sweep.name, "fingerprint": stored.sweep.fingerprint}
     shared |= {"answer_hash": answer} if (answer := identity.answer_hash(stored.rows)) else {}
     finished = tuple(run for done in stored.done if (run := _run(done, shared, hidden, stored.spec.score)) is not None)
@@ -159,9 +161,9 @@ def to_mlflow(sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported
 
 
 def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], folder: Path) -> Exported:
-    """Write the runs into the experiment of that name; a run that is there gets what it lacks, and nothing twice.
+    """Write the runs into the experiment of that name; add to an existing run only what it lacks.
 
-    So a sweep is exported again when more of it has finished, and an export that was interrupted is completed.
+    So an export can be repeated when more trainings have finished, or after an interruption.
     """
     uri = f"sqlite:///{(folder / FILE).absolute()}"
     try:
@@ -178,12 +180,12 @@ def write_mlflow(mlflow: Any, name: str, fingerprint: str, runs: Sequence[Run], 
 def _experiment(client: Any, name: str, fingerprint: str, folder: Path) -> str:
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        place = (folder.absolute() / "artifacts" / name).as_uri()  # else under the folder where this was typed
+        place = (folder.absolute() / "artifacts" / name).as_uri()  # the default is below the current folder
         made = client.create_experiment(name, artifact_location=place, tags={"fingerprint": fingerprint})
         return str(made)
     if experiment.tags.get("fingerprint") != fingerprint:
         raise SweepError(
-            f"--to mlflow: {folder / FILE} has an experiment {name} that is not of this spec ({fingerprint[:12]});"
+            f"--to mlflow: {folder / FILE} has an experiment {name} of another spec than {fingerprint[:12]};"
             " give another folder"
         )
     if experiment.lifecycle_stage != "active":
@@ -238,17 +240,17 @@ def to_wandb(sweep: SweepRecord, runs: Sequence[Run], folder: Path) -> Exported:
 
 
 def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exported:
-    """Write the runs as folders of the project of that name. A run whose folder is there is left as it is.
+    """Write the runs as folders of the project of that name; a run with a folder is left unchanged.
 
-    Each is made beside the others first: an export that is killed leaves whole runs only.
+    Each is written to a temporary folder and then moved, so that a killed export leaves only complete runs.
     """
     kept = folder / FOLDER
     kept.mkdir(exist_ok=True)
     new = [run for run in runs if not list(kept.glob(f"offline-run-*-{run_id(run)}"))]
     try:
         for run in new:
-            with tempfile.TemporaryDirectory(prefix=".wandb-", dir=folder) as beside, _unseen_arguments():
-                made = _write_wandb_run(wandb, name, run, Path(beside))
+            with tempfile.TemporaryDirectory(prefix=".wandb-", dir=folder) as temporary, _unseen_arguments():
+                made = _write_wandb_run(wandb, name, run, temporary)
                 os.replace(made, kept / made.name)
     except wandb.Error as error:
         raise SweepError(f"--to wandb: {folder}: {' '.join(str(error).split())}") from None
@@ -259,7 +261,7 @@ def write_wandb(wandb: Any, name: str, runs: Sequence[Run], folder: Path) -> Exp
 
 @contextmanager
 def _unseen_arguments() -> Iterator[None]:
-    # wandb writes what was typed into every run, and a storage's URL may hold a password.
+    # wandb stores the command line in every run, and the URL of a storage may contain a password.
     typed = sys.argv
     sys.argv = typed[:1]
     try:
@@ -269,24 +271,24 @@ def _unseen_arguments() -> Iterator[None]:
 
 
 def run_id(run: Run) -> str:
-    # The same for the same task of the same sweep, so that nothing is uploaded twice.
+    # Determined by sweep and task, so that nothing is uploaded twice.
     parts = (run.tags["sweep"], run.tags["fingerprint"], run.key)
     return hashlib.sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
-def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
+def _write_wandb_run(wandb: Any, name: str, run: Run, parent: str) -> Path:
     settings = wandb.Settings(
         mode="offline",
         console="off",
         silent=True,
         disable_git=True,
         save_code=False,
-        x_disable_meta=True,  # of the machine that exports: nothing was trained on it
+        x_disable_meta=True,  # it would describe the exporting machine
         x_disable_stats=True,
     )
     opened = wandb.init(
         project=name,
-        dir=str(beside),
+        dir=parent,
         id=run_id(run),
         name=run.key,
         group=run.stage,
@@ -305,10 +307,10 @@ def _write_wandb_run(wandb: Any, name: str, run: Run, beside: Path) -> Path:
 
 
 def export_runs(engine: sqlalchemy.Engine, sweep: SweepRecord, tracker: str, folder: Path) -> Exported:
-    """Write every finished training of a sweep as a run. Reads the database only; what is in the folder stays.
+    """Write every finished training of a sweep as a run. Only reads the database; runs in the folder stay.
 
-    Raises NoResultsYet before one has finished, MissingExtra where the library is missing, SweepError where it cannot
-    write there.
+    Raises NoResultsYet before one has finished, MissingExtra where the library is missing, SweepError where the folder
+    cannot be written.
     """
     check_tracker(tracker)
     write: Tracker = load("trackers", tracker)

@@ -24,7 +24,7 @@ RULE = 3
 
 # By rule and number of declared looks: the level of each one-sided test at the first, second and third look. Those of
 # all looks may add up to 5 % (Bonferroni). The second rule spends less: the regret of a search is skewed, so that a
-# test at 1 % errs in up to 5 % of sweeps (bench/null.py).
+# test at 1 % errs in up to 5 % of sweeps (bench/results/results.md, "Verdicts").
 LEVELS = {
     1: {1: (0.05,), 2: (0.04, 0.01), 3: (0.03, 0.01, 0.01)},
     2: {1: (0.01,), 2: (0.01, 0.01), 3: (0.01, 0.01, 0.01)},
@@ -157,8 +157,8 @@ def decide(
     gain counts, too.
 
     Sources: Piaggio et al. 2012, JAMA 308 (CONSORT, non-inferiority): one-sided bounds against a declared margin;
-    Berger & Hsu 1996, Statistical Science 11(4): several bounds that must all hold need no correction. bench/null.py
-    simulates the error rates and the power.
+    Berger & Hsu 1996, Statistical Science 11(4): several bounds that must all hold need no correction. Simulated
+    error rates and power: bench/results/results.md, "Verdicts".
 
     The third rule asks what `sweeps.stats.advice.advise` asks of a point that was tuned elsewhere, and so never says
     anything else: the margin is a share of the gain, the units are searches, their variance counts as it is, and with

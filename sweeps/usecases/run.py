@@ -1,7 +1,6 @@
 """Run a sweep to its end: create, launch, publish, report."""
 
 import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,12 +12,11 @@ from storage.records import queries
 from storage.studies import ownership, space
 from storage.url import masked
 from sweeps.errors import NoResultsYet
-from sweeps.extensions import KD, how_to_install, is_installed, require, trainer_extra
+from sweeps.extensions import KD, how_to_install, is_installed
 from sweeps.findings.findings import Findings, load
 from sweeps.hints import PORTABLE, as_typed, explain, local
 from sweeps.launch import launcher
-from sweeps.launch.engine import DETACHED_VARIABLE, Request
-from sweeps.launch.local import WORKER_VARIABLE
+from sweeps.launch.engine import Request
 from sweeps.plan import trials
 from sweeps.plan.phases import STAGES
 from sweeps.query.listing import open_sweep
@@ -29,8 +27,7 @@ from sweeps.spec.stored import check_name
 from sweeps.terminal import columns, say
 from sweeps.trainers.protocol import label
 from sweeps.usecases import create
-from sweeps.workers import heartbeat, worker
-from sweeps.workers.reach import Reach, Service, open_backend
+from sweeps.workers.reach import Reach, Service
 
 
 def launch(request: Request, on: str = "local", *, workers: int | None = None, stays: bool = False) -> int:
@@ -38,24 +35,6 @@ def launch(request: Request, on: str = "local", *, workers: int | None = None, s
     code = launcher.launch(request, on, workers=workers, stays=stays)
     if code in (0, 1):  # finished, perhaps by another launch that was killed before it published
         publish(request.url, request.sweep)
-    return code
-
-
-def work(reach: Reach, name: str, *, log_file: Path | None = None) -> int:
-    """Run one worker in this process; return its exit code. A worker of `launch` leaves publishing to it.
-
-    log_file: of this process's output; None: not a file.
-    """
-    calls = heartbeat.take_parent_pipe()
-    if not is_installed(trainer_extra(KD)):  # otherwise any trainer can run, and the storage need not be read first
-        with contextlib.closing(open_backend(reach, name)) as backend:
-            require(trainer_extra(backend.spec.trainer.kind), "worker")
-    launched_as, parent = os.environ.get(WORKER_VARIABLE), os.getppid()
-    alone = launched_as is None or DETACHED_VARIABLE in os.environ
-    with launcher.mirrored(reach, name) if alone else contextlib.nullcontext():
-        code = worker.run_worker(reach, name, worker=launched_as, log_file=log_file, calls=calls)
-    if code == 0 and (alone or os.getppid() != parent):  # the launch has died, and cannot publish
-        publish(reach, name)
     return code
 
 

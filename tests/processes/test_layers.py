@@ -117,3 +117,13 @@ def test_commands_load_nothing_heavy_and_write_nothing_but_the_file_that_they_we
     assert _content(home) == before
     assert sorted(tmp_path.iterdir()) == [home, archive, student]
     assert student.read_bytes() == b"the bytes of a model"
+
+
+def test_a_worker_imports_neither_reports_nor_launches() -> None:
+    """A launch starts a worker on each core, and each pays for its imports."""
+    program = "import sys, sweeps.usecases.work; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    modules = set(done.stdout.split())
+    assert modules & (HEAVY | {"rich", "filelock"}) == set()
+    rooms = ("sweeps.report", "sweeps.findings", "sweeps.query", "sweeps.launch.launcher", "sweeps.launch.supervisor")
+    assert [name for name in sorted(modules) if name.startswith(rooms)] == []

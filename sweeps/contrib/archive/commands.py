@@ -96,7 +96,7 @@ def verify(file: Archive) -> None:
     checks = verify(file)
     for check in checks:
         text = f"DIFFERS  {check.what}: {check.differs}" if check.differs else f"same     {check.what}"
-        # One line, and printable, whatever the file holds.
+        # One printable line, whatever the file contains.
         show(text if text.isprintable() else ascii(text)[1:-1])
     wrong = sum(bool(check.differs) for check in checks)
     show(UNPROVEN)

@@ -1,7 +1,7 @@
 """The .kdsweep file: a zip with fixed bytes.
 
-Nothing is compressed. So the same content gives the same bytes with every version of zlib, and a file holds no more
-than its own size: there is nothing to unpack. Members are known by name alone, and none is ever written to a path.
+It is not compressed. So the same content gives the same bytes with every version of zlib, and a file cannot expand to
+more than its own size. Members are read by name, and never written to a path.
 """
 
 import hashlib
@@ -28,10 +28,10 @@ _MANIFEST = "manifest.json"
 _FILES = {kind: f"{kind}.jsonl" for kind in LINES}
 _BLOBS = "blobs/"
 MOST_BYTES = 999_000_000
-"""Of a blob, or of a file of lines. SQLite takes rows of 1,000,000,000 bytes, Postgres values of 1,073,741,823."""
+"""Limit of a blob or a file of lines. SQLite allows 1,000,000,000 bytes a row, Postgres 1,073,741,823 a value."""
 _TOO_LONG = 80  # characters of a wrong name or value in a message
 _DAMAGE = (zipfile.BadZipFile, EOFError, OSError, ValueError, NotImplementedError, RuntimeError, struct.error)
-"""What zipfile raises on bytes that are no zip any more."""
+"""Raised by zipfile on damaged bytes."""
 
 
 def write(
@@ -42,7 +42,7 @@ def write(
     answer_hash: str | None,
     verdicts: Sequence[VerdictClaim],
 ) -> None:
-    """Write an archive. Until it is whole it has another name beside its own; a file that is there is replaced."""
+    """Write an archive, or replace one. Until it is complete it has a temporary name in the same folder."""
     texts = {name: _text(lines.of(kind)) for kind, name in _FILES.items()}
     manifest = Manifest(
         version=FORMAT_VERSION,
@@ -72,19 +72,17 @@ def _text(lines: Sequence[Any]) -> bytes:
 def _add(file: zipfile.ZipFile, name: str, data: bytes) -> None:
     if len(data) > MOST_BYTES:
         raise ArchiveBroken(_too_large(name, len(data)))
-    member = zipfile.ZipInfo(name)  # whose time is 1980-01-01, the first that a zip can hold
-    member.create_system, member.external_attr = 3, 0o644 << 16  # as on Unix, wherever it is written
+    member = zipfile.ZipInfo(name)  # its time is 1980-01-01, the earliest of the format
+    member.create_system, member.external_attr = 3, 0o644 << 16  # Unix attributes on every system
     file.writestr(member, data)
 
 
 def _too_large(name: str, size: int) -> str:
-    return (
-        f"{name} has {size} bytes; no member of an archive may have more than {MOST_BYTES}, since SQLite takes no more"
-    )
+    return f"{name} has {size} bytes; a member of an archive may have at most {MOST_BYTES}, the limit of SQLite"
 
 
 class Archive:
-    """An open archive whose structure is checked. manifest: what it claims. lines: what it holds."""
+    """An open archive whose structure was checked. manifest: its claims. lines: its contents."""
 
     def __init__(self, file: zipfile.ZipFile, path: Path) -> None:
         self._file = file
@@ -93,14 +91,14 @@ class Archive:
         self._texts = {name: self._read(name) for name in _FILES.values()}
         lines: dict[str, Any] = {kind: _lines(name, self._texts[name], LINES[kind]) for kind, name in _FILES.items()}
         if len(lines["sweep"]) != 1:
-            raise ArchiveBroken(f"sweep.jsonl holds {len(lines['sweep'])} lines; it must hold one")
+            raise ArchiveBroken(f"sweep.jsonl has {len(lines['sweep'])} lines; it must have one")
         self.lines = SweepLines(**lines | {"sweep": lines["sweep"][0]})
         self.lines.check()
         if self.manifest.sweep != self.lines.sweep.name:
-            raise ArchiveBroken(f"{_MANIFEST} is of sweep {self.manifest.sweep!r}, sweep.jsonl of another one")
+            raise ArchiveBroken(f"{_MANIFEST} names sweep {self.manifest.sweep!r}, sweep.jsonl another one")
 
     def sha256(self, name: str) -> str:
-        """Return the SHA-256 of a file of lines, such as "tasks.jsonl", as it is."""
+        """Compute the SHA-256 of a file of lines, such as "tasks.jsonl"."""
         return hashlib.sha256(self._texts[name]).hexdigest()
 
     @property
@@ -124,10 +122,10 @@ class Archive:
 
 @contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """Open an archive and check its structure: names, sizes, versions, and that each line is one.
+    """Open an archive and check its structure: names, sizes, version, and each line.
 
-    Whether it is what was written says `Archive.sha256` beside `Archive.manifest`. Raises ArchiveBroken, one line that
-    names the file.
+    To detect changes, compare `Archive.sha256` with `Archive.manifest`. Raises ArchiveBroken, one line that names the
+    file.
     """
     _check_file(path)
     try:
@@ -137,7 +135,7 @@ def open_archive(path: Path) -> Iterator[Archive]:
     except OSError as error:
         raise ArchiveBroken(f"{path}: cannot be read ({error.strerror or error})") from error
     except _DAMAGE as error:
-        raise ArchiveBroken(f"{path}: no archive of a sweep, or a damaged one ({error}); fetch it again") from error
+        raise ArchiveBroken(f"{path}: not an archive of a sweep, or damaged ({error}); fetch it again") from error
     with file:
         try:
             _check_members(file, path.stat().st_size)
@@ -148,11 +146,11 @@ def open_archive(path: Path) -> Iterator[Archive]:
 
 
 def _check_file(path: Path) -> None:
-    # A pipe or a device would be waited for, or read, for ever.
+    # A pipe or a device could be read forever.
     try:
         mode = path.stat().st_mode
     except OSError:
-        return  # opening it says why
+        return  # opening it gives the reason
     if stat.S_ISDIR(mode):
         raise ArchiveBroken(f"{path} is a folder; name a file that kd-sweeps archive wrote, NAME{SUFFIX}")
     if not stat.S_ISREG(mode):
@@ -160,19 +158,17 @@ def _check_file(path: Path) -> None:
 
 
 def _check_members(file: zipfile.ZipFile, size: int) -> None:
-    # All of it before a byte of a member is read.
+    # Before a byte of a member is read.
     known = {_MANIFEST, *_FILES.values()}
     seen, total = set(), 0
     for member in file.infolist():
         name, quoted = member.filename, repr(member.filename[:_TOO_LONG])
         if name not in known and not re.fullmatch(_BLOBS + SHA256, name):
-            raise ArchiveBroken(f"it holds {quoted}, which is not part of an archive")
+            raise ArchiveBroken(f"it contains {quoted}, which is not part of an archive")
         if name in seen:
-            raise ArchiveBroken(f"it holds {quoted} twice")
+            raise ArchiveBroken(f"it contains {quoted} twice")
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
-            raise ArchiveBroken(
-                f"{quoted} is compressed; an archive holds everything as it is, so it was made otherwise"
-            )
+            raise ArchiveBroken(f"{quoted} is compressed; kd-sweeps archive compresses nothing")
         if member.flag_bits & 1:
             raise ArchiveBroken(f"{quoted} is encrypted; an archive never is")
         if member.file_size > MOST_BYTES:
@@ -180,13 +176,13 @@ def _check_members(file: zipfile.ZipFile, size: int) -> None:
         seen.add(name)
         total += member.file_size
     if total > size:
-        raise ArchiveBroken(f"its members say that they have {total} bytes, and the whole file has {size}")
+        raise ArchiveBroken(f"its members claim {total} bytes, but the whole file has {size}")
 
 
 def _manifest(data: bytes) -> Manifest:
     values = _parsed(_MANIFEST, data)
     if not isinstance(values, dict) or values.get("format") != "kd-sweeps archive":
-        raise ArchiveBroken(f"{_MANIFEST} does not say that this is an archive of kd-sweeps")
+        raise ArchiveBroken(f"{_MANIFEST} is not that of a kd-sweeps archive")
     if (version := values.get("version")) != FORMAT_VERSION:
         raise ArchiveBroken(
             f"its format is version {str(version)[:_TOO_LONG]}; this kd-sweeps reads version {FORMAT_VERSION}: install"
@@ -194,7 +190,7 @@ def _manifest(data: bytes) -> Manifest:
         )
     checked: Manifest = _checked(_MANIFEST, values, Manifest)
     if set(checked.files) != set(_FILES.values()):
-        raise ArchiveBroken(f"{_MANIFEST} has to have a hash of each of {', '.join(_FILES.values())}")
+        raise ArchiveBroken(f"{_MANIFEST} needs a hash of each of {', '.join(_FILES.values())}")
     return checked
 
 

@@ -1,7 +1,7 @@
 """The lines of an archive, one per row of a table: read from a storage, written to one, loaded into memory.
 
-A line that is read is checked here, once: a type, a length or a number that one of the two databases would refuse is
-refused before anything is written. JSON that the tables hold as text stands in the lines as JSON.
+Types, lengths and numbers that one of the two databases would refuse are refused here, before anything is written.
+JSON columns of the tables are JSON in the lines.
 """
 
 import re
@@ -31,8 +31,8 @@ SHA256 = "[0-9a-f]{64}"
 
 def _storable(text: str) -> str:
     if "\0" in text:
-        raise ValueError("text with a NUL character, which Postgres refuses")
-    text.encode()  # half a character, as JSON can hold it, is a ValueError
+        raise ValueError("a NUL character, which Postgres refuses")
+    text.encode()  # half of a surrogate pair, which JSON allows, is a ValueError
     return text
 
 
@@ -150,7 +150,7 @@ class WorkerLine(_Line):
 
 
 class VerdictClaim(_Line):
-    """What the sweep says of one target, in the unit of a page. word: None while trainings are missing."""
+    """The verdict on one target, in the unit of a page. word: None while trainings are missing."""
 
     dataset: Text
     word: Text | None
@@ -160,10 +160,10 @@ class VerdictClaim(_Line):
 
 
 class Manifest(_Line):
-    """The first file of an archive: what it is, and what it claims.
+    """The first file of an archive: its format and its claims.
 
-    version: of the format. sweep: its name. answer_hash: None where the sweep has not ended. files: SHA-256 of each
-    file of lines; a blob is named by its own.
+    version: of the format. sweep: its name. answer_hash: None while the sweep is unfinished. files: SHA-256 of each
+    file of lines; a blob's is its name.
     """
 
     format: Literal["kd-sweeps archive"] = "kd-sweeps archive"
@@ -183,12 +183,12 @@ LINES: Mapping[str, type[_Line]] = {
     "selections": SelectionLine,
     "workers": WorkerLine,
 }
-"""The kinds of lines, by the name of their file without its suffix, in the order in which they are written."""
+"""The kinds of lines by the stem of their file, in the order in which they are written."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SweepLines:
-    """Everything of a sweep but its blobs. tasks and attempts are in the order in which they were planned and made."""
+    """A sweep without its blobs. Tasks are in the order of the plan, attempts in the order of their start."""
 
     sweep: SweepLine
     revisions: Sequence[RevisionLine]
@@ -204,7 +204,7 @@ class SweepLines:
 
     @property
     def digests(self) -> Mapping[str, str]:
-        """The blobs that outcomes name, in the order of the digests, each with the key of the last such task."""
+        """The digests that outcomes name, sorted, each with the key of the last such task."""
         named = {digest: task.key for task in self.tasks for digest in task.blobs.values()}
         return dict(sorted(named.items()))
 
@@ -219,7 +219,7 @@ class SweepLines:
         }
         for kind, keys in unique.items():
             if twice := [key for key, number in Counter(keys).items() if number > 1]:
-                raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} is there twice")
+                raise ArchiveBroken(f"{kind}.jsonl: {twice[0]} appears twice")
         phases, tasks = {line.name for line in self.phases}, {line.key for line in self.tasks}
         for phase in self.phases:
             if unknown := [need.phase for need in _needs(phase) if need.phase not in phases]:
@@ -229,19 +229,14 @@ class SweepLines:
                 raise ArchiveBroken(f"tasks.jsonl: {task.key} is of phase {task.phase!r}, which phases.jsonl lacks")
         for digest, key in self.digests.items():
             if not re.fullmatch(SHA256, digest):
-                raise ArchiveBroken(f"tasks.jsonl: {key} names a blob {digest[:80]!r}, which is no SHA-256")
+                raise ArchiveBroken(f"tasks.jsonl: {key} names a blob {digest[:80]!r}, which is not a SHA-256")
         for attempt in self.attempts:
             if attempt.task not in tasks:
                 raise ArchiveBroken(f"attempts.jsonl: an attempt at {attempt.task!r}, which tasks.jsonl lacks")
 
     def at_rest(self) -> "SweepLines":
-        """Return the same sweep without a worker: what was running waits, as if it had been given back."""
+        """Return the same sweep without workers: running tasks wait, as if they had been released."""
         return replace(self, tasks=list(map(_waiting, self.tasks)), attempts=list(map(_released, self.attempts)))
-
-    def counts(self) -> Iterator[str]:
-        for kind in ("tasks", "attempts", "selections", "workers"):
-            number = len(self.of(kind))
-            yield f"{number} {kind if number != 1 else kind.removesuffix('s')}"
 
 
 def _needs(phase: PhaseLine) -> list[Dependency]:
@@ -267,12 +262,12 @@ def _released(attempt: AttemptLine) -> AttemptLine:
 
 @retry_transient()
 def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
-    """Return everything of a sweep but its blobs, of one moment, while workers may be at it.
+    """Read a consistent snapshot of a sweep without its blobs; workers may be running.
 
-    Raises SweepNotFound if it was deleted meanwhile, RecordBroken where a stored value cannot be read.
+    Raises SweepNotFound if it was deleted, RecordBroken where a stored value cannot be read.
     """
     with read(engine) as connection, transaction.explain_corruption(connection, sweep_id):
-        if engine.dialect.name == "postgresql":  # on SQLite what a transaction reads is of one moment
+        if engine.dialect.name == "postgresql":  # on SQLite every transaction reads a snapshot
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
 
         def own(model: type[Any], table: Table, *order: Any) -> list[Any]:
@@ -280,7 +275,7 @@ def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
 
         of_id = select(tables.sweeps).where(tables.sweeps.c.id == sweep_id)
         if not (sweep := _read(connection, SweepLine, tables.sweeps, of_id)):
-            raise SweepNotFound("the sweep was deleted a moment ago")
+            raise SweepNotFound("the sweep has just been deleted")
         task_rows = select(tasks, phases.c.name.label("phase")).join(phases, phases.c.id == tasks.c.phase_id)
         task_rows = task_rows.where(tasks.c.sweep_id == sweep_id).order_by(tasks.c.id)
         attempt_rows = select(attempts, tasks.c.key.label("task")).join(tasks, tasks.c.id == attempts.c.task_id)
@@ -297,7 +292,7 @@ def read_lines(engine: Engine, sweep_id: int) -> SweepLines:
 
 
 def _read(connection: Connection, model: type[Any], table: Table, query: Select[Any]) -> list[Any]:
-    # By the keys of the columns, which are our names of them, not by those in the database.
+    # By the keys of the columns, which differ from their names in the database.
     keys = [name for name in model.model_fields if name not in ("phase", "task") or name in table.c]
     more = [name for name in model.model_fields if name not in keys]
     rows = connection.execute(query).mappings()
@@ -315,25 +310,26 @@ def _read(connection: Connection, model: type[Any], table: Table, query: Select[
 
 
 def _clean(value: Any) -> Any:
-    # What a library printed may hold a NUL, which Postgres does not take.
+    # Output of a library may contain a NUL, which Postgres refuses.
     return value.replace("\0", "\ufffd") if isinstance(value, str) else value
 
 
 def name_conflict(url: URL, name: str) -> SpecConflict:
     return SpecConflict(
         f"a sweep {name!r} exists in {masked(url)}; import it under another name: add --as NAME",
-        NextStep("or remove the one that is there", "delete", name),
+        NextStep("or remove the existing one", "delete", name),
     )
 
 
 @retry_transient()
 def write_lines(
     engine: Engine, lines: SweepLines, *, name: str, identity: str, blobs: Mapping[str, Callable[[], bytes]]
-) -> int:
-    """Write a sweep under that name with its blobs, in one transaction; return its number in the database.
+) -> None:
+    """Write a sweep with its blobs under that name, in one transaction.
 
-    Run it inside `storage.db.engine.create_lock`, after its trials were made; a mirror draws what has none yet. blobs:
-    each as what gives its bytes, since all need not fit into memory. Raises SpecConflict where the name is taken.
+    Run it inside `storage.db.engine.create_lock`, after the trials were created; a mirror draws those still missing.
+    blobs: functions that return their bytes, since together they may not fit into memory. Raises SpecConflict where
+    the name is taken.
     """
     with write(engine) as connection:
         if connection.scalar(select(tables.sweeps.c.id).where(tables.sweeps.c.name == name)) is not None:
@@ -362,9 +358,8 @@ def write_lines(
         _insert(connection, attempts, attempt_rows)
         for digest, load in blobs.items():
             _store(connection, digest, load())
-        if blobs:  # not in the storage in memory that verifies the file first
+        if blobs:  # not in the storage in memory of `opened`
             failpoint("import-rows")
-    return int(sweep_id)
 
 
 def _numbers(connection: Connection, table: Table, name: Any, sweep_id: int) -> dict[str, int]:
@@ -386,8 +381,8 @@ def _store(connection: Connection, digest: str, data: bytes) -> None:
 
 @contextmanager
 def opened(lines: SweepLines) -> Iterator[tuple[Engine, SweepRecord]]:
-    """Give the lines as a storage in memory, without blobs and trials: whatever reads a sweep can read them."""
-    # One connection: each further one would have a database of its own.
+    """Load the lines into a storage in memory, without blobs and trials, for all functions that read a sweep."""
+    # One connection: another one would open another database.
     engine = sqlalchemy.create_engine("sqlite://", poolclass=StaticPool)
     try:
         tables.metadata.create_all(engine)

@@ -1,8 +1,7 @@
 """Archive and import a sweep with its trials."""
 
 import contextlib
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from sweeps.extensions import is_installed, require
 from sweeps.hints import local
 from sweeps.plan import phases, plan, trials
 from sweeps.query.listing import open_sweep
-from sweeps.spec.model import Spec, fingerprint, parse
+from sweeps.spec.model import Spec, parse
 from sweeps.spec.stored import check_name
 from sweeps.terminal import number_of
 from sweeps.usecases import create, files
@@ -30,7 +29,7 @@ from sweeps.usecases import create, files
 
 @dataclass(frozen=True)
 class Archived:
-    """What a file holds. counts: such as "57 tasks". size: of the file, in bytes. answer_hash: None: not ended yet."""
+    """A summary of a file. counts: such as "57 tasks". size: bytes. answer_hash: None while the sweep is unfinished."""
 
     sweep: str
     counts: tuple[str, ...]
@@ -39,11 +38,11 @@ class Archived:
 
 
 def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = False) -> Archived:
-    """Write a sweep with everything that is stored of it as one file. The same content gives the same bytes."""
+    """Pack a sweep and all its results into one file. The same content gives the same bytes."""
     files.check_target(path, force=force, suffix=".kdsweep")
     with open_sweep(url, name) as (engine, sweep):
         if is_installed("train"):
-            with contextlib.suppress(StorageError):  # of a study that was deleted, or where this user may only read
+            with contextlib.suppress(StorageError):  # its study was deleted, or this user may only read
                 trials.complete(engine, sweep)
         lines = read_lines(engine, sweep.id)
         answer_hash, claims = answers(lines)
@@ -55,30 +54,33 @@ def archive_sweep(url: sqlalchemy.URL, name: str, path: Path, *, force: bool = F
 
 
 def import_sweep(url: sqlalchemy.URL, path: Path, *, name: str | None = None) -> Archived:
-    """Put an archived sweep into a storage, under its own name or another one. Its studies are made again.
+    """Import an archived sweep into a storage, under its own name or another one, and create its studies again.
 
-    Its row is the commit point, as of `create`: an import that is killed before leaves nothing that counts, and the
-    next one replaces the studies that it left. What was running waits. Raises ArchiveBroken where `verify` finds
-    anything, SpecConflict where a sweep, or a study of another tool, has the name, MissingExtra where its plan cannot
-    be made again.
+    Its row is the commit point, as in `create`: an import that is killed earlier leaves no sweep, and the next one
+    replaces the studies that it left. Running tasks are queued again.
+
+    Raises:
+        ArchiveBroken: `verify` finds a difference.
+        SpecConflict: a sweep, or a study of another tool, has the name.
+        MissingExtra: the packages that make its plan are missing.
     """
     require("train", "import")
     with open_archive(path) as archive:
-        refuse_changed(archive, path)
+        _refuse_differing(archive, path)
         lines, claimed = archive.lines.at_rest(), archive.manifest.answer_hash
         name = check_name(lines.sweep.name if name is None else name)
         spec = parse(lines.sweep.spec, origin=str(path))
-        _refuse_differing(archive, path)
         _write(url, name, spec, trials_of(lines, spec), _renamed(lines, name), archive)
     if claimed is not None:
-        from sweeps.usecases.run import publish  # as in `_write`; it draws the figures, too
+        from sweeps.usecases.run import publish  # slow to import, as in `_write`: it draws figures
 
         publish(url, name)
     return Archived(name, _counts(lines), path.stat().st_size, claimed)
 
 
 def _counts(lines: SweepLines) -> tuple[str, ...]:
-    return (*lines.counts(), number_of(len(lines.digests), "blob"))
+    kinds = "task", "attempt", "selection", "worker"
+    return (*(number_of(len(lines.of(f"{kind}s")), kind) for kind in kinds), number_of(len(lines.digests), "blob"))
 
 
 def _write(
@@ -89,7 +91,7 @@ def _write(
     lines: SweepLines,
     archive: Archive,
 ) -> None:
-    from storage.studies.studies import open_studies  # Optuna takes a second: a file that is refused does not pay it
+    from storage.studies.studies import open_studies  # Optuna takes a second, which a refused file need not wait
 
     with create_lock(url), contextlib.closing(open_studies(url, create=True)) as studies:
         stages = plan.make_plan(spec).stages
@@ -106,43 +108,16 @@ def _write(
         failpoint("import-done")
 
 
-def refuse_changed(archive: Archive, path: Path) -> None:
-    """Check that a file is what was written, as far as its hashes go; `verify` checks everything that it claims."""
-    if text := next(_changed(archive), ""):
-        raise ArchiveBroken(_refusal(path, text))
-
-
 def _refuse_differing(archive: Archive, path: Path) -> None:
-    # Else what `verify` finds would come up later, when the sweep is read.
+    # Otherwise the fault would surface later, when the sweep is read.
     for check in consistency_checks(archive):
         if check.differs:
-            raise ArchiveBroken(_refusal(path, f"{check.what}: {check.differs}"))
-
-
-def _refusal(path: Path, text: str) -> str:
-    return f"{path}: {text}; all differences: {local().line('verify', str(path))}"
-
-
-def _changed(archive: Archive) -> Iterator[str]:
-    lines, manifest = archive.lines, archive.manifest
-    for name, sha256 in manifest.files.items():
-        if archive.sha256(name) != sha256:
-            yield f"{name} was changed since it was written"
-    there = set(archive.digests)
-    for digest, key in lines.digests.items():
-        if digest not in there:
-            yield f"blob {digest[:12]} of {key} is missing"
-        elif hashlib.sha256(archive.blob(digest)).hexdigest() != digest:
-            yield f"blob {digest[:12]} of {key} was changed: its bytes hash to something else"
-    if fingerprint(lines.sweep.spec) != lines.sweep.fingerprint:
-        yield "its spec was changed: it has another fingerprint"
-    answer_hash, _ = answers(lines)
-    if answer_hash != manifest.answer_hash:
-        yield f"its tasks give the answer hash {answer_hash or 'none'}, and it claims {manifest.answer_hash or 'none'}"
+            all_ = local().line("verify", str(path))
+            raise ArchiveBroken(f"{path}: {check.what}: {check.differs}; all differences: {all_}")
 
 
 def _renamed(lines: SweepLines, name: str) -> SweepLines:
-    # The trials stand in studies that have the name of the sweep in theirs.
+    # The names of the studies contain the name of the sweep.
     studies = {space.study_name(lines.sweep.name, stage): space.study_name(name, stage) for stage in phases.STAGES}
 
     def moved(attempt: AttemptLine) -> AttemptLine:

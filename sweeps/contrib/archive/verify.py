@@ -1,7 +1,7 @@
-"""Check what a file claims: its results, selections, verdicts and trials.
+"""Check the claims of a file: its results, selections, verdicts and trials.
 
-It shows that a file agrees with itself: an edited score needs edits in everything that follows from it. That the scores
-are those of these trainings, only `replay` shows.
+This proves that a file is consistent: an edited score needs edits in everything that follows from it. Only `replay`
+proves that the scores come from these trainings.
 """
 
 import hashlib
@@ -32,18 +32,18 @@ from sweeps.spec.stored import stored_spec
 from sweeps.trainers.score import Score
 
 UNPROVEN = (
-    "seconds and latencies are as the file says: nothing in it proves them; nor does anything prove the test accuracy"
-    " of a teacher or a comparison method, or what is said of int8"
+    "not checked, since nothing in the file proves them: seconds and latencies, the test accuracy of teachers and"
+    " comparison methods, and the int8 values"
 )
-_TESTED_ALIKE = 0.005  # a kind of machine that rounds otherwise may see a few test images otherwise
+_TESTED_ALIKE = 0.005  # rounding on another kind of machine may change the class of a few test images
 _MOST_MISSING = 100
-"""Trials of a study that no attempt has, beyond one for each that one has: of other tools, and of workers that died.
-Each is made one by one: an edited number would hold the storage for minutes."""
+"""Trials of a study that belong to no attempt (of other tools, of workers that died), beyond one for each that does.
+They are created one by one, so an edited number would lock the storage for minutes."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that a file claims. differs: what it holds instead, in a few words; "" if it is as claimed."""
+    """One claim of a file. differs: what the file contains instead, in a few words; "" if the claim holds."""
 
     what: str
     differs: str = ""
@@ -56,7 +56,7 @@ def answers(lines: SweepLines) -> tuple[str | None, list[VerdictClaim]]:
 
 
 def read_stored(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
-    """Read a sweep that a file holds; raise RecordBroken where a payload is not what such a task has."""
+    """Read the sweep of a file. Raises RecordBroken where a payload does not fit its task."""
     roles = (None, *stored_spec(sweep).roles)
     for row in queries.task_records(engine, sweep.id, keep=()):
         if (role := jobs.read_payload(row.stage, row.payload, key=row.key).role) not in roles:
@@ -74,7 +74,10 @@ def _claim(target: TargetVerdict) -> VerdictClaim:
 
 
 def fact_checks(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
-    """Yield what differs; one check that all is well, where nothing does. sizes: of the blobs, in bytes, by digest."""
+    """Yield the differences in sizes, parameters and test scores, or one check that none differs.
+
+    sizes: of the blobs, in bytes, by digest.
+    """
     wrong = [*_other_networks(stored), *_taken(stored), *_measured(stored, sizes)]
     yield from wrong or [Check(f"facts: sizes, parameters and test {stored.spec.score.plural} agree")]
 
@@ -88,7 +91,7 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
         if not isinstance(payload, jobs.StudentTask) or not isinstance(outcome, jobs.StudentOutcome):
             continue
         if isinstance(payload, jobs.TransferTask) and stored.spec.arm(payload.arm).chosen_in:
-            continue  # it is a network of its own
+            continue  # another network
         key, expected = first.setdefault(payload.role, (done.key, outcome.parameters))
         if outcome.parameters != expected:
             text = f"it says {outcome.parameters} parameters, and {key}, of the same network, {expected}"
@@ -96,7 +99,7 @@ def _other_networks(stored: StoredSweep) -> Iterator[Check]:
 
 
 def _taken(stored: StoredSweep) -> Iterator[Check]:
-    """Find what says that it is another training, and is not: that one has another result, or is none."""
+    """Yield trainings that claim to be another one that is missing or has another result."""
     made = {done.key: done for done in stored.finished(jobs.TransferTask, jobs.StudentOutcome)}
     for key, done in made.items():
         if not (same := done.outcome.same_as):
@@ -114,7 +117,7 @@ def _identity(stored: StoredSweep, done: jobs.Job[jobs.TransferTask, jobs.Studen
 
 
 def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
-    # What was measured last is what a report shows: models that were tried again are in it.
+    # The last measurement is the one in the report, and includes models that were trained again.
     measured = [entry for entry in stored.done if isinstance(entry.work, jobs.MeasureTask)]
     if not measured or not isinstance(measured[-1].outcome, jobs.MeasureOutcome):
         return
@@ -144,7 +147,7 @@ def _measured(stored: StoredSweep, sizes: Mapping[str, int]) -> Iterator[Check]:
 
 
 def _scored(stored: StoredSweep, models: Mapping[str, jobs.Measured]) -> Iterator[Check]:
-    # The last task has taken the scores that were there, but for a model that was made again since.
+    # The last measurement took over the scores, except of models that were trained again since.
     blobs = {done.key: done.outcome.blobs for done in stored.done}
     for done in stored.finished(jobs.ScoreTask, jobs.ScoreOutcome):
         for key, scored in done.outcome.models.items():
@@ -156,7 +159,7 @@ def _scored(stored: StoredSweep, models: Mapping[str, jobs.Measured]) -> Iterato
 
 
 def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
-    """Yield a check of each selection that is there, and one of each that a task read and that is not there."""
+    """Yield a check of each selection, and of each missing one that a task has read."""
     own = _own_selections(stored)
     for line in lines.selections:
         yield _own_selection(stored, lines, line) if line.name in own else _selection(stored, lines, line)
@@ -167,13 +170,13 @@ def selection_checks(stored: StoredSweep, lines: SweepLines) -> Iterator[Check]:
 
 
 def _read_by(stored: StoredSweep, lines: SweepLines) -> Mapping[str, str]:
-    """Return what tasks have read, by its name, each with the key of the first such task."""
+    """Return the names of the selections that tasks have read, each with the key of the first such task."""
     begun = {attempt.task for attempt in lines.attempts if attempt.params is not None}
     readers: dict[str, str] = {}
     own = _own_selections(stored)
     for task in stored.jobs:
         name = _needed(stored.spec, task.work)
-        reads_early = task.key in begun and name not in own  # those are made after the point
+        reads_early = task.key in begun and name not in own  # own selections are made after the point
         if name and (reads_early or task.done):
             readers.setdefault(name, task.key)
     return readers
@@ -185,7 +188,7 @@ def _own_selections(stored: StoredSweep) -> set[str]:
 
 
 def _needed(spec: Spec, payload: jobs.Payload) -> str:
-    """Return the selection that a task reads; "": none."""
+    """Return the selection that a task reads, or ""."""
     if isinstance(payload, jobs.ConfirmTask):
         return "" if payload.arm else payload.ranks.selection
     if not isinstance(payload, jobs.TransferTask):
@@ -203,7 +206,7 @@ def _needed(spec: Spec, payload: jobs.Payload) -> str:
 def _own_selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
     what = f"selection {line.name}"
     try:
-        # It was frozen with the seeds that were planned then.
+        # It was frozen with the seeds planned at that time.
         specs = [parse(revision.spec, origin=what) for revision in lines.revisions]
     except SweepError as error:
         return Check(what, f"it cannot be made: {error}")
@@ -212,7 +215,7 @@ def _own_selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) 
 
 def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> Check:
     what = f"selection {line.name}"
-    # A retry may have brought further results since it was frozen; and a clock may have been put back.
+    # A retry may have added results since it was frozen, and a clock may have been set back.
     for there in (_done_by(lines, line.created_at), _done_by(lines, math.inf)):
         try:
             expected = _selected(stored, line.name, there)
@@ -224,7 +227,7 @@ def _selection(stored: StoredSweep, lines: SweepLines, line: SelectionLine) -> C
 
 
 def _selected(stored: StoredSweep, name: str, there: Container[str]) -> dict[str, Any]:
-    """Return the selection of that name as it is made from the scores of the tasks that were `there`, by their keys."""
+    """Compute the selection of that name from the scores of the tasks with these keys."""
     phase = phases.Phase.of_selection(name)
     trained = stored.finished(selection.task_of(phase), jobs.StudentOutcome)
     confirms = [done for done in trained if done.key in there]
@@ -245,14 +248,14 @@ def _done_by(lines: SweepLines, moment: float) -> set[str]:
 
 
 def _top(stored: StoredSweep, phase: phases.Phase) -> int:
-    # As many ranks as the trainings that read them need.
+    # As many ranks as the trainings that read it need.
     for task in stored.jobs:
         if isinstance(task.work, jobs.ConfirmTask) and task.work.ranks == phase:
             return points.points_of(stored.spec, task.work) or 0
     raise SweepError("no task reads it")
 
 
-_BESIDE = ("more", "task", "rank", "low", "high", "n", "candidates")  # what stands beside a point and its score
+_BESIDE = ("more", "task", "rank", "low", "high", "n", "candidates")  # keys besides a point and its score
 
 
 def _short(value: dict[str, Any]) -> str:
@@ -266,10 +269,10 @@ def _short(value: dict[str, Any]) -> str:
 
 
 def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[Trial]:
-    """Return the trials of a study, in the order of their numbers, which stay what they were.
+    """Return the trials of a study in the order of their numbers, which they keep.
 
-    A number that no attempt has was a trial of another tool, or of a worker that died before it saved the number: a
-    failed one stands in its place. Of two attempts with one number the later began in a study that was made again.
+    A number without an attempt was a trial of another tool, or of a worker that died before it saved the number; a
+    failed trial takes its place. Of two attempts with one number, the later began in a study that was created again.
     """
     tasks = {task.key: task for task in lines.tasks}
     numbered: dict[int, AttemptLine] = {}
@@ -283,7 +286,7 @@ def _trials_of(lines: SweepLines, study: str, spec: Spec) -> list[Trial]:
             f" up to {most - 1:,}, the trials of other tools included"
         )
     at = lines.sweep.created_at
-    failure = {"reason": "no task of the sweep has this trial, so the archive did not hold it"}
+    failure = {"reason": "no task of the sweep has this trial, so it was not in the archive"}
     foreign = Trial(state="FAIL", attrs={"failure": failure}, started_at=at, ended_at=at)
     known = {number: _trial(spec, attempt, tasks[attempt.task]) for number, attempt in numbered.items()}
     return [known.get(number, foreign) for number in range(count)]
@@ -313,7 +316,7 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
         yield Check(f"{name} {sha256[:12]}", differs)
     hashes = {digest: _hash(archive, digest) for digest in archive.digests}
     yield from _blobs(archive.lines, hashes)
-    there = {digest: (0, digest) for digest in archive.lines.digests}  # they have lines of their own
+    there = {digest: (0, digest) for digest in archive.lines.digests}  # blobs are checked above
     violations: list[Finding] = []
     try:
         with opened(archive.lines) as (engine, sweep):
@@ -321,7 +324,7 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
             violations = audit.judge(replace(rows, blobs=there)).violations
             yield from (Check("audit", finding.text) for finding in violations)
             stored = read_stored(engine, sweep)
-    except (StorageError, SweepError) as error:  # edited: everything else is computed from it
+    except (StorageError, SweepError) as error:  # edited; all other checks are computed from these lines
         if not violations:
             yield Check("the lines can be read", str(error))
         return
@@ -339,7 +342,7 @@ def consistency_checks(archive: Archive) -> Iterator[Check]:
 def _hash(archive: Archive, digest: str) -> tuple[int, str]:
     try:
         data = archive.blob(digest)
-    except ArchiveBroken:  # its bytes are not even what the zip says of them
+    except ArchiveBroken:  # its bytes do not even match the checksum of the zip
         return 0, "unreadable"
     return len(data), hashlib.sha256(data).hexdigest()
 
@@ -362,7 +365,7 @@ def _answers(archive: Archive) -> Iterator[Check]:
     try:
         actual_hash, verdicts = answers(archive.lines)
         score = parse(archive.lines.revisions[-1].spec).score
-    except (StorageError, SweepError) as error:  # such as a selection that is none any more
+    except (StorageError, SweepError) as error:  # for example an edited selection
         yield Check("verdicts and answer hash can be computed", str(error))
         return
     by_dataset = {actual.dataset: actual for actual in verdicts}

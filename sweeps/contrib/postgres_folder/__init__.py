@@ -1,1 +1,1 @@
-"""A Postgres of your own in a folder, without root."""
+"""A private Postgres in a folder, without root."""

@@ -1,7 +1,7 @@
-"""A Postgres in a folder: start, stop, addresses.
+"""A Postgres in a folder: start, stop, status.
 
-The folder holds `data` (Postgres' own), `server.log`, `url` (with the password, for its owner only) and
-`database.json`, which says where it was started last.
+The folder contains `data` (Postgres' own), `server.log`, `url` (with the password, readable by its owner only) and
+`database.json`, the address of the last start.
 """
 
 import contextlib
@@ -27,12 +27,12 @@ from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import require
 from sweeps.hints import local
 
-_FIRST_PORT = 5432  # Postgres' own
+_FIRST_PORT = 5432  # the default of Postgres
 _PORTS = 100
 NAME = "kd"
-"""Of the role, and of its database."""
+"""Name of the role and of its database."""
 MOST_CONNECTIONS = 400
-"""Each worker takes up to four: a hundred workers. Unused ones cost a few megabytes together."""
+"""A hundred workers with up to four each. Unused connections cost a few megabytes together."""
 _OURS = "kd-sweeps.conf"
 _CONNECT_S = 10
 
@@ -48,10 +48,10 @@ def check_free(host: str, port: int) -> None:
         raise SpecError(f"--host: got {host!r}, an unknown name; give an address of this machine") from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise SweepError(f"port {port} of {host} is taken; name another one: --port {port % 65_535 + 1}") from None
+            raise SweepError(f"port {port} of {host} is in use; choose another: --port {port % 65_535 + 1}") from None
         if error.errno == errno.EACCES:
-            raise SweepError(f"port {port} is for root only; name one from 1024 on: --port {_FIRST_PORT}") from None
-        raise SpecError(f"--host: got {host!r}, which is no address of this machine; {HOSTS}") from None
+            raise SweepError(f"port {port} needs root; choose one of 1024 or more: --port {_FIRST_PORT}") from None
+        raise SpecError(f"--host: got {host!r}, which is not an address of this machine; {HOSTS}") from None
 
 
 def first_free(host: str) -> int:
@@ -70,12 +70,12 @@ def _try(host: str, port: int) -> None:
     candidates = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, kind, protocol, _, address in candidates:
         with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres does: not who has just left
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as Postgres: closed ports are free
             probe.bind(address)
 
 
 class _Stored(pydantic.BaseModel):
-    """What the folder remembers. machine: that it was started on and not stopped since; "" if it was."""
+    """The state in database.json. machine: where the server was started and not stopped since; "" if stopped."""
 
     host: str
     port: int
@@ -84,7 +84,7 @@ class _Stored(pydantic.BaseModel):
 
 @dataclass(frozen=True)
 class Database:
-    """A database in a folder. url: with its password. started: by this call, else it ran before."""
+    """A database in a folder. url: with its password. started: whether this call started it."""
 
     folder: Path
     url: sqlalchemy.URL
@@ -94,20 +94,20 @@ class Database:
 
     @property
     def export(self) -> str:
-        """The line for a shell: it reads the URL from the file, so that no screen and no history shows it."""
+        """The line for a shell. It reads the URL from the file, so that the password is in no terminal or history."""
         return f'export KD_SWEEPS_STORAGE="$(cat {shlex.quote(str(self.folder / "url"))})"'
 
 
 def start(folder: Path, *, host: str | None = None, port: int | None = None) -> Database:
-    """Start the database of a folder, made where it is missing; one that runs is left as it is.
+    """Start the database of a folder; create it if it is missing. A running one is left unchanged.
 
-    host, port: None: those of before, at first 127.0.0.1 and the next that is free from 5432 on.
+    host, port: None: those of the last start, at first 127.0.0.1 and the next free port from 5432.
     """
     folder = folder.absolute()
     _refuse_others(folder)
     if host is not None:
         check_host(host)
-    require("database", "database")  # before it makes the folder
+    require("database", "database")  # before the folder is created
     with _locked(folder):
         programs = Programs.of(folder / "data")
         before = _stored(folder)
@@ -134,7 +134,7 @@ def start(folder: Path, *, host: str | None = None, port: int | None = None) -> 
 
 
 def stop(folder: Path) -> bool:
-    """Stop the database of a folder; False: it did not run. Workers that use it wait for its return."""
+    """Stop the database of a folder; False: it was not running. Its workers wait until it is back."""
     folder = folder.absolute()
     before = _required(folder)
     with _locked(folder):
@@ -154,69 +154,67 @@ def status(folder: Path) -> Database:
 
 
 def _refuse_others(folder: Path) -> None:
-    if not str(folder).isprintable():  # a line break would end a line of Postgres' own files
-        raise SpecError(f"got {str(folder)!r}; a folder with a line break or the like in its name is no good here")
+    if not str(folder).isprintable():  # a line break would end a line in the files of Postgres
+        raise SpecError(f"got {str(folder)!r}; the name of the folder may not have line breaks or control characters")
     try:
         names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
     except OSError as error:
-        raise SpecError(f"got {folder}: {error.strerror}; name a folder that is empty or not there") from None
+        raise SpecError(f"got {folder}: {error.strerror}; name an empty or new folder") from None
     if names and not {"database.json", ".lock"} & set(names):
-        raise SpecError(
-            f"got {folder}, which holds other things ({names[0]}); name a folder that is empty or not there"
-        )
+        raise SpecError(f"got {folder}, which contains other files ({names[0]}); name an empty or new folder")
 
 
 def _required(folder: Path) -> _Stored:
     if (stored := _stored(folder)) is None:
-        raise SpecError(f"no database is in {folder}; to make one: {command('start', folder)}")
+        raise SpecError(f"no database in {folder}; to create one: {command('start', folder)}")
     return stored
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     try:
-        owner_of(folder)  # root makes no folder here
+        owner_of(folder)  # refuses root before the folder is created
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
         with filelock.FileLock(folder / ".lock", timeout=120):
             _give(folder / ".lock", folder)
             yield
     except filelock.Timeout:
-        raise SweepError(f"another command is running in {folder}; wait for it, then repeat this one") from None
+        raise SweepError(f"another command is running in {folder}; repeat this one when it has finished") from None
     except OSError as error:
-        raise SweepError(f"cannot write {error.filename}: {error.strerror}; name a folder of your own") from None
+        raise SweepError(f"cannot write {error.filename}: {error.strerror}; name a folder that you may write") from None
 
 
 def _runs(folder: Path, before: _Stored, programs: Programs) -> bool:
     if before.machine and before.machine != platform.node():
         pid_file = folder / "data" / "postmaster.pid"
-        if pid_file.exists():  # two servers on the same files would destroy them, and this one cannot see the other
+        if pid_file.exists():  # two servers would destroy the files, and processes elsewhere are not visible here
             raise SweepError(
-                f"the database in {folder} was started on {before.machine} and not stopped there; type it there, or, if"
-                f" that machine is gone, remove {pid_file}"
+                f"the database in {folder} was started on {before.machine} and not stopped; stop it there or, if that"
+                f" machine is gone, remove {pid_file}"
             )
     return programs.is_running()
 
 
 def _answering(folder: Path, now: _Stored, programs: Programs, *, started: bool) -> Database:
-    """Return the database once it lets us in by its own URL."""
+    """Return the database after a test connection by its own URL."""
     url = _url(folder)
     try:
         psycopg.connect(plain(url.set(drivername="postgresql")), connect_timeout=_CONNECT_S).close()
     except psycopg.Error as error:
         why = " ".join(str(error).split())
         raise SweepError(
-            f"the database runs, but {masked(url)} refuses the connection: {why}; see {folder}/server.log"
+            f"the database is running, but {masked(url)} refuses the connection: {why}; see {folder}/server.log"
         ) from None
     return Database(folder, url, running=True, started=started, open_to_others=not is_loopback(now.host))
 
 
 def _make(folder: Path, programs: Programs) -> str:
-    """Make the files of a server with one database, whose owner is no superuser. Returns the password.
+    """Create the files of a server with one database, whose owner is not a superuser. Returns the password.
 
-    Where that broke off, or the file with the URL is lost, what is there stays, with a new password.
+    After an interruption, or where the file with the URL is lost, existing data stays and gets a new password.
     """
-    password = secrets.token_urlsafe(24)  # letters, digits, - and _: as it is in a URL
+    password = secrets.token_urlsafe(24)  # letters, digits, - and _, which a URL need not escape
     alter = f"ALTER ROLE {NAME} PASSWORD '{password}'"
     programs.make([f"CREATE ROLE {NAME} LOGIN", alter, f"CREATE DATABASE {NAME} OWNER {NAME}"])
     settings, line = folder / "data/postgresql.conf", f"include_if_exists '{_OURS}'  # by kd-sweeps database start\n"
@@ -249,8 +247,8 @@ def _url(folder: Path) -> sqlalchemy.URL:
         return sqlalchemy.make_url((folder / "url").read_text().strip())
     except (OSError, ValueError, sqlalchemy.exc.ArgumentError):
         raise SweepError(
-            f"cannot read {folder / 'url'}, which holds the URL of the database; for a new one, with a new password,"
-            f" remove it, then stop and start: {command('stop', folder)}"
+            f"cannot read {folder / 'url'}, the URL of the database; for a new one with a new password, remove it, then"
+            f" stop and start: {command('stop', folder)}"
         ) from None
 
 
@@ -262,7 +260,7 @@ def _stored(folder: Path) -> _Stored | None:
         return None
     except (OSError, ValueError):
         example = '{"host": "127.0.0.1", "port": 5432}'
-        raise SweepError(f"cannot read {path}; it holds, for example, {example}") from None
+        raise SweepError(f"cannot read {path}; its form: {example}") from None
 
 
 def _write_stored(folder: Path, stored: _Stored) -> None:
@@ -270,10 +268,10 @@ def _write_stored(folder: Path, stored: _Stored) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file for the owner of its folder only; whole or not at all."""
+    """Write a file atomically, readable only by the owner of its folder."""
     new = path.with_name(f"{path.name}.new")
     new.unlink(missing_ok=True)
-    # Made anew, never opened: where root writes into another user's folder, no link leads it elsewhere.
+    # O_EXCL creates a new file: when root writes into another user's folder, a link cannot redirect it.
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         _give(file.fileno(), path.parent)
         file.write(text)

@@ -1,9 +1,10 @@
-"""The process that talks to the cluster, its options, its actor. Nothing of Ray is imported before it runs.
+"""The driver process of a Ray cluster, its options and its actor. Ray is imported only in that process.
 
-It is a process of its own, because Ray takes its driver over: it prints into the terminal, sets handlers for signals,
-and ends the process when its cluster goes. Here the output goes into a file, and the launch lives on.
+A separate process, because Ray takes over its driver: it prints to the terminal, sets signal handlers, and ends the
+process when the cluster disappears. Here its output goes to a file, and the launch survives.
 """
 
+import argparse
 import contextlib
 import importlib
 import json
@@ -31,7 +32,7 @@ _DEVICES = "CUDA_VISIBLE_DEVICES"
 
 @dataclass(frozen=True)
 class StartWorker:
-    """Which worker to start. variables: of its environment, the storage's URL among them; gpu: it gets a device.
+    """A request for a worker. variables: its environment, with the URL of the storage. gpu: it gets a device.
 
     folder: name of the sweep's log folder on every node.
     """
@@ -39,13 +40,13 @@ class StartWorker:
     sweep: str
     worker: str
     folder: str
-    variables: Mapping[str, str] = field(repr=False)  # a password is nothing for a log of Ray
+    variables: Mapping[str, str] = field(repr=False)  # keeps the password out of Ray's logs
     gpu: bool = False
 
 
 @dataclass(frozen=True)
 class WorkerStarted:
-    """Where a worker runs. trouble: why it does not, "" if it does."""
+    """The place of a worker. trouble: why it could not start, or ""."""
 
     host: str
     log_file: str
@@ -54,14 +55,14 @@ class WorkerStarted:
 
 @dataclass(frozen=True)
 class Exit:
-    """log: its end; None: it cannot be read."""
+    """The end of a worker. log: the end of its log; None if it cannot be read."""
 
     code: int
     log: str | None
 
 
 class WorkerActor:
-    """Keeps one worker: a process of its own on this node, which stops when this one is gone."""
+    """Runs one worker as a process on its node, which exits with this one."""
 
     def start(self, order: StartWorker) -> WorkerStarted:
         self._log_file = logs.log_root() / order.folder / f"{order.worker}.log"
@@ -84,7 +85,7 @@ class WorkerActor:
         return WorkerStarted(platform.node(), str(self._log_file))
 
     def wait(self, seconds: float) -> Exit | None:
-        """Return how the worker ended; None: it lives after so many seconds."""
+        """Wait for the end of the worker; None if it is still running after so many seconds."""
         try:
             code = self._process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -93,7 +94,7 @@ class WorkerActor:
         return Exit(code, logs.end_of(Path(self._log_file)))
 
     def send(self, number: int) -> None:
-        # Ray blocks Ctrl-C in everything that it starts, and what that starts in turn never sees it.
+        # Ray blocks SIGINT in its processes, and their children inherit that.
         self._process.send_signal(signal.SIGTERM if number == signal.SIGINT else number)
 
     def kill(self) -> None:
@@ -102,15 +103,15 @@ class WorkerActor:
         self._clear()
 
     def _clear(self) -> None:
-        """Close the pipe that tells children to exit, and kill those left: a frozen one does not see it close."""
+        """Close the pipe that tells children to exit, then kill the rest: a frozen one does not notice."""
         assert self._process.stdin
         self._process.stdin.close()
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; macOS: none but dead ones
-            os.killpg(self._process.pid, signal.SIGKILL)  # of its own, since it leads a session
+        with contextlib.suppress(ProcessLookupError, PermissionError):  # none is left; on macOS only zombies
+            os.killpg(self._process.pid, signal.SIGKILL)  # the worker leads its session
 
 
 def _device(order: StartWorker) -> dict[str, str]:
-    # The device that Ray gave this actor; without one all are hidden.
+    # The device that Ray gave to this actor; without one, all are hidden.
     given = os.environ.get(_DEVICES, "") if order.gpu else ""
     return {_DEVICES: given, environment.GPU_VARIABLE: given} if given else {_DEVICES: ""}
 
@@ -120,9 +121,9 @@ EXAMPLE = "--address=auto --num-cpus=1 --num-gpus=0 --resources='{\"NAME\": 1}'"
 
 @dataclass(frozen=True)
 class Cluster:
-    """Which Ray cluster works, and what it sets aside for each worker. resources: of the user's own, by name.
+    """A Ray cluster and its resources for each worker. resources: custom ones, by name.
 
-    address: HOST:PORT; "auto": the one of this machine, or of RAY_ADDRESS; "local": a new one, which ends with us.
+    address: HOST:PORT; "auto": that of this machine or of RAY_ADDRESS; "local": a new one that ends with the launch.
     """
 
     address: str = "auto"
@@ -137,24 +138,17 @@ class Cluster:
 
 
 def parse(options: Sequence[str]) -> Cluster:
-    given: dict[str, str] = {}
-    words = list(options)
-    while words:
-        word = words.pop(0)
-        name, equals, value = word.partition("=")
-        if name not in ("--address", "--num-cpus", "--num-gpus", "--resources"):
-            raise SpecError(f"got {word!r} after --; --on ray takes {EXAMPLE}")
-        if not equals:
-            if not words:
-                raise SpecError(f"{name} has no value; --on ray takes {EXAMPLE}")
-            value = words.pop(0)
-        given[name] = value
-    return Cluster(
-        address=_address(given.get("--address", "auto")),
-        num_cpus=_amount("--num-cpus", given.get("--num-cpus", "1")),
-        num_gpus=_amount("--num-gpus", given.get("--num-gpus", "0")),
-        resources=_resources(given.get("--resources", "{}")),
-    )
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name, default in (("--address", "auto"), ("--num-cpus", "1"), ("--num-gpus", "0"), ("--resources", "{}")):
+        parser.add_argument(name, default=default)
+    try:
+        given, unknown = parser.parse_known_args(options)
+    except argparse.ArgumentError as error:
+        raise SpecError(f"{error.argument_name} has no value; --on ray takes {EXAMPLE}") from None
+    if unknown:
+        raise SpecError(f"got {unknown[0]!r} after --; --on ray takes {EXAMPLE}")
+    cpus, gpus = _amount("--num-cpus", given.num_cpus), _amount("--num-gpus", given.num_gpus)
+    return Cluster(_address(given.address), cpus, gpus, _resources(given.resources))
 
 
 def _address(text: str) -> str:
@@ -162,8 +156,8 @@ def _address(text: str) -> str:
     if text in ("auto", "local") or (host and colon and port.isdecimal() and "/" not in host):
         return text
     raise SpecError(
-        f"--address: got {text!r}; allowed: auto, local, or HOST:PORT of the head, such as 10.0.0.5:6379, typed on a"
-        " machine of the cluster"
+        f"--address: got {text!r}; allowed: auto, local, or HOST:PORT of the head, such as 10.0.0.5:6379; use a machine"
+        " of the cluster"
     )
 
 
@@ -172,9 +166,9 @@ def _amount(option: str, text: str) -> float:
         amount = float(text)
     except ValueError:
         amount = -1.0
-    # Ray shares a device, but gives only whole ones beyond the first.
+    # Ray allows a share of one device, but only whole devices above one.
     if not 0 <= amount <= 10_000 or (option == "--num-gpus" and amount > 1 and not amount.is_integer()):
-        raise SpecError(f"{option}: got {text!r}; allowed: how many each worker gets, for example {option}=1")
+        raise SpecError(f"{option}: got {text!r}; allowed: a number for each worker, for example {option}=1")
     return amount
 
 
@@ -186,25 +180,25 @@ def _resources(text: str) -> dict[str, float]:
         sizes = {"": math.nan}
     if not all(name and name not in ("CPU", "GPU") and 0 < size < math.inf for name, size in sizes.items()):
         raise SpecError(
-            f"--resources: got {text!r}; allowed: JSON with the resources that your nodes declare, for example"
-            " --resources='{\"a100\": 1}'; processors and devices have --num-cpus and --num-gpus"
+            f"--resources: got {text!r}; allowed: JSON with resources that your nodes declare, for example"
+            " --resources='{\"a100\": 1}'; for processors and devices: --num-cpus and --num-gpus"
         )
     return sizes
 
 
-NAMESPACE = "kd-sweeps"  # of the actors in Ray's own lists; each has the name of its worker
+NAMESPACE = "kd-sweeps"  # of the actors, which have the names of their workers
 
 _POLL_S = 0.2
-_WAIT_S = 5.0  # of one question whether a worker lives; its answer comes at once when it or its actor dies
+_WAIT_S = 5.0  # of one wait for the end of a worker, which returns at once when it or its actor dies
 _REACH_S = 10.0
 _SILENT_S = 10.0
 _KILL_S = 1.0
-_LEAVE_S = 8.0  # a task is given back within 5 s
+_LEAVE_S = 8.0  # a worker releases its task within 5 s
 
 
 @dataclass(frozen=True)
 class Ready:
-    """The cluster is there. most: the most of each resource that one of its nodes has."""
+    """The cluster is connected. most: of each resource, the most that a node has."""
 
     most: dict[str, float]
 
@@ -216,7 +210,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Signal:
-    """Send a worker a signal; SIGKILL ends its actor, too."""
+    """A signal for a worker; SIGKILL ends its actor, too."""
 
     worker: str
     number: int
@@ -230,7 +224,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Ended:
-    """A worker ended. why: what Ray says where its actor died, and with it what it started."""
+    """A worker ended. why: Ray's reason if its actor died, and its processes with it."""
 
     worker: str
     exit: Exit
@@ -239,7 +233,7 @@ class Ended:
 
 @dataclass
 class _Kept:
-    """A worker. answer: of its actor, still awaited; silent_s: since when it cannot be reached, monotonic."""
+    """A worker. answer: pending result of its actor. silent_s: since when it is unreachable, monotonic seconds."""
 
     worker: str
     actor: Any
@@ -249,47 +243,47 @@ class _Kept:
 
 
 def drive(pipe: Connection, cluster: Cluster, log_file: str) -> None:
-    """Connect to a cluster, and do there what comes through the pipe, until its other end has gone.
+    """Connect to a cluster and execute the messages of the pipe until its other end closes.
 
-    pipe: takes a StartWorker or a Signal, gives Ready or Refused, then Started and Ended. log_file: of what Ray prints.
+    pipe: receives StartWorker and Signal; sends Ready or Refused, then Started and Ended. log_file: for Ray's output.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the launch, which passes it on
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the launch sends a message
     os.setsid()
     out = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     for number in (1, 2):
         os.dup2(out, number)
     try:
         _connect(cluster)
-    except Exception as error:  # of Ray, which has no class for them
+    except Exception as error:  # Ray raises many classes here
         pipe.send(Refused(" ".join(str(error).split())))
         return
-    signal.signal(signal.SIGTERM, _leave)  # not Ray's own handler
-    with pipe:  # whatever happens here: the launch sees it end
+    signal.signal(signal.SIGTERM, _leave)  # replaces Ray's handler
+    with pipe:  # closed in any case, so that the launch notices
         driver = _Driver(pipe, cluster)
         try:
             driver.run()
         except (EOFError, OSError):
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             driver.dismiss()
-    if cluster.address == "local":  # one of our own has to be taken down in order
+    if cluster.address == "local":  # a cluster of this launch must be shut down
         _ray().shutdown()
-    os._exit(0)  # Ray would take ten seconds to say goodbye to nodes that are gone, and the launch would wait
+    os._exit(0)  # Ray would wait ten seconds for nodes that have disappeared
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    # As when the launch has gone, which is about to.
+    # As if the launch had closed the pipe, which it is about to do.
     raise EOFError
 
 
 def _ray() -> Any:
-    return importlib.import_module("ray")  # seconds; and its types are not there where it is not installed
+    return importlib.import_module("ray")  # takes seconds; without types, since it may not be installed
 
 
 def _connect(cluster: Cluster) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # a cluster that we start reports nothing
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a local cluster
     ray = _ray()
     more: dict[str, Any] = {"include_dashboard": False} if cluster.address == "local" else {}
-    if cluster.address not in ("auto", "local"):  # Ray itself would try for minutes, and then end this process
+    if cluster.address not in ("auto", "local"):  # Ray would retry for minutes, then end this process
         host, _, port = cluster.address.rpartition(":")
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_S):
             pass
@@ -304,8 +298,8 @@ class _Driver:
             num_cpus=cluster.num_cpus,
             num_gpus=cluster.num_gpus,
             resources=cluster.resources,
-            max_restarts=0,  # the launch replaces workers, and knows when to stop
-            max_concurrency=2,  # one method waits for the worker, another sends it a signal
+            max_restarts=0,  # the launch replaces workers
+            max_concurrency=2,  # `wait` blocks while `send` delivers a signal
         )(WorkerActor)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         most = {name: max((node.get(name, 0.0) for node in nodes), default=0.0) for name in cluster.wanted}
@@ -319,7 +313,7 @@ class _Driver:
                 self._pipe.send(news)
 
     def dismiss(self) -> None:
-        # The launch has gone, and Ray ends what is left when we go: until then the workers give their tasks back.
+        # Without the launch: the workers release their tasks before Ray ends them with this process.
         for kept in self._kept.values():
             kept.actor.send.remote(signal.SIGTERM)
         deadline = time.monotonic() + _LEAVE_S
@@ -331,14 +325,14 @@ class _Driver:
     def _serve(self, message: StartWorker | Signal) -> None:
         if isinstance(message, StartWorker):
             actor = self._actor.options(name=message.worker).remote()
-            # The URL goes to the actor alone: what stands in its options, Ray shows on its dashboard.
+            # The URL is an argument, not an option: Ray shows the options of actors on its dashboard.
             self._kept[message.worker] = _Kept(message.worker, actor, actor.start.remote(message))
         elif (kept := self._kept.get(message.worker)) is None:
             return
         elif kept.runs and message.number != signal.SIGKILL:
             kept.actor.send.remote(message.number)
         else:
-            if kept.runs:  # what it started does not always see that it has gone
+            if kept.runs:  # its processes do not always notice that it has exited
                 self._ray.wait([kept.actor.kill.remote()], timeout=_KILL_S)
             self._end(kept)
             self._pipe.send(Ended(kept.worker, Exit(-message.number, None)))
@@ -378,7 +372,7 @@ class _Driver:
                 kept.answer = kept.actor.wait.remote(_WAIT_S)
 
     def _may_come_back(self, kept: _Kept, error: Exception) -> bool:
-        """Return whether an actor cannot be reached at the moment, and was not for a short time only."""
+        """Return whether an actor has become unreachable only a short time ago."""
         if not isinstance(error, self._ray.exceptions.ActorUnavailableError):
             return False
         kept.silent_s = kept.silent_s or time.monotonic()
@@ -386,8 +380,8 @@ class _Driver:
 
 
 def _reason(text: str) -> str:
-    """Return what Ray says of a dead actor in one sentence: what went wrong in it, or what became of it."""
+    """Shorten Ray's message about a dead actor to its cause, in one sentence."""
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("\t")]
-    last = lines[-1] if lines else "it does not say why"
+    last = lines[-1] if lines else "no reason given"
     help_ = "; install the same kd-sweeps on every node" if "No module named 'sweeps" in last else ""
     return last.split(". ")[0][:300] + help_

@@ -1,4 +1,4 @@
-"""The engine ray: its workers, each an actor of the cluster."""
+"""The engine ray. Each worker is an actor of the cluster."""
 
 import contextlib
 import multiprocessing
@@ -25,33 +25,33 @@ from sweeps.terminal import say
 from sweeps.workers import environment, logs, reach
 from sweeps.workers.worker import worker_id
 
-_CONNECT_S = 120.0  # Ray takes seconds; a cluster of our own on a busy machine half a minute
+_CONNECT_S = 120.0  # Ray takes seconds, a new local cluster on a busy machine half a minute
 
-_NOT_PASSED = (WORKER_VARIABLE, logs.LOG_VARIABLE, environment.GPU_VARIABLE)  # they are about this process
+_NOT_PASSED = (WORKER_VARIABLE, logs.LOG_VARIABLE, environment.GPU_VARIABLE)  # describe this process
 
 
 @dataclass
 class RayWorker:
-    """One worker of the cluster. slot: which of the workers that are kept alive it is."""
+    """One worker of the cluster. slot: its index among the workers of the launch."""
 
     slot: int
     worker: str
     engine: "RayEngine" = field(repr=False)
-    place: driver.WorkerStarted | None = None  # None while it waits for a node with room
+    place: driver.WorkerStarted | None = None  # None while it waits for free resources
     began: float = 0.0  # monotonic seconds
     exit: driver.Exit | None = None
     why: str = ""
-    replacement: None = None  # only a launch starts an actor again
+    replacement: None = None  # only the launch replaces it
 
     @property
     def log_place(self) -> str:
         if self.place is None:
-            return "none, it never had a node"
+            return "none, it never got a node"
         return self.place.log_file if self._is_here else f"{self.place.log_file} on {self.place.host}"
 
     @property
     def code(self) -> int | None:
-        """Its exit code, negative for a signal or if its actor died; None while it lives or waits for a node."""
+        """Its exit code, negative for a signal or if its actor died; None while it runs or waits for a node."""
         self.engine.read_news()
         return self.exit.code if self.exit else None
 
@@ -64,21 +64,21 @@ class RayWorker:
             self.engine.tell(driver.Signal(self.worker, number))
 
     def wake(self) -> None:
-        """Do nothing: it listens for itself."""
+        """Do nothing: it listens itself."""
 
     def kill(self) -> None:
         self.send(signal.SIGKILL)
         self.exit = self.exit or driver.Exit(-signal.SIGKILL, None)
 
     def end_children(self) -> None:
-        """Do nothing: its actor ends what it left behind, and what has lost its actor ends itself."""
+        """Do nothing: its actor ends its processes, and processes without an actor exit."""
 
     def last_lines(self, count: int) -> list[str]:
         lines = log_tail(self._log() or self._log_in_storage(), self.code, count)
         return [*lines, f"Ray: {self.why}"] if self.why else lines
 
     def stored_log(self, url: sqlalchemy.URL | None) -> str | None:
-        """Return the end of its log; None if only the storage has it, as its heartbeat left it there."""
+        """Return the end of its log; None if only the storage has it, from its heartbeat."""
         log = self._log()
         return None if log is None else logs.redact_tail(log, url)
 
@@ -115,7 +115,7 @@ class RayEngine:
 
     def connect(self) -> None:
         self._log_file = reach.log_folder(self.request.url, self.request.sweep) / f"ray-{worker_id()}.txt"
-        os.close(logs.open_log(self._log_file))  # says in one line if it cannot be written
+        os.close(logs.open_log(self._log_file))  # one line if it cannot be written
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         process = context.Process(target=driver.drive, args=(theirs, self.cluster, str(self._log_file)), daemon=True)
@@ -123,16 +123,16 @@ class RayEngine:
         theirs.close()
         try:
             answer = self._pipe.recv() if self._pipe.poll(_CONNECT_S) else None
-        except EOFError:  # Ray ended the process
+        except EOFError:  # Ray has ended the process
             answer = None
         if not isinstance(answer, driver.Ready):
             self._pipe = None
-            raise SweepError(self._refusal(answer.why if isinstance(answer, driver.Refused) else "it does not answer"))
+            raise SweepError(self._refusal(answer.why if isinstance(answer, driver.Refused) else "no answer"))
         for name, size in self.cluster.wanted.items():
             if size > answer.most[name]:
                 say(
-                    f"no node of this Ray cluster has {name} {size:g} for a worker (most: {answer.most[name]:g}):"
-                    " the workers wait until one has"
+                    f"no node of this Ray cluster has {name} {size:g} for a worker (most: {answer.most[name]:g});"
+                    " the workers wait for one"
                 )
 
     def start(self, slots: Sequence[int], first: int) -> list[RayWorker]:
@@ -153,7 +153,7 @@ class RayEngine:
         return started
 
     def tell(self, message: driver.StartWorker | driver.Signal) -> None:
-        """Tell the process that talks to the cluster; one that has gone is noticed when its news are read."""
+        """Send a message to the driver process; `read_news` notices if it has exited."""
         if self._pipe is not None:
             with contextlib.suppress(OSError):
                 self._pipe.send(message)
@@ -164,7 +164,7 @@ class RayEngine:
                 self._note(self._pipe.recv())
         except (EOFError, OSError):
             self._pipe = None
-            gone, why = driver.Exit(-signal.SIGKILL, None), f"its cluster has gone: {self._log_file}"
+            gone, why = driver.Exit(-signal.SIGKILL, None), f"connection to the cluster lost; see {self._log_file}"
             for worker in list(self._members):
                 self._note(driver.Ended(worker, gone, why))
 
@@ -176,7 +176,7 @@ class RayEngine:
             return
         del self._members[worker.worker]
         worker.exit, worker.why = worker.exit or news.exit, news.why
-        if worker.exit.code == 0:  # nothing is left to do: who still waits for a node would find the same
+        if worker.exit.code == 0:  # nothing is left to do, also for workers that wait for a node
             for other in [waiting for waiting in self._members.values() if waiting.place is None]:
                 self.tell(driver.Signal(other.worker, signal.SIGKILL))
                 self._note(driver.Ended(other.worker, driver.Exit(0, None)))

@@ -1,1 +1,1 @@
-"""Serve sweeps over HTTP for a team, and ask such a service."""
+"""The HTTP service for a team, and its clients."""

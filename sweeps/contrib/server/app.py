@@ -1,5 +1,6 @@
-"""The ASGI app with optuna-dashboard behind its routes, and the process that serves it."""
+"""The ASGI app with optuna-dashboard below its routes, its connections, and the process that serves it."""
 
+import asyncio
 import errno
 import logging
 import os
@@ -17,6 +18,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match, Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from storage.db.engine import create_lock, create_tables, open_engine
 from storage.records import queries
@@ -24,18 +26,17 @@ from storage.studies.studies import open_studies
 from storage.url import is_loopback, is_wildcard
 from sweeps.cli.options import HOSTS, check_host
 from sweeps.contrib.server import auth, middleware, pages, problems, queues, routes, state, worker_routes
-from sweeps.contrib.server.connections import BoundedProtocol
 from sweeps.contrib.server.dashboard import Dashboard
 from sweeps.errors import SpecError, SweepError
 from sweeps.plan import trials
 from sweeps.spec.stored import check_name
 from sweeps.terminal import say
 
-_DESCRIPTION = """Ask and steer the sweeps of one database.
+_DESCRIPTION = """Query and steer the sweeps of one database.
 
-With `Authorization: Bearer TOKEN`: the role viewer may GET, the role operator everything but the routes of workers, the
-role worker those alone. Numbers that JSON does not have are the strings "NaN", "Infinity" and "-Infinity"."""
-_ROLES = "viewer: GET alone; operator: everything but the routes of workers; worker: those alone"
+With `Authorization: Bearer TOKEN`: the role viewer may GET, operator may use everything except the routes of workers,
+worker only those. Non-finite numbers are the strings "NaN", "Infinity" and "-Infinity"."""
+_ROLES = "viewer: only GET; operator: everything except the routes of workers; worker: only those"
 _OURS = ("/api/v1/{rest:path}", "/sweeps/{rest:path}", "/events/{rest:path}", "/healthz", "/readyz", "/metrics")
 _ROUTERS = (
     *(routes.probes_router, routes.router, routes.steering_router),
@@ -45,10 +46,59 @@ _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"]
 _BACKLOG = 200
 _IDLE_S = 15
 _STOP_S = 5
+HEADERS_S = 10.0
+MOST_CONNECTIONS = 500  # most systems allow a process 1,024 open files
+
+
+class BoundedProtocol(H11Protocol):
+    """A connection of uvicorn with a time limit on request headers, besides uvicorn's own between two requests.
+
+    Above MOST_CONNECTIONS, the connection that has been silent for longest is closed, so that idle clients keep no one
+    out. (uvicorn's `limit_concurrency` would answer new requests with 503 instead, probes included.)
+    """
+
+    _headers: asyncio.TimerHandle | None = None  # limits the wait for the headers of the next request
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_headers()
+        if len(self.connections) > MOST_CONNECTIONS:
+            ours = [other for other in self.connections if isinstance(other, BoundedProtocol)]
+            open_ = [other for other in ours if not other.transport.is_closing()]
+            if len(open_) > MOST_CONNECTIONS:  # this one is among them, and silent
+                min(filter(BoundedProtocol._deadline, open_), key=BoundedProtocol._deadline).end()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        cycle: Any = self.cycle
+        if cycle is not None and not cycle.response_complete:
+            self._stop_waiting()
+        elif self._headers is None:
+            self._wait_for_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def end(self) -> None:
+        self.timeout_keep_alive_handler()
+
+    def _wait_for_headers(self) -> None:
+        self._headers = self.loop.call_later(HEADERS_S, self.end)
+
+    def _stop_waiting(self) -> None:
+        if self._headers is not None:
+            self._headers.cancel()
+            self._headers = None
+
+    def _deadline(self) -> float:
+        """Return when its wait ends, by the clock of the loop; 0 while a request is running."""
+        timer = self._headers or self.timeout_keep_alive_task
+        return timer.when() if timer else 0.0
 
 
 def describe(app: FastAPI) -> None:
-    """Let the document of an app say that it takes a bearer token, by which role."""
+    """Add the bearer token and its roles to the OpenAPI document of an app."""
     openapi = app.openapi
 
     def document() -> dict[str, Any]:
@@ -75,10 +125,10 @@ def make_app(
     with_dashboard: bool = True,
     bounds: middleware.RequestLimits = middleware.REQUEST_LIMITS,
 ) -> FastAPI:
-    """Return the service of a database.
+    """Build the service of a database.
 
-    sweeps: the names that it serves; None: all of them. tokens: None: it answers to programs on this machine only, and
-    lets them do everything. allow_code: whether a spec that is sent may name Python code.
+    sweeps: names of those to serve; None: all. tokens: None: only programs on this machine get answers, with full
+    access. allow_code: whether a spec in a request may name Python code.
     """
     studies = open_studies(url) if with_dashboard else None
     served = state.serve_database(url, None if sweeps is None else frozenset(sweeps), allow_code=allow_code)
@@ -95,9 +145,9 @@ def make_app(
     app = FastAPI(
         title="kd-sweeps",
         description=_DESCRIPTION,
-        version="1",  # of this interface; /healthz says that of the program
+        version="1",  # of this interface; /healthz has that of the program
         openapi_url="/api/v1/openapi.json",
-        docs_url=None,  # both load scripts from elsewhere
+        docs_url=None,  # both would load scripts from other sites
         redoc_url=None,
         lifespan=life,
     )
@@ -116,12 +166,12 @@ def make_app(
     app.add_middleware(middleware.ETagMiddleware)
     app.add_middleware(middleware.LimitsMiddleware, bounds=bounds)
     app.add_middleware(auth.AuthMiddleware, tokens=tokens, sessions=app.state.sessions)
-    app.add_middleware(middleware.AccessLogMiddleware)  # added last, it stands first
+    app.add_middleware(middleware.AccessLogMiddleware)  # the last one added is the outermost
     return app
 
 
 async def _nothing(request: Request) -> Response:
-    # Else optuna-dashboard would answer with a page.
+    # Otherwise optuna-dashboard would answer with a page.
     ours = [route for router in _ROUTERS for route in router.routes if isinstance(route, Route)]
     allowed = [sorted(route.methods or ()) for route in ours if route.matches(request.scope)[0] is Match.PARTIAL]
     headers = {"Allow": ", ".join(dict.fromkeys(method for methods in allowed for method in methods))}
@@ -141,8 +191,8 @@ def serve(
 ) -> None:
     """Serve the sweeps of a database until SIGINT or SIGTERM.
 
-    names: None: all of them; a storage without tables, or an SQLite file that is missing, is then made. port: 0 takes
-    any that is free. path: of the page that the first message names. listening: is told where, once it does.
+    names: None: all; the storage is then created if it does not exist. port: 0 takes a free one. path: of the page
+    in the first message. listening: called with the messages once the port is open.
     """
     check_address(host, tokens)
     _check_sweeps(url, names)
@@ -197,9 +247,10 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
-    except OSError as error:  # Python adds the address to what the system says
+    except OSError as error:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
-            raise SpecError(f"--host: got {host!r}, which is no address of this machine; {HOSTS}") from None
+            raise SpecError(f"--host: got {host!r}, which is not an address of this machine; {HOSTS}") from None
+        # Python's own text has the address, too.
         reason = os.strerror(error.errno) if error.errno else str(error)
     another = f"; choose another: --port {port + 1}" if 0 < port < 65_535 else ""
     raise SweepError(f"cannot listen on {host}:{port}: {reason}{another}")

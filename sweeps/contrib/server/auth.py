@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens and their roles, the login page, and its signed cookie."""
+"""Authorization: bearer tokens and their roles, the login page, and its cookie."""
 
 import hashlib
 import hmac
@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from itsdangerous import BadSignature, Signer
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -32,12 +31,12 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]+")  # RFC 6750, section 2.1
 _EXAMPLE = "lines such as: operator TOKEN; make a token with: openssl rand -hex 24"
 COOKIE = "kd_sweeps_session"
 LASTS_S = 12 * 3600
-MOST_SESSIONS = 10_000  # at once; a program that logs in for every request may not fill the memory
+MOST_SESSIONS = 10_000  # at once, so that a program that logs in for every request cannot fill the memory
 OPEN = PROBES | {"/login", "/logout"}
-"""Paths that need no token."""
-_NO_WORKER = "your token lets you read and steer; a worker needs one of the role worker"
+"""Paths that do not need a token."""
+_NO_WORKER = "this token cannot run workers; a worker needs one of the role worker"
 _OTHER_ROLE: Mapping[Role, str] = {
-    "worker": "your token is for workers; commands and pages need one of the role viewer or operator",
+    "worker": "this token is for workers; commands and pages need one of the role viewer or operator",
     "viewer": _NO_WORKER,
     "operator": _NO_WORKER,
 }
@@ -52,12 +51,12 @@ POLICY = {
 
 @dataclass(frozen=True, repr=False)
 class Tokens:
-    """The tokens that open a service. Only their hashes are kept, so nothing that prints this shows one."""
+    """The tokens of a service. Holds only their hashes, so that no output can contain a token."""
 
     roles: Mapping[bytes, Role]
 
     def role(self, token: str) -> Role | None:
-        """Return the role that a token gives, None if it is none. Takes as long for every token."""
+        """Return the role of a token; None if it is unknown. Takes the same time for every token."""
         given, granted = _hashed(token), None
         for known, role in self.roles.items():
             if hmac.compare_digest(known, given):
@@ -69,7 +68,7 @@ def read_tokens(path: Path | None, environ: Mapping[str, str]) -> Tokens | None:
     """Return the tokens in a file, else those in KD_SWEEPS_TOKENS, else None.
 
     Raises:
-        SpecError: the file cannot be read, others than its owner can read it, or a line is none.
+        SpecError: the file cannot be read, other users can read it, or a line is wrong.
     """
     if path is None:
         text = environ.get(VARIABLE, "")
@@ -80,14 +79,14 @@ def read_tokens(path: Path | None, environ: Mapping[str, str]) -> Tokens | None:
     except OSError as error:
         raise SpecError(f"--tokens: cannot read {path}: {error.strerror}; give a file with {_EXAMPLE}") from None
     except UnicodeDecodeError:
-        raise SpecError(f"--tokens: {path} is no text; give a file with {_EXAMPLE}") from None
+        raise SpecError(f"--tokens: {path} is not a text file; give one with {_EXAMPLE}") from None
     if mode & 0o077:
-        raise SpecError(f"--tokens: others can read {path} (mode {mode:04o}); allowed: 0600; type: chmod 600 {path}")
+        raise SpecError(f"--tokens: other users can read {path} (mode {mode:04o}); type: chmod 600 {path}")
     return _parsed(text, str(path))
 
 
 def _parsed(text: str, origin: str) -> Tokens:
-    """Return the tokens of a text. No message repeats a line: it may hold a token."""
+    """Parse the tokens of a text. No message quotes a line, since it may contain a token."""
     roles: dict[bytes, Role] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
@@ -98,15 +97,15 @@ def _parsed(text: str, origin: str) -> Tokens:
             raise SpecError(f"{origin}, line {number}: allowed: {', '.join(ROLES)}, a space, a token; {_EXAMPLE}")
         if len(words[1]) < SHORTEST:
             raise SpecError(
-                f"{origin}, line {number}: a token of {len(words[1])} characters can be guessed; allowed:"
+                f"{origin}, line {number}: a token of {len(words[1])} characters is too short; allowed:"
                 f" {SHORTEST} or more; {_EXAMPLE}"
             )
         hashed = _hashed(words[1])
         if roles.get(hashed, role) != role:
-            raise SpecError(f"{origin}, line {number}: the same token for two roles; give each its own")
+            raise SpecError(f"{origin}, line {number}: the same token for two roles; use a token for each")
         roles[hashed] = role
     if not roles:
-        raise SpecError(f"{origin} holds no token; allowed: {_EXAMPLE}")
+        raise SpecError(f"{origin} has no token; allowed: {_EXAMPLE}")
     return Tokens(roles)
 
 
@@ -115,52 +114,43 @@ def _hashed(token: str) -> bytes:
 
 
 class Sessions:
-    """The logins of browsers. A cookie is a signed random id; its role and its end stay here, so that a logout counts.
+    """The logins of browsers. A cookie is a random id; role and expiry are kept here, in memory, so that logout works.
 
-    The key is made at each start: a restart ends every session, and no file holds it.
+    Not Starlette's SessionMiddleware, which stores the session in the cookie, and fixes `secure` when the app is made:
+    behind a proxy with TLS, that is known per request.
     """
 
-    # Not Starlette's SessionMiddleware, which signs in the same way: whether its cookie is `secure` is fixed when the
-    # app is made, and behind a proxy with TLS only a request tells.
-
     def __init__(self) -> None:
-        self._signer = Signer(secrets.token_bytes(32))
-        self._sessions: dict[str, tuple[Role, float]] = {}  # role and end, by id; the oldest first
+        self._sessions: dict[bytes, tuple[Role, float]] = {}  # role and expiry by hashed id, oldest first
 
     def issue(self, role: Role) -> str:
-        """Begin a session; return the value of its cookie. Where there are too many, the oldest one ends."""
+        """Start a session and return its cookie. Above MOST_SESSIONS, the oldest one ends."""
         now = time.time()
         self._sessions = {session: kept for session, kept in self._sessions.items() if kept[1] > now}
         if len(self._sessions) >= MOST_SESSIONS:
             del self._sessions[next(iter(self._sessions))]
-        session = secrets.token_urlsafe(24)
-        self._sessions[session] = role, now + LASTS_S
-        return self._signer.sign(session).decode()
+        cookie = secrets.token_urlsafe(24)
+        self._sessions[_hashed(cookie)] = role, now + LASTS_S
+        return cookie
 
     def role(self, cookie: str) -> Role | None:
-        """Return the role that a cookie gives; None if its session has ended, or this process did not issue it."""
-        role, end = self._sessions.get(self._id(cookie), (None, 0.0))
+        """Return the role of a cookie; None if its session has ended or another process issued it."""
+        role, end = self._sessions.get(_hashed(cookie), (None, 0.0))
         return role if end > time.time() else None
 
     def end(self, cookie: str) -> None:
-        """End the session of a cookie, wherever the cookie was copied to."""
-        self._sessions.pop(self._id(cookie), None)
-
-    def _id(self, cookie: str) -> str:
-        try:
-            return self._signer.unsign(cookie).decode()
-        except BadSignature:
-            return ""
+        """End the session of a cookie and of all its copies."""
+        self._sessions.pop(_hashed(cookie), None)
 
 
 @dataclass(frozen=True)
 class AuthMiddleware:
-    """Stands before every route, optuna-dashboard's as well: the rule is by method, so no route can be forgotten.
+    """Authorize every request, also of optuna-dashboard, by its method, so that no route can be forgotten.
 
-    The routes of workers are for the role worker alone, and it reaches no other.
+    The routes of workers are for the role worker alone, which may use no other.
 
     Args:
-        tokens: None: no token is needed, and only programs on this machine are answered.
+        tokens: None: no token is needed, and only programs on this machine get answers.
     """
 
     app: ASGIApp
@@ -168,7 +158,7 @@ class AuthMiddleware:
     sessions: Sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, or hand it on with the role of its sender in its state."""
+        """Refuse a request, or pass it on with the role of its sender in its state."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
@@ -183,7 +173,7 @@ class AuthMiddleware:
 
     def _without_tokens(self, scope: Scope) -> Response | None:
         if not is_local_name(scope):
-            return problem(403, "this service has no tokens, so it answers to 127.0.0.1 and localhost only")
+            return problem(403, "this service has no tokens, so it answers only to 127.0.0.1 and localhost")
         if not is_safe(scope) and not is_of_this_page(scope, must_say=False):
             return _from_elsewhere()
         scope.setdefault("state", {})["role"] = "operator"
@@ -209,12 +199,12 @@ class AuthMiddleware:
         if (role == "worker") != path.startswith(PREFIX):
             return problem(403, _OTHER_ROLE[role])
         if role == "viewer" and not is_safe(scope):
-            return problem(403, "your token lets you read only; this needs one of the role operator")
+            return problem(403, "this token is read-only; the request needs one of the role operator")
         return None
 
 
 def _from_elsewhere() -> Response:
-    return problem(403, "that request came from a page of another site; only pages of this service change anything")
+    return problem(403, "the request came from a page of another site; only pages of this service may change anything")
 
 
 def _login_needed(scope: Scope) -> Response:
@@ -222,9 +212,7 @@ def _login_needed(scope: Scope) -> Response:
         query = scope["query_string"].decode("latin-1")
         wanted = quote(scope["path"]) + (f"?{query}" if query else "")
         return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303, {"Cache-Control": "no-store"})
-    return problem(
-        401, "this service asks for a token: set KD_SWEEPS_TOKEN to the one that you were given", headers=_CHALLENGE
-    )
+    return problem(401, "this service needs a token: set KD_SWEEPS_TOKEN to yours", headers=_CHALLENGE)
 
 
 login_router = APIRouter(include_in_schema=False)
@@ -232,7 +220,7 @@ login_router = APIRouter(include_in_schema=False)
 
 @login_router.get("/login")
 async def form(request: Request, next: str = "/") -> Response:
-    """Show the form."""
+    """Show the login form."""
     if request.app.state.tokens is None:
         return RedirectResponse("/", 303)
     return _form("", next, 200)
@@ -242,11 +230,11 @@ async def form(request: Request, next: str = "/") -> Response:
 async def login(
     request: Request, token: Annotated[str, Form(max_length=1000)], next: Annotated[str, Form(max_length=2000)] = "/"
 ) -> Response:
-    """Take a token; give a cookie for its role."""
+    """Exchange a token for a cookie with its role."""
     tokens: Tokens | None = request.app.state.tokens
     sessions: Sessions = request.app.state.sessions
     role = tokens.role(token.strip()) if tokens is not None else None
-    if role is None or role == "worker":  # a worker's token opens no page
+    if role is None or role == "worker":  # workers may not open pages
         return _form("Unknown token; ask the person who runs the service.", next, 403)
     response = RedirectResponse(_within(next), 303, {"Cache-Control": "no-store"})
     response.set_cookie(
@@ -262,7 +250,7 @@ async def login(
 
 @login_router.post("/logout")
 async def logout(request: Request) -> Response:
-    """End the session, and let the browser forget its cookie."""
+    """End the session and delete its cookie in the browser."""
     sessions: Sessions = request.app.state.sessions
     sessions.end(request.cookies.get(COOKIE, ""))
     response = RedirectResponse("/login", 303, {"Cache-Control": "no-store"})
@@ -276,6 +264,6 @@ def _form(message: str, wanted: str, status: int) -> Response:
 
 
 def _within(wanted: str) -> str:
-    """Return the path to go on to; "/" for what would lead to another site."""
+    """Return the path after the login; "/" for one that leads to another site."""
     inside = wanted.startswith("/") and not wanted.startswith(("//", "/\\")) and wanted.isprintable()
     return wanted if inside else "/"

@@ -1,4 +1,4 @@
-"""`HttpClient`: questions and orders to a service, over HTTP."""
+"""`HttpClient`: queries and commands to a service, over HTTP."""
 
 import http.client
 import json
@@ -19,13 +19,13 @@ from sweeps.spec.stored import check_name
 
 ALLOWED = "allowed: http://HOST:PORT and https://HOST[:PORT][/PATH]"
 _LONGEST = 500
-TIMEOUT_S = 90.0  # the service itself gives up after 60
-_ERRORS = {2: SpecError, 3: NoResultsYet}  # by the exit code that a command would have had
-_PAGE = 10_000  # rows at once, the most that the service gives
+TIMEOUT_S = 90.0  # the service gives up after 60
+_ERRORS = {2: SpecError, 3: NoResultsYet}  # by exit code of the same command on a database
+_PAGE = 10_000  # rows, the most that one answer of the service has
 
 
 def checked(text: str) -> str:
-    """Return the address without a slash at its end. It holds no password: a token has a variable of its own."""
+    """Return a valid address without a trailing slash. Raises SpecError, also where it holds a password."""
     text = text.strip()
     try:
         parts = urlsplit(text)
@@ -35,48 +35,56 @@ def checked(text: str) -> str:
         if "@" not in text:
             raise SpecError(f"--url: got {text[:80]!r}; {ALLOWED}") from None
     if "@" in parts.netloc:
-        raise SpecError("--url: got an address with a user or a password in it; put a token into KD_SWEEPS_TOKEN")
+        raise SpecError("--url: got an address with a user or password; put a token into KD_SWEEPS_TOKEN")
     quoted = repr(text if len(text) <= 80 else f"{text[:77]}...")
     if "://" in text and parts.scheme not in ("http", "https"):
-        raise SpecError(f"--url: got {quoted.partition('://')[0]}://...', which is no service; {ALLOWED}")
-    if not parts.hostname or port == 0 or parts.query or parts.fragment or len(text) > _LONGEST:
-        raise SpecError(f"--url: got {quoted}; {ALLOWED}")
-    if not re.fullmatch(r"[\x21-\x7e]+", text):  # a line break in it would end a header
+        raise SpecError(f"--url: got {quoted.partition('://')[0]}://...'; {ALLOWED}")
+    printable = re.fullmatch(r"[\x21-\x7e]+", text)  # a line break would end a header
+    if not printable or not parts.hostname or port == 0 or parts.query or parts.fragment or len(text) > _LONGEST:
         raise SpecError(f"--url: got {quoted}; {ALLOWED}")
     return text.rstrip("/")
 
 
-class _Stays(urllib.request.HTTPRedirectHandler):
-    # The token is for this address only.
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    # A redirect would send the token to another address.
     def redirect_request(self, *_: Any) -> None:
         return None
 
 
-def _refused(address: str, error: urllib.error.HTTPError) -> SweepError:
-    if 300 <= error.code < 400:
-        return SweepError(f"{address} sends on to {error.headers.get('Location', '?')}; name that one with --url")
+def problem_of(error: urllib.error.HTTPError) -> tuple[str, type[SweepError]] | None:
+    """Return the detail of a problem document and the error that it stands for; None if the body is something else."""
     try:
         problem = json.loads(error.read(100_000))
-        detail, kind = str(problem["detail"]), _ERRORS.get(problem.get("exit_code"), SweepError)
+        return str(problem["detail"]), _ERRORS.get(problem.get("exit_code"), SweepError)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
-        return SweepError(f"{address} answers {error.code} {error.reason}, and is no kd-sweeps serve as it seems")
-    return kind(detail)
+        return None
 
 
-def unreachable(address: str, error: Exception) -> SweepError:
-    """Return one line on a service that did not answer."""
+def not_a_service(address: str, error: urllib.error.HTTPError) -> str:
+    return f"{address} answers {error.code} {error.reason} and does not seem to be kd-sweeps serve"
+
+
+def another_version(address: str, why: str) -> str:
+    return (
+        f"{address} is not kd-sweeps serve of this version ({why}); compare the version here, {local().line('doctor')},"
+        f" with {address}/healthz"
+    )
+
+
+def unreachable(address: str, error: Exception) -> str:
+    """Say in one line why a service did not answer."""
     reason = getattr(error, "reason", None) or error
     if isinstance(reason, (TimeoutError, socket.timeout)):
         text = f"no answer within {TIMEOUT_S:.0f} s"
     elif isinstance(reason, ssl.SSLError) and reason.reason == "WRONG_VERSION_NUMBER":
-        text = "it speaks no TLS there, so the address may begin with http://"
+        text = "that port does not speak TLS, so the address may begin with http://"
     elif isinstance(reason, UnicodeError):
-        text = "no host can have this name"
+        text = "not a valid host name"
     elif isinstance(reason, OSError) and reason.strerror:
         text = reason.strerror
     else:
         text = " ".join(str(reason).split()) or type(reason).__name__
-    return SweepError(f"cannot use the service {address}: {text}; --url names another one")
+    return f"cannot use the service {address}: {text}; --url names another one"
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Event:
 
 
 def events(lines: Iterable[str]) -> Iterator[Event]:
-    """Yield the events of a stream; comments, which keep it alive, are passed over."""
+    """Yield the events of a stream. Skips comments, which only keep it alive."""
     kind, data = "", list[str]()
     for line in lines:
         if not line:
@@ -107,15 +115,15 @@ class HttpClient:
 
     def __init__(self, address: str, token: str = "") -> None:
         self.address = checked(address)
-        # What it words for us names our program and the address as we reach it.
+        # The service's messages then name the program and the address as they are typed here.
         self._headers = {"User-Agent": "kd-sweeps", "KD-Sweeps-Program": local().program}
         self._headers["KD-Sweeps-Url"] = local().service or "-"
         if token:
             if not token.isascii() or not token.isprintable():
-                raise SpecError("KD_SWEEPS_TOKEN holds what no token has: a line break or a character beyond ASCII")
+                raise SpecError("KD_SWEEPS_TOKEN: a token has no line break and only ASCII characters")
             self._headers["Authorization"] = f"Bearer {token}"
-        handlers: list[Any] = [_Stays()]
-        if is_loopback(urlsplit(self.address).hostname or ""):  # no proxy stands between
+        handlers: list[Any] = [_NoRedirects()]
+        if is_loopback(urlsplit(self.address).hostname or ""):  # a proxy would look on its own machine
             handlers.append(urllib.request.ProxyHandler({}))
         self._opener = urllib.request.build_opener(*handlers)
 
@@ -150,20 +158,20 @@ class HttpClient:
             if event.kind == "problem":
                 raise SweepError(_detail(event))
             yield event.data
-        raise SweepError("the service ended the log before the attempt has ended; type the command again")
+        raise SweepError("the service closed the log before the attempt ended; repeat the command")
 
     def _get(self, *path: str, accept: str = "application/json", **query: Any) -> bytes:
-        """Return the body of an answer to GET; raise the SweepError that the same command had on a database."""
+        """Return the body of an answer to GET. Raises the SweepError that the same command raises on a database."""
         return self._read(self._sent(path, query=query, accept=accept))
 
     def _lines(self, *path: str, **query: Any) -> Iterator[str]:
-        """Yield the lines of a stream of events as they come; errors as `_get`."""
+        """Yield the lines of a stream of events as they arrive. Raises as `_get`."""
         with self._sent(path, query=query, accept="text/event-stream") as answer:
             try:
                 for line in answer:
                     yield line.decode("utf-8", "replace").rstrip("\r\n")
             except (OSError, http.client.HTTPException) as error:
-                raise unreachable(self.address, error) from None
+                raise SweepError(unreachable(self.address, error)) from None
 
     def _sent(
         self, path: Iterable[str], *, accept: str, query: Mapping[str, Any] = {}, body: bytes | None = None
@@ -172,9 +180,18 @@ class HttpClient:
             return self.open(path, accept=accept, query=query, body=body)
         except urllib.error.HTTPError as error:
             with error:
-                raise _refused(self.address, error) from None
-        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name that no host can have
-            raise unreachable(self.address, error) from None
+                raise self._refused(error) from None
+        except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: an invalid host name
+            raise SweepError(unreachable(self.address, error)) from None
+
+    def _refused(self, error: urllib.error.HTTPError) -> SweepError:
+        if 300 <= error.code < 400:
+            place = error.headers.get("Location", "?")
+            return SweepError(f"{self.address} redirects to {place}; name that address with --url")
+        if (problem := problem_of(error)) is None:
+            return SweepError(not_a_service(self.address, error))
+        detail, kind = problem
+        return kind(detail)
 
     def open(
         self,
@@ -186,9 +203,9 @@ class HttpClient:
         method: str | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> IO[bytes]:
-        """Send one request and return its answer; faults come as `urllib` raises them.
+        """Send one request and return its answer. Raises the errors of `urllib`.
 
-        method: GET without a body and POST with one, when not given. What is PUT are bytes, every other body is JSON.
+        method: by default GET without a body and POST with one. The body of PUT is bytes, any other is JSON.
         """
         address = "/".join([f"{self.address}/api/v1", *(quote(part, safe="") for part in path)])
         if given := {name: value for name, value in query.items() if value is not None}:
@@ -205,7 +222,7 @@ class HttpClient:
             with answer:
                 return answer.read()
         except (OSError, http.client.HTTPException) as error:
-            raise unreachable(self.address, error) from None
+            raise SweepError(unreachable(self.address, error)) from None
 
     def _rows(self, kind: Any, *path: str, **query: Any) -> Any:
         rows: list[Any] = []
@@ -215,7 +232,7 @@ class HttpClient:
                 page = json.loads(body)
                 text, more = json.dumps(page["items"]).encode(), page["next_offset"] is not None
             except (ValueError, KeyError, TypeError, RecursionError):
-                raise self._another_version("no page of rows") from None
+                raise SweepError(another_version(self.address, "not a page of rows")) from None
             new = self._decoded(list[kind], text)
             rows += new
             if not more or not new:
@@ -225,13 +242,7 @@ class HttpClient:
         try:
             return decode(kind, text)
         except SweepError as error:
-            raise self._another_version(str(error)) from None
-
-    def _another_version(self, why: str) -> SweepError:
-        return SweepError(
-            f"what {self.address} answers cannot be read here ({why}): is it a kd-sweeps serve of this"
-            " version? kd-sweeps doctor says which one this is, and its /healthz which one that is"
-        )
+            raise SweepError(another_version(self.address, str(error))) from None
 
 
 def _detail(event: Event) -> str:

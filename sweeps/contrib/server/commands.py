@@ -1,4 +1,4 @@
-"""The commands serve and dashboard: apart from the app, so that `--help` imports no web framework."""
+"""The commands serve and dashboard. They import the app late, so that `--help` loads no web framework."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from sweeps.errors import SpecError
 from sweeps.extensions import require
 
 app = typer.Typer()
-dashboard_app = typer.Typer()  # --help names it before data and serve
+dashboard_app = typer.Typer()  # --help lists it before data and serve
 
 Port = Annotated[str, typer.Option(metavar="N", help="Port to listen on; 0 takes a free one.")]
 
@@ -48,7 +48,7 @@ def serve(
     number = _port(port)
     url = storage_url(storage)
     known = read_tokens(tokens, os.environ)
-    os.environ.pop(VARIABLE, None)  # no child of this process needs them
+    os.environ.pop(VARIABLE, None)  # child processes do not need them
     server.check_address(host, known)
     note_storage(url)
     with _folder_kept_out():
@@ -76,7 +76,7 @@ def dashboard(name: SweepName, port: Port = "8080", storage: Storage = None) -> 
 
 @contextmanager
 def _folder_kept_out() -> Iterator[None]:
-    """Let the processes of the service take no module out of the folder in which it was started, as it takes none."""
+    """Keep the current folder off the Python path of child processes, as it is off this one's."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""optuna-dashboard, in a process of its own: its handlers read whole studies. Its faults are told as everywhere."""
+"""optuna-dashboard in a separate process, since its handlers read whole studies."""
 
 import asyncio
 import logging
@@ -17,21 +17,21 @@ from storage.studies.studies import Studies, open_studies
 from sweeps.contrib.server.problems import LOG, problem
 from sweeps.contrib.server.shared import Places, in_process
 
-_QUEUE = 50  # a page of it asks for a handful of things
+_QUEUE = 50  # one of its pages sends a handful of requests
 _CHECK_S = 2.0
-_STUMBLES = re.compile(r"[\x00-\x1f\x7f]|\d{19,}")  # names of files that no system takes, numbers that no database has
+_FAULTY = re.compile(r"[\x00-\x1f\x7f]|\d{19,}")  # invalid file names and too large numbers make it fail
 _SENT = ("type", "asgi", "http_version", "method", "scheme", "path", "query_string", "root_path", "headers", "server")
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One request at a time is its turn. Where the database is away it says 500; every other route says so itself."""
+    """Serves one request at a time. Its own 500 for an unreachable database becomes a problem document."""
 
     url: sqlalchemy.URL
     place: Places = field(default_factory=lambda: Places(1, queue=_QUEUE))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _STUMBLES.search(scope["path"]):
+        if _FAULTY.search(scope["path"]):
             await problem(404, f"there is nothing at {scope['path']}")(scope, receive, send)
             return
         after = parse_qs(scope["query_string"].decode("latin-1"), keep_blank_values=True).get("after", ["0"])[-1]
@@ -40,7 +40,7 @@ class Dashboard:
             await problem(400, text, exit_code=2)(scope, receive, send)
             return
         sent = {name: scope[name] for name in _SENT}
-        if all(name != b"accept-encoding" for name, _ in scope["headers"]):  # it takes the header for granted
+        if all(name != b"accept-encoding" for name, _ in scope["headers"]):  # it fails without this header
             sent["headers"] = [*scope["headers"], (b"accept-encoding", b"identity")]
         body = (await receive()).get("body", b"")
         messages, errors = await self.place.work(partial(in_process, respond, self.url, sent, body))
@@ -51,7 +51,7 @@ class Dashboard:
 
 
 def respond(url: sqlalchemy.URL, scope: dict[str, Any], body: bytes) -> tuple[list[Message], list[str]]:
-    """Return the response of optuna-dashboard, and what it logged, a line each. Runs in its process."""
+    """Return the response of optuna-dashboard and its logged errors, a line each. Runs in its process."""
     app, studies, log = _opened(url)
     messages: list[Message] = []
 
@@ -82,7 +82,7 @@ def _opened(url: sqlalchemy.URL) -> tuple[ASGIApp, Studies, "_Log"]:
 
     studies, log = open_studies(url), _Log()
     app: Any = wsgi(studies.storage)
-    app.catchall = False  # what it raises is answered as what we raise
+    app.catchall = False  # its exceptions become problem documents
     logging.getLogger("optuna_dashboard").addHandler(log)
     bounded: Any = WSGIMiddleware(app, workers=1)
     return bounded, studies, log
@@ -98,6 +98,6 @@ class _Log(logging.Handler):
 
 
 def _check(studies: Studies) -> None:
-    """Raise StorageError where the database cannot be read, or is another one than was opened."""
+    """Raise StorageError where the database cannot be read, or is no longer the one that was opened."""
     with patience(retry_s=0, silence_s=_CHECK_S):
         queries.is_sweep(studies.engine, "")

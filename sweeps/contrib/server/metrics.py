@@ -1,4 +1,4 @@
-"""What Prometheus reads: tasks, workers, seconds, retries, lost leases and best scores."""
+"""Metrics for Prometheus: tasks, workers, seconds, retries, lost leases and best scores."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ def text(served: Served) -> bytes:
 
 
 def _leases(sweeps: Iterable[SweepRecord]) -> Iterator[tuple[str, float]]:
-    """Yield name and lease; without those whose spec cannot be read, which hide no other sweep."""
+    """Yield name and lease of the sweeps whose spec can be read; a damaged one hides no other."""
     for sweep in sweeps:
         try:
             yield sweep.name, as_it_stands(sweep).lease.seconds
@@ -51,14 +51,12 @@ class _Collected(Collector):
 
 
 def families(totals: Tallies, leases: dict[str, float]) -> Iterator[Metric]:
-    """Yield the metrics of some sweeps. leases: seconds after which a worker has vanished, by the sweeps to show."""
+    """Yield the metrics of the sweeps in `leases`, their leases in seconds."""
     yield from _tasks(totals, leases)
     yield _workers(totals, leases)
     yield _seconds([tally for tally in totals.seconds if tally.sweep in leases])
     retries = CounterMetricFamily("kd_sweeps_retries", "Attempts at tasks beyond the first.", labels=["sweep"])
-    lost = CounterMetricFamily(
-        "kd_sweeps_lost_leases", "Attempts whose worker was not seen any more.", labels=["sweep"]
-    )
+    lost = CounterMetricFamily("kd_sweeps_lost_leases", "Attempts whose worker disappeared.", labels=["sweep"])
     best = GaugeMetricFamily(
         "kd_sweeps_best_score",
         "Best validation score of a search trial, higher is better: accuracy as a fraction, minus a minimised one.",
@@ -106,7 +104,7 @@ def _workers(totals: Tallies, leases: dict[str, float]) -> Metric:
 
 def _seconds(tallied: list[SecondsTally]) -> Metric:
     family = HistogramMetricFamily(
-        "kd_sweeps_task_seconds", "Seconds of a task that is done; stage search: of a trial.", labels=["sweep", "stage"]
+        "kd_sweeps_task_seconds", "Seconds of a finished task; in stage search, of a trial.", labels=["sweep", "stage"]
     )
     for tally in tallied:
         bounds = [*(f"{bound:g}" for bound in BOUNDS_S), "+Inf"]

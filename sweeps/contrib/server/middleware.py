@@ -1,4 +1,4 @@
-"""What stands around the routes: access log and headers, bounds on requests, HEAD, ETags."""
+"""The middleware: access log and security headers, limits on requests, HEAD, ETags."""
 
 import asyncio
 import hashlib
@@ -32,7 +32,7 @@ PREFIX = "/api/v1/"
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """Return a header by its name in lower case; "" if it was not sent, the first one if it was sent twice."""
+    """Return the first header of that lower-case name; "" if there is none."""
     headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     return next((value.decode("latin-1") for key, value in headers if key == name), "")
 
@@ -48,8 +48,8 @@ def is_upload(scope: Scope) -> bool:
 def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
     """Return whether a request comes from a page of this service, or from no page at all.
 
-    Browsers say where a page comes from in Sec-Fetch-Site and Origin, and no page can change these. must_say: refuse
-    who says neither, as no browser of these years does.
+    Browsers send the origin of a page in Sec-Fetch-Site and Origin, which no page can change. must_say: refuse requests
+    with neither header; current browsers send one.
     """
     site = header(scope, b"sec-fetch-site")
     if site:
@@ -59,13 +59,13 @@ def is_of_this_page(scope: Scope, *, must_say: bool) -> bool:
 
 
 def is_local_name(scope: Scope) -> bool:
-    """Return whether the service was called by a name of this machine. A page's own name may lead here, too."""
+    """Return whether the header Host names this machine: the domain of a foreign page may resolve to it, too."""
     return is_loopback(urlsplit(f"//{header(scope, b'host')}").hostname or "")
 
 
 @dataclass(frozen=True)
 class AccessLogMiddleware:
-    """Stands before all else. A line holds no query and no header: a token may stand there."""
+    """Log every request, outside all other middleware. Leaves out query and headers, which may contain a token."""
 
     app: ASGIApp
 
@@ -90,10 +90,10 @@ class AccessLogMiddleware:
             with for_client(_reader(scope)):
                 await self.app(scope, receive, sent)
         except Exception:
-            status = 500  # what stands around all of this answers so, and logs the traceback
+            status = 500  # Starlette answers so, and logs the traceback
             raise
         finally:
-            who = scope.get("state", {}).get("role", "nobody")
+            who = scope.get("state", {}).get("role", "-")
             took, path = time.monotonic() - began, ascii(scope["path"][:300])[1:-1]
             LOG.info("%s %s %s %.0f ms %s", scope["method"], path, status or "-", 1000 * took, who)
 
@@ -101,8 +101,8 @@ class AccessLogMiddleware:
 def _refused(scope: Scope) -> Response | None:
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     if sum(len(name) + len(value) for name, value in headers) > HEADERS_BYTES or len(headers) > HEADERS:
-        return problem(431, f"more than {HEADERS_BYTES:,} bytes or {HEADERS} lines of headers are not read")
-    return None if _is_host(header(scope, b"host")) else problem(400, "the header Host names no host")
+        return problem(431, f"too many headers; allowed: {HEADERS} lines, {HEADERS_BYTES:,} bytes")
+    return None if _is_host(header(scope, b"host")) else problem(400, "the header Host is not a host name")
 
 
 def _is_host(text: str) -> bool:
@@ -114,7 +114,7 @@ def _is_host(text: str) -> bool:
 
 
 def _one_cookie(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Join the lines of cookies, which a proxy before us may send apart (RFC 9113, 8.2.3): all read the first alone."""
+    """Join the Cookie headers that a proxy may split (RFC 9113, 8.2.3): readers take only the first."""
     cookies = [value for name, value in headers if name == b"cookie"]
     if len(cookies) < 2:
         return headers
@@ -122,7 +122,7 @@ def _one_cookie(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]
 
 
 def _reader(scope: Scope) -> Commands:
-    """Return the commands as the sender can type them: `HttpClient` says how it was called, and with which URL."""
+    """Return the commands as the sender can type them: `HttpClient` sends its program name and URL."""
     program, url = header(scope, b"kd-sweeps-program"), header(scope, b"kd-sweeps-url")
     called = program if _PROGRAM.fullmatch(program) else "kd-sweeps"
     if url == "-":  # its environment names the service
@@ -133,9 +133,9 @@ def _reader(scope: Scope) -> Commands:
 
 @dataclass(frozen=True, kw_only=True)
 class RequestLimits:
-    """What a request may cost: bytes of its body, seconds until that is here, seconds until an answer begins.
+    """Limits of a request: bytes of its body, seconds until the body has arrived, seconds until the answer begins.
 
-    at_once: requests at work, whatever they wait for; probes are not counted.
+    at_once: requests in progress, without probes.
     """
 
     body_bytes: int = 1_000_000
@@ -149,10 +149,10 @@ REQUEST_LIMITS = RequestLimits()
 
 @dataclass
 class LimitsMiddleware:
-    """Read the body before a route sees it, and answer for a route that takes too long.
+    """Read the body before the route does, and answer with 503 for a route that takes too long.
 
-    A route that answers by events has all the time it wants once it has begun. Where the client goes, its route is
-    cancelled. HEAD is GET without a body.
+    A stream of events has no time limit once it has begun. When the client disconnects, its route is cancelled. HEAD is
+    GET without a body.
     """
 
     app: ASGIApp
@@ -165,18 +165,18 @@ class LimitsMiddleware:
             return
         counts = scope["path"] not in PROBES
         if counts and self.at_work >= self.bounds.at_once:
-            text = f"{self.bounds.at_once} requests are at work already; try again"
+            text = f"{self.bounds.at_once} requests are in progress already; try again"
             await problem(503, text, headers={"Retry-After": "5"})(scope, receive, send)
             return
-        self.at_work += counts  # before anything is waited for: many may come at once
+        self.at_work += counts  # before the first await: many may arrive at once
         try:
-            if is_upload(scope):  # which reads its body itself, a few of them at a time
+            if is_upload(scope):  # its route reads the body, of a few uploads at a time
                 await self.app(scope, receive, send)
                 return
             body = await self._body(scope, receive)
             if isinstance(body, Response):
                 await body(scope, receive, send)
-            elif body is not None:  # else the client has gone
+            elif body is not None:  # otherwise the client has disconnected
                 await self._answer(scope, body, receive, send)
         finally:
             self.at_work -= counts
@@ -184,7 +184,7 @@ class LimitsMiddleware:
     async def _body(self, scope: Scope, receive: Receive) -> bytes | Response | None:
         declared = header(scope, b"content-length")
         most = self.bounds.body_bytes
-        text = f"a body of more than {most:,} bytes is not read here"
+        text = f"the body may have at most {most:,} bytes"
         too_large = problem(413, text, headers={"Connection": "close"})
         if declared.isdecimal() and (len(declared) > 15 or int(declared) > most):
             return too_large
@@ -202,7 +202,7 @@ class LimitsMiddleware:
                     if not message.get("more_body", False):
                         return b"".join(parts)
         except TimeoutError:
-            text = f"the body did not come within {self.bounds.body_s:g} s"
+            text = f"the body did not arrive within {self.bounds.body_s:g} s"
             return problem(408, text, headers={"Connection": "close"})
 
     async def _answer(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
@@ -235,7 +235,7 @@ class LimitsMiddleware:
         task = asyncio.ensure_future(
             self.app({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, again, sent)
         )
-        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # seen, if nobody waits for it
+        task.add_done_callback(lambda task: task.cancelled() or task.exception())  # retrieved, so asyncio logs nothing
         try:
             await asyncio.wait({task, gone}, timeout=self.bounds.answer_s, return_when=asyncio.FIRST_COMPLETED)
             if streams:
@@ -264,7 +264,7 @@ def _is_stream(message: Message) -> bool:
 
 @dataclass(frozen=True)
 class ETagMiddleware:
-    """Stands before the API. What is sent by events passes through."""
+    """Add ETags to answers of the API, except streams of events."""
 
     app: ASGIApp
 

@@ -1,4 +1,4 @@
-"""Errors as problem documents; specs that a request may not bring."""
+"""Errors as problem documents, and the check of specs in requests."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ from sweeps.terminal import escape_control_chars
 MEDIA_TYPE = "application/problem+json"
 LOG = logging.getLogger("kd-sweeps")
 
-# The first that fits: the status, and the exit code that a command would have had.
+# The first match counts: the status, and the exit code of the same command on a database.
 _KINDS: tuple[tuple[type[Exception], int, int], ...] = (
     (AnotherSpec, 409, 2),
     (SpecError, 422, 2),
@@ -39,10 +39,11 @@ _KINDS: tuple[tuple[type[Exception], int, int], ...] = (
     (StorageError, 503, 1),
 )
 _A_NAME = re.compile(r"[A-Za-z0-9_.:+-]*")
+_NO_FILE = "no request names a file on the server; one that does"
 
 
 class Problem(BaseModel):
-    """What went wrong. detail: the line that the command line prints. exit_code: of the command."""
+    """An error. detail: the line that the command line prints. exit_code: of the same command."""
 
     type: str = "about:blank"
     title: str
@@ -62,7 +63,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
 def problem(status: int, detail: str, *, exit_code: int = 1, headers: dict[str, str] | None = None) -> Response:
     text = escape_control_chars(" ".join(detail.split()))
     document = Problem(title=HTTPStatus(status).phrase, status=status, detail=text, exit_code=exit_code)
-    # What half a character became cannot be encoded: JSON has an escape for it.
+    # json.dumps escapes lone surrogates, which UTF-8 cannot encode.
     body = json.dumps(document.model_dump()).encode()
     return Response(body, status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
 
@@ -76,25 +77,23 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def _expected(request: Request, error: Exception) -> Response:
-    if isinstance(error, SweepNotFound):  # its text names the database, which is no business of a reader's
+    if isinstance(error, SweepNotFound):  # its own text names the database
         name = request.path_params.get("name", "")
-        return problem(404, f"this service has no sweep {name!r}; those it has: {local().line('list')}")
+        return problem(404, f"this service has no sweep {name!r}; to list them: {local().line('list')}")
     if isinstance(error, Busy):
         return problem(503, str(error), headers={"Retry-After": "5"})
     status, code = next((status, code) for kind, status, code in _KINDS if isinstance(error, kind))
     if status < 500:
         return problem(status, explain(error), exit_code=code)
     LOG.error("%s %s: %s", request.method, request.url.path, explain(error))
-    return problem(
-        503, "the database of this service cannot be used now; its log says why", headers={"Retry-After": "5"}
-    )
+    return problem(503, "the database of this service cannot be used now; see its log", headers={"Retry-After": "5"})
 
 
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    details = {404: f"there is nothing at {request.url.path}; what there is: /api/v1/openapi.json"}
-    details[400] = "the body cannot be read: no UTF-8, lists in too many lists, or a number of too many digits"
-    details[405] = f"{request.method} is not for {request.url.path}; what is: /api/v1/openapi.json"
+    details = {404: f"there is nothing at {request.url.path}; all paths: /api/v1/openapi.json"}
+    details[400] = "the body cannot be read: not UTF-8, nested too deeply, or a number with too many digits"
+    details[405] = f"{request.url.path} does not take {request.method}; all methods: /api/v1/openapi.json"
     return problem(
         error.status_code, details.get(error.status_code, str(error.detail)), headers=dict(error.headers or {})
     )
@@ -104,10 +103,10 @@ def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     if first["type"] == "json_invalid":
-        text = f"the body is no JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
+        text = f"the body is not JSON: {first['ctx']['error']} at character {first['loc'][-1]}"
         return problem(422, text, exit_code=2)
     if isinstance(first.get("input"), bytes):
-        return problem(422, "a body is read with the header Content-Type: application/json only", exit_code=2)
+        return problem(422, "a body needs the header Content-Type: application/json", exit_code=2)
     where = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
     got = json.dumps(first.get("input"), default=str)
     quoted = got if len(got) <= 80 else f"{got[:77]}..."
@@ -116,28 +115,31 @@ def _invalid(request: Request, error: Exception) -> Response:
 
 
 def _bug(request: Request, error: Exception) -> Response:
-    return problem(500, "a bug of the service; its log has the traceback")
+    return problem(500, "a bug in the service; its log has the traceback")
 
 
 def check_allowed(spec: Spec, *, allow_code: bool) -> None:
-    """Let a spec pass that names datasets and models by the names we gave them. allow_code: those of code, too."""
+    """Check that a spec names datasets and models of this package only. allow_code: Python code, too.
+
+    Raises NotAllowed for files, and for code unless it is allowed.
+    """
     if spec.code:
-        raise _refused("code", next(iter(spec.code)), "no request names a file on the server; one that does")
+        raise _refused("code", next(iter(spec.code)), _NO_FILE)
     for key, name, why in spec.kind.files(spec):
         raise _refused(key, name, why)
     for key, name in [("search.sampler", spec.search.sampler), *spec.kind.code(spec)]:
         if not _A_NAME.fullmatch(name):
-            raise _refused(key, name, "no request names a file on the server; one that does")
+            raise _refused(key, name, _NO_FILE)
         if is_code(name) and not allow_code:
             raise NotAllowed(
-                f"{key}: got {name!r}, which is Python code; this service runs none that a request names (its operator"
-                f" can start it with --allow-code); a sweep with it is made where its database is: {_create()}"
+                f"{key}: got {name!r}, which is Python code; this service was started without --allow-code; create the"
+                f" sweep on the machine of its database: {_create()}"
             )
 
 
 def _refused(key: str, value: str, why: str) -> NotAllowed:
     quoted = value if len(value) <= 80 else f"{value[:77]}..."
-    return NotAllowed(f"{key}: got {quoted!r}; {why} is used where the database of the service is: {_create()}")
+    return NotAllowed(f"{key}: got {quoted!r}; {why} is created on the machine of the database: {_create()}")
 
 
 def _create() -> str:

@@ -1,7 +1,7 @@
-"""The queues of a database's sweeps for workers elsewhere: what they send is checked here, once, before it is stored.
+"""The queues of a database for workers on other machines. Checks everything that they send before it is stored.
 
-A worker sends results of its own making. So an outcome is held against its payload and its saved point as the audit and
-the check of an archive do; caps and deadlines are those of the stored spec, whatever a worker says.
+A service cannot trust a worker. So an outcome is compared with its payload and its saved point, as in the audit and in
+the check of an archive; caps and deadlines come from the stored spec, whatever a worker sends.
 """
 
 import hashlib
@@ -34,11 +34,11 @@ from sweeps.spec.stored import stored_spec
 from sweeps.usecases.run import publish
 from sweeps.workers.attempt import cap_of
 
-_MOST_KEPT = 1_000  # sweeps, workers and attempts of which something is remembered
+_MOST_KEPT = 1_000  # entries of each memory: sweeps, workers, attempts
 
 
 class Queues:
-    """The queues of all sweeps of a database. Its engine is opened by the first worker that asks."""
+    """The queues of all sweeps of a database. The first request of a worker opens the engine."""
 
     def __init__(self, url: sqlalchemy.URL, *, allow_code: bool) -> None:
         self._url, self._allow_code = url, allow_code
@@ -46,7 +46,7 @@ class Queues:
         self._lock = threading.Lock()
         self._backends: OrderedDict[tuple[str, int], DatabaseOversight] = OrderedDict()  # by identity and revision
         self._claiming: OrderedDict[str, threading.Lock] = OrderedDict()  # by worker
-        self._blobs: OrderedDict[tuple[int, int], set[str]] = OrderedDict()  # by attempt: what it has stored
+        self._blobs: OrderedDict[tuple[int, int], set[str]] = OrderedDict()  # digests stored, by attempt
         self._publishing: set[str] = set()
 
     def close(self) -> None:
@@ -56,25 +56,25 @@ class Queues:
             self._engine = None
 
     def open(self, name: str) -> SweepRecord:
-        """Return a sweep for a worker; raise NotAllowed where this process may not propose its points."""
+        """Return a sweep for a worker. Raises NotAllowed where this process may not propose its points."""
         sweep = queries.find_sweep(self._opened(), name)
         self._check_sampler(stored_spec(sweep))
         return sweep
 
     def of(self, name: str, identity: str) -> "Queue":
-        """Return the queue of the sweep of that name; raise SweepNotFound where it is another one by now."""
+        """Return the queue of a sweep. Raises SweepNotFound if its name now belongs to another sweep."""
         engine = self._opened()
         sweep = queries.find_sweep(engine, name)
         if sweep.identity != identity:
-            raise SweepNotFound(f"sweep {name} was deleted, and made again")
-        with self._lock:  # its spec is read once, and what its backend knows of deadlines holds for all its workers
+            raise SweepNotFound(f"sweep {name} was deleted and created again")
+        with self._lock:  # one backend for all workers of a sweep: it parses the spec once and caches deadlines
             backend = self._backends.get((identity, sweep.revision)) or DatabaseOversight(engine, sweep)
             _remember(self._backends, (identity, sweep.revision), backend)
         return Queue(backend, self)
 
     @contextmanager
     def one_claim(self, worker: str) -> Iterator[None]:
-        """Answer a worker's claims one after the other: the second may be the first, asked again."""
+        """Serialize the claims of a worker: the second may be a retry of the first."""
         with self._lock:
             lock = self._claiming.get(worker) or threading.Lock()
             _remember(self._claiming, worker, lock)
@@ -82,16 +82,16 @@ class Queues:
             yield
 
     def count_blob(self, args: work.BlobArgs) -> None:
-        """Count what an attempt stores; raise SweepError where that is more than an attempt has to store."""
+        """Count the files of an attempt. Raises SweepError above the limit."""
         attempt = args.task, args.attempt
         with self._lock:
             stored = self._blobs.get(attempt, set()) | {args.digest}
             if len(stored) > work.MOST_BLOBS:
-                raise SweepError(f"an attempt stores {work.MOST_BLOBS} files at most")
+                raise SweepError(f"an attempt may store at most {work.MOST_BLOBS} files")
             _remember(self._blobs, attempt, stored)
 
     def publish(self, name: str) -> None:
-        """Put what the report says where people who watch the dashboard see it, beside all else."""
+        """Publish the report to the dashboard, in a thread."""
         with self._lock:
             if name in self._publishing:
                 return
@@ -123,7 +123,7 @@ class Queues:
             )
         path = name.rpartition(":")[0]
         if (wanted := spec.code.get(path)) and hash_file(Path(path)) != wanted:
-            raise NotAllowed(f"the machine of the service has another {path} than the sweep was created with")
+            raise NotAllowed(f"{path} of the service's machine is not the file that the sweep was created with")
 
 
 def _remember(kept: OrderedDict[Any, Any], key: Any, value: Any) -> None:
@@ -152,7 +152,7 @@ class Queue:
         self._backend.sign_out(args.worker, args.reason)
 
     def claim(self, args: work.ProcessArgs) -> work.Task | None:
-        """Claim a task; the one that the worker has already, where the answer to its claim was lost."""
+        """Claim a task, or return the running one of a worker that lost the answer to its claim."""
         lease_s = self._spec.lease.seconds
         with self._queues.one_claim(args.worker):
             claim = tasks.at_work(self._engine, self._sweep, args.worker) or tasks.claim(
@@ -177,7 +177,7 @@ class Queue:
         try:
             cap = None if args.error_class is None else cap_of(args.error_class, self._spec)
         except KeyError:
-            raise SweepError(f"error_class: got {args.error_class!r}, and no attempt ends so") from None
+            raise SweepError(f"error_class: got {args.error_class!r}, which is not one") from None
         claim = self._attempt(args)
         ending = Ending(args.state, args.error_class, args.reason, args.trace, args.log)
         return claim is not None and self._backend.end(claim, ending, cap=cap)
@@ -185,7 +185,7 @@ class Queue:
     def finish(self, args: work.FinishArgs) -> bool:
         claim = self._attempt(args)
         if claim is None or claim.state != "running":
-            return claim is not None and claim.state == "done"  # asked again, since the answer was lost
+            return claim is not None and claim.state == "done"  # a retry after a lost answer
         try:
             self._check(replace(claim, state="done", outcome=args.outcome, score=args.score))
         except RecordBroken as error:
@@ -202,7 +202,7 @@ class Queue:
         return artifacts.get_selection(self._engine, self._sweep, args.name)
 
     def freeze(self, args: work.FreezeArgs) -> dict[str, Any]:
-        """Freeze what a trainer makes once a sweep; what tasks select from scores, the service itself freezes."""
+        """Freeze a selection of the trainer. Selections from scores are frozen by the service itself."""
         self._at_work(args)
         spec = self._spec
         own = {spec.kind.own_selection(role, arm) for role in spec.roles for arm in spec.arms(role)} - {""}
@@ -214,7 +214,7 @@ class Queue:
         return artifacts.freeze_selection(self._engine, self._sweep, args.name, args.value)
 
     def keep(self, args: work.BlobArgs) -> bool:
-        """Return whether these bytes are stored already; then they need not be sent."""
+        """Return whether these bytes are stored already, so that they need not be sent."""
         self._at_work(args)
         self._queues.count_blob(args)
         return artifacts.keep(self._engine, args.digest)
@@ -242,7 +242,7 @@ class Queue:
         return self._backend.has_finished(args.worker)
 
     def reap(self, args: work.ReapArgs) -> None:
-        if args.worker in self._backend.seen():  # none of another sweep
+        if args.worker in self._backend.seen():  # a worker of this sweep
             self._backend.reap(args.worker, reason=args.reason, log=args.log)
 
     def check_room(self, args: work.WorkerArgs) -> None:
@@ -263,11 +263,11 @@ class Queue:
     def _at_work(self, args: work.AttemptArgs) -> TaskRecord:
         claim = self._attempt(args)
         if claim is None or claim.state != "running":
-            raise SweepError(f"task {args.task} attempt {args.attempt} is not at work with {args.worker}")
+            raise SweepError(f"task {args.task} attempt {args.attempt} is not running on {args.worker}")
         return claim
 
     def _check(self, row: TaskRecord) -> None:
-        """Raise RecordBroken where a result is not one of its task at its saved point."""
+        """Raise RecordBroken where a result does not fit its task and its saved point."""
         job = jobs.read_job(row)
         outcome = job.outcome
         assert outcome is not None
@@ -292,17 +292,17 @@ class Queue:
         self._check_taken(job)
 
     def _check_taken(self, job: jobs.AnyJob) -> None:
-        """Raise RecordBroken where it says that another arm has trained it, and none has."""
+        """Raise RecordBroken where a result claims the training of another arm that has none like it."""
         same = getattr(job.outcome, "same_as", "")
         if not same:
             return
         trained = jobs.read_finished(self._backend.done(keys=[same]), jobs.TransferTask, jobs.StudentOutcome)
         mine = self._result(job)
         if mine is None or not any(self._result(other) == mine and not other.outcome.same_as for other in trained):
-            raise RecordBroken(f"it says that it is {same[:80]!r}, and that is no such training")
+            raise RecordBroken(f"it claims to be {same[:80]!r}, which is not the same training")
 
     def _result(self, job: jobs.AnyJob) -> tuple[Any, ...] | None:
-        """Return what two arms that share a training have in common; None of one that is like no other."""
+        """Return what arms that share a training have in common; None if none can share this one."""
         if not isinstance(job.work, jobs.TransferTask) or not isinstance(job.outcome, jobs.StudentOutcome):
             return None
         same = points.training_identity(self._spec, job.work, job.outcome.point)

@@ -1,4 +1,4 @@
-"""The routes: questions, logs, creating and steering sweeps, probes."""
+"""The routes: queries, logs, creating and steering sweeps, probes."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ _MEDIA_TYPES: dict[Form, str] = {
 _LOCKED = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Text; with follow events: a message for each line, then `end`, or `problem`.",
+        "description": "Text; with follow a stream of events: a message for each line, then `end`, or `problem`.",
         "content": {"text/plain": {"schema": {"type": "string"}}, "text/event-stream": {"schema": {"type": "string"}}},
     }
 }
@@ -54,12 +54,12 @@ _NAME = f"^{Pattern.pattern}$"
 _NAMES = list(trainer_kind(KD).presets)
 _PRESETS: list[Any] = [*_NAMES, None]
 
-Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Rows at most.")]
-Offset = Annotated[int, Query(ge=0, le=MOST * 1000, description="Rows to pass over.")]
+Limit = Annotated[int, Query(ge=1, le=MOST_ROWS, description="Maximum number of rows.")]
+Offset = Annotated[int, Query(ge=0, le=MOST * 1000, description="Rows to skip.")]
 
 
 class Page(BaseModel, Generic[Row]):
-    """Rows from an offset on. total: of all pages. next_offset: where the next page begins; null on the last one."""
+    """Rows from an offset. total: of all pages. next_offset: start of the next page; null on the last one."""
 
     items: list[Row]
     total: int
@@ -67,21 +67,21 @@ class Page(BaseModel, Generic[Row]):
 
 
 class CreateRequest(BaseModel):
-    """A sweep to be made, as `kd-sweeps create` makes it: of a preset or of a spec, with changes."""
+    """A sweep to create, as `kd-sweeps create` does: from a preset or a spec, with changes."""
 
     model_config = ConfigDict(extra="forbid")
 
-    # Described and not checked here: our own lines say what to type instead.
+    # Described, but not checked here: the messages of the spec also say what to type.
     name: str = Field(max_length=200, examples=["mnist-kd"], json_schema_extra={"pattern": _NAME})
     preset: str | None = Field(default=None, max_length=100, examples=_NAMES, json_schema_extra={"enum": _PRESETS})
-    spec: dict[str, Any] | None = Field(default=None, description="A whole spec, as `kd-sweeps report -f json` has it.")
+    spec: dict[str, Any] | None = Field(default=None, description="A complete spec, as in `kd-sweeps report -f json`.")
     changes: dict[str, Any] = Field(
-        default_factory=dict, description="Dotted keys of the spec.", examples=[{"search.trials": 50}]
+        default_factory=dict, description="Values by dotted keys of the spec.", examples=[{"search.trials": 50}]
     )
 
 
 class CreatedSweep(BaseModel):
-    """A sweep that is there now. new: whether this request made it. tasks: how many it has."""
+    """A sweep. new: whether this request created it. tasks: how many it has."""
 
     name: str
     new: bool
@@ -90,7 +90,7 @@ class CreatedSweep(BaseModel):
 
 
 class Health(BaseModel):
-    """That the service is there. version: of kd-sweeps."""
+    """The state of the service. version: of kd-sweeps."""
 
     status: str
     version: str
@@ -111,21 +111,21 @@ def page(kind: Any, rows: Sequence[Any], *, total: int, offset: int) -> bytes:
 
 
 def add_route(to: APIRouter, operation: Operation[Any, Any]) -> None:
-    """Add the route of an operation on one sweep, with everything that OpenAPI says of it."""
+    """Add the route of an operation on one sweep, with types and descriptions for OpenAPI."""
     kind = operation.kind
 
     async def endpoint(served: Served, name: str, limit: int = 100, offset: int = 0, **given: Any) -> Response:
         arguments = operation.args(name=name, **(given["body"].model_dump() if operation.body else given))
 
-        def asked() -> bytes:  # encoded where it was asked for: rows by the thousand take their time
+        def body() -> bytes:  # encodes in its thread, since thousands of rows take a while
             value = served.database.ask(operation, arguments)
             if operation.rows:
                 return page(kind, value[offset : offset + limit], total=len(value), offset=offset)
             return encode(kind, value)
 
         if operation.changes:
-            return answer(await served.orders.ask(asked))
-        return answer(await served.ask((operation.name, arguments, limit, offset), asked))
+            return answer(await served.orders.ask(body))
+        return answer(await served.ask((operation.name, arguments, limit, offset), body))
 
     def parameter(name: str, annotation: Any, default: Any = Parameter.empty) -> Parameter:
         return Parameter(name, Parameter.KEYWORD_ONLY, annotation=annotation, default=default)
@@ -163,13 +163,13 @@ async def list_sweeps(served: Serving, limit: Limit = 100, offset: Offset = 0) -
 
 
 for question in OPERATIONS:
-    if question not in (SWEEPS, FINDINGS) and not question.changes:  # those two have routes of their own
+    if question not in (SWEEPS, FINDINGS) and not question.changes:  # those two have other routes
         add_route(router, question)
 
 
 @router.get("/sweeps/{name}/findings", response_model=Findings)
 async def findings(served: Serving, name: Name) -> Response:
-    """Return everything that a report is made of, for `kd-sweeps report --url` of the same version."""
+    """Return the data of a report, for `kd-sweeps report --url` of the same version."""
     return answer(await served.report(name, "findings"))
 
 
@@ -184,10 +184,10 @@ async def report(
     name: Name,
     form: Annotated[
         Literal["json", "html", "markdown"] | None,
-        Query(alias="format", description="Else what Accept asks for, else JSON."),
+        Query(alias="format", description="By default what Accept names, or JSON."),
     ] = None,
 ) -> Response:
-    """Return the report: as `report -f json` prints it, as Markdown, or as the page with its figures."""
+    """Return the report: the JSON of `report -f json`, Markdown, or the page with its figures."""
     wanted = form or _accepted(request.headers.get("accept", ""))
     headers = _LOCKED if wanted == "html" else None
     return Response(await served.report(name, wanted), media_type=_MEDIA_TYPES[wanted], headers=headers)
@@ -200,7 +200,7 @@ def _accepted(accept: str) -> Form:
 
 
 async def _follows(
-    request: Request, follow: Annotated[bool, Query(description="Go on until the attempt has ended.")] = False
+    request: Request, follow: Annotated[bool, Query(description="Stream until the attempt has ended.")] = False
 ) -> AsyncIterator[bool]:
     async with asynccontextmanager(follower)(request) if follow else nullcontext():
         yield follow
@@ -215,7 +215,7 @@ async def log(
     attempt: Annotated[int | None, Query(ge=1, le=MOST, description="Only this attempt.")] = None,
     lines: Annotated[int | None, Query(ge=0, le=MOST, description="Only the last lines of each attempt.")] = None,
 ) -> Response:
-    """Return what was logged and printed while a task ran, on whatever machine, and why it failed."""
+    """Return the output of a task, from any machine, and why it failed."""
     if not follow:
 
         def logged() -> bytes:
@@ -231,7 +231,7 @@ async def log(
         )
 
     followed = Followed(key, attempt=attempt, lines=lines)
-    first = followed.added(await attempts())  # what is wrong with the question is told as a problem
+    first = followed.added(await attempts())  # before the stream, so that an error is a problem document
     return EventSourceResponse(_events(followed, attempts, first), ping=PING_S, sep="\n")
 
 
@@ -249,8 +249,8 @@ async def _events(
     except (SweepError, KdError) as error:
         yield _problem(str(error))
     except StorageError as error:
-        LOG.error("a log is followed no more: %s", error)
-        yield _problem("the service can no longer read its database, or the sweep was deleted; its log says why")
+        LOG.error("a log can no longer be followed: %s", error)
+        yield _problem("the service can no longer read its database, or the sweep was deleted; see the service's log")
 
 
 def _line(text: str) -> ServerSentEvent:
@@ -268,10 +268,10 @@ steering_router = APIRouter(prefix="/api/v1", tags=["steering"], responses=RESPO
     "/sweeps",
     response_model=CreatedSweep,
     status_code=201,
-    responses={200: {"model": CreatedSweep, "description": "It was there already, with this spec."}},
+    responses={200: {"model": CreatedSweep, "description": "It exists already, with this spec."}},
 )
 async def create(served: Serving, body: CreateRequest) -> Response:
-    """Write a sweep with all its tasks: 201 if it is new, 200 if it is there, 409 if another spec has its name."""
+    """Create a sweep: 201 if it is new, 200 if it exists with this spec, 409 if it exists with another one."""
     created = await served.orders.ask(lambda: _created(served, body))
     headers = {"Location": f"/api/v1/sweeps/{created.name}"}
     return answer(encode(CreatedSweep, created), 201 if created.new else 200, headers)
@@ -280,7 +280,7 @@ async def create(served: Serving, body: CreateRequest) -> Response:
 def _created(served: Served, body: CreateRequest) -> CreatedSweep:
     name = served.check(stored.check_name(body.name))
     if (body.preset is None) == (body.spec is None):
-        raise SpecError('give either a preset, for example {"preset": "tiny"}, or a whole spec')
+        raise SpecError('give either a preset, for example {"preset": "tiny"}, or a complete spec')
     base = preset(body.preset or "") if body.spec is None else parse(body.spec, origin="spec", new=True)
     spec = SpecRequest(base, body.changes).spec()
     check_allowed(spec, allow_code=served.allow_code)
@@ -298,13 +298,13 @@ probes_router = APIRouter(tags=["probes"], responses=RESPONSES)
 
 @probes_router.get("/healthz", response_model=Health)
 async def healthz() -> Response:
-    """Say that the process answers; it asks no database."""
+    """Report that the process answers, without the database."""
     return answer(encode(Health, Health(status="ok", version=_version())))
 
 
 @probes_router.get("/readyz", response_model=Health)
 async def readyz(served: Serving) -> Response:
-    """Say whether the database answers, too; 503 if it does not."""
+    """Report whether the database answers; 503 if it does not."""
     await served.check_database()
     return answer(encode(Health, Health(status="ready", version=_version())))
 
@@ -320,5 +320,5 @@ async def metrics(served: Serving) -> Response:
 def _version() -> str:
     try:
         return metadata.version("kd-sweeps")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
         return "unknown"

@@ -1,4 +1,4 @@
-"""What many ask for at once is made once, in a few places: threads that ask the database, a process that draws."""
+"""Share answers between concurrent requests, and bound the threads and processes that make them."""
 
 import asyncio
 import signal
@@ -17,41 +17,41 @@ from storage.db.transaction import patience
 from storage.errors import StorageError, Unreachable
 from sweeps.errors import SweepError
 
-RETRY_S = 3.0  # a database that refuses is asked again for so long
-SILENCE_S = 6.0  # one that answers nothing is given up after so long: nobody waits for 10 s
+RETRY_S = 3.0  # a query that the database refuses is retried for so long
+SILENCE_S = 6.0  # and one without an answer is abandoned after so long, so that no request waits for 10 s
 T = TypeVar("T")
-_ANY_NUMBER = CapacityLimiter(float("inf"))  # `Places` counts
+_ANY_NUMBER = CapacityLimiter(float("inf"))  # `Places` limits it
 
 
 class Busy(SweepError):
-    """Too many wait already."""
+    """Too many requests are waiting."""
 
 
 async def in_process(work: Callable[..., T], *arguments: Any) -> T:
-    """Do it in another process, which keeps what it imported for the next. Both are sent there: functions of modules.
+    """Call a function in another process, which is reused with its imports. Function and arguments are pickled.
 
-    What computes for seconds is done there: in a thread it would hold up all others.
+    For work that computes for seconds: in a thread it would delay all other requests.
     """
     try:
-        return await anyio.to_process.run_sync(_beside, work, arguments, limiter=_ANY_NUMBER)
+        return await anyio.to_process.run_sync(_call, work, arguments, limiter=_ANY_NUMBER)
     except anyio.BrokenWorkerProcess:
-        raise Busy("the process that was at it has died; try again") from None
+        raise Busy("the process that made this answer has died; try again") from None
 
 
-def _beside(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the service, which ends this process
+def _call(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # on Ctrl-C the service ends this process
     try:
         with patience(retry_s=RETRY_S, silence_s=SILENCE_S):
             return work(*arguments)
     except (SweepError, StorageError):
         raise
     except Exception as error:
-        error.add_note(traceback.format_exc())  # an exception comes to the service without its traceback
+        error.add_note(traceback.format_exc())  # pickling drops the traceback
         raise
 
 
 async def in_thread(question: Callable[[], T]) -> T:
-    """Ask the database in a thread, with the patience of a user."""
+    """Query the database in a thread, with the time limits of an interactive user."""
 
     def patiently() -> T:
         with patience(retry_s=RETRY_S, silence_s=SILENCE_S):
@@ -61,10 +61,10 @@ async def in_thread(question: Callable[[], T]) -> T:
 
 
 class Places:
-    """So many work at once; the others wait for a place, at most `queue` of them.
+    """A limit on concurrent work, with at most `queue` waiting.
 
-    What has begun is not cut off when the client goes, and holds its place to its end; what has not is never begun.
-    Where the database turns out to be away, those who wait are told at once, and not one after another.
+    Work that has begun keeps its place to its end, also when the client disconnects; waiting work is then dropped. When
+    the database proves unreachable, all waiting work fails at once instead of one after another.
     """
 
     def __init__(self, number: int, *, queue: float = float("inf")) -> None:
@@ -72,24 +72,24 @@ class Places:
         self._failed_at, self._failure = -float("inf"), ""
 
     async def work(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do it in a place. Busy: too many wait for one."""
+        """Do work in a place. Raises Busy if too many are waiting."""
         if self._free.locked() and self._waiting >= self._queue:
-            raise Busy("too many wait for this already; try again")
-        asked = time.monotonic()
+            raise Busy("too many requests are waiting for this; try again")
+        since = time.monotonic()
         self._waiting += 1
         try:
             await self._free.acquire()
         finally:
             self._waiting -= 1
-        return await asyncio.shield(asyncio.ensure_future(self._work(asked, work)))
+        return await asyncio.shield(asyncio.ensure_future(self._work(since, work)))
 
     async def ask(self, question: Callable[[], T]) -> T:
-        """Ask the database in a thread, in a place."""
+        """Query the database in a thread, in a place."""
         return await self.work(lambda: in_thread(question))
 
-    async def _work(self, asked: float, work: Callable[[], Awaitable[T]]) -> T:
+    async def _work(self, since: float, work: Callable[[], Awaitable[T]]) -> T:
         try:
-            if self._failed_at >= asked:
+            if self._failed_at >= since:
                 raise Unreachable(self._failure)
             try:
                 return await work()
@@ -108,22 +108,22 @@ class _Making(Generic[T]):
 
 
 class Shared:
-    """Answers by key, each made once for all who ask while it is made.
+    """Answers by key, each made once for all requests that arrive meanwhile.
 
-    Nobody gets an answer that was begun before the question, but for `fresh_s`: so who pauses a sweep and then asks for
-    its status is told that it is paused. What nobody waits for any more is not begun.
+    An answer begins after its request, except for `fresh_s`: so a client that pauses a sweep and then asks for its
+    status sees it paused. Work for which no request waits any longer is not begun.
     """
 
     def __init__(self, *, most: int = 200) -> None:
-        """most: answers that are kept because they are fresh."""
+        """most: fresh answers to keep."""
         self._making, self._most = OrderedDict[Hashable, _Making[Any]](), most
 
     async def get(self, key: Hashable, make: Callable[[], Awaitable[T]], *, fresh_s: float = 0.0) -> T:
-        """Return the answer; fresh_s: one that was begun so long before will do."""
-        asked = time.monotonic() - fresh_s
+        """Return the answer. fresh_s: maximum age of its beginning."""
+        since = time.monotonic() - fresh_s
         while True:
             making = self._making.get(key)
-            if making is None or (making.task.done() and making.began < asked):
+            if making is None or (making.task.done() and making.began < since):
                 making = self._begin(key, make, kept=fresh_s > 0)
             making.waiting += 1
             try:
@@ -131,10 +131,10 @@ class Shared:
             finally:
                 making.waiting -= 1
                 if not making.waiting:
-                    making.task.cancel()  # no matter where it is done
+                    making.task.cancel()  # has no effect if it is done
             if making.task.cancelled():
                 continue
-            if making.began >= asked or isinstance(making.task.exception(), Unreachable):  # it is away now as well
+            if making.began >= since or isinstance(making.task.exception(), Unreachable):  # still unreachable
                 answer: T = making.task.result()
                 return answer
 

@@ -1,13 +1,13 @@
-"""What a worker and the service before its database tell each other: each call, its arguments and its answer.
+"""The calls between a worker and a service: each with its arguments and its answer.
 
-JSON that the tables hold as text travels as that text, so that what is stored is the same to the last byte whoever
-stored it, a NaN included.
+JSON that the tables hold as text is sent as that text, so that the stored bytes are the same with and without a
+service, a NaN included.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
@@ -17,13 +17,13 @@ from storage.queue.workers import Seen
 from storage.records.queries import Outlook
 from storage.tables import SweepRecord, TaskRecord
 from sweeps.launch.oversight import Outline
-from sweeps.operations.operation import A, Args
+from sweeps.operations.operation import A, Args, R
 from sweeps.plan.phases import STAGES
 from sweeps.query.status import StageCount
 from sweeps.workers.logs import KEPT_BYTES, MOST_REASON
 
 PREFIX = "/api/v1/work/"
-VERSION = 1  # of these calls; a worker and a service that differ in it do not work together
+VERSION = 1  # of these calls; a worker refuses a service with another one
 MOST_BLOB_BYTES = 256_000_000
 MOST_BLOBS = 32  # of one attempt
 UPLOAD_S = 600.0
@@ -31,7 +31,7 @@ ERROR_HEADER = "KD-Sweeps-Error"
 ERRORS: Mapping[str, type[StorageError]] = {
     kind.__name__: kind for kind in (BlobCorrupt, RecordBroken, StorageFull, SweepNotFound)
 }
-"""Faults that a worker tells apart; their name is in the header of the answer."""
+"""Errors that a worker distinguishes; the header of the answer has their name."""
 
 
 def _parsed(value: Any) -> Any:
@@ -51,7 +51,7 @@ Stored = Annotated[
     PlainSerializer(json.dumps, return_type=str),
     WithJsonSchema({"type": "string", "contentMediaType": "application/json"}),
 ]
-_WITHOUT_NUL = r"^[^\x00]*$"  # which Postgres refuses
+_WITHOUT_NUL = r"^[^\x00]*$"  # Postgres refuses NUL
 Name = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x20\x7f]+$")]
 Reason = Annotated[str, Field(max_length=MOST_REASON, pattern=_WITHOUT_NUL)]
 Log = Annotated[str, Field(max_length=KEPT_BYTES, pattern=_WITHOUT_NUL)]
@@ -105,7 +105,7 @@ class SignOutArgs(WorkerArgs):
 
 
 class AttemptArgs(WorkerArgs):
-    """An attempt: the worker, the task by its number in the database, and the number of the attempt, which fences."""
+    """An attempt: its worker, the id of its task in the database, and its number, which fences."""
 
     task: Whole
     attempt: Whole
@@ -139,7 +139,7 @@ class StageArgs(Args):
 
 
 class DoneArgs(Args):
-    """stage, keys: None is all of them."""
+    """Which finished tasks. stage, keys: None for all."""
 
     stage: Stage | None
     keys: list[Annotated[str, Field(max_length=128)]] | None
@@ -159,24 +159,24 @@ class BlobArgs(AttemptArgs):
 
 
 class NumberArgs(Args):
-    """number: of workers."""
+    """A number of workers."""
 
     number: Annotated[int, Field(ge=0, le=10_000)]
 
 
 class ReapArgs(WorkerArgs):
-    """A worker whose process is dead: how it ended, and the end of its log."""
+    """A worker whose process has died: how it ended, and the end of its log."""
 
     reason: Reason
     log: Log | None
 
 
-R = TypeVar("R")
-
-
 @dataclass(frozen=True)
 class Call(Generic[A, R]):
-    """One thing that a worker asks of the queue of its sweep. answer: a type. name: the end of its path, too."""
+    """A call to the queue of a sweep. name: also the end of its path, and with _ for - a method of `Queue`.
+
+    answer: its type.
+    """
 
     name: str
     args: type[A]
@@ -199,7 +199,7 @@ DONE = Call[DoneArgs, list[Task]]("done", DoneArgs, list[Task])
 SELECTION = Call[SelectionArgs, Point]("selection", SelectionArgs, Point)
 FREEZE = Call[FreezeArgs, Stored]("freeze", FreezeArgs, Stored)
 KEEP = Call[BlobArgs, bool]("keep", BlobArgs, bool)
-# What a launch asks besides.
+# Further calls of a launch.
 TO_WAKE = Call[NumberArgs, list[str]]("to-wake", NumberArgs, list[str])
 SEEN = Call[NoArgs, dict[str, Seen]]("seen", NoArgs, dict[str, Seen])
 HAS_FINISHED = Call[WorkerArgs, bool]("has-finished", WorkerArgs, bool)

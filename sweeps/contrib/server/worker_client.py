@@ -1,13 +1,12 @@
 """`HttpBackend`: the queue of a sweep for a worker without a database, through a service.
 
-Each request can be sent twice: it names the attempt, or changes nothing a second time. So what is not answered - the
-network was cut, the service restarts, a proxy answers for it - is sent again.
+Every request is idempotent or names its attempt, so one without an answer is sent again: after a network failure, a
+restart of the service, or an error of a proxy before it.
 """
 
 import contextlib
 import hashlib
 import http.client
-import json
 import os
 import platform
 import tempfile
@@ -31,12 +30,18 @@ from storage.records.queries import Outlook
 from storage.tables import TaskRecord
 from storage.url import is_loopback
 from sweeps.contrib.server import work
-from sweeps.contrib.server.client import TIMEOUT_S, HttpClient, unreachable
+from sweeps.contrib.server.client import (
+    TIMEOUT_S,
+    HttpClient,
+    another_version,
+    not_a_service,
+    problem_of,
+    unreachable,
+)
 from sweeps.contrib.server.work import Call
 from sweeps.errors import SweepError
-from sweeps.hints import local
 from sweeps.launch.oversight import Outline
-from sweeps.operations.operation import A, decode, encode
+from sweeps.operations.operation import A, R, decode, encode
 from sweeps.plan import jobs
 from sweeps.query.status import StageCount
 from sweeps.spec.stored import check_name, stored_spec
@@ -46,41 +51,42 @@ from sweeps.workers.reach import Service
 
 T = TypeVar("T")
 
-_AWAY = {408, 429, 502, 503, 504}  # of a service that is busy or starting, or of a proxy before one that is away
+_AWAY = {408, 429, 502, 503, 504}  # the service is busy or starting, or a proxy cannot reach it
 _CUT = (ConnectionResetError, BrokenPipeError, TimeoutError, http.client.HTTPException)
-_TOO_OLD = "there is nothing at"  # what every version says of a path that it does not have
+_NO_ROUTE = "there is nothing at"  # every version begins a 404 for an unknown path like this
 
 
 class HttpBackend:
-    """A `sweeps.workers.backend.Backend` of a service. Its faults are those of a database that is away."""
+    """A `sweeps.workers.backend.Backend` of a service. Raises the errors of a database that is unreachable."""
 
     def __init__(self, client: HttpClient, opened: work.Opened, url: sqlalchemy.URL) -> None:
         self._client = client
         self.name, self.identity = opened.sweep.name, opened.sweep.identity
         self.spec = stored_spec(opened.sweep)
         self.url: sqlalchemy.URL | None = url
-        self._claim: TaskRecord | None = None  # what is stored is stored for it
+        self._claim: TaskRecord | None = None  # the attempt whose results `put` and `freeze` store
         self._blobs = cache() / "blobs"
 
     @classmethod
     def open(cls, service: Service, name: str) -> Self:
-        """Open a sweep; raise NotAStorage where the service refuses the token, or is none of this version."""
+        """Open a sweep. Raises NotAStorage where the service refuses the token or is of another version."""
         client = HttpClient(service.address, service.token)
         parts = urlsplit(client.address)
         if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
-            say(f"{client.address} is without TLS: token and results can be read on the way; https:// is better")
-        text = _again(lambda: _send(client, ["work", check_name(name)]), RETRY_FOR_S, when=_is_interrupted)
+            say(f"{client.address} is without TLS: others can read token and results on the network; use https://")
+        # A closed port may as well be a wrong URL: only a service that was reached is waited for.
+        text = _again(lambda: _send(client, ["work", check_name(name)]), RETRY_FOR_S, on=_Interrupted)
         opened = _decoded(client, work.Opened, text)
         if opened.version != work.VERSION:
-            raise NotAStorage(_another_version(client, f"calls of version {opened.version}, not {work.VERSION}"))
+            why = f"calls of version {opened.version}, not {work.VERSION}"
+            raise NotAStorage(another_version(client.address, why))
         backend = cls(client, opened, service.url)
         _remove_old(backend._blobs)
         return backend
 
     def outlook(self) -> Outlook:
         with contextlib.suppress(SweepNotFound):
-            outlook: Outlook = self._ask(work.OUTLOOK, work.NoArgs())
-            return outlook
+            return self._ask(work.OUTLOOK, work.NoArgs())
         return Outlook(state="deleted", unended=0)
 
     def sign_in(self, worker: str, provenance: Mapping[str, Any]) -> None:
@@ -92,64 +98,58 @@ class HttpBackend:
             self._ask(work.SIGN_OUT, work.SignOutArgs(worker=worker, reason=reason))
 
     def listen(self, stop: threading.Event) -> AbstractContextManager[Listener]:
-        """Give what waits less and less often: a service wakes nobody."""
+        """Poll, less and less often: a service sends no notifications."""
         return nullcontext(Listener(stop))
 
     def claim(self, worker: str) -> TaskRecord | None:
         self._claim = None
-        with contextlib.suppress(SweepNotFound):  # the look at what is left says so
+        with contextlib.suppress(SweepNotFound):  # `outlook` reports the deletion
             self._claim = self._ask(work.CLAIM, work.ProcessArgs(worker=worker, host=platform.node(), pid=os.getpid()))
         return self._claim
 
     def deadline_s(self, stage: str) -> float:
-        deadline_s: float = self._ask(work.DEADLINE, work.StageArgs(stage=stage))
-        return deadline_s
+        return self._ask(work.DEADLINE, work.StageArgs(stage=stage))
 
     def start(self, claim: TaskRecord, job: jobs.AnyJob) -> dict[str, Any] | None:
         with contextlib.suppress(SweepNotFound):
-            params: dict[str, Any] | None = self._ask(work.START, work.AttemptArgs(**_attempt(claim)))
-            return params
+            return self._ask(work.START, work.AttemptArgs(**_attempt(claim)))
         return None
 
     def renew(self, claim: TaskRecord, *, idle_s: float, log: str | None) -> bool:
         args = work.RenewArgs(**_attempt(claim), idle_s=min(idle_s, 1e9), log=log)
-        try:  # once: who renews does so again and again, and within a lease
-            return self._of_ours(lambda: self._ask_once(work.RENEW, args, timeout_s=self.spec.lease.seconds))
-        except SweepError as error:  # a fault of the service is no reason to end a training
+        try:  # once: the next renewal comes within the lease
+            return _unless_deleted(lambda: self._ask_once(work.RENEW, args, timeout_s=self.spec.lease.seconds))
+        except SweepError as error:  # an error of the service must not end a training
             raise Unreachable(str(error)) from error
 
     def end(self, claim: TaskRecord, ending: Ending, *, cap: int | None = None) -> bool:
-        args = work.EndArgs(**_attempt(claim), **vars(ending))  # the cap is the service's: it has the spec
-        return self._of_ours(lambda: self._ask(work.END, args))
+        args = work.EndArgs(**_attempt(claim), **vars(ending))  # the service takes the cap from its spec
+        return _unless_deleted(lambda: self._ask(work.END, args))
 
     def finish(self, claim: TaskRecord, *, outcome: dict[str, Any], score: float, log: str | None) -> bool:
         args = work.FinishArgs(**_attempt(claim), outcome=outcome, score=score, log=log)
-        return self._of_ours(lambda: self._ask(work.FINISH, args, for_s=RESULT_RETRY_FOR_S))
+        return _unless_deleted(lambda: self._ask(work.FINISH, args, for_s=RESULT_RETRY_FOR_S))
 
     def repair(self, worker: str, *, first: bool, cap: int | None) -> None:
         with contextlib.suppress(SweepNotFound):
             self._ask(work.REPAIR, work.RepairArgs(worker=worker, first=first))
 
     def done(self, stage: str | None = None, *, keys: Collection[str] | None = None) -> Sequence[TaskRecord]:
-        args = work.DoneArgs(stage=stage, keys=None if keys is None else list(keys))
-        rows: list[TaskRecord] = self._ask(work.DONE, args)
-        return rows
+        return self._ask(work.DONE, work.DoneArgs(stage=stage, keys=None if keys is None else list(keys)))
 
     def selection(self, name: str) -> Mapping[str, Any] | None:
-        value: Mapping[str, Any] | None = self._ask(work.SELECTION, work.SelectionArgs(name=name))
-        return value
+        return self._ask(work.SELECTION, work.SelectionArgs(name=name))
 
     def freeze(self, name: str, value: dict[str, Any]) -> Mapping[str, Any]:
-        stored: Mapping[str, Any] = self._ask(work.FREEZE, work.FreezeArgs(**self._at_work, name=name, value=value))
-        return stored
+        return self._ask(work.FREEZE, work.FreezeArgs(**self._at_work, name=name, value=value))
 
     def get(self, digest: str) -> bytes:
-        """Return bytes from the cache of this machine, else from the service; BlobCorrupt as a database says it."""
+        """Return bytes from the cache of this machine or from the service. Raises BlobCorrupt."""
         path = self._blobs / digest
         with contextlib.suppress(OSError):
             data = path.read_bytes()
             if _sha256(data) == digest:
-                os.utime(path)  # its age counts from its latest use
+                os.utime(path)  # `_remove_old` counts from the latest use
                 return data
         data = _again(lambda: self._fetched(digest), RESULT_RETRY_FOR_S)
         self._cache(digest, data)
@@ -159,21 +159,21 @@ class HttpBackend:
         if len(data) > work.MOST_BLOB_BYTES:
             raise SweepError(
                 f"a file of {len(data):,} bytes cannot be stored through a service; allowed: {work.MOST_BLOB_BYTES:,};"
-                " a worker with the database's URL stores larger ones"
+                " a worker with the database's URL has no such limit"
             )
         digest = _sha256(data)
         if not self._ask(work.KEEP, work.BlobArgs(**self._at_work, digest=digest), for_s=RESULT_RETRY_FOR_S):
             path, given = [*self._path, "blobs", digest], {"query": self._at_work, "timeout_s": work.UPLOAD_S}
             _again(lambda: _send(self._client, path, body=data, method="PUT", **given), RESULT_RETRY_FOR_S)
-        self._cache(digest, data)  # students on this machine need the logits of its teacher
+        self._cache(digest, data)  # the students on this machine read their teacher's logits
         return digest
 
     def publish(self) -> None:
-        """Let the service put the answer where people who watch the dashboard see it."""
+        """Have the service publish the answer to the dashboard."""
         self._ask(work.PUBLISH, work.NoArgs())
 
     def close(self) -> None:
-        """Do nothing: no connection is held."""
+        """Do nothing: no connection is open."""
 
     @property
     def _path(self) -> list[str]:
@@ -184,28 +184,23 @@ class HttpBackend:
         assert self._claim is not None, "only a run stores anything"
         return _attempt(self._claim)
 
-    def _ask(self, call: Call[A, Any], args: A, *, for_s: float = RETRY_FOR_S) -> Any:
+    def _ask(self, call: Call[A, R], args: A, *, for_s: float = RETRY_FOR_S) -> R:
         return _again(lambda: self._ask_once(call, args), for_s)
 
-    def _ask_once(self, call: Call[A, Any], args: A, *, timeout_s: float = TIMEOUT_S) -> Any:
+    def _ask_once(self, call: Call[A, R], args: A, *, timeout_s: float = TIMEOUT_S) -> R:
         text = _send(self._client, [*self._path, call.name], body=encode(call.args, args), timeout_s=timeout_s)
-        return _decoded(self._client, call.answer, text)
-
-    def _of_ours(self, ask: Callable[[], Any]) -> bool:
-        try:
-            return bool(ask())
-        except SweepNotFound:  # it was deleted, and its attempts with it
-            return False
+        answer: R = _decoded(self._client, call.answer, text)
+        return answer
 
     def _fetched(self, digest: str) -> bytes:
         path = [*self._path, "blobs", digest]
         data = _send(self._client, path, accept="application/octet-stream", timeout_s=work.UPLOAD_S)
         if _sha256(data) != digest:
-            raise Unreachable(f"{self._client.address}: the bytes of blob {digest[:12]} were damaged on the way")
+            raise Unreachable(f"{self._client.address}: blob {digest[:12]} was damaged in transit")
         return data
 
     def _cache(self, digest: str, data: bytes) -> None:
-        with contextlib.suppress(OSError):  # a full disk: it is fetched again
+        with contextlib.suppress(OSError):  # on a full disk it is fetched again when needed
             self._blobs.mkdir(parents=True, exist_ok=True)
             number, name = tempfile.mkstemp(dir=self._blobs)
             with open(number, "wb") as file:
@@ -217,21 +212,19 @@ _COUNTED_FOR_S = 2.0
 
 
 class HttpOversight(HttpBackend):
-    """A `sweeps.launch.oversight.Oversight` of a service. A look is tried once: a launch looks again and again."""
+    """A `sweeps.launch.oversight.Oversight` of a service. Queries of its loop are sent once: the next one follows."""
 
     _counts: Mapping[str, StageCount] = {}
     _counted_at = -float("inf")
 
     def to_wake(self, most: int) -> Collection[str]:
-        names: list[str] = self._ask_once(work.TO_WAKE, work.NumberArgs(number=most))
-        return names
+        return self._ask_once(work.TO_WAKE, work.NumberArgs(number=most))
 
     def seen(self) -> Mapping[str, Seen]:
-        seen: dict[str, Seen] = self._ask_once(work.SEEN, work.NoArgs())
-        return seen
+        return self._ask_once(work.SEEN, work.NoArgs())
 
     def has_finished(self, worker: str) -> bool:
-        return bool(self._ask(work.HAS_FINISHED, work.WorkerArgs(worker=worker)))
+        return self._ask(work.HAS_FINISHED, work.WorkerArgs(worker=worker))
 
     def reap(self, worker: str, *, reason: str, log: str | None) -> None:
         self._ask(work.REAP, work.ReapArgs(worker=worker, reason=reason, log=log))
@@ -240,18 +233,17 @@ class HttpOversight(HttpBackend):
         self._ask_once(work.CHECK_ROOM, work.WorkerArgs(worker=worker))
 
     def counts(self) -> Mapping[str, StageCount]:
-        """Return what was counted a moment ago: a launch looks twice a second."""
+        """Return counts that are at most 2 s old: a launch asks twice a second."""
         if time.monotonic() - self._counted_at > _COUNTED_FOR_S:
-            self._counts, self._counted_at = self._ask_once(work.COUNTS, work.NoArgs()), time.monotonic()
+            counts = self._ask_once(work.COUNTS, work.NoArgs())
+            self._counts, self._counted_at = counts, time.monotonic()
         return self._counts
 
     def outline(self, workers: int) -> Outline:
-        outline: Outline = self._ask_once(work.OUTLINE, work.NumberArgs(number=workers))
-        return outline
+        return self._ask_once(work.OUTLINE, work.NumberArgs(number=workers))
 
     def failures(self) -> list[str]:
-        failures: list[str] = self._ask(work.FAILURES, work.NoArgs())
-        return failures
+        return self._ask(work.FAILURES, work.NoArgs())
 
 
 def _attempt(claim: TaskRecord) -> dict[str, Any]:
@@ -262,24 +254,24 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _again(send: Callable[[], T], for_s: float, *, when: Callable[[BaseException], bool] | None = None) -> T:
-    return retry_transient(for_s, when=when or _is_away)(send)()
+def _again(send: Callable[[], T], for_s: float, *, on: type[Unreachable] = Unreachable) -> T:
+    return retry_transient(for_s, when=lambda error: isinstance(error, on))(send)()
 
 
-def _is_away(error: BaseException) -> bool:
-    return isinstance(error, Unreachable)
+def _unless_deleted(ask: Callable[[], bool]) -> bool:
+    """Return the answer; False if the sweep was deleted, and its attempts with it."""
+    try:
+        return ask()
+    except SweepNotFound:
+        return False
 
 
 class _Interrupted(Unreachable):
-    """Something is there, and the service is not there at the moment. A closed port may as well be a wrong URL."""
-
-
-def _is_interrupted(error: BaseException) -> bool:
-    return isinstance(error, _Interrupted)
+    """The service was reached, but cannot answer at the moment."""
 
 
 def _send(client: HttpClient, path: list[str], **given: Any) -> bytes:
-    """Return the answer to one request; raise Unreachable if there is none, NotAStorage if there will be none."""
+    """Return the answer to one request. Raises Unreachable if it may succeed later, NotAStorage if it cannot."""
     try:
         with client.open(path, **given) as answer:
             return answer.read()
@@ -288,25 +280,22 @@ def _send(client: HttpClient, path: list[str], **given: Any) -> bytes:
             raise _raised(client, error) from None
     except (OSError, http.client.HTTPException, UnicodeError) as error:
         cut = isinstance(getattr(error, "reason", error), _CUT)
-        raise (_Interrupted if cut else Unreachable)(str(unreachable(client.address, error))) from None
+        raise (_Interrupted if cut else Unreachable)(unreachable(client.address, error)) from None
 
 
 def _raised(client: HttpClient, error: urllib.error.HTTPError) -> Exception:
-    address = client.address
-    try:
-        detail = str(json.loads(error.read(100_000))["detail"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, http.client.HTTPException):
-        detail = f"it answers {error.code} {error.reason}"
-        if error.code not in _AWAY:
-            return NotAStorage(f"{address}: {detail}, and is no kd-sweeps serve as it seems")
+    address, problem = client.address, problem_of(error)
+    if problem is None and error.code not in _AWAY:
+        return NotAStorage(not_a_service(address, error))
+    detail = f"it answers {error.code} {error.reason}" if problem is None else problem[0]
     if kind := work.ERRORS.get(error.headers.get(work.ERROR_HEADER, "")):
         return kind(detail)
     if error.code in _AWAY:
         return _Interrupted(f"cannot use the service {address}: {detail}")
     if error.code in (401, 403):
         return NotAStorage(f"{address}: {detail}")
-    if error.code == 404 and detail.startswith(_TOO_OLD):
-        return NotAStorage(_another_version(client, "it has no routes for workers"))
+    if error.code == 404 and detail.startswith(_NO_ROUTE):
+        return NotAStorage(another_version(address, "it has no routes for workers"))
     return NotAStorage(detail) if error.code == 404 else SweepError(detail)
 
 
@@ -314,19 +303,12 @@ def _decoded(client: HttpClient, kind: Any, text: bytes) -> Any:
     try:
         return decode(kind, text)
     except SweepError as error:
-        raise NotAStorage(_another_version(client, str(error))) from None
-
-
-def _another_version(client: HttpClient, why: str) -> str:
-    return (
-        f"{client.address} is no kd-sweeps serve of this version ({why}): {local().line('doctor')} says which one this"
-        " is, and its /healthz which one that is"
-    )
+        raise NotAStorage(another_version(client.address, str(error))) from None
 
 
 def _remove_old(folder: Path) -> None:
-    """Remove what no worker of this machine has used for a month."""
-    with contextlib.suppress(OSError):  # there is none yet, or another process removes it at this moment
+    """Remove blobs that no worker of this machine has used for a month."""
+    with contextlib.suppress(OSError):  # the folder is missing, or another process removes the file first
         for path in folder.iterdir():
             if time.time() - path.stat().st_mtime > OLD_S:
                 path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The routes of workers elsewhere, for the role worker alone."""
+"""The routes of workers on other machines, for the role worker alone."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,22 +23,22 @@ router = APIRouter(prefix=work.PREFIX.rstrip("/"), tags=["workers"], responses=R
 
 T = TypeVar("T")
 _THREADS = 8
-_MOST_UPLOADS = 4  # at once: each is held in memory as a whole
+_MOST_UPLOADS = 4  # at once, since each is held in memory
 
 Identity = Annotated[str, InPath(description="Of the sweep, as it was opened.", max_length=64)]
 Digest = Annotated[str, InPath(description="SHA-256 of the bytes.", pattern="^[0-9a-f]{64}$")]
 
 
 class Desk:
-    """The queues of a service, and what requests of workers may take of its process."""
+    """The queues of a service, and the threads and uploads that requests of workers may use."""
 
     def __init__(self, queues: Queues) -> None:
         self.queues = queues
-        # Threads of their own: pages that take long hold up no lease.
+        # Separate threads, so that slow pages delay no lease.
         self.places, self.uploads = Places(_THREADS), asyncio.Semaphore(_MOST_UPLOADS)
 
     async def run(self, name: str, function: Callable[[], T]) -> T | Response:
-        """Return what a function gives, in a thread; a fault that workers tell apart has its name in a header."""
+        """Call a function in a thread. Errors in `work.ERRORS` become a problem with their name in a header."""
 
         def run() -> T | Response:
             try:
@@ -48,7 +48,7 @@ class Desk:
                 if kind not in work.ERRORS:
                     raise
                 status, text = 409, explain(error)
-                # The texts of these name the database.
+                # The texts of the next two name the database.
                 if isinstance(error, SweepNotFound):
                     status, text = 404, f"this service has no such sweep {name!r}"
                 elif isinstance(error, StorageFull):
@@ -65,7 +65,7 @@ def _desk(request: Request) -> Desk:
 
 @router.get("/{name}", response_model=work.Opened)
 async def open_sweep(request: Request, name: Name) -> Response:
-    """Return a sweep for a worker: its spec, and the identity that further requests name."""
+    """Return a sweep for a worker: its spec, and the identity for further requests."""
     desk = _desk(request)
 
     def opened() -> Response:
@@ -81,7 +81,7 @@ async def open_sweep(request: Request, name: Name) -> Response:
     responses={200: {"content": {"application/octet-stream": {}}}},
 )
 async def get_blob(request: Request, name: Name, identity: Identity, digest: Digest) -> Response:
-    """Return bytes that a task has kept, by their SHA-256."""
+    """Return bytes that a task stored, by their SHA-256."""
     desk = _desk(request)
     return await desk.run(
         name,
@@ -98,7 +98,7 @@ async def get_blob(request: Request, name: Name, identity: Identity, digest: Dig
 async def put_blob(
     request: Request, name: Name, identity: Identity, digest: Digest, given: Annotated[work.AttemptArgs, Query()]
 ) -> Response:
-    """Keep bytes for an attempt at work, under their SHA-256."""
+    """Store bytes of a running attempt under their SHA-256."""
     desk, args = _desk(request), work.BlobArgs(**given.model_dump(), digest=digest)
 
     def known() -> bool:
@@ -109,14 +109,14 @@ async def put_blob(
         return Response(status_code=204)
 
     async with desk.uploads:
-        first = await desk.run(name, known)  # before a byte is read
+        first = await desk.run(name, known)  # checks the attempt before a byte is read
         if isinstance(first, Response):
             return first
         try:
             async with asyncio.timeout(work.UPLOAD_S):
                 body = await _body(request)
         except TimeoutError:
-            return problem(408, f"the body did not come within {work.UPLOAD_S:g} s", headers={"Connection": "close"})
+            return problem(408, f"the body did not arrive within {work.UPLOAD_S:g} s", headers={"Connection": "close"})
         return await desk.run(name, stored)
 
 
@@ -126,12 +126,13 @@ async def _body(request: Request) -> bytes:
         parts.append(part)
         size += len(part)
         if size > work.MOST_BLOB_BYTES:
-            raise SweepError(f"a file of more than {work.MOST_BLOB_BYTES:,} bytes is not kept here")
+            raise SweepError(f"a file may have at most {work.MOST_BLOB_BYTES:,} bytes here")
     return b"".join(parts)
 
 
-def _add(call: work.Call[A, Any], run: Callable[[Queue, A], Any]) -> None:
-    """Add the route of a call, with everything that OpenAPI says of it."""
+def _add(call: work.Call[A, Any]) -> None:
+    """Add the route of a call: the method of `Queue` with its name, with types for OpenAPI."""
+    run: Callable[[Queue, A], Any] = getattr(Queue, call.name.replace("-", "_"))
 
     async def endpoint(request: Request, name: str, identity: str, body: A) -> Response:
         desk = _desk(request)
@@ -145,26 +146,5 @@ def _add(call: work.Call[A, Any], run: Callable[[Queue, A], Any]) -> None:
     router.add_api_route(f"/{{name}}/{{identity}}/{call.name}", endpoint, methods=["POST"], response_model=call.answer)
 
 
-_add(work.OUTLOOK, Queue.outlook)
-_add(work.SIGN_IN, Queue.sign_in)
-_add(work.SIGN_OUT, Queue.sign_out)
-_add(work.CLAIM, Queue.claim)
-_add(work.DEADLINE, Queue.deadline)
-_add(work.START, Queue.start)
-_add(work.RENEW, Queue.renew)
-_add(work.END, Queue.end)
-_add(work.FINISH, Queue.finish)
-_add(work.REPAIR, Queue.repair)
-_add(work.DONE, Queue.done)
-_add(work.SELECTION, Queue.selection)
-_add(work.FREEZE, Queue.freeze)
-_add(work.KEEP, Queue.keep)
-_add(work.TO_WAKE, Queue.to_wake)
-_add(work.SEEN, Queue.seen)
-_add(work.HAS_FINISHED, Queue.has_finished)
-_add(work.REAP, Queue.reap)
-_add(work.CHECK_ROOM, Queue.check_room)
-_add(work.COUNTS, Queue.counts)
-_add(work.OUTLINE, Queue.outline)
-_add(work.FAILURES, Queue.failures)
-_add(work.PUBLISH, Queue.publish)
+for call in [value for value in vars(work).values() if isinstance(value, work.Call)]:
+    _add(call)

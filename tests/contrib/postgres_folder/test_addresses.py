@@ -31,9 +31,7 @@ def test_whom_an_address_lets_in_is_known(host: str, expected: tuple[bool, bool]
 def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(
-            SweepError, match=rf"port {port} of 127.0.0.1 is taken; name another one: --port {port + 1}"
-        ):
+        with pytest.raises(SweepError, match=rf"port {port} of 127.0.0.1 is in use; choose another: --port {port + 1}"):
             check_free("127.0.0.1", port)
         assert first_free("127.0.0.1") != port
     check_free("127.0.0.1", port)
@@ -41,7 +39,7 @@ def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() ->
 
 @pytest.mark.parametrize(
     ("host", "told"),
-    [("203.0.113.9", "which is no address of this machine"), ("no.such.invalid", "an unknown name")],
+    [("203.0.113.9", "which is not an address of this machine"), ("no.such.invalid", "an unknown name")],
 )
 def test_an_address_of_another_machine_is_refused(host: str, told: str) -> None:
     with pytest.raises(SpecError, match=f"--host: got '{host}', {told}"):

@@ -122,7 +122,7 @@ def test_two_folders_of_any_name_are_two_databases_and_find_their_ports_themselv
         finally:
             databases.stop(other)
         assert not list(other.parent.rglob("pwned"))
-    with pytest.raises(SpecError, match=r"got '.*a\\nb'; a folder with a line break"):
+    with pytest.raises(SpecError, match=r"got '.*a\\nb'; the name of the folder"):
         databases.start(tmp_path / "a\nb")
 
 
@@ -181,38 +181,38 @@ def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> N
 def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is taken"):
+        with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is in use"):
             databases.start(new_folder, port=port)
     assert {path.name for path in new_folder.iterdir()} <= {".lock"}
 
 
 def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(SpecError, match=r"which holds other things \(thesis.tex\)"):
+    with pytest.raises(SpecError, match=r"which contains other files \(thesis.tex\)"):
         databases.start(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
     for command in (databases.stop, databases.status):
-        with pytest.raises(SpecError, match=r"no database is in .*; to make one: kd-sweeps database start "):
+        with pytest.raises(SpecError, match=r"no database in .*; to create one: kd-sweeps database start "):
             command(tmp_path)
 
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     (tmp_path / "file").touch()
-    with pytest.raises(SweepError, match=f"cannot write {tmp_path}/file/a/b: Not a directory; name a folder of your"):
+    with pytest.raises(SweepError, match=f"cannot write {tmp_path}/file/a/b: Not a directory; name a folder that you"):
         databases.start(tmp_path / "file" / "a" / "b")
 
 
 def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None:
     url = (folder / "url").read_bytes()
     (folder / "url").write_bytes(b"\xff\xfe")
-    with pytest.raises(SweepError, match=r"cannot read .*url, which holds the URL .* remove it, then stop and start"):
+    with pytest.raises(SweepError, match=r"cannot read .*url, the URL .* remove it, then stop and start"):
         databases.status(folder)
     (folder / "url").write_bytes(url)
     databases.stop(folder)
     version = (folder / "data" / "PG_VERSION").read_text()
     (folder / "data" / "PG_VERSION").write_text("x")
-    with pytest.raises(SweepError, match=r"cannot read .*PG_VERSION; it holds the version of Postgres, for example"):
+    with pytest.raises(SweepError, match=r"cannot read .*PG_VERSION, the version of Postgres, for example"):
         databases.start(folder)
     (folder / "data" / "PG_VERSION").write_text(version)
 
@@ -222,7 +222,7 @@ def test_a_folder_that_another_machine_serves_is_not_served_twice(folder: Path) 
     try:
         (folder / "database.json").write_text(json.dumps(stored | {"machine": "node7"}))
         for command in (databases.start, databases.stop, databases.status):
-            with pytest.raises(SweepError, match=r"was started on node7 and not stopped there; .*postmaster.pid$"):
+            with pytest.raises(SweepError, match=r"was started on node7 and not stopped; .*postmaster.pid$"):
                 command(folder)  # type: ignore[operator]
     finally:
         (folder / "database.json").write_text(json.dumps(stored))
@@ -251,7 +251,7 @@ def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> Non
     os.chown(closed / "db", 65534, 65534)
     closed.chmod(0o700)
     reached = next(above for above in reversed((closed / "db").parents) if not above.stat().st_mode & 1)
-    with pytest.raises(SpecError, match=rf"its owner, who runs Postgres, cannot enter {reached}; name a folder"):
+    with pytest.raises(SpecError, match=rf"its owner, who runs Postgres, cannot enter {reached}; name another"):
         databases.start(closed / "db")
     assert not list((closed / "db").iterdir())
 
@@ -261,7 +261,7 @@ def test_what_does_not_come_up_says_why(folder: Path) -> None:
     settings = folder / "data" / "postgresql.conf"
     good = settings.read_text()
     settings.write_text(f"{good}no_such_setting = 1\n")
-    with pytest.raises(SweepError, match=r"does not come up: .*configuration file .*contains errors; see .*server.log"):
+    with pytest.raises(SweepError, match=r"does not start: .*configuration file .*contains errors; see .*server.log"):
         databases.start(folder)
     settings.write_text(good)
 

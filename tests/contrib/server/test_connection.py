@@ -69,7 +69,7 @@ def test_the_token_goes_with_each_request_and_nowhere_else(monkeypatch: pytest.M
         assert got[0]["authorization"] == "Bearer secret"
         assert "authorization" not in got[0]["path"]
     with answering(302, {"Location": url}, b"") as (from_here, _):
-        with pytest.raises(SweepError, match=r"sends on to http://127.0.0.1:.*name that one with --url"):
+        with pytest.raises(SweepError, match=r"redirects to http://127.0.0.1:.*name that address with --url"):
             HttpClient(from_here, "secret").ask(SWEEPS, Args())
         assert len(got) == 1, "nobody was followed with the token"
 
@@ -80,16 +80,16 @@ def test_the_token_goes_with_each_request_and_nowhere_else(monkeypatch: pytest.M
         (422, b'{"detail": "bad\\u001b[31m", "exit_code": 2}', SpecError, "bad"),
         (409, b'{"detail": "too early", "exit_code": 3}', NoResultsYet, "too early"),
         (401, b'{"detail": "a token", "exit_code": 1}', SweepError, "a token"),
-        (404, b"<html>nginx</html>", SweepError, "answers 404 Not Found, and is no kd-sweeps serve"),
+        (404, b"<html>nginx</html>", SweepError, "answers 404 Not Found and does not seem to be kd-sweeps serve"),
         (500, b'{"detail": 3', SweepError, "answers 500"),
         (502, b"[]", SweepError, "answers 502"),
         (502, b'{"detail": "x", "exit_code": []}', SweepError, "answers 502"),
         (502, b"[" * 90_000, SweepError, "answers 502"),
-        (200, b"[" * 90_000, SweepError, "cannot be read here"),
-        (200, b"<html>", SweepError, "cannot be read here"),
-        (200, b'{"items": 3, "next_offset": null}', SweepError, "cannot be read here"),
-        (200, b'{"items": [{}], "next_offset": null}', SweepError, "cannot be read here .0.name: Field required"),
-        (200, b"\xff", SweepError, "cannot be read here"),
+        (200, b"[" * 90_000, SweepError, "is not kd-sweeps serve of this version"),
+        (200, b"<html>", SweepError, "is not kd-sweeps serve of this version"),
+        (200, b'{"items": 3, "next_offset": null}', SweepError, "is not kd-sweeps serve of this version"),
+        (200, b'{"items": [{}], "next_offset": null}', SweepError, "of this version .0.name: Field required"),
+        (200, b"\xff", SweepError, "is not kd-sweeps serve of this version"),
     ],
 )
 def test_a_refusal_is_an_error_of_ours(status: int, body: bytes, kind: type[Exception], said: str) -> None:
@@ -105,7 +105,7 @@ def test_a_service_that_is_away_is_one_line_and_exit_1(kd_sweeps: Run) -> None:
 
 @pytest.mark.parametrize("host", [".", f"{'x' * 70}.example"])
 def test_a_name_that_no_host_can_have_is_one_line(host: str) -> None:
-    with pytest.raises(SweepError, match=r"cannot use the service http://.*: no host can have this name; --url names"):
+    with pytest.raises(SweepError, match=r"cannot use the service http://.*: not a valid host name; --url names"):
         HttpClient(f"http://{host}").ask(SWEEPS, Args())
 
 
@@ -117,7 +117,7 @@ def test_an_address_that_is_nearly_one_is_shown(text: str) -> None:
 
 
 def test_a_service_that_speaks_no_tls_is_told_as_such() -> None:
-    with answering(200, {}, b"") as (url, _), pytest.raises(SweepError, match="no TLS there, so the address may begin"):
+    with answering(200, {}, b"") as (url, _), pytest.raises(SweepError, match="does not speak TLS, so the address"):
         HttpClient(url.replace("http:", "https:")).ask(SWEEPS, Args())
 
 

@@ -105,7 +105,7 @@ def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") 
 def test_connections_that_say_nothing_keep_nobody_out_and_are_closed(
     finished: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
-    monkeypatch.setattr("sweeps.contrib.server.connections.HEADERS_S", 2.0)
+    monkeypatch.setattr("sweeps.contrib.server.app.HEADERS_S", 2.0)
     with contextlib.ExitStack() as stack:
         silent = fill(stack, finished.port, 230, sent)
         assert finished.ask("/healthz").status == 200
@@ -115,7 +115,7 @@ def test_connections_that_say_nothing_keep_nobody_out_and_are_closed(
 def test_a_header_that_trickles_in_is_waited_for_no_longer_than_one_that_does_not_come(
     finished: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.contrib.server.connections.HEADERS_S", 1.0)
+    monkeypatch.setattr("sweeps.contrib.server.app.HEADERS_S", 1.0)
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:
         request = b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -131,7 +131,7 @@ def test_a_header_that_trickles_in_is_waited_for_no_longer_than_one_that_does_no
 def test_where_connections_are_too_many_the_one_that_was_silent_for_longest_is_closed(
     finished: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.contrib.server.connections.MOST", 20)
+    monkeypatch.setattr("sweeps.contrib.server.app.MOST_CONNECTIONS", 20)
     with contextlib.ExitStack() as stack:
         silent = fill(stack, finished.port, 30)
         assert [connection.recv(1) for connection in silent[:10]] == [b""] * 10

@@ -207,17 +207,7 @@ def test_a_cookie_gives_a_role_and_only_pages_of_the_service_use_it_to_change(se
 def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(service: Service) -> None:
     _, _, value = Browser(service, VIEWER).cookie.partition("=")
     _, _, operators = Browser(service, OPERATOR).cookie.partition("=")
-    for forged in (
-        f"{operators.partition('.')[0]}.{value.rpartition('.')[2]}",
-        operators.partition(".")[0],
-        value[:-1],
-        f"{value}x",
-        "",
-        ".",
-        "operator.99999999999.x.",
-        "operator.99999999999.x.AAAA",
-        value.rpartition(".")[2],
-    ):
+    for forged in (operators[:16] + value[16:], value[:-1], f"{value}x", value.swapcase(), "", ".", "operator"):
         assert service.ask("/api/v1/sweeps", headers={"Cookie": f"kd_sweeps_session={forged}"}).status == 401, forged
 
 

@@ -38,7 +38,7 @@ def test_the_environment_holds_the_same_lines_and_the_file_goes_first(tmp_path: 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o660, 0o604])
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> None:
-    with pytest.raises(SpecError, match=r"others can read .* chmod 600"):
+    with pytest.raises(SpecError, match=r"other users can read .* chmod 600"):
         read_tokens(_file(tmp_path, f"viewer {LONG}", mode), {})
 
 
@@ -67,7 +67,7 @@ def test_a_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
         read_tokens(tmp_path / "none", {})
     path = _file(tmp_path, "")
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SpecError, match="is no text"):
+    with pytest.raises(SpecError, match="is not a text file"):
         read_tokens(path, {})
 
 

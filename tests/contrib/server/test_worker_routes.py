@@ -139,9 +139,9 @@ def test_files_are_of_an_attempt_at_work_bounded_in_size_and_number(
     assert put(b"one") == (204, ""), "again"
     assert put(b"two", "0" * 64)[1] == "blob 000000000000: its bytes have another SHA-256"
     assert put(b"two", "../x")[0] in (404, 405, 422)
-    assert put(b"two", query=query.replace("worker=w", "worker=v"))[1].endswith("is not at work with v")
-    assert put(b"x" * 5_001)[1] == "a file of more than 5,000 bytes is not kept here"
-    assert put(b"four")[1] == "an attempt stores 3 files at most"
+    assert put(b"two", query=query.replace("worker=w", "worker=v"))[1].endswith("is not running on v")
+    assert put(b"x" * 5_001)[1] == "a file may have at most 5,000 bytes here"
+    assert put(b"four")[1] == "an attempt may store at most 3 files"
     with pytest.raises(SweepError, match=r"a file of 5,001 bytes cannot be stored through a service; allowed: 5,000"):
         backend.put(b"x" * 5_001)
 
@@ -198,7 +198,7 @@ def test_no_other_token_does_a_workers_work(service: Service, token: str) -> Non
 def test_a_token_that_is_none_or_was_taken_back_is_one_line(service: Service, url: str, tmp_path: Path) -> None:
     with pytest.raises(NotAStorage, match="unknown token; ask the person who runs the service"):
         opened(service, "worker-token-no-more")
-    with pytest.raises(NotAStorage, match="this service asks for a token: set KD_SWEEPS_TOKEN"):
+    with pytest.raises(NotAStorage, match="this service needs a token: set KD_SWEEPS_TOKEN"):
         opened(service, "")
     backend = opened(service)
     claim = present(backend.claim("w"))
@@ -222,7 +222,7 @@ def test_what_is_no_service_of_this_version_is_one_line(
     newer = types.SimpleNamespace(**vars(work) | {"VERSION": work.VERSION + 1})
     with monkeypatch.context() as patch:
         patch.setattr(worker_routes, "work", newer)
-        with pytest.raises(NotAStorage, match=r"is no kd-sweeps serve of this version \(calls of version 2, not 1\)"):
+        with pytest.raises(NotAStorage, match=r"is not kd-sweeps serve of this version \(calls of version 2, not 1\)"):
             opened(service)
     with monkeypatch.context() as patch:
         patch.setattr(app, "_ROUTERS", [router for router in app._ROUTERS if router is not worker_routes.router])
@@ -260,7 +260,7 @@ def test_a_service_without_tls_elsewhere_is_said(
     assert "TLS" not in capsys.readouterr().err
     monkeypatch.setattr(worker_client, "is_loopback", lambda host: False)
     opened(service)
-    assert "is without TLS: token and results can be read on the way" in capsys.readouterr().err
+    assert "is without TLS: others can read token and results" in capsys.readouterr().err
 
 
 def test_what_a_worker_sends_is_no_500_whatever_it_is(service: Service) -> None:

@@ -79,8 +79,12 @@ def test_numpy_says_what_advise_says(stage: Stage, searches: int, margin: float,
         found = advised(drawn, margin=margin, one_dataset=one_dataset, **how)
         for number in range(0, SWEEPS, 3):
             runs = [
-                {use: values for use, values in search.items() if not (one_dataset and use == "elsewhere")}
-                for search in drawn.sweep(number)
+                {
+                    use: dict(enumerate(values[number, search].tolist()))
+                    for use, values in drawn.runs.items()
+                    if not (one_dataset and use == "elsewhere")
+                }
+                for search in range(searches)
             ]
             share = 0.0 if margin else 0.2
             choice = present(advise(runs, margin=margin, margin_share=share, **how))

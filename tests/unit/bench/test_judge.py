@@ -77,7 +77,7 @@ def test_a_small_run_keeps_the_claims_and_names_the_worst_row_first() -> None:
     nothing = [row for row in rows if row.seeds == 2 and "datasets" not in row.world]
     assert {row.wrong for row in nothing} == {0}, "two seeds show nothing"
     alone = [
-        row.found or 0
+        row.right or 0
         for row in rows
         if (row.world, row.effect, row.settings) == ("normal noise", "one 3 sd better", 1)
     ]

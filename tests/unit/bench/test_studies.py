@@ -11,12 +11,10 @@ from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
-from studies import calibration, default, kinds, losses, tutorial
+from studies import calibration, kinds, tutorial
 
 from support import halves
 from support.parts import Training, read_csv, without_folders, write_csv
-from sweeps.distill.presets import preset
-from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.usecases.create import freeze
 
@@ -53,34 +51,6 @@ def test_no_folder_of_this_machine_is_kept() -> None:
     }
 
 
-def _searches(part: str, values: list[list[float]]) -> list[Training]:
-    return [
-        replace(ONE, part=part, search=search, repeat=repeat, test=value / 100)
-        for search, row in enumerate(values)
-        for repeat, value in enumerate(row)
-    ]
-
-
-def test_losses_are_compared_by_the_means_of_their_searches() -> None:
-    kd = [[90.0, 92.0], [91.0, 91.0], [90.0, 90.0], [92.0, 92.0], [90.0, 91.0]]
-    done = {"kd": _searches("kd", kd)}
-    for number, loss in enumerate(losses.OTHERS):
-        gains = (1.0, 1.2, 0.9, 1.1, 1.05) if number == 0 else (0.3, -0.3, 0.2, -0.2, 0.1)
-        done[loss] = _searches(loss, [[value + gain for value in row] for row, gain in zip(kd, gains, strict=True)])
-    rows = losses.family(done, "mnist")
-    assert [row[-1] for row in rows] == ["better", *["not told apart"] * 4]
-    assert rows[0][1] == "+1.05 [+0.91, +1.19]"
-    assert losses.family(done, "cifar10")[0][1] == "missing"
-    # Five comparisons were declared: those that are missing count.
-    assert losses.family({name: done[name] for name in ("kd", losses.OTHERS[1])}, "mnist")[1][3] == "1.000"
-
-
-def test_the_figure_of_the_losses_shows_the_numbers_of_their_table() -> None:
-    done = losses.STUDY.done()
-    (mnist, *_), table = losses.figure(done), losses.family(done, "mnist")
-    assert [[f"`{mark.label}`", losses.interval(mark.value)] for mark in mnist.marks] == [row[:2] for row in table]
-
-
 def test_a_contrast_of_logarithms_is_drawn_as_doublings() -> None:
     drawn = kinds.doublings(Estimate(np.log(4), np.log(2), None, 2))
     assert (drawn.mean, drawn.low, drawn.high) == (pytest.approx(2), pytest.approx(1), None)
@@ -115,28 +85,6 @@ def test_signs_are_counted_with_one_seed_and_with_two() -> None:
     assert tutorial.wrong_signs(first, second) == (0.0, 50.0)
 
 
-def test_a_fit_finds_the_response_that_its_points_came_from() -> None:
-    rng, weights = np.random.default_rng(0), np.array([0.5, 3.0, -2.0, 1.0, 0.3])
-    keras = default.features(np.array([default.KERAS]))
-    sweeps = []
-    for _ in range(8):
-        places = np.column_stack([np.exp(rng.uniform(0, 3, 3)), rng.uniform(0, 1, 3)])
-        beyond = (default.features(places) - keras) @ weights
-        sweeps.append(default.Tested(places=places, beyond=beyond, native=2.0))
-    expected = (default.features(np.array(default.PLACES)) - keras) @ weights / 2
-    assert default.fitted(sweeps) == pytest.approx(expected)
-
-
-def test_a_default_is_judged_on_the_dataset_that_did_not_choose_it() -> None:
-    shares = {name: np.zeros(len(default.PLACES)) for name in "abc"}
-    place = len(default.NAMED)
-    shares["a"][place], shares["b"][place + 1], shares["c"][place + 1] = 3.0, 1.0, 1.0
-    # Without a: the second place, worth 0 there. Without b or c: the first, worth 0 there.
-    assert default.left_out(shares, list("abc")).tolist() == [0.0] * place
-    shares["a"][place] = 0.5
-    assert default.left_out(shares, list("abc")) == pytest.approx([2 / 3] * place)
-
-
 def test_the_tutorials_point_is_the_only_one_of_its_search() -> None:
     changes = tutorial.at_point(1, {}, Path("/studies"))
     assert (changes["search"]["temperature"], changes["search"]["alpha"]) == ([2.0, 2.0], [0.75, 0.75])
@@ -144,10 +92,9 @@ def test_the_tutorials_point_is_the_only_one_of_its_search() -> None:
 
 
 def test_the_specs_are_those_that_were_declared() -> None:
-    declared = (losses.STUDY.folder / "declared.md").read_text(encoding="utf-8")
-    for part in losses.STUDY.parts.values():
-        assert part.changes is not None
-        spec = freeze(override(preset("quick"), part.changes({}, Path())), data_dir=None)
+    declared = (calibration.STUDY.folder / "declared.md").read_text(encoding="utf-8")
+    for part in calibration.STUDY.parts.values():
+        spec = freeze(part.spec({}, Path()), data_dir=None)
         assert f"`{spec.fingerprint}`" in declared
 
 

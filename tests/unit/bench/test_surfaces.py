@@ -1,4 +1,4 @@
-"""Sweeps drawn from the recorded surfaces: their noise, their points, and what both searches share."""
+"""Accuracies drawn from the recorded surfaces: their noise and their means."""
 
 import sys
 from pathlib import Path
@@ -10,9 +10,8 @@ from tests.support.paths import REPOSITORY
 
 sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
 
-from support.surfaces import FOLDER, Surface, Sweeps, World, confirmed, planted, read_surface, world
-
-SWEEPS = 80
+from support.page import FOLDER
+from support.surfaces import Surface, World, read_surface, world
 
 
 @pytest.fixture(scope="module")
@@ -23,11 +22,6 @@ def surfaces() -> dict[str, Surface]:
 @pytest.fixture(scope="module")
 def source(surfaces: dict[str, Surface]) -> World:
     return world(surfaces["mnist"])
-
-
-@pytest.fixture(scope="module")
-def drawn(surfaces: dict[str, Surface]) -> Sweeps:
-    return Sweeps(world(surfaces["cifar10"]), sweeps=SWEEPS, searches_each=2, seed=1)
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
@@ -59,31 +53,3 @@ def test_between_the_cells_the_mean_is_interpolated(source: World) -> None:
     places = np.array([[(logs[3], alphas[5]), (logs[-1], alphas[0]), between]])
     expected = [source.mean[3, 5], source.mean[-1, 0], source.mean[2:4, 4:6].mean()]
     assert source.expected(places)[0] == pytest.approx(expected)
-
-
-def test_every_round_keeps_the_best_means_and_all_of_it_share_the_seeds() -> None:
-    scores = [[0.5, 0.1, 1.0, 1.0], [0.4, 0.9, 0.9, 0.9], [0.9, 0.5, 1.0, 1.0], [0.2, 1.0, 1.0, 1.0]]
-    assert confirmed(((3, 1), (2, 2)), scores) == 1  # 0.9 against (0.5 + 1 + 1) / 3; the last one was not searched best
-    assert confirmed(((3, 1), (3, 2)), scores) == 1
-    assert confirmed(((4, 1), (2, 2)), scores) == 3
-
-
-def test_where_both_searches_choose_the_same_point_the_arms_are_the_same_trainings(
-    drawn: Sweeps, source: World
-) -> None:
-    best = drawn.best(source)
-    regrets = drawn.regrets(best)
-    assert regrets.shape == (SWEEPS, 2)
-    assert 0.15 < (regrets == 0).mean() < 0.45
-    for sweep in range(20):
-        arms = drawn.arms(best, sweep)
-        assert [len(search["native"]) for search in arms] == [8, 4]
-        assert [len(search["scratch"]) for search in arms] == [6, 4]
-        assert [search["native"] == search["best"] for search in arms] == (regrets[sweep] == 0).tolist()
-
-
-def test_the_wanted_regret_is_planted_on_either_side_of_the_recorded_one(drawn: Sweeps, source: World) -> None:
-    for wanted in (0.0, 0.5, 1.5):
-        regrets = drawn.regrets(drawn.best(planted(drawn, source, wanted, first=2)))
-        assert regrets.mean() == pytest.approx(wanted, abs=0.03)
-    assert 2 < drawn.gain < 3.5

@@ -27,7 +27,7 @@ from tests.support.paths import REPOSITORY
 
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 ELSEWHERE = {"IPython", "pandas"}  # used where a notebook or the user's code has them
-NOT_IMPORTED = {"python-multipart", "itsdangerous", "psutil"}  # by name: FastAPI and Starlette import the first two
+NOT_IMPORTED = {"python-multipart", "psutil"}  # by name: FastAPI imports the first
 
 
 @pytest.mark.parametrize("name", TRAINERS)

@@ -325,7 +325,7 @@ def test_archive_and_import_say_what_they_did_and_what_to_type_next(kd_sweeps: K
     assert err.splitlines()[2] == f"{answer}. Next: kd-sweeps report theirs --storage sqlite:///other.db"
     code, _, err = kd_sweeps("import", "s.kdsweep")
     assert code == 1
-    assert err.splitlines()[1].endswith("add --as NAME; or remove the one that is there: kd-sweeps delete s")
+    assert err.splitlines()[1].endswith("add --as NAME; or remove the existing one: kd-sweeps delete s")
     assert kd_sweeps("archive", "s", "-o", "s.kdsweep")[2] == (
         "kd-sweeps: s.kdsweep exists; to replace it, add --force\n"
     )

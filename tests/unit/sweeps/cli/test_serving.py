@@ -66,7 +66,7 @@ def test_an_address_of_another_machine_is_told_as_such(kd_sweeps: Run, tmp_path:
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     code, _, err = kd_sweeps("serve", "s", "--host", host, "--tokens", "tokens.txt")
     assert code == 2
-    assert f"--host: got '{host}', which is no address of this machine; allowed: 127.0.0.1" in err
+    assert f"--host: got '{host}', which is not an address of this machine; allowed: 127.0.0.1" in err
     assert "choose another" not in err, "no port helps"
 
 

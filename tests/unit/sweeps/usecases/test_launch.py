@@ -19,7 +19,7 @@ from sweeps.launch.local import WORKER_VARIABLE
 from sweeps.report.page import report
 from sweeps.spec.model import override
 from sweeps.terminal import say
-from sweeps.usecases import run
+from sweeps.usecases import run, work
 from sweeps.usecases.create import SpecRequest, requested
 from sweeps.usecases.run import run_sweep
 from sweeps.workers import worker
@@ -67,7 +67,7 @@ def test_a_worker_publishes_unless_a_launch_will(
     monkeypatch.setattr(worker, "run_worker", lambda *arguments, **options: code)
     for variable, value in variables.items():
         monkeypatch.setenv(variable, value)
-    assert run.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == code
+    assert work.work(resolve(f"sqlite:///{tmp_path}/a.db"), "s") == code
     assert published == expected
 
 
