@@ -256,14 +256,14 @@ def report(
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
     from sweeps.report import folder, page
-    from sweeps.report.answer import statement
+    from sweeps.report.answer import announced
     from sweeps.report.brief import brief
 
     _check_output(form, ("brief", "markdown", "json"), output, f"{name}-report")
     findings = ask(storage, url, FINDINGS, SweepArgs(name=name))
     if output is not None:
         written = folder.write(findings, Path(output))
-        show(as_typed(statement(findings)))
+        show(as_typed(announced(findings)))
         say(f"report   {written}")
         return
     wide = columns()

@@ -197,9 +197,12 @@ def _finding_lines(findings: "Sequence[Finding]", commands: Commands) -> list[st
 
 def describe_best(best: "Best") -> str:
     """Return the point, how sure it is, and what the finished sweep says of it."""
+    from sweeps.spec.model import SMOKE_TEST
+
     point = best.point.as_dict()
     weighs = "  (alpha weighs the labels)" if "alpha" in point else ""  # some libraries have it the other way round
     rows = [
+        ("", SMOKE_TEST if best.smoke_test else ""),
         *((name, value if isinstance(value, str) else f"{value:.4g}") for name, value in point.items()),
         ("loss", best.loss + weighs if best.loss else ""),
         *_evidence(best),
@@ -269,7 +272,10 @@ def describe_status(status: "Status") -> str:
     lines += status.problems
     if status.problems:
         lines.append(f"to retry: {local().retry_and_launch(status.sweep)}")
-    return "\n".join([*lines, *status.fingerprints.lines(), _next_step(status)])
+    from sweeps.spec.model import SMOKE_TEST
+
+    noted = [SMOKE_TEST] if status.smoke_test else []
+    return "\n".join([*lines, *noted, *status.fingerprints.lines(), _next_step(status)])
 
 
 def _next_step(status: "Status") -> str:

@@ -252,7 +252,8 @@ class Status:
     state: "active", "paused" or "cancelled". stages: in their order. workers: those with a task; idle_workers: those
     without one, vanished ones too. fraction: of the work that is done, in [0, 1]. shares: of each stage in the whole
     work. seconds_left: a guess, None while nobody works. problems: see `failures`. undrawn: attempts that ended a while
-    ago and do not show so in the dashboard; 0 where a mirror is just about to draw them.
+    ago and do not show so in the dashboard; 0 where a mirror is just about to draw them. smoke_test: see
+    `Spec.is_smoke_test`.
     """
 
     sweep: str
@@ -266,6 +267,7 @@ class Status:
     problems: tuple[str, ...]
     fingerprints: Fingerprints
     undrawn: Annotated[int, Field(exclude_if=lambda undrawn: not undrawn)] = 0
+    smoke_test: Annotated[bool, Field(exclude_if=lambda smoke_test: not smoke_test)] = False
 
     @property
     def display_stages(self) -> dict[str, StageCount]:
@@ -296,6 +298,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         problems=tuple(failures(engine, sweep.id)),
         fingerprints=_fingerprints_of(tasks),
         undrawn=left.count if left.count >= _MANY_UNDRAWN and left.seconds >= _LONG_UNDRAWN_S else 0,
+        smoke_test=spec.is_smoke_test,
     )
 
 

@@ -10,14 +10,16 @@ from sweeps.findings.choices import RoleChoice
 from sweeps.findings.findings import Findings
 from sweeps.report import choice, older, words
 from sweeps.report.document import Advice, Badge, Block, Cards, Heading, Paragraph
+from sweeps.spec.model import SMOKE_TEST
 
 
 def blocks(findings: Findings, figures: Iterable[Block] = ()) -> list[Block]:
     """Return what the page opens with; figures: of the strategies, which stand before what to do."""
-    above, first = Paragraph(origin(findings), small=True), Heading(headline(findings), level=1)
+    above = [Paragraph(origin(findings), small=True), *(Paragraph(f"**{text}**") for text in banners(findings))]
+    first = Heading(headline(findings), level=1)
     if not findings.choices:
         return [
-            above,
+            *above,
             Paragraph(older.question(findings), small=True),
             first,
             badge(findings),
@@ -28,12 +30,13 @@ def blocks(findings: Findings, figures: Iterable[Block] = ()) -> list[Block]:
     reasons = [Paragraph(text, lead=True) for text in (choice.why(findings, role),) if text]
     compared = [Paragraph(text) for text in (choice.details(findings, role),) if text]
     table = [choice.strategies(findings, role)] if choice.rows(findings, role) else []
-    warned = [Paragraph(f"**{text}**") for text in (banner(findings),) if text]
-    return [above, *warned, first, *reasons, *(list(figures) or table), *compared, advice(findings)]
+    return [*above, first, *reasons, *(list(figures) or table), *compared, advice(findings)]
 
 
-def banner(findings: Findings) -> str:
-    return findings.spec.kind.report().banner(findings.spec)
+def banners(findings: Findings) -> list[str]:
+    """Return what a reader has to know before the answer."""
+    spec = findings.spec
+    return [*([SMOKE_TEST] if spec.is_smoke_test else []), *filter(None, [spec.kind.report().banner(spec)])]
 
 
 def origin(findings: Findings) -> str:
@@ -74,6 +77,11 @@ def advice(findings: Findings) -> Advice:
 def statement(findings: Findings) -> str:
     """Return the answer with its numbers, in a few sentences."""
     return in_full(findings, findings.choices[0]) if findings.choices else older.headline(findings)
+
+
+def announced(findings: Findings) -> str:
+    """Return the same after the banners, for a reader who sees nothing else."""
+    return " ".join([*banners(findings), statement(findings)])
 
 
 def summary(findings: Findings) -> str:

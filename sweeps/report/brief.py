@@ -34,7 +34,8 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
 
 
 def _asked(findings: Findings, width: int) -> list[str]:
-    lines = [*_wrapped(older.question(findings), width), ""]
+    lines = [line for text in (*answer.banners(findings), older.question(findings)) for line in _wrapped(text, width)]
+    lines.append("")
     for card in older.cards(findings):
         value = f"{card.value}, {card.interval}" if card.interval else card.value
         lines += _wrapped(f"{card.question} {card.word}. {value}", width)
@@ -43,8 +44,8 @@ def _asked(findings: Findings, width: int) -> list[str]:
 
 def _compared(findings: Findings, width: int) -> list[str]:
     """Return the strategies as a table, without the values of their points where that is too wide, or as lines."""
-    banner = answer.banner(findings)
-    lines = [*_wrapped(answer.origin(findings).replace("**", ""), width), *_wrapped(banner, width)]
+    above = (answer.origin(findings).replace("**", ""), *answer.banners(findings))
+    lines = [line for text in above for line in _wrapped(text, width)]
     role = findings.choices[0]
     rows = [(row.label, row.detail, row.kept, row.price) for row in choice.rows(findings, role)]
     if not rows:

@@ -282,7 +282,7 @@ class ReportParts:
         return ""
 
     def banner(self, spec: Any) -> str:
-        """Return what a reader has to know before the answer, such as that it is no evidence; "": nothing."""
+        """Return what a reader has to know before the answer, such as that nothing was tested; "": nothing."""
         return ""
 
     def display(self, method: str) -> str:

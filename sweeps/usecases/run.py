@@ -105,7 +105,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     if wide is not None:
         print(f"\n{brief.brief(findings, columns=wide, page=written)}")
     else:
-        say(f"\n{as_typed(answer.statement(findings))}")
+        say(f"\n{as_typed(answer.announced(findings))}")
         if written:
             say(f"\nFull page with figures: {written}")
     if not written:

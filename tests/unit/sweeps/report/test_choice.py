@@ -22,7 +22,7 @@ from sweeps.report.document import Advice, Badge, Fold, Paragraph, Table
 from sweeps.report.folder import json_data, results_csv
 from sweeps.report.page import page
 from sweeps.report.sentences import sentence
-from sweeps.spec.model import override
+from sweeps.spec.model import SMOKE_TEST, override
 from tests.support.sweeps.chosen_sweeps import CHOSEN, chosen, judged
 
 NEAR = [0.1, 0.5, 0.4, 0.2, 0.6, 0.3, 0.0, 0.3]  # points lost; their mean is 0.3, their standard deviation 0.2
@@ -366,16 +366,14 @@ def test_a_terminal_has_the_strategies_as_a_table_and_the_answer_last(default: F
         assert (row.detail in line) == (columns > 40)
 
 
-def test_preset_tiny_is_no_evidence_and_says_so(default: Findings) -> None:
-    warning = "Preset tiny checks an installation; its numbers are no evidence."
-    assert default.spec.preset == "tiny"
-    assert warning in brief(default, columns=80)
-    assert Paragraph(f"**{warning}**") in page(default)
-    assert warning not in brief(replace(default, spec=override_preset(default, "")), columns=80)
-
-
-def override_preset(findings: Findings, preset: str) -> Any:
-    return findings.spec.model_copy(update={"preset": preset})
+def test_preset_tiny_is_a_smoke_test_and_says_so_under_every_rule(default: Findings) -> None:
+    for findings in (default, replace(default, choices=())):
+        assert SMOKE_TEST in brief(findings, columns=80)
+        assert Paragraph(f"**{SMOKE_TEST}**") in page(findings)
+        assert answer.announced(findings) == f"{SMOKE_TEST} {answer.statement(findings)}"
+        larger = replace(findings, spec=findings.spec.model_copy(update={"preset": ""}))
+        assert SMOKE_TEST not in brief(larger, columns=80)
+        assert answer.announced(larger) == answer.statement(larger)
 
 
 def test_json_has_the_choices_of_rule_3_alone(default: Findings) -> None:
