@@ -1,4 +1,4 @@
-"""The command judge: results that other programs made, compared over seeds."""
+"""The command judge: compare results of other programs over seeds."""
 
 import math
 from pathlib import Path
@@ -93,14 +93,14 @@ def judge(
     elif form is Format.csv and field is None:
         print(render(answer.rows(judgement), form))
     elif form is Format.value and field is None:
-        print(judgement.advice.setting)  # what a script wants; everything else has a name
+        print(judgement.advice.setting)  # what a script needs; --field gives anything else
     else:
         print(render(answer.values(judgement), form, field))
     raise typer.Exit(0 if judgement.is_improvement else 3)
 
 
 def _margin(text: str) -> float:
-    # Not Typer's float: its message does not say what it got.
+    # Typer's float would not quote the input in its message.
     try:
         margin = float(text)
     except ValueError:
