@@ -108,7 +108,7 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
 def _end(code: int) -> None:
     """Exit although threads or exit handlers of a user's code never end."""
     time.sleep(_END_S)
-    say("finished; ending the remaining threads")
+    say("finished; ending the threads that are left")
     os._exit(code)
 
 

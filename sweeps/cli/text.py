@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _STATES = ("planned", "done", "failed", "unavailable", "cancelled", "skipped", "waiting", "running")
 _LABEL = 12  # characters; the name of a searched parameter may be longer
 _SILENT_S = 30.0  # without a step, before `status` mentions it
-# The columns of `trials` for people; other formats have all columns. On a narrow terminal some names are shortened, then
+# The columns of `trials` for people; other formats have all. On a narrow terminal some names are shortened, then
 # columns are dropped one by one.
 _POINT = ("task", "state", "trial", "dataset", "temperature", "alpha")
 _RESULT = ("score", "test_accuracy", "train_s", "cpu_s")
