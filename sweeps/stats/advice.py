@@ -21,8 +21,8 @@ STRATEGIES: tuple[StrategyName, ...] = ("default", "elsewhere", "here")
 """Cheapest first."""
 
 # The level of the one-sided test of each strategy, over all looks and all targets. The loss of a search tuned elsewhere
-# is skewed and often exactly 0, so that test errs far more often than its nominal level: with 0.25 % both tests together
-# err in up to 5.8 % of sweeps, with these levels in less than 5 % (docs/decisions/advice-level.md, bench/null.py).
+# is skewed and often exactly 0, so that test errs far more often than its nominal level: both tests together err in up
+# to 5.8 % of sweeps at 0.25 %, in less than 5 % at these levels (docs/decisions/advice-level.md, bench/null.py).
 LEVELS: Mapping[StrategyName, float] = {"default": 0.025, "elsewhere": 0.001}
 LOOKS: Mapping[int, tuple[float, ...]] = {1: (1.0,), 2: (0.8, 0.2), 3: (0.6, 0.2, 0.2)}
 """By number of declared looks: the part of a level that each look uses."""

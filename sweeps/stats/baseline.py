@@ -25,9 +25,8 @@ from sweeps.stats.estimates import (
 # noise, and in less than 5 % with the recorded, skewed noise of searches (bench/null.py, "Judge").
 LEVEL = 0.03
 
-# A setting's standard deviation counts as at least this fraction of their median. With few seeds, one of twenty settings
-# has nearly no spread by luck and would be called better for it: without this floor and LEVEL, up to 17 % of families
-# err.
+# A setting's standard deviation counts as at least this fraction of their median. With few seeds, one setting of twenty
+# has nearly no spread by luck and would be called better for it: up to 17 % of families err without both constants.
 LEAST_SPREAD = 0.5
 _ALIKE = 1e-9  # relative to the scores; a smaller spread is rounding
 

@@ -17,9 +17,9 @@ from sweeps.stats.estimates import Contrast, Estimate, differences, estimate, in
 WORDS = ("TRANSFERS", "FAILS", "FLAT", "UNDECIDED")
 FEWEST_SEARCHES = 3  # with two, t = 12.7, and the interval is uselessly wide
 
-# The rule that new sweeps declare. Rule 1, of the oldest sweeps, could say FLAT despite a proven gain, took the variance
-# of a few searches at face value, and used 5 % by normal theory. Rule 3 gives a point from elsewhere the verdict of
-# `advice`, at the levels of that test.
+# The rule that new sweeps declare. Rule 1, of the oldest sweeps, could say FLAT despite a proven gain, took the
+# variance of a few searches at face value, and used 5 % by normal theory. Rule 3 gives a point from elsewhere the
+# verdict of `advice`, at the levels of that test.
 RULE = 3
 
 # By rule and number of declared looks: the level of the one-sided tests at each look. Their sum may be up to 5 %
