@@ -56,7 +56,7 @@ def test_every_way_to_read_a_sweep_says_the_same(
     assert f"<h1>{html.escape(answer)}</h1>" in texts["report.html"]
     assert f">{html.escape(verdict)}</span>" in texts["report.html"]
     assert one_line(texts["brief"]).endswith(f"{verdict}. {answer}")
-    assert f"answer {verdict}. {answer} On digits " in one_line(texts["best"])
+    assert f"answer {verdict}. {answer} digits: " in one_line(texts["best"])
     assert findings.answer_hash is not None
     hashes = {name: re.findall(r"answer hash +([0-9a-f]{12})", text) for name, text in texts.items()}
     assert hashes == {name: [findings.answer_hash] for name in texts}
