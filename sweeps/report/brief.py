@@ -1,4 +1,4 @@
-"""The answer, or a comparison, in a few lines of a terminal."""
+"""Write the answer, or a comparison, in a few lines for a terminal."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ _NARROWEST = 40
 
 
 def brief(findings: Findings, *, columns: int, page: str = "") -> str:
-    """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break."""
+    """Return the answer in lines of at most `columns` and WIDTH, except for paths and names that cannot break."""
     width = max(_NARROWEST, min(columns, WIDTH))
     advice = answer.advice(findings)
     lines = [*(_compared(findings, width) if findings.choices else _asked(findings, width)), ""]
@@ -43,7 +43,7 @@ def _asked(findings: Findings, width: int) -> list[str]:
 
 
 def _compared(findings: Findings, width: int) -> list[str]:
-    """Return the strategies as a table, without the values of their points where that is too wide, or as lines."""
+    """Return the strategies as a table, on narrow terminals without their points, or as lines."""
     above = (answer.origin(findings).replace("**", ""), *answer.banners(findings))
     lines = [line for text in above for line in _wrapped(text, width)]
     role = findings.choices[0]
@@ -71,7 +71,7 @@ def _beside(label: str, lines: list[str], width: int) -> list[str]:
 
 
 def _command(command: str, width: int) -> list[str]:
-    r"""Return a command as lines that can be pasted: one that is too long goes on after a \."""
+    r"""Return a command as lines to paste: a long one continues after a \."""
     lines = wrapped(command, width - 2, first="  ", then="    ")
     return [f"  {command}"] if len(command) + 2 <= width else [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
