@@ -1,4 +1,4 @@
-"""The page, tables, CSV and JSON of several sweeps beside each other."""
+"""Write a comparison of sweeps: page, tables, CSV, JSON."""
 
 import csv
 import io
@@ -22,11 +22,11 @@ from sweeps.terminal import p_value
 from sweeps.trainers.score import Score
 
 PAGE = "compare.html"
-LEVEL = 0.05  # of the family of all pairs that are shown
+LEVEL = 0.05  # family-wise, over all pairs
 _LONGEST = 60  # characters of a value of a spec
 _FIRST = ("sweep", "task", "dataset", "role", "stage", "arm", "repeat", "seed", "temperature", "alpha")
 _LAST = ("val_accuracy", "test_accuracy", "train_s", "cpu_s")
-_NOT_TRAINED = "measure"  # the one stage whose tasks train nothing
+_NOT_TRAINED = "measure"  # the only stage without training
 
 
 def text(comparison: Compared) -> str:
@@ -39,7 +39,7 @@ def title(comparison: Compared) -> str:
 
 def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
     return [
-        Paragraph(f"Sweeps beside each other: {', '.join(comparison.names)}.", small=True),
+        Paragraph(f"Comparison of {', '.join(comparison.names)}.", small=True),
         Heading(headline(comparison), level=1),
         overview(comparison),
         *([figure] if figure is not None else []),
@@ -67,7 +67,7 @@ def _overview(name: str, known: tuple[Findings, Cost] | None) -> list[str]:
 
 
 def direction(findings: Findings) -> str:
-    """Return where T and alpha come from and go to: "MNIST to CIFAR-10"; one dataset alone goes nowhere."""
+    """Return the source and targets: "MNIST to CIFAR-10"; only the dataset if there is just one."""
     spec = findings.spec
     return " to ".join(display_name(spec.role(role).dataset) for role in spec.roles)
 
@@ -115,7 +115,7 @@ def differing(comparison: Compared) -> Table:
 
 
 def _value(value: Any) -> str:
-    # As TOML has it; one that is too long, such as a hash, by its beginning.
+    # As in TOML; cut if too long, such as a hash.
     if value is None:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
@@ -136,13 +136,11 @@ def headline(comparison: Compared) -> str:
 
 
 def _better(score: Score, pair: Pair) -> str:
-    # The better one stands first.
     assert pair.difference is not None
     difference: Estimate = pair.difference
     better, worse = pair.first, pair.second
     if difference.mean < 0:
-        low, high = (None if end is None else -end for end in (difference.high, difference.low))
-        difference, better, worse = Estimate(-difference.mean, low, high, difference.n), worse, better
+        difference, better, worse = difference.negated, worse, better
     interval = between(score, difference, "")
     number = f"{amount(score, difference, '')} better than {worse}{f' ({interval})' if interval else ''}"
     return f"On {display_name(pair.dataset)} {better} is {number}."
@@ -163,10 +161,10 @@ def _pairs(comparison: Compared) -> list[Block]:
         return []
     tests = sum(pair.p is not None for pair in comparison.pairs)
     note = (
-        "`best` of the first sweep minus `best` of the second one, paired by the seed that both trained with; the"
-        " 95 % t interval is over these seeds and says nothing of what another search of each would have found."
-        f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These are"
-        " questions that nobody fixed beforehand: no verdict, and each sweep keeps its own."
+        "`best` of the first sweep minus `best` of the second, paired by common seeds. The 95 % t interval covers these"
+        " seeds, not other searches."
+        f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These"
+        " comparisons were not planned in advance and change no sweep's verdict."
     )
     score = comparison.score
     heads = columns("first - second", "dataset", f"difference of best{score.behind}", "p", "p, Holm", text=2)
@@ -182,7 +180,7 @@ def _differing(comparison: Compared) -> list[Block]:
         return []
     heading = Heading("What differs between their specs")
     if not comparison.differing:
-        return [heading, Paragraph("Nothing: they are the same experiment.")]
+        return [heading, Paragraph("Nothing; they are the same experiment.")]
     return [heading, differing(comparison)]
 
 
@@ -190,9 +188,8 @@ def remarks(comparison: Compared) -> Iterable[str]:
     score = comparison.score
     of = f"{score.of_difference} of the test set" if score.difference else f"of the test {score.name}"
     yield (
-        f"Differences are {of} with their 95 % t interval; none is shown before a look"
-        " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
-        " thread each in core-seconds (core-s)."
+        f"Differences are {of} with their 95 % t interval, shown once a sweep's planned evaluation on that set is"
+        " complete. Cost: the summed time of finished tasks, in core-seconds (core-s) if every worker has one thread."
     )
     if score.remark:
         yield score.remark
@@ -201,15 +198,15 @@ def remarks(comparison: Compared) -> Iterable[str]:
 
 
 def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
-    """Return one line for each finished training, by sweep and in the order of the plan.
+    """Return one line per finished training, by sweep and in the order of the plan.
 
-    Scores are the trainer's own, in columns of their name: accuracies are fractions in [0, 1]. Times are seconds. What
-    is searched beyond T and alpha has a column each, between alpha and val_accuracy. repeat: of confirm and transfer. A
-    cell is empty where there is no such thing, and test_accuracy until the look at that dataset is complete.
+    Scores are the trainer's own, in columns with their name; accuracies are fractions in [0, 1]. Times are seconds.
+    Parameters beyond T and alpha have a column each, between alpha and val_accuracy. repeat: for confirm and transfer.
+    Cells that do not apply are empty, and test_accuracy is while the look at that dataset is incomplete.
     """
     rows = [_line(name, spec, row) for name, spec, its_rows in sweeps for row in its_rows if _is_training(row)]
     more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))
-    out, score = io.StringIO(), sweeps[0][1].score  # no comparison is of two
+    out, score = io.StringIO(), sweeps[0][1].score  # all sweeps have the same score
     writer = csv.DictWriter(out, [*map(score.column, (*_FIRST, *more, *_LAST))], restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(map(score.written, rows))
@@ -233,9 +230,9 @@ def _line(name: str, spec: Spec, row: TrialRow) -> Mapping[str, Any]:
 
 
 def write(comparison: Compared, trainings: str, directory: Path) -> Path:
-    """Write the comparison into a folder, as `sweeps.report.folder.write` does; return the path of its compare.html."""
+    """Write the comparison into a folder, like `sweeps.report.folder.write`; return the path of its compare.html."""
     require("report", "compare --output")
-    from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
+    from sweeps.report.figures import forest  # here: matplotlib takes a second, and text does without
 
     figures = (f"figures/{forest.NAME}.svg",)
     folder.replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
@@ -259,7 +256,7 @@ def files(comparison: Compared, trainings: str) -> dict[str, str]:
 
 
 def json_data(comparison: Compared) -> dict[str, Any]:
-    """A number that is not there is null; `absent` beside the numbers of a standing says why, by name."""
+    """Return the comparison as JSON; a missing number is null, and `absent` of its standing says why."""
     names = [findings.name for findings in comparison.sweeps]
     return {
         "sweeps": list(comparison.names),

@@ -1,4 +1,4 @@
-"""Write the parts of a page as Markdown. Small, as Markdown is; `html_page` writes the same parts for browsers."""
+"""Write the parts of a page as Markdown; `html_page` writes them for browsers."""
 
 from collections.abc import Iterable
 

@@ -343,7 +343,7 @@ def test_further_targets_have_their_answer_below_the_first() -> None:
 
 def test_the_page_opens_with_the_answer_and_folds_the_words(default: Findings) -> None:
     opening, *rest = [block for block in page(default) if isinstance(block, Fold)]
-    assert opening.title == "Where the searches looked"
+    assert opening.title == "The searches"
     numbers = next(fold for fold in rest if fold.title == "All numbers")
     assert numbers.blocks[0] == answer.badge(default)
     assert any(isinstance(block, Table) for block in numbers.blocks)

@@ -180,7 +180,7 @@ def test_paper_has_the_evidence_open_on_few_sheets(folder: Path, tmp_path: Path,
         "tasks done; ",
     ):
         assert evidence in text
-    assert "to cite and to run again" not in text, "methods are no evidence"
+    assert "to cite and to rerun" not in text, "methods are no evidence"
     assert "Batches of 32." not in text
     assert len(sheets) <= 4
     assert "What to do. " in sheets[0]
