@@ -1,4 +1,4 @@
-"""The forest plot of a comparison of sweeps."""
+"""Draw the forest plot of a comparison of sweeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +15,8 @@ from sweeps.trainers.score import Score
 NAME = "forest"
 ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
 
-_LONGEST = 24  # characters of a name beside a row
-_MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
+_LONGEST = 24  # characters of a row's name
+_MOST_PAIRS = 30  # per dataset; more are only in the table
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Panel:
 
 
 def panels(comparison: Compared) -> list[Panel]:
-    """Return the panels that have a row: by dataset, what each sweep gains and loses, then sweep against sweep."""
+    """Return the panels with rows: by dataset, the gains and losses of each sweep, then sweep against sweep."""
     candidates = []
     without, default = compared_with(comparison.sweeps)
     questions = {
@@ -72,7 +72,7 @@ def draw(comparison: Compared) -> str | None:
 
 
 def draw_panels(drawn: Sequence[Panel], score: Score) -> str:
-    """Return panels as SVG, one below the other; score: of which the values are scaled differences."""
+    """Draw panels below each other as SVG; score: of the differences."""
     with style():
         figure, grid = column([len(panel.marks) for panel in drawn], below=0.5, above=0.12)
         for axes, panel in zip(grid, drawn, strict=True):
@@ -88,7 +88,7 @@ def caption(comparison: Compared) -> str:
         else "Dot: mean; fewer than three seeds give no interval."
     )
     tested = " and ".join(dict.fromkeys(sweep.spec.kind.features.tested for sweep in comparison.sweeps))
-    return f"{what} Vertical line: no difference. {tested.capitalize()} that no selection saw."
+    return f"{what} Vertical line: no difference. Measured on {tested} that were not used for any choice."
 
 
 def _draw(axes: Axes, score: Score, panel: Panel) -> None:

@@ -1,4 +1,4 @@
-"""The figure of the answer: what each strategy keeps of the gain, the cheapest first, and its price."""
+"""Draw the figure of the answer: what each strategy keeps of the gain, cheapest first, and its cost."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _LARGE, _TEXT, _SMALL = 11.0, 10.0, 8.5  # points
 
 
 def strategies(shown: Strategies) -> Figure:
-    """Draw names at the left, intervals in the middle, share and price at the right."""
+    """Draw names on the left, intervals in the middle, share and cost on the right."""
     rows, line, above, below = len(shown.marks), 0.52, 0.4, 0.62
     height = rows * line + above + below
     figure = Figure(figsize=(WIDTH, height))
@@ -34,7 +34,7 @@ def strategies(shown: Strategies) -> Figure:
 
 
 def narrow(shown: Strategies) -> Figure:
-    """Draw the same for a phone: names, shares and prices stand above the intervals."""
+    """Draw it for a phone: names, shares and costs above the intervals."""
     rows, line, above, below = len(shown.marks), 0.82, 0.36, 0.6
     height = rows * line + above + below
     figure = Figure(figsize=(NARROW_WIDTH, height))
@@ -84,7 +84,7 @@ def _band(axes: Axes, shown: Strategies) -> None:
         return
     axes.axvspan(shown.enough, axes.get_xlim()[1], color=_FINE, lw=0, zorder=0)
     axes.axvline(shown.enough, color=_EDGE, lw=1, ls="--", zorder=1)
-    # From the right end where it would run out of the figure at the left one.
+    # Align it at the right end if it would run out of the figure at the left one.
     left, right = axes.get_xlim()
     at_right = (shown.enough - left) / (right - left) > 0.5
     axes.annotate(

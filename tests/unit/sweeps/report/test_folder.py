@@ -184,4 +184,4 @@ def test_paper_has_the_evidence_open_on_few_sheets(folder: Path, tmp_path: Path,
     assert "Batches of 32." not in text
     assert len(sheets) <= 4
     assert "What to do. " in sheets[0]
-    assert "The line may not cross the margin." in sheets[0], "the answer is on the first sheet"
+    assert "the whole line must stay left of the margin." in sheets[0], "the answer is on the first sheet"

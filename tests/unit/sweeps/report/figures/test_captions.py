@@ -35,7 +35,7 @@ def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
 
 def test_a_regret_without_spread_has_no_line() -> None:
     alike = captions(regret=(replace(regret(0.3), mean=mean([0.0, 0.0, 0.0])),))["regret"]
-    assert alike == "Large dot: mean over training seeds. The line may not cross the margin."
+    assert alike == "Large dot: mean over training seeds. To pass, the whole line must stay left of the margin."
 
 
 def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:
