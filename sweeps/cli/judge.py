@@ -55,7 +55,7 @@ def judge(
     from sweeps.judge import answer
     from sweeps.judge.judging import judge as judged
     from sweeps.judge.reading import Question, read_runs
-    from sweeps.judge.tables import read_csv
+    from sweeps.judge.tables import read_csv, read_studies
 
     if unit not in ("", "percent"):
         raise SpecError(f"--unit: got {unit!r}; allowed: percent, for scores that are fractions")
@@ -77,8 +77,6 @@ def judge(
     )
     if "://" in source:
         require("train", "judge of Optuna studies")
-        from sweeps.judge.studies import read_studies
-
         runs = read_runs(read_studies(source, study or []), question)
     else:
         with read_csv(source) as table:

@@ -1,4 +1,4 @@
-"""The intervals of all settings against the baseline."""
+"""Draw the intervals of all settings against the baseline."""
 
 import warnings
 
@@ -10,10 +10,10 @@ from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, 
 from sweeps.stats.estimates import limits
 
 NAME = "settings"
-ALT = "Each setting less the baseline, with 95 % intervals"
+ALT = "Each setting minus the baseline, with 95 % intervals"
 CAPTION = (
-    "Dot and line: mean difference and 95 % interval over pairs of one dataset and seed; right of the line is better."
-    " The intervals are of each setting alone; the p values of the table count all of them."
+    "Dot and line: mean difference and 95 % interval over pairs with the same dataset and seed; right of the line is"
+    " better. Intervals are for each setting alone; the p values in the table adjust for all settings."
 )
 _LONGEST = 24  # characters of a name
 _MOST = 40  # rows
@@ -33,7 +33,7 @@ def draw(judgement: Judgement) -> str:
     ][:_MOST]
     ends = [end for _, value in settings for end in (value.mean, *(limits(value) or ()))]
     with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # text stays text: a browser has the letter
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # text stays text, and browsers have the glyphs
         figure, (axes,) = column([len(settings)], below=0.5, above=0.12)
         axes.set_xlim(*frame([0.0, *map(judgement.shown, ends)]))
         axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
