@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum
 
-from storage.tables import TASK_AWAITED
 from sweeps.findings.load import StoredSweep, identity, lacks_untreated, of_arm, scaled_scores
 from sweeps.plan.jobs import ConfirmTask, SearchTask, StudentOutcome, TeacherOutcome, TeacherTask
 from sweeps.plan.phases import Phase
@@ -46,8 +45,7 @@ def choices(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Ro
 def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) -> RoleChoice:
     spec, transfer, mine = stored.spec, stored.spec.transfer, stored.spec.searches
     arms = _arms(stored, role)
-    states = [job.row.state for job in stored.trainings if job.work.role == role and job.work.group in mine]
-    left = sum(state in TASK_AWAITED for state in states)
+    done, left, planned = stored.progress(role)
     choice = None
     # Advice before the last seed would be another look.
     if not left and not lacks_untreated(spec, stored.trainings, role):
@@ -75,9 +73,9 @@ def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) 
         points={name: points[name] for name in strategies},
         seconds={name: _seconds(stored, searched_on[name]) if name in searched_on else 0.0 for name in strategies},
         same=sum(_is_same(stored, role, arms, group) for group in mine),
-        done=states.count("done"),
+        done=done,
         left=left,
-        planned=len(states),
+        planned=planned,
     )
 
 

@@ -187,34 +187,9 @@ class Standing:
     train_s: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """The cost of a sweep so far.
-
-    work_s: summed seconds of its finished tasks; core-seconds if every worker has one thread. threads: sorted numbers
-    of threads per worker, or "all". done, planned: numbers of tasks.
-    """
-
-    sweep: str
-    work_s: float
-    threads: tuple[str, ...]
-    done: int
-    planned: int
-
-    @property
-    def core_seconds(self) -> bool:
-        return self.threads == ("1",)
-
-
 def standings(sweeps: Sequence[Findings]) -> tuple[Standing, ...]:
     """Return the standing of each sweep on each dataset, by sweep in the given order, then by role."""
     return tuple(_standing(findings, role) for findings in sweeps for role in findings.spec.roles)
-
-
-def _cost(findings: Findings) -> Cost:
-    made = findings.provenance
-    threads = tuple(sorted({machine.threads for machine in made.machines}))
-    return Cost(sweep=findings.name, work_s=made.work_s, threads=threads, done=made.done, planned=made.planned)
 
 
 def _standing(findings: Findings, role: str) -> Standing:
@@ -265,7 +240,6 @@ class Compared:
     sweeps: tuple[Findings, ...]
     pending: tuple[str, ...]
     standings: tuple[Standing, ...]
-    costs: tuple[Cost, ...]
     pairs: tuple[Pair, ...]
     differing: tuple[Differing, ...]
     machine_kinds: tuple[tuple[str, str], ...]
@@ -296,7 +270,6 @@ def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
         sweeps=tuple(sweeps),
         pending=tuple(name for name in names if name not in known),
         standings=standings(sweeps),
-        costs=tuple(map(_cost, sweeps)),
         pairs=pairs(sweeps),
         differing=differing(sweeps),
         machine_kinds=tuple(sorted(kinds)),

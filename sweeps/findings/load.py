@@ -239,6 +239,12 @@ class StoredSweep:
     def rows(self) -> list[TaskRecord]:
         return [job.row for job in self.jobs]
 
+    def progress(self, role: str) -> tuple[int, int, int]:
+        """Return how many trainings of the first teacher on a role are done, may still come, and are planned."""
+        searches = self.spec.searches
+        states = [job.row.state for job in self.trainings if job.work.role == role and job.work.group in searches]
+        return states.count("done"), sum(state in TASK_AWAITED for state in states), len(states)
+
     def finished(
         self, task: type[TaskT], outcome: type[OutcomeT], *, phase: phases.Phase | None = None
     ) -> list[Job[TaskT, OutcomeT]]:
@@ -327,6 +333,11 @@ class Provenance:
     @property
     def machine_kinds(self) -> list[tuple[str, str]]:
         return sorted({machine.kind for machine in self.machines})
+
+    @property
+    def threads(self) -> list[str]:
+        """The numbers of threads per worker; with ["1"] alone, work_s is in core-seconds."""
+        return sorted({machine.threads for machine in self.machines})
 
 
 def provenance(stored: StoredSweep) -> Provenance:

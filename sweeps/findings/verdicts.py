@@ -4,7 +4,6 @@ from collections import defaultdict
 from dataclasses import dataclass
 from statistics import fmean
 
-from storage.tables import TASK_AWAITED
 from sweeps.findings.load import Look, StoredSweep, compared, is_incomplete, lacks_untreated, scaled_scores
 from sweeps.plan.phases import Phase
 from sweeps.spec.tables import Group
@@ -57,9 +56,7 @@ def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
 
 def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     transfer, mine = stored.spec.transfer, stored.spec.searches
-    trainings = (job for job in stored.trainings if job.work.role == role and job.work.group in mine)
-    states = [job.row.state for job in trainings]
-    left = sum(state in TASK_AWAITED for state in states)
+    done, left, planned = stored.progress(role)
     decided, regret, same = None, None, 0
     by_search: tuple[float, ...] = ()
     if not left:  # a verdict before the last seed would be another look
@@ -84,9 +81,9 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         same=same,
         by_search=by_search,
         verdict=decided,
-        done=states.count("done"),
+        done=done,
         left=left,
-        planned=len(states),
+        planned=planned,
         looks=stored.looks,
         prepares=stored.spec.kind.features.prepares,
     )

@@ -33,19 +33,18 @@ class Numbers:
         text = f"{self._judgement.shown(score):.{self._digits}f}"
         return f"{text} %" if unit and self._judgement.runs.percent else text
 
-    def amount(self, difference: float, sign: str = "") -> str:
-        """Return a difference with its unit; sign: "+" to mark positive ones."""
-        return f"{self.signed(difference, sign)}{' points' if self._judgement.runs.percent else ''}"
+    def amount(self, difference: float) -> str:
+        """Return a difference with its unit."""
+        return f"{self.signed(difference, '')}{' points' if self._judgement.runs.percent else ''}"
 
     def signed(self, difference: float, sign: str = "+") -> str:
         text = f"{self._judgement.shown(difference):{sign}.{self._digits}f}"
         return text if float(text) else text.lstrip("+-")
 
-    def interval(self, value: Estimate, *, sign: str = "+") -> str:
+    def interval(self, value: Estimate) -> str:
         """Return such as "+0.20 [-0.49, +0.89]", or only the mean without an interval."""
-        ends = limits(value)
-        text = self.signed(value.mean, sign)
-        return text if ends is None else f"{text} [{self.signed(ends[0], sign)}, {self.signed(ends[1], sign)}]"
+        ends, text = limits(value), self.signed(value.mean)
+        return text if ends is None else f"{text} [{self.signed(ends[0])}, {self.signed(ends[1])}]"
 
     def between(self, value: Estimate) -> str:
         ends = limits(value)

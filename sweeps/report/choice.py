@@ -21,14 +21,17 @@ MOST_TIMES = 10  # as many tasks as this sweep: a user would hardly run more to 
 class Row:
     """One strategy in figures and tables.
 
-    detail: its point. kept: the share of the gain, or a difference, with its interval. price: the cost of one search.
+    detail: its point. value: the share of the gain, a fraction, or a difference; None if unknown. kept: value as text.
+    price: the cost of one search.
     """
 
-    strategy: Strategy
+    name: StrategyName
     label: str
     detail: str
+    value: Estimate | None
     kept: str
     price: str
+    is_advised: bool
 
 
 def headline(findings: Findings, role: RoleChoice) -> str:
@@ -202,13 +205,16 @@ def rows(findings: Findings, role: RoleChoice) -> tuple[Row, ...]:
         return ()
     datasets = {"elsewhere": _source(spec), "here": display_name(role.dataset)}
     symbols, lines = spec.kind.features.symbols, []
+    is_share = all(strategy.share is not None for strategy in choice.strategies)
     for strategy in choice.strategies:
         point, seconds = role.points.get(strategy.name), role.seconds.get(strategy.name, 0.0)
         on = datasets.get(strategy.name, "")
         label = {"default": "Untuned default", "here": f"Tuned on {on} itself"}.get(strategy.name, f"Tuned on {on}")
         price = f"{duration(round(seconds))} on {on}" if on else "costs nothing"
         detail = "" if point is None else point.brief(symbols)
-        lines.append(Row(strategy, label, detail, _kept(spec, choice, strategy), price))
+        value = strategy.share if is_share else gained(choice, strategy)
+        is_advised = strategy.name == choice.use and (choice.settled or choice.use != "here")
+        lines.append(Row(strategy.name, label, detail, value, _kept(spec, choice, strategy), price, is_advised))
     return tuple(lines)
 
 

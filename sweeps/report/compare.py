@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.extensions import require
-from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standing
+from sweeps.findings.compare import Absent, Compared, Number, Pair, Standing
 from sweeps.findings.findings import Findings
+from sweeps.findings.load import Provenance
 from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
 from sweeps.report import folder, markdown, words
@@ -52,18 +53,17 @@ def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
 
 def overview(comparison: Compared) -> Table:
     heads = (*columns("sweep", "direction", "best point", "tasks done", "cost", text=3), Column("status"))
-    known = {cost.sweep: (findings, cost) for findings, cost in zip(comparison.sweeps, comparison.costs, strict=True)}
+    known = {findings.name: findings for findings in comparison.sweeps}
     return table(heads, [_overview(name, known.get(name)) for name in comparison.names])
 
 
-def _overview(name: str, known: tuple[Findings, Cost] | None) -> list[str]:
-    if known is None:
+def _overview(name: str, findings: Findings | None) -> list[str]:
+    if findings is None:
         return [name, *[Absent.YET.value] * 2, "0", "", "nothing has finished yet"]
-    findings, cost = known
-    chosen = findings.confirmed.get("source")
+    chosen, origin = findings.confirmed.get("source"), findings.provenance
     point = Absent.YET.value if chosen is None else chosen.best.point.text()
-    tasks = f"{cost.done:,} of {cost.planned:,}"
-    return [name, direction(findings), point, tasks, work(cost), "done" if findings.answer_hash else "not finished"]
+    tasks, status = f"{origin.done:,} of {origin.planned:,}", "done" if findings.answer_hash else "not finished"
+    return [name, direction(findings), point, tasks, work(origin), status]
 
 
 def direction(findings: Findings) -> str:
@@ -72,10 +72,10 @@ def direction(findings: Findings) -> str:
     return " to ".join(display_name(spec.role(role).dataset) for role in spec.roles)
 
 
-def work(cost: Cost) -> str:
-    if cost.core_seconds:
-        return f"{cost.work_s:,.0f} core-s"
-    return f"{cost.work_s:,.0f} s of workers with {' or '.join(cost.threads)} threads"
+def work(origin: Provenance) -> str:
+    if origin.threads == ["1"]:
+        return f"{origin.work_s:,.0f} core-s"
+    return f"{origin.work_s:,.0f} s of workers with {' or '.join(origin.threads)} threads"
 
 
 def by_dataset(comparison: Compared) -> list[Block]:
@@ -268,7 +268,12 @@ def json_data(comparison: Compared) -> dict[str, Any]:
             | _numbers(gain=standing.gain, tuning=standing.tuning, regret=standing.regret, test=standing.test)
             for standing in comparison.standings
         ],
-        "costs": [asdict(cost) | {"core_seconds": cost.core_seconds} for cost in comparison.costs],
+        "costs": [
+            {"sweep": findings.name, "work_s": origin.work_s, "threads": origin.threads}
+            | {"done": origin.done, "planned": origin.planned, "core_seconds": origin.threads == ["1"]}
+            for findings in comparison.sweeps
+            for origin in (findings.provenance,)
+        ],
         "pairs": [asdict(pair) for pair in comparison.pairs],
         "differing": {item.key: dict(zip(names, item.values, strict=True)) for item in comparison.differing},
         "answer_hashes": {findings.name: findings.answer_hash for findings in comparison.sweeps},

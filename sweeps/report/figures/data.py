@@ -85,19 +85,6 @@ class MethodMark:
 Mark = TypeVar("Mark", GainMark, MethodMark)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What one strategy keeps. value: the share of the gain, a fraction, or a difference. kept, price: as text."""
-
-    name: StrategyName
-    label: str
-    detail: str
-    value: Estimate
-    kept: str
-    price: str
-    is_advised: bool
-
-
 @dataclass(frozen=True, kw_only=True)
 class Strategies:
     """The strategies, cheapest first, on one scale.
@@ -106,7 +93,7 @@ class Strategies:
     is good enough, or None. zero: label of the scale's 0. scope: of the numbers.
     """
 
-    marks: tuple[Kept, ...]
+    rows: tuple[choice.Row, ...]
     is_share: bool
     enough: float | None
     enough_label: str
@@ -118,28 +105,22 @@ class Strategies:
 def strategies(findings: Findings) -> Strategies | None:
     """Return the strategies on the dataset of the answer; None before they can be compared."""
     role = next(iter(findings.choices), None)
-    rows = () if role is None else choice.rows(findings, role)
-    if role is None or role.choice is None or not rows:
+    if role is None or role.choice is None:
         return None
-    made, is_share = role.choice, all(row.strategy.share is not None for row in rows)
-    marks = []
-    for row in rows:
-        value = row.strategy.share if is_share else choice.gained(made, row.strategy)
-        if value is not None:
-            name, is_advised = row.strategy.name, row.strategy.name == made.use and (made.settled or made.use != "here")
-            marks.append(Kept(name, row.label, row.detail, value, row.kept, row.price, is_advised))
-    if not marks:
+    made, rows = role.choice, tuple(row for row in choice.rows(findings, role) if row.value is not None)
+    if not rows:
         return None
-    enough, label = None, ""
+    is_share = all(strategy.share is not None for strategy in made.strategies)
+    enough, label, here = None, "", rows[-1].value
     if is_share and made.margin_share:
         enough = 1 - made.margin_share
         label = f"good enough: at least {percent(enough):.0f} % of the gain"
-    elif made.gain is None and made.searches >= FEWEST_RUNS and marks:
-        enough = marks[-1].value.mean - made.margin
+    elif made.gain is None and made.searches >= FEWEST_RUNS and here is not None:
+        enough = here.mean - made.margin
         label = f"good enough: at most {words.counted(findings.spec.score, made.margin)} less than tuned here"
     zero = choice.baseline(findings.spec, made)
     return Strategies(
-        marks=tuple(marks),
+        rows=rows,
         is_share=is_share,
         enough=enough,
         enough_label=label,

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from sweeps.report.figures.data import BLACK, GREY, STRATEGY_COLOURS, Kept, Strategies
+from sweeps.report.choice import Row
+from sweeps.report.figures.data import BLACK, GREY, STRATEGY_COLOURS, Strategies
 from sweeps.report.figures.style import NARROW_WIDTH, WIDTH, frame
 from sweeps.stats.estimates import limits
 
@@ -16,12 +17,12 @@ _LARGE, _TEXT, _SMALL = 11.0, 10.0, 8.5  # points
 
 def strategies(shown: Strategies) -> Figure:
     """Draw names on the left, intervals in the middle, share and cost on the right."""
-    rows, line, above, below = len(shown.marks), 0.52, 0.4, 0.62
+    rows, line, above, below = len(shown.rows), 0.52, 0.4, 0.62
     height = rows * line + above + below
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0.25, below / height, 0.39, rows * line / height))
     _scale(axes, shown)
-    for row, mark in enumerate(shown.marks):
+    for row, mark in enumerate(shown.rows):
         _interval(axes, row, mark)
         _text(axes, 0.0, row, mark.label, va="bottom", fontsize=_LARGE, weight=_weight(mark))
         _text(axes, 0.0, row + 0.04, mark.detail, va="top", fontsize=_SMALL, color=GREY)
@@ -35,12 +36,12 @@ def strategies(shown: Strategies) -> Figure:
 
 def narrow(shown: Strategies) -> Figure:
     """Draw it for a phone: names, shares and costs above the intervals."""
-    rows, line, above, below = len(shown.marks), 0.82, 0.36, 0.6
+    rows, line, above, below = len(shown.rows), 0.82, 0.36, 0.6
     height = rows * line + above + below
     figure = Figure(figsize=(NARROW_WIDTH, height))
     axes = figure.add_axes((0.05, below / height, 0.9, rows * line / height))
     _scale(axes, shown)
-    for row, mark in enumerate(shown.marks):
+    for row, mark in enumerate(shown.rows):
         _interval(axes, row + 0.22, mark)
         _text(axes, 0.0, row - 0.18, mark.label, va="bottom", fontsize=_TEXT, weight=_weight(mark))
         _text(axes, 1.0, row - 0.18, mark.kept, va="bottom", ha="right", fontsize=_TEXT, weight=_weight(mark))
@@ -55,12 +56,13 @@ def caption(shown: Strategies) -> str:
     return shown.scope
 
 
-def _weight(mark: Kept) -> str:
+def _weight(mark: Row) -> str:
     return "bold" if mark.is_advised else "normal"
 
 
 def _scale(axes: Axes, shown: Strategies) -> None:
-    ends = [0.0, *(end for mark in shown.marks for end in (mark.value.mean, *(limits(mark.value) or ())))]
+    values = [mark.value for mark in shown.rows if mark.value is not None]
+    ends = [0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]
     low, high = frame([*ends, 1.2] if shown.is_share else ends)
     axes.set_xlim(low if min(ends) < 0 else 0.0, high)
     axes.set_yticks([])
@@ -99,7 +101,8 @@ def _band(axes: Axes, shown: Strategies) -> None:
     )
 
 
-def _interval(axes: Axes, row: float, mark: Kept) -> None:
+def _interval(axes: Axes, row: float, mark: Row) -> None:
+    assert mark.value is not None  # others are not drawn
     colour = STRATEGY_COLOURS[mark.name]
     if ends := limits(mark.value):
         axes.plot(ends, [row, row], color=colour, lw=4, solid_capstyle="butt", zorder=3)
