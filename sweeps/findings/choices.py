@@ -48,7 +48,7 @@ def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) 
     done, left, planned = stored.progress(role)
     choice = None
     # Advice before the last seed would be another look.
-    if not left and not lacks_untreated(spec, stored.trainings, role):
+    if not left and not lacks_untreated(stored, role):
         choice = advise(
             [_runs(stored, role, arms, group) for group in mine],
             margin=transfer.margin,
@@ -91,7 +91,7 @@ def _arms(stored: StoredSweep, role: str) -> Mapping[Use, str]:
 
 
 def _runs(stored: StoredSweep, role: str, arms: Mapping[Use, str], group: Group) -> Runs:
-    return {use: scaled_scores(stored.spec, stored.trainings, role, arm, group) for use, arm in arms.items()}
+    return {use: scaled_scores(stored, role, arm, group) for use, arm in arms.items()}
 
 
 def _fixed(stored: StoredSweep, role: str, arm: str) -> Point | None:

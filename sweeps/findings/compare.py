@@ -94,7 +94,7 @@ def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
 def _by_seed(findings: Findings, role: str) -> dict[int, float]:
     # By stored seed: the same repeat of another sweep may have another seed.
     seeds = {training.work.repeat: training.work.seed for training in of_arm(findings.trainings, role, "best")}
-    scores = scaled_scores(findings.spec, findings.trainings, role, "best")
+    scores = scaled_scores(findings, role, "best")
     return {seeds[repeat]: value for repeat, value in scores.items()}
 
 

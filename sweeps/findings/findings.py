@@ -76,7 +76,7 @@ class Findings:
 
         A choice by test score would pick the luckier one.
         """
-        scores = {arm: validations(self.spec, self.trainings, role, arm) for arm in self.spec.kind.features.defaults}
+        scores = {arm: validations(self, role, arm) for arm in self.spec.kind.features.defaults}
         return max((arm for arm in scores if scores[arm]), key=lambda arm: fmean(scores[arm]), default=None)
 
     def beyond_default(self, role: str, arm: str = "best") -> Paired | None:
@@ -86,7 +86,7 @@ class Findings:
 
     def between(self, role: str, first: str, second: str) -> Paired | None:
         """Return first - second in displayed test scores; None if either is missing so far."""
-        return contrast(self.spec, self.trainings, role, first, second)
+        return contrast(self, role, first, second)
 
     def gain(self, role: str) -> Paired | None:
         """Return best minus the untreated arm on the dataset of a role; None if either is missing so far."""

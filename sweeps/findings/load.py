@@ -8,7 +8,7 @@ import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import sqlalchemy
 
@@ -43,61 +43,64 @@ DIVERGED = "nan"  # error class of a training whose loss became infinite or NaN
 Training: TypeAlias = Job[TransferTask, StudentOutcome | None]  # of the comparison, planned or finished
 
 
+class Comparison(Protocol):
+    """A spec with the trainings that compare its arms: `StoredSweep` and `Findings`."""
+
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def trainings(self) -> Sequence[Training]: ...
+
+
 def of_arm(trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST) -> list[Training]:
     wanted = (role, arm, group)
     return [job for job in trainings if (job.work.role, job.work.arm, job.work.group) == wanted]
 
 
-def scores_on_test(
-    spec: Spec, trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST
-) -> dict[int, float]:
+def scores_on_test(sweep: Comparison, role: str, arm: str, group: Group = FIRST) -> dict[int, float]:
     """Return the stored test scores of an arm, by repeat.
 
     A diverged training gave no model and counts as the worst possible score: without it, its arm would look too good.
     """
-    scores, trainings = {}, list(trainings)
-    for training in of_arm(trainings, role, arm, group):
+    scores = {}
+    for training in of_arm(sweep.trainings, role, arm, group):
         if training.row.state == "failed" and training.row.error_class == DIVERGED:
-            if (worst := _worst(spec, trainings, role)) is not None:
+            if (worst := _worst(sweep, role)) is not None:
                 scores[training.work.repeat] = worst
         elif training.outcome is not None and training.outcome.test_accuracy is not None:
             scores[training.work.repeat] = training.outcome.test_accuracy
     return scores
 
 
-def _worst(spec: Spec, trainings: Iterable[Training], role: str) -> float | None:
+def _worst(sweep: Comparison, role: str) -> float | None:
     """Return the lower bound of the score or, if unbounded, the lowest score on the dataset."""
-    lowest, _ = spec.score.bounds
+    lowest, _ = sweep.spec.score.bounds
     if math.isfinite(lowest):
         return lowest
-    outcomes = (training.outcome for training in trainings if training.work.role == role)
+    outcomes = (training.outcome for training in sweep.trainings if training.work.role == role)
     tested = (outcome.test_accuracy for outcome in outcomes if outcome is not None)
     return min((score for score in tested if score is not None), default=None)
 
 
-def scaled_scores(
-    spec: Spec, trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST
-) -> dict[int, float]:
+def scaled_scores(sweep: Comparison, role: str, arm: str, group: Group = FIRST) -> dict[int, float]:
     """Return the test scores of an arm in the displayed unit, accuracies in percent, by repeat."""
-    scores = scores_on_test(spec, trainings, role, arm, group)
-    return {repeat: spec.score.scaled(value) for repeat, value in scores.items()}
+    scores = scores_on_test(sweep, role, arm, group)
+    return {repeat: sweep.spec.score.scaled(value) for repeat, value in scores.items()}
 
 
-def compared(
-    spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group = FIRST
-) -> Paired | None:
+def compared(sweep: Comparison, role: str, first: str, second: str, group: Group = FIRST) -> Paired | None:
     """Return first - second in the displayed unit, paired by repeat; None without a common repeat."""
-    mine = [training for training in trainings if (training.work.role, training.work.group) == (role, group)]
-    difference = paired(*(scaled_scores(spec, mine, role, arm, group) for arm in (first, second)))
+    arms = first, second
+    difference = paired(*(scaled_scores(sweep, role, arm, group) for arm in arms))
     if difference is None:
         return None
-    ran = ({identity(spec, training) for training in of_arm(mine, role, arm, group)} for arm in (first, second))
+    ran = ({identity(sweep.spec, run) for run in of_arm(sweep.trainings, role, arm, group)} for arm in arms)
     return Paired.of(difference, len(set.intersection(*ran) - {None}))
 
 
-def contrast(spec: Spec, trainings: Sequence[Training], role: str, first: str, second: str) -> Paired | None:
+def contrast(sweep: Comparison, role: str, first: str, second: str) -> Paired | None:
     """Return `compared` for the first group; None too while the role's look is incomplete."""
-    return None if is_incomplete(trainings, role) else compared(spec, trainings, role, first, second)
+    return None if is_incomplete(sweep.trainings, role) else compared(sweep, role, first, second)
 
 
 def identity(spec: Spec, training: Training) -> tuple[Hashable, ...] | None:
@@ -113,20 +116,20 @@ def is_incomplete(trainings: Iterable[Training], role: str) -> bool:
     return any(training.row.state in TASK_AWAITED for training in trainings if training.work.role == role)
 
 
-def lacks_untreated(spec: Spec, trainings: Iterable[Training], role: str) -> bool:
+def lacks_untreated(sweep: Comparison, role: str) -> bool:
     """Return whether the margin is a share of the gain over a planned arm that has no result on a dataset.
 
     Else the margin in the unit of the score would be used, contrary to the declaration.
     """
-    arm = spec.untreated_arm(role)
+    spec, arm = sweep.spec, sweep.spec.untreated_arm(role)
     if not spec.transfer.margin_share or arm not in spec.arms(role):
         return False
-    return not any(scores_on_test(spec, trainings, role, arm, group) for group in spec.searches)
+    return not any(scores_on_test(sweep, role, arm, group) for group in spec.searches)
 
 
-def validations(spec: Spec, trainings: Iterable[Training], role: str, arm: str) -> list[float]:
+def validations(sweep: Comparison, role: str, arm: str) -> list[float]:
     """Return the validation scores of an arm in the displayed unit, by repeat."""
-    return [spec.score.scaled(training.score) for training in of_arm(trainings, role, arm) if training.done]
+    return [sweep.spec.score.scaled(run.score) for run in of_arm(sweep.trainings, role, arm) if run.done]
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = contrast(stored.spec, stored.trainings, role, first, second)
+    points = contrast(stored, role, first, second)
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
@@ -138,7 +138,7 @@ def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm
         known = sizes.model_dump(exclude_unset=True)
         sizes = jobs.Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
     part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
-    tested = scores_on_test(stored.spec, stored.trainings, role, arm)
+    tested = scores_on_test(stored, role, arm)
     point = _point(stored.spec, arm, done)
     detail = stored.spec.kind.detail(stored.spec, role, arm, done[0].as_json() if done else {})
     return Row(
@@ -237,9 +237,9 @@ def controls(stored: StoredSweep) -> tuple[Control, ...]:
         if is_incomplete(stored.trainings, role):
             continue
         arms = "best", stored.spec.untreated_arm(role)
-        best, scratch = (scaled_scores(stored.spec, stored.trainings, role, arm) for arm in arms)
+        best, scratch = (scaled_scores(stored, role, arm) for arm in arms)
         for arm in stored.spec.controls(role):
-            ran = scaled_scores(stored.spec, stored.trainings, role, arm)
+            ran = scaled_scores(stored, role, arm)
             gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
             if gain is not None and beyond is not None and whole is not None:
                 dataset = stored.spec.role(role).dataset

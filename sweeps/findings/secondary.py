@@ -96,13 +96,11 @@ def _mean(findings: Findings, role: str, name: str, other: str) -> Question | No
     mean = findings.between(role, "best", other)
     if mean is None or mean.n < 2:
         return None
-    values = differences(*(scaled_scores(findings.spec, findings.trainings, role, arm) for arm in ("best", other)))
+    values = differences(*(scaled_scores(findings, role, arm) for arm in ("best", other)))
     return _question(name, findings.spec.role(role).dataset, mean, () if mean.is_same_point else values)
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
     # Over scratch, in the displayed unit, by repeat.
-    ran, scratch = (
-        scaled_scores(findings.spec, findings.trainings, role, name) for name in (arm, findings.spec.counted_from(role))
-    )
+    ran, scratch = (scaled_scores(findings, role, name) for name in (arm, findings.spec.counted_from(role)))
     return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

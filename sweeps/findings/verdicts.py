@@ -63,14 +63,14 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         arms = [_arms(stored, role, group) for group in mine]
         values = list(map(regrets, arms))
         regret, by_search = nested(values, clipped=transfer.rule != 2), tuple(map(fmean, filter(None, values)))
-        pairs = [compared(stored.spec, stored.trainings, role, "native", "best", group) for group in mine]
+        pairs = [compared(stored, role, "native", "best", group) for group in mine]
         alike = [pair.same for pair in pairs if pair is not None]
         if regret is not None:
             same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
         level = transfer.level(max(len(stored.looks), 1))
         if transfer.rule > 2:  # as in the advice, all targets share the level
             level /= len(stored.spec.targets)
-        if not lacks_untreated(stored.spec, stored.trainings, role):
+        if not lacks_untreated(stored, role):
             decided = decide(
                 arms, margin=transfer.margin, level=level, rule=transfer.rule, margin_share=transfer.margin_share
             )
@@ -93,7 +93,7 @@ def _arms(stored: StoredSweep, role: str, group: Group) -> dict[str, dict[int, f
     """Return the displayed test scores of each arm of a group, by repeat; the untreated arm is "scratch"."""
     spec = stored.spec
     untreated = spec.counted_from(role)
-    arms = {arm: scaled_scores(stored.spec, stored.trainings, role, arm, group) for arm in spec.arms(role, group)}
+    arms = {arm: scaled_scores(stored, role, arm, group) for arm in spec.arms(role, group)}
     # Last, to replace another arm of that name.
     return arms | ({"scratch": arms[untreated]} if untreated in arms else {})
 
@@ -129,7 +129,7 @@ def outer(stored: StoredSweep, role: str) -> RepeatRegrets:
     groups: list[GroupRegret] = []
     by_teacher: dict[str, list[float]] = defaultdict(list)
     for group in () if is_incomplete(stored.trainings, role) else stored.spec.groups:
-        regret = compared(stored.spec, stored.trainings, role, "native", "best", group)
+        regret = compared(stored, role, "native", "best", group)
         source, target = (stored.confirmed(Phase.confirm(part, group)) for part in ("source", role))
         if regret is not None and source is not None and target is not None:
             names = group.tag or "t0s0", group.preparation or "t0"

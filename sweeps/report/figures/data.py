@@ -187,9 +187,9 @@ def gains(findings: Findings) -> list[GainMark]:
         if is_incomplete(findings.trainings, role):
             continue
         untreated = spec.counted_from(role)
-        scratch = scaled_scores(spec, findings.trainings, role, untreated)
+        scratch = scaled_scores(findings, role, untreated)
         for arm in spec.kind.arms:
-            values = differences(scaled_scores(spec, findings.trainings, role, arm), scratch)
+            values = differences(scaled_scores(findings, role, arm), scratch)
             mean = estimate(values)
             if arm != untreated and mean is not None and arm in spec.arms(role):
                 point = details.get((dataset, arm))
