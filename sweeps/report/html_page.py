@@ -25,6 +25,11 @@ def inline(text: str) -> Markup:
     return Markup(marked(escape(document.typeset(text))))
 
 
+def unbroken(text: str) -> str:
+    """Return the text of a number that breaks only before its interval and its n: "+5.00 [+3.41, +6.59] (n=4)"."""
+    return text.replace(" ± ", "\xa0±\xa0").replace(", ", ",\xa0")
+
+
 def embedded(figure: document.Figure, figures: Mapping[str, str], name: str = "") -> Markup:
     """Return a figure as inline SVG, drawn by this package with texts that matplotlib escaped.
 
@@ -57,7 +62,7 @@ def environment(*packages: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {"inline": inline, "embedded": embedded}
+    templates.filters |= {"inline": inline, "embedded": embedded, "unbroken": unbroken}
     templates.globals |= {"zip": zip, "UNAVAILABLE": UNAVAILABLE}
     return templates
 
