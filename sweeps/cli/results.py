@@ -327,9 +327,9 @@ def replay(
             different += bool(result.differs)
             difference = "; ".join(result.differs) or "identical"
             before, now = result.numerics
-            shown = f"{score.number(result.score):>6} {score.unit}".rstrip()
+            value = f"{score.number(result.score):>6} {score.unit}".rstrip()
             kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
-            show(f"{result.key:<28} {shown}  {difference}{kind}")
+            show(f"{result.key:<28} {value}  {difference}{kind}")
     promised = "" if exact else "; this trainer does not promise the same score (trainer.exact = false)"
     print(f"{len(tasks)} rerun, {different} differ{promised}")
     raise typer.Exit(1 if different and exact else 0)

@@ -99,12 +99,12 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
     return Surface(
         role=role,
         dataset=stored.spec.role(role).dataset,
-        trials=_shown(stored.spec, search),
+        trials=_as_trials(stored.spec, search),
         best=None if confirmed is None else confirmed.best.point,
         tied=tied,
         optimism=optimism,
         others=tuple(
-            trial for group in stored.spec.searches[1:] for trial in _shown(stored.spec, _trials(stored, role, group))
+            trial for group in stored.spec.searches[1:] for trial in _as_trials(stored.spec, _trials(stored, role, group))
         ),
         top=fitted,
         parameters=tuple(stored.spec.kind.space(stored.spec)),
@@ -132,7 +132,7 @@ def _trials(stored: StoredSweep, role: str, group: Group) -> list[Search]:
     return stored.finished(SearchTask, StudentOutcome, phase=Phase.search(role, group))
 
 
-def _shown(spec: Spec, search: Sequence[Search]) -> tuple[SearchTrial, ...]:
+def _as_trials(spec: Spec, search: Sequence[Search]) -> tuple[SearchTrial, ...]:
     return tuple(
         SearchTrial(task.outcome.point, spec.score.scaled(task.score), number, task.work.sobol is not None)
         for number, task in enumerate(search)

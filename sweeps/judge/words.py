@@ -96,13 +96,13 @@ def reason(judgement: Judgement) -> str:
     way = "above" if value.mean >= 0 else "below"
     if judgement.runs.minimize:
         way = "below" if value.mean >= 0 else "above"
-    shown = value if value.mean >= 0 else value.negated
+    lead = value if value.mean >= 0 else value.negated
     best = "" if judgement.advice.use == "use" else ", the best of them," if len(judgement.others) > 1 else ""
-    text = f"{setting.name}{best} is {numbers.amount(shown.mean)} {way} {judgement.baseline}"
+    text = f"{setting.name}{best} is {numbers.amount(lead.mean)} {way} {judgement.baseline}"
     if item.p is None:
         return f"{text}, over {_counted(setting, value)}; {_untested(setting)}."
     holm = " after Holm" if len(judgement.others) > 1 else ""
-    parts = (numbers.between(shown), f"{_p(item.p_holm)}{holm}", _counted(setting, value))
+    parts = (numbers.between(lead), f"{_p(item.p_holm)}{holm}", _counted(setting, value))
     text = f"{text} ({', '.join(filter(None, parts))})."
     ends = limits(value)
     if item.better or item.worse or ends is None or ends[0] <= 0 <= ends[1]:
@@ -180,8 +180,7 @@ def sentences(judgement: Judgement) -> Iterator[str]:
     if judgement.margin is not None:
         safe = [setting.name for setting in judgement.others if setting.against.no_worse]
         margin = numbers.amount(judgement.margin)
-        shown = f"{_few(safe)}" if safe else "none is shown"
-        yield f"No worse than {judgement.baseline} by {margin}: {shown}."
+        yield f"No worse than {judgement.baseline} by {margin}: {_few(safe) if safe else 'none is shown'}."
     yield from _datasets(judgement)
     unpaired = [setting.name for setting in judgement.others if not setting.against.paired]
     if unpaired:

@@ -17,7 +17,7 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     """Return the answer in lines of at most `columns` and WIDTH, except for paths and names that cannot break."""
     width = max(_NARROWEST, min(columns, WIDTH))
     advice = answer.advice(findings)
-    lines = [*(_compared(findings, width) if findings.choices else _asked(findings, width)), ""]
+    lines = [*(_compared(findings, width) if findings.choices else _cards(findings, width)), ""]
     lines += [*_wrapped(as_typed(f"What to do: {advice.text}"), width)]
     for command in advice.commands:
         lines += _command(as_typed(command), width)
@@ -33,7 +33,7 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     return "\n".join([*lines, "", *_wrapped(as_typed(answer.summary(findings)), width)])
 
 
-def _asked(findings: Findings, width: int) -> list[str]:
+def _cards(findings: Findings, width: int) -> list[str]:
     lines = [line for text in (*answer.banners(findings), older.question(findings)) for line in _wrapped(text, width)]
     lines.append("")
     for card in older.cards(findings):

@@ -106,8 +106,8 @@ def against(settings: Mapping[str, Scores], baseline: str, *, margin: float | No
     answers = []
     for name, scores in others.items():
         sample, known = tested.get(name), samples[name]
-        shown = name in adjusted and adjusted[name] < LEVEL
-        above = sample is not None and sample.mean > 0 and not shown
+        significant = name in adjusted and adjusted[name] < LEVEL
+        above = sample is not None and sample.mean > 0 and not significant
         answers.append(
             Against(
                 setting=name,
@@ -116,8 +116,8 @@ def against(settings: Mapping[str, Scores], baseline: str, *, margin: float | No
                 by_dataset=_by_dataset(scores, settings[baseline]),
                 p=p_values.get(name),
                 p_holm=adjusted.get(name),
-                better=shown and sample is not None and sample.mean > 0,
-                worse=shown and sample is not None and sample.mean < 0,
+                better=significant and sample is not None and sample.mean > 0,
+                worse=significant and sample is not None and sample.mean < 0,
                 no_worse=None if margin is None else safe.get(name, False),
                 needed=_needed(sample, len(tested)) if above and sample is not None else None,
                 alike=known is not None and known.n >= FEWEST_RUNS and sample is None,
