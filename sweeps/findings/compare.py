@@ -116,18 +116,10 @@ def _results(findings: Findings, role: str) -> set[Hashable]:
 _NO_MATTER = ("preset", "note")  # keys without effect on training
 
 
-@dataclass(frozen=True)
-class Differing:
-    """A dotted key of the spec and its value in each sweep; None if a sweep has no such table."""
+def differing(sweeps: Sequence[Findings]) -> dict[str, tuple[Any, ...]]:
+    """Return the dotted keys in which the specs differ, in the order of a spec, with the value of each sweep.
 
-    key: str
-    values: tuple[Any, ...]
-
-
-def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
-    """Return the keys in which the specs differ, in the order of a spec.
-
-    A table that one sweep lacks, such as a target, is one key, whose values are the datasets.
+    A table that one sweep lacks, such as a target, is one key, whose values are the datasets; None for that sweep.
     """
     specs = [findings.spec.model_dump(mode="json") for findings in sweeps]
     differing_keys = {key for other in specs[1:] for key, _, _ in changes(specs[0], other)}
@@ -137,7 +129,7 @@ def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
     # A content hash differs whenever its dataset does.
     follows = {f"{key.removesuffix('dataset')}content_hash" for key in differing_keys if key.endswith(".dataset")}
     separate = [key for key in keys if not key.startswith(whole) and key not in follows]
-    return tuple(Differing(key, tuple(_value(spec, key) for spec in specs)) for key in separate)
+    return {key: tuple(_value(spec, key) for spec in specs) for key in separate}
 
 
 def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -241,7 +233,7 @@ class Compared:
     pending: tuple[str, ...]
     standings: tuple[Standing, ...]
     pairs: tuple[Pair, ...]
-    differing: tuple[Differing, ...]
+    differing: Mapping[str, tuple[Any, ...]]
     machine_kinds: tuple[tuple[str, str], ...]
 
     @property

@@ -7,7 +7,7 @@ from sweeps.findings.choices import RoleChoice
 from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE
 from sweeps.report.document import Advice, Badge, Table, columns, table
-from sweeps.report.sentences import another_sweep
+from sweeps.report.sentences import another_sweep, finish
 from sweeps.report.words import amount, between, display_name, owner, percent_interval, points
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import Choice, Strategy, StrategyName
@@ -141,7 +141,8 @@ def details(findings: Findings, role: RoleChoice) -> str:
 def advice(findings: Findings, role: RoleChoice) -> Advice:
     spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
     if choice is None:
-        return _finish(findings, role)
+        another = Advice("Make another sweep that tunes on this dataset and compares the default.")
+        return finish(findings.name, left=role.left > 0, missing=role.done < role.planned) or another
     if choice.use == "untreated":
         return Advice(f"{spec.kind.features.plain}.")
     point = role.points.get(choice.use)
@@ -328,15 +329,6 @@ def _open(choice: Choice) -> Sequence[Strategy]:
 def _joined(names: Sequence[str], word: str = "and") -> str:
     *first, last = names
     return f"{', '.join(first)} {word} {last}" if first else last
-
-
-def _finish(findings: Findings, role: RoleChoice) -> Advice:
-    name = findings.name
-    if role.left:
-        return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
-    if role.done < role.planned:
-        return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
-    return Advice("Make another sweep that tunes on this dataset and compares the default.")
 
 
 def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, tuple[str, ...]]:

@@ -111,7 +111,7 @@ def _pair(score: Score, pair: Pair) -> list[str]:
 
 def differing(comparison: Compared) -> Table:
     heads: Sequence[Column] = [Column(title) for title in ("key", *(findings.name for findings in comparison.sweeps))]
-    return table(heads, [(f"`{item.key}`", *map(_value, item.values)) for item in comparison.differing])
+    return table(heads, [(f"`{key}`", *map(_value, values)) for key, values in comparison.differing.items()])
 
 
 def _value(value: Any) -> str:
@@ -275,7 +275,7 @@ def json_data(comparison: Compared) -> dict[str, Any]:
             for origin in (findings.provenance,)
         ],
         "pairs": [asdict(pair) for pair in comparison.pairs],
-        "differing": {item.key: dict(zip(names, item.values, strict=True)) for item in comparison.differing},
+        "differing": {key: dict(zip(names, values, strict=True)) for key, values in comparison.differing.items()},
         "answer_hashes": {findings.name: findings.answer_hash for findings in comparison.sweeps},
     }
 

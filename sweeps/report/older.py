@@ -9,7 +9,7 @@ from sweeps.findings.verdicts import TargetVerdict
 from sweeps.hints import PORTABLE
 from sweeps.report import words
 from sweeps.report.document import Advice, Badge, Card, Tone
-from sweeps.report.sentences import chosen_alike, extension, undecided
+from sweeps.report.sentences import chosen_alike, extension, finish, undecided
 from sweeps.report.words import amount, counted, difference, effect_direction, is_same_point, owner, searched
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate
 from sweeps.trainers.score import Score
@@ -86,10 +86,8 @@ def _progress(findings: Findings) -> tuple[bool, int, int]:
 def _finish(findings: Findings) -> Advice:
     name, transfer = findings.name, findings.spec.transfer
     incomplete, done, planned = _progress(findings)
-    if incomplete:
-        return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
-    if done < planned:
-        return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
+    if todo := finish(name, left=incomplete, missing=done < planned):
+        return todo
     arms = ("native", "best") if findings.verdicts else ("best", findings.spec.kind.features.untreated)
     compares = not findings.verdicts or {*arms} <= {*transfer.target_arms}
     if compares and transfer.seeds < FEWEST_RUNS and len(findings.looks) < transfer.looks:

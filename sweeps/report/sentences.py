@@ -3,6 +3,7 @@
 from sweeps.findings.findings import Findings
 from sweeps.findings.verdicts import TargetVerdict
 from sweeps.hints import PORTABLE
+from sweeps.report.document import Advice
 from sweeps.report.words import counted, display_name, exact, interval, is_same_point
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import GAIN_LEVEL
@@ -179,6 +180,15 @@ def _undecided_by_advice(findings: Findings, target: TargetVerdict) -> str:
     if elsewhere.needed is None:
         return ""
     return f"If everything is as estimated, {elsewhere.needed} searches show that they do with 80 % power."
+
+
+def finish(name: str, *, left: bool, missing: bool) -> Advice | None:
+    """Return how to complete the trainings: those that may still come, or failed ones; None if all are done."""
+    if left:
+        return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
+    if missing:
+        return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
+    return None
 
 
 def extension(name: str, target: TargetVerdict) -> str:
