@@ -432,7 +432,7 @@ def page_of(client: "LocalClient", name: str) -> str:
     """Return the page as an HTML element. Before the first result, or after an error, it says what to do."""
     from sweeps.operations.table import FINDINGS, STATUS, SweepArgs
     from sweeps.report import folder
-    from sweeps.report.document import Code, Heading, Paragraph
+    from sweeps.report.document import Badge, Code, Heading, Paragraph
     from sweeps.report.html_page import html
 
     try:
@@ -451,7 +451,7 @@ def page_of(client: "LocalClient", name: str) -> str:
             planned = Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
         going = any(worker.alive for worker in status.workers)
         text = "Workers are running; run this cell again later." if going else "Nothing has run yet. To start:"
-        noted = [Paragraph(f"**{SMOKE_TEST}**")] if status.smoke_test else []
+        noted = [Badge(SMOKE_TEST, "open")] if status.smoke_test else []
         todo: list[Block] = [Paragraph(text), *([] if going else [Code(("sweep.run()",))])]
         if status.state != "active":
             todo = [Paragraph(f"The sweep is {status.state}. To resume:"), Code(("sweep.resume()", "sweep.run()"))]

@@ -369,7 +369,7 @@ def test_a_terminal_has_the_strategies_as_a_table_and_the_answer_last(default: F
 def test_preset_tiny_is_a_smoke_test_and_says_so_under_every_rule(default: Findings) -> None:
     for findings in (default, replace(default, choices=())):
         assert SMOKE_TEST in brief(findings, columns=80)
-        assert Paragraph(f"**{SMOKE_TEST}**") in page(findings)
+        assert Badge(SMOKE_TEST, "open") in page(findings)
         assert answer.announced(findings) == f"{SMOKE_TEST} {answer.statement(findings)}"
         larger = replace(findings, spec=findings.spec.model_copy(update={"preset": ""}))
         assert SMOKE_TEST not in brief(larger, columns=80)
