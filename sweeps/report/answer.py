@@ -15,7 +15,7 @@ from sweeps.spec.model import SMOKE_TEST
 
 def blocks(findings: Findings, figures: Iterable[Block] = ()) -> list[Block]:
     """Return the opening of the page; figures: of the strategies, shown before what to do."""
-    above = [Paragraph(origin(findings), small=True), *(Badge(text, "open") for text in banners(findings))]
+    above: list[Block] = [Paragraph(origin(findings), small=True), *(Badge(text, "open") for text in banners(findings))]
     first = Heading(headline(findings), level=1)
     if not findings.choices:
         return [
