@@ -13,6 +13,7 @@ from sweeps.report.document import Block, Bullets, Column, Figure, Fold, Heading
 from sweeps.report.sentences import regret, sentence
 from sweeps.stats.estimates import Paired, percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
+from sweeps.terminal import p_value
 from sweeps.trainers.protocol import label
 from sweeps.trainers.score import Score
 
@@ -252,14 +253,8 @@ def _question_cells(score: Score, question: Question) -> list[str]:
         question.name,
         words.display_name(question.dataset),
         answer_text(score, question.answer),
-        _p(question.p),
-        _p(question.p_holm),
+        p_value(question.p),
+        p_value(question.p_holm),
         "" if bca is None or bca[0] == bca[1] else "[{}, {}]".format(*(words.exact(score, end, "+") for end in bca)),
-        _p(question.sign_flip),
+        p_value(question.sign_flip),
     ]
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
