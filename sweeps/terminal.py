@@ -115,6 +115,11 @@ def p_value(value: float | None) -> str:
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
 
 
+def truncated(text: str, most: int) -> str:
+    """Return a text of at most so many characters; a longer one ends in "..."."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def number_of(number: int, noun: str) -> str:
     """Return how many there are of something, for example "1 task" or "1,000 tasks"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -19,7 +19,7 @@ from sweeps.cli.text import Format
 from sweeps.errors import SpecError
 from sweeps.extensions import attribute
 from sweeps.hints import use_service, use_storage
-from sweeps.terminal import say
+from sweeps.terminal import say, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -291,9 +291,8 @@ def whole_number(option: str, text: str, *, least: int, most: int, example: str)
     digits = text.removeprefix("+")
     # Check the length first: Python refuses to parse a number of 5,000 digits.
     if not digits.isdecimal() or len(digits) > len(str(most)) or not least <= int(digits) <= most:
-        quoted = text if len(text) <= 40 else f"{text[:37]}..."
         raise SpecError(
-            f"{option}: got {quoted!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
+            f"{option}: got {truncated(text, 40)!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
         )
     return int(digits)
 

@@ -11,7 +11,7 @@ from sweeps.judge import words
 from sweeps.judge.judging import Judgement, Setting
 from sweeps.report import document, markdown
 from sweeps.report.document import Figure
-from sweeps.terminal import wrapped
+from sweeps.terminal import truncated, wrapped
 
 PAGE = "judge.html"
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")  # a name may contain HTML, which Markdown would keep
@@ -57,7 +57,7 @@ def text(judgement: Judgement, *, columns: int) -> list[str]:
     cells = [[column.title for column in table.columns], *(list(row) for row in table.rows[: words.MOST_ROWS])]
     others = sum(2 + max(map(len, column)) for column in [*zip(*cells, strict=True)][1:])
     longest = max(min(columns - others, _LONGEST), _SHORTEST)
-    cells = [[_short(row[0], longest), *row[1:]] for row in cells]
+    cells = [[truncated(row[0], longest), *row[1:]] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         *wrapped(words.origin(judgement), columns),
@@ -73,10 +73,6 @@ def text(judgement: Judgement, *, columns: int) -> list[str]:
     notes = [line for text in words.sentences(judgement) for line in wrapped(text, columns, first="- ", then="  ")]
     lines += [*notes, ""] if notes else []
     return [*lines, *wrapped(f"What to do: {words.advice(judgement)}", columns, then="  ")]
-
-
-def _short(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 3]}..."
 
 
 def write(judgement: Judgement, directory: Path) -> Path:

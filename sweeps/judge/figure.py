@@ -8,6 +8,7 @@ from sweeps.report.document import typeset
 from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.stats.estimates import limits
+from sweeps.terminal import truncated
 
 NAME = "settings"
 ALT = "Each setting minus the baseline, with 95 % intervals"
@@ -43,13 +44,9 @@ def draw(judgement: Judgement) -> str:
                 axes.plot([*map(judgement.shown, known)], [row, row], color=VERMILLION, lw=2.6, zorder=3)
             axes.plot(judgement.shown(value.mean), row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
             interval = numbers.interval(value).partition(" ")
-            name_row(axes, row, _short(name), "")
+            name_row(axes, row, truncated(name, _LONGEST), "")
             value_row(axes, row, typeset(interval[0]), typeset(interval[2].strip("[]")))
         set_rows(axes, len(settings))
         unit = "points" if judgement.runs.percent else judgement.runs.score
-        axes.set_xlabel(f"{unit} better than {_short(judgement.baseline)}", fontsize=SMALL)
+        axes.set_xlabel(f"{unit} better than {truncated(judgement.baseline, _LONGEST)}", fontsize=SMALL)
         return as_svg(figure)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."

@@ -11,6 +11,7 @@ from sweeps.judge import forms
 from sweeps.judge.forms import Form
 from sweeps.judge.tables import Row, RunTable
 from sweeps.stats.baseline import Scores
+from sweeps.terminal import truncated
 
 _LISTED = 8  # names in a message
 _TEXT = 60  # characters of one of them
@@ -174,7 +175,7 @@ def _named(table: RunTable, option: str, name: str) -> str:
 
 def listed(names: Iterable[str]) -> str:
     """Return the first few names for a message."""
-    known = [name if len(name) <= _TEXT else f"{name[: _TEXT - 3]}..." for name in names if name]
+    known = [truncated(name, _TEXT) for name in names if name]
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
     # A setting of several columns contains commas: lr=0.1, depth=2.
     return f"{('; ' if any(', ' in name for name in known) else ', ').join(known[:_LISTED])}{more}"

@@ -19,7 +19,7 @@ from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Ta
 from sweeps.report.words import amount, between, compared_with, display_name, interval, level, number
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
-from sweeps.terminal import p_value
+from sweeps.terminal import p_value, truncated
 from sweeps.trainers.score import Score
 
 PAGE = "compare.html"
@@ -118,8 +118,7 @@ def _value(value: Any) -> str:
     # As in TOML; cut if too long, such as a hash.
     if value is None:
         return "none"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return truncated(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), _LONGEST)
 
 
 def headline(comparison: Compared) -> str:

@@ -12,6 +12,7 @@ from sweeps.spec.model import Spec
 from sweeps.stats import advice, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, clipped, limits, percent
 from sweeps.stats.top import WORDS
+from sweeps.terminal import truncated
 from sweeps.trainers.protocol import Point, label
 from sweeps.trainers.score import Score
 
@@ -152,7 +153,7 @@ def seconds_not_compared(kinds: Sequence[tuple[str, str]]) -> str:
 def display_name(dataset: str) -> str:
     """Return the name of a dataset for sentences and titles; for a path, the file name."""
     name = re.split(r"[/\\]", dataset)[-1]
-    return _DATASETS.get(name, name if len(name) <= 32 else f"{name[:29]}...")
+    return _DATASETS.get(name, truncated(name, 32))
 
 
 def owner(spec: Spec, default: str | None) -> str:

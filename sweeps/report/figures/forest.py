@@ -10,6 +10,7 @@ from sweeps.report.figures.data import BLACK, VERMILLION
 from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
+from sweeps.terminal import truncated
 from sweeps.trainers.score import Score
 
 NAME = "forest"
@@ -46,7 +47,7 @@ def panels(comparison: Compared) -> list[Panel]:
         for name, title in questions.items():
             marks = [
                 Mark(
-                    _short(standing.sweep),
+                    truncated(standing.sweep, _LONGEST),
                     standing.point.brief(symbols[standing.sweep], most=2) if standing.point else "",
                     value,
                 )
@@ -55,7 +56,7 @@ def panels(comparison: Compared) -> list[Panel]:
             ]
             candidates.append(Panel(f"{comparison.score.amount_of(title)} on {display_name(dataset)}", tuple(marks)))
         marks = [
-            Mark(_short(pair.first), f"minus {_short(pair.second)}", pair.difference)
+            Mark(truncated(pair.first, _LONGEST), f"minus {truncated(pair.second, _LONGEST)}", pair.difference)
             for pair in comparison.pairs
             if pair.dataset == dataset and pair.difference is not None
         ]
@@ -105,7 +106,3 @@ def _draw(axes: Axes, score: Score, panel: Panel) -> None:
         value_row(axes, row, mean, between(score, mark.value))
     set_rows(axes, len(panel.marks))
     axes.set_xlabel(panel.title, fontsize=SMALL)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."
