@@ -292,7 +292,8 @@ def whole_number(option: str, text: str, *, least: int, most: int, example: str)
     # Check the length first: Python refuses to parse a number of 5,000 digits.
     if not digits.isdecimal() or len(digits) > len(str(most)) or not least <= int(digits) <= most:
         raise SpecError(
-            f"{option}: got {truncated(text, 40)!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
+            f"{option}: got {truncated(text, 40)!r}; allowed: a whole number from {least} to {most}, for example"
+            f" {option} {example}"
         )
     return int(digits)
 
