@@ -14,29 +14,13 @@ from sweeps.extensions import require
 from sweeps.findings import choices, load, rows, secondary, surfaces, verdicts
 from sweeps.findings.findings import Findings
 from sweeps.plan import jobs, phases, points
-from sweeps.report import answer, document, markdown, methods, words
+from sweeps.report import answer, markdown, methods, words
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.spec import model, stored
 from sweeps.trainers.protocol import Point, Value
 from sweeps.trainers.score import Score
 
 PAGE = "report.html"
-COMPARISON = (
-    *document.columns(
-        "method",
-        "dataset",
-        "{validation}",
-        "{test}",
-        "parameters",
-        "file KB",
-        "latency ms p50",
-        "train s",
-        "+ {prepared}search s",
-        text=2,
-    ),
-    document.Column("status"),
-)
-
 _OF_OUTCOME = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
 _OF_TOP = ("share", "low", "high", "tolerance", "word")  # not the whole fitted surface
 COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_OF_OUTCOME, "stage")
@@ -105,9 +89,8 @@ def _line(spec: model.Spec, training: jobs.AnyJob, more: Sequence[str]) -> dict[
 
 def table_tex(findings: Findings) -> str:
     prepares, score = findings.spec.kind.features.prepares, findings.spec.score
-    filled = {title: score.head(title) for title in ("validation", "test")}
-    filled |= {"prepared": f"{prepares} and " if prepares else ""}
-    head = [column.title.format(**filled) for column in COMPARISON]
+    head = ["method", "dataset", score.head("validation"), score.head("test"), "parameters", "file KB"]
+    head += ["latency ms p50", "train s", f"+ {f'{prepares} and ' if prepares else ''}search s", "status"]
     width = len(head) - findings.finished  # without the status, the last column, if all are done
     body = [[latex(cell) for cell in cells(score, row)[:width]] for row in findings.rows]
     return "\n".join(
