@@ -1,6 +1,6 @@
-"""The expected errors of a sweep. Apart from all else: every room raises them.
+"""The expected errors of a sweep, raised in every room.
 
-A command exits with 1 for each, but where its class says 2 or 3.
+A command exits with 1, unless the class names 2 or 3.
 """
 
 
@@ -21,7 +21,7 @@ class MissingExtra(SweepError):
 
 
 class NotThere(SweepError):
-    """What was asked for is not part of the sweep, or not of this service."""
+    """The requested item is not part of the sweep, or not of this service."""
 
 
 class NotAllowed(SweepError):
@@ -45,7 +45,7 @@ class StepTimeout(SweepError):
 
 
 class TrainingFailed(SweepError):
-    """A training of the user's own gave no score; the message says what it gave instead."""
+    """A custom training returned no score; the message says what it returned."""
 
 
 class LeaseLost(SweepError):

@@ -1,8 +1,8 @@
-"""What is known by a name: trainers, engines, trackers, commands; and the extras of this package.
+"""Find trainers, engines, trackers and commands by name, and the extras of this package.
 
-Rooms of the engine reach `sweeps.distill` and `sweeps.contrib` through here alone; nothing is imported before its use.
-A package of somebody else's adds a name by an entry point of the group `kd_sweeps.trainers`, `kd_sweeps.engines`,
-`kd_sweeps.trackers` or `kd_sweeps.commands`.
+The engine reaches `sweeps.distill` and `sweeps.contrib` only through this module, which imports them on use. Other
+packages add names by entry points of the groups `kd_sweeps.trainers`, `kd_sweeps.engines`, `kd_sweeps.trackers` and
+`kd_sweeps.commands`.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ Table: TypeAlias = Literal["trainers", "engines", "trackers", "commands"]
 
 
 class Named(NamedTuple):
-    """What a name stands for. path: "module:attribute". extra: what it needs to work, "": nothing. help: one line."""
+    """A named extension. path: "module:attribute". extra: the one it needs, or "". help: one line."""
 
     path: str
     extra: str
@@ -61,7 +61,7 @@ _TABLES: Mapping[Table, Mapping[str, Named]] = {
 
 
 class Extra(NamedTuple):
-    """An extra of this package. modules: what is imported of it. help: what it is for."""
+    """An extra of this package. modules: those that code imports. help: its purpose."""
 
     modules: tuple[str, ...]
     help: str
@@ -94,16 +94,16 @@ EXTRAS: Mapping[str, Extra] = {
     "mlflow": Extra(("alembic", "mlflow"), "export --to mlflow"),
     "wandb": Extra(("wandb",), "export --to wandb"),
 }
-"""The extras without which something is refused; the others - weights, npm, gpu - only give more of the same."""
+"""The extras that some features require; the others, weights, npm and gpu, only extend features."""
 
 
 def load(table: Table, name: str) -> Any:
-    """Return what a name of a table stands for, of this package or of another that has an entry point of that name.
+    """Import the object of that name in a table, from this package or from another one's entry point.
 
     Raises:
-        KeyError: there is none.
-        MissingExtra: packages that it imports are not installed.
-        SweepError: it is another package's, and cannot be imported.
+        KeyError: the name is unknown.
+        MissingExtra: it imports packages that are not installed.
+        SweepError: it belongs to another package and cannot be imported.
     """
     if name in _TABLES[table]:
         try:
@@ -118,14 +118,14 @@ def load(table: Table, name: str) -> Any:
         raise KeyError(name)
     try:
         return point.load()
-    except (Exception, SystemExit) as error:  # somebody else's code: it may raise anything
+    except (Exception, SystemExit) as error:  # another package may raise anything
         package = point.dist.name if point.dist is not None else point.module
         why = " ".join(f"{type(error).__name__}: {error}".split())
         raise SweepError(f"{name} of the package {package} cannot be imported: {why}") from error
 
 
 def names(table: Table) -> list[str]:
-    """Return every name of a table, those of this package first."""
+    """Return all names of a table, this package's first."""
     return list(dict.fromkeys([*_TABLES[table], *sorted(point.name for point in _entry_points(table))]))
 
 
@@ -136,10 +136,10 @@ def _entry_points(table: Table) -> "EntryPoints":
 
 
 def attribute(path: str) -> Any:
-    """Return what stands at "package.module:attribute".
+    """Import "package.module:attribute".
 
     Raises:
-        ImportError: what it needs is not installed.
+        ImportError: a package that it imports is not installed.
     """
     module, _, name = path.partition(":")
     return getattr(import_module(module), name)
@@ -149,7 +149,7 @@ def trainer_kind(name: str) -> "TrainerKind":
     """Return the trainer of that name, see `load`, or of the user's: "package.module:KIND", "./file.py:KIND".
 
     Raises:
-        ValueError, kd.errors.CodeError: there is none.
+        ValueError, kd.errors.CodeError: it does not exist.
     """
     try:
         kind: TrainerKind = code.load(name) if ":" in name else load("trainers", name)
@@ -165,7 +165,7 @@ def trainer_extra(name: str) -> str:
 
 
 def is_installed(extra: str) -> bool:
-    """Return whether everything that code imports of an extra is installed."""
+    """Return whether all modules of an extra are installed."""
     return all(find_spec(module) is not None for module in EXTRAS[extra].modules)
 
 
@@ -173,7 +173,7 @@ def require(extra: str, needing: str) -> None:
     """Check that an extra is installed.
 
     Args:
-        needing: what needs it, such as a command.
+        needing: the feature, such as a command.
 
     Raises:
         MissingExtra: it is not.
@@ -187,5 +187,5 @@ def _missing(extra: str, needing: str) -> MissingExtra:
 
 
 def how_to_install(*extras: str) -> str:
-    """Return what to type for extras of this package."""
+    """Return the command that installs extras of this package."""
     return f"pip install 'kd-sweeps[{','.join(extras)}]'"

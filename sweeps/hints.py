@@ -1,7 +1,7 @@
-"""The commands that messages tell the reader to type next. They are worded here alone.
+"""Write the commands that messages suggest to type next.
 
-A command names the storage, or the service, where the reader has typed one: without it, it would mean another sweep of
-that name. What a service says is read at another terminal, so `for_client` sets how commands are typed there.
+A command names the storage or the service that the user typed; without it, it could mean another sweep of that name.
+Answers of a service are read at another terminal, so `for_client` sets how commands are typed there.
 """
 
 import re
@@ -15,13 +15,13 @@ from storage.errors import NextStep, StorageError
 from sweeps.terminal import program
 
 WITHOUT_STORAGE = ("check-loss", "data", "database", "judge", "spec", "verify")
-"""Commands that read no storage."""
+"""Commands without a storage."""
 
 THROUGH_A_SERVICE = (
     *("worker", "launch", "best", "status", "trials", "report", "compare", "workers", "list", "logs"),
     *("pause", "resume", "cancel", "extend", "retry"),
 )
-"""Commands that take --url: a service answers them as a database does."""
+"""Commands that take --url, because a service answers them like a database."""
 
 _typed = ""
 _service = ""
@@ -31,8 +31,8 @@ _service = ""
 class Commands:
     """The commands of one installation.
 
-    program: how it is called, for example ".venv/bin/kd-sweeps". storage: the URL that they name, without a password;
-    "": none, they mean the one that the environment names. service: the URL of the service that was typed instead.
+    program: as typed, for example ".venv/bin/kd-sweeps". storage: its URL without a password, or "" for that of the
+    environment. service: URL of the service that was typed instead.
     """
 
     program: str
@@ -40,7 +40,7 @@ class Commands:
     service: str = ""
 
     def create(self, name: str, *more: str) -> str:
-        """Make a sweep, or make its studies again."""
+        """Create a sweep, or its missing studies."""
         return self.line("create", name, *more)
 
     def launch(self, name: str) -> str:
@@ -72,7 +72,7 @@ class Commands:
         return self.line("resume", name)
 
     def after(self, text: str, next_steps: Iterable[NextStep]) -> str:
-        """Return the text, and after it the command of each step."""
+        """Return the text followed by the command of each step."""
         return "; ".join([text, *(f"{step.purpose}: {self.line(step.action, step.sweep)}" for step in next_steps)])
 
     def line(self, command: str, *words: str) -> str:
@@ -86,33 +86,33 @@ class Commands:
             return f"--storage {shlex.quote(self.storage)}"
         if not self.service:
             return ""
-        # A client of a service does not know its database: a user who starts workers does.
+        # A client of a service does not know its database, but a user who starts workers does.
         return f"--url {shlex.quote(self.service)}" if command in THROUGH_A_SERVICE else "--storage URL"
 
 
 PORTABLE = Commands("kd-sweeps")
-"""For pages, notes and stored text, which are read on other machines."""
+"""For pages, notes and stored text, which are read on any machine."""
 
 
-# As a page has it: a comma, a semicolon or a bracket ends it, or the text does.
+# On a page, a command ends at a comma, a semicolon, a bracket or the end of the text.
 _PORTABLE_COMMAND = re.compile(rf"(?<![\w./-]){PORTABLE.program} ([a-z-]+)((?: [^\s,;)]+)*)")
 
 _answered: ContextVar[Commands | None] = ContextVar("_answered", default=None)
 
 
 def local() -> Commands:
-    """Return the commands as they can be typed at this terminal, or by the client of the current request."""
+    """Return the commands as typed at this terminal, or by the client of the current request."""
     return _answered.get() or Commands(program(), _typed, _service)
 
 
 def as_typed(text: str) -> str:
-    """Return a text of a page with its commands as they can be typed here: the storage that was typed is in them."""
+    """Replace the commands in a text of a page by those to type here, with the storage that was typed."""
     return _PORTABLE_COMMAND.sub(lambda match: local().line(match[1], match[2].strip()), text)
 
 
 @contextmanager
 def for_client(reader: Commands) -> Iterator[None]:
-    """Word the commands inside the block, and in what it calls, for a reader at another terminal."""
+    """Write commands inside the block for a reader at another terminal."""
     before = _answered.set(reader)
     try:
         yield
@@ -121,18 +121,18 @@ def for_client(reader: Commands) -> Iterator[None]:
 
 
 def use_storage(typed: str) -> None:
-    """Let the commands of this process name the storage that was typed; "" if none was."""
+    """Make the commands of this process name the storage that was typed, or "" for none."""
     global _typed
     _typed = typed
 
 
 def use_service(typed: str) -> None:
-    """Let the commands of this process name the service that was typed; "" if none was."""
+    """Make the commands of this process name the service that was typed, or "" for none."""
     global _service
     _service = typed
 
 
 def explain(error: BaseException) -> str:
-    """Return what the error says in one line, and after it the commands that help, as they can be typed here."""
+    """Return the error as one line, followed by the commands that help, as typed here."""
     steps = error.next_steps if isinstance(error, StorageError) else ()
     return local().after(" ".join(str(error).split()), steps)

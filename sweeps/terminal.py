@@ -1,4 +1,4 @@
-"""Talk to the person at the terminal, and know how this program was called."""
+"""Print and wrap text for a terminal; know how this program was called."""
 
 import contextlib
 import os
@@ -7,76 +7,76 @@ import shutil
 import sys
 import textwrap
 
-# What steers a terminal: C0 but newline and tab, DEL, C1, and what turns or hides text: marks of direction, spaces
-# without width. The two codes of `grey` pass, and what joins letters or emoji.
+# Characters that control a terminal: C0 except newline and tab, DEL, C1, direction marks and zero-width spaces, which
+# reverse or hide text. The two codes of `grey` pass, as do joiners of letters and emoji.
 _STEERING = re.compile(
     r"\x1b(?!\[(?:0|90)m)|[\x00-\x08\x0b-\x1a\x1c-\x1f\x7f-\x9f"
     r"\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"
 )
 WIDTH = 100
-"""Columns of a text for people at most: longer lines are hard to read."""
+"""Maximum columns of text for people, who read longer lines with difficulty."""
 
-HELD = "\ue000"  # a space at which no line breaks: as wide as a space, also to rich
+HELD = "\ue000"  # a space without line break, as wide as a space, also for rich
 _TOGETHER = re.compile(
-    # What is typed.
+    # Commands.
     r"\S*kd-sweeps (?:data |database |storage )?[a-z]+(?: [^\s;,)]+)?(?: -[^\s;,)]+(?: [^\s;,)-][^\s;,)]*)?)*"
     r"|\d (?:%|[A-Za-z]+)|\w+ = \S+"  # 95 %, 3 points, T = 3
 )
 
 
 def program() -> str:
-    """Return how this program was called, so that the commands we suggest can be typed as they stand."""
+    """Return how this program was called, so that suggested commands can be pasted."""
     called = sys.argv[0]
     return called if called.endswith("kd-sweeps") and os.sep in called and not os.path.isabs(called) else "kd-sweeps"
 
 
 def say(text: str) -> None:
-    """Print to stderr; on a terminal no line breaks inside a word."""
+    """Print to stderr; on a terminal wrap lines between words."""
     wide = shutil.get_terminal_size().columns if sys.stderr.isatty() else None
-    sys.stdout.flush()  # where both go into one pipe or file, they stay in order
-    with contextlib.suppress(OSError):  # stderr takes nothing
+    sys.stdout.flush()  # keeps the order where both go into one pipe or file
+    with contextlib.suppress(OSError):  # stderr is closed
         print(wrap(escape_control_chars(text), wide), file=sys.stderr, flush=True)
 
 
 def show(text: str) -> None:
-    """Print a result to stdout; on a terminal no line breaks inside a word."""
+    """Print a result to stdout; on a terminal wrap lines between words."""
     print(wrap(text, columns()), flush=True)
 
 
 def escape_control_chars(text: str) -> str:
-    """Return a text in which every character that would steer a terminal is spelt out, as JSON does: \\u001b.
+    """Escape every character that would control a terminal as JSON does: \\u001b.
 
-    Names, reasons and logs may come from another user's archive, and could move the cursor, or type.
+    Names, reasons and logs may come from another user's archive and could move the cursor, or type.
     """
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def duration(seconds: float) -> str:
-    """Return a length of time in one word: "45 s", "10 min", "3 h"."""
+    """Return a duration as text: "45 s", "10 min", "3 h"."""
     if seconds < 90:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.3g} h"
 
 
 def columns() -> int | None:
-    """Return how wide the terminal is that stdout goes to; None where it goes to a file or another program."""
+    """Return the width of the terminal of stdout; None if stdout is a file or a pipe."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def wrap(text: str, width: int | None) -> str:
-    """Return the text with every line that is too long broken between words.
+    """Wrap long lines between words.
 
-    What follows stands under the words of the line, not under its labels: "verdict  a long sentence". A comment behind
-    a command goes below it, as a comment.
+    Indent continuations below the words of a line, not below its labels: "verdict  a long sentence". Put a comment
+    after a command below it, as a comment.
 
     Args:
-        width: None leaves the text as it is: a program reads it line by line.
+        width: None returns the text unchanged, for programs that read it line by line.
     """
     return text if width is None else "\n".join(part for line in text.split("\n") for part in _broken(line, width))
 
 
 def _broken(line: str, width: int) -> list[str]:
-    if len(re.sub(r"\x1b\[\d+m", "", line)) <= width:  # colours take no room
+    if len(re.sub(r"\x1b\[\d+m", "", line)) <= width:  # colours have no width
         return [line]
     label = re.match(r" *(?:\S+ {2,}){0,2}", line)
     indent = " " * (len(label[0]) if label else 0)
@@ -87,10 +87,10 @@ def _broken(line: str, width: int) -> list[str]:
 
 
 def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[str]:
-    """Return the text as lines that break between words, but not in a command nor between a number and its unit.
+    """Wrap a text between words, but not inside a command or between a number and its unit.
 
     Args:
-        first, then: what the first line and the others begin with.
+        first, then: prefixes of the first line and of the others.
     """
     lines = textwrap.wrap(
         hold(text, width - len(then)),
@@ -104,7 +104,7 @@ def wrapped(text: str, width: int, *, first: str = "", then: str = "") -> list[s
 
 
 def hold(text: str, width: int) -> str:
-    """Return the text so that no line breaks in a command, nor between a number and its unit, where these fit."""
+    """Keep commands, and numbers with their units, on one line if they fit."""
     return _TOGETHER.sub(lambda match: match[0].replace(" ", HELD if len(match[0]) <= width else " "), text)
 
 
@@ -121,10 +121,10 @@ def truncated(text: str, most: int) -> str:
 
 
 def number_of(number: int, noun: str) -> str:
-    """Return how many there are of something, for example "1 task" or "1,000 tasks"."""
+    """Return a number with its noun, for example "1 task" or "1,000 tasks"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def grey(text: str) -> str:
-    """Return the text so that a terminal shows it grey; as it is where stdout goes elsewhere, or NO_COLOR is set."""
+    """Return the text in grey for a terminal; unchanged if stdout is not one, or NO_COLOR is set."""
     return f"\x1b[90m{text}\x1b[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
