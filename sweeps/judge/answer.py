@@ -81,7 +81,8 @@ def write(judgement: Judgement, directory: Path) -> Path:
     from sweeps.judge import figure  # here: text and JSON do without matplotlib and SQLAlchemy
     from sweeps.report import folder
 
-    folder.replace_files(lambda: _files(judgement), directory, what="judgement", stale=[f"figures/{figure.NAME}.svg"])
+    stale = [f"figures/{name}.svg" for name in (figure.NAME, figure.NARROW)]
+    folder.replace_files(lambda: _files(judgement), directory, what="judgement", stale=stale)
     return directory / PAGE
 
 
@@ -89,11 +90,12 @@ def _files(judgement: Judgement) -> dict[str, str]:
     from sweeps.judge import figure
     from sweeps.report import html_page
 
-    drawn = figure.draw(judgement)
-    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.caption(judgement)))
+    figures = {figure.NAME: figure.draw(judgement), figure.NARROW: figure.draw(judgement, phone=True)}
+    caption = figure.caption(judgement)
+    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, caption, narrow=figure.NARROW))
     return {
-        f"figures/{figure.NAME}.svg": drawn,
+        **{f"figures/{name}.svg": text for name, text in figures.items()},
         "judge.json": f"{json.dumps(values(judgement), indent=2, ensure_ascii=False)}\n",
         "judge.md": f"{_TAG.sub('&lt;', markdown.text(blocks))}\n",
-        PAGE: html_page.html(blocks, title=document.typeset(words.headline(judgement)), figures={figure.NAME: drawn}),
+        PAGE: html_page.html(blocks, title=document.typeset(words.headline(judgement)), figures=figures),
     }

@@ -233,7 +233,7 @@ def write(comparison: Compared, trainings: str, directory: Path) -> Path:
     require("report", "compare --output")
     from sweeps.report.figures import forest  # here: matplotlib takes a second, and text does without
 
-    figures = (f"figures/{forest.NAME}.svg",)
+    figures = (f"figures/{name}.svg" for name in (forest.NAME, forest.NARROW))
     folder.replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
     return directory / PAGE
 
@@ -242,9 +242,8 @@ def files(comparison: Compared, trainings: str) -> dict[str, str]:
     from sweeps.report import html_page  # here, with Jinja2: only a page needs it
     from sweeps.report.figures import forest
 
-    drawn = forest.draw(comparison)
-    figure = None if drawn is None else Figure(forest.NAME, forest.ALT, forest.caption(comparison))
-    figures = {} if drawn is None else {forest.NAME: drawn}
+    figures = forest.draw(comparison)
+    figure = Figure(forest.NAME, forest.ALT, forest.caption(comparison), narrow=forest.NARROW) if figures else None
     blocks = page(comparison, figure=figure)
     return {
         **{f"figures/{name}.svg": text for name, text in figures.items()},

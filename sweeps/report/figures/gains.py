@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from sweeps.report.figures import data
-from sweeps.report.figures.style import SMALL, column, frame, name_row, set_rows, value_row
+from sweeps.report.figures.style import LIFT, SMALL, column, frame, name_row, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
@@ -17,10 +17,11 @@ _BESIDE = 0.75  # how far the frame reaches for single seeds beyond means and in
 _TOO_LONG = 8  # median lengths: a longer interval includes a diverged training and does not set the frame
 
 
-def gains(marks: Sequence[data.GainMark]) -> Figure:
+def gains(marks: Sequence[data.GainMark], *, phone: bool = False) -> Figure:
     """Draw the gain of each arm over no distillation, one panel per dataset: mean, interval, a dot per seed."""
     datasets = data.by_dataset(marks)
-    figure, grid = column([len(group) for group in datasets.values()], below=0.6, above=0.3)
+    figure, grid = column([len(group) for group in datasets.values()], below=0.6, above=0.3, phone=phone)
+    lift = LIFT if phone else 0.0
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
         low, high = _frame(group)
         axes.set_xlim(low, high)
@@ -36,8 +37,8 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
             mean = min(max(mark.mean.mean, low), high)
             marker = "o" if mean == mark.mean.mean else "<" if mean == low else ">"
             axes.plot(mean, row, marker, color=colour, ms=7.5, mec="white", mew=1, zorder=4, clip_on=marker == "o")
-            name_row(axes, row, mark.label, mark.detail)
-            value_row(axes, row, points(mark.score, mark.mean), between(mark.score, mark.mean))
+            name_row(axes, row - lift, mark.label, mark.detail)
+            value_row(axes, row - lift, points(mark.score, mark.mean), between(mark.score, mark.mean))
         set_rows(axes, len(group))
         first = group[0]
         without = f"{first.without}: {first.score.scaled_text(first.base, 1)}"
@@ -46,8 +47,12 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
     return figure
 
 
-def regret(marks: Sequence[data.RegretMark]) -> Figure:
-    figure, grid = column([1] * len(marks), below=0.5, above=0.25)
+def gains_narrow(marks: Sequence[data.GainMark]) -> Figure:
+    return gains(marks, phone=True)
+
+
+def regret(marks: Sequence[data.RegretMark], *, phone: bool = False) -> Figure:
+    figure, grid = column([1] * len(marks), below=0.5, above=0.25, phone=phone)
     for axes, mark in zip(grid, marks, strict=True):
         axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))
         ends = [0.0, mark.mean.mean, *mark.searches, *(limits(mark.mean) or ())]
@@ -76,6 +81,10 @@ def regret(marks: Sequence[data.RegretMark]) -> Figure:
             fontsize=SMALL,
         )
     return figure
+
+
+def regret_narrow(marks: Sequence[data.RegretMark]) -> Figure:
+    return regret(marks, phone=True)
 
 
 def outside(marks: Sequence[data.GainMark]) -> tuple[int, int]:

@@ -79,21 +79,24 @@ def as_svg(figure: Figure) -> str:
     return out.getvalue()
 
 
-_COLUMN_WIDTH = 5.0  # inches
-_LEFT, _RIGHT = 0.36, 0.73  # fractions of the width where names end and numbers begin
-_LINE = 0.38  # inches of a row
 _TEXT, SMALL = 8.3, 7.3  # points
+LIFT = 0.3  # of a row: how far above its interval a phone has its texts
 
 
-def column(rows: Sequence[int], *, below: float, above: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels below each other; rows: of each; below, above: inches around a panel."""
-    heights = [count * _LINE for count in rows]
+def column(rows: Sequence[int], *, below: float, above: float, phone: bool = False) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels below each other, each with a name and a value beside or, on a phone, above a row.
+
+    rows: of each panel. below, above: inches around a panel.
+    """
+    # Inches of the width and of a row; fractions of the width where panels begin and end.
+    width, line, left, right = (NARROW_WIDTH, 0.62, 0.03, 0.97) if phone else (5.0, 0.38, 0.36, 0.73)
+    heights = [count * line for count in rows]
     whole = sum(heights) + (below + above) * len(rows)
-    figure = Figure(figsize=(_COLUMN_WIDTH, whole))
+    figure = Figure(figsize=(width, whole))
     grid, top = [], whole
     for height in heights:
         top -= above + height
-        grid.append(figure.add_axes((_LEFT, top / whole, _RIGHT - _LEFT, height / whole)))
+        grid.append(figure.add_axes((left, top / whole, right - left, height / whole)))
         top -= below
     return figure, grid
 
@@ -111,15 +114,15 @@ def set_rows(axes: Axes, count: int) -> None:
     axes.tick_params(axis="x", labelsize=SMALL)
 
 
-def name_row(axes: Axes, row: int, label: str, detail: str) -> None:
+def name_row(axes: Axes, row: float, label: str, detail: str) -> None:
     _two_lines(axes, row, (label, detail), at=0.0, side="left")
 
 
-def value_row(axes: Axes, row: int, value: str, interval: str) -> None:
+def value_row(axes: Axes, row: float, value: str, interval: str) -> None:
     _two_lines(axes, row, (value, interval), at=1.0, side="right")
 
 
-def _two_lines(axes: Axes, row: int, texts: tuple[str, str], *, at: float, side: str) -> None:
+def _two_lines(axes: Axes, row: float, texts: tuple[str, str], *, at: float, side: str) -> None:
     place: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "annotation_clip": False, "ha": side}
     first, second = texts
     axes.annotate(

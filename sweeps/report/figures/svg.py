@@ -55,6 +55,7 @@ FIGURES = (
         slot="gains",
         data=data.gains,
         draw=gains.gains,
+        narrow=gains.gains_narrow,
         caption=gains.gains_caption,
     ),
     Drawing(
@@ -63,6 +64,7 @@ FIGURES = (
         slot="regret",
         data=data.regrets,
         draw=gains.regret,
+        narrow=gains.regret_narrow,
         caption=gains.regret_caption,
     ),
     Drawing(
