@@ -137,7 +137,7 @@ def test_a_folder_gets_the_page_with_its_figure_the_same_as_markdown_and_json(kd
     )
     folder = Path("judged")
     assert {str(path.relative_to(folder)) for path in folder.rglob("*.*")} == {
-        *("judge.html", "judge.md", "judge.json", "figures/settings.svg"),
+        *("judge.html", "judge.md", "judge.json", "figures/settings.svg", "figures/settings-narrow.svg"),
     }
     page, text = (folder / "judge.html").read_text("utf-8"), (folder / "judge.md").read_text("utf-8")
     assert "<svg" in page
