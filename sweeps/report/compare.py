@@ -63,13 +63,7 @@ def _overview(name: str, findings: Findings | None) -> list[str]:
     chosen, origin = findings.confirmed.get("source"), findings.provenance
     point = Absent.YET.value if chosen is None else chosen.best.point.text()
     tasks, status = f"{origin.done:,} of {origin.planned:,}", "done" if findings.answer_hash else "not finished"
-    return [name, direction(findings), point, tasks, work(origin), status]
-
-
-def direction(findings: Findings) -> str:
-    """Return the source and targets: "MNIST to CIFAR-10"; only the dataset if there is just one."""
-    spec = findings.spec
-    return " to ".join(display_name(spec.role(role).dataset) for role in spec.roles)
+    return [name, words.direction(findings.spec), point, tasks, work(origin), status]
 
 
 def work(origin: Provenance) -> str:

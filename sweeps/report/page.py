@@ -58,9 +58,7 @@ def page(
 
 
 def title(findings: Findings) -> str:
-    spec = findings.spec
-    targets = ", ".join(words.display_name(spec.role(role).dataset) for role in spec.targets)
-    return f"{findings.name}: {words.display_name(spec.source.dataset)}{f' to {targets}' if targets else ''}"
+    return f"{findings.name}: {words.direction(findings.spec)}"
 
 
 def signature(findings: Findings) -> list[Block]:

@@ -156,6 +156,12 @@ def display_name(dataset: str) -> str:
     return _DATASETS.get(name, truncated(name, 32))
 
 
+def direction(spec: Spec) -> str:
+    """Return the source and the targets of a sweep: "MNIST to CIFAR-10", or only the source."""
+    targets = ", ".join(display_name(spec.role(role).dataset) for role in spec.targets)
+    return " to ".join(filter(None, (display_name(spec.source.dataset), targets)))
+
+
 def owner(spec: Spec, default: str | None) -> str:
     """Return whose default an arm is, for a sentence; None stands for the trainer's first default."""
     known = [default] if default is not None else spec.kind.features.defaults[:1]
