@@ -6,8 +6,8 @@ from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.hints import as_typed, local
 from sweeps.report import answer, choice, compare, older
-from sweeps.report.words import compared_with, display_name, effects, interval, level
-from sweeps.terminal import WIDTH, p_value, wrapped
+from sweeps.report.words import compared_with, display_name, effects
+from sweeps.terminal import WIDTH, wrapped
 from sweeps.trainers.score import Score
 
 _NARROWEST = 40
@@ -109,20 +109,16 @@ def _sweeps(comparison: Compared) -> list[str]:
 
 
 def _standing(score: Score, standing: Standing, without: str, default: str) -> str:
-    test = standing.test.value if isinstance(standing.test, Absent) else level(score, standing.test)
-    gain, tuning = compare.difference_text(score, standing.gain), compare.difference_text(score, standing.tuning)
+    sweep, role, gain, tuning, regret, test, _ = compare.cells(score, standing)
     parts = [f"{score.head('test')} {test}", f"over {without} {gain}", f"over {default} {tuning}"]
-    parts += (
-        [f"regret {compare.difference_text(score, standing.regret)}"] if standing.regret is not Absent.PLANNED else []
-    )
-    return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"
+    if standing.regret is not Absent.PLANNED:
+        parts.append(f"regret {regret}")
+    return f"{sweep} ({role}): {'; '.join(parts)}"
 
 
 def _pair(score: Score, pair: Pair) -> str:
-    if pair.difference is None:
-        return f"{pair.first} - {pair.second}: {pair.why}"
-    tested = "" if pair.p_holm is None else f", p = {p_value(pair.p_holm)} (Holm)".replace("= <", "<")
-    return f"{pair.first} - {pair.second}: {interval(score, pair.difference)}{tested}"
+    sweeps, _, text, _, p = compare.pair_cells(score, pair)
+    return f"{sweeps}: {text}" + (f", p = {p} (Holm)".replace("= <", "<") if p else "")
 
 
 def _differing(row: tuple[str, ...]) -> str:

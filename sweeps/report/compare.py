@@ -83,22 +83,23 @@ def by_dataset(comparison: Compared) -> list[Block]:
         text=2,
     )
     for dataset in comparison.datasets:
-        rows = [_cells(comparison.score, standing) for standing in comparison.standings if standing.dataset == dataset]
+        rows = [cells(comparison.score, standing) for standing in comparison.standings if standing.dataset == dataset]
         blocks += [Heading(f"On {display_name(dataset)}"), table(heads, rows)]
     return blocks
 
 
-def _cells(score: Score, standing: Standing) -> list[str]:
-    values = [difference_text(score, value) for value in (standing.gain, standing.tuning, standing.regret)]
+def cells(score: Score, standing: Standing) -> list[str]:
+    """Return sweep, role, gain, tuning, regret, test score and seconds of a training as text."""
+    values = [
+        value.value if isinstance(value, Absent) else interval(score, value)
+        for value in (standing.gain, standing.tuning, standing.regret)
+    ]
     test = standing.test.value if isinstance(standing.test, Absent) else level(score, standing.test)
     return [standing.sweep, standing.role, *values, test, number(standing.train_s, ".2f") or Absent.YET.value]
 
 
-def difference_text(score: Score, value: Number) -> str:
-    return value.value if isinstance(value, Absent) else interval(score, value)
-
-
-def _pair(score: Score, pair: Pair) -> list[str]:
+def pair_cells(score: Score, pair: Pair) -> list[str]:
+    """Return the sweeps, dataset, difference, p and adjusted p of a pair as text."""
     text = pair.why if pair.difference is None else interval(score, pair.difference)
     return [f"{pair.first} - {pair.second}", display_name(pair.dataset), text, p_value(pair.p), p_value(pair.p_holm)]
 
@@ -163,7 +164,7 @@ def _pairs(comparison: Compared) -> list[Block]:
     heads = columns("first - second", "dataset", f"difference of best{score.behind}", "p", "p, Holm", text=2)
     blocks: list[Block] = [
         Heading("Sweep against sweep"),
-        table(heads, [_pair(score, pair) for pair in comparison.pairs]),
+        table(heads, [pair_cells(score, pair) for pair in comparison.pairs]),
     ]
     return [*blocks, Paragraph(note, small=True)] if tests else blocks
 
