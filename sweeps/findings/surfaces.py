@@ -104,7 +104,9 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
         tied=tied,
         optimism=optimism,
         others=tuple(
-            trial for group in stored.spec.searches[1:] for trial in _as_trials(stored.spec, _trials(stored, role, group))
+            trial
+            for group in stored.spec.searches[1:]
+            for trial in _as_trials(stored.spec, _trials(stored, role, group))
         ),
         top=fitted,
         parameters=tuple(stored.spec.kind.space(stored.spec)),

@@ -28,8 +28,7 @@ def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
     assert two.startswith("Large dot: mean of 2 training seeds, each"), "two seeds have no interval, so no line"
     diverged = captions(gains=(*GAINS, gain("native", 5.0, 6.0, -65.0)))["gains"]
     assert (
-        "Small dots: single seeds (outside the frame: 1). Arrow: the mean lies outside the frame. Measured"
-        in diverged
+        "Small dots: single seeds (outside the frame: 1). Arrow: the mean lies outside the frame. Measured" in diverged
     )
 
 
