@@ -15,13 +15,13 @@ from storage.errors import NextStep, StorageError
 from sweeps.terminal import program
 
 WITHOUT_STORAGE = ("check-loss", "data", "database", "judge", "spec", "verify")
-"""Commands that read no storage."""
+"""Commands without a storage."""
 
 THROUGH_A_SERVICE = (
     *("worker", "launch", "best", "status", "trials", "report", "compare", "workers", "list", "logs"),
     *("pause", "resume", "cancel", "extend", "retry"),
 )
-"""Commands that take --url: a service answers them as a database does."""
+"""Commands that take --url, because a service answers them like a database."""
 
 _typed = ""
 _service = ""
@@ -91,7 +91,7 @@ class Commands:
 
 
 PORTABLE = Commands("kd-sweeps")
-"""For pages, notes and stored text, which are read on other machines."""
+"""For pages, notes and stored text, which are read on any machine."""
 
 
 # A command in a page, which ends at a comma, semicolon or bracket.
@@ -101,7 +101,7 @@ _answered: ContextVar[Commands | None] = ContextVar("_answered", default=None)
 
 
 def local() -> Commands:
-    """Return the commands as they can be typed at this terminal, or by the client of the current request."""
+    """Return the commands as typed at this terminal, or by the client of the current request."""
     return _answered.get() or Commands(program(), _typed, _service)
 
 

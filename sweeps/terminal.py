@@ -46,7 +46,7 @@ def show(text: str) -> None:
 def escape_control_chars(text: str) -> str:
     """Return the text with characters that control a terminal escaped as in JSON: \\u001b.
 
-    Names, reasons and logs may come from another user's archive, and could move the cursor, or type.
+    Names, reasons and logs may come from another user's archive and could move the cursor, or type.
     """
     return _STEERING.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
@@ -113,6 +113,11 @@ def p_value(value: float | None) -> str:
     if value is None:
         return ""
     return "< 0.0001" if value < 1e-4 else f"{value:.2g}"
+
+
+def truncated(text: str, most: int) -> str:
+    """Return a text of at most so many characters; a longer one ends in "..."."""
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def number_of(number: int, noun: str) -> str:

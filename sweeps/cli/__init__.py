@@ -1,1 +1,1 @@
-"""The command line: it parses, asks, and prints."""
+"""The command line: parse, ask, print."""

@@ -1,10 +1,10 @@
-"""The start of kd-sweeps, and of `python -m sweeps.cli`, which needs a file of this name."""
+"""Entry points of kd-sweeps and of `python -m sweeps.cli`."""
 
 import sys
 
 
 def main() -> None:
-    """Run the command line, and end without a traceback where Ctrl-C comes while it is still being imported."""
+    """Run the command line; Ctrl-C during its imports gives no traceback."""
     try:
         from sweeps.cli.app import main as run
 
@@ -14,7 +14,7 @@ def main() -> None:
 
 
 def start() -> None:
-    """Run the command line of `python -m`, without the current folder on the Python path."""
+    """Run the command line for `python -m`, with the current folder off the Python path."""
     from kd.tools.code import without_current_folder
 
     without_current_folder()

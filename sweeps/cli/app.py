@@ -1,7 +1,7 @@
-"""The command line: run, create, launch, worker, spec, doctor, data; the commands of the other files.
+"""The command line: run, create, launch, worker, spec and doctor; it collects the commands of the other files.
 
-Exit codes: 0 done; 1 expected failure, one line; 2 usage; 3 nothing completed yet; 130 and 143 interrupted.
-Imports stand inside the commands: `--help` and the reading commands start in a fraction of a second.
+Exit codes: 0 done; 1 expected failure, one line; 2 usage; 3 no result yet; 130 and 143 interrupted.
+Commands import what they need when they run, so that `--help` and the reading commands start in a fraction of a second.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from sweeps.cli import judge, models, options, results, steering, streams
+from sweeps.cli import judge, options, results, steering, streams
 from sweeps.cli.options import storage_url
 from sweeps.errors import SpecError, SweepError
 from sweeps.extensions import COMMANDS, load, names
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sweeps.spec.model import Spec
     from sweeps.usecases.create import Created, SpecRequest
 
-_SUMMARY = 55  # characters in --help, so that its lines are no wider than 80 columns
+_SUMMARY = 55  # characters, so that the lines of --help fit into 80 columns
 
 GROUPS: Mapping[str, tuple[str, ...]] = {
     "Run": ("run", "create", "launch", "worker"),
@@ -37,14 +37,14 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Share": ("export", "archive", "import", "verify", "serve"),
     "Set up": ("spec", "data", "check-loss", "doctor", "database", "storage"),
 }
-"""The commands of this package in the order of --help, by what a user wants to do."""
+"""The commands of this package in the order of --help, grouped by purpose."""
 
 
 class _Commands(TyperGroup):
-    """The commands of this package, then those of other packages, which are imported only where needed."""
+    """The commands of this package and of other packages; the latter are imported only when needed."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command by its name."""
+        """Return the command of that name, or None."""
         ours = super().get_command(ctx, cmd_name)
         if ours is not None:
             return ours
@@ -54,11 +54,11 @@ class _Commands(TyperGroup):
             return None
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return every name, for completion."""
+        """Return all names, for completion."""
         return [name for group in self._groups().values() for name in group]
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write the groups for --help below each other, their summaries in one column."""
+        """Write the groups of --help, with the summaries of all groups in one column."""
         groups = self._groups()
         width = max(len(name) for group in groups.values() for name in group)
         for title, group in groups.items():
@@ -75,7 +75,7 @@ class _Commands(TyperGroup):
             if name not in self.commands:
                 try:
                     _app_of(name)
-                except SweepError as error:  # a broken package takes its own command away, not --help
+                except SweepError as error:  # a broken package loses its own command; --help still works
                     say(f"not listed: {error}")
                 else:
                     others.append(name)
@@ -97,7 +97,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (results.app, judge.app, models.app, steering.app, *(load("commands", name) for name in COMMANDS)):
+for part in (results.app, judge.app, steering.app, *(load("commands", name) for name in COMMANDS)):
     app.add_typer(part)
 
 
@@ -179,7 +179,7 @@ def create(
 def _plan(
     url: "sqlalchemy.URL", name: str, request: "Spec", *, data: Path | None, dry_run: bool, verbose: bool
 ) -> "Created":
-    """Create a sweep, or say only what it would be; print its plan."""
+    """Create a sweep, or only describe it; print its plan."""
     from sweeps.usecases.create import create_sweep, describe_details, describe_plan
 
     created = create_sweep(url, name, request, data_dir=data, dry_run=dry_run)
@@ -191,7 +191,7 @@ def _plan(
 
 
 def next_commands(name: str, url: "sqlalchemy.URL") -> list[str]:
-    """Return what to type after `create`, each line with what it does; no line holds a password."""
+    """Return the commands to type after `create`, each with a comment; none contains a password."""
     from storage.url import has_password, masked, sqlite_path
 
     if has_password(url):
@@ -316,12 +316,12 @@ def doctor(storage: options.Storage = None, data: options.Data = None) -> None:
     from sweeps.usecases.doctor import examine
 
     checks = examine(options.storage_url(storage), data)
-    # At least two spaces: by them a line that is too long breaks below its text. Names of sweeps may be long.
+    # Two spaces or more: `show` wraps a long line below the text that follows them.
     show("\n".join(f"{check.level:<4}  {check.name:<15}  {check.text}" for check in checks))
     raise typer.Exit(1 if any(check.level == "fail" for check in checks) else 0)
 
 
 def main() -> None:
-    """Run the command line; expected errors become one line and an exit code."""
+    """Run the command line; an expected error becomes one line and an exit code."""
     streams.prepare()
     streams.run_and_exit(app)

@@ -1,4 +1,4 @@
-"""The command judge: results that other programs made, compared over seeds."""
+"""The command judge: compare results of other programs over seeds."""
 
 import math
 from pathlib import Path
@@ -55,7 +55,7 @@ def judge(
     from sweeps.judge import answer
     from sweeps.judge.judging import judge as judged
     from sweeps.judge.reading import Question, read_runs
-    from sweeps.judge.tables import read_csv
+    from sweeps.judge.tables import read_csv, read_studies
 
     if unit not in ("", "percent"):
         raise SpecError(f"--unit: got {unit!r}; allowed: percent, for scores that are fractions")
@@ -77,8 +77,6 @@ def judge(
     )
     if "://" in source:
         require("train", "judge of Optuna studies")
-        from sweeps.judge.studies import read_studies
-
         runs = read_runs(read_studies(source, study or []), question)
     else:
         with read_csv(source) as table:
@@ -93,14 +91,14 @@ def judge(
     elif form is Format.csv and field is None:
         print(render(answer.rows(judgement), form))
     elif form is Format.value and field is None:
-        print(judgement.advice.setting)  # what a script wants; everything else has a name
+        print(judgement.advice.setting)  # what a script needs; --field gives anything else
     else:
         print(render(answer.values(judgement), form, field))
     raise typer.Exit(0 if judgement.is_improvement else 3)
 
 
 def _margin(text: str) -> float:
-    # Not Typer's float: its message does not say what it got.
+    # Typer's float would not quote the input in its message.
     try:
         margin = float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Options that several commands share: their checks, and the storage or the service that a command asks."""
+"""Options that several commands share: their checks, what the shell completes, and the storage or service to ask."""
 
 import contextlib
 import functools
@@ -7,6 +7,7 @@ import inspect
 import ipaddress
 import os
 import re
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,12 +15,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storage.errors import UrlError
-from sweeps.cli.completion import PRESETS, preset_names, sweep_names
 from sweeps.cli.text import Format
 from sweeps.errors import SpecError
 from sweeps.extensions import attribute
 from sweeps.hints import use_service, use_storage
-from sweeps.terminal import say
+from sweeps.terminal import say, truncated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,18 +34,49 @@ HOSTS = (
     "allowed: 127.0.0.1 (this machine only), 0.0.0.0 (all addresses) or an address from `ip address`; give the port"
     " with --port"
 )
+PRESETS = ("tiny", "quick", "compare", "full")
+"""Names only: importing the presets takes a tenth of a second."""
+
+_COMPLETION_WAIT_S = 2.0  # for a database that does not answer: the shell waits as long
 _LONGEST_NAME = 253
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}(\.[A-Za-z0-9_-]{1,63})*")
 _DEVICE = re.compile(r"0|[1-9][0-9]{0,3}|(GPU|MIG)-[0-9A-Za-z/-]+")
 
 
+def _sweep_names(context: typer.Context) -> list[str]:
+    """Return the names of the sweeps in the storage on the command line or of the environment.
+
+    None where it cannot be reached. A service is not asked: that takes longer than a user waits after a key.
+    """
+    from storage.db.engine import open_engine
+    from storage.errors import StorageError
+    from storage.records import queries
+
+    names: list[str] = []
+
+    def read() -> None:
+        with contextlib.suppress(StorageError):
+            engine = open_engine(storage_url(context.params.get("storage")), read_only=True)
+            names.extend(sweep.name for sweep in queries.list_sweeps(engine))
+            engine.dispose()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(_COMPLETION_WAIT_S)
+    return names
+
+
+def _preset_names() -> list[str]:
+    return [*PRESETS]
+
+
 def _remember(context: typer.Context, typed: str | None) -> str | None:
-    """Let the commands that are printed name the storage that was typed."""
+    """Make printed commands name the storage that was typed."""
     known = ""
     if typed:
         from storage.url import masked
 
-        with contextlib.suppress(UrlError):  # the command says so itself
+        with contextlib.suppress(UrlError):  # the command itself reports it
             known = masked(storage_url(typed))
     use_storage(known)
     if not typed and not any(option.name == "url" for option in context.command.params):
@@ -54,7 +85,7 @@ def _remember(context: typer.Context, typed: str | None) -> str | None:
 
 
 def _refuse_service_alone(command: str) -> None:
-    """Refuse a command on a database where the environment names a service only: it would take another storage."""
+    """Refuse a database command where the environment names only a service: it would use the default storage."""
     service = os.environ.get("KD_SWEEPS_URL")
     if service and not os.environ.get("KD_SWEEPS_STORAGE") and not os.environ.get("OPTUNA_STORAGE"):
         raise SpecError(
@@ -64,12 +95,12 @@ def _refuse_service_alone(command: str) -> None:
 
 
 def _remember_service(typed: str | None) -> str | None:
-    """Let the commands that are printed name the service that was typed."""
+    """Make printed commands name the service that was typed."""
     use_service(typed or "")
     return typed
 
 
-SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.", autocompletion=sweep_names)]
+SweepName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.", autocompletion=_sweep_names)]
 NewName = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep, for example mnist-kd.")]
 Storage = Annotated[
     str | None,
@@ -97,8 +128,8 @@ Weights = Annotated[
 _PRESETS = f"{', '.join(PRESETS[:-1])} or {PRESETS[-1]}."
 SpecOption = Annotated[Path | None, typer.Option("--spec", metavar="FILE", help="Spec file, instead of a preset.")]
 SpecFile = Annotated[Path | None, typer.Argument(metavar="SPEC", help="TOML file, instead of --preset.")]
-Preset = Annotated[str | None, typer.Option(metavar="NAME", help=_PRESETS, autocompletion=preset_names)]
-PresetName = Annotated[str | None, typer.Argument(metavar="PRESET", help=_PRESETS, autocompletion=preset_names)]
+Preset = Annotated[str | None, typer.Option(metavar="NAME", help=_PRESETS, autocompletion=_preset_names)]
+PresetName = Annotated[str | None, typer.Argument(metavar="PRESET", help=_PRESETS, autocompletion=_preset_names)]
 Trials = Annotated[
     int | None, typer.Option(metavar="N", parser=lambda text: _count("--trials", text), help="Trials of the search.")
 ]
@@ -180,10 +211,10 @@ def spec_request(
     space: Searched = None,
     change: Changes = None,
 ) -> "SpecRequest":
-    """Return the spec that these options of `run` and `create` ask for. Its parameters are the table of the options.
+    """Build the spec request of `run` and `create`; its parameters define their common options.
 
     Raises:
-        SpecError: one of them is malformed, or a preset and a spec are both given.
+        SpecError: an option is malformed, or both a preset and a spec are given.
     """
     from sweeps.spec.stored import read
     from sweeps.usecases.create import SpecRequest
@@ -211,10 +242,10 @@ def spec_request(
 
 
 def with_spec_options(file: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Let a command take the options of `spec_request`, and give it what they ask for as its second argument.
+    """Give a command the options of `spec_request`, and their request as its second argument.
 
     Args:
-        file: how it takes the file of a spec.
+        file: annotation of the spec file: an option or an argument.
     """
     shared = dict(inspect.signature(spec_request).parameters)
     shared["spec"] = shared["spec"].replace(annotation=file)
@@ -250,25 +281,25 @@ def _seed(text: str) -> int:
 
 
 def whole_number(option: str, text: str, *, least: int, most: int, example: str) -> int:
-    """Return the number that was typed; a + may stand before it.
+    """Parse a whole number; a leading + is allowed.
 
-    Not Typer's int: its message does not say what it got.
+    Typer's int would not quote the input in its message.
 
     Raises:
-        SpecError: no whole number in [least, most].
+        SpecError: not a whole number in [least, most].
     """
     digits = text.removeprefix("+")
-    # Its length first: Python reads no number of 5,000 digits.
+    # Check the length first: Python refuses to parse a number of 5,000 digits.
     if not digits.isdecimal() or len(digits) > len(str(most)) or not least <= int(digits) <= most:
-        quoted = text if len(text) <= 40 else f"{text[:37]}..."
         raise SpecError(
-            f"{option}: got {quoted!r}; allowed: a whole number from {least} to {most}, for example {option} {example}"
+            f"{option}: got {truncated(text, 40)!r}; allowed: a whole number from {least} to {most}, for example"
+            f" {option} {example}"
         )
     return int(digits)
 
 
 def changes_of(items: "Sequence[str]") -> "dict[str, Any]":
-    """Return what was typed after --set, by key: values as TOML, or else as text."""
+    """Parse the --set options into values by key: TOML where it is valid, else text."""
     from sweeps.spec.stored import values_of
 
     changes: dict[str, Any] = {}
@@ -276,11 +307,11 @@ def changes_of(items: "Sequence[str]") -> "dict[str, Any]":
         key, equals, text = item.partition("=")
         if not equals or not key:
             raise SpecError(f"--set: got {item!r}; write KEY=VALUE, for example search.trials=50")
-        if len(item.splitlines()) > 1:  # as TOML, each further line would be another key, and get lost
+        if len(item.splitlines()) > 1:  # as TOML, every further line would be another key and be dropped
             raise SpecError(f"--set: got {item!r}, which has a line break; write --set once for each KEY=VALUE")
         try:
             changes[key] = values_of(f"value = {text}")["value"]
-        except ValueError:  # no TOML; or a whole number of more digits than Python reads
+        except ValueError:  # not TOML, or a whole number with more digits than Python parses
             changes[key] = text  # an unquoted string, as people type it
     return changes
 
@@ -293,7 +324,7 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def space_of(items: "Sequence[str]") -> "dict[str, Any]":
-    """Return what was typed after --space, by name, as a spec writes it."""
+    """Parse the --space options into the parameters of a spec, by name."""
     parameters: dict[str, Any] = {}
     for item in items:
         name, equals, text = item.partition("=")
@@ -308,10 +339,10 @@ def space_of(items: "Sequence[str]") -> "dict[str, Any]":
             )
         if name in parameters:
             raise SpecError(f"--space: got {name} twice; give each parameter once")
-        log_table = {"low": ends[0], "high": ends[1]} | ({"log": True} if log else {})
-        parameters[name] = (
-            log_table if is_range else {"choices": [_value(option.strip()) for option in text.split(",")]}
-        )
+        if is_range:
+            parameters[name] = {"low": ends[0], "high": ends[1]} | ({"log": True} if log else {})
+        else:
+            parameters[name] = {"choices": [_value(option.strip()) for option in text.split(",")]}
     return parameters
 
 
@@ -323,10 +354,10 @@ def _value(text: str) -> int | float | str:
 
 
 def devices(text: str | None) -> tuple[str, ...]:
-    """Return the devices that were typed after --gpus, as CUDA_VISIBLE_DEVICES takes them.
+    """Parse --gpus into devices, as CUDA_VISIBLE_DEVICES takes them.
 
     Raises:
-        SpecError: the list is empty, names a device twice, or holds what is no number and no UUID.
+        SpecError: the list is empty, names a device twice, or has an item that is neither a number nor a UUID.
     """
     if text is None:
         return ()
@@ -340,7 +371,7 @@ def devices(text: str | None) -> tuple[str, ...]:
 
 
 def check_host(host: str) -> None:
-    """Raise SpecError for what is neither an address nor a name, such as a list of them or one with a port."""
+    """Raise SpecError unless the host is one IP address or host name without a port."""
     try:
         ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -349,45 +380,49 @@ def check_host(host: str) -> None:
 
 
 def use_folders(data: Path | None, weights: Path | None = None) -> None:
-    """Let this process and its children look for data and weights in these folders; None leaves what is set."""
+    """Make this process and its children look for data and weights in these folders; None keeps the setting."""
     if weights is not None and not weights.is_dir():
         raise SpecError(f"--weights: got {weights}; give a folder that holds the weights files, or has them in models/")
-    # By environment, so that launched workers and their children look in the same folders.
+    # Through the environment, so that launched workers and their children use the same folders.
     for variable, folder in (("KD_SWEEPS_DATA", data), ("KD_SWEEPS_WEIGHTS", weights)):
         if folder is not None:
             os.environ[variable] = str(folder.absolute())
 
 
 def storage_url(storage: str | None) -> "sqlalchemy.URL":
-    """Return the storage that was typed, else that of the environment; see `storage.url.resolve`."""
+    """Return the storage that was typed, or that of the environment; see `storage.url.resolve`."""
     from storage.url import resolve
 
     return resolve(storage)
 
 
 def note_storage(url: "sqlalchemy.URL") -> None:
-    """Print which storage is used, to stderr."""
+    """Print to stderr which storage is used."""
     from storage.url import masked
 
     say(f"storage {masked(url)}")
 
 
-def client_of(storage: str | None, service: str | None) -> "Client":
-    """Return the storage or the service that was typed, else what the environment names: a service before a database.
-
-    Raises:
-        SpecError: both were typed, or the URL of the service is none.
-        storage.errors.UrlError: the URL of the storage is none.
-    """
+def _refuse_both(storage: str | None, service: str | None) -> None:
     if service is not None and storage is not None:
         raise SpecError("got --url and --storage; give one of them: a service has its own database")
+
+
+def client_of(storage: str | None, service: str | None) -> "Client":
+    """Open the storage or service that was typed, or else that of the environment, a service before a database.
+
+    Raises:
+        SpecError: both were typed, or the service's URL is not valid.
+        storage.errors.UrlError: the storage's URL is not valid.
+    """
+    _refuse_both(storage, service)
     named = service if storage is None else None
     if named is None and storage is None:
         named = os.environ.get("KD_SWEEPS_URL") or None
     if named is None:
         from sweeps.operations.operation import LocalClient
 
-        # Rows by the ten thousand are all kept until the command ends: looking for garbage among them is a fifth of it.
+        # Ten thousand rows live until the command ends: collecting garbage among them would take a fifth of its time.
         gc.set_threshold(100_000)
         return LocalClient(storage_url(storage))
     client: Client = attribute("sweeps.contrib.server.client:HttpClient")(
@@ -397,14 +432,13 @@ def client_of(storage: str | None, service: str | None) -> "Client":
 
 
 def reach_of(storage: str | None, service: str | None) -> "Reach":
-    """Return the storage or the service that a worker was told; else what the environment names, a database first.
+    """Return the storage or service of a worker: the one typed, or else that of the environment, a database first.
 
     Raises as `client_of`.
     """
     from sweeps.workers.reach import Service, from_environment
 
-    if service is not None and storage is not None:
-        raise SpecError("got --url and --storage; give one of them: a service has its own database")
+    _refuse_both(storage, service)
     named = Service(service, os.environ.get("KD_SWEEPS_TOKEN", "").strip()) if service is not None else None
     if named is None and storage is None:
         named = from_environment()
@@ -415,7 +449,7 @@ def reach_of(storage: str | None, service: str | None) -> "Reach":
 
 
 def ask(storage: str | None, service: str | None, operation: "Operation[A, R]", args: "A") -> "R":
-    """Return the answer of the storage or the service, as `client_of`, and say which it was."""
+    """Ask the storage or service of `client_of`, and print which one it was."""
     client = client_of(storage, service)
     answer = client.ask(operation, args)
     say(client.label)

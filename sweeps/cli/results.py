@@ -1,7 +1,7 @@
-"""Commands that ask: status, best, trials, report, compare and the like.
+"""Commands that read: status, best, trials, report, compare, replay and the like.
 
-They write nothing to the storage and start fast: a test holds that none of them imports TensorFlow, Optuna or scipy.
-`report -o DIR` draws, and writes into DIR.
+They write nothing to the storage. All but `replay` start fast: a test checks that none imports TensorFlow, Optuna or
+SciPy.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli import text
-from sweeps.cli.options import Field, Form, Service, Storage, SweepName, ask, client_of
+from sweeps.cli.options import (
+    Data,
+    Field,
+    Form,
+    Service,
+    Storage,
+    SweepName,
+    ask,
+    client_of,
+    note_storage,
+    use_folders,
+    whole_number,
+)
 from sweeps.cli.text import Format, render
 from sweeps.errors import NoResultsYet, SpecError
 from sweeps.hints import as_typed, local
@@ -94,14 +106,14 @@ def _check(names: Sequence[str], form: str, output: str | None) -> None:
 def _check_output(form: str, forms: Sequence[str], output: str | None, folder: str) -> None:
     if form not in ("", *forms):
         raise SpecError(f"--format: got {form!r}; allowed: {', '.join(forms)}")
-    if output is not None and not output.strip():  # a variable that is not set, rather than the current folder
+    if output is not None and not output.strip():  # probably an unset variable, not the current folder
         raise SpecError(f"--output: got {output!r}; give a folder, for example: -o {folder}")
     if output is not None and form not in ("", "markdown"):
         raise SpecError(f"--output writes every format; leave out --format {form}")
 
 
 def _findings(client: "Client", names: Sequence[str]) -> "list[Findings]":
-    """Return the findings of the sweeps that have some; raise the NoResultsYet of the first where none has."""
+    """Return the findings of the sweeps that have results; raise NoResultsYet of the first if none has."""
     from sweeps.operations.table import FINDINGS, SweepArgs
 
     loaded, nothing = [], []
@@ -151,9 +163,9 @@ def status(
 def _audit(answer: "AuditAnswer", name: str, form: Format, field: str | None) -> None:
     audit, unavailable = answer.audit, answer.unavailable
     if form is Format.table and field is None:
-        show("\n".join([text.describe(audit, unavailable), *answer.notes]))
+        show("\n".join([text.describe_audit(audit, unavailable), *answer.notes]))
     else:
-        print(render(text.values(name, audit, unavailable) | {"answer_hash": answer.answer_hash}, form, field))
+        print(render(text.audit_values(name, audit, unavailable) | {"answer_hash": answer.answer_hash}, form, field))
     raise typer.Exit(1 if audit.violations else 0)
 
 
@@ -204,14 +216,14 @@ def best(
     if paste:
         above = ["student and teacher: Keras models that give logits", f"the sweep's students: {point.recipe}"]
         above += filter(None, [text.untuned_won(point)])
-        # The sweep does not always advise a tuned point: the reader of the code must know.
+        # The sweep may advise against a tuned point: whoever pastes the code must know.
         above += [line for words in point.summary[:1] for line in wrapped(f"the sweep's answer: {words}", WIDTH - 2)]
         print("\n\n".join(["\n".join(f"# {line}" for line in above), *point.paste.values()]))
         return
     if form is Format.table and field is None:
         show(text.describe_best(point))
     elif form is Format.value and field is None:
-        print(render(point.point.as_dict(), form))  # what a script wants; everything else has a name
+        print(render(point.point.as_dict(), form))  # what a script needs; --field gives anything else
     else:
         print(render(plain(BEST.kind, point), form, field))
 
@@ -256,14 +268,14 @@ def report(
     """
     from sweeps.operations.table import FINDINGS, SweepArgs
     from sweeps.report import folder, page
-    from sweeps.report.answer import statement
+    from sweeps.report.answer import announced
     from sweeps.report.brief import brief
 
     _check_output(form, ("brief", "markdown", "json"), output, f"{name}-report")
     findings = ask(storage, url, FINDINGS, SweepArgs(name=name))
     if output is not None:
         written = folder.write(findings, Path(output))
-        show(as_typed(statement(findings)))
+        show(as_typed(announced(findings)))
         say(f"report   {written}")
         return
     wide = columns()
@@ -284,3 +296,40 @@ def list_sweeps(form: Form = Format.table, field: Field = None, storage: Storage
     if not any(row["unavailable"] for row in rows):
         rows = [{key: value for key, value in row.items() if key != "unavailable"} for row in rows]
     print(render(rows, form, field))
+
+
+@app.command()
+def replay(
+    name: SweepName,
+    task: Annotated[str | None, typer.Option(metavar="KEY", help="Task to rerun, for example search#3.")] = None,
+    sample: Annotated[str, typer.Option(metavar="N", help="Number of finished tasks to draw at random.")] = "5",
+    storage: Storage = None,
+    data: Data = None,
+) -> None:
+    """Rerun finished tasks and compare with stored results.
+
+    Compares bit by bit and writes nothing. Exits 1 if anything differs.
+
+    Example: kd-sweeps replay mnist-kd --task search#3
+    """
+    from sweeps.query.listing import open_sweep
+    from sweeps.spec.stored import as_it_stands
+    from sweeps.usecases import replay as again
+
+    use_folders(data)
+    count = whole_number("--sample", sample, least=1, most=100_000, example="5")
+    with open_sweep(storage, name) as (engine, sweep):
+        note_storage(engine.url)
+        tasks = again.chosen(engine, sweep, key=task, sample=count)
+        different, spec = 0, as_it_stands(sweep)
+        score, exact = spec.score, spec.kind.features.exact
+        for result in again.replay(engine, sweep, tasks, on_step=lambda: None):
+            different += bool(result.differs)
+            difference = "; ".join(result.differs) or "identical"
+            before, now = result.numerics
+            value = f"{score.number(result.score):>6} {score.unit}".rstrip()
+            kind = f" (trained with numerics {before}, here {now})" if result.differs and before != now else ""
+            show(f"{result.key:<28} {value}  {difference}{kind}")
+    promised = "" if exact else "; this trainer does not promise the same score (trainer.exact = false)"
+    print(f"{len(tasks)} rerun, {different} differ{promised}")
+    raise typer.Exit(1 if different and exact else 0)

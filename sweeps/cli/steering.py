@@ -1,4 +1,4 @@
-"""Commands that steer a sweep, and logs. None of them imports TensorFlow."""
+"""Commands that steer a sweep, and logs. None imports TensorFlow."""
 
 import sys
 from typing import Annotated
@@ -135,7 +135,7 @@ def delete(
 
     url = storage_url(storage)
     with open_sweep(url, name):
-        pass  # no question about a sweep that is not there
+        pass  # ask only about a sweep that exists
     if not yes:
         if not sys.stdin.isatty():
             raise SpecError(

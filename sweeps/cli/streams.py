@@ -1,4 +1,4 @@
-"""Stdout and stderr that no text and no reader can break, and the exit code of a command."""
+"""Make stdout and stderr robust against any text and any reader; turn errors into exit codes."""
 
 import codecs
 import io
@@ -19,62 +19,63 @@ from sweeps.errors import MissingExtra, NoResultsYet, SpecError, SweepError
 from sweeps.hints import explain, local
 from sweeps.terminal import escape_control_chars, say
 
-# What reports are written with, for terminals that know ASCII only.
+# Replacements for the characters of reports, on terminals that only know ASCII.
 _PLAIN = dict(zip("−–—×·’“”", '---x*\'""', strict=True))
 _PLAIN |= {"±": "+/-", "…": "...", "→": "->", "≤": "<=", "≥": ">=", "α": "alpha", "²": "^2"}
-_END_S = 5.0  # for threads that a command has left to end
+_END_S = 5.0  # grace for threads that outlive their command
 
 
 class ReaderGone(Exception):
-    """The reader of stdout (head, less) has what it wanted and closed it."""
+    """The reader of stdout, such as head, has closed it."""
 
 
 class Unprintable(Exception):
-    """Stdout takes nothing. The message is the system's reason, such as "No space left on device"."""
+    """Stdout cannot be written; the message is the system's, such as "No space left on device"."""
 
 
 def prepare() -> None:
-    """Make the standard streams of this process ready: call it once, before anything is opened or printed.
+    """Set up the standard streams of this process; call once, before anything is opened or printed.
 
-    A closed stdout is opened for reading only: a command that prints a result then fails with one line, and one that
-    prints none works. Left closed, the next file that is opened - the database - would become stdout.
+    Open a closed stdout for reading only: commands that print a result then fail with one line, others work. If it
+    stayed closed, the next file opened, the database, would become stdout.
     """
     for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, mode)  # it gets the lowest free number, which is this one
-    codecs.register_error(_plainly.__name__, _plainly)
-    sys.stdout = _Output(_bytes(sys.stdout, 1), _encoding(sys.stdout), _plainly.__name__, line_buffering=os.isatty(1))
+            os.open(os.devnull, mode)  # gets the lowest free number, which is this one
+    codecs.register_error(_to_ascii.__name__, _to_ascii)
+    encoding = getattr(sys.stdout, "encoding", "utf-8")  # stdout is None where it was closed
+    sys.stdout = _Output(_bytes(sys.stdout, 1), encoding, _to_ascii.__name__, line_buffering=os.isatty(1))
     if isinstance(sys.stderr, io.TextIOWrapper):
-        sys.stderr.reconfigure(errors=_plainly.__name__)
+        sys.stderr.reconfigure(errors=_to_ascii.__name__)
     else:
-        sys.stderr = io.TextIOWrapper(_bytes(None, 2), errors=_plainly.__name__, line_buffering=True)
+        sys.stderr = io.TextIOWrapper(_bytes(None, 2), errors=_to_ascii.__name__, line_buffering=True)
 
 
 class _Output(io.TextIOWrapper):
     """Stdout that raises its own errors and escapes control characters.
 
-    Escaped here and not where each text is made, since every text may hold names, reasons and logs of another user's
-    archive. JSON stays JSON: the escapes are those of JSON.
+    Escape here, not where each text is made: any text may contain names, reasons or logs of another user's archive.
+    JSON stays valid, because the escapes are JSON's.
     """
 
     def write(self, text: str) -> int:
-        with _told():
+        with _stdout_errors():
             super().write(escape_control_chars(text))
         return len(text)
 
     def flush(self) -> None:
-        with _told():
+        with _stdout_errors():
             super().flush()
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _stdout_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # Python keeps what it could not write, tries again when it exits, and complains.
+        # Python would keep the unwritten text, retry at exit, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(error, BrokenPipeError):
             raise ReaderGone from None
@@ -82,16 +83,12 @@ def _told() -> Iterator[None]:
 
 
 def _bytes(stream: TextIO | None, number: int) -> io.BufferedWriter:
-    # Not detached from the old stream, which stays whole as sys.__stdout__.
+    # Do not detach it from the old stream, which is still sys.__stdout__.
     return stream.buffer if stream is not None else open(number, "wb", closefd=False)  # type: ignore[return-value]
 
 
-def _encoding(stream: TextIO | None) -> str:
-    return stream.encoding if stream is not None else "utf-8"
-
-
-def _plainly(error: UnicodeError) -> tuple[str, int]:
-    """Return what stands for the characters that cannot be encoded: in ASCII, and as JSON writes them."""
+def _to_ascii(error: UnicodeError) -> tuple[str, int]:
+    """Replace characters that cannot be encoded by ASCII ones, or else by JSON escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]
@@ -99,7 +96,7 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
 
 
 def run_and_exit(app: typer.Typer) -> NoReturn:
-    """Run the command line in sys.argv, and end this process with its exit code."""
+    """Run the command line of sys.argv and exit with its code."""
     code = 1
     try:
         code = exit_code_of(app)
@@ -109,20 +106,20 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
 
 
 def _end(code: int) -> None:
-    """End the process where Python would wait for ever, such as for threads or exit handlers of a user's code."""
+    """Exit although threads or exit handlers of a user's code never end."""
     time.sleep(_END_S)
     say("finished; ending the threads that are left")
     os._exit(code)
 
 
 def exit_code_of(app: typer.Typer) -> int:
-    """Run the command line in sys.argv."""
+    """Run the command line of sys.argv and return its exit code."""
     try:
         code = app(prog_name="kd-sweeps", standalone_mode=False)
         sys.stdout.flush()
     except typer.TyperException as error:
         text = error.format_message()
-        # With no command at all the message is the whole help, which needs no hint to itself.
+        # Without a command the message is the whole help, which does not need a hint to itself.
         say(text if "\n" in text else f"kd-sweeps: {_usage(error, text)}")
         return error.exit_code
     except (MissingExtra, SpecError, UrlError) as error:
@@ -145,7 +142,7 @@ def exit_code_of(app: typer.Typer) -> int:
 
 
 def _usage(error: typer.TyperException, text: str) -> str:
-    """Return what is wrong with the words of a command, and which help to read."""
+    """Return a usage error with the help or command to type next."""
     context, parameter = getattr(error, "ctx", None), getattr(error, "param", None)
     command = context.command_path if context else "kd-sweeps"
     if isinstance(error, typer.BadParameter) and getattr(parameter, "metavar", None) == "NAME" and not error.message:

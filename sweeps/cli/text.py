@@ -1,6 +1,6 @@
-"""Answers as text, as tables, and as the formats that programs read.
+"""Write answers as text, as tables, and in machine-readable formats.
 
-Every command imports this for its options, `--help` too, so it imports no spec and no database.
+Every command imports this, even for `--help`, so it imports neither specs nor databases.
 """
 
 import csv
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 _STATES = ("planned", "done", "failed", "unavailable", "cancelled", "skipped", "waiting", "running")
 _LABEL = 12  # characters; the name of a searched parameter may be longer
-_SILENT_S = 30.0  # without a step: worth a word
-# The columns of `trials` for people; the other formats have all of them. Where the terminal is too narrow, some are
-# called by fewer letters, then some are left out, one after the other.
+_SILENT_S = 30.0  # without a step, before `status` mentions it
+# The columns of `trials` for people; other formats have all. On a narrow terminal some names are shortened, then
+# columns are dropped one by one.
 _POINT = ("task", "state", "trial", "dataset", "temperature", "alpha")
 _RESULT = ("score", "test_accuracy", "train_s", "cpu_s")
 _SHORT = {"temperature": "T", "test_accuracy": "test"}
@@ -33,7 +33,7 @@ _LEFT_OUT = ("cpu_s", "train_s", "trial", "dataset")
 
 
 class Format(StrEnum):
-    """What -f takes."""
+    """The values of -f."""
 
     table = "table"
     json = "json"
@@ -43,13 +43,13 @@ class Format(StrEnum):
 
 
 def render(rows: Sequence[Mapping[str, Any]] | Mapping[str, Any], form: Format, field: str | None = None) -> str:
-    """Return one record (a mapping) or several (a sequence) as text.
+    """Write one record (a mapping) or several (a sequence) as text.
 
     Args:
-        field: only this key; nested keys with dots, as in candidates.0.mean.
+        field: only this key; dots for nested keys, as in candidates.0.mean.
 
     Raises:
-        SpecError: no such field; it lists those there are.
+        SpecError: no such field; the message lists the fields.
     """
     data: Any = rows
     if field is not None:
@@ -106,9 +106,9 @@ def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cells(
     rows: Sequence[Mapping[str, Any]], names: Sequence[str], heads: Mapping[str, str] = MappingProxyType({})
 ) -> list[list[str]]:
-    """Return a head and these columns of the rows as text, without columns that are empty.
+    """Return a header and these columns of the rows as text, without empty columns.
 
-    heads: what some of the columns are called.
+    heads: titles of columns where they differ from the names.
     """
     filled = [name for name in names if any(row[name] not in (None, "") for row in rows)]
     return [[heads.get(name, name) for name in filled], *([_short(row[name]) for name in filled] for row in rows)]
@@ -118,11 +118,11 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else _cell(value)
 
 
-def values(name: str, audit: "Audit", unavailable: Mapping[str, int]) -> dict[str, Any]:
-    """Return everything of an audit as plain values, for the formats that programs read.
+def audit_values(name: str, audit: "Audit", unavailable: Mapping[str, int]) -> dict[str, Any]:
+    """Return an audit as plain values, for machine-readable formats.
 
     Args:
-        unavailable: how many tasks of each stage cannot run here; for the audit they have failed.
+        unavailable: number of tasks per stage that cannot run here; the audit counts them as failed.
     """
     return {
         "sweep": name,
@@ -141,8 +141,8 @@ def _counts(stage: "StageAudit", unavailable: Mapping[str, int]) -> dict[str, in
     return counts | {"failed": stage.failed - missing}
 
 
-def describe(audit: "Audit", unavailable: Mapping[str, int]) -> str:
-    """Return a table of the tasks per stage, a line for each thing that was found, and the sum of it."""
+def describe_audit(audit: "Audit", unavailable: Mapping[str, int]) -> str:
+    """Return a table of the tasks per stage, a line per finding, and the totals."""
     from sweeps.plan.phases import display_stage
 
     states = [state for state in _STATES if state != "unavailable" or any(unavailable.values())]
@@ -162,12 +162,13 @@ def describe(audit: "Audit", unavailable: Mapping[str, int]) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], *, grey_rows: Container[int] = ()) -> str:
-    """Return the rows, the head first, with their cells under each other; cells break where a terminal is too narrow.
+    """Align rows, header first, in columns; wrap cells where the terminal is too narrow.
 
     Args:
-        grey_rows: the numbers of those that a terminal shows grey; the head is 0.
+        grey_rows: numbers of the rows that a terminal shows in grey; the header is 0.
     """
-    rows = [[escape_control_chars(cell) for cell in row] for row in rows]  # rich drops some, and counts the others as 0
+    # rich drops some control characters and takes the others to have no width.
+    rows = [[escape_control_chars(cell) for cell in row] for row in rows]
     wide, lines = columns(), _aligned(rows)
     if wide is None or max(map(len, lines)) <= wide:
         return "\n".join(grey(line) if number in grey_rows else line for number, line in enumerate(lines))
@@ -186,7 +187,7 @@ def table(rows: Sequence[Sequence[str]], *, grey_rows: Container[int] = ()) -> s
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    # Not by rich, which gives the same lines: 1.2 s instead of 3 ms for 1,000 tasks, and 20 ms to import.
+    # Without rich, whose lines are the same: it takes 1.2 s instead of 3 ms for 1,000 tasks, and 20 ms to import.
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
@@ -196,10 +197,13 @@ def _finding_lines(findings: "Sequence[Finding]", commands: Commands) -> list[st
 
 
 def describe_best(best: "Best") -> str:
-    """Return the point, how sure it is, and what the finished sweep says of it."""
+    """Return the point with its evidence and, for a finished sweep, the answer."""
+    from sweeps.spec.model import SMOKE_TEST
+
     point = best.point.as_dict()
-    weighs = "  (alpha weighs the labels)" if "alpha" in point else ""  # some libraries have it the other way round
+    weighs = "  (alpha weighs the labels)" if "alpha" in point else ""  # some libraries define it the other way round
     rows = [
+        ("", SMOKE_TEST if best.smoke_test else ""),
         *((name, value if isinstance(value, str) else f"{value:.4g}") for name, value in point.items()),
         ("loss", best.loss + weighs if best.loss else ""),
         *_evidence(best),
@@ -214,12 +218,12 @@ def describe_best(best: "Best") -> str:
 
 
 def untuned_won(best: "Best") -> str:
-    """Say that the untuned default won; "" where a tuned point did."""
+    """Return that the untuned default won; "" if a tuned point did."""
     return f"{best.untuned} won: no tuned point was better on fresh seeds" if best.untuned else ""
 
 
 def _evidence(best: "Best") -> list[tuple[str, str]]:
-    """Return its interval, then the incumbent and why the two may differ."""
+    """Return the interval of the point, the incumbent, and why the two may differ."""
     from sweeps.stats.estimates import clipped, limits
 
     single, accuracy, score = best.incumbent, best.accuracy, best.score
@@ -249,7 +253,7 @@ def _evidence(best: "Best") -> list[tuple[str, str]]:
 
 
 def describe_status(status: "Status") -> str:
-    """Return a table of the stages, the workers, what failed, and what to type next."""
+    """Return a table of the stages, the workers, the failures, and the next command."""
     stages = status.display_stages
     names = ["total", "waiting", "running", "done", "failed", "skipped"]
     names += [name for name in ("cancelled", "unavailable") if any(getattr(c, name) for c in stages.values())]
@@ -269,7 +273,10 @@ def describe_status(status: "Status") -> str:
     lines += status.problems
     if status.problems:
         lines.append(f"to retry: {local().retry_and_launch(status.sweep)}")
-    return "\n".join([*lines, *status.fingerprints.lines(), _next_step(status)])
+    from sweeps.spec.model import SMOKE_TEST
+
+    noted = [SMOKE_TEST] if status.smoke_test else []
+    return "\n".join([*lines, *noted, *status.fingerprints.lines(), _next_step(status)])
 
 
 def _next_step(status: "Status") -> str:
@@ -286,15 +293,15 @@ def _next_step(status: "Status") -> str:
 
 
 def describe_trials(rows: Sequence[Mapping[str, Any]], *, scored: str) -> str:
-    """Return a table of the tasks. On a terminal it has the columns that fit, and a reason stands below its row.
+    """Return a table of the tasks; on a terminal with the columns that fit, and each reason below its row.
 
     Args:
-        scored: the name of the score.
+        scored: name of the score.
     """
     if not rows:
         return "(none)"
     keys, wide = list(rows[0]), columns()
-    extra = keys[keys.index("alpha") + 1 : keys.index("score")]  # what else is searched
+    extra = keys[keys.index("alpha") + 1 : keys.index("score")]  # further searched parameters
     names = [*_POINT, *extra, *_RESULT]
     heads = {"test_accuracy": f"test_{scored}"}
     if wide is None:
@@ -307,7 +314,7 @@ def describe_trials(rows: Sequence[Mapping[str, Any]], *, scored: str) -> str:
         lines = _aligned(_cells(rows, names, _SHORT))
     printed = [lines[0]]
     for line, row in zip(lines[1:], rows, strict=True):
-        # Of a row that was skipped the state says enough: dozens of them have the same reason.
+        # For skipped rows the state is enough: dozens share one reason.
         reason = "" if row["state"] == "skipped" else " ".join((row["reason"] or "").split())
         below = wrap(f"  {reason}", wide).split("\n") if reason else []
         printed += [grey(text) if row["state"] == "unavailable" else text for text in (line, *below)]

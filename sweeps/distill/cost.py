@@ -112,7 +112,7 @@ def break_evens(stored: StoredSweep, provenance: Provenance) -> tuple[BreakEven,
 def _break_even(stored: StoredSweep, role: str) -> BreakEven | None:
     baselines = stored.finished(BaselineTask, BaselineOutcome)
     curves = [task.outcome.curve for task in baselines if task.work.role == role and task.outcome.curve]
-    students = validations(stored.spec, stored.trainings, role, "best")
+    students = validations(stored, role, "best")
     if not curves or not students:
         return None
     curve = tuple((seconds, percent(accuracy)) for seconds, accuracy in curves[0])

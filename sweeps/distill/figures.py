@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,7 +20,21 @@ def evens(findings: Findings) -> tuple[BreakEven, ...]:
 
 
 def draw(evens: Sequence[BreakEven]) -> Figure:
-    figure, grid = style.panels([words.display_name(even.dataset) for even in evens], height=3.8)
+    figure, grid = style.panels(_titles(evens), height=3.8)
+    return _draw(figure, grid, evens, legend_columns=3)
+
+
+def narrow(evens: Sequence[BreakEven]) -> Figure:
+    """Draw it for a phone, with the panels below each other."""
+    figure, grid = style.panels(_titles(evens), height=3.6, columns=1, width=style.NARROW_WIDTH)
+    return _draw(figure, grid, evens, legend_columns=1)
+
+
+def _titles(evens: Sequence[BreakEven]) -> list[str]:
+    return [words.display_name(even.dataset) for even in evens]
+
+
+def _draw(figure: Figure, grid: Sequence[Axes], evens: Sequence[BreakEven], *, legend_columns: int) -> Figure:
     for axes, even in zip(grid, evens, strict=True):
         seconds, accuracies = zip(*even.curve, strict=True)
         marks = [multiple * even.sweep_cpu_s for multiple in MULTIPLES]
@@ -44,7 +59,7 @@ def draw(evens: Sequence[BreakEven]) -> Figure:
         Line2D([], [], color=data.BLUE, ls="--", lw=1.2, label="distilled student"),
         Line2D([], [], color=data.GREY, ls=":", lw=1, label="multiples of the sweep's cost"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=legend_columns)
     return figure
 
 
@@ -55,6 +70,7 @@ FIGURES = (
         slot="cost",
         data=evens,
         draw=draw,
+        narrow=narrow,
         caption=lambda _: (
             "Best validation accuracy of AutoKeras after each of its trials, against the CPU seconds used so far. The"
             " dashed line is the distilled student. Dotted lines are multiples of the CPU seconds of the sweep: its"

@@ -193,9 +193,6 @@ class KdReport(ReportParts):
     def methods(self, spec: KdSpec) -> Sequence[str]:
         return _data(spec), _training(spec)
 
-    def banner(self, spec: KdSpec) -> str:
-        return "Preset tiny checks an installation; its numbers are no evidence." if spec.preset == "tiny" else ""
-
     def display(self, method: str) -> str:
         network = APPLICATIONS.get(method.removesuffix(TUNED))
         if network is None:

@@ -1,10 +1,9 @@
-"""What to use on each target: the untuned default, values tuned elsewhere, or tuned here, and what each costs."""
+"""The advice for each target, untuned default, values tuned elsewhere, or tuning here, and the cost of each."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import fsum
 
-from storage.tables import TASK_AWAITED
 from sweeps.findings.load import StoredSweep, identity, lacks_untreated, of_arm, scaled_scores
 from sweeps.plan.jobs import ConfirmTask, SearchTask, StudentOutcome, TeacherOutcome, TeacherTask
 from sweeps.plan.phases import Phase
@@ -16,14 +15,13 @@ from sweeps.trainers.protocol import Point
 
 @dataclass(frozen=True, kw_only=True)
 class RoleChoice:
-    """What to use on one dataset, over the searches of the first teacher.
+    """The advice for one dataset, over the searches of the first teacher.
 
-    role, dataset: of the target; with one dataset, the source. choice: None while trainings are missing, or where no
-    tuned one gave a model, or no untreated one that the margin is a share of. points: of each strategy that the sweep
-    trains, in the first search; None before it is known. seconds: core-seconds that one search of a strategy cost, the
-    mean over the searches that are done: its teacher, its search and its confirm. same: searches in which elsewhere and
-    here are one training, which is no evidence. `done` of `planned` trainings on that dataset are there, `left` may
-    still come.
+    role, dataset: of the target or, without targets, of the source. choice: None while trainings are missing, or if no
+    tuned training, or no untreated one for a margin that is a share, gave a model. points: of each strategy in the
+    first search; None if not known yet. seconds: mean core-seconds of one search of a strategy: teacher, search and
+    confirm. same: number of searches in which elsewhere and here are one training, which is no evidence. done, planned:
+    numbers of trainings on that dataset. left: those waiting, running or cancelled.
     """
 
     role: str
@@ -38,7 +36,7 @@ class RoleChoice:
 
 
 def choices(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[RoleChoice, ...]:
-    """Return one for each target or, with one dataset, one for the source; none where an older rule was declared."""
+    """Return the advice for each target or, without targets, for the source; empty under an older rule."""
     if not stored.spec.transfer.advises:
         return ()
     return tuple(_choice(stored, role, confirmed) for role in stored.spec.targets or ("source",))
@@ -47,11 +45,10 @@ def choices(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Ro
 def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) -> RoleChoice:
     spec, transfer, mine = stored.spec, stored.spec.transfer, stored.spec.searches
     arms = _arms(stored, role)
-    states = [job.row.state for job in stored.trainings if job.work.role == role and job.work.group in mine]
-    left = sum(state in TASK_AWAITED for state in states)
+    done, left, planned = stored.progress(role)
     choice = None
-    # Before the last seed is in it would be one more look.
-    if not left and not lacks_untreated(spec, stored.trainings, role):
+    # Advice before the last seed would be another look.
+    if not left and not lacks_untreated(stored, role):
         choice = advise(
             [_runs(stored, role, arms, group) for group in mine],
             margin=transfer.margin,
@@ -60,9 +57,13 @@ def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) 
             look=max(len(stored.looks), 1),
             targets=len(spec.targets) or 1,
         )
-    found_on: Mapping[StrategyName, str] = {"elsewhere": "source", "here": role}
+    searched_on: Mapping[StrategyName, str] = {"elsewhere": "source", "here": role}
     strategies = [name for name in STRATEGIES if name in arms]
-    points = {name: _found(confirmed, found_on[name]) for name in strategies if name in found_on}
+    points = {
+        name: confirmed[searched_on[name]].best.point if searched_on[name] in confirmed else None
+        for name in strategies
+        if name in searched_on
+    }
     if "default" in arms:
         points["default"] = _fixed(stored, role, arms["default"])
     return RoleChoice(
@@ -70,16 +71,16 @@ def _choice(stored: StoredSweep, role: str, confirmed: Mapping[str, Confirmed]) 
         dataset=spec.role(role).dataset,
         choice=choice,
         points={name: points[name] for name in strategies},
-        seconds={name: _seconds(stored, found_on[name]) if name in found_on else 0.0 for name in strategies},
+        seconds={name: _seconds(stored, searched_on[name]) if name in searched_on else 0.0 for name in strategies},
         same=sum(_is_same(stored, role, arms, group) for group in mine),
-        done=states.count("done"),
+        done=done,
         left=left,
-        planned=len(states),
+        planned=planned,
     )
 
 
 def _arms(stored: StoredSweep, role: str) -> Mapping[Use, str]:
-    """Return the arm of each strategy on a dataset, and the untreated one, as far as the sweep trains them."""
+    """Return the trained arm of each strategy on a dataset, and the untreated one."""
     spec = stored.spec
     default, here = next(iter(spec.kind.features.defaults), ""), "best" if role == "source" else "native"
     arms: dict[Use, str] = {"default": default, "here": here, "untreated": spec.untreated_arm(role)}
@@ -90,11 +91,7 @@ def _arms(stored: StoredSweep, role: str) -> Mapping[Use, str]:
 
 
 def _runs(stored: StoredSweep, role: str, arms: Mapping[Use, str], group: Group) -> Runs:
-    return {use: scaled_scores(stored.spec, stored.trainings, role, arm, group) for use, arm in arms.items()}
-
-
-def _found(confirmed: Mapping[str, Confirmed], role: str) -> Point | None:
-    return confirmed[role].best.point if role in confirmed else None
+    return {use: scaled_scores(stored, role, arm, group) for use, arm in arms.items()}
 
 
 def _fixed(stored: StoredSweep, role: str, arm: str) -> Point | None:
@@ -104,7 +101,7 @@ def _fixed(stored: StoredSweep, role: str, arm: str) -> Point | None:
 
 
 def _seconds(stored: StoredSweep, role: str) -> float:
-    """Return the core-seconds that one search on a dataset cost, its teacher included; 0 before one is done."""
+    """Return the mean core-seconds of one search on a dataset, teacher included; 0 before one is done."""
     teachers = stored.finished(TeacherTask, TeacherOutcome, phase=Phase.teachers(role))
     searches = []
     for group in stored.spec.searches:
@@ -117,7 +114,7 @@ def _seconds(stored: StoredSweep, role: str) -> float:
 
 
 def _is_same(stored: StoredSweep, role: str, arms: Mapping[Use, str], group: Group) -> bool:
-    """Return whether a seed of elsewhere and here is one training; of one search either all are or none."""
+    """Return whether elsewhere and here are the same trainings; within a search, either all are or none."""
     if "elsewhere" not in arms or "here" not in arms:
         return False
     both = (of_arm(stored.trainings, role, arms[use], group) for use in ("elsewhere", "here"))

@@ -1,4 +1,4 @@
-"""Several sweeps beside each other."""
+"""Compare several sweeps."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,11 +17,10 @@ from sweeps.trainers.score import ACCURACY, Score
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """best of the first sweep - best of the second one on a dataset, on the test, in the unit that is shown.
+    """best of the first sweep - best of the second on a dataset, in displayed test scores.
 
-    difference: over the seeds that both trained with; None where it is not known. p: two-sided, of the t test, from
-    two seeds on, unless both sweeps have the same trainings; p_holm: the same, adjusted for all pairs that are shown
-    together. why: "" or why there is no difference.
+    difference: over common seeds, or None. p: two-sided t test, from two seeds on, unless both sweeps have the same
+    trainings. p_holm: adjusted for all pairs. why: why there is no difference, or "".
     """
 
     first: str
@@ -34,16 +33,16 @@ class Pair:
 
 
 def pairs(sweeps: Sequence[Findings]) -> tuple[Pair, ...]:
-    """Return every pair of sweeps on every dataset that both have, by dataset.
+    """Return every pair of sweeps on each of their common datasets, by dataset.
 
-    Every pair is one more chance to find something by luck, so their p values are Holm's, over all of them.
+    Every pair is another chance to find a difference by luck, so Holm adjusts p over all of them.
     """
     order = list(dict.fromkeys(findings.spec.role(role).dataset for findings in sweeps for role in findings.spec.roles))
     unadjusted = [
         _difference(first, role, second, other)
         for first, second in combinations(sweeps, 2)
         for role in first.spec.roles
-        for other in second.spec.roles  # a dataset may be the source of one and a target of the other
+        for other in second.spec.roles  # a dataset may be the source of one sweep and a target of the other
         if _same(first, role, second, other)
     ]
     unadjusted.sort(key=lambda pair: order.index(pair.dataset))
@@ -54,7 +53,7 @@ def pairs(sweeps: Sequence[Findings]) -> tuple[Pair, ...]:
 def _same(first: Findings, role: str, second: Findings, other: str) -> bool:
     if first.spec.role(role).dataset == second.spec.role(other).dataset:
         return True
-    # Also by its content: one's own data may lie under another path.
+    # Also by content: the same data may be under another path.
     mine, theirs = first.spec.kind.content(first.spec, role), second.spec.kind.content(second.spec, other)
     return bool(mine) and mine == theirs
 
@@ -80,7 +79,7 @@ def _difference(first: Findings, role: str, second: Findings, other: str) -> Pai
 
 
 def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
-    """Return why the two cannot be compared on a dataset, whatever their seeds; "" if they can."""
+    """Return why the two cannot be compared on a dataset for any seeds, or ""."""
     mine, theirs = first.spec.kind.content(first.spec, role), second.spec.kind.content(second.spec, other)
     if mine and theirs and mine != theirs:
         return "not compared: other images under the same name"
@@ -93,14 +92,14 @@ def _obstacle(first: Findings, role: str, second: Findings, other: str) -> str:
 
 
 def _by_seed(findings: Findings, role: str) -> dict[int, float]:
-    # By the stored seed of its training: the number of a repeat says nothing, in another sweep it has another seed.
+    # By stored seed: the same repeat of another sweep may have another seed.
     seeds = {training.work.repeat: training.work.seed for training in of_arm(findings.trainings, role, "best")}
-    scores = scaled_scores(findings.spec, findings.trainings, role, "best")
+    scores = scaled_scores(findings, role, "best")
     return {seeds[repeat]: value for repeat, value in scores.items()}
 
 
 def _results(findings: Findings, role: str) -> set[Hashable]:
-    # What each training is and gave: the specs may differ in what is no part of the point, so the results count, too.
+    # The specs may differ in keys that are not part of the point, so the results must be equal, too.
     return {
         (
             identity(findings.spec, training),
@@ -114,31 +113,23 @@ def _results(findings: Findings, role: str) -> set[Hashable]:
     }
 
 
-_NO_MATTER = ("preset", "note")  # where a spec came from, and its note, train nothing
+_NO_MATTER = ("preset", "note")  # keys without effect on training
 
 
-@dataclass(frozen=True)
-class Differing:
-    """A key of the spec, dotted, and its value in each sweep, in their order; None where a sweep has no such table."""
+def differing(sweeps: Sequence[Findings]) -> dict[str, tuple[Any, ...]]:
+    """Return the dotted keys in which the specs differ, in the order of a spec, with the value of each sweep.
 
-    key: str
-    values: tuple[Any, ...]
-
-
-def differing(sweeps: Sequence[Findings]) -> tuple[Differing, ...]:
-    """Return the keys in which the specs are not all the same, in the order of a spec.
-
-    A table that one of them lacks, such as a target, is one key: all sweeps then show its dataset.
+    A table that one sweep lacks, such as a target, is one key, whose values are the datasets; None for that sweep.
     """
     specs = [findings.spec.model_dump(mode="json") for findings in sweeps]
     differing_keys = {key for other in specs[1:] for key, _, _ in changes(specs[0], other)}
     ordered = dict.fromkeys(key for spec in specs for key in _in_order(spec))
     keys = [key for key in ordered if key in differing_keys and key not in _NO_MATTER]
     whole = tuple(f"{key}." for key in keys)
-    # A content hash differs because its dataset does.
+    # A content hash differs whenever its dataset does.
     follows = {f"{key.removesuffix('dataset')}content_hash" for key in differing_keys if key.endswith(".dataset")}
     separate = [key for key in keys if not key.startswith(whole) and key not in follows]
-    return tuple(Differing(key, tuple(_value(spec, key) for spec in specs)) for key in separate)
+    return {key: tuple(_value(spec, key) for spec in specs) for key in separate}
 
 
 def _in_order(values: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -153,12 +144,12 @@ def _value(spec: Mapping[str, Any], dotted: str) -> Any:
     if dotted in spec:
         value = spec[dotted]
         return value["dataset"] if isinstance(value, Mapping) and "dataset" in value else value
-    key, _, inner = dotted.partition(".")  # what is inside may have dots as well: the path of a file
+    key, _, inner = dotted.partition(".")  # an inner key, such as a file's path, may contain dots
     return _value(spec[key], inner) if isinstance(spec.get(key), Mapping) else None
 
 
 class Absent(StrEnum):
-    """Why a number is not there. PLANNED: the sweep does not ask for it. RESULT: every training of it failed."""
+    """Why a number is missing. PLANNED: the sweep does not train for it. RESULT: all its trainings failed."""
 
     YET = "not yet"
     PLANNED = "not planned"
@@ -170,12 +161,11 @@ Number: TypeAlias = Estimate | Absent
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """One sweep on one of its datasets.
+    """One sweep on one of its datasets; differences are in displayed test scores.
 
-    point: that was tuned on the source and confirmed, None before.
-    gain: best - the untreated arm, as tuned as best; tuning: best - the untuned default; regret: native - best, of a
-    target alone; all on the test, in the unit that is shown. test: the stored test score of best.
-    train_s: wall seconds of one training of best, mean over its seeds; None before the first.
+    point: tuned on the source and confirmed, None before. gain: best - the untreated arm. tuning: best - the untuned
+    default. regret: native - best, for targets. test: the stored test score of best. train_s: mean wall seconds of one
+    training of best; None before the first.
     """
 
     sweep: str
@@ -189,34 +179,9 @@ class Standing:
     train_s: float | None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a whole sweep cost so far.
-
-    work_s: the seconds that its finished tasks ran, summed; of workers with one thread, core-seconds. threads: of
-    those workers, sorted; more than one value, or "all": the seconds are not core-seconds. done, planned: tasks.
-    """
-
-    sweep: str
-    work_s: float
-    threads: tuple[str, ...]
-    done: int
-    planned: int
-
-    @property
-    def core_seconds(self) -> bool:
-        return self.threads == ("1",)
-
-
 def standings(sweeps: Sequence[Findings]) -> tuple[Standing, ...]:
-    """Return one for each sweep and dataset, by sweep in the order given, then by role."""
+    """Return the standing of each sweep on each dataset, by sweep in the given order, then by role."""
     return tuple(_standing(findings, role) for findings in sweeps for role in findings.spec.roles)
-
-
-def _cost(findings: Findings) -> Cost:
-    made = findings.provenance
-    threads = tuple(sorted({machine.threads for machine in made.machines}))
-    return Cost(sweep=findings.name, work_s=made.work_s, threads=threads, done=made.done, planned=made.planned)
 
 
 def _standing(findings: Findings, role: str) -> Standing:
@@ -257,24 +222,23 @@ def _scored(score: Score) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
-    """What several sweeps say beside each other.
+    """Several sweeps compared.
 
-    names: in the order asked for. sweeps: the findings of those of which a task is done, in that order. pending: the
-    others. machine_kinds: processor and threads that the finished tasks ran on; seconds of several do not compare.
+    names: in the requested order. sweeps: findings of those with a finished task, in that order. pending: the others.
+    machine_kinds: processors and threads of the finished tasks; seconds are not comparable across several.
     """
 
     names: tuple[str, ...]
     sweeps: tuple[Findings, ...]
     pending: tuple[str, ...]
     standings: tuple[Standing, ...]
-    costs: tuple[Cost, ...]
     pairs: tuple[Pair, ...]
-    differing: tuple[Differing, ...]
+    differing: Mapping[str, tuple[Any, ...]]
     machine_kinds: tuple[tuple[str, str], ...]
 
     @property
     def score(self) -> Score:
-        """What all of them score; before anything has finished, what is scored where nothing else is said."""
+        """The score of all sweeps; accuracy before anything has finished."""
         return self.sweeps[0].spec.score if self.sweeps else ACCURACY
 
     @property
@@ -283,9 +247,9 @@ class Compared:
 
 
 def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
-    """Compare sweeps; names: all that were asked for, sweeps: the findings of those that have some, in that order.
+    """Compare sweeps; names: the requested ones, sweeps: findings of those that have results, in that order.
 
-    Raises a SpecError where they do not score the same thing: no difference of two scores would mean anything.
+    Raise SpecError if they have different scores, whose differences would be meaningless.
     """
     scores = {findings.name: f"{findings.spec.score.name} ({_scored(findings.spec.score)})" for findings in sweeps}
     if len(set(scores.values())) > 1:
@@ -298,7 +262,6 @@ def compare(names: Sequence[str], sweeps: Sequence[Findings]) -> Compared:
         sweeps=tuple(sweeps),
         pending=tuple(name for name in names if name not in known),
         standings=standings(sweeps),
-        costs=tuple(map(_cost, sweeps)),
         pairs=pairs(sweeps),
         differing=differing(sweeps),
         machine_kinds=tuple(sorted(kinds)),

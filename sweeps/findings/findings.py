@@ -1,7 +1,6 @@
-"""What a sweep says, as one frozen value: `Findings`, and `load`.
+"""`Findings`, the results of a sweep as one frozen value, and `load`.
 
-Pure Python: `report` prints it in a fraction of a second. The secondary questions need scipy and are asked of this
-value by `secondary`.
+Pure Python, so that `report` prints in a fraction of a second. `secondary` answers further questions with SciPy.
 """
 
 from collections.abc import Mapping
@@ -29,19 +28,19 @@ from sweeps.stats.estimates import Paired
 
 
 def _spec(value: object) -> Spec:
-    # What came over a network is plain values: its trainer's class is known only once its kind is read.
+    # Over a network it comes as plain values: only their kind tells the trainer's class.
     return value if isinstance(value, Spec) else parse(cast(Mapping[str, Any], value), origin="findings").as_called()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What a sweep found, as far as it has come.
+    """The results of a sweep so far.
 
-    name, fingerprint, revision, spec: of the sweep. verdicts: one for each target, the first answers the primary
-    question. choices: what to use on each target or, with one dataset, there; none before rule 3 of the verdict.
-    surfaces: of the source, then of each target. confirmed: by role. looks: those begun so far. trainings: those that
-    compare the arms, planned ones included; searched: those of every phase before, likewise.
-    answer_hash: None until every task has ended. own: what its trainer adds; only its own part of a report reads it.
+    name, fingerprint, revision, spec: of the sweep. verdicts: one per target; the first answers the primary question.
+    choices: the advice for each target or, without targets, for the source; empty before rule 3 of the verdict.
+    surfaces: of the source, then of each target. confirmed: by role. looks: those begun. trainings: those that compare
+    the arms, planned ones included; searched: those of earlier phases, likewise. answer_hash: None until every task has
+    ended. own: results of the trainer, read only by its own part of the report.
     """
 
     name: str
@@ -69,33 +68,33 @@ class Findings:
 
     @property
     def report_roles(self) -> tuple[str, ...]:
-        """The roles in the order of a report: the targets, which the question is about, then the source."""
+        """The roles in the order of a report: the targets, then the source."""
         return (*self.spec.targets, "source")
 
     def better_default(self, role: str) -> str | None:
-        """Return the untuned default that is better on a dataset, by validation; None before one was trained there.
+        """Return the untuned default with the better validation score; None before one was trained there.
 
-        Chosen by test, it would be the luckier one.
+        A choice by test score would pick the luckier one.
         """
-        scores = {arm: validations(self.spec, self.trainings, role, arm) for arm in self.spec.kind.features.defaults}
+        scores = {arm: validations(self, role, arm) for arm in self.spec.kind.features.defaults}
         return max((arm for arm in scores if scores[arm]), key=lambda arm: fmean(scores[arm]), default=None)
 
     def beyond_default(self, role: str, arm: str = "best") -> Paired | None:
-        """Return an arm less that default, on the test as it is shown; None where there is none, or not yet."""
+        """Return an arm minus that default in displayed test scores; None if either is missing so far."""
         default = self.better_default(role)
         return None if default is None else self.between(role, arm, default)
 
     def between(self, role: str, first: str, second: str) -> Paired | None:
-        """Return first - second of any two arms on a dataset; None where one is missing, or not yet."""
-        return contrast(self.spec, self.trainings, role, first, second)
+        """Return first - second in displayed test scores; None if either is missing so far."""
+        return contrast(self, role, first, second)
 
     def gain(self, role: str) -> Paired | None:
-        """Return what the teacher gains on the dataset of a role: best less the arm without a teacher; or None."""
+        """Return best minus the untreated arm on the dataset of a role; None if either is missing so far."""
         return self.between(role, "best", self.spec.untreated_arm(role))
 
 
 def findings(stored: StoredSweep) -> Findings:
-    """Compute the findings of a sweep of which one task at least is done."""
+    """Compute the findings of a sweep with at least one finished task."""
     confirmed, provenance = confirmed_points(stored), stored_sweeps.provenance(stored)
     return Findings(
         name=stored.sweep.name,
@@ -120,17 +119,17 @@ def findings(stored: StoredSweep) -> Findings:
 
 
 def load(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Findings:
-    """Return the findings of a sweep; raise NoResultsYet before its first task is done. Reads only."""
+    """Return the findings of a sweep; raise NoResultsYet before its first task is done."""
     stored = stored_sweeps.read(engine, sweep)
-    if not stored.done:
-        at_work = len(queries.running_tasks(engine, sweep.id))
-        left = queries.outlook(engine, sweep.id)
-        again = f"continue with: {local().launch(sweep.name)}"
-        if not left.unended:
-            again = f"to resume: {local().resume(sweep.name)}"
-            if left.state != "cancelled":
-                again = f"to retry: {local().retry_and_launch(sweep.name)}"
-        raise NoResultsYet(
-            f"nothing of {sweep.name} has finished yet ({at_work} tasks running, {len(stored.jobs)} planned); {again}"
-        )
-    return findings(stored)
+    if stored.done:
+        return findings(stored)
+    running, left = len(queries.running_tasks(engine, sweep.id)), queries.outlook(engine, sweep.id)
+    if left.unended:
+        step = f"continue with: {local().launch(sweep.name)}"
+    elif left.state == "cancelled":
+        step = f"to resume: {local().resume(sweep.name)}"
+    else:
+        step = f"to retry: {local().retry_and_launch(sweep.name)}"
+    raise NoResultsYet(
+        f"nothing of {sweep.name} has finished yet ({running} tasks running, {len(stored.jobs)} planned); {step}"
+    )

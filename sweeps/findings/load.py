@@ -1,14 +1,14 @@
 """Read a sweep once: jobs, trainings of the comparison, looks, provenance.
 
-Every look is another chance to be right by luck. So their number is declared in the spec, which is stored with its
-hash and the time before any test image is read, and each is decided at its share of the 5 %.
+A look is one planned evaluation on the test set. Every look is another chance to be right by luck, so the spec, stored
+with hash and time before any test image is read, declares their number, and each is tested at its share of the level.
 """
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import sqlalchemy
 
@@ -38,9 +38,18 @@ from sweeps.spec.stored import stored_spec
 from sweeps.spec.tables import FIRST, Group
 from sweeps.stats.estimates import Paired, paired
 
-DIVERGED = "nan"  # the error class of a training whose loss was no longer finite
+DIVERGED = "nan"  # error class of a training whose loss became infinite or NaN
 
 Training: TypeAlias = Job[TransferTask, StudentOutcome | None]  # of the comparison, planned or finished
+
+
+class Comparison(Protocol):
+    """A spec with the trainings that compare its arms: `StoredSweep` and `Findings`."""
+
+    @property
+    def spec(self) -> Spec: ...
+    @property
+    def trainings(self) -> Sequence[Training]: ...
 
 
 def of_arm(trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST) -> list[Training]:
@@ -48,95 +57,87 @@ def of_arm(trainings: Iterable[Training], role: str, arm: str, group: Group = FI
     return [job for job in trainings if (job.work.role, job.work.arm, job.work.group) == wanted]
 
 
-def scores_on_test(
-    spec: Spec, trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST
-) -> dict[int, float]:
-    """Return the stored test score of an arm, by repeat.
+def scores_on_test(sweep: Comparison, role: str, arm: str, group: Group = FIRST) -> dict[int, float]:
+    """Return the stored test scores of an arm, by repeat.
 
-    A training that diverged counts as the worst score there is: it gave no model. Left out, it would make its arm look
-    better than it is.
+    A diverged training gave no model and counts as the worst possible score: without it, its arm would look too good.
     """
-    scores, trainings = {}, list(trainings)
-    for training in of_arm(trainings, role, arm, group):
+    scores = {}
+    for training in of_arm(sweep.trainings, role, arm, group):
         if training.row.state == "failed" and training.row.error_class == DIVERGED:
-            if (worst := _worst(spec, trainings, role)) is not None:
+            if (worst := _worst(sweep, role)) is not None:
                 scores[training.work.repeat] = worst
         elif training.outcome is not None and training.outcome.test_accuracy is not None:
             scores[training.work.repeat] = training.outcome.test_accuracy
     return scores
 
 
-def _worst(spec: Spec, trainings: Iterable[Training], role: str) -> float | None:
-    """Return the lowest score that can be stored; where it has no bound, the lowest of the dataset."""
-    lowest, _ = spec.score.bounds
+def _worst(sweep: Comparison, role: str) -> float | None:
+    """Return the lower bound of the score or, if unbounded, the lowest score on the dataset."""
+    lowest, _ = sweep.spec.score.bounds
     if math.isfinite(lowest):
         return lowest
-    outcomes = (training.outcome for training in trainings if training.work.role == role)
+    outcomes = (training.outcome for training in sweep.trainings if training.work.role == role)
     tested = (outcome.test_accuracy for outcome in outcomes if outcome is not None)
     return min((score for score in tested if score is not None), default=None)
 
 
-def scaled_scores(
-    spec: Spec, trainings: Iterable[Training], role: str, arm: str, group: Group = FIRST
-) -> dict[int, float]:
-    """Return the same in the unit that is shown, an accuracy in percent: what the paired differences are made of."""
-    scores = scores_on_test(spec, trainings, role, arm, group)
-    return {repeat: spec.score.scaled(value) for repeat, value in scores.items()}
+def scaled_scores(sweep: Comparison, role: str, arm: str, group: Group = FIRST) -> dict[int, float]:
+    """Return the test scores of an arm in the displayed unit, accuracies in percent, by repeat."""
+    scores = scores_on_test(sweep, role, arm, group)
+    return {repeat: sweep.spec.score.scaled(value) for repeat, value in scores.items()}
 
 
-def compared(
-    spec: Spec, trainings: Iterable[Training], role: str, first: str, second: str, group: Group = FIRST
-) -> Paired | None:
-    """Return first - second in the unit that is shown, paired by repeat; None without a repeat that both have."""
-    mine = [training for training in trainings if (training.work.role, training.work.group) == (role, group)]
-    difference = paired(*(scaled_scores(spec, mine, role, arm, group) for arm in (first, second)))
+def compared(sweep: Comparison, role: str, first: str, second: str, group: Group = FIRST) -> Paired | None:
+    """Return first - second in the displayed unit, paired by repeat; None without a common repeat."""
+    arms = first, second
+    difference = paired(*(scaled_scores(sweep, role, arm, group) for arm in arms))
     if difference is None:
         return None
-    ran = ({identity(spec, training) for training in of_arm(mine, role, arm, group)} for arm in (first, second))
+    ran = ({identity(sweep.spec, run) for run in of_arm(sweep.trainings, role, arm, group)} for arm in arms)
     return Paired.of(difference, len(set.intersection(*ran) - {None}))
 
 
-def contrast(spec: Spec, trainings: Sequence[Training], role: str, first: str, second: str) -> Paired | None:
-    """Return the same of the first group; None as well before the look at the test of the role is complete."""
-    return None if is_incomplete(trainings, role) else compared(spec, trainings, role, first, second)
+def contrast(sweep: Comparison, role: str, first: str, second: str) -> Paired | None:
+    """Return `compared` for the first group; None too while the role's look is incomplete."""
+    return None if is_incomplete(sweep.trainings, role) else compared(sweep, role, first, second)
 
 
 def identity(spec: Spec, training: Training) -> tuple[Hashable, ...] | None:
-    """Return the `training_identity` of a training; None as well where it has not finished."""
+    """Return the `training_identity` of a training; None too if it has not finished."""
     return None if training.outcome is None else training_identity(spec, training.work, training.outcome.point)
 
 
 def is_incomplete(trainings: Iterable[Training], role: str) -> bool:
-    """Return whether a look at the test of a role has begun or is to come, and is not complete.
+    """Return whether trainings of a role's current look are missing; cancelled ones may be resumed.
 
-    Until then nothing that the test says is shown: a user who sees half of a look may stop where it looks good. A
-    cancelled training may still come.
+    Until then, hide all its test scores: a user who sees half of a look might stop when it looks good.
     """
     return any(training.row.state in TASK_AWAITED for training in trainings if training.work.role == role)
 
 
-def lacks_untreated(spec: Spec, trainings: Iterable[Training], role: str) -> bool:
-    """Return whether the margin is a share of a gain over an arm that is planned on a dataset, and gave nothing there.
+def lacks_untreated(sweep: Comparison, role: str) -> bool:
+    """Return whether the margin is a share of the gain over a planned arm that has no result on a dataset.
 
-    The margin in the unit of the score would then count, which was not declared to.
+    Else the margin in the unit of the score would be used, contrary to the declaration.
     """
-    arm = spec.untreated_arm(role)
+    spec, arm = sweep.spec, sweep.spec.untreated_arm(role)
     if not spec.transfer.margin_share or arm not in spec.arms(role):
         return False
-    return not any(scores_on_test(spec, trainings, role, arm, group) for group in spec.searches)
+    return not any(scores_on_test(sweep, role, arm, group) for group in spec.searches)
 
 
-def validations(spec: Spec, trainings: Iterable[Training], role: str, arm: str) -> list[float]:
-    """Return the validation score of the finished trainings of an arm, in the unit that is shown, by repeat."""
-    return [spec.score.scaled(training.score) for training in of_arm(trainings, role, arm) if training.done]
+def validations(sweep: Comparison, role: str, arm: str) -> list[float]:
+    """Return the validation scores of an arm in the displayed unit, by repeat."""
+    return [sweep.spec.score.scaled(run.score) for run in of_arm(sweep.trainings, role, arm) if run.done]
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look: the plan it was taken by, and when. Times are seconds since 1970.
+    """One look, its plan and its times in seconds since 1970.
 
-    number: from 1. seeds: of each arm of the first search; searches: of each teacher. first_read: when the first of its
-    trainings that read the test began.
+    number: from 1. seeds: per arm of the first search; searches: per teacher. first_read: start of the first of its
+    trainings that read the test set.
     """
 
     number: int
@@ -149,7 +150,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Read:
-    """A training that reads the test: its group, its repeat there, and when it began, in seconds since 1970."""
+    """A training that reads the test set: group, repeat, and start in seconds since 1970."""
 
     group: Group
     repeat: int
@@ -157,20 +158,22 @@ class Read:
 
 
 def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Look]:
-    """Return the looks of a sweep, planned ones included, from every training that reads the test, as far as it began.
+    """Return the looks of a sweep, planned ones included.
 
-    A plan with more seeds or more searches is a new look if the test was read before. What is added before any test
-    image was read belongs to the first look.
+    A plan with more seeds or searches is a new look only if the test set was read before it.
+
+    Args:
+        reads: the trainings that read the test set so far.
     """
     numbered: list[Look] = []
-    seen: list[set[tuple[Group, int]]] = []  # groups and repeats of each look and of those before it
+    seen: list[set[tuple[Group, int]]] = []  # groups and repeats up to each look
     for revision in revisions:
         if numbered:
             latest = numbered[-1]
             if revision.fingerprint == latest.fingerprint:
-                continue  # something was tried again: the same look, by the plan that it was begun with
+                continue  # a retry: the same look with the same plan
             if latest.first_read is None or latest.first_read > revision.created_at:
-                numbered.pop()  # nothing was seen of that plan's look: this one replaces it
+                numbered.pop()  # that plan's look has not begun: this one replaces it
                 seen.pop()
         spec = parse(revision.spec, origin="a stored revision")
         planned = {(group, repeat) for group in spec.groups for repeat in range(spec.for_group(group).transfer.seeds)}
@@ -183,7 +186,7 @@ def looks(revisions: Sequence[RevisionRecord], reads: Sequence[Read]) -> list[Lo
 
 
 def begun_looks(engine: sqlalchemy.Engine, sweep_id: int) -> int:
-    """Return how many looks have begun: the test was read at least once for each of them."""
+    """Return how many looks have begun, each with at least one read of the test set."""
     return len(_begun(engine, sweep_id, queries.task_records(engine, sweep_id, stage="transfer", keep=())))
 
 
@@ -200,8 +203,8 @@ def _begun(engine: sqlalchemy.Engine, sweep_id: int, rows: Iterable[TaskRecord])
 class StoredSweep:
     """A sweep with its tasks.
 
-    jobs: all of its tasks, in the order of the plan. looks: those that were begun. selections: by name, as stored.
-    closed: the names of the closed phases.
+    jobs: all tasks in the order of the plan. looks: those begun. selections: as stored, by name. closed: names of the
+    closed phases.
     """
 
     sweep: SweepRecord
@@ -224,7 +227,7 @@ class StoredSweep:
         return self._students(SearchTask, ConfirmTask, RecipeTask)
 
     def _students(self, *kinds: type[TaskT]) -> tuple[Job[TaskT, StudentOutcome | None], ...]:
-        # Without their stored text: a report that goes over a network hides what the test says in one place alone.
+        # Without stored JSON: before a report goes over a network, test scores have to be hidden in one place only.
         return tuple(
             Job(
                 replace(job.row, payload={}, outcome=None),
@@ -239,6 +242,12 @@ class StoredSweep:
     def rows(self) -> list[TaskRecord]:
         return [job.row for job in self.jobs]
 
+    def progress(self, role: str) -> tuple[int, int, int]:
+        """Return how many trainings of the first teacher on a role are done, may still come, and are planned."""
+        searches = self.spec.searches
+        states = [job.row.state for job in self.trainings if job.work.role == role and job.work.group in searches]
+        return states.count("done"), sum(state in TASK_AWAITED for state in states), len(states)
+
     def finished(
         self, task: type[TaskT], outcome: type[OutcomeT], *, phase: phases.Phase | None = None
     ) -> list[Job[TaskT, OutcomeT]]:
@@ -247,7 +256,7 @@ class StoredSweep:
         return finished(mine, task, outcome)
 
     def confirmed(self, phase: phases.Phase) -> selection.Confirmed | None:
-        """Return what a confirm or recipes selected, or will; raise SweepError if it closed without a result."""
+        """Return what a phase selected; None while it is open. Raise SweepError if it closed without a result."""
         if phase.selection in self.selections:
             return selection.read_confirmed(phase.selection, self.selections[phase.selection])
         if phase.name not in self.closed:
@@ -274,7 +283,7 @@ def read(engine: sqlalchemy.Engine, sweep: SweepRecord) -> StoredSweep:
 
 @dataclass(frozen=True)
 class Data:
-    """A dataset of the sweep. images: for training. content_hash, split_hash: SHA-256."""
+    """A dataset of the sweep. images: number for training. content_hash, split_hash: SHA-256."""
 
     dataset: str
     images: int
@@ -285,7 +294,7 @@ class Data:
 
 @dataclass(frozen=True)
 class Weights:
-    """Ready-made weights that a task began with. key: of the task. files: names and SHA-256."""
+    """Pretrained weights that a task started from. key: of the task. files: names and SHA-256."""
 
     key: str
     files: tuple[str, ...]
@@ -293,7 +302,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Machine:
-    """What a task ran on, as recorded. threads: of a worker. versions: (package, version). commit: of the program."""
+    """The machine of a task, as recorded. threads: per worker. versions: (package, version). commit: of kd-sweeps."""
 
     cpu: str
     cores: str
@@ -303,16 +312,16 @@ class Machine:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """Processor and threads: seconds are compared within one kind of machine only."""
+        """Processor and threads: seconds are comparable only within one kind of machine."""
         return self.cpu, self.threads
 
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """Everything that the section Provenance says. done, planned: tasks. wall_s: from first to last. work_s: summed.
+    """Where the results come from. done, planned: numbers of tasks. wall_s: from first to last. work_s: summed.
 
-    numerics: the fingerprints of the processes that trained students and teachers, sorted; more than one: on which of
-    them a task ran decides about its last bits.
+    numerics: sorted fingerprints of the processes that trained students and teachers; if there are several, the last
+    bits of a result depend on which one trained it.
     """
 
     data: tuple[Data, ...]
@@ -328,9 +337,14 @@ class Provenance:
     def machine_kinds(self) -> list[tuple[str, str]]:
         return sorted({machine.kind for machine in self.machines})
 
+    @property
+    def threads(self) -> list[str]:
+        """The numbers of threads per worker; with ["1"] alone, work_s is in core-seconds."""
+        return sorted({machine.threads for machine in self.machines})
+
 
 def provenance(stored: StoredSweep) -> Provenance:
-    """Return where the results of a sweep come from, as far as it has come; one task is done at least."""
+    """Return where the results of a sweep with at least one finished task come from."""
     records = [done.row for done in stored.done]
     trained = [(done.key, done.outcome) for done in stored.done if isinstance(done.outcome, TrainedOutcome)]
     return Provenance(

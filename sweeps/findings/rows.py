@@ -1,4 +1,4 @@
-"""A row per arm, paired differences, controls, and the seconds that arms share."""
+"""Results per method, paired differences, controls, and costs shared between trainings."""
 
 import math
 from collections.abc import Sequence
@@ -21,33 +21,32 @@ from sweeps.trainers.protocol import Point
 class Row:
     """One method on one dataset.
 
-    kind: "teacher", "arm" or "baseline". point: of an arm that has one and the same in all its trainings.
-    validation, test: stored scores, see `sweeps.trainers.protocol.Score`; test is None until it was read.
-    parameters: of the final model; measured: what the stage measure found for it, None before.
-    train_s, train_cpu_s: wall and CPU seconds, mean over the seeds.
-    shared_s, shared_cpu_s: those that a distilled student needed besides its own: its teacher, and the search that
-    chose its (T, alpha). None for what needs neither.
+    kind: "teacher", "arm" or "baseline". point: of an arm whose trainings all have the same one. validation, test:
+    stored scores, see `sweeps.trainers.score.Score`; test is None until the look is complete. parameters: of the final
+    model. measured: by the stage measure. train_s, train_cpu_s: wall and CPU seconds, mean over the seeds. shared_s,
+    shared_cpu_s: further seconds that a distilled student needs, for its teacher and the search that chose its
+    (T, alpha); None without either.
     """
 
     kind: str
     method: str
     dataset: str
     detail: str
-    point: Point | None
+    point: Point | None = None
     validation: Estimate | None
     test: Estimate | None
     parameters: int | None
     measured: jobs.Measured | None
     train_s: float | None
     train_cpu_s: float | None
-    shared_s: float | None
-    shared_cpu_s: float | None
+    shared_s: float | None = None
+    shared_cpu_s: float | None = None
     status: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """One paired comparison on the test set, in the unit that is shown (of an accuracy, 1 point = 0.01)."""
+    """One paired comparison on the test set, in the displayed unit (for accuracies, 1 point = 0.01)."""
 
     name: str
     dataset: str
@@ -56,14 +55,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class SharedCost:
-    """The wall and the CPU seconds that the students of an arm share: of teachers, search and confirm."""
+    """Wall and CPU seconds of teachers, search and confirm that the students of an arm share."""
 
     train_s: float
     cpu_s: float
 
 
 def rows(stored: StoredSweep) -> tuple[Row, ...]:
-    """Return the teachers, then the arms on the source, those on each target, then the baselines."""
+    """Return the teachers, the arms on the source, those on each target, and the baselines."""
     measured = _measured(stored)
     teachers, baselines = [], []
     for job in stored.jobs:
@@ -84,7 +83,7 @@ def rows(stored: StoredSweep) -> tuple[Row, ...]:
 
 
 def differences(stored: StoredSweep) -> tuple[Difference, ...]:
-    """Return best minus scratch, each default and each control; on the targets also regret = native minus best."""
+    """Return best minus scratch, each default and each control; on targets also the regret, native minus best."""
     spec = stored.spec
     contrasts = [
         _difference(stored, f"best - {arm}", role, "best", arm)
@@ -98,9 +97,9 @@ def differences(stored: StoredSweep) -> tuple[Difference, ...]:
 
 
 def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
-    """Return what the students of an arm share; None for an arm that needs neither teacher nor search.
+    """Return the cost shared by the students of an arm; None if it needs neither teacher nor search.
 
-    The choice of an arm among its candidates counts as a search.
+    Choosing an arm among candidates counts as a search.
     """
     row = stored.spec.arm(arm)
     if not (row.prepared or row.candidates):
@@ -121,25 +120,25 @@ def shared_cost(stored: StoredSweep, role: str, arm: str) -> SharedCost | None:
 
 def _measured(stored: StoredSweep) -> dict[str, jobs.Measured]:
     done = stored.finished(jobs.MeasureTask, jobs.MeasureOutcome)
-    return dict(done[-1].outcome.models) if done else {}  # the latest: after a retry everything is measured once more
+    return dict(done[-1].outcome.models) if done else {}  # the latest: a retry measures everything again
 
 
 def _difference(stored: StoredSweep, name: str, role: str, first: str, second: str) -> Difference:
-    points = contrast(stored.spec, stored.trainings, role, first, second)
+    points = contrast(stored, role, first, second)
     return Difference(name=name, dataset=stored.spec.role(role).dataset, points=points)
 
 
 def _arm(stored: StoredSweep, measured: dict[str, jobs.Measured], role: str, arm: str) -> Row:
     trainings = of_arm(stored.trainings, role, arm)
     done = [training.outcome for training in trainings if training.outcome is not None]
-    # The arms of one dataset share one network, so the one that was kept and measured speaks for all.
+    # All arms of a dataset share one network: the measured one represents them.
     chosen = bool(stored.spec.arm(arm).chosen_in)
     sizes = measured.get(baseline_key("target", arm) if chosen else kept_student_key(role))
-    if sizes is not None and arm != "best":  # the network is the same, what it learnt is not
+    if sizes is not None and arm != "best":  # the same network with other weights
         known = sizes.model_dump(exclude_unset=True)
         sizes = jobs.Measured(**{name: value for name, value in known.items() if not name.endswith("accuracy")})
     part, shared = stored.spec.role(role), shared_cost(stored, role, arm)
-    tested = scores_on_test(stored.spec, stored.trainings, role, arm)
+    tested = scores_on_test(stored, role, arm)
     point = _point(stored.spec, arm, done)
     detail = stored.spec.kind.detail(stored.spec, role, arm, done[0].as_json() if done else {})
     return Row(
@@ -181,15 +180,12 @@ def _single(
         method=method,
         dataset=dataset,
         detail=detail,
-        point=None,
         validation=None if outcome is None else estimate([outcome.val_accuracy]),
         test=None if tested is None else estimate([tested]),
         parameters=None if outcome is None else outcome.parameters,
         measured=measured,
         train_s=None if outcome is None else outcome.train_s,
         train_cpu_s=None if outcome is None else outcome.cpu_s,
-        shared_s=None,
-        shared_cpu_s=None,
         status=_status([task]),
     )
 
@@ -210,10 +206,10 @@ def _status(tasks: Sequence[TaskRecord]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """One control on one dataset: differences on the test, in the unit that is shown.
+    """One control on one dataset: differences of test scores in the displayed unit.
 
-    gain: control - no teacher. beyond: best - control. best: best - no teacher, which is to be explained. No teacher is
-    `Spec.untreated_arm`: scratch, or scratch-tuned.
+    gain: control - no teacher. beyond: best - control. best: best - no teacher, the gain to be explained. No teacher
+    means `Spec.untreated_arm`: scratch, or scratch-tuned.
     """
 
     arm: str
@@ -225,25 +221,25 @@ class Control:
 
     @property
     def explains(self) -> bool:
-        """Whether at least half of best's gain is the control's, too: proven, not merely not refuted.
+        """Whether the control is proven to have at least half of best's gain.
 
-        Best gains over no teacher, the control gains, and what best is beyond it is below half of best's gain, with the
-        upper bound of its 95 % interval.
+        Best and the control gain over no teacher, and the 95 % upper bound of best - control is below half of best's
+        gain.
         """
         small = self.beyond.high is not None and self.beyond.high < KEPT * self.best.mean
         return _above_zero(self.best) and _above_zero(self.gain) and small
 
 
 def controls(stored: StoredSweep) -> tuple[Control, ...]:
-    """Return the controls that ran, on every dataset; nothing where no teacher or best is missing."""
+    """Return the finished controls on every dataset that has results of best and no teacher."""
     controlled = []
     for role in stored.spec.roles:
         if is_incomplete(stored.trainings, role):
             continue
         arms = "best", stored.spec.untreated_arm(role)
-        best, scratch = (scaled_scores(stored.spec, stored.trainings, role, arm) for arm in arms)
+        best, scratch = (scaled_scores(stored, role, arm) for arm in arms)
         for arm in stored.spec.controls(role):
-            ran = scaled_scores(stored.spec, stored.trainings, role, arm)
+            ran = scaled_scores(stored, role, arm)
             gain, beyond, whole = paired(ran, scratch), paired(best, ran), paired(best, scratch)
             if gain is not None and beyond is not None and whole is not None:
                 dataset = stored.spec.role(role).dataset

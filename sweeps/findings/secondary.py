@@ -1,7 +1,7 @@
-"""The secondary questions, corrected together.
+"""Secondary questions about the same runs, adjusted together.
 
-The verdict answers one question, fixed before anything ran. These are others about the same runs.
-Each one is one more chance to find something by luck, so their p values are Holm's, over all of them and all targets.
+Only the verdict's question was fixed before anything ran. Each further one is another chance to find something by luck,
+so Holm adjusts p over all questions and targets.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from sweeps.stats.estimates import Estimate, differences, holm, percent, ratio, 
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
 from sweeps.stats.verdict import KEPT
 
-RETAINED = KEPT  # the share of native's gain that best is tested to keep more of, or less
+RETAINED = KEPT  # the share of native's gain that the retained share is tested against
 
 
 @dataclass(frozen=True)
 class Share:
-    """The part of native's gain that best keeps. share: fractions; None where native was not found to gain."""
+    """The fraction of native's gain that best keeps; None if native's gain is not significant."""
 
     share: Estimate | None
 
@@ -31,9 +31,9 @@ Answer: TypeAlias = Estimate | Share
 class Question:
     """One secondary question and its answer.
 
-    answer: an Estimate is in the unit that is shown. p: two-sided, of the t test; None where both sides are one
-    training: that is no test. p_holm: the same, adjusted for all questions of the sweep. bca: 95 % bootstrap interval
-    of the same mean from BCA_FROM seeds on. sign_flip: its p by flipping signs, from SIGN_FLIP_FROM seeds on.
+    answer: an Estimate is in the displayed unit. p: two-sided t test; None if both sides are the same trainings.
+    p_holm: adjusted for all questions of the sweep. bca: 95 % bootstrap interval of the mean, from BCA_FROM seeds on.
+    sign_flip: p of the sign-flip test, from SIGN_FLIP_FROM seeds on.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Question:
 
 
 def questions(findings: Findings) -> tuple[Question, ...]:
-    """Return those that the runs so far can answer; none of a dataset whose look at the test is not complete."""
+    """Return the questions that the runs so far answer; none on a dataset whose look is incomplete."""
     possible: list[Question | None] = []
     for role in findings.spec.roles:
         if is_incomplete(findings.trainings, role):
@@ -65,7 +65,7 @@ def questions(findings: Findings) -> tuple[Question, ...]:
 
 
 def _question(name: str, dataset: str, answer: Answer, values: Sequence[float]) -> Question:
-    """Return a question before Holm; values: what its p values are of, none where both sides are one training."""
+    """Return a question before Holm's adjustment; values: those tested, empty if both sides are one training."""
     return Question(
         name=name,
         dataset=dataset,
@@ -96,13 +96,11 @@ def _mean(findings: Findings, role: str, name: str, other: str) -> Question | No
     mean = findings.between(role, "best", other)
     if mean is None or mean.n < 2:
         return None
-    values = differences(*(scaled_scores(findings.spec, findings.trainings, role, arm) for arm in ("best", other)))
+    values = differences(*(scaled_scores(findings, role, arm) for arm in ("best", other)))
     return _question(name, findings.spec.role(role).dataset, mean, () if mean.is_same_point else values)
 
 
 def _gains_by_seed(findings: Findings, role: str, arm: str) -> dict[int, float]:
-    # Over scratch, in the unit that is shown, by repeat.
-    ran, scratch = (
-        scaled_scores(findings.spec, findings.trainings, role, name) for name in (arm, findings.spec.counted_from(role))
-    )
+    # Over scratch, in the displayed unit, by repeat.
+    ran, scratch = (scaled_scores(findings, role, name) for name in (arm, findings.spec.counted_from(role)))
     return {repeat: value - scratch[repeat] for repeat, value in ran.items() if repeat in scratch}

@@ -1,4 +1,4 @@
-"""What each search found."""
+"""The points and fitted surface of each search."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,19 +21,20 @@ from sweeps.stats.top import Run, Top
 from sweeps.stats.verdict import FEWEST_SEARCHES
 from sweeps.trainers.protocol import Point
 
-PLANE = 2  # parameters that a surface is fitted over
-FEWEST_TRIALS = 10  # with fewer trials of a search, its parameters have no importances
+PLANE = 2  # number of parameters of a fitted surface
+FEWEST_TRIALS = 10  # for importances of parameters
 
 
 Missing = Annotated[str, Field(exclude_if=lambda reason: not reason)]
-"""Why something could not be computed where it was; "" where it could. Written only where there is a reason."""
+"""Why something could not be computed, or ""; serialised only if there is a reason."""
 
 
 @dataclass(frozen=True)
 class SearchTrial:
-    """One trial of a search. number: from 0. shared: of the Sobol half.
+    """One trial of a search.
 
-    accuracy: the score on validation in the unit that is shown, such as percent; higher is better.
+    accuracy: validation score in the displayed unit, such as percent; higher is better. number: from 0. shared: whether
+    it is a Sobol point.
     """
 
     point: Point
@@ -44,15 +45,14 @@ class SearchTrial:
 
 @dataclass(frozen=True, kw_only=True)
 class Surface:
-    """The searches on one dataset.
+    """The searches on one dataset; scores are in the displayed unit.
 
-    trials, best, tied, optimism: of the first search. best: the point that was confirmed, None before. tied: confirmed
-    candidates, best aside, that the confirm seeds cannot tell from it. optimism: how much the best search trial fell
-    when it was retrained on fresh seeds, in that unit. others: the trials of further searches of the first teacher.
-    top: of all of them together, in that unit; None until there are enough searches, and where other than two
-    parameters are searched. importances: then, the share of the variance that each parameter explains, the largest
-    first; empty with fewer than FEWEST_TRIALS trials. top_missing, importances_missing: why they are not here, where
-    packages are missing. parameters: the names of what is searched. further: whether that is anything but two of them.
+    trials, best, tied, optimism: of the first search. best: the confirmed point, None before. tied: other confirmed
+    candidates that do not differ significantly from it. optimism: how much the score of the best trial fell when it was
+    retrained with new seeds. others: trials of further searches of the first teacher. top: the fit to all of them; None
+    with too few searches, or unless two numbers are searched. importances: otherwise, the share of variance that each
+    parameter explains, largest first; empty with fewer than FEWEST_TRIALS trials. top_missing, importances_missing:
+    which packages they lack. parameters: names of the searched ones. further: whether they are not just two numbers.
     """
 
     role: str
@@ -71,12 +71,12 @@ class Surface:
 
 
 def surfaces(stored: StoredSweep, confirmed: Mapping[str, Confirmed]) -> tuple[Surface, ...]:
-    """Return the search of the source, then the native ones of the targets."""
+    """Return the searches of the source, then those of each target."""
     return tuple(_surface(stored, role, confirmed.get(role)) for role in stored.spec.roles)
 
 
 def confirmed_points(stored: StoredSweep) -> dict[str, Confirmed]:
-    """Return what was confirmed for the first teacher and search, by role; roles without it are left out."""
+    """Return the confirmed point of the first teacher and search, by role that has one."""
     by_role = {role: stored.confirmed(Phase.confirm(role)) for role in stored.spec.roles}
     return {role: confirmed for role, confirmed in by_role.items() if confirmed is not None}
 
@@ -91,7 +91,7 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
     if confirmed is not None and (winner := scores.get(confirmed.best.rank)) is not None:
         others = {rank: values for rank, values in scores.items() if rank != confirmed.best.rank}
         tied = tuple(by_rank[rank][0] for rank, values in others.items() if is_tied(winner, values))
-    optimism = None  # above 0 on average: the best of many noisy scores is partly the luckiest (winner's curse)
+    optimism = None  # positive on average: the best of many noisy scores is partly lucky (winner's curse)
     if search and 0 in scores:
         optimism = scaled(max(task.score for task in search)) - fmean(scores[0].values())
     fitted, top_missing = _top(stored, role)
@@ -99,12 +99,14 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
     return Surface(
         role=role,
         dataset=stored.spec.role(role).dataset,
-        trials=_shown(stored.spec, search),
+        trials=_as_trials(stored.spec, search),
         best=None if confirmed is None else confirmed.best.point,
         tied=tied,
         optimism=optimism,
         others=tuple(
-            trial for group in stored.spec.searches[1:] for trial in _shown(stored.spec, _trials(stored, role, group))
+            trial
+            for group in stored.spec.searches[1:]
+            for trial in _as_trials(stored.spec, _trials(stored, role, group))
         ),
         top=fitted,
         parameters=tuple(stored.spec.kind.space(stored.spec)),
@@ -116,7 +118,7 @@ def _surface(stored: StoredSweep, role: str, confirmed: Confirmed | None) -> Sur
 
 
 def _importances(stored: StoredSweep, role: str) -> tuple[tuple[tuple[str, float], ...], str]:
-    """Return the importances, and why there are none where packages are missing."""
+    """Return the importances, and which packages they lack."""
     trials = [task for group in stored.spec.searches for task in _trials(stored, role, group)]
     if not _has_more(stored.spec) or len(trials) < FEWEST_TRIALS:
         return (), ""
@@ -132,7 +134,7 @@ def _trials(stored: StoredSweep, role: str, group: Group) -> list[Search]:
     return stored.finished(SearchTask, StudentOutcome, phase=Phase.search(role, group))
 
 
-def _shown(spec: Spec, search: Sequence[Search]) -> tuple[SearchTrial, ...]:
+def _as_trials(spec: Spec, search: Sequence[Search]) -> tuple[SearchTrial, ...]:
     return tuple(
         SearchTrial(task.outcome.point, spec.score.scaled(task.score), number, task.work.sobol is not None)
         for number, task in enumerate(search)
@@ -140,18 +142,18 @@ def _shown(spec: Spec, search: Sequence[Search]) -> tuple[SearchTrial, ...]:
 
 
 def _top(stored: StoredSweep, role: str) -> tuple[Top | None, str]:
-    """Fit all searches of the first teacher, with their confirms; None until enough of them are through.
+    """Fit all searches of the first teacher with their confirms; return the fit and which packages it lacks.
 
-    Returns the fit, and why there is none where packages are missing.
+    The fit is None until enough searches have been confirmed.
     """
     closed = [group for group in stored.spec.searches if Phase.confirm(role, group).name in stored.closed]
     axes = ranges(stored.spec)
-    # Over two of more parameters the others would be noise.
+    # In a fit over two of more parameters the others would be noise.
     if len(closed) < FEWEST_SEARCHES or len(axes) != PLANE or _has_more(stored.spec):
         return None, ""
     if not is_installed("report") and not is_installed("train"):
         return None, "needs kd-sweeps[report]"
-    from sweeps.stats.response import top  # NumPy, which a light install has not
+    from sweeps.stats.response import top  # here: NumPy is missing from a light install
 
     runs: list[Search | Confirm] = []
     confirms = stored.finished(ConfirmTask, StudentOutcome)
@@ -160,16 +162,16 @@ def _top(stored: StoredSweep, role: str) -> tuple[Top | None, str]:
     trainings = []
     for task in runs:
         x, y = (bounds.fraction(float(task.outcome.point[name])) for name, bounds in axes.items())
-        if 0 <= x <= 1 and 0 <= y <= 1:  # an untuned point may lie outside of what was searched
+        if 0 <= x <= 1 and 0 <= y <= 1:  # an untuned point may lie outside the search space
             trainings.append(Run(x, y, score=stored.spec.score.scaled(task.score), seed=task.work.seed))
     return top(trainings), ""
 
 
 def ranges(spec: Spec) -> dict[str, Range]:
-    """Return those searched parameters that are real numbers, with their ranges."""
+    """Return the ranges of the searched parameters that are real numbers."""
     return {name: bounds for name, bounds in spec.kind.space(spec).items() if isinstance(bounds, Range)}
 
 
 def _has_more(spec: Spec) -> bool:
-    # Or something else than two ranges: a surface over choices is none.
+    # Also True for choices, over which there is no surface.
     return not len(spec.kind.space(spec)) == len(ranges(spec)) == PLANE

@@ -1,10 +1,9 @@
-"""Verdict and regret of each target; repeats."""
+"""Verdict and regret of each target, and of every teacher and search."""
 
 from collections import defaultdict
 from dataclasses import dataclass
 from statistics import fmean
 
-from storage.tables import TASK_AWAITED
 from sweeps.findings.load import Look, StoredSweep, compared, is_incomplete, lacks_untreated, scaled_scores
 from sweeps.plan.phases import Phase
 from sweeps.spec.tables import Group
@@ -15,14 +14,12 @@ from sweeps.trainers.protocol import Point
 
 @dataclass(frozen=True, kw_only=True)
 class TargetVerdict:
-    """The answer for one target.
+    """The verdict for one target, over the searches of the first teacher.
 
-    regret: native - best, in the unit that is shown, over searches and seeds of the first teacher; None while trainings
-    are missing. same: of how many of those searches, or seeds, native and best are one training. by_search: the mean of
-    each of those searches, the first one first. verdict: decided over searches where there are enough of them, else
-    over seeds; None while trainings are missing. `done` of `planned` are there, `left` may still come: those that wait,
-    run, or were cancelled. looks: those begun so far. prepares: of what all of it has one, such as "teacher"; "":
-    nothing.
+    regret: native - best in the displayed unit; None while trainings are missing. same: number of searches, or seeds,
+    in which native and best are one training. by_search: the mean regret of each search. verdict: over searches if
+    there are enough, else over seeds; None while trainings are missing. done, planned: numbers of trainings. left:
+    those waiting, running or cancelled. looks: those begun. prepares: such as "teacher", of which there is one; or "".
     """
 
     role: str
@@ -39,12 +36,12 @@ class TargetVerdict:
 
     @property
     def lost(self) -> Paired | None:
-        """The regret, with how many of its searches, or seeds, compare one training with itself."""
+        """The regret with the number of its searches, or seeds, that compare a training with itself."""
         return None if self.regret is None else Paired.of(self.regret.estimate, self.same)
 
     @property
     def unit(self) -> str:
-        """What the verdict counts: "search" or "seed"."""
+        """The unit of the verdict: "search" or "seed"."""
         return "search" if self.regret is not None and self.regret.searches > 1 else "seed"
 
     @property
@@ -53,29 +50,27 @@ class TargetVerdict:
 
 
 def verdicts(stored: StoredSweep) -> tuple[TargetVerdict, ...]:
-    """Return one for each target; that of the first one is the answer to the primary question."""
+    """Return the verdict of each target; the first one answers the primary question."""
     return tuple(_verdict(stored, role) for role in stored.spec.targets)
 
 
 def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
     transfer, mine = stored.spec.transfer, stored.spec.searches
-    trainings = (job for job in stored.trainings if job.work.role == role and job.work.group in mine)
-    states = [job.row.state for job in trainings]
-    left = sum(state in TASK_AWAITED for state in states)
+    done, left, planned = stored.progress(role)
     decided, regret, same = None, None, 0
     by_search: tuple[float, ...] = ()
-    if not left:  # a verdict before the last seed is in would be one more look
+    if not left:  # a verdict before the last seed would be another look
         arms = [_arms(stored, role, group) for group in mine]
         values = list(map(regrets, arms))
         regret, by_search = nested(values, clipped=transfer.rule != 2), tuple(map(fmean, filter(None, values)))
-        pairs = [compared(stored.spec, stored.trainings, role, "native", "best", group) for group in mine]
+        pairs = [compared(stored, role, "native", "best", group) for group in mine]
         alike = [pair.same for pair in pairs if pair is not None]
         if regret is not None:
             same = sum(map(bool, alike)) if regret.searches > 1 else regret.estimate.n if alike[0] else 0
         level = transfer.level(max(len(stored.looks), 1))
-        if transfer.rule > 2:  # as the advice: what is said of all targets shares the level
+        if transfer.rule > 2:  # as in the advice, all targets share the level
             level /= len(stored.spec.targets)
-        if not lacks_untreated(stored.spec, stored.trainings, role):
+        if not lacks_untreated(stored, role):
             decided = decide(
                 arms, margin=transfer.margin, level=level, rule=transfer.rule, margin_share=transfer.margin_share
             )
@@ -86,28 +81,28 @@ def _verdict(stored: StoredSweep, role: str) -> TargetVerdict:
         same=same,
         by_search=by_search,
         verdict=decided,
-        done=states.count("done"),
+        done=done,
         left=left,
-        planned=len(states),
+        planned=planned,
         looks=stored.looks,
         prepares=stored.spec.kind.features.prepares,
     )
 
 
 def _arms(stored: StoredSweep, role: str, group: Group) -> dict[str, dict[int, float]]:
-    """Return the test score of each arm of a group, as it is shown, by repeat; the untreated one as "scratch"."""
+    """Return the displayed test scores of each arm of a group, by repeat; the untreated arm is "scratch"."""
     spec = stored.spec
     untreated = spec.counted_from(role)
-    arms = {arm: scaled_scores(stored.spec, stored.trainings, role, arm, group) for arm in spec.arms(role, group)}
-    # Last: an arm scratch beside it is another one.
+    arms = {arm: scaled_scores(stored, role, arm, group) for arm in spec.arms(role, group)}
+    # Last, to replace another arm of that name.
     return arms | ({"scratch": arms[untreated]} if untreated in arms else {})
 
 
 @dataclass(frozen=True)
 class GroupRegret:
-    """The regret on a target with one teacher and one search, in that unit, over the seeds of that search.
+    """The regret on a target for one teacher and one search, over the seeds of that search.
 
-    best, native: the points that the search found on the source and on the target.
+    best, native: the points found on the source and on the target.
     """
 
     group: str
@@ -119,9 +114,9 @@ class GroupRegret:
 
 @dataclass(frozen=True, kw_only=True)
 class RepeatRegrets:
-    """The regret of every teacher and search on one target; one entry without an outer level.
+    """The regret of every teacher and search on one target.
 
-    over_teachers: with its t interval over teachers, the searches of each averaged: n = teachers.
+    over_teachers: the mean over teachers, each averaged over its searches, with its t interval.
     """
 
     role: str
@@ -134,7 +129,7 @@ def outer(stored: StoredSweep, role: str) -> RepeatRegrets:
     groups: list[GroupRegret] = []
     by_teacher: dict[str, list[float]] = defaultdict(list)
     for group in () if is_incomplete(stored.trainings, role) else stored.spec.groups:
-        regret = compared(stored.spec, stored.trainings, role, "native", "best", group)
+        regret = compared(stored, role, "native", "best", group)
         source, target = (stored.confirmed(Phase.confirm(part, group)) for part in ("source", role))
         if regret is not None and source is not None and target is not None:
             names = group.tag or "t0s0", group.preparation or "t0"

@@ -1,1 +1,1 @@
-"""Results made elsewhere: read the runs, compare settings over seeds, say what is shown."""
+"""Judge results of other programs: read runs, compare settings over seeds, write what is shown."""

@@ -1,4 +1,4 @@
-"""A judgement as plain values, as text for a terminal, and as a folder with its page."""
+"""Write a judgement as plain values, as text for a terminal, or as a folder with a page."""
 
 import json
 import re
@@ -11,19 +11,19 @@ from sweeps.judge import words
 from sweeps.judge.judging import Judgement, Setting
 from sweeps.report import document, markdown
 from sweeps.report.document import Figure
-from sweeps.terminal import wrapped
+from sweeps.terminal import truncated, wrapped
 
 PAGE = "judge.html"
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # a name from elsewhere may be HTML, which Markdown lets through
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")  # a name may contain HTML, which Markdown would keep
 _OF_DIFFERENCE, _OF_TEST = ("mean", "low", "high", "n"), ("p", "p_holm", "better", "worse")
 _LONGEST, _SHORTEST = 30, 12  # characters of a setting's name in a terminal's table
 
 
 def values(judgement: Judgement) -> dict[str, Any]:
-    """Return everything as values of JSON. Levels are as in the file; in differences positive is better."""
+    """Return the judgement as JSON values. Levels are as in the file; positive differences are better."""
     known: dict[str, Any] = json.loads(json.dumps(asdict(replace(judgement, runs=replace(judgement.runs, scores={})))))
     runs = known.pop("runs")
-    del runs["scores"]  # the file has them
+    del runs["scores"]  # they are in the file
     return {
         "headline": words.headline(judgement),
         "reason": words.reason(judgement),
@@ -37,7 +37,7 @@ def values(judgement: Judgement) -> dict[str, Any]:
 
 
 def rows(judgement: Judgement) -> list[dict[str, Any]]:
-    """Return a record for each setting, the baseline first; differences and p are empty there."""
+    """Return one record per setting, baseline first, without differences and p."""
     nothing = dict.fromkeys((*(f"difference_{name}" for name in _OF_DIFFERENCE), *_OF_TEST))
     records = [_level(judgement.base) | nothing]
     for setting in judgement.others:
@@ -52,12 +52,12 @@ def _level(setting: Setting) -> dict[str, Any]:
 
 
 def text(judgement: Judgement, *, columns: int) -> list[str]:
-    """Return the sentences and, between them, the table as lines that are not to be wrapped."""
+    """Return the sentences, wrapped, and the table as lines."""
     table = words.rows(judgement)
     cells = [[column.title for column in table.columns], *(list(row) for row in table.rows[: words.MOST_ROWS])]
-    beside = sum(2 + max(map(len, column)) for column in [*zip(*cells, strict=True)][1:])
-    longest = max(min(columns - beside, _LONGEST), _SHORTEST)
-    cells = [[_short(row[0], longest), *row[1:]] for row in cells]
+    others = sum(2 + max(map(len, column)) for column in [*zip(*cells, strict=True)][1:])
+    longest = max(min(columns - others, _LONGEST), _SHORTEST)
+    cells = [[truncated(row[0], longest), *row[1:]] for row in cells]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
         *wrapped(words.origin(judgement), columns),
@@ -75,17 +75,14 @@ def text(judgement: Judgement, *, columns: int) -> list[str]:
     return [*lines, *wrapped(f"What to do: {words.advice(judgement)}", columns, then="  ")]
 
 
-def _short(name: str, longest: int) -> str:
-    return name if len(name) <= longest else f"{name[: longest - 3]}..."
-
-
 def write(judgement: Judgement, directory: Path) -> Path:
-    """Write the judgement into a folder: the page with its figure, Markdown, JSON; return the path of the page."""
+    """Write the judgement into a folder as page with figure, Markdown and JSON; return the path of the page."""
     require("report", "judge --output")
-    from sweeps.judge import figure  # here: text and JSON wait neither for matplotlib nor for SQLAlchemy
+    from sweeps.judge import figure  # here: text and JSON do without matplotlib and SQLAlchemy
     from sweeps.report import folder
 
-    folder.replace_files(lambda: _files(judgement), directory, what="judgement", stale=[f"figures/{figure.NAME}.svg"])
+    stale = [f"figures/{name}.svg" for name in (figure.NAME, figure.NARROW)]
+    folder.replace_files(lambda: _files(judgement), directory, what="judgement", stale=stale)
     return directory / PAGE
 
 
@@ -93,11 +90,12 @@ def _files(judgement: Judgement) -> dict[str, str]:
     from sweeps.judge import figure
     from sweeps.report import html_page
 
-    drawn = figure.draw(judgement)
-    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, figure.caption(judgement)))
+    figures = {figure.NAME: figure.draw(judgement), figure.NARROW: figure.draw(judgement, phone=True)}
+    caption = figure.caption(judgement)
+    blocks = words.page(judgement, figure=Figure(figure.NAME, figure.ALT, caption, narrow=figure.NARROW))
     return {
-        f"figures/{figure.NAME}.svg": drawn,
+        **{f"figures/{name}.svg": text for name, text in figures.items()},
         "judge.json": f"{json.dumps(values(judgement), indent=2, ensure_ascii=False)}\n",
         "judge.md": f"{_TAG.sub('&lt;', markdown.text(blocks))}\n",
-        PAGE: html_page.html(blocks, title=document.typeset(words.headline(judgement)), figures={figure.NAME: drawn}),
+        PAGE: html_page.html(blocks, title=document.typeset(words.headline(judgement)), figures=figures),
     }

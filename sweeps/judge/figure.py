@@ -1,4 +1,4 @@
-"""The intervals of all settings against the baseline."""
+"""Draw the intervals of all settings against the baseline."""
 
 import warnings
 
@@ -6,14 +6,15 @@ from sweeps.judge.judging import Judgement
 from sweeps.judge.words import Numbers
 from sweeps.report.document import typeset
 from sweeps.report.figures.data import BLACK, VERMILLION
-from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
+from sweeps.report.figures.style import LIFT, SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.stats.estimates import limits
+from sweeps.terminal import truncated
 
-NAME = "settings"
-ALT = "Each setting less the baseline, with 95 % intervals"
+NAME, NARROW = "settings", "settings-narrow"
+ALT = "Each setting minus the baseline, with 95 % intervals"
 CAPTION = (
-    "Dot and line: mean difference and 95 % interval over pairs of one dataset and seed; right of the line is better."
-    " The intervals are of each setting alone; the p values of the table count all of them."
+    "Dot and line: mean difference and 95 % interval over pairs with the same dataset and seed; right of the line is"
+    " better. Intervals are for each setting alone; the p values in the table adjust for all settings."
 )
 _LONGEST = 24  # characters of a name
 _MOST = 40  # rows
@@ -24,8 +25,8 @@ def caption(judgement: Judgement) -> str:
     return f"{CAPTION} The best {_MOST} of {count:,} settings." if count > _MOST else CAPTION
 
 
-def draw(judgement: Judgement) -> str:
-    numbers = Numbers(judgement)
+def draw(judgement: Judgement, *, phone: bool = False) -> str:
+    numbers, lift = Numbers(judgement), LIFT if phone else 0.0
     settings = [
         (setting.name, setting.against.difference)
         for setting in judgement.others
@@ -33,8 +34,8 @@ def draw(judgement: Judgement) -> str:
     ][:_MOST]
     ends = [end for _, value in settings for end in (value.mean, *(limits(value) or ()))]
     with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # text stays text: a browser has the letter
-        figure, (axes,) = column([len(settings)], below=0.5, above=0.12)
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # text stays text, and browsers have the glyphs
+        figure, (axes,) = column([len(settings)], below=0.5, above=0.12, phone=phone)
         axes.set_xlim(*frame([0.0, *map(judgement.shown, ends)]))
         axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
         axes.grid(visible=True, axis="x")
@@ -43,13 +44,9 @@ def draw(judgement: Judgement) -> str:
                 axes.plot([*map(judgement.shown, known)], [row, row], color=VERMILLION, lw=2.6, zorder=3)
             axes.plot(judgement.shown(value.mean), row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
             interval = numbers.interval(value).partition(" ")
-            name_row(axes, row, _short(name), "")
-            value_row(axes, row, typeset(interval[0]), typeset(interval[2].strip("[]")))
+            name_row(axes, row - lift, truncated(name, _LONGEST), "")
+            value_row(axes, row - lift, typeset(interval[0]), typeset(interval[2].strip("[]")))
         set_rows(axes, len(settings))
         unit = "points" if judgement.runs.percent else judgement.runs.score
-        axes.set_xlabel(f"{unit} better than {_short(judgement.baseline)}", fontsize=SMALL)
+        axes.set_xlabel(f"{unit} better than {truncated(judgement.baseline, _LONGEST)}", fontsize=SMALL)
         return as_svg(figure)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."

@@ -1,4 +1,4 @@
-"""The tables that other programs write: how each is known by its columns, and which of them say what."""
+"""Recognise the tables of other programs by their columns, and the meaning of these columns."""
 
 import re
 from collections.abc import Collection, Sequence
@@ -26,14 +26,14 @@ SCORE = (
     *("loss", "test_loss", "val_loss", "eval_loss", "error", "test_error", "rmse", "mse", "mae", "perplexity", "wer"),
 )
 BASELINE = ("baseline", "default", "scratch", "untreated", "control", "vanilla", "base", "reference", "none")
-"""What each is called, in lower case and in the order in which they are taken."""
+"""Names of each column in lower case, in order of preference."""
 
 _LOWER_IS_BETTER = re.compile(
     r"(?<![a-z])(loss|logloss|entropy|crossentropy|error|err|rmse|nrmse|rmsle|mse|nmse|mae|mape|smape|nll|perplexity|ppl"
     r"|wer|cer|eer|ece|fid|lpips|brier|bpb|bpc|regret|latency)(?![a-z])"
 )
-_NEGATED = re.compile(r"(?<![a-z])(neg|negative)(?![a-z])")  # scikit-learn's neg_mean_squared_error is maximized
-# What no setting is named by: a run's identity, its times, and what it measured beside the score.
+_NEGATED = re.compile(r"(?<![a-z])(neg|negative)(?![a-z])")  # scikit-learn's neg_mean_squared_error is maximised
+# Names of columns that never define a setting: identity and times of a run, further measurements.
 _NO_SETTING = re.compile(
     r"(?<![a-z])(id|uuid|name|time|date|created|updated|duration|runtime|seconds|secs?|step|steps|epoch|repeat|fold|notes?"
     r"|user|host|hostname|state|status|acc|accuracy|loss|score|metric|path|dir|folder|file|url|commit|s|ms"
@@ -43,12 +43,13 @@ _NO_SETTING = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
-    """A table by who writes it.
+    """A kind of table.
 
-    marks: columns that every such table has. state, finished: the column that says whether a run ended well, and the
-    values that do. settings, scores: prefixes of the columns of either kind; "": none has one. own: columns that the
-    program writes of a run, no setting of it. unnamed: nothing tells its settings from its measurements. only: values
-    of a column outside of which rows are no results. percent: columns of fractions that are shown in percent.
+    marks: columns that every such table has. state, finished: column of a run's state, and its values for success.
+    settings, scores: prefixes of these columns; "" for none. own: columns that the program writes about a run and that
+    are not settings. unnamed: whether settings cannot be distinguished from measurements. only: a column and the value
+    that marks results. percent: columns of fractions to display in percent. directionless: whether it lacks the
+    direction of the score.
     """
 
     name: str
@@ -64,9 +65,9 @@ class Form:
     directionless: bool = False
 
 
-# Where these columns are known from: W&B, tables that users keep in public repositories (the app has no reference of
-# its export); MLflow, `search_runs` in mlflow/tracking/fluent.py, which `mlflow experiments csv` writes, and
-# mlflow/server/js/src/experiment-tracking/utils/CsvUtils.ts, which the download of its page writes; Optuna,
+# Sources of these columns: W&B, tables in public repositories (the app has no reference of its export); MLflow,
+# `search_runs` in mlflow/tracking/fluent.py for `mlflow experiments csv`, and
+# mlflow/server/js/src/experiment-tracking/utils/CsvUtils.ts for the download of its page; Optuna,
 # `Study.trials_dataframe`; kd-sweeps, `sweeps.report.folder:results_csv` and `sweeps.report.compare:long_csv`.
 FORMS = (
     Form(
@@ -126,17 +127,17 @@ def form_of(header: Sequence[str]) -> Form:
 
 
 def is_chart(header: Sequence[str]) -> bool:
-    """Return whether this is what W&B exports of a chart, a row for each step, instead of its runs table."""
+    """Return whether this is a chart exported from W&B, with a row per step, instead of its runs table."""
     return any(name.endswith("__MIN") for name in header[1:])
 
 
 def label(column: str) -> str:
-    """Return a column's name without what stands before its last point or slash: "T" of "params_model.T"."""
+    """Return a column's name after its last dot or slash: "T" for "params_model.T"."""
     return re.split(r"[./]", re.sub(r"^(params_|user_attrs_)", "", column))[-1].strip()
 
 
 def plain_name(column: str) -> str:
-    """Return a column's name as those above have it."""
+    """Return a column's name in the form of the lists above."""
     return label(column).lower().replace(" ", "_")
 
 
@@ -146,13 +147,13 @@ def is_lower_better(column: str) -> bool:
 
 
 def is_own(form: Form, column: str) -> bool:
-    """Return whether the program itself writes a column of every run, of which no part of an experiment is read."""
+    """Return whether a column is the program's own and has no part in the experiment."""
     return not column or column in form.own or column == form.state or column.startswith("tags.mlflow.")
 
 
 def may_be_setting(form: Form, column: str) -> bool:
-    """Return whether a column of the user's that has no other part may name a setting."""
+    """Return whether a user's column without another role may define a setting."""
     if any(form.settings):
         return column.startswith(tuple(form.settings))
-    # As whole words: "step_size" is a setting, whatever "step" is.
+    # By whole words: "step_size" is a setting although "step" is not.
     return not _NO_SETTING.search(plain_name(column).replace("_", " ")) or plain_name(column).endswith("_size")

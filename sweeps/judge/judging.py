@@ -1,4 +1,4 @@
-"""Judge runs that were made elsewhere: every setting against the baseline, ties, luck, missing seeds, what to use."""
+"""Judge runs of other programs: settings against the baseline, ties, luck, missing seeds, advice."""
 
 import math
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ from sweeps.stats.estimates import FEWEST_RUNS, percent
 
 Use: TypeAlias = Literal["use", "keep", "open"]
 
-MOST_SETTINGS = 1_000  # tests of one family; more are a search, of which no setting was rerun
+MOST_SETTINGS = 1_000  # tests in one family; more settings are a search without reruns
 
 
 @dataclass(frozen=True, kw_only=True)
 class BestRun:
-    """The best single run of a setting, seen from the baseline's mean on its dataset.
+    """The best single run of a setting, compared with the baseline's mean on its dataset.
 
-    above: how far it lies above that mean. beats_best: whether it beats the baseline's best run there, too. runs: of
-    the setting there; tried: of all other settings, on every dataset of the baseline's. luck, luck_of_all: how far the
-    best of so many runs of pure noise is expected above their mean; None where no setting has two runs. is_luck: pure
-    noise alone brings that much in LEVEL of all cases or more, or it is not known what noise brings.
+    above: its distance above that mean. beats_best: whether it beats the baseline's best run there. runs: of the
+    setting there. tried: runs of all settings but the baseline, on the baseline's datasets. luck, luck_of_all: the
+    expected distance above the mean of the best of `runs`, and of `tried`, runs of pure noise; None if no setting has
+    two runs. is_luck: whether noise alone exceeds `above` with probability LEVEL or more, or is unknown.
     """
 
     dataset: str
@@ -52,10 +52,10 @@ class BestRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """A setting: the baseline, or what `Compared` adds to.
+    """A setting; the baseline, or the base of `Compared`.
 
-    mean: of its scores, the mean over the datasets that all settings have or, where there is none, over its own.
-    missing: seeds that others have on a dataset, and it has not.
+    mean: over the datasets that all settings have or, without any, over its own. missing: by dataset, seeds that it
+    lacks and others have.
     """
 
     name: str
@@ -66,9 +66,9 @@ class Setting:
 
 @dataclass(frozen=True, kw_only=True)
 class Compared(Setting):
-    """A setting and what is known of it against the baseline. best_run: None without a dataset of the baseline's.
+    """A setting compared with the baseline.
 
-    is_same: every pair has the same score as the baseline.
+    best_run: None without a dataset of the baseline. is_same: whether every pair has equal scores.
     """
 
     against: Against
@@ -78,10 +78,10 @@ class Compared(Setting):
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """use: "use" a setting that is shown to be better, "keep" the baseline, or "open": too little is known.
+    """The advice. use: "use" a setting shown to be better, "keep" the baseline, or "open" for too little evidence.
 
-    setting: what to use meanwhile. rival: the setting that the seeds are about. seeds: of it and of the baseline on
-    every dataset, in all, that would show its estimated lead with 80 % power; None where that is not known.
+    setting: to use meanwhile. rival: the setting to test further. seeds: their total number for it and the baseline, on
+    every dataset, that would show its estimated lead with 80 % power; None if unknown.
     """
 
     use: Use
@@ -92,12 +92,12 @@ class Advice:
 
 @dataclass(frozen=True, kw_only=True)
 class Judgement:
-    """What the runs show. Levels are as in the file; in differences positive is better, whatever the direction.
+    """What the runs show. Levels are as in the file; positive differences are better.
 
-    is_improvement: whether a setting is shown to be better than the baseline, all settings together at `level`.
-    others: best first. common: datasets that all settings have. best: the setting with the best mean, or that is to be
-    used; ties: those whose difference from it has an interval that includes 0. luck_of_choice: how far the best of so
-    many settings would be expected above the baseline if all were alike.
+    others: best first. common: datasets that all settings have. is_improvement: whether a setting is shown to be better
+    than the baseline, at `level` for all together. best: the setting to use, or with the best mean. ties: settings
+    whose difference from it has an interval that includes 0. luck_of_choice: expected lead of the best setting over the
+    baseline if all were equally good.
     """
 
     runs: Runs
@@ -123,11 +123,11 @@ class Judgement:
         return self.base, *self.others
 
     def other(self, name: str) -> Compared | None:
-        """Return a setting by its name; None of the baseline."""
+        """Return the setting of that name; None for the baseline."""
         return next((setting for setting in self.others if setting.name == name), None)
 
     def shown(self, score: float) -> float:
-        """Return a score or a difference in the unit in which it is shown."""
+        """Return a score or a difference in the displayed unit."""
         return percent(score) if self.runs.percent else score
 
 
@@ -135,8 +135,8 @@ def judge(runs: Runs, question: Question) -> Judgement:
     """Compare every setting with the baseline.
 
     Raises:
-        SpecError: the baseline is not known, or is no setting; the unit does not fit.
-        UnreadableRuns: there is nothing to compare.
+        SpecError: the baseline is unknown or not a setting, or the unit does not fit.
+        UnreadableRuns: nothing can be compared.
     """
     if len(runs.scores) < 2:
         (name,) = runs.scores
@@ -208,12 +208,12 @@ def _baseline(runs: Runs, named: str) -> str:
 
 
 def _words(setting: str) -> list[str]:
-    """Return what a setting is called, or each of its values: "method=none, lr=0.1"."""
+    """Return the name of a setting, or each of its values: ["none", "0.1"] for "method=none, lr=0.1"."""
     return [part.partition("=")[2].strip() or part.strip() for part in setting.lower().split(",")]
 
 
 class _Runs:
-    """All runs, higher is better, and what every setting is seen from: the baseline's means, the spread of one run."""
+    """All runs with higher scores better, the baseline's means, and the spread of single runs."""
 
     def __init__(self, runs: Runs, baseline: str) -> None:
         sign = -1.0 if runs.minimize else 1.0
@@ -277,7 +277,7 @@ class _Runs:
 
 
 def _rare_best(runs: int, of_baseline: int) -> float:
-    """Return what the best of some runs exceeds the mean of the baseline's by in LEVEL of all cases, sd 1."""
+    """Return by how much the best of some runs exceeds the baseline's mean with probability LEVEL, for sd 1."""
     return NormalDist().inv_cdf((1 - LEVEL) ** (1 / runs)) * math.sqrt(1 + 1 / of_baseline)
 
 

@@ -1,4 +1,4 @@
-"""From a table to runs: which column says what, which rows count, and what is refused before any number is shown."""
+"""Turn a table into runs: assign columns, select rows, and refuse bad input before showing any number."""
 
 import difflib
 import math
@@ -11,18 +11,19 @@ from sweeps.judge import forms
 from sweeps.judge.forms import Form
 from sweeps.judge.tables import Row, RunTable
 from sweeps.stats.baseline import Scores
+from sweeps.terminal import truncated
 
 _LISTED = 8  # names in a message
 _TEXT = 60  # characters of one of them
-_MOST = 1e100  # of a score: squares of more do not fit into a float
+_MOST = 1e100  # of a score, whose square must fit into a float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What the user named; "" and () where it is to be recognised.
+    """The user's options; "" and () are to be recognised.
 
-    score, seed, dataset, settings: columns. baseline: a setting. minimize: None where the score's name decides.
-    margin: what may be lost, in the unit of the scores. percent: scores are fractions, to be shown in percent.
+    score, seed, dataset, settings: columns. baseline: a setting. minimize: None if the score's name decides. margin:
+    allowed loss, in the unit of the scores. percent: whether to display fractions in percent.
     """
 
     score: str = ""
@@ -37,12 +38,11 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Runs:
-    """What was read.
+    """The runs of a table.
 
-    score, seed, dataset, columns: the columns that were taken; columns are those that make a setting. scores: of each
-    setting, as they stand in the file, by dataset and seed. rows: that were read. unfinished: rows left out because
-    their run did not finish, by what its state was. unscored: finished ones without a score. repeated: rows that say
-    again what another one says.
+    score, seed, dataset, columns: the columns used; columns define a setting. scores: as in the file, of each setting
+    by dataset and seed. rows: number read. unfinished: number of unfinished runs left out, by state. unscored: finished
+    runs without a score. repeated: repeated rows.
     """
 
     source: str
@@ -62,7 +62,7 @@ class Runs:
 
 @dataclass(frozen=True, kw_only=True)
 class _Columns:
-    """Columns by what they say. is_chosen: whether the settings' are certain, or candidates."""
+    """Columns by role. is_chosen: whether those of settings are certain, not candidates."""
 
     score: str
     seed: str
@@ -76,7 +76,7 @@ def read_runs(table: RunTable, question: Question) -> Runs:
 
     Raises:
         SpecError: an option names no column, or is needed.
-        UnreadableRuns: a row is no run: line and column are named.
+        UnreadableRuns: a row is not a run; the message names line and column.
     """
     form = forms.form_of(table.header)
     if form is forms.LONG and forms.is_chart(table.header):
@@ -155,13 +155,13 @@ def _score(table: RunTable, form: Form, columns: Sequence[str]) -> str:
 
 
 def _first(columns: Iterable[str], names: Sequence[str]) -> str:
-    """Return the first column that has the earliest of these names; "" where none has one."""
+    """Return the first column with the earliest of these names, or ""."""
     by_name = {forms.plain_name(column): column for column in reversed([*columns]) if column}
     return next((by_name[name] for name in names if name in by_name), "")
 
 
 def _named(table: RunTable, option: str, name: str) -> str:
-    """Return the column that a user means: its name, or what it is called behind its prefix."""
+    """Return the column that a user named with or without its prefix."""
     if name in table.header:
         return name
     like = [column for column in table.header if column and forms.plain_name(column) == name.strip().lower()]
@@ -174,15 +174,15 @@ def _named(table: RunTable, option: str, name: str) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names for a message, the first few of many."""
-    known = [name if len(name) <= _TEXT else f"{name[: _TEXT - 3]}..." for name in names if name]
+    """Return the first few names for a message."""
+    known = [truncated(name, _TEXT) for name in names if name]
     more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    # A setting of several columns has commas of its own: lr=0.1, depth=2.
+    # A setting of several columns contains commas: lr=0.1, depth=2.
     return f"{('; ' if any(', ' in name for name in known) else ', ').join(known[:_LISTED])}{more}"
 
 
 class _Reader:
-    """Collects rows: their settings' cells, dataset, seed and score."""
+    """Collect setting, dataset, seed and score of the rows."""
 
     def __init__(self, table: RunTable, form: Form, columns: _Columns) -> None:
         self._table, self._form, self._columns = table, form, columns
@@ -190,10 +190,10 @@ class _Reader:
         self._settings = [at(column) for column in columns.settings]
         self._seed, self._score = at(columns.seed), at(columns.score)
         self._dataset = at(columns.dataset) if columns.dataset else None
-        # An unnamed column, such as pandas' index, is no state of a form that has none.
+        # The unnamed column of pandas' index is not the state of a form without one.
         self._state = at(form.state) if form.state and form.state in table.header else None
         self._only = at(form.only[0]) if form.only[0] else None
-        self._texts: dict[str, str] = {}  # each text once, however many rows have it
+        self._texts: dict[str, str] = {}  # each text once for all rows
         self._rows: list[tuple[tuple[str, ...], str, str, float, int]] = []
         self._unfinished: Counter[str] = Counter()
         self._unscored = self._read = 0
@@ -265,7 +265,7 @@ class _Reader:
 
     @staticmethod
     def _are_fractions(scores: Mapping[str, Scores]) -> bool:
-        # A sweep of one's own training has scores of any kind in the same columns.
+        # A custom training's scores of any kind are in the same columns.
         return all(0 <= score <= 1 for runs in scores.values() for score in runs.values())
 
     def _refuse_nothing(self) -> None:
@@ -281,10 +281,10 @@ class _Reader:
         raise UnreadableRuns(f"{source}: no row with {self._form.only[0]} {self._form.only[1]!r} yet")
 
     def _names(self) -> tuple[tuple[str, ...], Callable[[tuple[str, ...]], str]]:
-        """Return the columns that tell settings apart, and the name of a setting; those of one value are dropped.
+        """Return the columns that distinguish settings, and how to name a setting.
 
-        Of candidates those are dropped, too, that tell no further ones apart. Where every run would be a setting of its
-        own, though seeds differ, a column is among them that names runs: the user is asked.
+        Drop columns with one value, and candidates that distinguish no further settings. Ask the user if every run
+        would be its own setting although seeds differ: then one of the columns names runs.
         """
         columns = self._columns.settings
         kept = [place for place in range(len(columns)) if self._distinct(place) > 1] or [0]
@@ -326,7 +326,7 @@ class _Reader:
         return known
 
     def _number(self, row: Row) -> float | None:
-        """Return the score of a row; None where its cell is empty."""
+        """Return the score of a row; None if its cell is empty."""
         cell = row.cells[self._score].strip()
         if not cell or cell in ("-", "None"):
             return None

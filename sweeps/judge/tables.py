@@ -1,4 +1,4 @@
-"""Read a CSV file line by line: its header, its rows as text, and one clear line for every file that is none."""
+"""Read a table of runs as text from a CSV file or Optuna studies; refuse any other file in one clear line."""
 
 import codecs
 import csv
@@ -8,14 +8,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from storage.errors import UrlError
 from sweeps.errors import UnreadableRuns
 from sweeps.terminal import escape_control_chars
 
 STDIN = "-"
-# A file of runs has a line for each run; this is more of them than anybody trains, and a log of steps is told early.
+# A table has a row per run; nobody trains this many, and a log of steps is refused early.
 MOST_ROWS, MOST_CELLS = 200_000, 5_000_000
-_HEAD = 4096  # bytes that are looked at before anything is read
+_HEAD = 4096  # bytes examined before reading
 _BEGINNINGS = (
     (b"PK\x03\x04", "an Excel file or another zip archive; save the sheet as CSV UTF-8 and give that"),
     (b"\xd0\xcf\x11\xe0", "an old Excel file; save the sheet as CSV UTF-8 and give that"),
@@ -25,13 +27,14 @@ _BEGINNINGS = (
     (codecs.BOM_UTF16_LE, "UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > runs.csv"),
     (codecs.BOM_UTF16_BE, "UTF-16; save it as UTF-8: iconv -f UTF-16 -t UTF-8 FILE > runs.csv"),
 )
-_ESCAPED = re.compile(r"'[-+=@]")  # MLflow's page writes '-0.5, so that no spreadsheet computes it
+_ESCAPED = re.compile(r"'[-+=@]")  # MLflow's page writes '-0.5 to keep spreadsheets from computing it
 _COMMA = re.compile(r"[-+]?\d+,\d+")
+_OF_TRIAL = ("study", "number", "state", "value")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row as text, a cell for each column. line: where it is, counted from 1."""
+    """A row as text, with one cell per column. line: its number, from 1."""
 
     line: int
     cells: Sequence[str]
@@ -39,10 +42,9 @@ class Row:
 
 @dataclass(frozen=True)
 class RunTable:
-    """What a source has: its name for messages, its columns, and its rows, which are read as they are asked for.
+    """A table. source: its name in messages. rows: read lazily. decimal_comma: whether 0,93 is a number.
 
-    decimal_comma: 0,93 is a number there. minimize: None where the source does not say whether lower is better. unit:
-    what the number of a row counts.
+    minimize: whether lower is better, None if the source does not tell. unit: counted by the number of a row.
     """
 
     source: str
@@ -53,7 +55,7 @@ class RunTable:
     unit: str = "line"
 
     def text(self, cell: str) -> str:
-        """Return a cell as its writer meant it, see `normal`."""
+        """Return a cell without its program's escapes, see `normal`."""
         cell = cell.strip()
         if _ESCAPED.match(cell):
             cell = cell[1:]
@@ -61,7 +63,7 @@ class RunTable:
 
 
 def normal(text: str) -> str:
-    """Return a text on one line, and a number always written in the same way: 1 and 1.0 are one seed."""
+    """Return a text on one line, with numbers in one form: 1 and 1.0 are the same seed."""
     text = escape_control_chars(" ".join(text.split()))
     if not text or text[0] not in "+-.0123456789":
         return text
@@ -73,10 +75,10 @@ def normal(text: str) -> str:
 
 @contextmanager
 def read_csv(path: str) -> Iterator[RunTable]:
-    """Open a CSV file for the block, or stdin where the path is "-", with commas, semicolons or tabs.
+    """Open a CSV file, or stdin for "-", with commas, semicolons or tabs.
 
     Raises:
-        UnreadableRuns: it is missing, no text, empty or has no rows; while rows are read, one that is malformed.
+        UnreadableRuns: it is missing, not text, empty or without rows or, while reading, a row is malformed.
     """
     source = "stdin" if path == STDIN else path
     with _opened(path) as stream, io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text:
@@ -85,7 +87,7 @@ def read_csv(path: str) -> Iterator[RunTable]:
         delimiter = _delimiter(head)
         rows = _rows(source, text, delimiter)
         first = next(rows, None)
-        if first is not None and first.cells[0].strip().lower() == "sep=":  # Excel's own line before the header
+        if first is not None and first.cells[0].strip().lower() == "sep=":  # a line that Excel writes before the header
             first = next(rows, None)
         if first is None:
             raise UnreadableRuns(f"{source} is empty; give a CSV file with a header and one row for each run")
@@ -115,7 +117,7 @@ def _refuse_binary(source: str, head: bytes) -> None:
 
 
 def _delimiter(head: bytes) -> str:
-    # Of the first line alone: a cell of text below may hold any of them.
+    # From the first line only: text cells below may contain any of them.
     first = re.sub(rb'"[^"]*"', b"", head).splitlines()[:1]
     counts = {sign: first[0].count(sign.encode()) if first else 0 for sign in (",", ";", "\t")}
     return max(counts, key=lambda sign: counts[sign])
@@ -152,3 +154,37 @@ def _checked(source: str, header: tuple[str, ...], rows: Iterator[Row]) -> Itera
         yield row
     if not count:
         raise UnreadableRuns(f"{source} has a header and no rows; give one row for each run")
+
+
+def read_studies(url: str, studies: Sequence[str]) -> RunTable:
+    """Return the trials of Optuna studies in the columns of `Study.trials_dataframe` and one for the study.
+
+    Raises:
+        storage.errors.StorageError: the storage or a study does not exist.
+        UnreadableRuns: the studies have no trials.
+    """
+    from storage.studies.foreign import read_trials  # here, with Optuna: CSV files do without
+    from storage.url import masked, resolve
+
+    try:
+        checked = resolve(url)
+    except UrlError as error:
+        raise UrlError(str(error).replace("--storage is", "the URL is", 1)) from None
+    read, source = read_trials(checked, studies), masked(checked)
+    if not read.trials:
+        raise UnreadableRuns(f"{source}: the studies have no trials yet")
+    params = list(dict.fromkeys(name for trial in read.trials for name in trial.params))
+    attrs = list(dict.fromkeys(name for trial in read.trials for name in trial.attrs))
+    header = (*_OF_TRIAL, *(f"params_{name}" for name in params), *(f"user_attrs_{name}" for name in attrs))
+
+    def rows() -> Iterator[Row]:
+        for line, trial in enumerate(read.trials, start=1):
+            own = (trial.study, trial.number, trial.state, trial.value)
+            more = (*(trial.params.get(name) for name in params), *(trial.attrs.get(name) for name in attrs))
+            yield Row(line, [_written(value) for value in (*own, *more)])
+
+    return RunTable(source, header, rows(), minimize=read.minimize, unit="trial")
+
+
+def _written(value: Any) -> str:
+    return "" if value is None else f"{value:.15g}" if isinstance(value, float) else str(value)

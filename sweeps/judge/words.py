@@ -1,4 +1,4 @@
-"""What a judgement says: a headline, a table, sentences; on a terminal and as the blocks of a page."""
+"""Write a judgement: headline, table and sentences, for a terminal and for the blocks of a page."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -9,13 +9,13 @@ from sweeps.report.document import Advice, Block, Bullets, Figure, Heading, Para
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
 from sweeps.terminal import number_of, p_value
 
-MOST_ROWS = 20  # of the table on a terminal; JSON and the page have all
-_HEAD = 20  # characters of the baseline's name over a column
+MOST_ROWS = 20  # of the table on a terminal; JSON and page have all
+_HEAD = 20  # characters of the baseline's name in a column header
 _NAMED = 8  # seeds or settings in a sentence
 
 
 class Numbers:
-    """Writes scores and differences with as many digits as their intervals are worth."""
+    """Write scores and differences with as many digits as their intervals justify."""
 
     def __init__(self, judgement: Judgement) -> None:
         self._judgement = judgement
@@ -25,7 +25,7 @@ class Numbers:
             if setting.against.difference is not None and (ends := limits(setting.against.difference))
         ]
         sizes = [abs(judgement.shown(setting.mean)) for setting in judgement.settings]
-        # Two digits of the half-width, as papers have it; where there is none, four of the largest mean.
+        # Two digits of the half-width, as usual in papers; without one, four digits of the largest mean.
         size = median(halves) if halves else max(sizes) / 100
         self._digits = min(max(1 - math.floor(math.log10(size)), 0), 9) if size > 0 else 4
 
@@ -33,19 +33,18 @@ class Numbers:
         text = f"{self._judgement.shown(score):.{self._digits}f}"
         return f"{text} %" if unit and self._judgement.runs.percent else text
 
-    def amount(self, difference: float, sign: str = "") -> str:
-        """Return a difference with its unit; sign: "+" to have one before a positive one, too."""
-        return f"{self.signed(difference, sign)}{' points' if self._judgement.runs.percent else ''}"
+    def amount(self, difference: float) -> str:
+        """Return a difference with its unit."""
+        return f"{self.signed(difference, '')}{' points' if self._judgement.runs.percent else ''}"
 
     def signed(self, difference: float, sign: str = "+") -> str:
         text = f"{self._judgement.shown(difference):{sign}.{self._digits}f}"
         return text if float(text) else text.lstrip("+-")
 
-    def interval(self, value: Estimate, *, sign: str = "+") -> str:
-        """Return "+0.20 [-0.49, +0.89]"; without limits where there are none."""
-        ends = limits(value)
-        text = self.signed(value.mean, sign)
-        return text if ends is None else f"{text} [{self.signed(ends[0], sign)}, {self.signed(ends[1], sign)}]"
+    def interval(self, value: Estimate) -> str:
+        """Return such as "+0.20 [-0.49, +0.89]", or only the mean without an interval."""
+        ends, text = limits(value), self.signed(value.mean)
+        return text if ends is None else f"{text} [{self.signed(ends[0])}, {self.signed(ends[1])}]"
 
     def between(self, value: Estimate) -> str:
         ends = limits(value)
@@ -53,7 +52,7 @@ class Numbers:
 
 
 def origin(judgement: Judgement) -> str:
-    """Return what was read: "runs.csv: 25 runs, 5 settings, 5 seeds; accuracy, higher is better"."""
+    """Return the source: "runs.csv: 25 runs, 5 settings, 5 seeds; accuracy, higher is better"."""
     runs = judgement.runs
     direction = "lower" if runs.minimize else "higher"
     parts = [
@@ -89,7 +88,7 @@ def _hindrance(judgement: Judgement) -> str:
 
 
 def reason(judgement: Judgement) -> str:
-    """Return the number behind the headline, with its interval."""
+    """Return the number behind the headline with its interval."""
     numbers, setting = Numbers(judgement), judgement.other(judgement.advice.setting) or judgement.others[0]
     item, value = setting.against, setting.against.difference
     if value is None:
@@ -97,25 +96,19 @@ def reason(judgement: Judgement) -> str:
     way = "above" if value.mean >= 0 else "below"
     if judgement.runs.minimize:
         way = "below" if value.mean >= 0 else "above"
-    shown = Estimate(abs(value.mean), *_reversed_limits(value), value.n)
+    lead = value if value.mean >= 0 else value.negated
     best = "" if judgement.advice.use == "use" else ", the best of them," if len(judgement.others) > 1 else ""
-    text = f"{setting.name}{best} is {numbers.amount(shown.mean)} {way} {judgement.baseline}"
+    text = f"{setting.name}{best} is {numbers.amount(lead.mean)} {way} {judgement.baseline}"
     if item.p is None:
         return f"{text}, over {_counted(setting, value)}; {_untested(setting)}."
     holm = " after Holm" if len(judgement.others) > 1 else ""
-    parts = (numbers.between(shown), f"{_p(item.p_holm)}{holm}", _counted(setting, value))
+    parts = (numbers.between(lead), f"{_p(item.p_holm)}{holm}", _counted(setting, value))
     text = f"{text} ({', '.join(filter(None, parts))})."
     ends = limits(value)
     if item.better or item.worse or ends is None or ends[0] <= 0 <= ends[1]:
         return text
-    # Else its interval seems to say that there is a difference.
+    # The interval alone would suggest a difference.
     return f"{text} A setting is called better or worse below p = {judgement.level:g}."
-
-
-def _reversed_limits(value: Estimate) -> tuple[float | None, float | None]:
-    if value.mean >= 0 or value.low is None or value.high is None:
-        return value.low, value.high
-    return -value.high, -value.low
 
 
 def _p(value: float | None) -> str:
@@ -133,14 +126,14 @@ def _untested(setting: Compared) -> str:
 
 
 def rows(judgement: Judgement) -> Table:
-    """Return all settings, the baseline first, then the best first."""
+    """Return the table of all settings, the baseline and then best first."""
     numbers, minimize = Numbers(judgement), judgement.runs.minimize
     unit = ", points" if judgement.runs.percent else ""
     name = judgement.baseline if len(judgement.baseline) <= _HEAD else "baseline"
     less = f"better than {name} by{unit}" if minimize else f"- {name}{unit}"
     heads = ["setting", "runs", f"mean{' %' if judgement.runs.percent else ''}", less, "p, Holm"]
     with_margin = judgement.margin is not None
-    beside = [["", "baseline", ""], *(_compared(setting, numbers) for setting in judgement.others)]
+    differences = [["", "baseline", ""], *(_compared(setting, numbers) for setting in judgement.others)]
     lines = [
         [
             setting.name,
@@ -148,13 +141,13 @@ def rows(judgement: Judgement) -> Table:
             numbers.level(setting.mean, unit=False),
             *(cells if with_margin else cells[:2]),
         ]
-        for setting, cells in zip(judgement.settings, beside, strict=True)
+        for setting, cells in zip(judgement.settings, differences, strict=True)
     ]
     return table(columns(*heads, *(["no worse"] if with_margin else []), text=1), lines)
 
 
 def _compared(setting: Compared, numbers: Numbers) -> list[str]:
-    """Return the cells of its difference, of p, and of whether it is no worse."""
+    """Return the cells of the difference, of p, and of no worse."""
     value = setting.against.difference
     difference = "" if value is None else numbers.interval(value)
     return [difference, _mark(setting), "yes" if setting.against.no_worse else "not shown"]
@@ -170,12 +163,12 @@ def _mark(setting: Compared) -> str:
 
 
 def sentences(judgement: Judgement) -> Iterator[str]:
-    """Return what else a reader has to know, the most important first."""
+    """Yield further facts, the most important first."""
     numbers = Numbers(judgement)
     if text := best_run(judgement):
         yield text
     if judgement.ties and _is_tested(judgement):
-        yield f"Not told apart from {judgement.best}, which has the best mean: {_few(judgement.ties)}."
+        yield f"No significant difference from {judgement.best}, which has the best mean: {_few(judgement.ties)}."
     if len(judgement.others) > 1 and float(numbers.signed(judgement.luck_of_choice or 0.0)):
         count, luck = len(judgement.others), numbers.amount(judgement.luck_of_choice or 0.0)
         alike = "both settings" if count == 2 else f"all {count} settings"
@@ -187,8 +180,7 @@ def sentences(judgement: Judgement) -> Iterator[str]:
     if judgement.margin is not None:
         safe = [setting.name for setting in judgement.others if setting.against.no_worse]
         margin = numbers.amount(judgement.margin)
-        shown = f"{_few(safe)}" if safe else "none is shown"
-        yield f"No worse than {judgement.baseline} by {margin}: {shown}."
+        yield f"No worse than {judgement.baseline} by {margin}: {_few(safe) if safe else 'none is shown'}."
     yield from _datasets(judgement)
     unpaired = [setting.name for setting in judgement.others if not setting.against.paired]
     if unpaired:
@@ -200,7 +192,7 @@ def sentences(judgement: Judgement) -> Iterator[str]:
 
 
 def best_run(judgement: Judgement) -> str:
-    """Return that the best single run is no improvement, where a reader may take it for one; else ""."""
+    """Return that the best single run is not an improvement, if it might be mistaken for one; else ""."""
     numbers, runs = Numbers(judgement), judgement.runs
     lucky = [
         (setting, setting.best_run)
@@ -214,7 +206,7 @@ def best_run(judgement: Judgement) -> str:
     way = "below" if runs.minimize else "above"
     on = f" on {best.dataset}" if len(judgement.datasets) > 1 else ""
     beats = " and beats its best run" if best.beats_best else ""
-    # More than luck brings may well be an improvement, which so few seeds do not show.
+    # A run beyond luck may well be an improvement that so few seeds cannot show.
     is_none = "is no improvement" if best.is_luck and setting.against.p is not None else "proves nothing"
     text = (
         f"The best of {best.runs} seeds {is_none}: {setting.name} reaches {numbers.level(best.score)} with seed"
@@ -243,7 +235,7 @@ def _datasets(judgement: Judgement) -> Iterator[str]:
 
 
 def _missing(judgement: Judgement) -> Iterator[str]:
-    # Of settings that are compared in pairs alone: where none is shared, every seed of the others is missing.
+    # Only if all settings are paired: without common seeds, every seed of the others would be missing.
     is_paired = all(setting.against.paired for setting in judgement.others)
     parts = []
     for setting in judgement.settings if is_paired else ():
@@ -267,7 +259,7 @@ def _left_out(judgement: Judgement) -> Iterator[str]:
 
 
 def advice(judgement: Judgement) -> str:
-    """Return what to do: use a setting, keep the baseline, or how many seeds would tell."""
+    """Return what to do: use a setting, keep the baseline, or run more seeds."""
     known, baseline = judgement.advice, judgement.baseline
     if known.use == "use":
         ties = [name for name in judgement.ties if name != baseline]
@@ -311,7 +303,7 @@ def page(judgement: Judgement, *, figure: Figure | None = None) -> list[Block]:
 
 def method(judgement: Judgement) -> str:
     return (
-        "Differences: mean over pairs of one dataset and seed with its 95 % t interval; positive is better. p:"
+        "Differences: mean over pairs with the same dataset and seed, with its 95 % t interval; positive is better. p:"
         f" two-sided t test, Holm's over {number_of(len(judgement.others), 'setting')};"
         f" better: below {percent(judgement.level):g} %."
     )

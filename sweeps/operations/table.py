@@ -122,7 +122,7 @@ def _best(client: LocalClient, args: SweepArgs) -> Best:
         findings = load(engine, sweep)
     source, answer = findings.surfaces[0], summary(findings)
     effect = parameter_effect(source, findings.spec.score)
-    more = (f"On {display_name(source.dataset)} {effect}.",) if effect else ()
+    more = (f"{display_name(source.dataset)}: {effect}.",) if effect else ()
     return replace(point, summary=(answer, *more))
 
 

@@ -303,9 +303,9 @@ class Sweep:
         """The answer with its numbers in two to four sentences. Raises as `verdict`."""
         with self._translated():
             from sweeps.operations.table import FINDINGS
-            from sweeps.report.answer import statement
+            from sweeps.report.answer import announced
 
-            return statement(self._ask(FINDINGS))
+            return announced(self._ask(FINDINGS))
 
     @property
     def results(self) -> Any:
@@ -432,7 +432,7 @@ def page_of(client: "LocalClient", name: str) -> str:
     """Return the report page as an HTML element; before the first result, or after an error, what to do next."""
     from sweeps.operations.table import FINDINGS, STATUS, SweepArgs
     from sweeps.report import folder
-    from sweeps.report.document import Code, Heading, Paragraph
+    from sweeps.report.document import Badge, Code, Heading, Paragraph
     from sweeps.report.html_page import html
 
     try:
@@ -441,6 +441,7 @@ def page_of(client: "LocalClient", name: str) -> str:
             return framed(folder.files(client.ask(FINDINGS, SweepArgs(name=name)))[folder.PAGE], height=_WITH_RESULTS)
         except NoResultsYet:
             from sweeps.plan.plan import make_plan
+            from sweeps.spec.model import SMOKE_TEST
             from sweeps.spec.stored import as_it_stands
             from sweeps.usecases.create import describe_plan
 
@@ -450,10 +451,11 @@ def page_of(client: "LocalClient", name: str) -> str:
             planned = Code(tuple(describe_plan(spec, make_plan(spec), client.url)))
         is_running = any(worker.alive for worker in status.workers)
         text = "Workers are running; run this cell again later." if is_running else "Nothing has run yet. To start:"
+        noted = [Badge(SMOKE_TEST, "open")] if status.smoke_test else []
         todo: list[Block] = [Paragraph(text), *([] if is_running else [Code(("sweep.run()",))])]
         if status.state != "active":
             todo = [Paragraph(f"The sweep is {status.state}. To resume:"), Code(("sweep.resume()", "sweep.run()"))]
-        blocks = [Heading(name, level=1), *todo, planned]
+        blocks = [Heading(name, level=1), *noted, *todo, planned]
     except (SweepError, StorageError, KdError) as error:
         blocks = [Heading(name, level=1), Paragraph(explain(error))]
     return framed(html(blocks, title=name, figures={}), height=_WITHOUT)

@@ -46,7 +46,7 @@ class Best:
     and format. untuned: the winning untuned default, such as "Keras' untuned default"; "" if a tuned point won or none
     is confirmed. candidates: the confirmed points, None before that. answer_hash: None until every task of the sweep
     has ended. recipe: how the sweep trained with this point. paste: the point as code, by library. summary: the verdict
-    of a finished sweep, and where an untuned point was as good.
+    of a finished sweep, and where an untuned point was as good. smoke_test: see `Spec.is_smoke_test`.
     """
 
     sweep: str
@@ -62,6 +62,7 @@ class Best:
     summary: tuple[str, ...] = ()
     untuned: Annotated[str, Field(exclude_if=lambda untuned: not untuned)] = ""
     score: Annotated[Score, Field(exclude_if=lambda score: score == ACCURACY)] = ACCURACY
+    smoke_test: Annotated[bool, Field(exclude_if=lambda smoke_test: not smoke_test)] = False
 
 
 def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
@@ -103,6 +104,7 @@ def best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best:
         paste=spec.kind.paste(spec, point),
         untuned=f"{spec.arm(arm).owner} untuned default" if arm else "",
         score=spec.score,
+        smoke_test=spec.is_smoke_test,
     )
 
 

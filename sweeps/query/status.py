@@ -254,7 +254,7 @@ class Status:
     state: "active", "paused" or "cancelled". stages: in order. workers: those with a task; idle_workers: those without
     one, vanished ones included. fraction: done part of the work, in [0, 1]. shares: of each stage in the whole work.
     seconds_left: an estimate, None without workers. problems: see `failures`. undrawn: attempts that ended a while ago
-    and are not in the dashboard; 0 if a mirror is about to draw them.
+    and are not in the dashboard; 0 if a mirror is about to draw them. smoke_test: see `Spec.is_smoke_test`.
     """
 
     sweep: str
@@ -268,6 +268,7 @@ class Status:
     problems: tuple[str, ...]
     fingerprints: Fingerprints
     undrawn: Annotated[int, Field(exclude_if=lambda undrawn: not undrawn)] = 0
+    smoke_test: Annotated[bool, Field(exclude_if=lambda smoke_test: not smoke_test)] = False
 
     @property
     def display_stages(self) -> dict[str, StageCount]:
@@ -298,6 +299,7 @@ def status(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Status:
         problems=tuple(failures(engine, sweep.id)),
         fingerprints=_fingerprints_of(tasks),
         undrawn=left.count if left.count >= _MANY_UNDRAWN and left.seconds >= _LONG_UNDRAWN_S else 0,
+        smoke_test=spec.is_smoke_test,
     )
 
 

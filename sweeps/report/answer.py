@@ -1,6 +1,6 @@
-"""The answer of a sweep, by the rule that it declared: what to use, or, of older sweeps, whether its point transfers.
+"""The answer of a sweep by its declared rule: what to use or, for older sweeps, whether its point transfers.
 
-The page, the dashboard's note, `report` on a terminal, `best` and the last lines of `run` all take it from here.
+The page, the note in the dashboard, `report`, `best` and the last lines of `run` all use it.
 """
 
 from collections.abc import Iterable
@@ -10,14 +10,16 @@ from sweeps.findings.choices import RoleChoice
 from sweeps.findings.findings import Findings
 from sweeps.report import choice, older, words
 from sweeps.report.document import Advice, Badge, Block, Cards, Heading, Paragraph
+from sweeps.spec.model import SMOKE_TEST
 
 
 def blocks(findings: Findings, figures: Iterable[Block] = ()) -> list[Block]:
-    """Return what the page opens with; figures: of the strategies, which stand before what to do."""
-    above, first = Paragraph(origin(findings), small=True), Heading(headline(findings), level=1)
+    """Return the opening of the page; figures: of the strategies, shown before what to do."""
+    above: list[Block] = [Paragraph(origin(findings), small=True), *(Badge(text, "open") for text in banners(findings))]
+    first = Heading(headline(findings), level=1)
     if not findings.choices:
         return [
-            above,
+            *above,
             Paragraph(older.question(findings), small=True),
             first,
             badge(findings),
@@ -28,16 +30,17 @@ def blocks(findings: Findings, figures: Iterable[Block] = ()) -> list[Block]:
     reasons = [Paragraph(text, lead=True) for text in (choice.why(findings, role),) if text]
     compared = [Paragraph(text) for text in (choice.details(findings, role),) if text]
     table = [choice.strategies(findings, role)] if choice.rows(findings, role) else []
-    warned = [Paragraph(f"**{text}**") for text in (banner(findings),) if text]
-    return [above, *warned, first, *reasons, *(list(figures) or table), *compared, advice(findings)]
+    return [*above, first, *reasons, *(list(figures) or table), *compared, advice(findings)]
 
 
-def banner(findings: Findings) -> str:
-    return findings.spec.kind.report().banner(findings.spec)
+def banners(findings: Findings) -> list[str]:
+    """Return what a reader has to know before the answer."""
+    spec = findings.spec
+    return [*([SMOKE_TEST] if spec.is_smoke_test else []), *filter(None, [spec.kind.report().banner(spec)])]
 
 
 def origin(findings: Findings) -> str:
-    """Return the line above the answer: the name of the sweep, the day of its latest result, its data."""
+    """Return the line above the answer: name of the sweep, day of its latest result, data."""
     results = [*findings.searched, *findings.trainings]
     latest = max((job.row.finished_at for job in results if job.row.finished_at is not None), default=None)
     parts = [f"Sweep **{findings.name}**", _data(findings)]
@@ -72,16 +75,21 @@ def advice(findings: Findings) -> Advice:
 
 
 def statement(findings: Findings) -> str:
-    """Return the answer with its numbers, in a few sentences."""
+    """Return the answer with its numbers in a few sentences."""
     return in_full(findings, findings.choices[0]) if findings.choices else older.headline(findings)
 
 
+def announced(findings: Findings) -> str:
+    """Return the banners and the statement, for surfaces that show nothing else."""
+    return " ".join([*banners(findings), statement(findings)])
+
+
 def summary(findings: Findings) -> str:
-    """Return the same after the word of the verdict, where the answer is that word."""
+    """Return the statement, for older rules after the verdict."""
     return statement(findings) if findings.choices else f"{badge(findings).text}. {statement(findings)}"
 
 
 def in_full(findings: Findings, role: RoleChoice) -> str:
-    """Return what to use on one dataset and why, in a few sentences."""
+    """Return what to use on one dataset and why in a few sentences."""
     parts = (choice.headline, choice.why, choice.details)
     return " ".join(filter(None, (part(findings, role) for part in parts)))

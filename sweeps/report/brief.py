@@ -1,4 +1,4 @@
-"""The answer, or a comparison, in a few lines of a terminal."""
+"""Write the answer, or a comparison, in a few lines for a terminal."""
 
 from collections.abc import Sequence
 
@@ -6,18 +6,18 @@ from sweeps.findings.compare import Absent, Compared, Pair, Standing
 from sweeps.findings.findings import Findings
 from sweeps.hints import as_typed, local
 from sweeps.report import answer, choice, compare, older
-from sweeps.report.words import compared_with, display_name, effects, interval, level
-from sweeps.terminal import WIDTH, p_value, wrapped
+from sweeps.report.words import compared_with, display_name, effects
+from sweeps.terminal import WIDTH, wrapped
 from sweeps.trainers.score import Score
 
 _NARROWEST = 40
 
 
 def brief(findings: Findings, *, columns: int, page: str = "") -> str:
-    """Return the lines; none is longer than the terminal or than WIDTH, but for a path or a name that cannot break."""
+    """Return the answer in lines of at most `columns` and WIDTH, except for paths and names that cannot break."""
     width = max(_NARROWEST, min(columns, WIDTH))
     advice = answer.advice(findings)
-    lines = [*(_compared(findings, width) if findings.choices else _asked(findings, width)), ""]
+    lines = [*(_compared(findings, width) if findings.choices else _cards(findings, width)), ""]
     lines += [*_wrapped(as_typed(f"What to do: {advice.text}"), width)]
     for command in advice.commands:
         lines += _command(as_typed(command), width)
@@ -33,8 +33,9 @@ def brief(findings: Findings, *, columns: int, page: str = "") -> str:
     return "\n".join([*lines, "", *_wrapped(as_typed(answer.summary(findings)), width)])
 
 
-def _asked(findings: Findings, width: int) -> list[str]:
-    lines = [*_wrapped(older.question(findings), width), ""]
+def _cards(findings: Findings, width: int) -> list[str]:
+    lines = [line for text in (*answer.banners(findings), older.question(findings)) for line in _wrapped(text, width)]
+    lines.append("")
     for card in older.cards(findings):
         value = f"{card.value}, {card.interval}" if card.interval else card.value
         lines += _wrapped(f"{card.question} {card.word}. {value}", width)
@@ -42,9 +43,9 @@ def _asked(findings: Findings, width: int) -> list[str]:
 
 
 def _compared(findings: Findings, width: int) -> list[str]:
-    """Return the strategies as a table, without the values of their points where that is too wide, or as lines."""
-    banner = answer.banner(findings)
-    lines = [*_wrapped(answer.origin(findings).replace("**", ""), width), *_wrapped(banner, width)]
+    """Return the strategies as a table, on narrow terminals without their points, or as lines."""
+    above = (answer.origin(findings).replace("**", ""), *answer.banners(findings))
+    lines = [line for text in above for line in _wrapped(text, width)]
     role = findings.choices[0]
     rows = [(row.label, row.detail, row.kept, row.price) for row in choice.rows(findings, role)]
     if not rows:
@@ -70,7 +71,7 @@ def _beside(label: str, lines: list[str], width: int) -> list[str]:
 
 
 def _command(command: str, width: int) -> list[str]:
-    r"""Return a command as lines that can be pasted: one that is too long goes on after a \."""
+    r"""Return a command as lines to paste: a long one continues after a \."""
     lines = wrapped(command, width - 2, first="  ", then="    ")
     return [f"  {command}"] if len(command) + 2 <= width else [*(f"{line} \\" for line in lines[:-1]), lines[-1]]
 
@@ -108,20 +109,16 @@ def _sweeps(comparison: Compared) -> list[str]:
 
 
 def _standing(score: Score, standing: Standing, without: str, default: str) -> str:
-    test = standing.test.value if isinstance(standing.test, Absent) else level(score, standing.test)
-    gain, tuning = compare.difference_text(score, standing.gain), compare.difference_text(score, standing.tuning)
+    sweep, role, gain, tuning, regret, test, _ = compare.cells(score, standing)
     parts = [f"{score.head('test')} {test}", f"over {without} {gain}", f"over {default} {tuning}"]
-    parts += (
-        [f"regret {compare.difference_text(score, standing.regret)}"] if standing.regret is not Absent.PLANNED else []
-    )
-    return f"{standing.sweep} ({standing.role}): {'; '.join(parts)}"
+    if standing.regret is not Absent.PLANNED:
+        parts.append(f"regret {regret}")
+    return f"{sweep} ({role}): {'; '.join(parts)}"
 
 
 def _pair(score: Score, pair: Pair) -> str:
-    if pair.difference is None:
-        return f"{pair.first} - {pair.second}: {pair.why}"
-    tested = "" if pair.p_holm is None else f", p = {p_value(pair.p_holm)} (Holm)".replace("= <", "<")
-    return f"{pair.first} - {pair.second}: {interval(score, pair.difference)}{tested}"
+    sweeps, _, text, _, p = compare.pair_cells(score, pair)
+    return f"{sweeps}: {text}" + (f", p = {p} (Holm)".replace("= <", "<") if p else "")
 
 
 def _differing(row: tuple[str, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What to use, and why, in words: the untuned default, values tuned elsewhere, or values tuned here."""
+"""Write the advice and its reasons: the untuned default, values tuned elsewhere, or values tuned here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,30 +7,31 @@ from sweeps.findings.choices import RoleChoice
 from sweeps.findings.findings import Findings
 from sweeps.hints import PORTABLE
 from sweeps.report.document import Advice, Badge, Table, columns, table
-from sweeps.report.sentences import another_sweep
+from sweeps.report.sentences import another_sweep, finish
 from sweeps.report.words import amount, between, display_name, owner, percent_interval, points
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import Choice, Strategy, StrategyName
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, limits, percent
 from sweeps.terminal import duration, number_of
 
-# A larger sweep is worth naming only where a user would run it.
-MOST_TIMES = 10
+MOST_TIMES = 10  # as many tasks as this sweep: a user would hardly run more to decide
 
 
 @dataclass(frozen=True)
 class Row:
-    """One strategy as figure and tables have it.
+    """One strategy in figures and tables.
 
-    label: what it is called. detail: its point. kept: the share of the gain, or a difference, with its interval.
-    price: what one search of it costs.
+    detail: its point. value: the share of the gain, a fraction, or a difference; None if unknown. kept: value as text.
+    price: the cost of one search.
     """
 
-    strategy: Strategy
+    name: StrategyName
     label: str
     detail: str
+    value: Estimate | None
     kept: str
     price: str
+    is_advised: bool
 
 
 def headline(findings: Findings, role: RoleChoice) -> str:
@@ -51,8 +52,8 @@ def headline(findings: Findings, role: RoleChoice) -> str:
         return f"Not decided after {_searches(choice.searches)}: more settle it."
     if not choice.settled:
         rivals = [_name(spec, strategy.name) for strategy in _open(choice)]
-        return f"Not decided: {_either([*rivals, 'tuning here'])}."
-    # Against the best of what was compared, no treatment too: more would be a comparison with a straw man.
+        return f"Not decided: {_joined([*rivals, 'tuning here'], 'or')}."
+    # Against the best alternative, no treatment included: any other would be a straw man.
     losses = [strategy.lost for strategy in choice.strategies]
     added = [value for value in (*losses, choice.gain) if value is not None]
     least = min(added, key=lambda value: value.mean, default=None)
@@ -61,7 +62,7 @@ def headline(findings: Findings, role: RoleChoice) -> str:
 
 
 def why(findings: Findings, role: RoleChoice) -> str:
-    """Return the reason in one or two sentences, with shares of the gain where a gain was shown."""
+    """Return the reason in one or two sentences, with shares of the gain if a gain was shown."""
     spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
     if choice is None:
         missing = role.planned - role.done
@@ -90,7 +91,7 @@ def why(findings: Findings, role: RoleChoice) -> str:
             for strategy in cheaper
             if strategy.gain is not None
         ]
-        return f"{gains} when tuned there{f'; {_and(known)}' if known else ''}."
+        return f"{gains} when tuned there{f'; {_joined(known)}' if known else ''}."
     if not cheaper:
         return f"{gains}."
     parts = [
@@ -104,7 +105,7 @@ def why(findings: Findings, role: RoleChoice) -> str:
 
 
 def details(findings: Findings, role: RoleChoice) -> str:
-    """Return what tuning here would add, and what tuning elsewhere costs or brings, each with its interval."""
+    """Return what tuning here would add and what tuning elsewhere costs or adds, with intervals."""
     spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
     if choice is None:
         return ""
@@ -114,24 +115,24 @@ def details(findings: Findings, role: RoleChoice) -> str:
         adds = "adds" if choice.use == "here" and choice.settled else "would add"
         text = f"{adds} {_amount(spec, default.lost)} to"
         if _is_better(spec, default.lost):
-            text = f"would cost {_amount(spec, _reversed(default.lost))} compared with"
+            text = f"would cost {_amount(spec, default.lost.negated)} compared with"
         sentences.append(f"Tuning on {dataset} itself {text} {_default(spec)}.")
     if elsewhere is not None and elsewhere.lost is not None:
         third, text = choice.elsewhere_less_default, f"Values tuned on {_source(spec)}"
         loses = f"lose {_amount(spec, elsewhere.lost)} against tuning there"
         if _is_better(spec, elsewhere.lost):
-            loses = f"score {_amount(spec, _reversed(elsewhere.lost))} {spec.score.better} than tuning there"
+            loses = f"score {_amount(spec, elsewhere.lost.negated)} {spec.score.better} than tuning there"
         if third is None:
             sentences.append(f"{text} {loses}.")
         elif third.mean < 0:
-            sentences.append(f"{text} cost {_amount(spec, _reversed(third))} compared with the default, and {loses}.")
+            sentences.append(f"{text} cost {_amount(spec, third.negated)} compared with the default, and {loses}.")
         else:
             sentences.append(f"{text} bring {_amount(spec, third)} more than the default, and {loses}.")
     searched: tuple[tuple[StrategyName, str], ...] = (("elsewhere", _source(spec)), ("here", dataset))
     known = {name: point for name, point in role.points.items() if point is not None}
     won = [place for name, place in searched if name in known and known[name] == known.get("default")]
     if won:
-        sentences.append(f"On {_and(won)} the first search confirmed the default itself.")
+        sentences.append(f"On {_joined(won)} the first search confirmed the default itself.")
     if choice.searches < FEWEST_RUNS:
         sentences.append(f"An interval over searches needs {FEWEST_RUNS} of them.")
     return " ".join(sentences)
@@ -140,7 +141,8 @@ def details(findings: Findings, role: RoleChoice) -> str:
 def advice(findings: Findings, role: RoleChoice) -> Advice:
     spec, choice, dataset = findings.spec, role.choice, display_name(role.dataset)
     if choice is None:
-        return _finish(findings, role)
+        another = Advice("Make another sweep that tunes on this dataset and compares the default.")
+        return finish(findings.name, left=role.left > 0, missing=role.done < role.planned) or another
     if choice.use == "untreated":
         return Advice(f"{spec.kind.features.plain}.")
     point = role.points.get(choice.use)
@@ -160,7 +162,7 @@ def advice(findings: Findings, role: RoleChoice) -> Advice:
 
 
 def badge(findings: Findings, role: RoleChoice) -> Badge:
-    """Return the word of the transfer, said against the default: what an untuned constant gets as well is no news."""
+    """Return the verdict compared with the default, because a transfer that an untuned constant equals is no news."""
     spec, choice = findings.spec, role.choice
     verdict = next((target.verdict for target in findings.verdicts if target.role == role.role), None)
     if choice is None:
@@ -174,13 +176,15 @@ def badge(findings: Findings, role: RoleChoice) -> Badge:
     if verdict.word == "TRANSFERS":
         if is_enough:
             return Badge(f"TRANSFERS, and so does {untuned}", "good")
-        how = "falls short" if default is not None and default.worse else "was not shown to do as well"
-        return Badge(f"TRANSFERS{'' if default is None else f'; {untuned} {how}'}", "good")
+        how = f"; whether {untuned} does as well is open"
+        if default is None or default.worse:
+            how = "" if default is None else f"; {untuned} falls short"
+        return Badge(f"TRANSFERS{how}", "good")
     if verdict.word == "FAILS":
         how = f", and {untuned} does better" if is_enough else ": tuned elsewhere, too much is lost"
         return Badge(f"FAILS{how}", "bad")
     if verdict.word == "FLAT":
-        return Badge("FLAT: no gain was shown, so there is none to carry over", "open")
+        return Badge("FLAT: no measurable gain, so nothing to carry over", "open")
     how = f", but {untuned} is good enough" if is_enough else ": more searches decide"
     return Badge(f"UNDECIDED{how}", "open")
 
@@ -196,30 +200,33 @@ def _alone(choice: Choice, untuned: str) -> Badge:
 
 
 def rows(findings: Findings, role: RoleChoice) -> tuple[Row, ...]:
-    """Return the strategies, the cheapest first; none before they can be compared."""
+    """Return the strategies, cheapest first; empty before they can be compared."""
     spec, choice = findings.spec, role.choice
     if choice is None:
         return ()
     datasets = {"elsewhere": _source(spec), "here": display_name(role.dataset)}
     symbols, lines = spec.kind.features.symbols, []
+    is_share = all(strategy.share is not None for strategy in choice.strategies)
     for strategy in choice.strategies:
         point, seconds = role.points.get(strategy.name), role.seconds.get(strategy.name, 0.0)
         on = datasets.get(strategy.name, "")
         label = {"default": "Untuned default", "here": f"Tuned on {on} itself"}.get(strategy.name, f"Tuned on {on}")
         price = f"{duration(round(seconds))} on {on}" if on else "costs nothing"
         detail = "" if point is None else point.brief(symbols)
-        lines.append(Row(strategy, label, detail, _kept(spec, choice, strategy), price))
+        value = strategy.share if is_share else gained(choice, strategy)
+        is_advised = strategy.name == choice.use and (choice.settled or choice.use != "here")
+        lines.append(Row(strategy.name, label, detail, value, _kept(spec, choice, strategy), price, is_advised))
     return tuple(lines)
 
 
 def strategies(findings: Findings, role: RoleChoice) -> Table:
-    """Return the same as a table."""
+    """Return the strategies as a table."""
     heads = columns("strategy", "values", scale(findings, role), "cost of one search, core time", text=2)
     return table(heads, [(row.label, row.detail, row.kept, row.price) for row in rows(findings, role)])
 
 
 def scale(findings: Findings, role: RoleChoice) -> str:
-    """Return what the numbers of the strategies are, with their unit."""
+    """Return the quantity and unit of the strategies' numbers."""
     choice, score = role.choice, findings.spec.score
     if choice is not None and all(strategy.share is not None for strategy in choice.strategies):
         return "share of the gain, 95 % CI"
@@ -227,7 +234,7 @@ def scale(findings: Findings, role: RoleChoice) -> str:
 
 
 def baseline(spec: Spec, choice: Choice) -> str:
-    """Return what gains are counted from: no treatment or, where a trainer has none, the cheapest strategy."""
+    """Return the reference of gains: no treatment or, if the trainer has none, the cheapest strategy."""
     if choice.gain is not None:
         return spec.kind.features.without
     cheapest = choice.strategies[0].name
@@ -235,7 +242,7 @@ def baseline(spec: Spec, choice: Choice) -> str:
 
 
 def scope(findings: Findings, role: RoleChoice) -> str:
-    """Return what all of it is over, and what a reader may doubt."""
+    """Return the scope of the numbers and their limitations."""
     spec, choice = findings.spec, role.choice
     assert choice is not None
     prepares, searches = spec.kind.features.prepares, _searches(choice.searches)
@@ -252,7 +259,7 @@ def scope(findings: Findings, role: RoleChoice) -> str:
 
 
 def gained(choice: Choice, strategy: Strategy) -> Estimate | None:
-    """Return what a strategy gains over the baseline, as it is shown."""
+    """Return the displayed gain of a strategy over the baseline."""
     if choice.gain is not None:
         return strategy.gain
     cheapest = choice.strategies[0]
@@ -291,13 +298,8 @@ def _searches(number: int) -> str:
 
 
 def _is_better(spec: Spec, lost: Estimate | None) -> bool:
-    # As it is shown: what rounds to 0.0 is lost by neither.
+    # As displayed: neither loses what rounds to 0.0.
     return lost is not None and points(spec.score, lost).startswith("−")
-
-
-def _reversed(value: Estimate) -> Estimate:
-    low, high = (None if end is None else -end for end in (value.high, value.low))
-    return Estimate(-value.mean, low, high, value.n)
 
 
 def _source(spec: Spec) -> str:
@@ -311,7 +313,7 @@ def _default(spec: Spec, *, untuned: bool = False) -> str:
 
 def _untreated(spec: Spec, role: str) -> str:
     features = spec.kind.features
-    tuned = spec.untreated_arm(role) != features.untreated  # with a recipe that was chosen for it
+    tuned = spec.untreated_arm(role) != features.untreated  # with a recipe chosen for it
     return f"{'the best ' if tuned else ''}{features.untreated_training}"
 
 
@@ -320,36 +322,22 @@ def _name(spec: Spec, name: StrategyName) -> str:
 
 
 def _open(choice: Choice) -> Sequence[Strategy]:
-    # What is shown to lose too much is out, whatever more searches bring.
+    # More searches cannot bring back a strategy that is shown to lose too much.
     return [strategy for strategy in choice.strategies if strategy.name != "here" and not strategy.worse]
 
 
-def _either(names: Sequence[str]) -> str:
+def _joined(names: Sequence[str], word: str = "and") -> str:
     *first, last = names
-    return f"{', '.join(first)} or {last}" if first else last
-
-
-def _and(names: Sequence[str]) -> str:
-    *first, last = names
-    return f"{', '.join(first)} and {last}" if first else last
-
-
-def _finish(findings: Findings, role: RoleChoice) -> Advice:
-    name = findings.name
-    if role.left:
-        return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
-    if role.done < role.planned:
-        return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
-    return Advice("Make another sweep that tunes on this dataset and compares the default.")
+    return f"{', '.join(first)} {word} {last}" if first else last
 
 
 def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, tuple[str, ...]]:
-    """Return what would decide between the strategies, and what to type where it is worth its price."""
+    """Return what would decide between the strategies, and the commands if that is worth its cost."""
     name, spec = findings.name, findings.spec
-    if role.done < role.planned:  # they may run again without a further look at the test
+    if role.done < role.planned:  # a retry needs no further evaluation on the test set
         return "Let the missing trainings run again first.", (PORTABLE.retry(name), PORTABLE.launch(name))
-    # Of those that a strategy was compared in, which may be fewer than there are: trainings fail.
-    more = [max(one.needed - one.lost.n, 1) for one in _open(choice) if one.needed is not None and one.lost is not None]
+    # Beyond the searches in which a strategy was compared: some may lack a failed training.
+    more = [max(rival.needed - rival.lost.n, 1) for rival in _open(choice) if rival.needed and rival.lost is not None]
     searches = choice.searches + min(more, default=0) if choice.searches >= FEWEST_RUNS else FEWEST_RUNS
     if searches == choice.searches:
         return "The estimates favour tuning here: more searches are not expected to find a cheaper choice.", ()
@@ -366,6 +354,6 @@ def _settle(findings: Findings, role: RoleChoice, choice: Choice) -> tuple[str, 
 
 
 def _tasks_of_search(findings: Findings) -> int:
-    # Of the last one: the first may be larger.
+    # The last search, because the first may be larger.
     group = findings.spec.searches[-1]
     return sum(job.work.group == group for job in (*findings.searched, *findings.trainings))

@@ -1,4 +1,4 @@
-"""The page, tables, CSV and JSON of several sweeps beside each other."""
+"""Write a comparison of sweeps: page, tables, CSV, JSON."""
 
 import csv
 import io
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.extensions import require
-from sweeps.findings.compare import Absent, Compared, Cost, Number, Pair, Standing
+from sweeps.findings.compare import Absent, Compared, Number, Pair, Standing
 from sweeps.findings.findings import Findings
+from sweeps.findings.load import Provenance
 from sweeps.plan.phases import repeat_of
 from sweeps.query.listing import TrialRow
 from sweeps.report import folder, markdown, words
@@ -18,15 +19,15 @@ from sweeps.report.document import Block, Column, Figure, Heading, Paragraph, Ta
 from sweeps.report.words import amount, between, compared_with, display_name, interval, level, number
 from sweeps.spec.model import Spec
 from sweeps.stats.estimates import Estimate
-from sweeps.terminal import p_value
+from sweeps.terminal import p_value, truncated
 from sweeps.trainers.score import Score
 
 PAGE = "compare.html"
-LEVEL = 0.05  # of the family of all pairs that are shown
+LEVEL = 0.05  # family-wise, over all pairs
 _LONGEST = 60  # characters of a value of a spec
 _FIRST = ("sweep", "task", "dataset", "role", "stage", "arm", "repeat", "seed", "temperature", "alpha")
 _LAST = ("val_accuracy", "test_accuracy", "train_s", "cpu_s")
-_NOT_TRAINED = "measure"  # the one stage whose tasks train nothing
+_NOT_TRAINED = "measure"  # the only stage without training
 
 
 def text(comparison: Compared) -> str:
@@ -39,7 +40,7 @@ def title(comparison: Compared) -> str:
 
 def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
     return [
-        Paragraph(f"Sweeps beside each other: {', '.join(comparison.names)}.", small=True),
+        Paragraph(f"Comparison of {', '.join(comparison.names)}.", small=True),
         Heading(headline(comparison), level=1),
         overview(comparison),
         *([figure] if figure is not None else []),
@@ -52,30 +53,23 @@ def page(comparison: Compared, *, figure: Figure | None = None) -> list[Block]:
 
 def overview(comparison: Compared) -> Table:
     heads = (*columns("sweep", "direction", "best point", "tasks done", "cost", text=3), Column("status"))
-    known = {cost.sweep: (findings, cost) for findings, cost in zip(comparison.sweeps, comparison.costs, strict=True)}
+    known = {findings.name: findings for findings in comparison.sweeps}
     return table(heads, [_overview(name, known.get(name)) for name in comparison.names])
 
 
-def _overview(name: str, known: tuple[Findings, Cost] | None) -> list[str]:
-    if known is None:
+def _overview(name: str, findings: Findings | None) -> list[str]:
+    if findings is None:
         return [name, *[Absent.YET.value] * 2, "0", "", "nothing has finished yet"]
-    findings, cost = known
-    chosen = findings.confirmed.get("source")
+    chosen, origin = findings.confirmed.get("source"), findings.provenance
     point = Absent.YET.value if chosen is None else chosen.best.point.text()
-    tasks = f"{cost.done:,} of {cost.planned:,}"
-    return [name, direction(findings), point, tasks, work(cost), "done" if findings.answer_hash else "not finished"]
+    tasks, status = f"{origin.done:,} of {origin.planned:,}", "done" if findings.answer_hash else "not finished"
+    return [name, words.direction(findings.spec), point, tasks, work(origin), status]
 
 
-def direction(findings: Findings) -> str:
-    """Return where T and alpha come from and go to: "MNIST to CIFAR-10"; one dataset alone goes nowhere."""
-    spec = findings.spec
-    return " to ".join(display_name(spec.role(role).dataset) for role in spec.roles)
-
-
-def work(cost: Cost) -> str:
-    if cost.core_seconds:
-        return f"{cost.work_s:,.0f} core-s"
-    return f"{cost.work_s:,.0f} s of workers with {' or '.join(cost.threads)} threads"
+def work(origin: Provenance) -> str:
+    if origin.threads == ["1"]:
+        return f"{origin.work_s:,.0f} core-s"
+    return f"{origin.work_s:,.0f} s of workers with {' or '.join(origin.threads)} threads"
 
 
 def by_dataset(comparison: Compared) -> list[Block]:
@@ -89,37 +83,37 @@ def by_dataset(comparison: Compared) -> list[Block]:
         text=2,
     )
     for dataset in comparison.datasets:
-        rows = [_cells(comparison.score, standing) for standing in comparison.standings if standing.dataset == dataset]
+        rows = [cells(comparison.score, standing) for standing in comparison.standings if standing.dataset == dataset]
         blocks += [Heading(f"On {display_name(dataset)}"), table(heads, rows)]
     return blocks
 
 
-def _cells(score: Score, standing: Standing) -> list[str]:
-    values = [difference_text(score, value) for value in (standing.gain, standing.tuning, standing.regret)]
+def cells(score: Score, standing: Standing) -> list[str]:
+    """Return sweep, role, gain, tuning, regret, test score and seconds of a training as text."""
+    values = [
+        value.value if isinstance(value, Absent) else interval(score, value)
+        for value in (standing.gain, standing.tuning, standing.regret)
+    ]
     test = standing.test.value if isinstance(standing.test, Absent) else level(score, standing.test)
     return [standing.sweep, standing.role, *values, test, number(standing.train_s, ".2f") or Absent.YET.value]
 
 
-def difference_text(score: Score, value: Number) -> str:
-    return value.value if isinstance(value, Absent) else interval(score, value)
-
-
-def _pair(score: Score, pair: Pair) -> list[str]:
+def pair_cells(score: Score, pair: Pair) -> list[str]:
+    """Return the sweeps, dataset, difference, p and adjusted p of a pair as text."""
     text = pair.why if pair.difference is None else interval(score, pair.difference)
     return [f"{pair.first} - {pair.second}", display_name(pair.dataset), text, p_value(pair.p), p_value(pair.p_holm)]
 
 
 def differing(comparison: Compared) -> Table:
     heads: Sequence[Column] = [Column(title) for title in ("key", *(findings.name for findings in comparison.sweeps))]
-    return table(heads, [(f"`{item.key}`", *map(_value, item.values)) for item in comparison.differing])
+    return table(heads, [(f"`{key}`", *map(_value, values)) for key, values in comparison.differing.items()])
 
 
 def _value(value: Any) -> str:
-    # As TOML has it; one that is too long, such as a hash, by its beginning.
+    # As in TOML; cut if too long, such as a hash.
     if value is None:
         return "none"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+    return truncated(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False), _LONGEST)
 
 
 def headline(comparison: Compared) -> str:
@@ -136,13 +130,11 @@ def headline(comparison: Compared) -> str:
 
 
 def _better(score: Score, pair: Pair) -> str:
-    # The better one stands first.
     assert pair.difference is not None
     difference: Estimate = pair.difference
     better, worse = pair.first, pair.second
     if difference.mean < 0:
-        low, high = (None if end is None else -end for end in (difference.high, difference.low))
-        difference, better, worse = Estimate(-difference.mean, low, high, difference.n), worse, better
+        difference, better, worse = difference.negated, worse, better
     interval = between(score, difference, "")
     number = f"{amount(score, difference, '')} better than {worse}{f' ({interval})' if interval else ''}"
     return f"On {display_name(pair.dataset)} {better} is {number}."
@@ -163,16 +155,16 @@ def _pairs(comparison: Compared) -> list[Block]:
         return []
     tests = sum(pair.p is not None for pair in comparison.pairs)
     note = (
-        "`best` of the first sweep minus `best` of the second one, paired by the seed that both trained with; the"
-        " 95 % t interval is over these seeds and says nothing of what another search of each would have found."
-        f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These are"
-        " questions that nobody fixed beforehand: no verdict, and each sweep keeps its own."
+        "`best` of the first sweep minus `best` of the second, paired by common seeds. The 95 % t interval covers these"
+        " seeds, not other searches."
+        f" Holm adjusts p for {'the one test' if tests == 1 else f'all {tests} tests'} above. These"
+        " comparisons were not planned in advance and change no sweep's verdict."
     )
     score = comparison.score
     heads = columns("first - second", "dataset", f"difference of best{score.behind}", "p", "p, Holm", text=2)
     blocks: list[Block] = [
         Heading("Sweep against sweep"),
-        table(heads, [_pair(score, pair) for pair in comparison.pairs]),
+        table(heads, [pair_cells(score, pair) for pair in comparison.pairs]),
     ]
     return [*blocks, Paragraph(note, small=True)] if tests else blocks
 
@@ -182,7 +174,7 @@ def _differing(comparison: Compared) -> list[Block]:
         return []
     heading = Heading("What differs between their specs")
     if not comparison.differing:
-        return [heading, Paragraph("Nothing: they are the same experiment.")]
+        return [heading, Paragraph("Nothing; they are the same experiment.")]
     return [heading, differing(comparison)]
 
 
@@ -190,9 +182,8 @@ def remarks(comparison: Compared) -> Iterable[str]:
     score = comparison.score
     of = f"{score.of_difference} of the test set" if score.difference else f"of the test {score.name}"
     yield (
-        f"Differences are {of} with their 95 % t interval; none is shown before a look"
-        " of its sweep at that set is complete. Cost: the time that finished tasks ran, summed; of workers with one"
-        " thread each in core-seconds (core-s)."
+        f"Differences are {of} with their 95 % t interval, shown once a sweep's planned evaluation on that set is"
+        " complete. Cost: the summed time of finished tasks, in core-seconds (core-s) if every worker has one thread."
     )
     if score.remark:
         yield score.remark
@@ -201,15 +192,15 @@ def remarks(comparison: Compared) -> Iterable[str]:
 
 
 def long_csv(sweeps: Sequence[tuple[str, Spec, Sequence[TrialRow]]]) -> str:
-    """Return one line for each finished training, by sweep and in the order of the plan.
+    """Return one line per finished training, by sweep and in the order of the plan.
 
-    Scores are the trainer's own, in columns of their name: accuracies are fractions in [0, 1]. Times are seconds. What
-    is searched beyond T and alpha has a column each, between alpha and val_accuracy. repeat: of confirm and transfer. A
-    cell is empty where there is no such thing, and test_accuracy until the look at that dataset is complete.
+    Scores are the trainer's own, in columns with their name; accuracies are fractions in [0, 1]. Times are seconds.
+    Parameters beyond T and alpha have a column each, between alpha and val_accuracy. repeat: for confirm and transfer.
+    Cells that do not apply are empty, and test_accuracy is while the look at that dataset is incomplete.
     """
     rows = [_line(name, spec, row) for name, spec, its_rows in sweeps for row in its_rows if _is_training(row)]
     more = list(dict.fromkeys(key for row in rows for key in row if key not in (*_FIRST, *_LAST)))
-    out, score = io.StringIO(), sweeps[0][1].score  # no comparison is of two
+    out, score = io.StringIO(), sweeps[0][1].score  # all sweeps have the same score
     writer = csv.DictWriter(out, [*map(score.column, (*_FIRST, *more, *_LAST))], restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows(map(score.written, rows))
@@ -233,11 +224,11 @@ def _line(name: str, spec: Spec, row: TrialRow) -> Mapping[str, Any]:
 
 
 def write(comparison: Compared, trainings: str, directory: Path) -> Path:
-    """Write the comparison into a folder, as `sweeps.report.folder.write` does; return the path of its compare.html."""
+    """Write the comparison into a folder, like `sweeps.report.folder.write`; return the path of its compare.html."""
     require("report", "compare --output")
-    from sweeps.report.figures import forest  # here: matplotlib takes a second, and text needs none
+    from sweeps.report.figures import forest  # here: matplotlib takes a second, and text does without
 
-    figures = (f"figures/{forest.NAME}.svg",)
+    figures = (f"figures/{name}.svg" for name in (forest.NAME, forest.NARROW))
     folder.replace_files(lambda: files(comparison, trainings), directory, what="comparison", stale=figures)
     return directory / PAGE
 
@@ -246,9 +237,8 @@ def files(comparison: Compared, trainings: str) -> dict[str, str]:
     from sweeps.report import html_page  # here, with Jinja2: only a page needs it
     from sweeps.report.figures import forest
 
-    drawn = forest.draw(comparison)
-    figure = None if drawn is None else Figure(forest.NAME, forest.ALT, forest.caption(comparison))
-    figures = {} if drawn is None else {forest.NAME: drawn}
+    figures = forest.draw(comparison)
+    figure = Figure(forest.NAME, forest.ALT, forest.caption(comparison), narrow=forest.NARROW) if figures else None
     blocks = page(comparison, figure=figure)
     return {
         **{f"figures/{name}.svg": text for name, text in figures.items()},
@@ -259,7 +249,7 @@ def files(comparison: Compared, trainings: str) -> dict[str, str]:
 
 
 def json_data(comparison: Compared) -> dict[str, Any]:
-    """A number that is not there is null; `absent` beside the numbers of a standing says why, by name."""
+    """Return the comparison as JSON; a missing number is null, and `absent` of its standing says why."""
     names = [findings.name for findings in comparison.sweeps]
     return {
         "sweeps": list(comparison.names),
@@ -271,9 +261,14 @@ def json_data(comparison: Compared) -> dict[str, Any]:
             | _numbers(gain=standing.gain, tuning=standing.tuning, regret=standing.regret, test=standing.test)
             for standing in comparison.standings
         ],
-        "costs": [asdict(cost) | {"core_seconds": cost.core_seconds} for cost in comparison.costs],
+        "costs": [
+            {"sweep": findings.name, "work_s": origin.work_s, "threads": origin.threads}
+            | {"done": origin.done, "planned": origin.planned, "core_seconds": origin.threads == ["1"]}
+            for findings in comparison.sweeps
+            for origin in (findings.provenance,)
+        ],
         "pairs": [asdict(pair) for pair in comparison.pairs],
-        "differing": {item.key: dict(zip(names, item.values, strict=True)) for item in comparison.differing},
+        "differing": {key: dict(zip(names, values, strict=True)) for key, values in comparison.differing.items()},
         "answer_hashes": {findings.name: findings.answer_hash for findings in comparison.sweeps},
     }
 

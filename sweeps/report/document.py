@@ -1,6 +1,6 @@
 """Parts of a page as typed values.
 
-Text may hold `code` between backticks and **bold** between pairs of stars; everything else in it is plain text.
+Text may contain `code` between backticks and **bold** between pairs of stars; the rest is plain text.
 """
 
 import re
@@ -11,18 +11,18 @@ from typing import Literal, TypeAlias
 Tone: TypeAlias = Literal["good", "bad", "open"]
 
 _CODE = re.compile(r"(`[^`]+`)")
-_HYPHENS = re.compile(r"(?<![\w-])-(?=\d)|(?<= )-(?= )")  # before a number, and between two words
+_HYPHENS = re.compile(r"(?<![\w-])-(?=\d)|(?<= )-(?= )")  # before a number, or between two words
 
 
 def typeset(text: str) -> str:
-    """Return a text with minus signs where a keyboard has hyphens; what stands between backticks stays."""
+    """Replace hyphens that mean minus by minus signs, except in code."""
     parts = _CODE.split(text)
     return "".join(part if part.startswith("`") else _HYPHENS.sub("−", part) for part in parts)
 
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading. level: 1 is the answer that the page opens with, 2 a section, 3 a part of one."""
+    """A heading. level: 1 for the answer at the top, 2 for a section, 3 for a subsection."""
 
     text: str
     level: int = 2
@@ -30,7 +30,7 @@ class Heading:
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A paragraph. small: a remark, such as what a table shows. lead: the reason for the answer, below it."""
+    """A paragraph. small: a remark, such as a table's legend. lead: the reason below the answer."""
 
     text: str
     small: bool = False
@@ -45,7 +45,7 @@ class Badge:
 
 @dataclass(frozen=True)
 class Card:
-    """One number that answers one question. word: the answer in a word or two."""
+    """A number that answers a question. word: the answer in a word or two."""
 
     question: str
     value: str
@@ -61,7 +61,7 @@ class Cards:
 
 @dataclass(frozen=True)
 class Advice:
-    """What to do. commands: what to type. code: the same as code to copy, by library; the first is open."""
+    """What to do. commands: to type. code: to copy, by library; the first one is shown, the others are folded."""
 
     text: str
     commands: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Bullets:
 
 @dataclass(frozen=True)
 class Column:
-    """The head of a column of a table. number: its cells are numbers, which are right-aligned."""
+    """The header of a table column. number: right-align its cells."""
 
     title: str
     number: bool = False
@@ -83,7 +83,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text cells; every row has one cell for each column."""
+    """A table of text, with one cell per column in every row."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -91,9 +91,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure. alt: what it is, for who cannot see it. wide: it needs the whole width. slot: its part of the page.
+    """A figure. alt: text for readers who cannot see it. wide: whether to use the whole width. slot: part of the page.
 
-    narrow: the name of the same, drawn for a phone; "": it is narrow enough.
+    narrow: name of the version for phones; "" if the figure is narrow enough.
     """
 
     name: str
@@ -112,7 +112,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Fold:
-    """A section that opens when asked for. printed: it is evidence, so it is open on paper."""
+    """A section that unfolds. printed: it is evidence, so it is open on paper."""
 
     title: str
     summary: str
@@ -128,5 +128,5 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Table:
 
 
 def columns(*titles: str, text: int) -> tuple[Column, ...]:
-    """Return the heads of a table whose first `text` columns hold text and whose others hold numbers."""
+    """Return the headers of a table with `text` columns of text followed by columns of numbers."""
     return tuple(Column(title, number=index >= text) for index, title in enumerate(titles))

@@ -1,4 +1,4 @@
-"""The report as a folder: CSV, LaTeX, JSON, spec, page."""
+"""Write the report as a folder: CSV, LaTeX, JSON, spec, page."""
 
 import csv
 import io
@@ -13,30 +13,14 @@ from sweeps.errors import SpecError
 from sweeps.extensions import require
 from sweeps.findings import choices, load, rows, secondary, surfaces, verdicts
 from sweeps.findings.findings import Findings
-from sweeps.plan import jobs, phases, points, selection
-from sweeps.report import answer, document, markdown, methods, words
+from sweeps.plan import jobs, phases, points
+from sweeps.report import answer, markdown, methods, words
 from sweeps.report.page import page, secondary_blocks, title
 from sweeps.spec import model, stored
 from sweeps.trainers.protocol import Point, Value
 from sweeps.trainers.score import Score
 
 PAGE = "report.html"
-COMPARISON = (
-    *document.columns(
-        "method",
-        "dataset",
-        "{validation}",
-        "{test}",
-        "parameters",
-        "file KB",
-        "latency ms p50",
-        "train s",
-        "+ {prepared}search s",
-        text=2,
-    ),
-    document.Column("status"),
-)
-
 _OF_OUTCOME = ("temperature", "alpha", "val_accuracy", "test_accuracy", "train_s", "cpu_s")
 _OF_TOP = ("share", "low", "high", "tolerance", "word")  # not the whole fitted surface
 COLUMNS = ("dataset", "role", "arm", "group", "repeat", "seed", "state", *_OF_OUTCOME, "stage")
@@ -65,14 +49,13 @@ def cells(score: Score, row: rows.Row) -> list[str]:
 
 
 def results_csv(findings: Findings) -> str:
-    """Return one line for each training of a student, planned ones included; empty cells where it has not finished.
+    """Return one line per training of a student, planned ones included; cells without a result are empty.
 
-    stage: "search", "confirm", "recipes" or "transfer"; what searched on a dataset stands before what compares the arms
-    there, and has no arm but that of an untuned point. repeat: of all but search. What is searched, or chosen for an
-    arm, beyond T and alpha has a column each, after alpha; its cell is empty for an arm that is trained without it.
-    Scores are the trainer's own, in columns of their name: accuracies are fractions in [0, 1]. Times are seconds.
-    group: the teacher and search of an outer level, "" the first. The test scores of a dataset are left out until its
-    look at the test is complete.
+    stage: "search", "confirm", "recipes" or "transfer"; on each dataset, searches come before the comparison of arms
+    and have no arm except for untuned points. repeat: for all stages but search. group: the teacher and search, "" for
+    the first. Parameters beyond T and alpha have a column each, after alpha, empty for arms trained without them.
+    Scores are the trainer's own, in columns with their name; accuracies are fractions in [0, 1]. Times are seconds. The
+    test scores of a dataset are left out while its look is incomplete.
     """
     out, space, place = io.StringIO(), findings.spec.kind.space(findings.spec), COLUMNS.index("alpha") + 1
     more = sorted((space.keys() | points.recipe_space(findings.spec).keys()) - {"temperature", "alpha"})
@@ -106,10 +89,9 @@ def _line(spec: model.Spec, training: jobs.AnyJob, more: Sequence[str]) -> dict[
 
 def table_tex(findings: Findings) -> str:
     prepares, score = findings.spec.kind.features.prepares, findings.spec.score
-    filled = {title: score.head(title) for title in ("validation", "test")}
-    filled |= {"prepared": f"{prepares} and " if prepares else ""}
-    head = [column.title.format(**filled) for column in COMPARISON]
-    width = len(head) - findings.finished  # without the status, which comes last and says nothing where all are done
+    head = ["method", "dataset", score.head("validation"), score.head("test"), "parameters", "file KB"]
+    head += ["latency ms p50", "train s", f"+ {f'{prepares} and ' if prepares else ''}search s", "status"]
+    width = len(head) - findings.finished  # without the status, the last column, if all are done
     body = [[latex(cell) for cell in cells(score, row)[:width]] for row in findings.rows]
     return "\n".join(
         [
@@ -132,10 +114,10 @@ def latex(text: str) -> str:
 
 
 def write(findings: Findings, directory: Path) -> Path:
-    """Write the report of a sweep into a folder, made if it is missing; return the path of its report.html.
+    """Write the report of a sweep into a folder, created if missing; return the path of its report.html.
 
-    Other files in it stay; an earlier report is replaced, file by file and only once all of the new one is beside it.
-    Raises SpecError where it cannot be written, MissingExtra where its figures cannot be drawn.
+    Keep other files in it; replace an earlier report file by file, once the whole new one is written. Raise SpecError
+    if it cannot be written, MissingExtra if figures cannot be drawn.
     """
     require("report", "report --output")
     from sweeps.report.figures import svg  # here: matplotlib takes a second, and JSON needs none
@@ -148,19 +130,19 @@ def write(findings: Findings, directory: Path) -> Path:
 def replace_files(
     made: Callable[[], Mapping[str, str]], directory: Path, *, what: str, stale: Iterable[str] = ()
 ) -> None:
-    """Write files into a folder: all of them beside it first, then each in its place.
+    """Write all files into a temporary folder, then move each to its place.
 
-    made: is called once the folder is there. what: "report", for the message. stale: files of an earlier one, which are
-    removed unless this one has them.
+    made: called once the folder exists. what: "report", for the message. stale: files of an earlier report, removed
+    unless they are written again.
     """
     try:
-        directory.mkdir(parents=True, exist_ok=True)  # before anything is drawn: the usual mistake is reported at once
+        directory.mkdir(parents=True, exist_ok=True)  # before drawing, to report the usual mistake at once
         files = made()
-        with tempfile.TemporaryDirectory(prefix=f".{what}-", dir=directory) as beside:
+        with tempfile.TemporaryDirectory(prefix=f".{what}-", dir=directory) as temporary:
             for name, text in files.items():
-                _new(Path(beside) / name).write_text(text, encoding="utf-8", errors="backslashreplace")
+                _new(Path(temporary) / name).write_text(text, encoding="utf-8", errors="backslashreplace")
             for name in files:
-                os.replace(Path(beside) / name, _new(directory / name))
+                os.replace(Path(temporary) / name, _new(directory / name))
             for name in set(stale) - set(files):
                 (directory / name).unlink(missing_ok=True)
     except OSError as error:
@@ -170,7 +152,7 @@ def replace_files(
 
 
 def files(findings: Findings) -> dict[str, str]:
-    # The page last: once it is there, so is what it speaks of.
+    # The page last: once it exists, so does all it mentions.
     from sweeps.report import html_page  # here, with Jinja2: only a page needs it
     from sweeps.report.figures import svg
 
@@ -198,6 +180,7 @@ def _new(path: Path) -> Path:
 
 
 def json_data(findings: Findings) -> dict[str, Any]:
+    confirmed = {role: point.as_json() for role, point in findings.confirmed.items()}
     return {
         "sweep": findings.name,
         "headline": answer.headline(findings),
@@ -208,8 +191,8 @@ def json_data(findings: Findings) -> dict[str, Any]:
         "fingerprint": findings.fingerprint,
         "answer_hash": findings.answer_hash,
         "numerics": list(findings.provenance.numerics),
-        "best": _confirmed(findings.confirmed, "source"),
-        "native": _confirmed(findings.confirmed, "target"),
+        "best": confirmed.get("source"),
+        "native": confirmed.get("target"),
         "surfaces": [_surface(surface) for surface in findings.surfaces],
         "controls": [asdict(control) | {"explains": control.explains} for control in findings.controls],
         "outer": {target.role: list(map(_repeat, target.groups)) for target in findings.outer},
@@ -218,13 +201,9 @@ def json_data(findings: Findings) -> dict[str, Any]:
     }
 
 
-def _confirmed(confirmed: Mapping[str, selection.Confirmed], role: str) -> dict[str, Any] | None:
-    return confirmed[role].as_json() if role in confirmed else None
-
-
 def _verdict(verdict: verdicts.TargetVerdict) -> dict[str, Any]:
     values = asdict(verdict)
-    del values["prepares"]  # a word for sentences, not a result
+    del values["prepares"]  # not a result
     return values
 
 
@@ -268,6 +247,6 @@ def _repeat(group: verdicts.GroupRegret) -> dict[str, Any]:
 
 
 def _in_parts(point: Point) -> dict[str, Any]:
-    # As reports have had it from the first: what is searched beyond T and alpha as pairs.
+    # In the format of the first reports: parameters beyond T and alpha as pairs.
     stored = point.as_json()
     return stored | {"more": [[name, value] for name, value in stored.get("more", {}).items()]}

@@ -1,4 +1,4 @@
-"""Write the parts of a page as one HTML file that needs no other, from the templates beside this file."""
+"""Write the parts of a page as one self-contained HTML file, from the folder templates."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,7 +14,7 @@ _INLINE = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
 
 
 def inline(text: str) -> Markup:
-    """Return text as HTML: `code` and **bold** become elements, everything else is escaped."""
+    """Return text as HTML: `code` and **bold** become elements, the rest is escaped."""
 
     def marked(escaped: str) -> str:
         return _INLINE.sub(element, escaped)
@@ -25,29 +25,33 @@ def inline(text: str) -> Markup:
     return Markup(marked(escape(document.typeset(text))))
 
 
-def embedded(figure: document.Figure, figures: Mapping[str, str], name: str = "") -> Markup:
-    """Return the SVG of a figure as a part of the page. This package drew it; matplotlib escaped its texts.
+def unbroken(text: str) -> str:
+    """Return the text of a number that breaks only before its interval and its n: "+5.00 [+3.41, +6.59] (n=4)"."""
+    return text.replace(" ± ", "\xa0±\xa0").replace(", ", ",\xa0")
 
-    name: of its narrow one.
+
+def embedded(figure: document.Figure, figures: Mapping[str, str], name: str = "") -> Markup:
+    """Return a figure as inline SVG, drawn by this package with texts that matplotlib escaped.
+
+    name: of its narrow version, or "".
     """
     name = name or figure.name
     svg = figures[name]
-    # Two figures of one page may not share an id, and matplotlib numbers those of each from 1.
+    # Ids must be unique within the page, but matplotlib numbers them from 1 in each figure.
     prefix = re.sub(r"\W+", "-", name)
     svg = re.sub(r'\bid="|href="#|url\(#', lambda match: f"{match[0]}{prefix}-", svg[svg.index("<svg") :])
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(figure.alt)}"', 1))
 
 
 def _escape(value: object) -> object:
-    # Autoescape writes quotes as &#34; and &#39;. Pages have them as html.escape writes them, and are compared byte for
-    # byte with those of earlier versions.
+    # Autoescape would write quotes as &#34; instead of &quot;, and pages would differ from those of earlier versions.
     return value if hasattr(value, "__html__") else Markup(escape(str(value)))
 
 
 def environment(*packages: str) -> Environment:
-    """Return the templates of some packages, which may use those of reports.
+    """Return the templates of some packages and of reports.
 
-    Notes, paths and reasons come from users. They cannot become markup: all that a template prints is escaped.
+    Notes, paths and reasons come from users and cannot become markup: templates escape all that they print.
     """
     templates = Environment(
         loader=ChoiceLoader([PackageLoader(package) for package in (*packages, "sweeps.report")]),
@@ -58,7 +62,7 @@ def environment(*packages: str) -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    templates.filters |= {"inline": inline, "embedded": embedded}
+    templates.filters |= {"inline": inline, "embedded": embedded, "unbroken": unbroken}
     templates.globals |= {"zip": zip, "UNAVAILABLE": UNAVAILABLE}
     return templates
 
@@ -70,6 +74,6 @@ def html(blocks: Iterable[document.Block], *, title: str, figures: Mapping[str, 
     """Return the page.
 
     Args:
-        figures: SVG by the name of the figure; raises KeyError where that of a `Figure` is missing.
+        figures: SVG by name, one for each `Figure`.
     """
     return _TEMPLATES.get_template("page.html").render(blocks=blocks, title=title, figures=figures)

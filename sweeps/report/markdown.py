@@ -1,4 +1,4 @@
-"""Write the parts of a page as Markdown. Small, as Markdown is; `html_page` writes the same parts for browsers."""
+"""Write the parts of a page as Markdown; `html_page` writes them for browsers."""
 
 from collections.abc import Iterable
 
@@ -42,7 +42,7 @@ def _card(card: document.Card) -> str:
 
 
 def _table(table: document.Table) -> str:
-    # A bar inside a cell, as the path of a dataset may have, becomes a slash.
+    # A bar inside a cell, such as in a dataset's path, becomes a slash.
     head = [document.typeset(column.title) for column in table.columns]
     rows = [[document.typeset(cell).replace("|", "/") for cell in row] for row in table.rows]
     return "\n".join([_row(head), "|" + " --- |" * len(head), *map(_row, rows)])

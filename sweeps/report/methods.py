@@ -1,4 +1,4 @@
-"""The Methods text: data, training, search, confirm, comparison, statistics."""
+"""Write the section Methods: data, training, search, confirmation, comparison, statistics."""
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.surfaces import PLANE, ranges
@@ -22,12 +22,12 @@ def section(findings: Findings) -> Fold:
         Paragraph(_transfer(spec)),
         Paragraph(_statistics(spec)),
         Paragraph(
-            "The same spec gives the same tasks and the same seeds. To run it again in another storage, use the"
-            " `spec.toml` beside this page:"
+            "The same spec gives the same tasks and seeds. To rerun it in another storage, use the `spec.toml` in the"
+            " folder of this page:"
         ),
         Code((PORTABLE.create(name, "spec.toml"), PORTABLE.launch(name))),
     )
-    return Fold("Methods", "what was done, to cite and to run again", blocks)
+    return Fold("Methods", "what was done, to cite and to rerun", blocks)
 
 
 def _search(spec: Spec) -> str:
@@ -38,21 +38,21 @@ def _search(spec: Spec) -> str:
     points = [f"{search.planned} scrambled Sobol points (Owen 1998)"] if search.planned else []
     if search.trials > search.planned:
         points.append(
-            f"{search.trials - search.planned} points proposed by {search.method}, each of them from the outcomes of"
-            f" all trials but the {search.lag - 1} before it, whatever finished first"
+            f"{search.trials - search.planned} points proposed by {search.method}, each from the outcomes of all trials"
+            f" except the {search.lag - 1} before it, in the order of the plan"
         )
     confirm = _confirm(spec)
     last = " after the last epoch" if spec.kind.curve_length(spec, "train", "source", "", {}) else ""
     return (
         f"**Search.** {_ranges(spec)}, {search.trials} trials on"
         f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same {spec.kind.features.trained} seed"
-        f" and are scored by validation {score.name}{last}, without pruning. {confirm}. The points of a"
-        f" round share their seeds; the one with the {score.best} mean over fresh seeds is `best`.{native}{several}"
+        f" and are scored by validation {score.name}{last}, without pruning. {confirm}. The points of a round share"
+        f" their seeds; the one with the {score.best} mean over these fresh seeds is `best`.{native}{several}"
     )
 
 
 def _ranges(spec: Spec) -> str:
-    # Those with a symbol come first, with how each is drawn from.
+    # Parameters with a symbol first, with their distribution.
     space, symbols = spec.kind.space(spec), spec.kind.features.symbols
     first = [
         f"{label(name)} in [{bounds.low:g}, {bounds.high:g}] ({'log-uniform' if bounds.log else 'uniform'})"
@@ -68,7 +68,7 @@ def _confirm(spec: Spec) -> str:
     text = f"The {top} best points are retrained on {seeds} fresh seeds each"
     for points_left, more in later:
         text += f"; the {points_left} best of these on {more} more"
-    return text + (f", and beside them in every round the untuned point of `{spec.raced}`" if spec.raced else "")
+    return text + (f", together with the untuned point of `{spec.raced}` in every round" if spec.raced else "")
 
 
 def _further(spec: Spec) -> str:
@@ -77,8 +77,8 @@ def _further(spec: Spec) -> str:
     cheap, features = spec.further, spec.kind.features
     per = f" per {features.prepares}" if features.prepares else ""
     return (
-        f" The search is repeated from other starting points and with seeds of its own, {spec.outer.searches} in all"
-        f"{per}; each further one has {cheap.search.trials} trials. {_confirm(cheap)}." + _compared_again(spec)
+        f" The search is repeated from other starting points and with other seeds, {spec.outer.searches} times in"
+        f" all{per}; each further one has {cheap.search.trials} trials. {_confirm(cheap)}." + _compared_again(spec)
     )
 
 
@@ -86,11 +86,11 @@ def _compared_again(spec: Spec) -> str:
     seeds, untreated = spec.further.transfer.seeds, spec.kind.features.untreated
     if spec.transfer.advises:
         arms = spec.arms(spec.roles[-1], Group(search=1))
-        return f" {', '.join(f'`{arm}`' for arm in arms)} are compared on {seeds} seeds of its own."
+        return f" {', '.join(f'`{arm}`' for arm in arms)} are compared on {seeds} other seeds each time."
     if not spec.targets:
         return ""
-    beside = f", beside {untreated}," if untreated else ""
-    return f" Its best and native are compared{beside} on {seeds} seeds of their own."
+    others = f", with {untreated}," if untreated else ""
+    return f" Its best and native are compared{others} on {seeds} other seeds."
 
 
 def _transfer(spec: Spec) -> str:
@@ -99,7 +99,7 @@ def _transfer(spec: Spec) -> str:
     measured = " Latency is the median over single images on one thread; the models take turns in one process."
     measured = measured if spec.kind.features.measures else ""
     return (
-        f"**{'Transfer' if spec.targets else 'Comparison'}.** {_seeds(spec)}, which no selection saw:"
+        f"**{'Transfer' if spec.targets else 'Comparison'}.** {_seeds(spec)}, which were not used for any selection:"
         f" {'; '.join(f'`{arm}`, {_arm(spec, arm)}' for arm in arms)}.{references}{measured}"
     )
 
@@ -124,8 +124,8 @@ def _statistics(spec: Spec) -> str:
         return f"**Statistics.** {_strategies(spec)} {_intervals(spec, other=True)}"
     levels = [f"{percent(transfer.level(look)):.3g} %" for look in range(1, transfer.looks + 1)]
     looks = "once" if transfer.looks == 1 else f"at most {transfer.looks} times, at {', '.join(levels)} in turn"
-    outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, their searches averaged, are given apart."
-    least = "" if transfer.rule == 1 else ", with the larger of the variances between searches and of their seeds"
+    outer = "" if spec.outer.teachers == 1 else " Intervals over teachers, averaged over searches, are given apart."
+    least = "" if transfer.rule == 1 else ", with the larger variance of searches and seeds"
     unit = (
         "The regret is the mean over searches; its interval is Student's t over searches, so it covers seeds and search"
         f"{scope} (Snedecor & Cochran 1989, nested sampling){least}, and the verdict is decided over searches."
@@ -148,7 +148,7 @@ def _statistics(spec: Spec) -> str:
 
 
 def _strategies(spec: Spec) -> str:
-    """Return what is compared, on which scale, and by which rule one strategy is advised."""
+    """Return the compared strategies, their scale, and the rule of the advice."""
     transfer, features = spec.transfer, spec.kind.features
     role = spec.targets[0] if spec.targets else "source"
     targets = len(spec.targets) or 1
@@ -166,32 +166,32 @@ def _strategies(spec: Spec) -> str:
         if name == "default" or spec.targets
     )
     shares = f" Shares are ratios of means over searches (Fieller 1954): 0 % is `{untreated}`, 100 % {here}."
-    untuned = f"; where it is not shown to gain, {features.untreated_training}" if untreated else ""
+    untuned = f" or, if that is not shown to gain, {features.untreated_training}" if untreated else ""
     return (
-        f"Compared are the untuned default (`{default}`){elsewhere} and tuning on the dataset itself ({here}), each"
-        " search with seeds of its own; one value a search, so that intervals are Student's t over searches and cover"
-        f" seeds and search.{shares if transfer.margin_share else ''} Advised is the first, in this order, that is"
+        f"Compared are the untuned default (`{default}`){elsewhere} and tuning on the dataset itself ({here}), in each"
+        " search with other seeds. Each search gives one value, so intervals are Student's t over searches and cover"
+        f" seeds and search.{shares if transfer.margin_share else ''} The advice is the first, in this order, that is"
         f" shown to lose less than {margin}: the one-sided upper t bound of that contrast is below 0 (non-inferiority,"
-        f" Piaggio et al. 2012), at levels by use of the test set of {levels}. Else tuning there is advised{untuned}."
-        " The spec and its time were stored before the first look."
+        f" Piaggio et al. 2012), at these levels for each evaluation on the test set: {levels}. Otherwise it is tuning"
+        f" there{untuned}. The spec and its time were stored before the first evaluation."
     )
 
 
 def _intervals(spec: Spec, *, other: bool = False) -> str:
-    beside, plane = " other" if other else "", len(spec.kind.space(spec)) == PLANE
+    others, plane = " other" if other else "", len(spec.kind.space(spec)) == PLANE
     both = " and ".join(map(label, spec.kind.space(spec)))
     matter = (
-        f" Whether {both} matter is judged by a Gaussian process fitted to all runs of all"
-        " searches (Rasmussen & Williams 2006): the share of the searched box that loses less than half the standard"
-        " deviation of a run against its best point."
+        f" Whether {both} matter is judged by a Gaussian process fitted to all runs of all searches (Rasmussen &"
+        " Williams 2006): the share of the search space that loses less than half the standard deviation of a run"
+        " against its best point."
     )
     remark = f"{spec.score.remark} " if spec.score.remark else ""
     return (
-        f"{remark}All{beside} intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
-        f" 1908), given one test set, and not adjusted for further looks. All{beside} questions are"
+        f"{remark}All{others} intervals are 95 % t intervals over seeds, of differences paired by seed (Student"
+        f" 1908), given one test set, and not adjusted for further evaluations on it. All{others} questions are"
         f"{' secondary, and their p values are' if other else ''} adjusted by Holm's method (1979). Bias-corrected"
         f" bootstrap intervals (Efron 1987) are given from {BCA_FROM} seeds on, sign-flip tests (Fisher 1935) from"
-        f" {SIGN_FLIP_FROM} on.{matter if plane else ''}"  # of more parameters that is not asked
+        f" {SIGN_FLIP_FROM} on.{matter if plane else ''}"  # not asked for more parameters
     )
 
 

@@ -1,4 +1,4 @@
-"""The page: which parts in which order."""
+"""Compose the page of a report from its parts."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -9,10 +9,11 @@ from sweeps.findings.rows import Row
 from sweeps.findings.secondary import RETAINED, Answer, Question, Share
 from sweeps.plan.identity import differing
 from sweeps.report import answer, choice, markdown, words
-from sweeps.report.document import Block, Bullets, Figure, Fold, Heading, Paragraph, columns, table
+from sweeps.report.document import Block, Bullets, Column, Figure, Fold, Heading, Paragraph, columns, table
 from sweeps.report.sentences import regret, sentence
 from sweeps.stats.estimates import Paired, percent
 from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM
+from sweeps.terminal import p_value
 from sweeps.trainers.protocol import label
 from sweeps.trainers.score import Score
 
@@ -32,9 +33,9 @@ def page(
 ) -> list[Block]:
     """Return the whole page.
 
-    figures: each stands in its slot: "strategies" in the answer; "gains" and "regret", what a verdict is made of, below
-    it or, where the answer is what to use, among all numbers; then "surfaces" and "others"; "cost" in its fold.
-    secondary, methods: what `report` on the terminal has no time for.
+    figures: placed by slot: "strategies" in the answer; "gains" and "regret", the evidence of a verdict, below it or,
+    under rule 3, among all numbers; then "surfaces" and "others"; "cost" in its fold. secondary, methods: blocks that
+    take too long for `report` on a terminal.
     """
     slots: dict[str, list[Block]] = defaultdict(list)
     for figure in figures:
@@ -57,13 +58,10 @@ def page(
 
 
 def title(findings: Findings) -> str:
-    spec = findings.spec
-    targets = ", ".join(words.display_name(spec.role(role).dataset) for role in spec.targets)
-    return f"{findings.name}: {words.display_name(spec.source.dataset)}{f' to {targets}' if targets else ''}"
+    return f"{findings.name}: {words.direction(findings.spec)}"
 
 
 def signature(findings: Findings) -> list[Block]:
-    # Another run of the same spec ends in the same one.
     return [Paragraph(f"answer hash {findings.answer_hash}")] if findings.answer_hash else []
 
 
@@ -93,7 +91,7 @@ def searches(findings: Findings) -> Fold:
     blocks: list[Block] = [Bullets(tuple(_selected(findings)))]
     if findings.spec.outer.teachers * findings.spec.outer.searches > 1:
         blocks += _outer(findings)
-    return Fold("Where the searches looked", "; ".join(words.effects(findings)), tuple(blocks), printed=True)
+    return Fold("The searches", "; ".join(words.effects(findings)), tuple(blocks), printed=True)
 
 
 def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
@@ -103,47 +101,50 @@ def numbers(findings: Findings, more: Iterable[Block]) -> Fold:
             heading = f"Strategies on {words.display_name(compared.dataset)}"
             blocks += [Heading(heading, level=3), choice.strategies(findings, compared)]
     blocks += [Paragraph(sentence(findings, verdict)) for verdict in findings.verdicts]
-    as_good = [] if findings.choices else words.as_good(findings)  # of the first search: the table is of all of them
-    blocks.append(Bullets((*as_good, *words.explained(findings), words.looked(findings), *remarks(findings))))
+    # Of the first search only; the strategies are over all.
+    as_good = [] if findings.choices else words.as_good(findings)
+    remarks = [findings.spec.score.remark] if findings.spec.score.remark else []
+    blocks.append(Bullets((*as_good, *words.explained(findings), words.looked(findings), *remarks)))
     for role in findings.report_roles:
         blocks += scores(findings, role)
     blocks += [*_controls(findings), *more]
     return Fold("All numbers", f"{findings.spec.score.plural}, differences, tests", tuple(blocks), printed=True)
 
 
-def remarks(findings: Findings) -> list[str]:
-    return [findings.spec.score.remark] if findings.spec.score.remark else []
-
-
 def scores(findings: Findings, role: str) -> list[Block]:
     dataset, score = findings.spec.role(role).dataset, findings.spec.score
     rows = [row for row in findings.rows if row.dataset == dataset]
-    strange = any(row.status != "done" for row in rows)
+    has_status = any(row.status != "done" for row in rows)
     levels = [score.head(title) for title in ("validation", "test")]
-    heads = ["method", _names(findings), *levels, f"{score.less('this')}{score.behind}"]
-    head = columns(*heads, *(["status"] if strange else []), text=2)
+    heads = columns("method", _names(findings), *levels, f"{score.less('this')}{score.behind}", text=2)
     leads = {item.name: item.points for item in findings.differences if item.dataset == dataset}
-    cells = [_cells(findings, row, leads.get(f"best - {row.method}"), strange=strange) for row in rows]
-    return [Heading(f"On {words.display_name(dataset)}", level=3), table(head, cells)]
+    cells = [_cells(findings, row, leads.get(f"best - {row.method}")) for row in rows]
+    if has_status:
+        heads = (*heads, Column("status"))
+        statuses = ("" if row.status == "done" else words.shortened(row.status) for row in rows)
+        cells = [[*row, status] for row, status in zip(cells, statuses, strict=True)]
+    return [Heading(f"On {words.display_name(dataset)}", level=3), table(heads, cells)]
 
 
-def _cells(findings: Findings, row: Row, lead: Paired | None, *, strange: bool) -> list[str]:
-    status = "" if row.status == "done" else words.shortened(row.status)
+def _cells(findings: Findings, row: Row, lead: Paired | None) -> list[str]:
     return [
         _method(findings, row),
         "" if row.point is None else row.point.numbers(findings.spec.kind.space(findings.spec)),
         words.level(findings.spec.score, row.validation),
         words.level(findings.spec.score, row.test),
         "" if lead is None else words.interval(findings.spec.score, lead),
-        *([status] if strange else []),
     ]
 
 
 def _method(findings: Findings, row: Row) -> str:
-    # With the key under which `trials` and the CSV have it.
-    if row.kind != "arm":
-        return f"{row.method} ({row.detail})" if row.detail else row.method
-    return f"{words.arm(findings.spec, row.method, row.dataset)} (`{row.method}`)"
+    """Return the label of a method with its key in `trials` and the CSV."""
+    if row.kind == "teacher":
+        return row.method
+    if row.kind == "arm":
+        return f"{words.arm(findings.spec, row.method, row.dataset)} (`{row.method}`)"
+    label = findings.spec.kind.report().display(row.method)
+    key = "" if label == row.method else f"`{row.method}`"
+    return ", ".join(filter(None, (label, key, row.detail)))
 
 
 def _selected(findings: Findings) -> list[str]:
@@ -153,7 +154,7 @@ def _selected(findings: Findings) -> list[str]:
         text = "not confirmed yet"
         if chosen is not None:
             text = f"{chosen.best.point.text()}; validation {words.level(findings.spec.score, chosen.best.accuracy)}"
-        items.append(f"`{arm}`, tuned on {findings.spec.role(role).dataset}: {text}")
+        items.append(f"`{arm}`, tuned on {words.display_name(findings.spec.role(role).dataset)}: {text}")
     items += [line for surface in findings.surfaces if (line := words.identified(surface, findings.spec))]
     return [*items, *findings.spec.kind.report().notes(findings.spec)]
 
@@ -163,7 +164,8 @@ def _outer(findings: Findings) -> list[Block]:
     score = findings.spec.score
     for target in findings.outer:
         names, space = _names(findings), findings.spec.kind.space(findings.spec)
-        head = columns("search", f"best: {names}", f"native: {names}", f"regret on {target.dataset}", text=3)
+        regret = f"regret on {words.display_name(target.dataset)}"
+        head = columns("search", f"best: {names}", f"native: {names}", regret, text=3)
         rows = (
             (group.group, group.best.numbers(space), group.native.numbers(space), words.interval(score, group.regret))
             for group in target.groups
@@ -171,7 +173,7 @@ def _outer(findings: Findings) -> list[Block]:
         blocks.append(table(head, rows))
         if findings.spec.outer.teachers > 1 and not all(group.regret.is_same_point for group in target.groups):
             over_teachers = f"regret {words.interval(score, target.over_teachers)}, n = teachers"
-            blocks.append(Paragraph(f"Over teachers, the searches of each averaged: {over_teachers}."))
+            blocks.append(Paragraph(f"Over teachers, averaged over their searches: {over_teachers}."))
     return blocks
 
 
@@ -185,7 +187,7 @@ def _controls(findings: Findings) -> list[Block]:
     heads = columns("control", "dataset", "control - scratch", "best - control", text=2)
     score = findings.spec.score
     rows = [
-        (row.arm, row.dataset, words.interval(score, row.gain), words.interval(score, row.beyond))
+        (row.arm, words.display_name(row.dataset), words.interval(score, row.gain), words.interval(score, row.beyond))
         for row in findings.controls
     ]
     return [Heading("Controls", level=3), table(heads, rows)]
@@ -222,15 +224,14 @@ def secondary_blocks(score: Score, questions: Sequence[Question]) -> list[Block]
         return []
     tests = sum(question.p is not None for question in questions)
     differences = score.differences("test") if score.difference else f"of {score.differences('test')}"
-    untested = "" if tests == len(questions) else " Trainings at the same point are not compared with themselves."
+    untested = "" if tests == len(questions) else " Identical trainings are not compared."
     return [
         Heading("Secondary questions", level=3),
         table(_COLUMNS, [_question_cells(score, question) for question in questions]),
         Paragraph(
-            f"Differences are {differences}, paired by seed. Holm's p adjusts for all {tests} questions"
-            f" together.{untested} BCa intervals are given from {BCA_FROM} seeds on, sign-flip tests from"
-            f" {SIGN_FLIP_FROM} on; for the retained share, both are of best's gain minus {percent(RETAINED):.0f} % of"
-            " native's gain."
+            f"Differences are {differences}, paired by seed. Holm's p adjusts for all {tests} questions.{untested} BCa"
+            f" intervals are given from {BCA_FROM} seeds on, sign-flip tests from {SIGN_FLIP_FROM} on; for the retained"
+            f" share, both are of best's gain minus {percent(RETAINED):.0f} % of native's gain."
         ),
     ]
 
@@ -240,7 +241,7 @@ def answer_text(score: Score, answer: Answer) -> str:
         return words.interval(score, answer)
     share = answer.share
     if share is None or share.low is None or share.high is None:
-        return "no share: native was not found to gain"
+        return "no share: native does not measurably gain"
     return f"{words.percent_interval(share.mean, share.low, share.high)} (n={share.n})"
 
 
@@ -248,16 +249,10 @@ def _question_cells(score: Score, question: Question) -> list[str]:
     bca = question.bca
     return [
         question.name,
-        question.dataset,
+        words.display_name(question.dataset),
         answer_text(score, question.answer),
-        _p(question.p),
-        _p(question.p_holm),
+        p_value(question.p),
+        p_value(question.p_holm),
         "" if bca is None or bca[0] == bca[1] else "[{}, {}]".format(*(words.exact(score, end, "+") for end in bca)),
-        _p(question.sign_flip),
+        p_value(question.sign_flip),
     ]
-
-
-def _p(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,9 +1,10 @@
-"""The verdict of a target in full: the regret with what its interval covers, the word, its bound, its scope."""
+"""Write the verdict of a target in full: regret, what its interval covers, word, bound and scope."""
 
 from sweeps.findings.findings import Findings
 from sweeps.findings.verdicts import TargetVerdict
 from sweeps.hints import PORTABLE
-from sweeps.report.words import counted, exact, interval, is_same_point
+from sweeps.report.document import Advice
+from sweeps.report.words import counted, display_name, exact, interval, is_same_point
 from sweeps.spec.model import Spec
 from sweeps.stats.advice import GAIN_LEVEL
 from sweeps.stats.estimates import FEWEST_RUNS, limits, percent
@@ -13,7 +14,7 @@ from sweeps.trainers.protocol import label
 
 def sentence(findings: Findings, target: TargetVerdict) -> str:
     spec, verdict = findings.spec, target.verdict
-    datasets = f"{spec.source.dataset} -> {target.dataset}"
+    datasets = f"{display_name(spec.source.dataset)} → {display_name(target.dataset)}"
     if verdict is None:
         return _no_verdict(findings, datasets, target)
     prepared = " and ".join(dict.fromkeys(spec.kind.prepared(spec, role) for role in ("source", target.role)))
@@ -23,17 +24,16 @@ def sentence(findings: Findings, target: TargetVerdict) -> str:
     scope = f"Scope: {one_each}{datasets}; n = {verdict.n} {target.units}"
     if target.done < target.planned:
         scope += f"; {target.planned - target.done} of {target.planned} trainings failed"
-    more = f" {undecided(findings, target)}" if verdict.word == "UNDECIDED" else ""
-    text = f"{regret(spec, target)} {verdict.word}: {_said(findings, verdict, target)}. {scope}.{more}"
-    return text.strip()
+    text = f"{regret(spec, target)} {verdict.word}: {_meaning(findings, verdict, target)}. {scope}."
+    return f"{text} {undecided(findings, target)}".strip()
 
 
 def regret(spec: Spec, target: TargetVerdict) -> str:
-    """Return the regret with its interval and what the interval covers; empty where there is none."""
+    """Return the regret with its interval and what the interval covers; "" without a regret."""
     nested, lost, score = target.regret, target.lost, spec.score
     if nested is None or lost is None:
         return ""
-    begins = f"Regret on {target.dataset}, native - best: "
+    begins = f"Regret on {display_name(target.dataset)}, native - best: "
     scope = f", for one {target.prepares}" if target.prepares else ""
     if is_same_point(lost):
         more = "; other searches may find other points" if nested.searches == 1 else ""
@@ -48,20 +48,20 @@ def regret(spec: Spec, target: TargetVerdict) -> str:
 
 
 def chosen_alike(target: TargetVerdict) -> str:
-    """Return how many searches found the same point on both datasets: "3 of 5 searches chose the same candidate"."""
+    """Return such as "3 of 5 searches chose the same candidate on both datasets"."""
     searches = 1 if target.regret is None else target.regret.searches
     who = "the search" if searches == 1 else f"{target.same} of {searches} searches"
     return f"{who} chose the same candidate on both datasets"
 
 
 def _parts(spec: Spec, nested: Nested) -> str:
-    # A part that was cut to 0 is not told from the other.
+    # A part of 0 is not distinguishable from the other.
     if nested.by_seeds is None or nested.by_search is None:
         return ""
     digits = spec.score.decimals(2, nested.by_seeds, nested.by_search)
     seeds, search = (f"±{part:.{digits}f}" for part in (nested.by_seeds, nested.by_search))
     nothing = f"±{0:.{digits}f}"
-    by_search = "the searches differ no more than their seeds make them" if search == nothing else f"{search} by search"
+    by_search = "the searches differ no more than their seeds" if search == nothing else f"{search} by search"
     return f" ({by_search})" if seeds == nothing else f" ({seeds} by seeds, {by_search})"
 
 
@@ -79,13 +79,13 @@ def _no_verdict(findings: Findings, datasets: str, target: TargetVerdict) -> str
     return f"NO VERDICT on {datasets}: it needs the arms {arms} on at least two common seeds, which are missing{again}"
 
 
-def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
+def _meaning(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     score = findings.spec.score
-    bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", target.dataset
-    confirmed, source = findings.confirmed.get("source"), findings.spec.source.dataset
-    kind = findings.spec.kind  # of a longer list of parameters, those with a symbol stand for all
+    bound, dataset = f"{percent(1 - verdict.level):.3g} % bound", display_name(target.dataset)
+    confirmed, source = findings.confirmed.get("source"), display_name(findings.spec.source.dataset)
+    kind = findings.spec.kind  # parameters with a symbol represent a longer list
     parameters = tuned = " and ".join(map(label, kind.features.symbols or kind.searched(findings.spec)))
-    if confirmed is not None and target.unit == "seed":  # a verdict over searches is of no point alone
+    if confirmed is not None and target.unit == "seed":  # a verdict over searches is not about one point
         best = confirmed.best.point
         tuned = " and ".join(best.text().rsplit(", ", 1))
     tuned += f", tuned on {source},"
@@ -93,7 +93,7 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
         return f"{tuned} are also what tuning on {dataset} itself found, so nothing is lost"
     there, margin = f"tuning on {dataset} itself", _margin(findings, verdict)
     if findings.choices:
-        return _said_by_advice(findings, verdict, tuned, margin, bound)
+        return _meaning_by_advice(findings, verdict, tuned, margin, bound)
     if verdict.word == "FLAT":
         rivals = {"scratch": findings.spec.kind.features.without, "random": f"random {parameters}"}
         others = " and ".join([f"{parameters} tuned on {source}", *(rivals[name] for name in verdict.within)])
@@ -117,14 +117,14 @@ def _said(findings: Findings, verdict: Verdict, target: TargetVerdict) -> str:
     return f"{tuned} cost between {low} and {high} ({bound}s) compared with {there}; {_why_undecided(verdict, margin)}"
 
 
-def _said_by_advice(findings: Findings, verdict: Verdict, tuned: str, margin: str, bound: str) -> str:
-    # What counts is one contrast a search, which has the noise of the estimated gain in it; no bound of the regret.
+def _meaning_by_advice(findings: Findings, verdict: Verdict, tuned: str, margin: str, bound: str) -> str:
+    # The test is of one contrast per search, which includes the noise of the estimated gain, so no bound of the regret.
     text = {
         "TRANSFERS": f"{tuned} are shown to lose less than {margin}",
         "FAILS": f"{tuned} are shown to lose more than {margin}",
-        "FLAT": f"no gain of tuning there over {findings.spec.kind.features.without} is shown",
+        "FLAT": f"tuning there does not measurably gain over {findings.spec.kind.features.without}",
     }.get(verdict.word)
-    if verdict.word == "FLAT":  # the gain has a level of its own
+    if verdict.word == "FLAT":  # the gain has its own level
         bound = f"{percent(1 - GAIN_LEVEL):.3g} % bound"
     return f"whether {tuned} lose less than {margin} is open" if text is None else f"{text} ({bound})"
 
@@ -153,6 +153,7 @@ def _why_undecided(verdict: Verdict, margin: str) -> str:
 
 
 def undecided(findings: Findings, target: TargetVerdict) -> str:
+    """Return what would settle an undecided verdict; "" for others."""
     verdict, name = target.verdict, findings.name
     if verdict is None or verdict.word != "UNDECIDED":
         return ""
@@ -169,7 +170,7 @@ def undecided(findings: Findings, target: TargetVerdict) -> str:
 
 
 def _undecided_by_advice(findings: Findings, target: TargetVerdict) -> str:
-    # No command: the advice has it, where more searches are worth their price.
+    # Without a command: the advice gives it if more searches are worth their cost.
     choice = next((role.choice for role in findings.choices if role.role == target.role), None)
     elsewhere = None if choice is None else choice.strategy("elsewhere")
     if choice is None or elsewhere is None:
@@ -181,8 +182,17 @@ def _undecided_by_advice(findings: Findings, target: TargetVerdict) -> str:
     return f"If everything is as estimated, {elsewhere.needed} searches show that they do with 80 % power."
 
 
+def finish(name: str, *, left: bool, missing: bool) -> Advice | None:
+    """Return how to complete the trainings: those that may still come, or failed ones; None if all are done."""
+    if left:
+        return Advice("Let the sweep finish.", (PORTABLE.launch(name),))
+    if missing:
+        return Advice("Let the missing trainings run again.", (PORTABLE.retry(name), PORTABLE.launch(name)))
+    return None
+
+
 def extension(name: str, target: TargetVerdict) -> str:
-    """Return what to type so that an undecided verdict has as many searches, or seeds, as it needs; empty if none."""
+    """Return the command that adds the searches or seeds an undecided verdict needs, or ""."""
     verdict = target.verdict
     if verdict is None or verdict.seeds is None:
         return ""
@@ -191,7 +201,7 @@ def extension(name: str, target: TargetVerdict) -> str:
 
 
 def another_sweep(name: str, spec: Spec, *, seed: int = 0, search: int = 0) -> str:
-    """Return what to type where no look is left. With another seed: the same one would train, and read, the same."""
+    """Return the commands for another sweep when no look is left; the same seed would repeat the same trainings."""
     report = PORTABLE.line("report", name, "-o", f"{name}-report")
     larger = f"outer.searches={search}" if search else f"transfer.seeds={seed}"
     changes = ("--seed", str(spec.seed + 1), "--set", larger)

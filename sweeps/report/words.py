@@ -1,4 +1,4 @@
-"""Numbers with intervals, names, effects, one-line observations."""
+"""Write numbers with intervals, names, effects and one-line observations."""
 
 import re
 import textwrap
@@ -8,17 +8,17 @@ from itertools import groupby
 
 from sweeps.findings import load, surfaces
 from sweeps.findings.findings import Findings
-from sweeps.report.document import Card, Tone
 from sweeps.spec.model import Spec
 from sweeps.stats import advice, verdict
 from sweeps.stats.estimates import FEWEST_RUNS, Estimate, Paired, clipped, limits, percent
 from sweeps.stats.top import WORDS
+from sweeps.terminal import truncated
 from sweeps.trainers.protocol import Point, label
 from sweeps.trainers.score import Score
 
-_LONGEST_STATUS = 110  # characters of a status with its reason
-EDGE = 0.03  # of a range: as near to its end as that, a point is at the edge
-SAME = "the same point"  # what stands for a difference whose two sides are one training
+_LONGEST_STATUS = 110  # characters, with the reason
+EDGE = 0.03  # of a range: the distance from its end within which a point is at the edge
+SAME = "the same point"  # in place of a difference between identical trainings
 
 _DATASETS = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "cifar100": "CIFAR-100"}
 
@@ -28,7 +28,7 @@ def number(value: float | None, form: str, scale: float = 1) -> str:
 
 
 def shortened(status: str) -> str:
-    # `trials` has all of it.
+    # `trials` shows all of it.
     return textwrap.shorten(status, _LONGEST_STATUS, placeholder=" ...")
 
 
@@ -37,7 +37,7 @@ def percentage(fraction: float | None, form: str = ".2f") -> str:
 
 
 def percent_interval(mean: float, low: float, high: float) -> str:
-    """Return a fraction with its interval in whole percent, "80 % [69, 91]"; in finer steps where it is that narrow."""
+    """Return a fraction with its interval in percent, "80 % [69, 91]", with decimals only if it is that narrow."""
     low, high = percent(low), percent(high)
     digits = next((count for count in range(4) if round(low, count) < round(high, count)), None)
     if digits is None:
@@ -46,9 +46,9 @@ def percent_interval(mean: float, low: float, high: float) -> str:
 
 
 def level(score: Score, value: Estimate | None) -> str:
-    """Return a score with its interval, without its unit: "97.41 ± 0.12 (n=10)".
+    """Return a score with its interval, without unit: "97.41 ± 0.12 (n=10)".
 
-    One whose interval would leave the bounds is written with its limits: "99.50 [98.00, 100.00] (n=3)".
+    If the interval leaves the bounds, write its clipped limits: "99.50 [98.00, 100.00] (n=3)".
     """
     if value is None:
         return ""
@@ -57,7 +57,7 @@ def level(score: Score, value: Estimate | None) -> str:
         return f"{score.number(value.mean)} (n={value.n})"
     low, high = sorted(score.level(end) for end in clipped(ends, score.bounds))
     mean, half = score.level(value.mean), score.scaled(ends[1] - value.mean)
-    # As many decimals as the mean needs, and as the interval does, if it is that narrow.
+    # As many decimals as the mean needs or, if it is narrow, the interval.
     digits = max(score.decimals(2, mean), score.decimals(0, half) if score.unit != "%" else 0)
     if ends[0] < lowest or ends[1] > highest:
         return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}] (n={value.n})"
@@ -69,9 +69,9 @@ def _digits(score: Score, value: Estimate, digits: int) -> int:
 
 
 def interval(score: Score, value: Estimate | None) -> str:
-    """Return a signed difference with the 95 % t interval, without its unit: "+0.20 [-0.49, +0.89] (n=10)".
+    """Return a signed difference with its 95 % t interval, without unit: "+0.20 [-0.49, +0.89] (n=10)".
 
-    A difference of trainings with themselves is SAME; one of which some are says how many.
+    Write SAME if all its pairs are identical trainings, and their number if some are.
     """
     if value is None:
         return "not yet"
@@ -86,7 +86,7 @@ def interval(score: Score, value: Estimate | None) -> str:
 
 
 def is_same_point(value: Estimate) -> bool:
-    # Such a difference says nothing about what they are worth.
+    # A difference between identical trainings is no evidence.
     return isinstance(value, Paired) and value.is_same_point
 
 
@@ -96,15 +96,15 @@ def _signed(value: float, sign: str, digits: int) -> str:
 
 
 def points(score: Score, value: Estimate, sign: str = "+") -> str:
-    """Return a difference as a headline has it, without its unit: "+3.4", "−0.3", "0.0".
+    """Return a difference for a headline, without unit: "+3.4", "−0.3", "0.0".
 
-    sign: of positive ones, "" of a loss.
+    sign: of positive differences; "" for losses.
     """
     return _signed(value.mean, sign, _digits(score, value, 1))
 
 
 def between(score: Score, value: Estimate, sign: str = "+") -> str:
-    """Return the limits of the interval of a difference: "+0.4 to +1.4"; empty where there is none."""
+    """Return the limits of a difference: "+0.4 to +1.4"; "" without an interval."""
     ends = limits(value)
     if ends is None:
         return ""
@@ -119,51 +119,57 @@ def amount(score: Score, value: Estimate, sign: str = "+") -> str:
 
 
 def mean_points(score: Score, value: Estimate, sign: str = "+") -> str:
-    """Return the same, or SAME."""
+    """Return `amount`, or SAME."""
     return SAME if is_same_point(value) else amount(score, value, sign)
 
 
 def difference(score: Score, value: Estimate) -> str:
-    """Return the same with the limits of its interval, if it has one: "+0.9 points, +0.4 to +1.4"."""
+    """Return a difference with its limits, if any: "+0.9 points, +0.4 to +1.4"."""
     return ", ".join(filter(None, (mean_points(score, value), between(score, value))))
 
 
 def counted(score: Score, value: float) -> str:
-    """Return an amount of a difference with its unit: "1 point", "0.5 points"."""
+    """Return a margin or another given amount with its unit: "1 point", "0.5 points"."""
     return score.amount(f"{value:.2g}" if value < 10 else f"{value:.3g}")
 
 
 def exact(score: Score, value: float, sign: str = "") -> str:
-    """Return a bound or an estimate of a difference as a sentence about them has it, without its unit: "0.71"."""
+    """Return a bound or estimate of a difference for a sentence in full, without unit: "0.71"."""
     return f"{value:{sign}.{score.decimals(2, value)}f}"
 
 
 def size(count: float) -> str:
-    """Return the size of a file: "113 KB", "12.3 MB"."""
+    """Return a file size: "113 KB", "12.3 MB"."""
     return f"{count / 1e6:.3g} MB" if count >= 1e6 else f"{count / 1e3:.3g} KB"
 
 
 def seconds_not_compared(kinds: Sequence[tuple[str, str]]) -> str:
-    """Return why seconds are not set side by side; "" on one kind of machine, its processor and its threads."""
+    """Return why seconds are not compared, or "" for a single kind of machine (processor and threads)."""
     named = "; ".join(f"{cpu}, {threads} thread(s)" for cpu, threads in kinds)
     text = f"**Seconds are not compared**: the tasks ran on {len(kinds)} kinds of machine ({named})."
     return text if len(kinds) > 1 else ""
 
 
 def display_name(dataset: str) -> str:
-    """Return what a dataset is called in a sentence or a title: of a path, the file's name."""
+    """Return the name of a dataset for sentences and titles; for a path, the file name."""
     name = re.split(r"[/\\]", dataset)[-1]
-    return _DATASETS.get(name, name if len(name) <= 32 else f"{name[:29]}...")
+    return _DATASETS.get(name, truncated(name, 32))
+
+
+def direction(spec: Spec) -> str:
+    """Return the source and the targets of a sweep: "MNIST to CIFAR-10", or only the source."""
+    targets = ", ".join(display_name(spec.role(role).dataset) for role in spec.targets)
+    return " to ".join(filter(None, (display_name(spec.source.dataset), targets)))
 
 
 def owner(spec: Spec, default: str | None) -> str:
-    """Return whose an untuned default is, for a sentence; None: before one was trained."""
+    """Return whose default an arm is, for a sentence; None stands for the trainer's first default."""
     known = [default] if default is not None else spec.kind.features.defaults[:1]
     return spec.arm(known[0]).owner if known else "the"
 
 
 def compared_with(sweeps: Iterable[Findings]) -> tuple[str, str]:
-    """Return what gains are counted from, and what tuning is: "no distillation", "Keras' default"."""
+    """Return what gains and tuning are compared with: "no distillation", "Keras' default"."""
     specs = [findings.spec for findings in sweeps]
     without = dict.fromkeys(spec.kind.features.without for spec in specs)
     defaults = dict.fromkeys(f"{owner(spec, None)} default" for spec in specs)
@@ -171,14 +177,14 @@ def compared_with(sweeps: Iterable[Findings]) -> tuple[str, str]:
 
 
 def searched(spec: Spec) -> str:
-    """Return what a search tuned, for a sentence: "T and α", or "T, α and learning_rate"."""
+    """Return the searched parameters, for a sentence: "T and α", or "T, α and learning_rate"."""
     symbols = spec.kind.features.symbols
     *first, last = (symbols.get(name, name) for name in spec.kind.searched(spec))
     return f"{', '.join(first)} and {last}" if first else last
 
 
 def arm(spec: Spec, name: str, dataset: str) -> str:
-    """Return what an arm is called on a dataset, as the spec names it."""
+    """Return the label of an arm on a dataset, as the spec names it."""
     source = spec.role("source").dataset
     label = spec.arm("native" if name == "best" and source == dataset else name).label
     symbols = " and ".join(spec.kind.features.symbols.values()) or "values"
@@ -186,91 +192,33 @@ def arm(spec: Spec, name: str, dataset: str) -> str:
 
 
 def effect_direction(value: Estimate | None) -> str:
-    """Return where the interval of a difference lies: "above" 0, "below", "open" (it holds 0) or "unknown"."""
+    """Return where the interval of a difference lies: "above" 0, "below", "open" (includes 0) or "unknown"."""
     if value is None or value.low is None or value.high is None or value.n < FEWEST_RUNS:
         return "unknown"
     return "above" if value.low > 0 else "below" if value.high < 0 else "open"
 
 
-def gained(findings: Findings, gain: Estimate, dataset: str) -> str:
-    direction, score = effect_direction(gain), findings.spec.score
-    treatment = findings.spec.kind.features.treatment
-    if direction == "above":
-        return f"{treatment} gains {amount(score, gain, sign='')} on {dataset}."
-    if direction == "below":
-        return f"{treatment} costs {amount(score, gain).removeprefix('−')} on {dataset}."
-    return f"{treatment} was not shown to help on {dataset} ({difference(score, gain)})."
-
-
-def card(score: Score, question: str, value: Estimate | None, *, nothing: str, negative: str) -> Card:
-    """Return the card of a question that a difference answers. negative: the answer where the difference is below 0."""
-    if value is None:
-        return Card(question, nothing, "", "Open", "open")
-    limits = between(score, value)
-    interval = f"95 % interval {limits}" if limits else f"n = {value.n}, no interval"
-    if is_same_point(value):
-        return Card(question, SAME.capitalize(), f"n = {value.n}", "No", "open")
-    answers: dict[str, tuple[str, Tone]] = {
-        "above": ("Yes", "good"),
-        "below": (negative, "bad"),
-        "open": ("Not shown", "open"),
-        "unknown": ("Open", "open"),
-    }
-    return Card(question, mean_points(score, value), interval, *answers[effect_direction(value)])
-
-
-def tuning_card(findings: Findings, role: str, *, nothing: str) -> Card:
-    question = f"Is tuning better than {owner(findings.spec, findings.better_default(role))} default?"
-    return card(
-        findings.spec.score,
-        question,
-        findings.beyond_default(role),
-        nothing=nothing,
-        negative="No, the default is better",
-    )
-
-
-def untuned_instead(findings: Findings, role: str, arm: str = "best") -> str:
-    """Return the advice to use the better default: where an arm was not shown to beat it, and a teacher to help."""
-    default, beyond = findings.better_default(role), findings.beyond_default(role, arm)
-    direction = effect_direction(beyond)
-    if default is None or beyond is None or direction == "above" or (direction == "unknown" and beyond.mean > 0):
-        return ""
-    if all(not helps(findings, role, name) for name in (arm, default)):
-        return ""
-    why = "the tuned values were not shown to beat it"
-    if direction == "below":
-        why = "it is better, the tuned values score less"
-    whose, point = owner(findings.spec, default), findings.spec.arm(default).method
-    return f"Use {whose} default, {point}: {why} ({difference(findings.spec.score, beyond)})."
-
-
-def helps(findings: Findings, role: str, arm: str) -> bool:
-    """Return whether an arm may gain over no treatment: that it does was shown, or cannot be told yet."""
-    return effect_direction(findings.between(role, arm, findings.spec.untreated_arm(role))) in ("above", "unknown")
-
-
 def as_good(findings: Findings) -> list[str]:
-    """Return where the better untuned default, or no distillation, was not shown to be worse than best; by dataset."""
+    """Return, by dataset, that the better untuned default or no distillation is as good as best."""
     lines = []
     for role in findings.spec.roles:
         dataset, default = findings.spec.role(role).dataset, findings.better_default(role)
         untuned = findings.beyond_default(role)
         if default is not None and untuned is not None and untuned.low is not None and untuned.low <= 0:
             is_better = effect_direction(untuned) == "below"
-            text = "is better than best" if is_better else "was not shown to be worse than best"
+            text = "is better than best" if is_better else "does as well as best, within the noise"
             whose, point = owner(findings.spec, default), findings.spec.arm(default).method
             by = interval(findings.spec.score, untuned)
-            lines.append(f"{dataset}: {whose} default, {point} without any tuning, {text} ({by})")
+            lines.append(f"{display_name(dataset)}: {whose} default, {point} without any tuning, {text} ({by})")
         gain = findings.gain(role)
         if role != "source" and gain is not None and gain.low is not None and gain.low <= 0:
             without, by = findings.spec.kind.features.without, interval(findings.spec.score, gain)
-            lines.append(f"{dataset}: best was not shown to beat {without} ({by})")
+            lines.append(f"{display_name(dataset)}: best does not measurably beat {without} ({by})")
     return lines
 
 
 def at_edge(point: Point, spec: Spec) -> str:
-    """Return which ends of the searched ranges a point lies at, such as "T = 1"; empty if at none."""
+    """Return the ends of the searched ranges at which a point lies, such as "T = 1", or ""."""
     return " and ".join(f"{label(name)} = {end:g}" for name, end in _ends_near(spec, point))
 
 
@@ -283,25 +231,23 @@ def _ends_near(spec: Spec, point: Point) -> Iterator[tuple[str, float]]:
 
 
 def identified(surface: surfaces.Surface, spec: Spec) -> str:
+    dataset = display_name(surface.dataset)
     if surface.best is None:
-        return f"{surface.dataset}: not confirmed yet"
+        return f"{dataset}: not confirmed yet"
     parts, score = [effect] if (effect := parameter_effect(surface, spec.score)) else [], spec.score
     if edge := at_edge(surface.best, spec):
-        parts.append(f"best lies at the edge of what was searched ({edge})")
+        parts.append(f"best lies at the edge of the search space ({edge})")
     if surface.tied:
         parts.append(f"tied with best: {'; '.join(tied.text() for tied in surface.tied)}")
     if surface.optimism is not None:
-        side = "lower" if (surface.optimism >= 0) is not score.minimize else "higher"
         by = score.amount(exact(score, abs(surface.optimism)))
-        parts.append(
-            f"retrained on fresh seeds, the best search trial scored {by} {side}"
-            " (winner's curse and the luck of its seed)"
-        )
-    return f"{surface.dataset}: {'; '.join(parts)}" if parts else ""
+        change = f"lost {by}: its score was partly luck" if surface.optimism > 0 else f"gained {by}"
+        parts.append(f"retrained with new seeds, the best trial {change}")
+    return f"{dataset}: {'; '.join(parts)}" if parts else ""
 
 
 def parameter_effect_brief(surface: surfaces.Surface) -> str:
-    """Return `parameter_effect` in a few words: whether T and alpha, say, matter, or which parameter matters most."""
+    """Return whether the parameters, such as T and alpha, matter, or which one matters most."""
     if surface.importances:
         name, share = surface.importances[0]
         return f"{label(name)} mattered most ({percent(share):.0f} % of the variance)"
@@ -312,23 +258,25 @@ def parameter_effect_brief(surface: surfaces.Surface) -> str:
     both = " and ".join(map(label, surface.parameters))
     if surface.top_missing:
         return f"whether {both} matter: {surface.top_missing}"
+    if surface.top is None:
+        return f"too few searches to tell whether {both} matter"
     return {
         WORDS[0]: f"{both} matter",
         WORDS[1]: f"{both} do not matter",
-        WORDS[2]: f"whether {both} matter cannot be told",
-    }[WORDS[2] if surface.top is None else surface.top.word]
+        WORDS[2]: f"unclear whether {both} matter",
+    }[surface.top.word]
 
 
 def effects(findings: Findings) -> list[str]:
-    """Return the same of each dataset, by its name; those of which there is nothing to say are left out."""
+    """Return `parameter_effect_brief` of each dataset that has one, with its name."""
     brief = [(surface.dataset, parameter_effect_brief(surface)) for surface in findings.surfaces]
     return [f"{display_name(dataset)}: {effect}" for dataset, effect in brief if effect]
 
 
 def parameter_effect(surface: surfaces.Surface, score: Score) -> str:
-    """Return whether two parameters matter, with the share of the box that is as good as its best point.
+    """Return whether two parameters matter, with the share of the search space that is as good as its best point.
 
-    Where more is searched: how much each mattered; of a surface over two of them the others would be the noise.
+    With other parameters, return how much each mattered: in a surface over two, the others would be noise.
     """
     top = surface.top
     if surface.importances:
@@ -340,11 +288,10 @@ def parameter_effect(surface: surfaces.Surface, score: Score) -> str:
     if surface.further:
         return ""
     if top is None:
-        return f"{parameter_effect_brief(surface)} (that takes {verdict.FEWEST_SEARCHES} searches)"
-    little = score.amount(f"{top.tolerance:.2g}")
+        return f"{parameter_effect_brief(surface)} (at least {verdict.FEWEST_SEARCHES} are needed)"
     return (
-        f"{parameter_effect_brief(surface)}: {percent_interval(top.share, top.low, top.high)} of the"
-        f" searched box loses less than {little}, half the seed sd of a run, against its best point"
+        f"{parameter_effect_brief(surface)}: {percent_interval(top.share, top.low, top.high)} of the search space"
+        f" loses less than {score.amount(f'{top.tolerance:.2g}')}, half the seed sd of a run, against its best point"
     )
 
 
@@ -355,52 +302,47 @@ def explained(findings: Findings) -> list[str]:
         by = interval(findings.spec.score, ran[0].best)
         gain, same = ran[0].best, [f"`{item.arm}` ({row(item.arm).control})" for item in ran if item.explains]
         if gain.low is None or gain.low <= 0:
-            text = f"best was not shown to beat {without} ({by}): the controls have nothing to explain"
+            text = f"best does not measurably beat {without} ({by}): the controls have nothing to explain"
         elif same:
             text = (
                 f"best gains {by} over {without}, but at least half of that is gained by {' and '.join(same)} as well"
             )
         else:
             text = f"best gains {by} over {without}, and no control is shown to gain half of that"
-        lines.append(f"{dataset}: {text}")
+        lines.append(f"{display_name(dataset)}: {text}")
     return lines
 
 
 def looked(findings: Findings) -> str:
+    """Return the evaluations on the test set, used and planned, with their levels and times."""
     looks, transfer = findings.looks, findings.spec.transfer
-    spent = _spent(findings)
-    if not findings.verdicts and not findings.choices:  # nothing is decided, so a look costs nothing
-        return "; ".join(map(_look, looks)) or "the test set has not been read"
-    if not looks:
-        return f"the test set has not been read; looks declared: {transfer.looks}, {spent}"
-    rule = (
-        ""
-        if transfer.rule == verdict.RULE
-        else f". Judged by rule {transfer.rule} of the verdict, as this sweep declared"
-    )
     read = "; ".join(map(_look, looks))
-    return f"looks at the test set: {len(looks)} of {transfer.looks} declared, {spent}. {read}{rule}"
+    if not findings.verdicts and not findings.choices:  # nothing is decided, so no level is used
+        return read or "the test set has not been read"
+    used = f"evaluations on the test set: {len(looks)} of {transfer.looks} planned ({_levels(findings)})"
+    rule = "" if transfer.rule == verdict.RULE else f". Judged by rule {transfer.rule}, which this sweep declared"
+    return f"{used}. {read}{rule}" if looks else used
 
 
-def _spent(findings: Findings) -> str:
+def _levels(findings: Findings) -> str:
     transfer = findings.spec.transfer
     if not findings.choices:
         levels = [percent(transfer.level(look)) for look in range(1, transfer.looks + 1)]
-        together = f", together {sum(levels):.3g} %" if len(levels) > 1 else ""
-        return f"tested one-sided at {', '.join(f'{level:.3g} %' for level in levels)}{together}"
+        together = f"; {sum(levels):.3g} % in all" if len(levels) > 1 else ""
+        return f"one-sided, {', '.join(f'{level:.3g} %' for level in levels)}{together}"
     tested = [strategy for strategy in advice.LEVELS if strategy != "elsewhere" or findings.verdicts]
-    text = " and ".join(f"{strategy} at {percent(advice.LEVELS[strategy]):.3g} %" for strategy in tested)
+    text = ", ".join(f"{strategy} {percent(advice.LEVELS[strategy]):.3g} %" for strategy in tested)
     parts = [f"{percent(part):.3g} %" for part in advice.LOOKS[transfer.looks]]
     shared = f", shared by {len(findings.choices)} targets" if len(findings.choices) > 1 else ""
-    looks = f", of which the looks spend {', '.join(parts)}" if len(parts) > 1 else ""
-    return f"tested one-sided, {text}{shared}{looks}"
+    looks = f"; the evaluations take {', '.join(parts)} of it" if len(parts) > 1 else ""
+    return f"one-sided, {text}{shared}{looks}"
 
 
 def _look(look: load.Look) -> str:
-    assert look.first_read is not None  # findings have only those that were begun
-    plan = f"spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
+    assert look.first_read is not None  # findings contain only looks that have begun
     searches = f", {look.searches} searches" if look.searches > 1 else ""
-    return f"Look {look.number}: {look.seeds} seeds{searches}, {plan}, test set first read {_time(look.first_read)}"
+    plan = f"{look.seeds} seeds{searches}, spec {look.fingerprint[:12]} stored {_time(look.registered_at)}"
+    return f"Evaluation {look.number}: {plan}, test set first read {_time(look.first_read)}"
 
 
 def _time(seconds: float) -> str:

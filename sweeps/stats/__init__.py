@@ -1,1 +1,1 @@
-"""Compute estimates, confidence bounds and the verdict from plain numbers."""
+"""Estimates, confidence bounds, advice and verdicts from plain numbers."""

@@ -1,7 +1,7 @@
-"""What to use: the untuned default, values tuned elsewhere, or tuned here, and how much of the gain each keeps.
+"""Advise the untuned default, values tuned elsewhere, or tuning here; estimate how much of the gain each keeps.
 
-Three strategies on one scale: 0 is no treatment with its own best recipe, 1 is tuning on the dataset itself, the mean
-over the searches. The cheapest one is advised that is shown to lose less than the margin, a share of the gain.
+The three strategies share one scale: 0 is no treatment with its own best recipe, 1 is tuning on the dataset itself,
+averaged over the searches. The advice is the cheapest strategy shown to lose less than the margin, a share of the gain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,34 +14,35 @@ from sweeps.stats.estimates import FEWEST_RUNS, Contrast, Estimate, differences,
 StrategyName: TypeAlias = Literal["default", "elsewhere", "here"]
 Use: TypeAlias = Literal["default", "elsewhere", "here", "untreated"]
 
-# The test score of one search in points, as it is shown, by what was trained and repeat; repeats share their seeds.
+# The test scores of one search, in points as displayed, by what was trained and by repeat; repeats share their seeds.
 Runs: TypeAlias = Mapping[Use, Mapping[int, float]]
 
 STRATEGIES: tuple[StrategyName, ...] = ("default", "elsewhere", "here")
 """Cheapest first."""
 
-# The level of the one-sided test of each strategy, over all looks and all targets. What a search loses by being tuned
-# elsewhere is skewed and often exactly 0, so that test errs far more often than its level says; at 0.25 % both together
-# err in up to 5.8 % of sweeps, at these in less than 5 % (docs/decisions/advice-level.md, bench/null.py).
+# The level of the one-sided test of each strategy, over all looks and all targets. The loss of a search tuned elsewhere
+# is skewed and often exactly 0, so that test errs far more often than its nominal level: both tests together err in up
+# to 5.8 % of sweeps at 0.25 %, in less than 5 % at these levels (docs/decisions/advice-level.md, bench/null.py).
 LEVELS: Mapping[StrategyName, float] = {"default": 0.025, "elsewhere": 0.001}
 LOOKS: Mapping[int, tuple[float, ...]] = {1: (1.0,), 2: (0.8, 0.2), 3: (0.6, 0.2, 0.2)}
-"""By number of declared looks: the part of a level that each of them spends."""
+"""By number of declared looks: the part of a level that each look uses."""
 
-# Of the one-sided test that there is a gain at all: a gain is shown exactly where its 95 % interval lies above 0, and
-# where Fieller's interval of a share has limits. Not split over looks: an error advises to tune, and no worse strategy.
+# The level of the one-sided test for a gain: a gain is shown exactly if its 95 % interval lies above 0, which is when
+# Fieller's interval of a share has limits. Not split over looks, because an error only advises tuning, never a worse
+# strategy.
 GAIN_LEVEL = 0.025
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strategy:
-    """One strategy, over searches; differences are points: of the test score as it is shown.
+    """One strategy, over searches; differences are in points of the displayed test score.
 
-    gain: over no treatment; None where the trainer has no untreated arm. lost: tuned here less this one; None of tuned
-    here itself. share: the part of the gain of tuning here that it keeps, a fraction with its 95 % interval; None where
-    no gain was shown. shown: whether it is shown to lose less than the margin; of tuned here, whether it is shown to
+    gain: over no treatment; None if the trainer has no untreated arm. lost: tuned here minus this strategy; None for
+    tuned here itself. share: the fraction of the gain of tuning here that it keeps, with its 95 % interval; None if no
+    gain was shown. shown: whether it is shown to lose less than the margin; for tuned here, whether it is shown to
     gain. worse: whether it is shown to lose more than the margin. needed: searches that would show it with 80 % power
-    at the next look, after the last one at the first of another sweep, if everything is as estimated; None where it is
-    shown already, where the estimate is on the other side, or for more than 10,000.
+    if the estimates are true, at the next look or, after the last look, at the first of another sweep; None if it is
+    shown already, if the estimate is on the other side, or above 10,000.
     """
 
     name: StrategyName
@@ -55,14 +56,14 @@ class Strategy:
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What to use on a dataset.
+    """The advice for a dataset.
 
-    use: the strategy, or "untreated" where no gain was shown. gain: of tuning here over no treatment, points; None
-    where the trainer has no untreated arm. margin: the points that may be lost, as estimated: `margin_share` of the
-    gain, or those declared where that is 0. strategies: those that were compared, the cheapest first.
-    elsewhere_less_default: the third paired difference, points; None where one of both is missing. searches: how many
-    all of this is over; fewer than FEWEST_RUNS show nothing. settled: whether more searches can bring nothing cheaper:
-    every strategy that is cheaper than the advised one is shown to lose more than the margin.
+    use: the strategy, or "untreated" if no gain was shown. gain: of tuning here over no treatment, in points; None if
+    the trainer has no untreated arm. margin: the estimated points that may be lost: `margin_share` of the gain or, if
+    that is 0, the declared points. strategies: those compared, cheapest first. elsewhere_less_default: the third paired
+    difference, in points; None if either is missing. searches: their number; fewer than FEWEST_RUNS show nothing.
+    settled: whether more searches cannot change the advice to a cheaper strategy, because each of those is shown to
+    lose more than the margin.
     """
 
     use: Use
@@ -79,30 +80,30 @@ class Choice:
 
 
 def level_of(strategy: StrategyName, *, looks: int, look: int, targets: int) -> float:
-    """Return the level of the one-sided test of a strategy at a look, counted from 1, on one of so many targets."""
+    """Return the level of the one-sided test of a strategy at a look (from 1), on one of several targets."""
     return LEVELS[strategy] * LOOKS[looks][look - 1] / targets
 
 
 def advise(
     searches: Sequence[Runs], *, margin: float, margin_share: float, looks: int = 1, look: int = 1, targets: int = 1
 ) -> Choice | None:
-    """Return what to use on a dataset; None where nothing was tuned there.
+    """Return the advice for a dataset; None if no search tuned there.
 
-    Where tuning here is not shown to gain over no treatment, no treatment is advised. Else the first of default and
-    elsewhere that is shown to lose less than the margin: one value a search, here - strategy - margin_share * (here -
-    untreated), has its one-sided upper t bound below 0. So the noise of the estimated gain counts, too. Else tuning
-    here. With fewer than FEWEST_RUNS searches nothing is shown, and tuning here is advised.
+    Advise no treatment if tuning here is not shown to gain over it; else the first of default and elsewhere that is
+    shown to lose less than the margin; else tuning here. It is shown if the one-sided upper t bound of one value per
+    search, here - strategy - margin_share * (here - untreated), is below 0; this includes the noise of the estimated
+    gain. Fewer than FEWEST_RUNS searches show nothing, and tuning here is advised.
 
-    Sources: Piaggio et al. 2012, "Reporting of noninferiority and equivalence randomized trials", JAMA 308: a bound
-    against a margin that was declared. Fieller 1954 for the shares. Colas, Sigaud & Oudeyer 2018, arXiv:1806.08295, for
-    the searches that are needed. bench/null.py simulates how often an advised strategy is truly worse.
+    Sources: Piaggio et al. 2012, "Reporting of noninferiority and equivalence randomized trials", JAMA 308, for a bound
+    against a declared margin; Fieller 1954 for the shares; Colas, Sigaud & Oudeyer 2018, arXiv:1806.08295, for the
+    needed searches. bench/null.py simulates how often an advised strategy is truly worse.
 
     Args:
-        searches: what each search trained.
-        margin: points that may be lost; counts where margin_share is 0 or nothing was trained untreated.
+        searches: the runs of each search.
+        margin: points that may be lost; used if margin_share is 0 or nothing was trained untreated.
         margin_share: the same as a share of the gain.
-        looks, look: how many were declared, and which of them this is, from 1.
-        targets: how many datasets get such an advice; they share the level (Bonferroni).
+        looks, look: the number of declared looks, and which one this is, from 1.
+        targets: number of datasets with an advice; they share the level (Bonferroni).
     """
     tuned = [search for search in searches if search.get("here")]
     if not tuned:
@@ -119,7 +120,7 @@ def advise(
             gains=gains,
             beyond=beyond_margin(lost, gains, margin=margin, share=share),
             level=level_of(name, looks=looks, look=look, targets=targets),
-            # More searches are another look, whose level is not that of this one.
+            # More searches are another look, with its own level.
             next_level=level_of(name, looks=looks, look=look % looks + 1, targets=targets),
         )
         for name in STRATEGIES[:-1]
@@ -141,33 +142,33 @@ def advise(
 
 
 def is_gain_shown(gains: Sequence[float]) -> bool:
-    """Return whether tuning here is shown to gain over no treatment, by one value a search; True without any.
+    """Return whether tuning here is shown to gain over no treatment, from one value per search.
 
-    A trainer without an untreated arm has nothing to fall back to.
+    True without values: a trainer without an untreated arm has nothing to fall back to.
     """
     contrast = Contrast.of(gains)
     return not gains or (contrast is not None and contrast.n >= FEWEST_RUNS and contrast.bounds(GAIN_LEVEL)[0] > 0)
 
 
 def is_worse(lost: Sequence[float], beyond: Sequence[float], level: float) -> bool:
-    """Return whether more than the margin is shown to be lost, by one value a search.
+    """Return whether the loss is shown to exceed both the margin and 0, from one value per search.
 
-    And more than nothing: of a gain that is estimated below 0 the margin is below 0, too.
+    Both, because the margin is below 0 if the estimated gain is.
     """
     contrasts = Contrast.of(lost), Contrast.of(beyond)
     return all(contrast is not None and contrast.bounds(level)[0] > 0 for contrast in contrasts)
 
 
 def over_searches(searches: Sequence[Runs], first: Use, second: Use) -> dict[int, float]:
-    """Return first - second of each search that has both, over the seeds that both have, by the search's number."""
+    """Return the mean of first - second over common seeds, by number of each search that has both."""
     values = {n: differences(runs.get(first, {}), runs.get(second, {})) for n, runs in enumerate(searches)}
     return {number: fmean(differing) for number, differing in values.items() if differing}
 
 
 def beyond_margin(lost: Mapping[int, float], gains: Mapping[int, float], *, margin: float, share: float) -> list[float]:
-    """Return what is lost against tuning here beyond the margin, one value a search, points.
+    """Return the loss beyond the margin compared with tuning here, in points, one value per search.
 
-    The margin is a share of what tuning here gains in that search or, where the share is 0, in points.
+    The margin is a share of the gain of tuning here in that search or, if the share is 0, in points.
     """
     if not share:
         return [value - margin for value in lost.values()]
@@ -184,7 +185,7 @@ def _strategy(
     level: float,
     next_level: float,
 ) -> Strategy:
-    """own, gains: of the strategy, and of tuning here; beyond: what it loses beyond the margin."""
+    """own, gains: gains of the strategy and of tuning here. beyond: its loss beyond the margin."""
     gained, contrast = is_gain_shown([*gains.values()]), Contrast.of(beyond)
     enough = contrast is not None and contrast.n >= FEWEST_RUNS
     high = contrast.bounds(level)[1] if contrast is not None and enough else 0.0

@@ -1,6 +1,6 @@
-"""Several settings against one baseline: which are better, at one error rate for all; what luck alone would bring.
+"""Compare settings with a baseline at one error rate for all, and estimate the effect of luck.
 
-Scores are "higher is better" here. Pure Python, as `sweeps.stats.estimates`.
+Higher scores are better here. Pure Python, like `sweeps.stats.estimates`.
 """
 
 import math
@@ -21,14 +21,14 @@ from sweeps.stats.estimates import (
     t_quantile,
 )
 
-# Of the family of all settings, two-sided. With normal noise a setting is then wrongly called better in 1.5 % of
-# families, with the recorded noise of searches, which is skewed, in less than 5 % (bench/null.py, "Judge").
+# For the family of all settings, two-sided. A setting is then wrongly called better in 1.5 % of families with normal
+# noise, and in less than 5 % with the recorded, skewed noise of searches (bench/null.py, "Judge").
 LEVEL = 0.03
 
-# The standard deviation that counts is at least this part of the median over the settings. With few seeds one of twenty
-# settings has nearly no spread by luck, and would be called better for it: without both, up to 17 % of families err.
+# A setting's standard deviation counts as at least this fraction of their median. With few seeds, one setting of twenty
+# has nearly no spread by luck and would be called better for it: up to 17 % of families err without both constants.
 LEAST_SPREAD = 0.5
-_ALIKE = 1e-9  # relative to the scores: less is rounding of the same number
+_ALIKE = 1e-9  # relative to the scores; a smaller spread is rounding
 
 Key: TypeAlias = tuple[str, str]
 """Dataset and seed of a run."""
@@ -37,14 +37,14 @@ Scores: TypeAlias = Mapping[Key, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Against:
-    """One setting less the baseline; positive is better.
+    """One setting minus the baseline; positive is better.
 
-    difference: the mean over pairs of one dataset and seed, or, where no seed is shared, of the means; its interval is
-    a 95 % t interval, or Welch's. paired: which of the two; its n counts pairs, else runs of the side with fewer. p,
-    p_holm: two-sided, the second over all settings; None with fewer than FEWEST_RUNS, or where all differences are
-    alike. better, worse: p_holm is below LEVEL. no_worse: shown to lose less than the margin; None without one.
-    needed: what n would have to be to show the estimated difference with 80 % power; None where it is shown, or is not
-    above 0, for an unknown spread, and for more than 10,000. alike: all differences are the same number.
+    difference: the mean over pairs with the same dataset and seed, with a 95 % t interval or, without common seeds, the
+    difference of means, with Welch's. paired: which of the two; n counts pairs, else runs of the side with fewer. p,
+    p_holm: two-sided, p_holm over all settings; None with fewer than FEWEST_RUNS, or if all differences are equal.
+    better, worse: p_holm is below LEVEL. no_worse: shown to lose less than the margin; None without a margin. needed:
+    the n that would show the estimated difference with 80 % power; None if it is shown, is not above 0, has an unknown
+    spread, or needs more than 10,000. alike: all differences are the same number.
     """
 
     setting: str
@@ -62,7 +62,7 @@ class Against:
 
 @dataclass(frozen=True)
 class _Sample:
-    """A mean difference whose standard error is sd / sqrt(n), with df degrees of freedom."""
+    """A mean difference with standard error sd / sqrt(n) and df degrees of freedom."""
 
     mean: float
     sd: float
@@ -79,16 +79,16 @@ class _Sample:
 
 
 def against(settings: Mapping[str, Scores], baseline: str, *, margin: float | None = None) -> tuple[Against, ...]:
-    """Compare every other setting with the baseline, in the order given.
+    """Compare every other setting with the baseline, in the given order.
 
-    Runs of one dataset and seed are paired (Student 1908); where no seed is shared the means are compared (Welch 1947,
-    "The generalization of Student's problem", Biometrika 34; its degrees of freedom rounded down). Over several
-    datasets a pair counts as one value, so what is said is said of the mean over these pairs. Holm 1979 keeps the
-    error rate of the family. bench/null.py simulates it, and the power.
+    Pair runs with the same dataset and seed (Student 1908); without common seeds compare means (Welch 1947, "The
+    generalization of Student's problem", Biometrika 34; degrees of freedom rounded down). Over several datasets each
+    pair counts as one value, so the result is about the mean over these pairs. Holm 1979 controls the family-wise error
+    rate; bench/null.py simulates it and the power.
 
     Args:
-        settings: the scores of each setting, the baseline's among them.
-        margin: what may be lost, > 0, in the unit of the scores, for `no_worse`: a one-sided test at LEVEL / 2, Holm's.
+        settings: the scores of each setting, the baseline's included.
+        margin: the allowed loss, > 0, in the unit of the scores, for `no_worse`: one-sided at LEVEL / 2, with Holm.
     """
     others = {name: scores for name, scores in settings.items() if name != baseline}
     samples = {name: _sample(scores, settings[baseline]) for name, scores in others.items()}
@@ -106,8 +106,8 @@ def against(settings: Mapping[str, Scores], baseline: str, *, margin: float | No
     answers = []
     for name, scores in others.items():
         sample, known = tested.get(name), samples[name]
-        shown = name in adjusted and adjusted[name] < LEVEL
-        above = sample is not None and sample.mean > 0 and not shown
+        significant = name in adjusted and adjusted[name] < LEVEL
+        above = sample is not None and sample.mean > 0 and not significant
         answers.append(
             Against(
                 setting=name,
@@ -116,8 +116,8 @@ def against(settings: Mapping[str, Scores], baseline: str, *, margin: float | No
                 by_dataset=_by_dataset(scores, settings[baseline]),
                 p=p_values.get(name),
                 p_holm=adjusted.get(name),
-                better=shown and sample is not None and sample.mean > 0,
-                worse=shown and sample is not None and sample.mean < 0,
+                better=significant and sample is not None and sample.mean > 0,
+                worse=significant and sample is not None and sample.mean < 0,
                 no_worse=None if margin is None else safe.get(name, False),
                 needed=_needed(sample, len(tested)) if above and sample is not None else None,
                 alike=known is not None and known.n >= FEWEST_RUNS and sample is None,
@@ -127,7 +127,7 @@ def against(settings: Mapping[str, Scores], baseline: str, *, margin: float | No
 
 
 def _no_worse(tested: Mapping[str, _Sample], margin: float) -> dict[str, bool]:
-    """Return which settings are shown to lose less than the margin, all at LEVEL / 2."""
+    """Return for each setting whether it is shown to lose less than the margin, all together at LEVEL / 2."""
     one_sided = {}
     for name, sample in tested.items():
         half = t_p_value_of(sample.mean + margin, sample.error, sample.df) / 2
@@ -136,13 +136,13 @@ def _no_worse(tested: Mapping[str, _Sample], margin: float) -> dict[str, bool]:
 
 
 def _needed(sample: _Sample, settings: int) -> int | None:
-    # The level of Holm's first step: the others are not known to fall.
+    # The level of Holm's first step: the other hypotheses need not be rejected.
     more = seeds_needed(sample.sd, sample.mean, level=LEVEL / 2 / settings)
     return None if more is None else max(more, sample.n + 1)
 
 
 def _sample(scores: Scores, baseline: Scores) -> _Sample | None:
-    """Return the mean difference with its spread; None where there are too few runs to know that."""
+    """Return the mean difference with its spread; None if there are too few runs to estimate it."""
     pairs = _paired(scores, baseline)
     if pairs:
         return _Sample(fmean(pairs), stdev(pairs), len(pairs), len(pairs) - 1) if len(pairs) > 1 else None
@@ -152,7 +152,7 @@ def _sample(scores: Scores, baseline: Scores) -> _Sample | None:
     means = [fmean(ours) - fmean(theirs) for ours, theirs in known]
     parts = [(variance(runs) / len(runs), len(runs) - 1) for both in known for runs in both]
     whole = math.fsum(part for part, _ in parts)
-    # Welch-Satterthwaite, over both sides of every dataset.
+    # Welch-Satterthwaite over both sides of every dataset.
     df = math.floor(whole**2 / math.fsum(part**2 / free for part, free in parts)) if whole else 1
     n = min(sum(len(ours) for ours, _ in known), sum(len(theirs) for _, theirs in known))
     return _Sample(fmean(means), math.sqrt(whole * n) / len(known), n, max(df, 1))
@@ -169,12 +169,12 @@ def _mean(scores: Scores, baseline: Scores) -> Estimate | None:
 
 
 def _by_dataset(scores: Scores, baseline: Scores) -> dict[str, Estimate]:
-    """Return the difference on each dataset that both have, where it is more than one; its interval is its own."""
+    """Return the difference, with its own interval, on each common dataset; empty if there is only one."""
     both = _both(scores, baseline)
     if len(both) < 2:
         return {}
     estimates = {}
-    parts = _by_first(scores), _by_first(baseline)  # once: there may be a dataset for each question of a benchmark
+    parts = _by_first(scores), _by_first(baseline)  # once: a benchmark may have one dataset per question
     for dataset in both:
         ours, theirs = parts[0][dataset], parts[1][dataset]
         sample = None if _paired(ours, theirs) else _sample(ours, theirs)
@@ -197,13 +197,13 @@ def _paired(scores: Scores, baseline: Scores) -> list[float]:
 
 
 def _both(scores: Scores, baseline: Scores) -> dict[str, tuple[list[float], list[float]]]:
-    """Return the scores of both on each dataset that both have."""
+    """Return the scores of both on each common dataset."""
     ours, theirs = on_datasets(scores), on_datasets(baseline)
     return {dataset: (ours[dataset], theirs[dataset]) for dataset in ours if dataset in theirs}
 
 
 def on_datasets(scores: Scores) -> dict[str, list[float]]:
-    """Return the scores on each dataset, in the order of their keys."""
+    """Group the scores by dataset, in their order."""
     groups: dict[str, list[float]] = {}
     for (dataset, _), score in scores.items():
         groups.setdefault(dataset, []).append(score)
@@ -211,7 +211,7 @@ def on_datasets(scores: Scores) -> dict[str, list[float]]:
 
 
 def run_spreads(settings: Mapping[str, Scores]) -> dict[str, float]:
-    """Return the standard deviation of runs of one setting on each dataset, pooled; none without two runs of one."""
+    """Return the pooled standard deviation of runs within a setting, for each dataset where one has two runs."""
     groups: dict[str, list[list[float]]] = {}
     for scores in settings.values():
         for dataset, runs in on_datasets(scores).items():
@@ -226,9 +226,9 @@ def _pooled(groups: list[list[float]]) -> float:
 
 
 def luck_of_choice(settings: Mapping[str, Scores], baseline: str) -> float | None:
-    """Return how far the best of the other settings would lie above the baseline if all were the same; None if unknown.
+    """Return how far above the baseline the best setting is expected if all are equally good; None if unknown.
 
-    A setting's mean has its own noise, of which a paired difference holds twice the variance.
+    A paired difference has twice the variance of the noise of one mean.
     """
     samples = [_sample(scores, settings[baseline]) for name, scores in settings.items() if name != baseline]
     variances = [sample.error**2 for sample in samples if sample is not None]
@@ -239,7 +239,7 @@ def luck_of_choice(settings: Mapping[str, Scores], baseline: str) -> float | Non
 def expected_best(n: int) -> float:
     """Return the expected largest of n independent standard normal numbers; 0 for one.
 
-    The integral of 1 - F^n above 0 less that of F^n below, by the trapezoidal rule. Source: David & Nagaraja 2003,
+    The integral of 1 - F^n above 0 minus that of F^n below, by the trapezoidal rule. Source: David & Nagaraja 2003,
     "Order Statistics", section 3.1.
     """
     cdf, step = NormalDist().cdf, 0.01
@@ -248,16 +248,13 @@ def expected_best(n: int) -> float:
 
 
 def ties(settings: Mapping[str, Scores], leader: str) -> tuple[str, ...]:
-    """Return the settings that are not told apart from one: the 95 % interval of the difference includes 0.
+    """Return the settings that do not differ from the leader: the 95 % interval of the difference includes 0.
 
-    Without an interval a setting is none of them: of a single run nobody knows whether it does as well.
+    Leave out settings without an interval: single runs do not show whether they do as well.
     """
     return tuple(name for name in settings if name != leader and _is_tied(settings[leader], settings[name]))
 
 
 def _is_tied(first: Scores, second: Scores) -> bool:
     sample = _sample(first, second)
-    if sample is None or sample.n < FEWEST_RUNS:
-        return False
-    ends = sample.interval()
-    return ends.low is not None and ends.high is not None and ends.low <= 0 <= ends.high
+    return sample is not None and sample.n >= FEWEST_RUNS and sample.interval().includes_zero

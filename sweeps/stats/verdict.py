@@ -1,7 +1,7 @@
-"""Decide the primary question, over seeds or over searches.
+"""Decide the primary question over seeds or searches.
 
-The verdict compares arms that were trained on the target with the same seeds: "native" (the (T, alpha) found on the
-target itself), "best" (the one found on the source), "scratch" (no teacher) and "random" (a random (T, alpha)).
+The verdict compares arms trained on the target with the same seeds: "native" (the (T, alpha) found on the target
+itself), "best" (found on the source), "scratch" (no teacher) and "random" (a random (T, alpha)).
 """
 
 import math
@@ -15,11 +15,11 @@ from sweeps.stats.advice import LEVELS as STRATEGY_LEVELS
 from sweeps.stats.estimates import Contrast, Estimate, differences, estimate, interval, t_quantile
 
 WORDS = ("TRANSFERS", "FAILS", "FLAT", "UNDECIDED")
-FEWEST_SEARCHES = 3  # searches: with two, t = 12.7 and the interval says nothing
+FEWEST_SEARCHES = 3  # with two, t = 12.7, and the interval is uselessly wide
 
-# The version of the rule that new sweeps declare. The first one, of sweeps made before there was another, said FLAT
-# beside a proven gain as well, took the variance of a few searches as it came out, and spent 5 % by normal theory. The
-# third one says of a point from elsewhere what `advice` says of it; its levels are those of that test.
+# The rule that new sweeps declare. Rule 1, of the oldest sweeps, could say FLAT despite a proven gain, took the
+# variance of a few searches at face value, and used 5 % by normal theory. Rule 3 gives a point from elsewhere the
+# verdict of `advice`, at the levels of that test.
 RULE = 3
 
 # By rule and number of declared looks: the level of each one-sided test at the first, second and third look. Those of
@@ -31,20 +31,20 @@ LEVELS = {
     3: {looks: tuple(STRATEGY_LEVELS["elsewhere"] * part for part in parts) for looks, parts in LOOKS.items()},
 }
 
-# The part of native's gain over scratch that a transferred point has to keep where that gain is proven. At least half
-# is the convention for non-inferiority margins: FDA 2016, "Non-Inferiority Clinical Trials", section IV.
+# The fraction of native's gain over scratch that a transferred point must keep if that gain is proven. One half is the
+# convention for non-inferiority margins: FDA 2016, "Non-Inferiority Clinical Trials", section IV.
 KEPT = 0.5
 
-# The test score as it is shown, of an accuracy points, by arm ("native", "best", "scratch", "random") and repeat.
+# The displayed test score, for accuracies in points, by arm ("native", "best", "scratch", "random") and repeat.
 Arms: TypeAlias = Mapping[str, Mapping[int, float]]
 
 
 @dataclass(frozen=True)
 class Nested:
-    """A mean with its 95 % interval, and the half-widths that seeds alone and searches alone would give it.
+    """A mean with its 95 % interval, and the half-widths from seeds alone and from searches alone.
 
-    searches: how many it is over; 1: of one search, so that the interval covers its seeds alone, and by_search is None.
-    estimate: its n counts what it is over, searches or, with one search, seeds.
+    searches: their number; 1: the interval covers the seeds of one search, and by_search is None. estimate: its n
+    counts searches or, with one search, seeds.
     """
 
     estimate: Estimate
@@ -54,17 +54,17 @@ class Nested:
 
 
 def nested(searches: Sequence[Sequence[float]], *, clipped: bool = False) -> Nested | None:
-    """Return the mean over the first search, or from FEWEST_SEARCHES searches on the mean over all, which weigh alike.
+    """Return the mean over the first search or, from FEWEST_SEARCHES searches on, the unweighted mean over all.
 
-    The interval is Student's t over the means of the searches: their variance holds that of the seeds. What the seeds
-    alone contribute is known from the spread within each search; the rest is the search. Source: Snedecor & Cochran
-    1989, "Statistical Methods", section 13.9 (nested sampling, the first stage as the unit). Where a few means lie
-    nearer to each other than their seeds allow, that is luck: the larger of both variances counts. None without values,
-    also if there are fewer than FEWEST_SEARCHES searches, and the first one has none.
+    The interval is Student's t over the means of the searches, whose variance includes that of the seeds. The spread
+    within each search gives the contribution of the seeds; the rest is the search. Source: Snedecor & Cochran 1989,
+    "Statistical Methods", section 13.9 (nested sampling, the first stage as the unit). A few means may by luck lie
+    closer together than their seeds allow, so the larger of both variances is used. None without values, also if there
+    are fewer than FEWEST_SEARCHES searches and the first one has none.
 
     Args:
-        searches: values of each search, one per seed, independent of each other; one without values counts for nothing.
-        clipped: as in the first and the third rule, the variance of the means counts even where it is the smaller.
+        searches: values of each search, one per seed, independent of each other; searches without values are ignored.
+        clipped: as in rules 1 and 3, use the variance of the means even if it is smaller.
     """
     known = [list(values) for values in searches if len(values)]
     if len(known) < FEWEST_SEARCHES:
@@ -84,13 +84,13 @@ def nested(searches: Sequence[Sequence[float]], *, clipped: bool = False) -> Nes
 
 
 def spread(means: Sequence[float], searches: Sequence[Sequence[float]]) -> float:
-    """Return the standard deviation of the means of searches or, where it is larger, what their seeds alone give it."""
+    """Return the standard deviation of the means of searches or, if larger, that due to their seeds alone."""
     seeds = seeds_variance(searches)
     return max(stdev(means), 0.0 if seeds is None else math.sqrt(seeds * len(means)))
 
 
 def seeds_variance(searches: Sequence[Sequence[float]]) -> float | None:
-    """Return the variance that the seeds alone give the mean over searches; None where a search has fewer than two."""
+    """Return the variance of the mean over searches due to seeds alone; None if a search has fewer than two."""
     if any(len(values) < 2 for values in searches):
         return None
     return math.fsum(variance(values) / len(values) for values in searches) / len(searches) ** 2
@@ -98,7 +98,7 @@ def seeds_variance(searches: Sequence[Sequence[float]]) -> float | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The verdict and the numbers behind it; all differences are paired by repeat, in points of the score as shown.
+    """The verdict and the numbers behind it; differences are paired by repeat, in points of the displayed score.
 
     Attributes:
         word: one of WORDS, see `decide`.
@@ -107,15 +107,15 @@ class Verdict:
         level: type I error rate of each one-sided test.
         declared: the margin of the spec, the largest regret that still counts as a successful transfer.
         gain: mean of native - scratch, with its two-sided 95 % t interval; None without two common repeats.
-        margin: the margin that applied: `declared`, or half of the gain where that is smaller and the gain is proven.
-        halved: whether half of the gain applied.
-        sd, n: standard deviation and number of the differences native - best, between searches at least what their
-            seeds give them.
-        seeds: number of seeds per arm for a power of 80 % if everything is as estimated. Given only with UNDECIDED,
-            where it exceeds n; None also if more than 10,000 would be needed.
-        beats: lower one-sided bound of native - scratch and of native - random, as far as these arms exist, at half of
-            the level each; above 0, native is significantly better.
-        within: upper one-sided bound of the same differences at the whole level; below the declared margin, native
+        margin: the margin used: `declared`, or half of the gain if that is proven and its half is smaller.
+        halved: whether half of the gain was used.
+        sd, n: standard deviation and number of the differences native - best; between searches at least the standard
+            deviation due to their seeds.
+        seeds: units, searches or seeds per arm, for 80 % power if the estimates are true. Only for UNDECIDED, if more
+            than n; None above 10,000.
+        beats: lower one-sided bounds of native - scratch and native - random, for arms that exist, each at half of the
+            level; above 0, native is significantly better.
+        within: upper one-sided bounds of the same differences at the full level; below the declared margin, native
             gains less than that.
     """
 
@@ -140,39 +140,38 @@ def decide(
 ) -> Verdict | None:
     """Return the verdict; None if native or best is missing, or if they share fewer than two units.
 
-    The units are searches, each with its means, from FEWEST_SEARCHES on; else the seeds of the first search.
+    From FEWEST_SEARCHES on, the units are searches, each with its means; else the seeds of the first search.
 
     The first that applies:
-    FAILS: the lower bound of the regret is above the margin that applies.
-    TRANSFERS: its upper bound is below the margin that applies, and below the declared one (non-inferiority; best may
-    also be better), and native is significantly better than scratch or random, where there is one of them.
+    FAILS: the lower bound of the regret is above the margin.
+    TRANSFERS: its upper bound is below the margin and below the declared one (non-inferiority; best may also be
+    better), and native is significantly better than scratch or random, if there is one of them.
     FLAT: native, best, scratch and random are equivalent: the upper bounds of native minus each of the other three are
-    below the declared margin, and native is not proven better than scratch, so that no other margin applies. There is
+    below the declared margin, and native is not proven better than scratch, so the declared margin is used. There is
     less to transfer than the margin.
-    UNDECIDED: otherwise, so also if all differences are equal to the margin.
+    UNDECIDED: otherwise, also if all differences equal the margin.
 
-    The margin that applies is the declared one or, where native is significantly better than scratch and half of that
-    gain is less, half of that gain: no distillation at all could else "transfer" by a wide margin. The regret against
-    half of the gain is tested as one paired contrast, (native + scratch) / 2 - best, so that the noise of the estimated
-    gain counts, too.
+    The margin is the declared one or, if native is significantly better than scratch and half of that gain is smaller,
+    half of that gain: otherwise no distillation at all could "transfer" by a wide margin. The regret against half of
+    the gain is tested as one paired contrast, (native + scratch) / 2 - best, which includes the noise of the estimated
+    gain.
 
     Sources: Piaggio et al. 2012, JAMA 308 (CONSORT, non-inferiority): one-sided bounds against a declared margin;
     Berger & Hsu 1996, Statistical Science 11(4): several bounds that must all hold need no correction. Simulated
     error rates and power: bench/results/results.md, "Verdicts".
 
-    The third rule asks what `sweeps.stats.advice.advise` asks of a point that was tuned elsewhere, and so never says
-    anything else: the margin is a share of the gain, the units are searches, their variance counts as it is, and with
-    fewer than FEWEST_SEARCHES the word is UNDECIDED. TRANSFERS: native is shown to gain over no treatment, and the
-    upper bound of native - best - margin is below 0. FAILS: its lower bound is above 0, and that of native - best, too.
-    FLAT: no gain is shown.
+    Rule 3 tests a point tuned elsewhere as `sweeps.stats.advice.advise` does and so never contradicts it: the margin is
+    a share of the gain, the units are searches, their variance is taken at face value, and with fewer than
+    FEWEST_SEARCHES the word is UNDECIDED. TRANSFERS: native is shown to gain over no treatment, and the upper bound of
+    native - best - margin is below 0. FAILS: its lower bound and that of native - best are above 0. FLAT: no gain is
+    shown.
 
     Args:
         searches: the arms of each search, at least one.
         margin: the declared one, in points, > 0.
-        level: type I error rate of each one-sided test, in (0, 0.5]; ValueError elsewhere.
-        rule: the version that the sweep declared, a key of LEVELS.
-        margin_share: of the third rule: the margin as a share of the gain, which counts where it is above 0 and there
-            is a gain to share.
+        level: type I error rate of each one-sided test, in (0, 0.5]; else ValueError.
+        rule: the rule that the sweep declared, a key of LEVELS.
+        margin_share: for rule 3, the margin as a share of the gain; used if above 0 and a gain was measured.
     """
     if rule > 2:
         return _decide_by_advice(searches, margin, margin_share, level)
@@ -196,11 +195,11 @@ def decide(
     scratch, half = rivals.get("scratch"), None
     if scratch and beats["scratch"] > 0 and KEPT * scratch.mean < margin:
         half = contrast(_beyond_half)
-    # A difference whose mean is 0 where the regret is the margin that applies.
+    # A difference with mean 0 if the regret equals the margin.
     beyond = half or contrast(regrets, edge=margin)
     assert beyond is not None
     edge = beyond.bounds(level)
-    # The page shows the 95 % interval of the gain: FLAT beside one above 0 would contradict it.
+    # The page shows the 95 % interval of the gain: FLAT would contradict one above 0.
     flat = rule == 1 or scratch is None or max(beats["scratch"], scratch.bounds(0.025)[0]) <= 0
     if edge[0] > 0:
         word = "FAILS"
@@ -269,9 +268,8 @@ def _decide_by_advice(searches: Sequence[Arms], margin: float, share: float, lev
 def _means(searches: Sequence[Arms]) -> Arms:
     """Return the mean of native, best and scratch in each search, by its number.
 
-    Native and best: over the seeds that both have, so that their difference is the regret of that search. Scratch:
-    below native by their mean difference, over the seeds that those two have, which may be fewer. The arm random is
-    left out: it belongs to no search.
+    Average native and best over common seeds, so that their difference is the regret of that search. Put scratch below
+    native by their mean difference over common seeds, which may be fewer. Leave out random, which is part of no search.
     """
     means: dict[str, dict[int, float]] = {"native": {}, "best": {}, "scratch": {}}
     for number, arms in enumerate(searches):
@@ -284,17 +282,17 @@ def _means(searches: Sequence[Arms]) -> Arms:
     return means
 
 
-# What the arms of a verdict are to the advice.
+# The arms of a verdict in terms of the advice.
 _USES: Mapping[Use, str] = {"here": "native", "elsewhere": "best", "untreated": "scratch"}
 
 
 def native_less(other: str) -> Callable[[Arms], list[float]]:
-    """Return what native is above another arm, for each repeat that both have; above best it is the regret."""
+    """Return native - other for each common repeat; for best this is the regret."""
     return lambda arms: differences(arms.get("native", {}), arms.get(other, {}))
 
 
 regrets = native_less("best")
-# Where native is tested to beat either of them the two tests share the level (Bonferroni): two chances to be lucky.
+# Testing whether native beats either of them gives two chances to be lucky, so the tests share the level (Bonferroni).
 _RIVALS = {name: native_less(name) for name in ("scratch", "random")}
 
 
@@ -306,10 +304,10 @@ def _beyond_half(arms: Arms) -> list[float]:
 
 
 def _needed(beyond: Contrast, rivals: Mapping[str, Contrast], margin: float, level: float, *, flat: bool) -> int | None:
-    """Return the units that would decide if everything is as estimated; None if that takes more than 10,000.
+    """Return the units that would decide if the estimates are true; None above 10,000.
 
-    The regret has to be told from the margin that applies. Where it is on the good side, native has also to be told
-    from one rival (TRANSFERS), or to be shown equivalent to all of them (FLAT, where that may still be said).
+    The regret must be distinguished from the margin. If it is on the good side, native must also be distinguished from
+    one rival (TRANSFERS) or be shown equivalent to all of them (FLAT, if that is still possible).
     """
     needed = [beyond.needed(0.0, level)]
     if rivals and beyond.mean < 0:

@@ -84,7 +84,7 @@ def _print_report(url: sqlalchemy.URL, name: str) -> None:
     if wide is not None:
         print(f"\n{brief.brief(findings, columns=wide, page=written)}")
     else:
-        say(f"\n{as_typed(answer.statement(findings))}")
+        say(f"\n{as_typed(answer.announced(findings))}")
         if written:
             say(f"\nFull page with figures: {written}")
     if not written:
@@ -131,8 +131,10 @@ def plots(findings: Findings) -> dict[str, str]:
         return {}
     from sweeps.report.figures.plotly_figures import figures
 
-    drawn = figures(data.gains(findings), data.regrets(findings), data.parameters(findings.spec))
-    return {key: str(figure.to_json()) for key, figure in drawn.items()}
+    spec = findings.spec
+    answered = {spec.role(role).dataset for role in spec.targets or ("source",)}
+    gains = [mark for mark in data.gains(findings) if mark.dataset in answered]
+    return {key: str(figure.to_json()) for key, figure in figures(gains, data.parameters(spec)).items()}
 
 
 def publish(reach: Reach, name: str) -> None:

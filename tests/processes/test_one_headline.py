@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy
 
 from sweeps.findings.findings import Findings
-from sweeps.report.answer import badge, headline
+from sweeps.report.answer import announced, badge, headline
 from sweeps.usecases.run import run_sweep, study_note
 from tests.support.sweeps.answered_sweeps import accuracies, answered
 from tests.support.sweeps.planted_sweeps import analysed
@@ -41,7 +41,7 @@ def test_every_way_to_read_a_sweep_says_the_same(
     answer, verdict, storage = headline(findings), badge(findings).text, ["--storage", str(url)]
     assert run_sweep(url, "s", findings.spec, workers=1, data_dir=None) == 0
     ran = capsys.readouterr()
-    assert ran.err.splitlines()[-3:] == [answer, "", "Full page with figures: s-report/report.html"]
+    assert ran.err.splitlines()[-3:] == [announced(findings), "", "Full page with figures: s-report/report.html"]
     texts = {
         "run": ran.out,
         "page": kd_sweeps("report", "s", *storage)[1],
@@ -56,7 +56,7 @@ def test_every_way_to_read_a_sweep_says_the_same(
     assert f"<h1>{html.escape(answer)}</h1>" in texts["report.html"]
     assert f">{html.escape(verdict)}</span>" in texts["report.html"]
     assert one_line(texts["brief"]).endswith(f"{verdict}. {answer}")
-    assert f"answer {verdict}. {answer} On digits " in one_line(texts["best"])
+    assert f"answer {verdict}. {answer} digits: " in one_line(texts["best"])
     assert findings.answer_hash is not None
     hashes = {name: re.findall(r"answer hash +([0-9a-f]{12})", text) for name, text in texts.items()}
     assert hashes == {name: [findings.answer_hash] for name in texts}

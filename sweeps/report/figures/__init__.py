@@ -1,1 +1,1 @@
-"""The figures of a report: their data, drawn as SVG for pages and as plotly figures for the dashboard, and captions."""
+"""Figures of a report: data, SVG for pages, plotly for the dashboard, captions."""

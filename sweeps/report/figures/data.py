@@ -1,6 +1,6 @@
-"""What each figure shows, as plain values.
+"""The data of each figure as plain values.
 
-Differences are in the unit that is shown. A part is empty where its data is not there yet, and is then not drawn.
+Differences are in the displayed unit. Data that does not exist yet is empty, and its figure is not drawn.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,24 +20,24 @@ from sweeps.stats.estimates import FEWEST_RUNS, Estimate, differences, estimate,
 from sweeps.trainers.protocol import Point
 from sweeps.trainers.score import ACCURACY, Score
 
-# The colours of Okabe and Ito, which colour-blind readers can tell apart, and a grey.
+# The colours of Okabe and Ito, which colour-blind readers can distinguish, and a grey.
 # Source: https://jfly.uni-koeln.de/color/
 BLACK, GREY = "#000000", "#767676"
-ORANGE, SKY, BLUE, VERMILLION, PURPLE = "#e69f00", "#56b4e9", "#0072b2", "#d55e00", "#cc79a7"
+BLUE, VERMILLION, PURPLE = "#0072b2", "#d55e00", "#cc79a7"
 
 ARM_COLOURS = {"best": VERMILLION, "native": BLUE}  # any other arm is grey
 STRATEGY_COLOURS: Mapping[StrategyName, str] = {"default": GREY, "elsewhere": VERMILLION, "here": BLUE}
 
-# From low to high: light enough for marks in any colour, and darker is more in black and white, too.
+# From low to high: light enough for marks in any colour; darker means more in black and white, too.
 SCALE = ("#f7fbff", "#c6dbef", "#6baed6", "#2171b5")
 
 
 @dataclass(frozen=True)
 class GainMark:
-    """What an arm gains over no distillation on one dataset.
+    """The gain of an arm over no distillation on one dataset.
 
-    arm: its key; label, detail: what it is called, and its T and alpha. seeds: of each seed; mean: over them, with its
-    95 % t interval. base: the test score of no distillation.
+    arm: its key. detail: its T and alpha. seeds: the gain for each seed. mean: with its 95 % t interval. base: test
+    score without distillation.
     """
 
     dataset: str
@@ -55,7 +55,7 @@ class GainMark:
 
 @dataclass(frozen=True)
 class RegretMark:
-    """The regret on a target beside its margin. searches: of each; one without further searches."""
+    """The regret on a target and its margin. searches: the regret of each search."""
 
     dataset: str
     mean: Estimate
@@ -66,10 +66,10 @@ class RegretMark:
 
 @dataclass(frozen=True)
 class MethodMark:
-    """A model that a person would deploy. test: its stored score; size: of its file, bytes.
+    """A model to deploy. test: its stored score. size: of its file, in bytes.
 
-    distilled: whether it is what the sweep tuned. is_reference: whether another method made it. detail: its name, or
-    within which limits it was searched.
+    detail: its name, or the limits of its search. distilled: whether the sweep tuned it. is_reference: whether another
+    method made it.
     """
 
     dataset: str
@@ -85,28 +85,15 @@ class MethodMark:
 Mark = TypeVar("Mark", GainMark, MethodMark)
 
 
-@dataclass(frozen=True)
-class Kept:
-    """What one strategy keeps. value: the share of the gain, a fraction, or a difference; kept, price: in words."""
-
-    name: StrategyName
-    label: str
-    detail: str
-    value: Estimate
-    kept: str
-    price: str
-    is_advised: bool
-
-
 @dataclass(frozen=True, kw_only=True)
 class Strategies:
-    """The strategies, the cheapest first, on one scale.
+    """The strategies, cheapest first, on one scale.
 
-    is_share: whether the scale is the share of the gain; else it is differences, called axis. enough: from where a
-    strategy is good enough, None where nothing says so; zero: what the scale begins at. scope: what all of it is over.
+    is_share: whether the scale is the share of the gain; else differences, labelled axis. enough: from where a strategy
+    is good enough, or None. zero: label of the scale's 0. scope: of the numbers.
     """
 
-    marks: tuple[Kept, ...]
+    rows: tuple[choice.Row, ...]
     is_share: bool
     enough: float | None
     enough_label: str
@@ -116,30 +103,24 @@ class Strategies:
 
 
 def strategies(findings: Findings) -> Strategies | None:
-    """Return those of the dataset that the answer is about; None before they can be compared."""
+    """Return the strategies on the dataset of the answer; None before they can be compared."""
     role = next(iter(findings.choices), None)
-    rows = () if role is None else choice.rows(findings, role)
-    if role is None or role.choice is None or not rows:
+    if role is None or role.choice is None:
         return None
-    made, is_share = role.choice, all(row.strategy.share is not None for row in rows)
-    marks = []
-    for row in rows:
-        value = row.strategy.share if is_share else choice.gained(made, row.strategy)
-        if value is not None:
-            name, is_advised = row.strategy.name, row.strategy.name == made.use and (made.settled or made.use != "here")
-            marks.append(Kept(name, row.label, row.detail, value, row.kept, row.price, is_advised))
-    if not marks:
+    made, rows = role.choice, tuple(row for row in choice.rows(findings, role) if row.value is not None)
+    if not rows:
         return None
-    enough, label = None, ""
+    is_share = all(strategy.share is not None for strategy in made.strategies)
+    enough, label, here = None, "", rows[-1].value
     if is_share and made.margin_share:
         enough = 1 - made.margin_share
         label = f"good enough: at least {percent(enough):.0f} % of the gain"
-    elif made.gain is None and made.searches >= FEWEST_RUNS and marks:
-        enough = marks[-1].value.mean - made.margin
+    elif made.gain is None and made.searches >= FEWEST_RUNS and here is not None:
+        enough = here.mean - made.margin
         label = f"good enough: at most {words.counted(findings.spec.score, made.margin)} less than tuned here"
     zero = choice.baseline(findings.spec, made)
     return Strategies(
-        marks=tuple(marks),
+        rows=rows,
         is_share=is_share,
         enough=enough,
         enough_label=label,
@@ -151,7 +132,7 @@ def strategies(findings: Findings) -> Strategies | None:
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter that was searched, with its range. log: it is spread evenly in the logarithm. title: "": its name."""
+    """A searched parameter with its range. log: whether it is log-uniform. title: of the axis; "" for its name."""
 
     name: str
     low: float
@@ -162,7 +143,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Plane:
-    """The searches over two parameters. defaults: label and point of what nobody tuned. score: of the trials."""
+    """The searches over two parameters. defaults: label and point of each untuned default. score: of the trials."""
 
     axes: tuple[Axis, ...]
     defaults: tuple[tuple[str, Point], ...]
@@ -171,7 +152,7 @@ class Plane:
 
 
 def plane(findings: Findings) -> Plane | None:
-    """Return the first two parameters; None before a trial has ended, and where one alone is searched."""
+    """Return the searches over the first two parameters; None before a trial has ended or with one parameter."""
     spec = findings.spec
     titles, searched = spec.kind.features.axes, ranges(spec).items()
     axes = [Axis(name, part.low, part.high, part.log, titles.get(name, "")) for name, part in searched][:PLANE]
@@ -184,7 +165,7 @@ def plane(findings: Findings) -> Plane | None:
 
 
 def parameters(spec: Spec) -> str:
-    """Return what the plane is over, in words: "T and α"."""
+    """Return the parameters of the plane in words: "T and α"."""
     names, symbols = [*ranges(spec)][:PLANE], spec.kind.features.symbols
     return " and ".join(symbols.get(name, name) for name in names) if len(names) == PLANE else "values"
 
@@ -197,7 +178,7 @@ def by_dataset(marks: Sequence[Mark]) -> dict[str, list[Mark]]:
 
 
 def gains(findings: Findings) -> list[GainMark]:
-    """Return the gain of each arm over no distillation, the targets first."""
+    """Return the gain of each arm over no distillation, targets first."""
     spec, features, marks = findings.spec, findings.spec.kind.features, []
     names = features.without, features.untreated_network, spec.score, features.tested
     details = {(row.dataset, row.method): row.point for row in findings.rows}
@@ -206,9 +187,9 @@ def gains(findings: Findings) -> list[GainMark]:
         if is_incomplete(findings.trainings, role):
             continue
         untreated = spec.counted_from(role)
-        scratch = scaled_scores(spec, findings.trainings, role, untreated)
+        scratch = scaled_scores(findings, role, untreated)
         for arm in spec.kind.arms:
-            values = differences(scaled_scores(spec, findings.trainings, role, arm), scratch)
+            values = differences(scaled_scores(findings, role, arm), scratch)
             mean = estimate(values)
             if arm != untreated and mean is not None and arm in spec.arms(role):
                 point = details.get((dataset, arm))
@@ -221,7 +202,7 @@ def gains(findings: Findings) -> list[GainMark]:
 
 
 def regrets(findings: Findings) -> list[RegretMark]:
-    """Return those of a sweep of an older rule; since then the figure of the strategies shows them."""
+    """Return the regrets of a sweep under an older rule; rule 3 has the figure of the strategies."""
     if findings.choices:
         return []
     return [
@@ -232,7 +213,7 @@ def regrets(findings: Findings) -> list[RegretMark]:
 
 
 def methods(findings: Findings) -> list[MethodMark]:
-    """Return the student, distilled and not, its teacher and other methods on each target, as far as measured."""
+    """Return the measured models on each target: the student, distilled or not, its teacher, other methods."""
     marks = []
     for role in findings.spec.targets or findings.spec.roles:
         dataset = findings.spec.role(role).dataset

@@ -1,4 +1,4 @@
-"""The forest plot of a comparison of sweeps."""
+"""Draw the forest plot of a comparison of sweeps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,16 +7,17 @@ from matplotlib.axes import Axes
 
 from sweeps.findings.compare import Absent, Compared
 from sweeps.report.figures.data import BLACK, VERMILLION
-from sweeps.report.figures.style import SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
+from sweeps.report.figures.style import LIFT, SMALL, as_svg, column, frame, name_row, set_rows, style, value_row
 from sweeps.report.words import SAME, between, compared_with, display_name, is_same_point, points
 from sweeps.stats.estimates import Estimate, limits
+from sweeps.terminal import truncated
 from sweeps.trainers.score import Score
 
-NAME = "forest"
+NAME, NARROW = "forest", "forest-narrow"
 ALT = "What each sweep gains, and how the sweeps differ, with 95 % intervals"
 
-_LONGEST = 24  # characters of a name beside a row
-_MOST_PAIRS = 30  # of a dataset: more of them are in the table alone
+_LONGEST = 24  # characters of a row's name
+_MOST_PAIRS = 30  # per dataset; more are only in the table
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Panel:
 
 
 def panels(comparison: Compared) -> list[Panel]:
-    """Return the panels that have a row: by dataset, what each sweep gains and loses, then sweep against sweep."""
+    """Return the panels with rows: by dataset, the gains and losses of each sweep, then sweep against sweep."""
     candidates = []
     without, default = compared_with(comparison.sweeps)
     questions = {
@@ -46,7 +47,7 @@ def panels(comparison: Compared) -> list[Panel]:
         for name, title in questions.items():
             marks = [
                 Mark(
-                    _short(standing.sweep),
+                    truncated(standing.sweep, _LONGEST),
                     standing.point.brief(symbols[standing.sweep], most=2) if standing.point else "",
                     value,
                 )
@@ -55,7 +56,7 @@ def panels(comparison: Compared) -> list[Panel]:
             ]
             candidates.append(Panel(f"{comparison.score.amount_of(title)} on {display_name(dataset)}", tuple(marks)))
         marks = [
-            Mark(_short(pair.first), f"minus {_short(pair.second)}", pair.difference)
+            Mark(truncated(pair.first, _LONGEST), f"minus {truncated(pair.second, _LONGEST)}", pair.difference)
             for pair in comparison.pairs
             if pair.dataset == dataset and pair.difference is not None
         ]
@@ -66,17 +67,20 @@ def panels(comparison: Compared) -> list[Panel]:
     return [panel for panel in candidates if panel.marks]
 
 
-def draw(comparison: Compared) -> str | None:
-    drawn = panels(comparison)
-    return draw_panels(drawn, comparison.score) if drawn else None
+def draw(comparison: Compared) -> dict[str, str]:
+    """Return the plot, and one for phones, as SVG by name; empty without a number."""
+    drawn, score = panels(comparison), comparison.score
+    if not drawn:
+        return {}
+    return {NAME: draw_panels(drawn, score), NARROW: draw_panels(drawn, score, phone=True)}
 
 
-def draw_panels(drawn: Sequence[Panel], score: Score) -> str:
-    """Return panels as SVG, one below the other; score: of which the values are scaled differences."""
+def draw_panels(drawn: Sequence[Panel], score: Score, *, phone: bool = False) -> str:
+    """Draw panels below each other as SVG; score: of the differences."""
     with style():
-        figure, grid = column([len(panel.marks) for panel in drawn], below=0.5, above=0.12)
+        figure, grid = column([len(panel.marks) for panel in drawn], below=0.5, above=0.12, phone=phone)
         for axes, panel in zip(grid, drawn, strict=True):
-            _draw(axes, score, panel)
+            _draw(axes, score, panel, lift=LIFT if phone else 0.0)
         return as_svg(figure)
 
 
@@ -88,10 +92,10 @@ def caption(comparison: Compared) -> str:
         else "Dot: mean; fewer than three seeds give no interval."
     )
     tested = " and ".join(dict.fromkeys(sweep.spec.kind.features.tested for sweep in comparison.sweeps))
-    return f"{what} Vertical line: no difference. {tested.capitalize()} that no selection saw."
+    return f"{what} Vertical line: no difference. Measured on {tested} that were not used for any choice."
 
 
-def _draw(axes: Axes, score: Score, panel: Panel) -> None:
+def _draw(axes: Axes, score: Score, panel: Panel, *, lift: float) -> None:
     values = [mark.value for mark in panel.marks]
     axes.set_xlim(*frame([0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]))
     axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
@@ -100,12 +104,8 @@ def _draw(axes: Axes, score: Score, panel: Panel) -> None:
         if ends := limits(mark.value):
             axes.plot(ends, [row, row], color=VERMILLION, lw=2.6, solid_capstyle="butt", zorder=3)
         axes.plot(mark.value.mean, row, "o", color=VERMILLION, ms=7.5, mec="white", mew=1, zorder=4)
-        name_row(axes, row, mark.label, mark.detail)
+        name_row(axes, row - lift, mark.label, mark.detail)
         mean = SAME if is_same_point(mark.value) else points(score, mark.value)
-        value_row(axes, row, mean, between(score, mark.value))
+        value_row(axes, row - lift, mean, between(score, mark.value))
     set_rows(axes, len(panel.marks))
     axes.set_xlabel(panel.title, fontsize=SMALL)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 3]}..."

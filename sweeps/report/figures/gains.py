@@ -1,7 +1,4 @@
-"""The figures of gains and regret, and captions.
-
-Each is one narrow column of rows (`column`).
-"""
+"""Draw the figures of gains and regret, each one narrow column of rows; write their captions."""
 
 import math
 from collections.abc import Sequence
@@ -11,19 +8,20 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from sweeps.report.figures import data
-from sweeps.report.figures.style import SMALL, column, frame, name_row, set_rows, value_row
+from sweeps.report.figures.style import LIFT, SMALL, column, frame, name_row, set_rows, value_row
 from sweeps.report.words import between, counted, display_name, points
 from sweeps.stats.estimates import limits
 
-_FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and for the vermillion of the regret
-_BESIDE = 0.75  # how far beyond the means and intervals the frame reaches for single seeds, in their span
-_TOO_LONG = 8  # median lengths: a longer interval has a training in it that diverged, and does not set the frame
+_FINE, _TOO_MUCH = "#cfe8df", "#f6d9cc"  # light enough for black and vermillion marks
+_BESIDE = 0.75  # how far the frame reaches for single seeds beyond means and intervals, relative to their span
+_TOO_LONG = 8  # median lengths: a longer interval includes a diverged training and does not set the frame
 
 
-def gains(marks: Sequence[data.GainMark]) -> Figure:
-    """Draw the gain of each arm over no distillation: mean, interval, and every seed as a dot; a panel by dataset."""
+def gains(marks: Sequence[data.GainMark], *, phone: bool = False) -> Figure:
+    """Draw the gain of each arm over no distillation, one panel per dataset: mean, interval, a dot per seed."""
     datasets = data.by_dataset(marks)
-    figure, grid = column([len(group) for group in datasets.values()], below=0.6, above=0.3)
+    figure, grid = column([len(group) for group in datasets.values()], below=0.6, above=0.3, phone=phone)
+    lift = LIFT if phone else 0.0
     for axes, (dataset, group) in zip(grid, datasets.items(), strict=True):
         low, high = _frame(group)
         axes.set_xlim(low, high)
@@ -39,8 +37,8 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
             mean = min(max(mark.mean.mean, low), high)
             marker = "o" if mean == mark.mean.mean else "<" if mean == low else ">"
             axes.plot(mean, row, marker, color=colour, ms=7.5, mec="white", mew=1, zorder=4, clip_on=marker == "o")
-            name_row(axes, row, mark.label, mark.detail)
-            value_row(axes, row, points(mark.score, mark.mean), between(mark.score, mark.mean))
+            name_row(axes, row - lift, mark.label, mark.detail)
+            value_row(axes, row - lift, points(mark.score, mark.mean), between(mark.score, mark.mean))
         set_rows(axes, len(group))
         first = group[0]
         without = f"{first.without}: {first.score.scaled_text(first.base, 1)}"
@@ -49,8 +47,12 @@ def gains(marks: Sequence[data.GainMark]) -> Figure:
     return figure
 
 
-def regret(marks: Sequence[data.RegretMark]) -> Figure:
-    figure, grid = column([1] * len(marks), below=0.5, above=0.25)
+def gains_narrow(marks: Sequence[data.GainMark]) -> Figure:
+    return gains(marks, phone=True)
+
+
+def regret(marks: Sequence[data.RegretMark], *, phone: bool = False) -> Figure:
+    figure, grid = column([1] * len(marks), below=0.5, above=0.25, phone=phone)
     for axes, mark in zip(grid, marks, strict=True):
         axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))
         ends = [0.0, mark.mean.mean, *mark.searches, *(limits(mark.mean) or ())]
@@ -81,6 +83,10 @@ def regret(marks: Sequence[data.RegretMark]) -> Figure:
     return figure
 
 
+def regret_narrow(marks: Sequence[data.RegretMark]) -> Figure:
+    return regret(marks, phone=True)
+
+
 def outside(marks: Sequence[data.GainMark]) -> tuple[int, int]:
     seeds = means = 0
     for group in data.by_dataset(marks).values():
@@ -91,10 +97,10 @@ def outside(marks: Sequence[data.GainMark]) -> tuple[int, int]:
 
 
 def _frame(marks: Sequence[data.GainMark]) -> tuple[float, float]:
-    """Return a frame that holds the means and intervals, and the single seeds that are not far outside.
+    """Return a frame for the means and intervals, and for single seeds that are not far outside.
 
-    One training that diverged, to 0 %, makes the interval of its arm so long that all others would be dots beside it:
-    the frame is that of the others.
+    A training that diverged to 0 % makes the interval of its arm so long that all others would shrink to dots, so the
+    others set the frame.
     """
     lengths = [high - low for mark in marks for low, high in [limits(mark.mean) or (0.0, 0.0)]]
     most = _TOO_LONG * median_low([length for length in lengths if length] or [math.inf])
@@ -115,8 +121,8 @@ def gains_caption(marks: Sequence[data.GainMark]) -> str:
     return (
         f"{what} {seeds} training seeds, each compared with {marks[0].untreated} of"
         f" the same seed. Small dots: single seeds{f' (outside the frame: {left_out})' if left_out else ''}."
-        f"{' Arrow: the mean lies outside the frame.' if beyond else ''} {marks[0].tested.capitalize()} that no"
-        " selection saw."
+        f"{' Arrow: the mean lies outside the frame.' if beyond else ''} Measured on {marks[0].tested} that were not"
+        " used for any choice."
     )
 
 
@@ -125,4 +131,4 @@ def regret_caption(marks: Sequence[data.RegretMark]) -> str:
     over = "searches and their seeds" if several else "training seeds"
     dots = " Small dots: one search on each dataset." if several else ""
     what = "Line: mean and 95 % interval" if any(limits(mark.mean) for mark in marks) else "Large dot: mean"
-    return f"{what} over {over}.{dots} The line may not cross the margin."
+    return f"{what} over {over}.{dots} To pass, the whole line must stay left of the margin."

@@ -1,4 +1,4 @@
-"""The figure of other methods: accuracy against the size of the file."""
+"""Draw the figure of other methods: accuracy against file size."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,12 @@ from sweeps.report.figures.style import NARROW_WIDTH, SMALL, WIDTH
 from sweeps.report.words import display_name, size
 from sweeps.stats.estimates import limits, pareto_front
 
-_LONG, _LINES, _BESIDE = 105.0, 23.0, 8.0  # points: of a label, its width and height, and how far from its mark it is
+_LONG, _LINES, _BESIDE = 105.0, 23.0, 8.0  # points: width and height of a label, distance from its mark
 _LABEL = {"boxstyle": "square,pad=0.05", "facecolor": "white", "edgecolor": "none", "alpha": 0.8}
 
 
 def heading(marks: Sequence[data.MethodMark]) -> str:
-    """Return what the measured numbers say of the most accurate other method, on the first dataset."""
+    """Return how the most accurate other method compares with the student, on the first dataset."""
     group = next(iter(data.by_dataset(marks).values()))
     student = next((mark for mark in group if mark.distilled), None)
     others = [mark for mark in group if mark.is_reference]
@@ -32,7 +32,7 @@ def heading(marks: Sequence[data.MethodMark]) -> str:
 
 
 def methods(marks: Sequence[data.MethodMark]) -> Figure:
-    """Draw a panel for each dataset, one mark a method; methods that nothing smaller beats are joined."""
+    """Draw one panel per dataset and one mark per method; join the methods that nothing smaller beats."""
     return _draw(marks, width=WIDTH * 0.75, height=3.6)
 
 
@@ -102,7 +102,7 @@ def _panel(axes: Axes, group: Sequence[data.MethodMark]) -> None:
 
 
 def _places(axes: Axes, points: Sequence[tuple[float, float]]) -> list[tuple[float, float, str]]:
-    """Return where the label of each point stands: towards the middle, clear of the labels that are placed before."""
+    """Place the label of each point towards the middle, clear of the earlier labels."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     wide, high = (72 * inches for inches in figure.get_size_inches())

@@ -1,4 +1,4 @@
-"""The figure of the answer: what each strategy keeps of the gain, the cheapest first, and its price."""
+"""Draw the figure of the answer: what each strategy keeps of the gain, cheapest first, and its cost."""
 
 from typing import Any
 
@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from sweeps.report.figures.data import BLACK, GREY, STRATEGY_COLOURS, Kept, Strategies
+from sweeps.report.choice import Row
+from sweeps.report.figures.data import BLACK, GREY, STRATEGY_COLOURS, Strategies
 from sweeps.report.figures.style import NARROW_WIDTH, WIDTH, frame
 from sweeps.stats.estimates import limits
 
@@ -14,14 +15,14 @@ _FINE, _EDGE = "#e4f2ec", "#2a8a63"
 _LARGE, _TEXT, _SMALL = 11.0, 10.0, 8.5  # points
 
 
-def strategies(shown: Strategies) -> Figure:
-    """Draw names at the left, intervals in the middle, share and price at the right."""
-    rows, line, above, below = len(shown.marks), 0.52, 0.4, 0.62
+def strategies(chart: Strategies) -> Figure:
+    """Draw names on the left, intervals in the middle, share and cost on the right."""
+    rows, line, above, below = len(chart.rows), 0.52, 0.4, 0.62
     height = rows * line + above + below
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0.25, below / height, 0.39, rows * line / height))
-    _scale(axes, shown)
-    for row, mark in enumerate(shown.marks):
+    _scale(axes, chart)
+    for row, mark in enumerate(chart.rows):
         _interval(axes, row, mark)
         _text(axes, 0.0, row, mark.label, va="bottom", fontsize=_LARGE, weight=_weight(mark))
         _text(axes, 0.0, row + 0.04, mark.detail, va="top", fontsize=_SMALL, color=GREY)
@@ -29,67 +30,68 @@ def strategies(shown: Strategies) -> Figure:
         _text(axes, 1.0, row, mark.price, va="center", ha="right", fontsize=_TEXT, color=GREY)
     axes.axvline(0, color=BLACK, lw=1.1, zorder=1)
     axes.set_ylim(rows - 0.5, -0.5)
-    _band(axes, shown)
+    _band(axes, chart)
     return figure
 
 
-def narrow(shown: Strategies) -> Figure:
-    """Draw the same for a phone: names, shares and prices stand above the intervals."""
-    rows, line, above, below = len(shown.marks), 0.82, 0.36, 0.6
+def narrow(chart: Strategies) -> Figure:
+    """Draw it for a phone: names, shares and costs above the intervals."""
+    rows, line, above, below = len(chart.rows), 0.82, 0.36, 0.6
     height = rows * line + above + below
     figure = Figure(figsize=(NARROW_WIDTH, height))
     axes = figure.add_axes((0.05, below / height, 0.9, rows * line / height))
-    _scale(axes, shown)
-    for row, mark in enumerate(shown.marks):
+    _scale(axes, chart)
+    for row, mark in enumerate(chart.rows):
         _interval(axes, row + 0.22, mark)
         _text(axes, 0.0, row - 0.18, mark.label, va="bottom", fontsize=_TEXT, weight=_weight(mark))
         _text(axes, 1.0, row - 0.18, mark.kept, va="bottom", ha="right", fontsize=_TEXT, weight=_weight(mark))
         _text(axes, 0.0, row - 0.16, mark.detail, va="top", fontsize=_SMALL, color=GREY)
         _text(axes, 1.0, row - 0.16, mark.price, va="top", ha="right", fontsize=_SMALL, color=GREY)
     axes.set_ylim(rows - 0.5, -0.5)
-    _band(axes, shown)
+    _band(axes, chart)
     return figure
 
 
-def caption(shown: Strategies) -> str:
-    return shown.scope
+def caption(chart: Strategies) -> str:
+    return chart.scope
 
 
-def _weight(mark: Kept) -> str:
+def _weight(mark: Row) -> str:
     return "bold" if mark.is_advised else "normal"
 
 
-def _scale(axes: Axes, shown: Strategies) -> None:
-    ends = [0.0, *(end for mark in shown.marks for end in (mark.value.mean, *(limits(mark.value) or ())))]
-    low, high = frame([*ends, 1.2] if shown.is_share else ends)
+def _scale(axes: Axes, chart: Strategies) -> None:
+    values = [mark.value for mark in chart.rows if mark.value is not None]
+    ends = [0.0, *(end for value in values for end in (value.mean, *(limits(value) or ())))]
+    low, high = frame([*ends, 1.2] if chart.is_share else ends)
     axes.set_xlim(low if min(ends) < 0 else 0.0, high)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="x", labelsize=_SMALL)
-    if shown.is_share:
+    if chart.is_share:
         axes.xaxis.set_major_formatter(lambda value, _: f"{round(100 * value):d} %".replace("-", "−"))
     else:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}".replace("-", "−"))
     below: dict[str, Any] = {"xytext": (0, -20), "textcoords": "offset points", "va": "top", "fontsize": _SMALL}
     below |= {"annotation_clip": False}
-    if shown.is_share:
-        axes.annotate(shown.zero, (0, 0), xycoords=("data", "axes fraction"), ha="left", **below)
+    if chart.is_share:
+        axes.annotate(chart.zero, (0, 0), xycoords=("data", "axes fraction"), ha="left", **below)
         axes.annotate("tuned here", (1, 0), xycoords=("data", "axes fraction"), ha="center", **below)
     else:
-        axes.annotate(shown.axis, (0.5, 0), xycoords="axes fraction", ha="center", **below)
+        axes.annotate(chart.axis, (0.5, 0), xycoords="axes fraction", ha="center", **below)
 
 
-def _band(axes: Axes, shown: Strategies) -> None:
-    if shown.enough is None:
+def _band(axes: Axes, chart: Strategies) -> None:
+    if chart.enough is None:
         return
-    axes.axvspan(shown.enough, axes.get_xlim()[1], color=_FINE, lw=0, zorder=0)
-    axes.axvline(shown.enough, color=_EDGE, lw=1, ls="--", zorder=1)
-    # From the right end where it would run out of the figure at the left one.
+    axes.axvspan(chart.enough, axes.get_xlim()[1], color=_FINE, lw=0, zorder=0)
+    axes.axvline(chart.enough, color=_EDGE, lw=1, ls="--", zorder=1)
+    # Align it at the right end if it would run out of the figure at the left one.
     left, right = axes.get_xlim()
-    at_right = (shown.enough - left) / (right - left) > 0.5
+    at_right = (chart.enough - left) / (right - left) > 0.5
     axes.annotate(
-        shown.enough_label,
-        (right if at_right else shown.enough, 1),
+        chart.enough_label,
+        (right if at_right else chart.enough, 1),
         xycoords=("data", "axes fraction"),
         xytext=(0, 4),
         textcoords="offset points",
@@ -99,7 +101,8 @@ def _band(axes: Axes, shown: Strategies) -> None:
     )
 
 
-def _interval(axes: Axes, row: float, mark: Kept) -> None:
+def _interval(axes: Axes, row: float, mark: Row) -> None:
+    assert mark.value is not None  # others are not drawn
     colour = STRATEGY_COLOURS[mark.name]
     if ends := limits(mark.value):
         axes.plot(ends, [row, row], color=colour, lw=4, solid_capstyle="butt", zorder=3)

@@ -1,6 +1,7 @@
-"""How figures look: style, panels, a column of rows with their values.
+"""The look of figures: style, panels, a column of rows with their values.
 
-matplotlib without pyplot: no window, no global figure. Text stays text, so that a page can be searched and read aloud.
+matplotlib without pyplot opens no window and has no global figure. Text stays text, so that a page can be searched and
+read aloud.
 """
 
 import io
@@ -18,9 +19,9 @@ from sweeps.report.figures.data import GREY
 
 _STYLE = {
     "svg.fonttype": "none",
-    "axes.facecolor": "none",  # a page may be dark: it leaves out the one background of the figure
-    "svg.hashsalt": "kd-sweeps",  # ids, else drawn at random: the same sweep gives the same bytes
-    "text.parse_math": False,  # a $ in the name of a dataset is a $
+    "axes.facecolor": "none",  # a dark page removes the figure's single background
+    "svg.hashsalt": "kd-sweeps",  # seeds the ids, so that the same sweep gives the same bytes
+    "text.parse_math": False,  # a dataset's name may contain $
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans"],
     "font.size": 10,
@@ -34,12 +35,12 @@ _STYLE = {
     "grid.linewidth": 0.6,
     "legend.frameon": False,
 }
-# Inches of a figure; at 96 pixels an inch a page shows it without scaling, on a phone the narrow one.
+# Inches: at 96 pixels per inch a page shows them without scaling, NARROW_WIDTH on a phone.
 WIDTH, NARROW_WIDTH = 10.0, 3.75
 
 
 def style() -> AbstractContextManager[None]:
-    # They look the same whatever the user's matplotlibrc says.
+    # Independent of the user's matplotlibrc.
     context: AbstractContextManager[None] = matplotlib.style.context(["default", _STYLE])
     return context
 
@@ -47,7 +48,7 @@ def style() -> AbstractContextManager[None]:
 def panels(
     titles: Sequence[str], *, height: float, columns: int = 2, width: float = WIDTH
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure with one panel for each title, side by side, each `height` inches high."""
+    """Return a figure with one panel per title in `columns` columns, each `height` inches high."""
     single = columns > 1 and len(titles) == 1
     columns = min(columns, len(titles))
     rows = -(-len(titles) // columns)
@@ -62,7 +63,7 @@ def panels(
 
 
 def logarithmic(axes: Axes, low: float, high: float) -> None:
-    """Give the axes a logarithmic x axis over low > 0 to high, with ticks that read 1, 2, 5, 10."""
+    """Make the x axis logarithmic from low > 0 to high, with ticks at 1, 2, 5, 10 and so on."""
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
@@ -71,34 +72,37 @@ def logarithmic(axes: Axes, low: float, high: float) -> None:
 
 
 def as_svg(figure: Figure) -> str:
-    # Without a date: the same figure gives the same text.
+    # Without a date, so that the same figure gives the same text.
     out = io.StringIO()
     nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     figure.savefig(out, format="svg", metadata=nothing)
     return out.getvalue()
 
 
-_COLUMN_WIDTH = 5.0  # inches
-_LEFT, _RIGHT = 0.36, 0.73  # of the width: where names end and numbers begin
-_LINE = 0.38  # inches of a row
 _TEXT, SMALL = 8.3, 7.3  # points
+LIFT = 0.3  # of a row: how far above its interval a phone has its texts
 
 
-def column(rows: Sequence[int], *, below: float, above: float) -> tuple[Figure, list[Axes]]:
-    """Return a figure of panels one below the other, with so many rows each; below, above: inches beside a panel."""
-    heights = [count * _LINE for count in rows]
+def column(rows: Sequence[int], *, below: float, above: float, phone: bool = False) -> tuple[Figure, list[Axes]]:
+    """Return a figure of panels below each other, each with a name and a value beside or, on a phone, above a row.
+
+    rows: of each panel. below, above: inches around a panel.
+    """
+    # Inches of the width and of a row; fractions of the width where panels begin and end.
+    width, line, left, right = (NARROW_WIDTH, 0.62, 0.03, 0.97) if phone else (5.0, 0.38, 0.36, 0.73)
+    heights = [count * line for count in rows]
     whole = sum(heights) + (below + above) * len(rows)
-    figure = Figure(figsize=(_COLUMN_WIDTH, whole))
+    figure = Figure(figsize=(width, whole))
     grid, top = [], whole
     for height in heights:
         top -= above + height
-        grid.append(figure.add_axes((_LEFT, top / whole, _RIGHT - _LEFT, height / whole)))
+        grid.append(figure.add_axes((left, top / whole, right - left, height / whole)))
         top -= below
     return figure, grid
 
 
 def frame(ends: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of an axis that holds all of these, with some room."""
+    """Return the limits of an axis that contains all ends with some room."""
     room = 0.06 * (max(ends) - min(ends)) or 0.5
     return min(ends) - room, max(ends) + room
 
@@ -110,15 +114,15 @@ def set_rows(axes: Axes, count: int) -> None:
     axes.tick_params(axis="x", labelsize=SMALL)
 
 
-def name_row(axes: Axes, row: int, label: str, detail: str) -> None:
+def name_row(axes: Axes, row: float, label: str, detail: str) -> None:
     _two_lines(axes, row, (label, detail), at=0.0, side="left")
 
 
-def value_row(axes: Axes, row: int, value: str, beside: str) -> None:
-    _two_lines(axes, row, (value, beside), at=1.0, side="right")
+def value_row(axes: Axes, row: float, value: str, interval: str) -> None:
+    _two_lines(axes, row, (value, interval), at=1.0, side="right")
 
 
-def _two_lines(axes: Axes, row: int, texts: tuple[str, str], *, at: float, side: str) -> None:
+def _two_lines(axes: Axes, row: float, texts: tuple[str, str], *, at: float, side: str) -> None:
     place: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "annotation_clip": False, "ha": side}
     first, second = texts
     axes.annotate(

@@ -1,4 +1,4 @@
-"""The figure of the searches: the surface that was fitted to all of them, their trials, and the points to compare."""
+"""Draw the figure of the searches: the fitted surface, the trials, and the points to compare."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from sweeps.trainers.score import Score
 
 _MAP = LinearSegmentedColormap.from_list("accuracy", SCALE)
 _Look: TypeAlias = dict[str, Any]
-_WIDE_GOOD, _SAME_PLACE = 0.1, 0.5  # of the search space; of the smaller good region
+_WIDE_GOOD, _SAME_PLACE = 0.1, 0.5  # fractions of the search space, and of the smaller good region
 
 
 def _dot(label: str, marker: str, size: float, face: str, edge: str, width: float = 0.9) -> _Look:
@@ -28,12 +28,12 @@ def _dot(label: str, marker: str, size: float, face: str, edge: str, width: floa
 _SOBOL = _dot("trial, Sobol", "o", 4, "white", GREY)
 _PROPOSED = _dot("trial, proposed", "^", 5, GREY, "white", 0.6)
 _OTHER = _dot("trial of another search", ".", 4, GREY, GREY)
-_UNTUNED = (("s", 9), ("D", 8))  # by turns
+_UNTUNED = (("s", 9), ("D", 8))  # in turn
 _LABEL: _Look = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
 
 def heading(plane: Plane) -> str:
-    """Return what the fitted surfaces say: how large the good regions are, and whether they lie in one place."""
+    """Return how large the good regions of the fitted surfaces are, and whether they lie in one place."""
     fitted = [search.top for search in plane.surfaces if search.top is not None]
     if not fitted or len(fitted) < len(plane.surfaces) or any(top.word == WORDS[2] for top in fitted):
         return "Where the searches looked"
@@ -62,16 +62,16 @@ def _good(top: Top) -> set[tuple[int, int]]:
 
 
 def surface(plane: Plane) -> Figure:
-    """Draw a panel for each dataset, side by side.
+    """Draw one panel per dataset, side by side.
 
-    Without enough searches for a fit there are points alone: contours through single runs would show their luck.
+    Without a fit draw only points: contours through single runs would show their luck.
     """
     figure, grid = panels([""] * len(plane.surfaces), height=4.5)
     return _draw(figure, grid, plane, scaled=True)
 
 
 def narrow(plane: Plane) -> Figure:
-    """Draw the same for a phone, one panel below the other."""
+    """Draw it for a phone, with the panels below each other."""
     figure, grid = panels([""] * len(plane.surfaces), height=3.9, columns=1, width=NARROW_WIDTH)
     return _draw(figure, grid, plane, scaled=False)
 
@@ -130,7 +130,7 @@ _Mark: TypeAlias = tuple[tuple[float, float], str, _Look]
 
 
 def _marks(search: Surface, plane: Plane) -> list[_Mark]:
-    """Return what is compared on a dataset: place, label, look. Points that are one have one mark."""
+    """Return place, label and look of the compared points on a dataset; equal points share one mark."""
     x, y = plane.axes
     tuned = [(other.dataset, other.best) for other in plane.surfaces if other.best is not None]
     source = plane.surfaces[0].dataset
@@ -152,7 +152,7 @@ def _marks(search: Surface, plane: Plane) -> list[_Mark]:
 
 
 def _points(axes: Axes, marks: Sequence[_Mark]) -> None:
-    """Draw the points with a label beside each, where no other label is as near."""
+    """Draw the points, each with a label where no other label is close."""
     used: list[tuple[float, float]] = []
     for (x, y), label, look in sorted(marks, key=lambda mark: mark[0][1]):
         axes.plot(x, y, **{**look, "label": "_"}, zorder=6, clip_on=False)
@@ -180,7 +180,7 @@ def _points(axes: Axes, marks: Sequence[_Mark]) -> None:
 
 def _contours(axes: Axes, search: Surface, plane: Plane) -> Any:
     assert search.top is not None
-    # The fit is known at the centres of cells; the outer half of the outer cells is drawn as these are.
+    # The fit is known at the centres of cells; extend it constantly to the edge.
     place = np.concatenate([[0.0], (np.arange(SIDE) + 0.5) / SIDE, [1.0]])
     x, y = (
         axis.low * (axis.high / axis.low) ** place if axis.log else axis.low + (axis.high - axis.low) * place
@@ -190,7 +190,7 @@ def _contours(axes: Axes, search: Surface, plane: Plane) -> Any:
 
 
 def _scale(axes: Axes, axis: Axis, places: Sequence[float], *, upright: bool = False) -> None:
-    """Show the whole range that was searched, and what lies outside it; its ends are named."""
+    """Show the whole searched range and the points outside it."""
     low, high = min([axis.low, *places]), max([axis.high, *places])
     if low == high:
         low, high = (low / 2, high * 2) if axis.log else (low - 0.5, high + 0.5)

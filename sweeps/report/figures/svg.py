@@ -1,4 +1,4 @@
-"""Draw the figures of a written report as SVG. No two things differ by colour alone."""
+"""Draw the figures of a report as SVG; nothing differs by colour alone."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from sweeps.report.figures.style import as_svg, style
 from sweeps.spec.model import Spec
 from sweeps.trainers.protocol import TrainerKind
 
-_NARROW = "-narrow"  # behind the name of a figure: the same, drawn for a phone
+_NARROW = "-narrow"  # suffix of a figure drawn for a phone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """A figure of the page, whole: what it shows, how it is drawn, what stands above and below it.
+    """A figure of the page: data, drawing, heading, caption.
 
-    data: of it; where that is empty the figure is left out. alt: what it is, for a reader who cannot see it; there and
-    in heading {parameters}, {without} and {score} are filled in. title: the heading where the data says it. slot: its
-    part of the page, see `sweeps.report.page.page`. narrow: draws it for a phone, where it would be scaled to nothing.
+    data: the figure is left out if it is empty. alt: text for readers who cannot see it; in it and in heading,
+    {parameters}, {without} and {score} are filled in. title: makes the heading from the data. slot: part of the page,
+    see `sweeps.report.page.page`. narrow: draws it for a phone, on which the wide one would be too small.
     """
 
     name: str
@@ -55,14 +55,16 @@ FIGURES = (
         slot="gains",
         data=data.gains,
         draw=gains.gains,
+        narrow=gains.gains_narrow,
         caption=gains.gains_caption,
     ),
     Drawing(
         name="regret",
-        alt="The regret beside its margin",
+        alt="The regret and its margin",
         slot="regret",
         data=data.regrets,
         draw=gains.regret,
+        narrow=gains.regret_narrow,
         caption=gains.regret_caption,
     ),
     Drawing(
@@ -96,13 +98,13 @@ def figures_of(kind: TrainerKind) -> tuple[Drawing, ...]:
 
 
 def with_data(findings: Findings) -> list[tuple[Drawing, Any]]:
-    """Return every figure whose data is there, with it, in the order of the page."""
+    """Return every figure that has data, and its data, in the order of the page."""
     figures = [(figure, figure.data(findings)) for figure in figures_of(findings.spec.kind)]
     return [(figure, values) for figure, values in figures if values]
 
 
 def draw(figures: Iterable[tuple[Drawing, Any]], *, narrow: bool = True) -> dict[str, str]:
-    """Return figures as SVG by their names; narrow: those for a phone, too, each behind the other."""
+    """Return figures as SVG by name; narrow: also those for a phone."""
     drawn = {}
     with style():
         for figure, values in figures:
@@ -113,7 +115,7 @@ def draw(figures: Iterable[tuple[Drawing, Any]], *, narrow: bool = True) -> dict
 
 
 def names(kind: TrainerKind) -> list[str]:
-    """Return the names of all that `draw` may return."""
+    """Return the names of all figures that `draw` may return."""
     return [
         name
         for figure in figures_of(kind)
@@ -122,7 +124,7 @@ def names(kind: TrainerKind) -> list[str]:
 
 
 def blocks(spec: Spec, figures: Iterable[tuple[Drawing, Any]]) -> list[document.Figure]:
-    """Return the same figures as parts of the page."""
+    """Return the figures as parts of the page."""
     filled = {"score": spec.score.name, "parameters": data.parameters(spec), "without": spec.kind.features.without}
     return [
         document.Figure(

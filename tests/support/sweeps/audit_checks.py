@@ -13,7 +13,7 @@ from storage.records import queries
 from storage.studies.studies import open_studies
 from storage.tables import SweepRecord
 from storage.url import resolve
-from sweeps.cli.text import values
+from sweeps.cli.text import audit_values
 from sweeps.plan.audit import audit
 from tests.support.sweeps.audited_sweeps import execute
 
@@ -45,7 +45,7 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
 
 def as_lines(found: Audit) -> Audited:
     """The audit with its findings as lines."""
-    lines = {name: values("s", found, {})[name] for name in ("violations", "warnings", "notes")}
+    lines = {name: audit_values("s", found, {})[name] for name in ("violations", "warnings", "notes")}
     return Audited(found.stages, found.planned, found.accounted, **lines)
 
 

@@ -11,6 +11,7 @@ from sweeps.cli.text import describe_best, describe_trials, table
 from sweeps.distill.spec import formula
 from sweeps.plan.selection import Candidate
 from sweeps.query.best import Best, Incumbent
+from sweeps.spec.model import SMOKE_TEST
 from sweeps.stats.estimates import Estimate
 from sweeps.trainers.protocol import Point
 from tests.support.pages import DOCS
@@ -43,6 +44,12 @@ def test_best_is_its_point_its_interval_and_why_the_dashboard_shows_another() ->
         "answer hash  0123456789ab",
         "as code      kd-sweeps best s --paste",
     ]
+
+
+def test_the_best_point_of_a_smoke_test_says_first_that_it_is_no_evidence() -> None:
+    first, *others = describe_best(replace(BEST, smoke_test=True)).splitlines()
+    assert first.strip() == SMOKE_TEST
+    assert others == describe_best(BEST).splitlines()
 
 
 def test_the_page_about_own_losses_says_what_best_prints_of_one() -> None:

@@ -9,7 +9,7 @@ import pytest
 import typer.main
 
 from sweeps.cli.app import GROUPS, app
-from sweeps.cli.completion import PRESETS
+from sweeps.cli.options import PRESETS
 from sweeps.distill import presets
 from tests.support.old_storages import DATA
 from tests.support.sweeps.archived_sweeps import lived

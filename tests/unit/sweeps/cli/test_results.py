@@ -95,11 +95,11 @@ def test_best_says_the_verdict_and_whether_t_and_alpha_matter(
     assert max(map(len, out.splitlines())) <= 100
     said = " ".join(out.split())
     source = findings.surfaces[0]
-    verdict = f"{badge(findings).text}. {headline(findings)} On digits {parameter_effect(source, findings.spec.score)}."
+    verdict = f"{badge(findings).text}. {headline(findings)} digits: {parameter_effect(source, findings.spec.score)}."
     assert f"answer {verdict} answer hash {findings.answer_hash} as code kd-sweeps best s --paste" in said
-    assert "Keras' untuned default was not shown to be worse." in said
+    assert "Keras' untuned default does as well, within the noise." in said
     temperature = findings.confirmed["source"].best.point["temperature"]
-    assert out.splitlines()[0] == f"temperature  {temperature:.4g}"
+    assert f"temperature  {temperature:.4g}" in out.splitlines()
     assert "import" not in out, "code is for who asks for it"
 
 

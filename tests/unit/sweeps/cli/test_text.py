@@ -19,7 +19,7 @@ from storage.audit.audit import Audit, StageAudit
 from storage.db.engine import open_engine
 from storage.records import queries
 from storage.url import resolve
-from sweeps.cli.text import describe, values
+from sweeps.cli.text import audit_values, describe_audit
 from sweeps.distill.presets import on
 from sweeps.plan.audit import audit
 from sweeps.plan.jobs import AnyJob
@@ -91,15 +91,15 @@ def test_violations_stand_after_the_table_before_warnings_and_exit_1(kd_sweeps: 
 def test_what_cannot_run_here_is_unavailable_for_an_audit_too(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = [StageAudit(stage="baselines", planned=2, done=1, failed=1, cancelled=0, skipped=0, waiting=0, running=0)]
     one = Audit(stages=stages, violations=[], warnings=[], notes=[])
-    head, row = describe(one, {"baselines": 1}).splitlines()[:2]
+    head, row = describe_audit(one, {"baselines": 1}).splitlines()[:2]
     assert dict(zip(head.split(), row.split(), strict=True))["unavailable"] == "1"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
-    narrower = describe(one, {"baselines": 1}).splitlines()[:2]
+    narrower = describe_audit(one, {"baselines": 1}).splitlines()[:2]
     assert [line.split() for line in narrower] == [head.split(), row.split()], "no cell had to break"
     assert max(map(len, narrower)) <= 80 < len(head)
-    assert values("s", one, {"baselines": 1})["stages"]["baselines"]["failed"] == 0
-    assert "unavailable" not in describe(one, {})
+    assert audit_values("s", one, {"baselines": 1})["stages"]["baselines"]["failed"] == 0
+    assert "unavailable" not in describe_audit(one, {})
 
 
 def test_the_same_is_there_for_another_program(kd_sweeps: KdSweeps, url: str) -> None:

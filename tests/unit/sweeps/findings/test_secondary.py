@@ -121,4 +121,4 @@ def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_que
     assert {(one.bca, one.sign_flip) for one in asked.values()} == {(None, None)}
     worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
     retained = questions(builders.found(spec, worse))[1]
-    assert answer_text(ACCURACY, retained.answer) == "no share: native was not found to gain"
+    assert answer_text(ACCURACY, retained.answer) == "no share: native does not measurably gain"

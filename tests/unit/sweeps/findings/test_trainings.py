@@ -1,18 +1,25 @@
 """When two arms share a training: the same point, loss and seed; then their difference says nothing."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import pytest
 
 from sweeps.findings.load import Training, compared
 from sweeps.plan.jobs import Job, StudentOutcome, TransferTask
 from sweeps.plan.phases import transfer_key
-from sweeps.spec.model import override
+from sweeps.spec.model import Spec, override
 from sweeps.stats.estimates import Paired
 from tests.support.sweeps.presets import before
 from tests.support.sweeps.task_records import task_record
 
 TINY = before("tiny")
+
+
+@dataclass(frozen=True)
+class Compared:
+    spec: Spec
+    trainings: Sequence[Training]
 
 
 def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0.5, **made: object) -> Training:
@@ -26,7 +33,7 @@ def trained(arm: str, repeat: int, *, seed: int | None = None, tested: float = 0
 def of(*others: Training) -> Paired:
     """What best on two seeds is above the others."""
     arm = others[0].work.arm
-    found = compared(TINY, [trained("best", 0), trained("best", 1), *others], "target", "best", arm)
+    found = compared(Compared(TINY, [trained("best", 0), trained("best", 1), *others]), "target", "best", arm)
     assert found is not None
     return found
 
@@ -46,7 +53,7 @@ def test_an_arm_with_the_loss_kd_is_another_training_in_a_sweep_of_another_loss(
     done = [trained("best", 0), trained("default-keras", 0)]
     for loss, same in (("kd", 1), ("dkd", 0)):
         spec = override(TINY, {"training.distillation": loss})
-        found = compared(spec, done, "target", "best", "default-keras")
+        found = compared(Compared(spec, done), "target", "best", "default-keras")
         assert found is not None
         assert found.same == same
 
@@ -60,4 +67,4 @@ def test_what_has_not_finished_is_no_training() -> None:
     done = trained("native", 1)
     waiting = replace(done, row=replace(done.row, state="waiting", score=None), outcome=None)
     assert (of(trained("native", 0), waiting).n, of(trained("native", 0), waiting).same) == (1, 1)
-    assert compared(TINY, [trained("best", 0)], "target", "best", "native") is None
+    assert compared(Compared(TINY, [trained("best", 0)]), "target", "best", "native") is None

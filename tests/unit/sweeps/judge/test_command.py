@@ -34,7 +34,7 @@ worse     5     0.8800  -0.0302 [-0.0319, -0.0285]  < 0.0001 worse
 - The best of 5 seeds is no improvement: lucky reaches 0.9230 with seed 1,
   0.0128 above the mean of baseline and beats its best run. Of pure noise, the
   best of 5 runs is expected 0.0067 above the mean, the best of all 10 0.0089.
-- Not told apart from lucky, which has the best mean: baseline.
+- No significant difference from lucky, which has the best mean: baseline.
 - If both settings were as good as baseline, the best of them would still be
   expected 0.0006 better. Were they tuned or chosen on these scores? Then the
   scores flatter them: rerun the chosen one on fresh seeds.
@@ -137,7 +137,7 @@ def test_a_folder_gets_the_page_with_its_figure_the_same_as_markdown_and_json(kd
     )
     folder = Path("judged")
     assert {str(path.relative_to(folder)) for path in folder.rglob("*.*")} == {
-        *("judge.html", "judge.md", "judge.json", "figures/settings.svg"),
+        *("judge.html", "judge.md", "judge.json", "figures/settings.svg", "figures/settings-narrow.svg"),
     }
     page, text = (folder / "judge.html").read_text("utf-8"), (folder / "judge.md").read_text("utf-8")
     assert "<svg" in page

@@ -129,7 +129,7 @@ def test_it_answers_what_the_command_line_prints(finished: Sweep, url: str, kd_s
     assert list(finished.results.columns) == out.splitlines()[0].split(",")
     assert len(finished.results) == len(out.splitlines()) - 1
     findings = analysed(resolve(url))
-    assert finished.headline == answer.headline(findings)
+    assert finished.headline == answer.announced(findings)
     assert str(finished.verdict) == answer.badge(findings).text
     assert finished.verdict.word in ("TRANSFERS", "UNDECIDED", "FAILS", "FLAT")
     assert finished.verdict.text.startswith(f"{finished.verdict.word}: ")

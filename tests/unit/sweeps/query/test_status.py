@@ -17,7 +17,7 @@ from sweeps.plan.jobs import AnyJob
 from sweeps.plan.plan import STAGES
 from sweeps.query.listing import TrialRow, open_sweep, sweep_rows, trial_rows
 from sweeps.query.status import Fingerprints, StageCount, Status, Working, status
-from sweeps.spec.model import Spec, override
+from sweeps.spec.model import SMOKE_TEST, Spec, override
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
@@ -54,7 +54,7 @@ def test_status_shows_the_running_worker_and_guesses_the_time_left(tmp_path: Pat
     values = plain(STATUS.kind, found)
     assert list(values) == [
         *("sweep", "state", "stages", "workers", "idle_workers", "fraction", "shares", "seconds_left", "problems"),
-        "fingerprints",
+        *("fingerprints", "smoke_test"),
     ]
     assert values["stages"]["search"]["done"] == found.stages["search"].done == 8
 
@@ -97,6 +97,11 @@ def test_trials_that_are_long_not_drawn_are_counted(tmp_path: Path, monkeypatch:
 )
 def test_the_last_line_says_what_comes_next(changes: dict[str, object], last: str) -> None:
     assert describe_status(replace(RUNNING, **changes)).splitlines()[-1] == last  # type: ignore[arg-type]
+
+
+def test_a_smoke_test_says_so() -> None:
+    assert SMOKE_TEST in describe_status(replace(RUNNING, smoke_test=True)).splitlines()
+    assert SMOKE_TEST not in describe_status(RUNNING)
 
 
 def test_a_problem_is_shown_with_what_to_type() -> None:

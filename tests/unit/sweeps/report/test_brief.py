@@ -40,7 +40,7 @@ def test_no_line_is_too_long_nothing_is_lost_by_wrapping_and_the_headline_is_las
         text = brief(findings, columns=columns)
         *_, last = text.split("\n\n")
         assert squeezed(last) == f"{answer.badge(findings).text}. {answer.headline(findings)}"
-        assert squeezed(text).startswith(older.question(findings))
+        assert squeezed(text).startswith(" ".join([*answer.banners(findings), older.question(findings)]))
         for card in older.cards(findings):
             assert f"{card.question} {card.word}. {card.value}, {card.interval}" in squeezed(text)
         assert f"What to do: {answer.advice(findings).text}" in squeezed(text)

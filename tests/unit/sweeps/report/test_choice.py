@@ -22,7 +22,7 @@ from sweeps.report.document import Advice, Badge, Fold, Paragraph, Table
 from sweeps.report.folder import json_data, results_csv
 from sweeps.report.page import page
 from sweeps.report.sentences import sentence
-from sweeps.spec.model import override
+from sweeps.spec.model import SMOKE_TEST, override
 from tests.support.sweeps.chosen_sweeps import CHOSEN, chosen, judged
 
 NEAR = [0.1, 0.5, 0.4, 0.2, 0.6, 0.3, 0.0, 0.3]  # points lost; their mean is 0.3, their standard deviation 0.2
@@ -157,8 +157,8 @@ def with_word(findings: Findings, word: str) -> Findings:
         (FAR, "FAILS", "FAILS: tuned elsewhere, too much is lost"),
         (NEAR, "UNDECIDED", "UNDECIDED, but Keras' untuned default is good enough"),
         (FAR, "UNDECIDED", "UNDECIDED: more searches decide"),
-        (FAR, "FLAT", "FLAT: no gain was shown, so there is none to carry over"),
-        ([0.5, 0.8, 0.1, 0.9, 0.2, 0.6, 0.4, 0.5], "TRANSFERS", "TRANSFERS; Keras' untuned default was not shown to"),
+        (FAR, "FLAT", "FLAT: no measurable gain, so nothing to carry over"),
+        ([0.5, 0.8, 0.1, 0.9, 0.2, 0.6, 0.4, 0.5], "TRANSFERS", "TRANSFERS; whether Keras' untuned default does as"),
     ],
 )
 def test_every_word_is_said_against_the_default(lost: list[float], word: str, text: str) -> None:
@@ -221,7 +221,7 @@ def test_the_word_of_a_strategy_that_is_open_has_the_searches_that_show_it_and_n
     )
     assert "extend" not in text
     flat = chosen(NEAR, NONE, gain=0.1)
-    assert "FLAT: no gain of tuning there over no distillation is shown (97.5 % bound)" in (
+    assert "FLAT: tuning there does not measurably gain over no distillation (97.5 % bound)" in (
         sentence(flat, flat.verdicts[0])
     )
 
@@ -343,7 +343,7 @@ def test_further_targets_have_their_answer_below_the_first() -> None:
 
 def test_the_page_opens_with_the_answer_and_folds_the_words(default: Findings) -> None:
     opening, *rest = [block for block in page(default) if isinstance(block, Fold)]
-    assert opening.title == "Where the searches looked"
+    assert opening.title == "The searches"
     numbers = next(fold for fold in rest if fold.title == "All numbers")
     assert numbers.blocks[0] == answer.badge(default)
     assert any(isinstance(block, Table) for block in numbers.blocks)
@@ -366,16 +366,14 @@ def test_a_terminal_has_the_strategies_as_a_table_and_the_answer_last(default: F
         assert (row.detail in line) == (columns > 40)
 
 
-def test_preset_tiny_is_no_evidence_and_says_so(default: Findings) -> None:
-    warning = "Preset tiny checks an installation; its numbers are no evidence."
-    assert default.spec.preset == "tiny"
-    assert warning in brief(default, columns=80)
-    assert Paragraph(f"**{warning}**") in page(default)
-    assert warning not in brief(replace(default, spec=override_preset(default, "")), columns=80)
-
-
-def override_preset(findings: Findings, preset: str) -> Any:
-    return findings.spec.model_copy(update={"preset": preset})
+def test_preset_tiny_is_a_smoke_test_and_says_so_under_every_rule(default: Findings) -> None:
+    for findings in (default, replace(default, choices=())):
+        assert SMOKE_TEST in brief(findings, columns=80)
+        assert Badge(SMOKE_TEST, "open") in page(findings)
+        assert answer.announced(findings) == f"{SMOKE_TEST} {answer.statement(findings)}"
+        larger = replace(findings, spec=findings.spec.model_copy(update={"preset": ""}))
+        assert SMOKE_TEST not in brief(larger, columns=80)
+        assert answer.announced(larger) == answer.statement(larger)
 
 
 def test_json_has_the_choices_of_rule_3_alone(default: Findings) -> None:

@@ -95,6 +95,13 @@ def test_a_row_of_what_cannot_run_here_is_grey() -> None:
     assert "tr.unavailable { color: var(--soft); }" in style()
 
 
+def test_a_number_breaks_before_its_interval_alone() -> None:
+    rows = [["a, b ± c", "+5.00 [+3.41, +6.59] (n=4)"], ["", "97.41 ± 0.12 (n=10)"]]
+    page = rendered(document.table(document.columns("text", "number", text=1), rows))
+    for cell in ("a, b ± c", "+5.00 [+3.41,\xa0+6.59] (n=4)", "97.41\xa0±\xa00.12 (n=10)"):
+        assert f">{cell}</td>" in page
+
+
 def test_no_cell_of_a_table_is_lost() -> None:
     rows = [["a|b", "< 1 & 2", ""], ["", "", ""], ["`x`", "**y**", "5 > 4"]]
     page = rendered(document.Fold("f", "", (document.table(document.columns("1", "2", "3", text=1), rows),)))

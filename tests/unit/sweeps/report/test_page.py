@@ -41,7 +41,7 @@ def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_said(fin
     assert outline(made)[:3] == [
         answer.headline(findings),
         "What is lost by not tuning on digits-rgb",
-        "fold Where the searches looked",
+        "fold The searches",
     ]
     assert Paragraph(regret(findings.spec, findings.verdicts[0])) in made
     assert not any("Methods" in line or "figure" in line for line in outline(made))
@@ -83,7 +83,7 @@ def test_before_the_first_training_of_transfer_the_searches_are_there() -> None:
     assert outline(made) == [
         answer.headline(begun_only),
         "figure surface",
-        "fold Where the searches looked",
+        "fold The searches",
         "fold All numbers",
         "  On digits-rgb",
         "  On digits",

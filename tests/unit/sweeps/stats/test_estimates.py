@@ -24,6 +24,14 @@ def test_t_quantile_refuses_what_it_does_not_cover(p: float, df: int) -> None:
         estimates.t_quantile(p, df)
 
 
+def test_a_difference_the_other_way_round_has_its_limits_exchanged_and_one_without_limits_includes_zero() -> None:
+    lead = estimates.Estimate(1.0, 0.5, 2.0, 4)
+    assert lead.negated == estimates.Estimate(-1.0, -2.0, -0.5, 4)
+    assert estimates.Estimate(1.0, None, None, 1).negated == estimates.Estimate(-1.0, None, None, 1)
+    limits = ((0.5, 2.0), (-2.0, -0.5), (0.0, 2.0), (-1.0, 1.0), (None, None))
+    assert [estimates.Estimate(1.0, *ends, 4).includes_zero for ends in limits] == [False, False, True, True, True]
+
+
 def test_one_value_has_neither_interval_nor_p_value_and_none_no_estimate() -> None:
     assert estimates.estimate([0.5]) == estimates.Estimate(0.5, None, None, 1)
     assert estimates.estimate([]) is None

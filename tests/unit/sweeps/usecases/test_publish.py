@@ -183,7 +183,7 @@ def test_who_watches_the_dashboard_sees_figures_and_verdict_and_any_markup_of_a_
         try:
             address = next(told[0] for line in process.stderr if (told := re.findall(r"http://\S+?:\d+/", line)))
             study = f"{address}dashboard/studies/{number}"
-            assert "What T and α gain and lose on digits-rgb" in browser.dom(study)
+            assert "What T and α gain on digits-rgb" in browser.dom(study)
             page = browser.dom(f"{study}/note")
         finally:
             process.terminate()

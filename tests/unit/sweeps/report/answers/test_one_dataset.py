@@ -32,9 +32,9 @@ def below(points: float) -> list[float]:
     ("scratch", "default", "word", "said", "todo"),
     [
         (5.0, 2.0, "PAYS", "Distillation gains 5.0 points on digits. Tuning T and α is better than", "Use T = "),
-        (5.0, 0.0, "HELPS", "Tuning was not shown to beat Keras' untuned default (0.0 points", "Use Keras' default"),
+        (5.0, 0.0, "HELPS", "Tuning does not measurably beat Keras' untuned default (0.0 points", "Use Keras' default"),
         (5.0, -2.0, "HELPS", "Keras' untuned default is better than the tuned values (−2.0", "Use Keras' default"),
-        (0.0, 0.0, "NOT SHOWN TO HELP", "Distillation was not shown to help on digits", "without a teacher"),
+        (0.0, 0.0, "NO CLEAR GAIN", "Distillation does not measurably help on digits", "without a teacher"),
         (-3.0, 0.0, "HARMS", "Distillation costs 3.0 points on digits.", "without a teacher"),
     ],
 )
@@ -66,8 +66,8 @@ def test_where_the_learning_rate_was_searched_the_teacher_gets_no_credit_for_it(
     spec = override(ALONE, {"search.space": {"learning_rate": [0.001, 0.01]}})
     arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
     findings = found(spec, arms)
-    assert older.badge(findings).text.startswith("NOT SHOWN TO HELP")
-    assert older.headline(findings).startswith("Distillation was not shown to help on digits (0.0 points")
+    assert older.badge(findings).text.startswith("NO CLEAR GAIN")
+    assert older.headline(findings).startswith("Distillation does not measurably help on digits (0.0 points")
     assert older.cards(findings)[0].value == "0.0 points"
     assert older.advice(findings).text.startswith("Train the small network without a teacher")
     assert older.question(findings).endswith("is it worth tuning T, α and learning_rate there?")

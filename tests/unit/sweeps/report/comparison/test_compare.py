@@ -89,11 +89,9 @@ def test_the_forest_plot_says_every_number_in_text() -> None:
     panels = [panel.title for panel in forest.panels(compared)]
     assert len(panels) == 7, "three questions and the pairs; on the source there is no regret"
     drawn = forest.draw(compared)
-    assert drawn is not None
-    words = texts(drawn)
-    for panel in panels:
-        assert panel in words
-    assert {"minus better", "+1.0", "−0.6 to +2.6"} <= set(words)
+    assert list(drawn) == ["forest", "forest-narrow"]
+    for svg in drawn.values():
+        assert {*panels, "minus better", "+1.0", "−0.6 to +2.6"} <= set(texts(svg))
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +130,7 @@ def test_a_folder_has_the_page_the_figure_and_the_csv(url: str, kd_sweeps: KdSwe
     folder = Path("new/folder")
     assert (code, err.splitlines()[-1]) == (0, "comparison new/folder/compare.html")
     files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    assert files == {"compare.html", "compare.md", "compare.csv", "figures/forest.svg"}
+    assert files == {"compare.html", "compare.md", "compare.csv", "figures/forest.svg", "figures/forest-narrow.svg"}
     assert "<svg" in (folder / "compare.html").read_text()
     page = kd_sweeps("compare", "base", "half", "--storage", url)[1]
     assert f"\n# {out}" in page

@@ -28,14 +28,13 @@ def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
     assert two.startswith("Large dot: mean of 2 training seeds, each"), "two seeds have no interval, so no line"
     diverged = captions(gains=(*GAINS, gain("native", 5.0, 6.0, -65.0)))["gains"]
     assert (
-        "Small dots: single seeds (outside the frame: 1). Arrow: the mean lies outside the frame. Test images"
-        in diverged
+        "Small dots: single seeds (outside the frame: 1). Arrow: the mean lies outside the frame. Measured" in diverged
     )
 
 
 def test_a_regret_without_spread_has_no_line() -> None:
     alike = captions(regret=(replace(regret(0.3), mean=mean([0.0, 0.0, 0.0])),))["regret"]
-    assert alike == "Large dot: mean over training seeds. The line may not cross the margin."
+    assert alike == "Large dot: mean over training seeds. To pass, the whole line must stay left of the margin."
 
 
 def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:

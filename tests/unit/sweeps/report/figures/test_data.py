@@ -26,7 +26,7 @@ def over_searches() -> Findings:
 
 def test_a_gain_is_that_of_every_seed_over_no_distillation_with_the_same_seed(found: Findings) -> None:
     marks = {(mark.dataset, mark.arm): mark for mark in gains(found)}
-    native, scratch = (scaled_scores(found.spec, found.trainings, "target", arm) for arm in ("native", "scratch"))
+    native, scratch = (scaled_scores(found, "target", arm) for arm in ("native", "scratch"))
     mark = marks["digits-rgb", "native"]
     assert mark.seeds == tuple(native[repeat] - scratch[repeat] for repeat in range(3))
     assert (mark.mean.mean, mark.mean.n) == (pytest.approx(sum(mark.seeds) / 3), 3)

@@ -89,6 +89,15 @@ def test_names_and_numbers_stand_beside_the_marks() -> None:
     assert words <= set(written(gains([BEST, gain("scratch", -1.0, dataset="cifar10")])))
 
 
+def test_on_a_phone_names_and_numbers_stand_above_the_marks_and_nothing_is_scaled() -> None:
+    figure = gains([BEST, NATIVE], phone=True)
+    assert figure.get_figwidth() * 96 == 360
+    (axes,) = figure.axes
+    labels = {text.get_text(): text.xy[1] for text in axes.texts}  # type: ignore[attr-defined]  # annotations
+    assert [labels["called best"] < 0, 0 < labels["called native"] < 1] == [True, True], "the axis points down"
+    assert labels["+5.1"] == labels["called best"]
+
+
 def test_two_seeds_have_no_line() -> None:
     (axes,) = gains([gain("best", 5.0, 6.0), gain("native", 5.0)]).axes
     assert intervals(axes) == []

@@ -7,7 +7,8 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sweeps.report.figures.data import BLUE, GREY, VERMILLION, Kept, Strategies, strategies
+from sweeps.report.choice import Row
+from sweeps.report.figures.data import BLUE, GREY, VERMILLION, Strategies, strategies
 from sweeps.report.figures.strategies import narrow
 from sweeps.report.figures.strategies import strategies as wide
 from sweeps.spec.model import override
@@ -19,10 +20,10 @@ from tests.support.sweeps.reported_sweeps import REPORTED, run
 Draw = Callable[[Strategies], Figure]
 
 SHOWN = Strategies(
-    marks=(
-        Kept("default", "Untuned default", "T 3", Estimate(0.89, 0.82, 0.97, 8), "89 % [82, 97]", "free", True),
-        Kept("elsewhere", "Tuned on MNIST", "T 4", Estimate(1.01, 0.92, 1.1, 8), "101 % [92, 110]", "6 min", False),
-        Kept("here", "Tuned on CIFAR-10 itself", "T 5", Estimate(1.0, 1.0, 1.0, 8), "100 %", "12 min", False),
+    rows=(
+        Row("default", "Untuned default", "T 3", Estimate(0.89, 0.82, 0.97, 8), "89 % [82, 97]", "free", True),
+        Row("elsewhere", "Tuned on MNIST", "T 4", Estimate(1.01, 0.92, 1.1, 8), "101 % [92, 110]", "6 min", False),
+        Row("here", "Tuned on CIFAR-10 itself", "T 5", Estimate(1.0, 1.0, 1.0, 8), "100 %", "12 min", False),
     ),
     is_share=True,
     enough=0.8,
@@ -71,8 +72,8 @@ def test_on_a_phone_names_stand_above_the_bars_and_nothing_is_scaled() -> None:
 
 
 def test_less_than_nothing_is_on_the_axis() -> None:
-    (default, *others) = SHOWN.marks
-    below = replace(SHOWN, marks=(replace(default, value=Estimate(-0.2, -0.5, 0.1, 8)), *others))
+    (default, *others) = SHOWN.rows
+    below = replace(SHOWN, rows=(replace(default, value=Estimate(-0.2, -0.5, 0.1, 8)), *others))
     (axes,) = wide(below).axes
     assert axes.get_xlim()[0] < -0.5
 
@@ -81,7 +82,7 @@ def test_the_data_is_the_share_of_the_gain_or_points_without_a_band() -> None:
     shares = strategies(chosen([0.1, 0.5, 0.4, 0.2, 0.6, 0.3, 0.0, 0.3], 0.0))
     assert shares is not None
     assert (shares.is_share, shares.enough, shares.zero) == (True, 0.8, "no distillation")
-    assert [mark.is_advised for mark in shares.marks] == [True, False, False]
+    assert [mark.is_advised for mark in shares.rows] == [True, False, False]
     one = strategies(chosen(spec=override(CHOSEN, {"outer.searches": 1})))
     assert one is not None
     assert (one.is_share, one.enough) == (False, None)
@@ -94,7 +95,7 @@ def test_without_a_gain_there_is_no_share() -> None:
     nothing = strategies(chosen(gain=0.05))
     assert nothing is not None
     assert (nothing.is_share, nothing.enough) == (False, None)
-    assert not any(mark.is_advised for mark in nothing.marks)
+    assert not any(mark.is_advised for mark in nothing.rows)
 
 
 def test_older_rules_and_sweeps_half_way_have_none() -> None:

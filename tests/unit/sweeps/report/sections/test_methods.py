@@ -25,12 +25,12 @@ def test_further_searches_and_teachers_are_said_with_what_the_interval_then_cove
     text = markdown.text([methods(changes)])
     assert "On each dataset 3 teachers are trained." in text
     assert (
-        "The search is repeated from other starting points and with seeds of its own, 4 in all per teacher; each"
+        "The search is repeated from other starting points and with other seeds, 4 times in all per teacher; each"
         " further one has 3 trials. The 2 best points are retrained on 1 fresh seeds each. Its best and native are"
-        " compared, beside scratch, on 2 seeds of their own."
+        " compared, with scratch, on 2 other seeds."
     ) in text
     assert f"{OVER_SEARCHES}, so it covers seeds and search for one teacher" in text
-    assert "Intervals over teachers, their searches averaged, are given apart." in text
+    assert "Intervals over teachers, averaged over searches, are given apart." in text
 
 
 @pytest.mark.parametrize("searches", [1, 2])
@@ -47,7 +47,7 @@ def test_with_too_few_searches_the_interval_covers_seeds_alone(searches: int) ->
     [
         ({"confirm.rounds": [[4, 1], [2, 3]]}, "The 4 best points are retrained on 1 fresh seeds each; the 2 best of"),
         ({"search.sampler": "qmc"}, "8 trials on digits: 8 scrambled Sobol points (Owen 1998). All trials use"),
-        ({"search.sampler": "random"}, "8 trials on digits: 8 points proposed by a random draw, each of them"),
+        ({"search.sampler": "random"}, "8 trials on digits: 8 points proposed by a random draw, each from"),
         ({"transfer.other_seeds": 2}, "with the same 3 seeds, every other arm with the first 2 of them"),
         (
             {"training.schedule": "cosine", "training.learning_rate": 0.002},
@@ -64,12 +64,12 @@ def test_with_too_few_searches_the_interval_covers_seeds_alone(searches: int) ->
         ({"transfer.looks": 1}, "The test set may be read once; the spec and its time"),
         (
             {"transfer.rule": 3},
-            "fresh seeds each, and beside them in every round the untuned point of `default-keras`.",
+            "fresh seeds each, together with the untuned point of `default-keras` in every round.",
         ),
         (
             {"transfer.rule": 3, "outer.searches": 2},
-            "fresh seeds each, and beside them in every round the untuned point of `default-keras`. `best`, `scratch`,"
-            " `native` are compared on 3 seeds of its own.",
+            "fresh seeds each, together with the untuned point of `default-keras` in every round. `best`, `scratch`,"
+            " `native` are compared on 3 other seeds each time.",
         ),
         (
             {"target.augment": "none", "baselines.methods": ["autokeras"], "baselines.autokeras_trials": 7},

@@ -50,7 +50,7 @@ def test_a_baseline_that_cannot_run_says_why_as_far_as_there_is_room() -> None:
             raise Unavailable(f"no ImageNet weights; type: export KERAS_HOME=DIR {'and more ' * 20}")
         return planted(accuracies(0.5))(claim, params, on_step)
 
-    status = rows(scores(found(OVER_SEEDS, unavailable), "target"))["mobilenet"][-1]
+    status = rows(scores(found(OVER_SEEDS, unavailable), "target"))["MobileNet 0.25 (pretrained), `mobilenet`"][-1]
     assert status.startswith("unavailable: no ImageNet weights; type: export KERAS_HOME=DIR and more")
     assert status.endswith(" ...")
     assert len(status) <= 110
@@ -70,7 +70,7 @@ def test_several_teachers_have_an_interval_over_teachers() -> None:
     several = replace(findings, spec=override(findings.spec, {"outer.teachers": 3}))
     assert "Over teachers" not in markdown.text([searches(findings)])
     # here all three searches are of one teacher: a number without an interval
-    sentence = "Over teachers, the searches of each averaged: regret +3.50 (n=1, no interval), n = teachers."
+    sentence = "Over teachers, averaged over their searches: regret +3.50 (n=1, no interval), n = teachers."
     assert sentence in markdown.text([searches(several)])
 
 
