@@ -3,20 +3,23 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from kd.errors import KdError
 from storage.errors import StorageError
+from sweeps.contrib.server.plane import COLOURS
 from sweeps.contrib.server.problems import LOG
-from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views, follower
+from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, Serving, Views, follower
+from sweeps.contrib.server.view import View
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
-from sweeps.query.status import Status
+from sweeps.operations.table import CANCEL, PAUSE, RESUME, SweepArgs
 from sweeps.report import html_page
 from sweeps.terminal import duration, number_of
 
@@ -33,7 +36,8 @@ _TROUBLE = "The service cannot read its database now; what you see may be old. T
 
 _TEMPLATES = html_page.environment("sweeps.contrib.server")
 _TEMPLATES.filters |= {"count_of": number_of, "duration": duration}
-_TEMPLATES.globals |= {"local": local}
+_TEMPLATES.globals |= {"local": local, "COLOURS": COLOURS}
+_ORDERS = {order.name: order for order in (PAUSE, RESUME, CANCEL)}
 
 
 def render(template: str, **values: Any) -> str:
@@ -41,18 +45,9 @@ def render(template: str, **values: Any) -> str:
     return _TEMPLATES.get_template(template).render(values)
 
 
-def sweep_page(view: View) -> str:
-    """Return one sweep with everything that is known of it."""
-    return render("sweep.html", view=view, workers=_workers(view.status))
-
-
-def _workers(now: Status) -> list[tuple[str, str, str]]:
-    """Return the rows of the table: a worker, its task or state, and when it was last seen."""
-    rows = [
-        (row.worker, row.task, f"last step {duration(round(row.idle_s))} ago" if row.alive else "its lease has lapsed")
-        for row in now.workers
-    ]
-    return rows + [(row.worker, row.state, f"seen {duration(round(row.seen_s))} ago") for row in now.idle_workers]
+def sweep_page(view: View, *, may_steer: bool = False) -> str:
+    """Return one sweep with everything that is known of it. may_steer: with buttons, which operators alone may use."""
+    return render("sweep.html", view=view, may_steer=may_steer)
 
 
 router = APIRouter(include_in_schema=False)
@@ -68,6 +63,16 @@ async def index(request: Request) -> Response:
 async def sweep(request: Request, name: Name) -> Response:
     """Show one sweep."""
     return _page(request, f"{name} – kd-sweeps", await _sweep(request, name))
+
+
+@router.post("/sweeps/{name}/{order}")
+async def steer(
+    request: Request, served: Serving, name: Name, order: Literal["pause", "resume", "cancel"]
+) -> Response:
+    """Pause, resume or cancel a sweep from its page, and show the page again."""
+    await served.orders.ask(lambda: served.database.ask(_ORDERS[order], SweepArgs(name=name)))
+    await _sweep(request, name, fresh_s=0.0)  # else the page could be one from before
+    return RedirectResponse(f"/sweeps/{quote(name)}", 303, {"Cache-Control": "no-store"})
 
 
 @router.get("/events", dependencies=[Depends(follower)])
@@ -101,9 +106,12 @@ async def _index(request: Request) -> str:
     return await views.served.ask("index", lambda: _list(views), fresh_s=CACHE_TTL_S)
 
 
-async def _sweep(request: Request, name: str) -> str:
+async def _sweep(request: Request, name: str, *, fresh_s: float = CACHE_TTL_S) -> str:
     views: Views = request.app.state.views
-    return await views.served.ask(("page", name), lambda: sweep_page(views.of(name)), fresh_s=CACHE_TTL_S)
+    may_steer = request.state.role == "operator"
+    return await views.served.ask(
+        ("page", name, may_steer), lambda: sweep_page(views.of(name), may_steer=may_steer), fresh_s=fresh_s
+    )
 
 
 def _list(views: Views) -> str:
