@@ -1,4 +1,4 @@
-"""The live pages, from the templates beside this file, and the events that bring them up to date."""
+"""Serve the live pages, rendered from templates/, and the events that update them."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ POLICY = {
     "Cache-Control": "no-store",
 }
 _MOST_LISTED = 20
-_TROUBLE = "The service cannot read its database now; what you see may be old. Trying again."
+_TROUBLE = "The service cannot read its database; this page may be out of date. Trying again."
 
 
 _TEMPLATES = html_page.environment("sweeps.contrib.server")
@@ -41,12 +41,12 @@ _ORDERS = {order.name: order for order in (PAUSE, RESUME, CANCEL)}
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page or a part of one, from a file of the folder templates."""
+    """Return a page or a part of one, rendered from a file in templates/."""
     return _TEMPLATES.get_template(template).render(values)
 
 
 def sweep_page(view: View, *, may_steer: bool = False) -> str:
-    """Return one sweep with everything that is known of it. may_steer: with buttons, which operators alone may use."""
+    """Return the page of one sweep. may_steer: with buttons to pause, resume and cancel it."""
     return render("sweep.html", view=view, may_steer=may_steer)
 
 
@@ -69,27 +69,27 @@ async def sweep(request: Request, name: Name) -> Response:
 async def steer(
     request: Request, served: Serving, name: Name, order: Literal["pause", "resume", "cancel"]
 ) -> Response:
-    """Pause, resume or cancel a sweep from its page, and show the page again."""
+    """Pause, resume or cancel a sweep, and reload its page."""
     await served.orders.ask(lambda: served.database.ask(_ORDERS[order], SweepArgs(name=name)))
-    await _sweep(request, name, fresh_s=0.0)  # else the page could be one from before
+    await _sweep(request, name, fresh_s=0.0)  # replaces the shared page from before the order
     return RedirectResponse(f"/sweeps/{quote(name)}", 303, {"Cache-Control": "no-store"})
 
 
 @router.get("/events", dependencies=[Depends(follower)])
 async def index_events(request: Request) -> Response:
-    """Send the list again whenever it changes."""
+    """Send the list whenever it changes."""
     return await _events(lambda: _index(request))
 
 
 @router.get("/events/sweeps/{name}", dependencies=[Depends(follower)])
 async def sweep_events(request: Request, name: Name) -> Response:
-    """Send the page of one sweep again whenever it changes."""
+    """Send the page of one sweep whenever it changes."""
     return await _events(lambda: _sweep(request, name))
 
 
 @router.get("/live.js")
 async def script() -> Response:
-    """Return the script of these pages."""
+    """Return the script of the pages."""
     return Response(
         render("live.js"), media_type="text/javascript; charset=utf-8", headers={"Cache-Control": "no-cache"}
     )
@@ -97,7 +97,7 @@ async def script() -> Response:
 
 @router.get("/live.css")
 async def style() -> Response:
-    """Return their style."""
+    """Return the style of the pages."""
     return Response(render("live.css"), media_type="text/css; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
@@ -120,8 +120,8 @@ def _list(views: Views) -> str:
     for name in names:
         try:
             latest.append(views.of(name))
-        except (SweepError, StorageError, KdError) as error:  # deleted just now, or damaged: the others are shown
-            LOG.warning("%s is not shown: %s", name, explain(error))
+        except (SweepError, StorageError, KdError) as error:  # just deleted, or damaged: show the others
+            LOG.warning("the list leaves out %s: %s", name, explain(error))
     return render("list.html", views=latest, total=total)
 
 
@@ -131,7 +131,7 @@ def _page(request: Request, title: str, body: str) -> Response:
 
 
 async def _events(body: Callable[[], Awaitable[str]]) -> Response:
-    first = await body()  # what is wrong with the question is told as a problem
+    first = await body()  # before the stream starts, an error is a problem document
     return EventSourceResponse(_changes(body, first), ping=PING_S, sep="\n")
 
 
@@ -146,9 +146,9 @@ async def _changes(body: Callable[[], Awaitable[str]], now: str) -> AsyncIterato
             now = await body()
         except (SweepError, KdError, StorageError) as error:
             if isinstance(error, StorageError):
-                LOG.warning("a page is not brought up to date: %s", error)
+                LOG.warning("cannot update a page: %s", error)
             yield _event("trouble", _TROUBLE if isinstance(error, StorageError) else str(error))
-            now = sent = ""  # the next page is sent, whatever it is: it says that all is well again
+            now = sent = ""  # send the next page even if unchanged: it ends the warning
 
 
 def _event(kind: str, text: str) -> ServerSentEvent:

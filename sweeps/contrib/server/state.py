@@ -1,4 +1,4 @@
-"""What is served: one engine for all requests, the threads that ask it, and a view of each sweep for its page."""
+"""What a service serves: one engine for all requests, the threads that query it, and a view of each sweep."""
 
 import threading
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
@@ -26,14 +26,14 @@ from sweeps.spec.model import Name as Pattern
 from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands, check_name
 
-PING_S = 15  # between signs of life on a stream of events
-CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
+PING_S = 15  # between keep-alive comments on a stream of events
+CACHE_TTL_S = 2.0  # how long all followers of a page share one reading of the database
 MOST_FOLLOWERS = 100
 T = TypeVar("T")
 
 
 class CachedClient(LocalClient):
-    # A request does not pay for a connection and a look at the schema: the engine is opened once.
+    # Opens the engine once: no request pays for a connection and a check of the schema.
     def __init__(self, url: sqlalchemy.URL) -> None:
         super().__init__(url)
         self._engine: sqlalchemy.Engine | None = None
@@ -41,9 +41,9 @@ class CachedClient(LocalClient):
 
     @contextmanager
     def engine(self) -> Iterator[sqlalchemy.Engine]:
-        """Give the engine; it is opened by the first who asks, and again after a failure to do so."""
+        """Give the engine. The first request opens it; after a failure the next one tries again."""
         if self._engine is None:
-            opened = open_engine(self.url, read_only=True)  # without a lock: nobody waits for one who waits in vain
+            opened = open_engine(self.url, read_only=True)  # outside the lock: a silent server blocks one request, not all
             with self._opening:
                 first = self._engine = self._engine or opened
             if first is not opened:
@@ -64,10 +64,10 @@ class CachedClient(LocalClient):
 
 @dataclass(frozen=True)
 class Served:
-    """A database and which of its sweeps are shown.
+    """A database and which of its sweeps are served.
 
-    names: None shows all. allow_code: specs may name Python code. questions: two at once; with the one of a probe each
-    has a connection of the pool for itself. orders: each opens a connection of its own.
+    names: None serves all. allow_code: specs may name Python code. questions: two at once, so that each of them and a
+    probe has its own connection of the pool. orders: each opens its own connection.
     """
 
     database: CachedClient
@@ -80,12 +80,12 @@ class Served:
     _shared: Shared = field(default_factory=Shared)
 
     async def ask(self, key: Hashable, question: Callable[[], T], *, fresh_s: float = 0.0) -> T:
-        """Ask the database in a thread, once for all who ask the same at the same time; fresh_s as in `Shared.get`."""
-        # What is answered, and what is wrong with the question, is worded for a reader.
+        """Query the database in a thread, once for all simultaneous equal requests; fresh_s as in `Shared.get`."""
+        # By reader too: answers and errors name commands as that reader types them.
         return await self._shared.get((key, local()), lambda: self.questions.ask(question), fresh_s=fresh_s)
 
     async def check_database(self) -> None:
-        """Raise StorageError where the database does not answer. Waits for no other question."""
+        """Raise StorageError if the database does not answer. Waits for no other query."""
 
         def ask() -> None:
             with self.database.engine() as engine:
@@ -118,7 +118,7 @@ def serve_database(url: sqlalchemy.URL, names: frozenset[str] | None, *, allow_c
     return Served(CachedClient(url), names, allow_code, Drawings(url))
 
 
-async def _served(request: Request) -> Served:  # async: a plain function would take a thread
+async def _served(request: Request) -> Served:  # async: FastAPI runs a plain function in a thread
     served: Served = request.app.state.served
     return served
 
@@ -139,7 +139,7 @@ Name = Annotated[str, Depends(_named)]
 
 
 async def follower(request: Request) -> AsyncIterator[None]:
-    """Hold one of the places of those who follow a page or a log, taken before anything is waited for."""
+    """Hold one of the places for followers of a page or a log, taken before anything is awaited."""
     places: CapacityLimiter = request.app.state.followers
     try:
         places.acquire_on_behalf_of_nowait(request)

@@ -50,7 +50,7 @@ source.addEventListener("page", (event) => {
 });
 source.addEventListener("trouble", (event) => say(JSON.parse(event.data)));
 source.onerror = () => {
-  say("The service does not answer; what you see may be old. Trying again.");
+  say("The service does not answer; this page may be out of date. Trying again.");
   if (source.readyState === EventSource.CLOSED) setTimeout(() => location.reload(), 5000);
 };
 show();
