@@ -43,7 +43,7 @@ class CachedClient(LocalClient):
     def engine(self) -> Iterator[sqlalchemy.Engine]:
         """Give the engine. The first request opens it; after a failure the next one tries again."""
         if self._engine is None:
-            opened = open_engine(self.url, read_only=True)  # outside the lock: a silent server blocks one request, not all
+            opened = open_engine(self.url, read_only=True)  # outside the lock: a silent server blocks one request only
             with self._opening:
                 first = self._engine = self._engine or opened
             if first is not opened:
