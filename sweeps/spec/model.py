@@ -29,6 +29,9 @@ from sweeps.trainers.score import Score
 Role: TypeAlias = Literal["source", "target", "target2", "target3"]
 ROLES: tuple[Role, ...] = get_args(Role)
 
+SMOKE_TEST = "Smoke test: checks the installation; its numbers are no evidence."
+"""What every surface says of a sweep of preset tiny."""
+
 Name = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,63}")  # one that begins with '-' is an option to every command
 
 
@@ -128,6 +131,11 @@ class Spec(tables.SpecModel):
     def groups(self) -> tuple[Group, ...]:
         teachers, searches = range(self.outer.teachers), range(self.outer.searches)
         return tuple(Group(teacher, search) for teacher in teachers for search in searches)
+
+    @property
+    def is_smoke_test(self) -> bool:
+        """Whether the sweep only checks an installation: it is too small for its numbers to mean anything."""
+        return self.preset == "tiny"
 
     @property
     def searches(self) -> tuple[Group, ...]:

@@ -22,7 +22,7 @@ from sweeps.query.status import Effort, Eta, StageCount, efforts, eta_of, failur
 from sweeps.report import document
 from sweeps.report.answer import badge, statement
 from sweeps.report.words import display_name
-from sweeps.spec.model import Spec
+from sweeps.spec.model import SMOKE_TEST, Spec
 from sweeps.terminal import duration
 from sweeps.trainers.protocol import Point
 from sweeps.trainers.score import Score
@@ -174,7 +174,7 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
         fraction=time.fraction,
         seconds_left=time.seconds_left,
         problems=tuple(failures(engine, sweep.id)),
-        banner=spec.kind.report().banner(spec),
+        banner=SMOKE_TEST if spec.is_smoke_test else spec.kind.report().banner(spec),
         score=spec.score,
         planes=planes(spec, trials),
         is_cut=len(trials) >= MOST_POINTS,
