@@ -116,7 +116,7 @@ class Effort:
 
 
 def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
-    """Return how far a sweep is, of all its tasks and so many workers at work; see `eta_of`."""
+    """Return the progress of a sweep with these tasks, all of them, and so many running workers; see `eta_of`."""
     return eta_of(spec, efforts(tasks), workers)
 
 
@@ -138,11 +138,11 @@ def _took(task: TaskRecord) -> float | None:
 
 
 def eta_of(spec: Spec, efforts: Sequence[Effort], workers: int) -> Eta:
-    """Return how far a sweep is, whose tasks are counted by stage, role and state.
+    """Return the progress of a sweep whose tasks are counted by stage, role and state, with so many running workers.
 
-    The fraction weighs tasks by the seconds that the spec lets expect, whatever they take: it never falls. The time
-    left goes by what tasks of a kind took so far: preparations, trainings, and all else. It is shared among the
-    workers, but one task is never shared.
+    The fraction weighs tasks by the seconds expected from the spec, not by measured times, so it never falls. The time
+    left uses the measured times by kind of task: preparations, trainings, others. It is divided by the number of
+    workers, but is at least the longest task.
     """
     every, unended = Counter[tuple[str, str | None]](), Counter[tuple[str, str | None]]()  # tasks by stage and role
     for effort in efforts:

@@ -66,9 +66,7 @@ async def sweep(request: Request, name: Name) -> Response:
 
 
 @router.post("/sweeps/{name}/{order}")
-async def steer(
-    request: Request, served: Serving, name: Name, order: Literal["pause", "resume", "cancel"]
-) -> Response:
+async def steer(request: Request, served: Serving, name: Name, order: Literal["pause", "resume", "cancel"]) -> Response:
     """Pause, resume or cancel a sweep, and reload its page."""
     await served.orders.ask(lambda: served.database.ask(_ORDERS[order], SweepArgs(name=name)))
     await _sweep(request, name, fresh_s=0.0)  # replaces the shared page from before the order

@@ -70,13 +70,13 @@ class Plane:
 
 
 def planes(spec: Spec, trials: Sequence[TrialRecord]) -> tuple[Plane, ...]:
-    """Return a plane for each dataset whose search has started; the one that has started last comes first."""
+    """Return a plane for each dataset whose search has started, the latest first; before that an empty one."""
     by_role = defaultdict[str, list[tuple[Phase, TrialRecord]]](list)
     for task in trials:  # the newest first
         phase = Phase.parse(task.phase)
         if phase.is_search or phase.kind.endswith("confirm"):
             by_role[phase.role].append((phase, task))
-    return tuple(_Drawing(spec, role, tasks).plane() for role, tasks in by_role.items())
+    return tuple(_Drawing(spec, role, tasks).plane() for role, tasks in (by_role or {"source": []}).items())
 
 
 class _Drawing:

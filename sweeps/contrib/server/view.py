@@ -1,6 +1,6 @@
 """`View`: a sweep as its page shows it, from sums and the newest rows of its database."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from statistics import median
@@ -32,7 +32,7 @@ MOST_POINTS = 1000  # trials that are read and drawn
 _MOST_AT_WORK = 4  # tasks whose curves are drawn
 _POINTS = ("search", "native", "confirm", "transfer")  # stages whose tasks have one
 _TESTS = ("transfer", "measure")  # stages whose tasks read test data
-_STILL_S = 15  # seconds without a step that are worth a word
+_STILL_S = 60  # seconds without a step that are worth a word
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,8 @@ class View:
         return sum(line.busy for line in self.workers)
 
     @property
-    def unended_stages(self) -> list[str]:
-        return [stage.name for stage in self.stages if stage.count.ended < stage.count.total]
+    def unended_stages(self) -> int:
+        return sum(stage.count.ended < stage.count.total for stage in self.stages)
 
     @property
     def path(self) -> str:
@@ -250,7 +250,12 @@ def _answer(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Answer | None:
 
 
 def _what(spec: Spec, params: Mapping[str, Any]) -> str:
-    names = {"arm": str, "method": spec.kind.report().display, "model": str, "dataset": display_name}
+    names: Mapping[str, Callable[[str], str]] = {
+        "arm": str,
+        "method": spec.kind.report().display,
+        "model": str,
+        "dataset": display_name,
+    }
     words = [word(str(params[name])) for name, word in names.items() if name in params]
     point = Point.of({name: value for name, value in params.items() if name not in names})
     return ", ".join(filter(None, [*words, point.brief(spec.kind.features.symbols, most=3)]))

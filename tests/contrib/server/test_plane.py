@@ -41,7 +41,7 @@ def dot_of(plane: Plane, row: TrialRecord) -> Dot:
 
 def custom(space: dict[str, Any], point: dict[str, Any]) -> Spec:
     trainer = {"train": "./train.py:train", "space": space, "defaults": {"default": point}, "untreated": {}}
-    return parse(values(trainer), new=True)
+    return parse(values(trainer, transfer={"seeds": 2, "margin": 0.5}), new=True)
 
 
 def test_a_trial_lies_where_its_point_is_and_is_the_darker_the_better_it_is() -> None:

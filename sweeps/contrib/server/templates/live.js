@@ -16,7 +16,7 @@ const show = () => {
     const dots = [...figure.querySelectorAll("circle")];
     const dot = dots.find((circle) => taskOf(circle) === chosen);
     for (const other of dots) other.classList.toggle("chosen", other === dot);
-    figure.querySelector("output").textContent = dot ? dot.textContent : "Point at a trial, or tap it.";
+    figure.querySelector("output").textContent = dot ? dot.textContent : dots.length ? "Point at a trial, or tap it." : "No trial has started yet.";
   }
 };
 const choose = (event) => {
