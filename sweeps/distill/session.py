@@ -126,8 +126,21 @@ class KdTrainer:
         shuffle = derive(self.spec.seed, "shuffled", role)
         student.teach(None if logits is None else taught_by(arm, logits, dataset.train.labels, seed=shuffle))
         epochs = self._same_cost(role) if arm == arms.SAME_COST else settings.epochs
-        rate = settings.learning_rate
-        result = student.train(settings.distill, seed=run.seed, epochs=epochs, learning_rate=rate, on_step=progress)
+        planned, known = epochs or self.spec.role(role).epochs, ""
+
+        def on_epoch(epoch: int, validation: float | None) -> None:
+            nonlocal known
+            known = known if validation is None else f": validation {validation:.4f}"
+            progress((epoch + 1) / planned, f"epoch {epoch + 1} of {planned}{known}")
+
+        result = student.train(
+            settings.distill,
+            seed=run.seed,
+            epochs=epochs,
+            learning_rate=settings.learning_rate,
+            on_step=progress,
+            on_epoch=on_epoch,
+        )
         self._latest = student
         return trained(
             result,

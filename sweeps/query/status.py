@@ -103,43 +103,78 @@ class Eta:
     shares: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Effort:
+    """Tasks of one stage and role in one state. timed, took_s: how many are done and have both times; their seconds."""
+
+    stage: str
+    role: str | None
+    state: str
+    tasks: int
+    timed: int
+    took_s: float
+
+
 def eta(spec: Spec, tasks: Sequence[TaskRecord], workers: int) -> Eta:
-    """Return the progress of a sweep with these tasks, all of them, and so many running workers.
+    """Return the progress of a sweep with these tasks, all of them, and so many running workers; see `eta_of`."""
+    return eta_of(spec, efforts(tasks), workers)
+
+
+def efforts(tasks: Sequence[TaskRecord]) -> list[Effort]:
+    """Count tasks by stage, role and state."""
+    groups = defaultdict[tuple[str, str | None, str], list[TaskRecord]](list)
+    for task in tasks:
+        groups[task.stage, task.payload.get("role"), task.state].append(task)
+    counted = []
+    for (stage, role, state), group in groups.items():
+        took = [_took(task) for task in group] if state == "done" else []
+        seconds = [value for value in took if value is not None]
+        counted.append(Effort(stage, role, state, tasks=len(group), timed=len(seconds), took_s=sum(seconds)))
+    return counted
+
+
+def _took(task: TaskRecord) -> float | None:
+    return None if task.started_at is None or task.finished_at is None else task.finished_at - task.started_at
+
+
+def eta_of(spec: Spec, efforts: Sequence[Effort], workers: int) -> Eta:
+    """Return the progress of a sweep whose tasks are counted by stage, role and state, with so many running workers.
 
     The fraction weighs tasks by the seconds expected from the spec, not by measured times, so it never falls. The time
     left uses the measured times by kind of task: preparations, trainings, others. It is divided by the number of
     workers, but is at least the longest task.
     """
-    kinds = [(task.stage, task.payload.get("role")) for task in tasks]
-    seconds_of = {kind: plan.expected_seconds(spec, *kind) for kind in set(kinds)}
-    planned = [seconds_of[kind] for kind in kinds]
-    whole = sum(planned) or 1.0
+    every, unended = Counter[tuple[str, str | None]](), Counter[tuple[str, str | None]]()  # tasks by stage and role
+    for effort in efforts:
+        every[effort.stage, effort.role] += effort.tasks
+        unended[effort.stage, effort.role] += effort.tasks if effort.state in ("waiting", "running") else 0
+    planned = {(stage, role): plan.expected_seconds(spec, stage, role) for stage, role in every}
+    whole = sum(every[key] * seconds for key, seconds in planned.items()) or 1.0
     took, expected = defaultdict[str, float](float), defaultdict[str, float](float)
-    for task, seconds in zip(tasks, planned, strict=True):
-        if task.state == "done" and task.started_at is not None and task.finished_at is not None:
-            for kind in (_kind(task), "any"):
-                took[kind] += task.finished_at - task.started_at
-                expected[kind] += seconds
+    for effort in efforts:
+        for kind in (_kind(effort.stage), "any"):
+            took[kind] += effort.took_s
+            expected[kind] += effort.timed * planned[effort.stage, effort.role]
 
     def pace(kind: str, otherwise: float) -> float:
         believed = _BELIEVED * whole
         return (took[kind] + believed * otherwise) / (expected[kind] + believed)
 
-    paces = {kind: pace(kind, pace("any", 1.0)) for kind in map(_kind, tasks)}
     shares = defaultdict[str, float](float)
-    left, ahead = [], 0.0
-    for task, seconds in zip(tasks, planned, strict=True):
-        shares[task.stage] += seconds / whole
-        if task.state in ("waiting", "running"):
-            left.append(seconds * paces[_kind(task)])
-            ahead += seconds
-    if not left:
+    left, longest, ahead = 0.0, 0.0, 0.0
+    for (stage, role), seconds in planned.items():
+        shares[stage] += every[stage, role] * seconds / whole
+        if number := unended[stage, role]:
+            each = seconds * pace(_kind(stage), pace("any", 1.0))
+            left, longest = left + number * each, max(longest, each)
+            ahead += number * seconds
+    if not unended.total():
         return Eta(1.0, 0.0, shares)
-    return Eta(1 - ahead / whole, max(sum(left) / workers, *left) if workers else None, shares)
+    return Eta(1 - ahead / whole, max(left / workers, longest) if workers else None, shares)
 
 
-def _kind(task: TaskRecord) -> str:
-    kind = run_kind(task.stage)
+def _kind(stage: str) -> str:
+    kind = run_kind(stage)
     return kind if kind in ("prepare", "train") else "else"
 
 

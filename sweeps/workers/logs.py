@@ -248,3 +248,26 @@ def logged(key: str) -> Callable[[float, str], None]:
             log.info("%s %.0f %%: %s", key, 100 * fraction, text)
 
     return on_report
+
+
+@dataclass(frozen=True)
+class Report:
+    """One line of `logged`. fraction: in [0, 1]. validation: the score that the text names, None without one."""
+
+    fraction: float
+    text: str
+    validation: float | None
+
+
+_VALIDATION = re.compile(r"\bvalidation (?:accuracy )?(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)")
+
+
+def reports(log: str, key: str) -> list[Report]:
+    """Return what the training of a task said of its progress, from the stored end of its log."""
+    made = []
+    for line in map(read_line, log.splitlines()):
+        match = re.search(rf" {re.escape(key)} (\d+) %: (.*)", line.text) if line.task == key else None
+        if match is not None:
+            score = _VALIDATION.search(match[2])
+            made.append(Report(int(match[1]) / 100, match[2], None if score is None else float(score[1])))
+    return made

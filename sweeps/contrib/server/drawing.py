@@ -1,4 +1,4 @@
-"""Reports, drawn in a process of their own: a page takes seconds of a core, and a thread would take them from all."""
+"""Draw reports in another process: a report takes seconds of a core, and a thread would slow every other request."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
@@ -19,19 +19,19 @@ from sweeps.report import folder
 from sweeps.report.page import report as markdown
 
 Form = Literal["json", "html", "markdown", "findings"]
-_QUEUE = 8  # drawings that wait: a minute of them
-_KEPT = 50  # pages, the largest about a megabyte
+_QUEUE = 8  # waiting reports, about a minute of work
+_KEPT = 50  # reports; the largest has about a megabyte
 
 
 class Drawings:
-    """The reports of one database: each is drawn once for each state of its sweep, one at a time."""
+    """The reports of one database. Each is drawn once for every change of its sweep, one at a time."""
 
     def __init__(self, url: sqlalchemy.URL) -> None:
         self._url, self._place, self._shared = url, Places(1, queue=_QUEUE), Shared()
         self._kept = OrderedDict[Hashable, tuple[Any, bytes]]()
 
     async def get(self, name: str, form: Form, state: Callable[[], Awaitable[Any]]) -> bytes:
-        """Return a report of a sweep. state: asks for what changes whenever the sweep does, see `state_of`."""
+        """Return a report of a sweep. state: reads a value that changes whenever the sweep does, see `state_of`."""
         reader = local()
         key = name, form, reader
 
@@ -53,12 +53,12 @@ class Drawings:
 
 
 def state_of(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Any:
-    """Return a value that is another one whenever the reports of a sweep may be."""
+    """Return a value that changes whenever a report of the sweep may change."""
     return replace(sweep, repaired_at=None), queries.progress(engine, sweep.id)
 
 
 def draw(url: sqlalchemy.URL, name: str, form: Form, reader: Commands) -> bytes:
-    """Return a report. Runs in the process that draws."""
+    """Return a report. Runs in the drawing process."""
     with for_client(reader):
         findings = LocalClient(url).ask(FINDINGS, SweepArgs(name=name))
         if form == "html":
@@ -71,11 +71,11 @@ def draw(url: sqlalchemy.URL, name: str, form: Form, reader: Commands) -> bytes:
 
 
 def _utf8(text: str) -> bytes:
-    return text.encode("utf-8", "backslashreplace")  # as a report is written into a file
+    return text.encode("utf-8", "backslashreplace")  # as a report is written to a file
 
 
 def _without_half_looks(findings: Findings) -> Findings:
-    """Leave out what the test says of a dataset whose look is not complete, as every page does."""
+    """Remove the test scores of each dataset whose comparison is not complete, as every page does."""
     hidden = {role for role in findings.spec.roles if is_incomplete(findings.trainings, role)}
     trainings = tuple(
         replace(training, outcome=training.outcome.model_copy(update={"test_accuracy": None}))

@@ -1,22 +1,25 @@
-"""The live pages, from the templates beside this file, and the events that bring them up to date."""
+"""Serve the live pages, rendered from templates/, and the events that update them."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from kd.errors import KdError
 from storage.errors import StorageError
+from sweeps.contrib.server.plane import COLOURS
 from sweeps.contrib.server.problems import LOG
-from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, View, Views, follower
+from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, Serving, Views, follower
+from sweeps.contrib.server.view import View
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
-from sweeps.query.status import Status
+from sweeps.operations.table import CANCEL, PAUSE, RESUME, SweepArgs
 from sweeps.report import html_page
 from sweeps.terminal import duration, number_of
 
@@ -28,31 +31,23 @@ POLICY = {
     "Cache-Control": "no-store",
 }
 _MOST_LISTED = 20
-_TROUBLE = "The service cannot read its database now; what you see may be old. Trying again."
+_TROUBLE = "The service cannot read its database; this page may be out of date. Trying again."
 
 
 _TEMPLATES = html_page.environment("sweeps.contrib.server")
 _TEMPLATES.filters |= {"count_of": number_of, "duration": duration}
-_TEMPLATES.globals |= {"local": local}
+_TEMPLATES.globals |= {"local": local, "COLOURS": COLOURS}
+_ORDERS = {order.name: order for order in (PAUSE, RESUME, CANCEL)}
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page or a part of one, from a file of the folder templates."""
+    """Return a page or a part of one, rendered from a file in templates/."""
     return _TEMPLATES.get_template(template).render(values)
 
 
-def sweep_page(view: View) -> str:
-    """Return one sweep with everything that is known of it."""
-    return render("sweep.html", view=view, workers=_workers(view.status))
-
-
-def _workers(now: Status) -> list[tuple[str, str, str]]:
-    """Return the rows of the table: a worker, its task or state, and when it was last seen."""
-    rows = [
-        (row.worker, row.task, f"last step {duration(round(row.idle_s))} ago" if row.alive else "its lease has lapsed")
-        for row in now.workers
-    ]
-    return rows + [(row.worker, row.state, f"seen {duration(round(row.seen_s))} ago") for row in now.idle_workers]
+def sweep_page(view: View, *, may_steer: bool = False) -> str:
+    """Return the page of one sweep. may_steer: with buttons to pause, resume and cancel it."""
+    return render("sweep.html", view=view, may_steer=may_steer)
 
 
 router = APIRouter(include_in_schema=False)
@@ -70,21 +65,29 @@ async def sweep(request: Request, name: Name) -> Response:
     return _page(request, f"{name} – kd-sweeps", await _sweep(request, name))
 
 
+@router.post("/sweeps/{name}/{order}")
+async def steer(request: Request, served: Serving, name: Name, order: Literal["pause", "resume", "cancel"]) -> Response:
+    """Pause, resume or cancel a sweep, and reload its page."""
+    await served.orders.ask(lambda: served.database.ask(_ORDERS[order], SweepArgs(name=name)))
+    await _sweep(request, name, fresh_s=0.0)  # replaces the shared page from before the order
+    return RedirectResponse(f"/sweeps/{quote(name)}", 303, {"Cache-Control": "no-store"})
+
+
 @router.get("/events", dependencies=[Depends(follower)])
 async def index_events(request: Request) -> Response:
-    """Send the list again whenever it changes."""
+    """Send the list whenever it changes."""
     return await _events(lambda: _index(request))
 
 
 @router.get("/events/sweeps/{name}", dependencies=[Depends(follower)])
 async def sweep_events(request: Request, name: Name) -> Response:
-    """Send the page of one sweep again whenever it changes."""
+    """Send the page of one sweep whenever it changes."""
     return await _events(lambda: _sweep(request, name))
 
 
 @router.get("/live.js")
 async def script() -> Response:
-    """Return the script of these pages."""
+    """Return the script of the pages."""
     return Response(
         render("live.js"), media_type="text/javascript; charset=utf-8", headers={"Cache-Control": "no-cache"}
     )
@@ -92,7 +95,7 @@ async def script() -> Response:
 
 @router.get("/live.css")
 async def style() -> Response:
-    """Return their style."""
+    """Return the style of the pages."""
     return Response(render("live.css"), media_type="text/css; charset=utf-8", headers={"Cache-Control": "no-cache"})
 
 
@@ -101,9 +104,12 @@ async def _index(request: Request) -> str:
     return await views.served.ask("index", lambda: _list(views), fresh_s=CACHE_TTL_S)
 
 
-async def _sweep(request: Request, name: str) -> str:
+async def _sweep(request: Request, name: str, *, fresh_s: float = CACHE_TTL_S) -> str:
     views: Views = request.app.state.views
-    return await views.served.ask(("page", name), lambda: sweep_page(views.of(name)), fresh_s=CACHE_TTL_S)
+    may_steer = request.state.role == "operator"
+    return await views.served.ask(
+        ("page", name, may_steer), lambda: sweep_page(views.of(name), may_steer=may_steer), fresh_s=fresh_s
+    )
 
 
 def _list(views: Views) -> str:
@@ -112,8 +118,8 @@ def _list(views: Views) -> str:
     for name in names:
         try:
             latest.append(views.of(name))
-        except (SweepError, StorageError, KdError) as error:  # deleted just now, or damaged: the others are shown
-            LOG.warning("%s is not shown: %s", name, explain(error))
+        except (SweepError, StorageError, KdError) as error:  # just deleted, or damaged: show the others
+            LOG.warning("the list leaves out %s: %s", name, explain(error))
     return render("list.html", views=latest, total=total)
 
 
@@ -123,7 +129,7 @@ def _page(request: Request, title: str, body: str) -> Response:
 
 
 async def _events(body: Callable[[], Awaitable[str]]) -> Response:
-    first = await body()  # what is wrong with the question is told as a problem
+    first = await body()  # before the stream starts, an error is a problem document
     return EventSourceResponse(_changes(body, first), ping=PING_S, sep="\n")
 
 
@@ -138,9 +144,9 @@ async def _changes(body: Callable[[], Awaitable[str]], now: str) -> AsyncIterato
             now = await body()
         except (SweepError, KdError, StorageError) as error:
             if isinstance(error, StorageError):
-                LOG.warning("a page is not brought up to date: %s", error)
+                LOG.warning("cannot update a page: %s", error)
             yield _event("trouble", _TROUBLE if isinstance(error, StorageError) else str(error))
-            now = sent = ""  # the next page is sent, whatever it is: it says that all is well again
+            now = sent = ""  # send the next page even if unchanged: it ends the warning
 
 
 def _event(kind: str, text: str) -> ServerSentEvent:

@@ -1,11 +1,10 @@
-"""What is served: one engine for all requests, the threads that ask it, and a view of each sweep for its page."""
+"""What a service serves: one engine for all requests, the threads that query it, and a view of each sweep."""
 
 import threading
 from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, TypeVar
-from urllib.parse import quote
 
 import sqlalchemy
 from anyio import CapacityLimiter, WouldBlock
@@ -15,28 +14,26 @@ from storage.db.engine import open_engine
 from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import SweepRecord
+from sweeps.contrib.server import view
 from sweeps.contrib.server.drawing import Drawings, Form, state_of
 from sweeps.contrib.server.shared import Busy, Places, Shared
-from sweeps.errors import NoResultsYet, NotThere
-from sweeps.findings.findings import load
+from sweeps.contrib.server.view import View
+from sweeps.errors import NotThere
 from sweeps.hints import local
 from sweeps.operations.operation import LocalClient
-from sweeps.query.best import Best, best, insight
 from sweeps.query.listing import SweepRow, sweep_row
-from sweeps.query.status import Status, status
-from sweeps.report import document, words
-from sweeps.report.answer import badge, statement
 from sweeps.spec.model import Name as Pattern
+from sweeps.spec.model import Spec
 from sweeps.spec.stored import as_it_stands, check_name
 
-PING_S = 15  # between signs of life on a stream of events
-CACHE_TTL_S = 2.0  # for so long, every page shows the same look at the database
+PING_S = 15  # between keep-alive comments on a stream of events
+CACHE_TTL_S = 2.0  # how long all followers of a page share one reading of the database
 MOST_FOLLOWERS = 100
 T = TypeVar("T")
 
 
 class CachedClient(LocalClient):
-    # A request does not pay for a connection and a look at the schema: the engine is opened once.
+    # Opens the engine once: no request pays for a connection and a check of the schema.
     def __init__(self, url: sqlalchemy.URL) -> None:
         super().__init__(url)
         self._engine: sqlalchemy.Engine | None = None
@@ -44,9 +41,9 @@ class CachedClient(LocalClient):
 
     @contextmanager
     def engine(self) -> Iterator[sqlalchemy.Engine]:
-        """Give the engine; it is opened by the first who asks, and again after a failure to do so."""
+        """Give the engine. The first request opens it; after a failure the next one tries again."""
         if self._engine is None:
-            opened = open_engine(self.url, read_only=True)  # without a lock: nobody waits for one who waits in vain
+            opened = open_engine(self.url, read_only=True)  # outside the lock: a silent server blocks one request only
             with self._opening:
                 first = self._engine = self._engine or opened
             if first is not opened:
@@ -67,10 +64,10 @@ class CachedClient(LocalClient):
 
 @dataclass(frozen=True)
 class Served:
-    """A database and which of its sweeps are shown.
+    """A database and which of its sweeps are served.
 
-    names: None shows all. allow_code: specs may name Python code. questions: two at once; with the one of a probe each
-    has a connection of the pool for itself. orders: each opens a connection of its own.
+    names: None serves all. allow_code: specs may name Python code. questions: two at once, so that each of them and a
+    probe has its own connection of the pool. orders: each opens its own connection.
     """
 
     database: CachedClient
@@ -83,12 +80,12 @@ class Served:
     _shared: Shared = field(default_factory=Shared)
 
     async def ask(self, key: Hashable, question: Callable[[], T], *, fresh_s: float = 0.0) -> T:
-        """Ask the database in a thread, once for all who ask the same at the same time; fresh_s as in `Shared.get`."""
-        # What is answered, and what is wrong with the question, is worded for a reader.
+        """Query the database in a thread, once for all simultaneous equal requests; fresh_s as in `Shared.get`."""
+        # By reader too: answers and errors name commands as that reader types them.
         return await self._shared.get((key, local()), lambda: self.questions.ask(question), fresh_s=fresh_s)
 
     async def check_database(self) -> None:
-        """Raise StorageError where the database does not answer. Waits for no other question."""
+        """Raise StorageError if the database does not answer. Waits for no other query."""
 
         def ask() -> None:
             with self.database.engine() as engine:
@@ -121,7 +118,7 @@ def serve_database(url: sqlalchemy.URL, names: frozenset[str] | None, *, allow_c
     return Served(CachedClient(url), names, allow_code, Drawings(url))
 
 
-async def _served(request: Request) -> Served:  # async: a plain function would take a thread
+async def _served(request: Request) -> Served:  # async: FastAPI runs a plain function in a thread
     served: Served = request.app.state.served
     return served
 
@@ -142,7 +139,7 @@ Name = Annotated[str, Depends(_named)]
 
 
 async def follower(request: Request) -> AsyncIterator[None]:
-    """Hold one of the places of those who follow a page or a log, taken before anything is waited for."""
+    """Hold one of the places for followers of a page or a log, taken before anything is awaited."""
     places: CapacityLimiter = request.app.state.followers
     try:
         places.acquire_on_behalf_of_nowait(request)
@@ -155,74 +152,27 @@ async def follower(request: Request) -> AsyncIterator[None]:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a finished sweep says. headline: two to four sentences."""
+class _Look:
+    """A view with what it was made of: while that is the same, only what workers do is read again."""
 
-    badge: document.Badge
-    headline: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """A sweep as people see it.
-
-    source, target: datasets, as they are called; target is "" with one dataset. best: None before a trial of the search
-    has finished. insight: a line on what is known so far, "" if nothing. answer: None until every task has ended.
-    study: the number of its search in optuna-dashboard; None if that study was deleted.
-    """
-
-    source: str
-    target: str
-    status: Status
-    best: Best | None
-    insight: str
-    answer: Answer | None
-    study: int | None
-
-    @property
-    def name(self) -> str:
-        return self.status.sweep
-
-    @property
-    def finished(self) -> bool:
-        return self.status.seconds_left == 0
-
-    @property
-    def at_work(self) -> int:
-        return len({worker.worker for worker in self.status.workers if worker.alive})
-
-    @property
-    def path(self) -> str:
-        """Of its page, and of its answers under /api/v1."""
-        return f"/sweeps/{quote(self.name, safe='')}"
-
-    @property
-    def needs_workers(self) -> bool:
-        """Whether work is left that nothing keeps back, and that nobody does."""
-        return self.status.state == "active" and not self.finished and not self.at_work
-
-    @property
-    def activity(self) -> tuple[str, document.Tone]:
-        """What is going on in a word or two, and its tone."""
-        if self.status.state != "active":
-            return self.status.state, "open"
-        if self.finished:
-            return ("finished, with failures", "bad") if self.status.problems else ("finished", "good")
-        return ("no worker is running", "open") if self.needs_workers else ("running", "good")
+    sweep: SweepRecord
+    spec: Spec
+    of: Any
+    view: View
 
 
 @dataclass
 class Views:
-    """Looks at sweeps; one at a sweep that has ended is kept until it changes."""
+    """Views of sweeps. What has not changed is not read again, however many follow it."""
 
     served: Served
     study_ids: Callable[[], Mapping[str, int]]
-    _ended: dict[str, tuple[SweepRecord, View]] = field(default_factory=dict)
+    _looks: dict[str, _Look] = field(default_factory=dict)
     _ids: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, name: str) -> View:
         with self.served.database.open(self.served.check(name)) as (engine, sweep):
-            return self._look(engine, sweep)
+            return self._view(engine, replace(sweep, repaired_at=None))
 
     def newest(self, most: int) -> tuple[list[str], int]:
         """Return the names of the sweeps that were made last, the latest first, and how many there are."""
@@ -231,40 +181,29 @@ class Views:
         served = [name for name in reversed(names) if self.served.shows(name)]
         return served[:most], len(served)
 
-    def _look(self, engine: sqlalchemy.Engine, sweep: SweepRecord) -> View:
-        ended = self._ended.get(sweep.name)
-        if ended is not None and ended[0] == sweep and not queries.outlook(engine, sweep.id).unended:
-            return ended[1]
-        now = status(engine, sweep)
-        spec = as_it_stands(sweep)
-        view = View(
-            source=words.display_name(spec.source.shown),
-            target="" if spec.target is None else words.display_name(spec.target.shown),
-            status=now,
-            best=_best(engine, sweep),
-            insight=insight(spec, queries.task_records(engine, sweep.id, keep=())),
-            answer=_answer(engine, sweep) if now.fingerprints.answer_hash else None,
-            study=self._study(sweep.name),
+    def _view(self, engine: sqlalchemy.Engine, sweep: SweepRecord) -> View:
+        known = self._looks.get(sweep.name)
+        if known is not None and known.sweep != sweep:
+            known = None
+        if known is not None and known.view.finished and not queries.outlook(engine, sweep.id).unended:
+            return known.view
+        running = queries.running_tasks(engine, sweep.id)
+        at_work = frozenset(task.worker for task in running if task.lease_left_s >= 0)
+        of = queries.progress(engine, sweep.id), at_work
+        if known is None or known.of != of:
+            spec, study = as_it_stands(sweep), self._study(sweep.name)
+            made = view.view(engine, sweep, spec, at_work=len(at_work), study=study)
+            known = _Look(sweep, spec, of, made)
+        now = replace(
+            known.view,
+            workers=view.workers_of(engine, sweep, known.spec, running),
+            running=view.at_work_of(engine, sweep, known.spec, running),
         )
-        if view.finished:
-            self._ended[sweep.name] = sweep, view
-        return view
+        self._looks[sweep.name] = replace(known, view=now)
+        return now
 
     def _study(self, name: str) -> int | None:
         wanted = study_name(name, "search")
         if wanted not in self._ids:
             self._ids = self.study_ids()
         return self._ids.get(wanted)
-
-
-def _best(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Best | None:
-    with suppress(NoResultsYet):
-        return best(engine, sweep)
-    return None
-
-
-def _answer(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Answer | None:
-    with suppress(NoResultsYet):
-        findings = load(engine, sweep)
-        return Answer(badge(findings), statement(findings))
-    return None

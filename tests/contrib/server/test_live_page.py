@@ -14,8 +14,8 @@ from sweeps.usecases import steering
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import created, start_worker
-from tests.support.web.driven_browser import driven_browser
-from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Service, serving
+from tests.support.web.driven_browser import DrivenBrowser, driven_browser
+from tests.support.web.services import OPERATOR, TOKENS, VIEWER, Reply, Service, serving
 
 pytestmark = pytest.mark.processes
 
@@ -51,7 +51,7 @@ def test_a_finished_sweep_is_one_headline_with_its_hash_and_links_that_lead_some
     assert page.status == 200
     assert not _unclosed(page.text)
     assert '<p class="headline">' in page.text
-    assert "100 % of the expected work is done" in page.text
+    assert "100 % of the work" in page.text
     answer = finished.ask("/api/v1/sweeps/s", token=VIEWER).json["fingerprints"]["answer_hash"]
     assert f"<code>{answer}</code>" in page.text
     links = re.findall(r'href="(/[^"]*)"', page.text)
@@ -105,7 +105,8 @@ def test_the_page_follows_a_sweep_through_its_states(tmp_path: Path) -> None:
         pages = (json.loads(event.data) for event in told if event.kind == "page")
         first = next(pages)
         assert "no worker is running" in first
-        assert "Best so far" not in first
+        assert "Pause" not in first, "a viewer may read only"
+        assert "So far" not in first
         assert ">Report<" not in first, "there is none yet"
         assert "launch s" in first
         steering.pause(url, "s")
@@ -113,15 +114,15 @@ def test_the_page_follows_a_sweep_through_its_states(tmp_path: Path) -> None:
         steering.resume(url, "s")
         worker = start_worker(storage_url, seconds=0.5)
         try:
-            working = next(page for page in pages if ">running</span>" in page and "Best so far" in page)
-            assert re.search(r"not confirmed: the luckiest of many|fresh seeds", working)
+            working = next(page for page in pages if ">running</span>" in page and "So far" in page)
+            assert re.search(r"partly luck|new seed", working)
             assert worker.pid is not None
             assert f"-{worker.pid}-" in working, "the worker by its name"
             last = next(page for page in pages if ">finished" in page)
         finally:
             worker.kill()
             worker.join(10)
-        assert "Best so far" not in last
+        assert "So far" not in last
         assert not _unclosed(last)
 
 
@@ -148,6 +149,34 @@ def test_optuna_dashboard_answers_503_where_another_file_is_in_the_place_of_the_
         assert "s.db was replaced by another while it was in use" in service.log
 
 
+def test_a_button_steers_for_an_operator_and_a_page_of_this_service_alone(tmp_path: Path) -> None:
+    storage_url = f"sqlite:///{tmp_path}/s.db"
+    created(storage_url)
+    with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
+        form = {"Content-Type": "application/x-www-form-urlencoded"}
+
+        def order(word: str, token: str, **headers: str) -> Reply:
+            return service.ask(f"/sweeps/s/{word}", method="POST", token=token, headers=form | headers)
+
+        assert order("pause", "").status == 401
+        assert order("pause", VIEWER).status == 403
+        assert order("launch", OPERATOR).status == 422
+        login = service.ask("/login", method="POST", body=f"token={OPERATOR}".encode(), headers=form)
+        cookie = login.headers["set-cookie"].partition(";")[0]
+        assert order("pause", "", Cookie=cookie, Origin="https://evil.example").status == 403
+        assert ">paused</span>" not in service.ask("/sweeps/s", token=OPERATOR).text
+        for word, state in (("pause", "paused"), ("resume", "no worker is running"), ("cancel", "cancelled")):
+            reply = order(word, OPERATOR)
+            assert (reply.status, reply.headers["location"]) == (303, "/sweeps/s")
+            assert f">{state}</span>" in service.ask("/sweeps/s", token=OPERATOR).text, "the page is a new one"
+        assert order("pause", OPERATOR).json["detail"] == "nothing to pause: s is cancelled"
+
+
+def press(browser: DrivenBrowser, label: str) -> None:
+    buttons = "[...document.querySelectorAll('.steer button')]"
+    browser.run(f"{buttons}.find((button) => button.textContent === '{label}').click()")
+
+
 def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_the_dashboard(tmp_path: Path) -> None:
     storage_url = f"sqlite:///{tmp_path}/s.db"
     created(storage_url)
@@ -163,10 +192,21 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_t
         browser.wait_for("s.transfer")
         browser.go(f"{service.url}/sweeps/s")
         browser.wait_for("no worker is running")
+        press(browser, "Pause")
+        browser.wait_for("paused", 10)
+        press(browser, "Resume")
+        browser.wait_for("no worker is running", 10)
         browser.run("window.loadedOnce = true")
         worker = start_worker(storage_url, seconds=0.2)
         try:
-            browser.wait_for("running")
+            browser.wait_for("at work on")
+            browser.wait_for("Point at a trial, or tap it.")
+            dot = "document.querySelector('circle')"
+            click = f"{dot}.dispatchEvent(new MouseEvent('click', {{bubbles: true}}))"
+            task, _, point = browser.run(f"{click}; return {dot}.textContent").partition(": ")
+            assert point.startswith("T = ")
+            browser.wait_for(f"{task}: T = ")
+            assert not browser.run("return document.querySelector('#numbers').open"), "it is for readers without"
             browser.wait_for("finished")
         finally:
             worker.kill()

@@ -1,0 +1,107 @@
+"""What a page that follows a sweep reads: sums and the newest rows, in a few milliseconds however many tasks it has."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Select, and_, case, func, select
+
+from storage.db.transaction import database_now, explain_corruption, read, retry_transient
+from storage.tables import attempts, phases, tasks, workers
+
+
+@dataclass(frozen=True)
+class Tally:
+    """The tasks of one phase in one state.
+
+    attempts: of all of them together. timed, took_s: how many are done and have both times, and their seconds.
+    """
+
+    phase: str
+    stage: str
+    state: str
+    tasks: int
+    attempts: int
+    timed: int
+    took_s: float
+
+
+@retry_transient()
+def tallies(engine: Engine, sweep_id: int) -> list[Tally]:
+    """Return the tasks of a sweep, counted by phase and state, in plan order."""
+    took = case((tasks.c.state == "done", tasks.c.finished_at - tasks.c.started_at))
+    sums = (func.count(), func.sum(tasks.c.attempt), func.count(took), func.coalesce(func.sum(took), 0.0))
+    query = (
+        select(phases.c.name, tasks.c.stage, tasks.c.state, *sums)
+        .join(phases, phases.c.id == tasks.c.phase_id)
+        .where(tasks.c.sweep_id == sweep_id)
+        .group_by(phases.c.ordinal, phases.c.name, tasks.c.stage, tasks.c.state)
+        .order_by(phases.c.ordinal, tasks.c.stage, tasks.c.state)
+    )
+    with read(engine) as connection:
+        return [Tally(*row) for row in connection.execute(query)]
+
+
+@dataclass(frozen=True)
+class TrialRecord:
+    """A task that runs or has ended, with the point of its latest attempt. score: as stored, None without one."""
+
+    id: int
+    key: str
+    stage: str
+    phase: str
+    state: str
+    score: float | None
+    params: dict[str, Any]
+    worker: str
+
+
+@retry_transient()
+def newest_trials(engine: Engine, sweep_id: int, stages: Collection[str], *, most: int) -> list[TrialRecord]:
+    """Return the tasks of these stages that have a point, the newest first, and of each stage its best one.
+
+    most: the best ones are added to so many.
+    """
+    latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
+    query = (
+        select(
+            *(tasks.c.id, tasks.c.key, tasks.c.stage, phases.c.name, tasks.c.state, tasks.c.score),
+            *(attempts.c.params, attempts.c.worker),
+        )
+        .join(attempts, latest)
+        .join(phases, phases.c.id == tasks.c.phase_id)
+        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("running", "done", "failed")))
+        .where(attempts.c.params.is_not(None))
+    )
+    newest = query.where(tasks.c.stage.in_(stages)).order_by(attempts.c.started_at.desc(), tasks.c.id.desc())
+    with read(engine) as connection, explain_corruption(connection, sweep_id):
+
+        def rows(chosen: Select[Any]) -> dict[str, TrialRecord]:
+            return {row.key: TrialRecord(*row) for row in connection.execute(chosen)}
+
+        recent = rows(newest.limit(most))
+        for stage in stages if len(recent) == most else ():
+            done = query.where(tasks.c.stage == stage, tasks.c.state == "done")
+            recent |= rows(done.order_by(tasks.c.score.desc(), tasks.c.id).limit(1))
+        return list(recent.values())
+
+
+@dataclass(frozen=True)
+class Present:
+    """A worker that has not said that it ended. seen_s: seconds since it was last seen."""
+
+    name: str
+    host: str
+    seen_s: float
+
+
+@retry_transient()
+def present_workers(engine: Engine, sweep_id: int) -> list[Present]:
+    """Return the workers that have not ended in order, the oldest first; one that was killed is among them."""
+    query = (
+        select(workers.c.name, workers.c.host, database_now() - workers.c.seen_at)
+        .where(workers.c.sweep_id == sweep_id, workers.c.ended_at.is_(None))
+        .order_by(workers.c.started_at, workers.c.name)
+    )
+    with read(engine) as connection:
+        return [Present(*row) for row in connection.execute(query)]

@@ -1,0 +1,104 @@
+"""The view of a sweep against everything else that is said of it, at several moments; what it costs."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from storage.url import resolve
+from sweeps.contrib.server import view as module
+from sweeps.contrib.server.pages import sweep_page
+from sweeps.contrib.server.state import Views, serve_database
+from sweeps.contrib.server.view import View
+from sweeps.operations.operation import LocalClient
+from sweeps.operations.table import BEST, STATUS, TRIALS, SweepArgs, TrialsArgs
+from sweeps.usecases import steering
+from sweeps.workers.logs import JsonLines, about, logged, reports
+from tests.support.sweeps import reported_sweeps
+
+
+@contextmanager
+def views_of(url: str) -> Iterator[Views]:
+    served = serve_database(resolve(url), None, allow_code=False)
+    try:
+        yield Views(served, dict)
+    finally:
+        served.database.close()
+
+
+def looked(url: str) -> View:
+    with views_of(url) as views:
+        return views.of("s")
+
+
+@pytest.mark.parametrize("stop_at", ["teachers", "search#2", "confirm", "native.search", "transfer", ""])
+def test_the_view_says_what_status_trials_and_best_say(tmp_path: Path, stop_at: str) -> None:
+    url = reported_sweeps.worked(tmp_path, stop_at=stop_at)
+    client, view = LocalClient(resolve(url)), looked(url)
+    status = client.ask(STATUS, SweepArgs(name="s"))
+    assert view.fraction == pytest.approx(status.fraction)
+    assert view.seconds_left == pytest.approx(status.seconds_left)
+    assert {stage.name: stage.count for stage in view.stages} == status.display_stages
+    assert [stage.share for stage in view.stages] == pytest.approx([share for share in status.shares.values() if share])
+    assert view.answer_hash == status.fingerprints.answer_hash
+    assert (view.answer is not None) == view.finished == (stop_at == "")
+    trials = client.ask(TRIALS, TrialsArgs(name="s"))
+    searched = {row.task for row in trials if row.task.startswith(("search#", "native.search#")) and row.score}
+    assert searched <= {dot.task for plane in view.planes for dot in plane.dots if dot.score}
+    assert view.test_used == any(row.attempt for row in trials if row.stage in ("transfer", "measure"))
+    if searched:
+        best = client.ask(BEST, SweepArgs(name="s"))
+        assert view.so_far[0].point == best.point.text()
+    page = sweep_page(view)
+    assert "have not been used: no choice so far depends on them" in page or view.test_used
+
+
+def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = reported_sweeps.worked(tmp_path, stop_at="confirm")
+    made, make = list[str](), module.view
+
+    def counted(*given: object, **more: object) -> View:
+        made.append("view")
+        return make(*given, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "view", counted)
+    with views_of(url) as views:
+        assert views.of("s") == views.of("s")
+        assert len(made) == 1
+        steering.pause(resolve(url), "s")
+        assert views.of("s").activity == ("paused", "open")
+        assert len(made) == 2
+
+
+def test_only_an_operator_has_buttons_and_those_that_can_be_used(tmp_path: Path) -> None:
+    view = looked(reported_sweeps.worked(tmp_path, stop_at="confirm"))
+    assert "<form" not in sweep_page(view)
+    assert view.orders == ("pause", "cancel")
+    page = sweep_page(view, may_steer=True)
+    assert '<form id="pause" method="post" action="/sweeps/s/pause"><button>Pause</button></form>' in page
+    assert 'action="/sweeps/s/cancel"' in page
+
+
+def test_what_a_training_reports_is_read_from_the_log_that_its_worker_stores() -> None:
+    lines, handler = list[str](), logging.Handler()
+    handler.setFormatter(JsonLines())
+    handler.emit = lambda record: lines.append(handler.format(record))  # type: ignore[method-assign]
+    logger = logging.getLogger("sweeps.workers.logs")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        with about("search#3", 1), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("sweeps.workers.logs.LOG_EVERY_S", 0.0)
+            report = logged("search#3")
+            report(0.25, "epoch 1 of 4")
+            report(0.5, "epoch 2 of 4: validation 0.8125")
+            report(1.0, "trial 1 of 2, epoch 3 of 3: validation accuracy 0.900")
+        with about("search#4", 1):
+            logging.getLogger("sweeps.workers.logs").info("search#3 99 %%: of another task")
+    finally:
+        logger.removeHandler(handler)
+    made = reports("\n".join(["noise of a library", *lines]), "search#3")
+    assert [(report.fraction, report.validation) for report in made] == [(0.25, None), (0.5, 0.8125), (1.0, 0.9)]
+    assert made[0].text == "epoch 1 of 4"
