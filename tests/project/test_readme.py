@@ -10,7 +10,8 @@ import typer.main
 import sweeps
 from sweeps.cli.app import app
 from sweeps.distill.presets import MINUTES, PRESETS
-from tests.support.pages import DOCS, all_text, extension, pages
+from tests.support.docs import cli_reference
+from tests.support.pages import DOCS, all_text, pages
 from tests.support.paths import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -20,7 +21,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 def _commands() -> dict[str, set[str]]:
     """The options of every command, by the words that call it."""
     group = typer.main.get_command(app)
-    found = extension("cli_reference").commands(group)
+    found = cli_reference.commands(group)
     return {words: {name for item in command.params for name in item.opts} for words, command in found}
 
 
@@ -63,9 +64,8 @@ def test_zsh_reads_no_bracket_of_a_command_as_a_pattern() -> None:
 
 
 def test_every_preset_has_its_row_with_its_numbers() -> None:
-    fill = extension("generated").fill
     for page in ("quickstart.md", "reference/spec.md"):
-        text = fill((DOCS / page).read_text(encoding="utf-8"))
+        text = (DOCS / page).read_text(encoding="utf-8")
         for name, spec in PRESETS.items():
             (row,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
             assert f"{spec.source.images:,} -> " in row
