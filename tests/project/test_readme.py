@@ -11,7 +11,7 @@ import sweeps
 from sweeps.cli.app import app
 from sweeps.distill.presets import MINUTES, PRESETS
 from tests.support.docs import cli_reference
-from tests.support.pages import DOCS, all_text, pages
+from tests.support.pages import DOCS, all_text, code_spans, pages
 from tests.support.paths import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -54,6 +54,23 @@ def test_every_option_that_is_typed_exists() -> None:
         ours = words[: words.index("--")] if "--" in words else words  # what follows goes to another program
         given = {word.split("=")[0] for word in ours if word.startswith("-") and not re.fullmatch(r"-?[\d+].*", word)}
         assert given - commands[called] == set(), words
+
+
+def test_which_command_has_a_line_for_every_command() -> None:
+    spans = [shlex.split(span) for span in code_spans((DOCS / "which-command.md").read_text(encoding="utf-8"))]
+    typed = [words for words in spans if words[0] == "kd-sweeps" and words[1] != "COMMAND"]
+    commands = _commands()
+    named = [next(name for name in (" ".join(words[1:3]), words[1]) if name in commands) for words in typed]
+    assert set(named) == set(commands)
+    for name, words in zip(named, typed, strict=True):
+        assert {word for word in words if word.startswith("-")} - commands[name] == set(), words
+
+
+def test_no_page_or_example_installs_from_an_index_that_lacks_this_project() -> None:
+    examples = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "examples").glob("*.py")]
+    installed = re.findall(r"(?:pip install|uvx|--from) [^\n#]*", "\n".join([all_text(), *examples]))
+    assert len(installed) > 5
+    assert [line for line in installed if re.search(r"(?:pip install|--from) .*(?<![\w./-])kd-sweeps", line)] == []
 
 
 def test_zsh_reads_no_bracket_of_a_command_as_a_pattern() -> None:
@@ -100,7 +117,7 @@ def test_the_readme_is_short_and_begins_with_what_it_is_for() -> None:
     assert "make run" in first_screen
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(REPOSITORY)))
+@pytest.mark.parametrize("page", [*pages(), DOCS / "llms.txt"], ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_relative_link_and_image_is_there(page: Path) -> None:
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         path, _, heading = target.partition("#")
