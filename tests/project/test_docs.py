@@ -17,7 +17,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.references import FILES, current
 from tests.support.transcript import normalised, run, steps
 
-EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md", "how-to/own-training.md")
+EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md", "how-to/own-training.md", "how-to/programs.md")
 
 WORDS = """sweep spec role source target stage phase task attempt lease heartbeat study trial incumbent arm control
 method baseline group selection look regret native margin confirm matter teacher student logits temperature alpha
