@@ -112,6 +112,33 @@ def test_each_page_is_in_one_group_of_the_side_bar_and_no_group_is_long() -> Non
     assert sorted(listed) == [page for page in pages() if page.is_relative_to(DOCS) and page != DOCS / "index.md"]
 
 
+@pytest.mark.processes
+def test_the_commands_of_the_page_on_removal_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, folder = tmp_path / "home", tmp_path / "work"
+    for variable in ("KD_SWEEPS_CACHE", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    written = (
+        home / ".cache" / "kd-sweeps" / "datasets" / "mnist.npz",
+        home / ".local" / "state" / "kd-sweeps" / "log" / "mnist-kd" / "worker.log",
+        home / ".bash_completions" / "kd-sweeps.sh",
+        folder / "mnist-kd-report" / "report.html",
+    )
+    for file in written:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    (home / ".bashrc").write_text("alias l=ls\nsource '~/.bash_completions/kd-sweeps.sh'\n")
+    assert run("kd-sweeps create mnist-kd --preset tiny", folder)[0] == 0
+    assert (folder / "kd-sweeps.db").is_file()
+    blocks = re.findall(r"^```sh\n(.*?)^```$", (DOCS / "how-to" / "remove.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    for line in "".join(blocks[:3]).splitlines():  # those after it remove the program, and need servers
+        code, lines = run(line, folder)
+        assert code == 0, "\n".join([line, *lines])
+    left = {path.name for path in (*home.rglob("*"), *folder.rglob("*")) if path.is_file()}
+    assert left - {"kd-sweeps", "python", "keras.json"} == {".bashrc", ".bashrc.old"}  # the first two run the commands
+    assert (home / ".bashrc").read_text() == "alias l=ls\n"
+
+
 @pytest.mark.slow
 def test_the_docs_build_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(
