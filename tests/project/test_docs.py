@@ -26,15 +26,15 @@ augmentation views mirror audit provenance fingerprint failpoint"""
 
 def _names(path: Path) -> set[str]:
     """What a module defines at its top: functions, classes and values."""
-    found = set()
+    names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
-        found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
 
 
 def _module(name: str) -> Path:
@@ -163,10 +163,10 @@ def test_the_commands_of_a_page_print_what_it_shows(
     are printed, so that from there on only success is compared.
     """
     monkeypatch.setenv("KERAS_HOME", str(shared_data / "keras"))  # MobileNet's weights, which not every network reaches
-    found = steps((DOCS / page).read_text(encoding="utf-8"))
-    assert found
+    commands = steps((DOCS / page).read_text(encoding="utf-8"))
+    assert commands
     same_kind = True
-    for step in found:
+    for step in commands:
         code, lines = run(step.command, tmp_path)
         assert code == 0, "\n".join([step.command, *lines])
         same_kind = same_kind and {line for line in step.lines if line.startswith("answer hash ")} <= set(lines)

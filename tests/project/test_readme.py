@@ -21,8 +21,8 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 def _commands() -> dict[str, set[str]]:
     """The options of every command, by the words that call it."""
     group = typer.main.get_command(app)
-    found = cli_reference.commands(group)
-    return {words: {name for item in command.params for name in item.opts} for words, command in found}
+    commands = cli_reference.commands(group)
+    return {words: {name for item in command.params for name in item.opts} for words, command in commands}
 
 
 def _lines() -> list[str]:
@@ -95,9 +95,9 @@ def test_every_preset_has_its_row_with_its_numbers() -> None:
 def test_a_preset_takes_as_many_minutes_on_every_page() -> None:
     named = r"\btiny\b.{0,60}?\babout (\w+) minutes?\b"
     texts = {page.name: page.read_text(encoding="utf-8") for page in (README, *DOCS.glob("*.md"))}
-    found = [(name, match[1]) for name, text in texts.items() for match in re.finditer(named, text)]
-    assert {name for name, _ in found} >= {"quickstart.md", "tutorial.md"}
-    assert {minutes for _, minutes in found} == {str(MINUTES["tiny"])}
+    named_minutes = [(name, match[1]) for name, text in texts.items() for match in re.finditer(named, text)]
+    assert {name for name, _ in named_minutes} >= {"quickstart.md", "tutorial.md"}
+    assert {minutes for _, minutes in named_minutes} == {str(MINUTES["tiny"])}
 
 
 def test_the_python_examples_import_public_names_only() -> None:

@@ -104,13 +104,13 @@ def _kind(annotation: Any) -> str:
     if origin is dict or _model(annotation) is not None:
         return "table"
     if origin in (Union, types.UnionType):
-        return " or ".join(_kind(one) for one in inner if one is not type(None))
+        return " or ".join(_kind(part) for part in inner if part is not type(None))
     return {int: "whole number", float: "number", str: "text", bool: "true or false"}.get(annotation, str(annotation))
 
 
 def _metadata(item: Any) -> Any:
     # Field(ge=1) inside Annotated keeps its limits one level deeper.
-    return next((one for one in getattr(item, "metadata", []) if list(_limits(one))), item)
+    return next((part for part in getattr(item, "metadata", []) if list(_limits(part))), item)
 
 
 def _default(field: FieldInfo) -> str:
@@ -124,9 +124,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _model(annotation: Any) -> type[SpecModel] | None:
-    for one in (annotation, *get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, SpecModel):
-            return one
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, SpecModel):
+            return part
     return None
 
 
