@@ -130,7 +130,9 @@ def test_the_commands_of_the_page_on_removal_leave_nothing(tmp_path: Path, monke
     (home / ".bashrc").write_text("alias l=ls\nsource '~/.bash_completions/kd-sweeps.sh'\n")
     assert run("kd-sweeps create mnist-kd --preset tiny", folder)[0] == 0
     assert (folder / "kd-sweeps.db").is_file()
-    blocks = re.findall(r"^```sh\n(.*?)^```$", (DOCS / "how-to" / "remove.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (DOCS / "how-to" / "remove.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     for line in "".join(blocks[:3]).splitlines():  # those after it remove the program, and need servers
         code, lines = run(line, folder)
         assert code == 0, "\n".join([line, *lines])

@@ -8,7 +8,8 @@ from tests.support.paths import REPOSITORY
 DOCS = REPOSITORY / "docs"
 YARD = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md")
 PART = re.compile(
-    r"(?P<begin>^<!-- generated: (?P<name>[\w-]+)(?: (?P<argument>\S+))? -->$).*?^<!-- end -->$", re.MULTILINE | re.DOTALL
+    r"(?P<begin>^<!-- generated: (?P<name>[\w-]+)(?: (?P<argument>\S+))? -->$).*?^<!-- end -->$",
+    re.MULTILINE | re.DOTALL,
 )
 
 _CODE = re.compile(r"`([^`\n]+)`")

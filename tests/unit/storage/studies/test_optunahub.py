@@ -8,6 +8,8 @@ import pytest
 from storage.studies.sampler import Past, check_sampler, propose
 from storage.studies.space import Range, Space
 
+pytest.importorskip("optunahub", reason="OptunaHub is not installed here; make brings it")
+
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "alpha": Range(0.0, 1.0)}
 HISTORY = [Past({"temperature": 4.0, "alpha": alpha}, 1 - abs(alpha - 0.4)) for alpha in (0.1, 0.5, 0.9)]
 
@@ -37,7 +39,9 @@ def make(seed):
 """
 
 
-def test_a_sampler_of_optunahub_proposes_from_the_trials_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sampler_of_optunahub_proposes_from_the_trials_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPTUNAHUB_NO_ANALYTICS", "1")
     package = tmp_path / "package" / "samplers" / "near_the_best"
     package.mkdir(parents=True)
