@@ -1,7 +1,7 @@
 """The parts of the pages that are written from the code, so that they cannot disagree with it.
 
-A part lies between the lines `<!-- generated: NAME ARGUMENT -->` and `<!-- end -->` of a page in docs, and is committed
-with it: on a code host the pages are whole. `python -m tests.support.references` writes the parts, a test compares them.
+A part lies between the lines `<!-- generated: NAME ARGUMENT -->` and `<!-- end -->` of a page in docs and is committed
+with it, so that the page is whole on a code host. `python -m tests.support.references` writes parts; a test compares.
 """
 
 import re

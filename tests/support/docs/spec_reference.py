@@ -47,7 +47,8 @@ def presets() -> str:
     for name, spec in PRESETS.items():
         data = " -> ".join(f"{part.dataset} {part.images:,}" for part in map(spec.role, spec.roles))
         arms = " and ".join(str(len(spec.arms(role))) for role in spec.roles)
-        transfer = f"{arms} arms, {spec.transfer.seeds} seeds{_fewer(spec.transfer)} | {spec.transfer.margin_share:.0%} of the gain"
+        margin = f"{spec.transfer.margin_share:.0%} of the gain"
+        transfer = f"{arms} arms, {spec.transfer.seeds} seeds{_fewer(spec.transfer)} | {margin}"
         searched = f"{spec.search.trials} | {_rounds(spec.confirm)}"
         lines.append(f"| {name} | {data} | {searched} | {transfer} | {_baselines(spec.baselines)} |")
     return "\n".join(lines)
