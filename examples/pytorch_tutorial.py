@@ -1,4 +1,4 @@
-"""PyTorch's tutorial on distillation, on a tenth of its images. Type: pip install 'kd-sweeps[train,report]' torch
+"""PyTorch's tutorial on distillation, on a tenth of its images. In a clone: pip install '.[train,report]' torch
 
 Then, in this folder: kd-sweeps run tutorial --spec pytorch_tutorial.toml   (kd.load fetches CIFAR-10 once)
 Networks, loss and rate are of https://github.com/pytorch/tutorials, beginner_source/knowledge_distillation_tutorial.py.

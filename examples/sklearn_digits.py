@@ -1,4 +1,4 @@
-"""Distil a forest into a softmax regression on scikit-learn's digits. No Keras: pip install 'kd-sweeps[train,report]'.
+"""Distil a forest into a softmax regression on scikit-learn's digits. No Keras: pip install '.[train,report]'.
 
 kd-sweeps run digits --train ./sklearn_digits.py:train --space temperature=1.0:20.0:log --space alpha=0.0:1.0 \
     --set trainer.untreated.alpha=1.0 --set 'trainer.defaults.default={temperature=4.0, alpha=0.5}'

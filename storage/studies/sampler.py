@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.storages import InMemoryStorage
+from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -50,6 +50,9 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -
         )
         asking = create_trial(state=TrialState.RUNNING)
         asking.number = len(history)
+        made.before_trial(
+            study, asking
+        )  # OptunaHub's AutoSampler chooses its sampler here; without, it draws at random
         together = made.sample_relative(study, asking, made.infer_relative_search_space(study, asking))
     except ImportError as error:
         package = error.name or getattr(error.__cause__, "name", None)  # Optuna's deferred imports: the cause names it
@@ -139,6 +142,8 @@ def _distribution(bounds: Range | Whole | Choice) -> BaseDistribution:
 
 class _History(InMemoryStorage):
     """A study storage whose trials are the given history."""
+
+    get_best_trial = BaseStorage.get_best_trial  # of these trials; InMemoryStorage knows those that it stored itself
 
     def __init__(self, trials: Sequence[FrozenTrial]) -> None:
         super().__init__()

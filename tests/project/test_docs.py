@@ -11,13 +11,13 @@ import pytest
 
 from sweeps.distill.spec import KdSpec
 from sweeps.spec.model import Spec
-from tests.support.old_storages import DATA
-from tests.support.pages import DOCS, code_spans, extension, pages
+from tests.support.docs import cli_reference, rooms, spec_reference
+from tests.support.pages import DOCS, code_spans, pages
 from tests.support.paths import REPOSITORY
-from tests.support.references import REFERENCES
+from tests.support.references import FILES, current
 from tests.support.transcript import normalised, run, steps
 
-EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md", "how-to/own-training.md")
+EXECUTED = ("tutorial.md", "how-to/own-data.md", "how-to/own-model.md", "how-to/own-training.md", "how-to/programs.md")
 
 WORDS = """sweep spec role source target stage phase task attempt lease heartbeat study trial incumbent arm control
 method baseline group selection look regret native margin confirm matter teacher student logits temperature alpha
@@ -26,15 +26,15 @@ augmentation views mirror audit provenance fingerprint failpoint"""
 
 def _names(path: Path) -> set[str]:
     """What a module defines at its top: functions, classes and values."""
-    found = set()
+    names = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            found.add(node.name)
+            names.add(node.name)
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
-        found |= {target.id for target in targets if isinstance(target, ast.Name)}
-    return found
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return names
 
 
 def _module(name: str) -> Path:
@@ -66,8 +66,7 @@ def test_every_word_of_the_glossary_is_one_sentence_with_an_example() -> None:
 
 
 def test_the_command_line_reference_has_every_command_with_its_options() -> None:
-    reference = extension("cli_reference")
-    text = reference.markdown()
+    text = cli_reference.markdown()
     for words in ("create", "data fetch", "status", "worker"):
         assert f"## {words}\n" in text
     assert "| `--preset` `NAME` |" in text
@@ -75,7 +74,7 @@ def test_the_command_line_reference_has_every_command_with_its_options() -> None
 
 
 def test_the_spec_reference_has_every_table_and_key() -> None:
-    text = extension("spec_reference").markdown()
+    text = spec_reference.markdown()
     for name in {*Spec.names(), *KdSpec.names()}:
         assert f"[{name}]" in text or f"| `{name}` |" in text
         inner = getattr((Spec.model_fields | KdSpec.model_fields)[name].annotation, "model_fields", {})
@@ -85,19 +84,61 @@ def test_the_spec_reference_has_every_table_and_key() -> None:
     assert "whole number, >= 1, <= 3" in text
 
 
-@pytest.mark.parametrize("name", REFERENCES)
-def test_a_reference_in_the_repository_is_that_of_the_program(name: str) -> None:
-    kept = (DATA / name).read_text(encoding="utf-8")
-    assert kept == REFERENCES[name](), "write it anew: python -m tests.support.references"
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(REPOSITORY)))
+def test_a_generated_file_or_part_is_that_of_the_program(file: Path) -> None:
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    assert text == current(file), "write it again: python -m tests.support.references"
 
 
-def test_the_picture_has_every_room_of_the_import_contracts() -> None:
-    picture, table = extension("rooms").picture(), extension("rooms").table()
+def test_the_table_of_rooms_has_every_room() -> None:
+    table = rooms.table()
     for package in ("kd", "storage", "sweeps"):
         for room in (REPOSITORY / package).iterdir():
             if (room / "__init__.py").is_file():
-                assert f">{room.name}</text>" in picture, room
-                assert f"`{package}/{room.name}/`" in table
+                assert table.count(f"| `{package}/{room.name}/` |") == 1, room
+
+
+def _listed(page: Path) -> list[list[Path]]:
+    """The pages that each section of an index links to."""
+    sections = re.split(r"^## ", page.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    links = [re.findall(r"^- \[[^]]+\]\(([\w/-]+\.md)\)", section, flags=re.MULTILINE) for section in sections]
+    return [[page.parent / link for link in section] for section in links]
+
+
+def test_each_page_is_in_one_group_of_the_side_bar_and_no_group_is_long() -> None:
+    indexes = {page: _listed(page) for page in pages() if page.name == "index.md"}
+    assert max(len(group) for groups in indexes.values() for group in groups) <= 8
+    listed = [page for groups in indexes.values() for group in groups for page in group]
+    assert sorted(listed) == [page for page in pages() if page.is_relative_to(DOCS) and page != DOCS / "index.md"]
+
+
+@pytest.mark.processes
+def test_the_commands_of_the_page_on_removal_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, folder = tmp_path / "home", tmp_path / "work"
+    for variable in ("KD_SWEEPS_CACHE", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(home))
+    written = (
+        home / ".cache" / "kd-sweeps" / "datasets" / "mnist.npz",
+        home / ".local" / "state" / "kd-sweeps" / "log" / "mnist-kd" / "worker.log",
+        home / ".bash_completions" / "kd-sweeps.sh",
+        folder / "mnist-kd-report" / "report.html",
+    )
+    for file in written:
+        file.parent.mkdir(parents=True)
+        file.touch()
+    (home / ".bashrc").write_text("alias l=ls\nsource '~/.bash_completions/kd-sweeps.sh'\n")
+    assert run("kd-sweeps create mnist-kd --preset tiny", folder)[0] == 0
+    assert (folder / "kd-sweeps.db").is_file()
+    blocks = re.findall(
+        r"^```sh\n(.*?)^```$", (DOCS / "how-to" / "remove.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
+    for line in "".join(blocks[:3]).splitlines():  # those after it remove the program, and need servers
+        code, lines = run(line, folder)
+        assert code == 0, "\n".join([line, *lines])
+    left = {path.name for path in (*home.rglob("*"), *folder.rglob("*")) if path.is_file()}
+    assert left - {"kd-sweeps", "python", "keras.json"} == {".bashrc", ".bashrc.old"}  # the first two run the commands
+    assert (home / ".bashrc").read_text() == "alias l=ls\n"
 
 
 @pytest.mark.slow
@@ -124,10 +165,10 @@ def test_the_commands_of_a_page_print_what_it_shows(
     are printed, so that from there on only success is compared.
     """
     monkeypatch.setenv("KERAS_HOME", str(shared_data / "keras"))  # MobileNet's weights, which not every network reaches
-    found = steps((DOCS / page).read_text(encoding="utf-8"))
-    assert found
+    commands = steps((DOCS / page).read_text(encoding="utf-8"))
+    assert commands
     same_kind = True
-    for step in found:
+    for step in commands:
         code, lines = run(step.command, tmp_path)
         assert code == 0, "\n".join([step.command, *lines])
         same_kind = same_kind and {line for line in step.lines if line.startswith("answer hash ")} <= set(lines)

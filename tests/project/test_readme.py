@@ -10,7 +10,8 @@ import typer.main
 import sweeps
 from sweeps.cli.app import app
 from sweeps.distill.presets import MINUTES, PRESETS
-from tests.support.pages import DOCS, all_text, extension, pages
+from tests.support.docs import cli_reference
+from tests.support.pages import DOCS, all_text, code_spans, pages
 from tests.support.paths import REPOSITORY
 
 README = REPOSITORY / "README.md"
@@ -20,8 +21,8 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 def _commands() -> dict[str, set[str]]:
     """The options of every command, by the words that call it."""
     group = typer.main.get_command(app)
-    found = extension("cli_reference").commands(group)
-    return {words: {name for item in command.params for name in item.opts} for words, command in found}
+    commands = cli_reference.commands(group)
+    return {words: {name for item in command.params for name in item.opts} for words, command in commands}
 
 
 def _lines() -> list[str]:
@@ -55,6 +56,23 @@ def test_every_option_that_is_typed_exists() -> None:
         assert given - commands[called] == set(), words
 
 
+def test_which_command_has_a_line_for_every_command() -> None:
+    spans = [shlex.split(span) for span in code_spans((DOCS / "which-command.md").read_text(encoding="utf-8"))]
+    typed = [words for words in spans if words[0] == "kd-sweeps" and words[1] != "COMMAND"]
+    commands = _commands()
+    named = [next(name for name in (" ".join(words[1:3]), words[1]) if name in commands) for words in typed]
+    assert set(named) == set(commands)
+    for name, words in zip(named, typed, strict=True):
+        assert {word for word in words if word.startswith("-")} - commands[name] == set(), words
+
+
+def test_no_page_or_example_installs_from_an_index_that_lacks_this_project() -> None:
+    examples = [path.read_text(encoding="utf-8") for path in (REPOSITORY / "examples").glob("*.py")]
+    installed = re.findall(r"(?:pip install|--from) [^\n#`]*", "\n".join([all_text(), *examples]))
+    assert len(installed) > 5
+    assert [line for line in installed if re.search(r"install .*(?<![\w./-])kd-sweeps|--from '?kd-sweeps", line)] == []
+
+
 def test_zsh_reads_no_bracket_of_a_command_as_a_pattern() -> None:
     typed = [line for line in _lines() if re.match(r"(\.venv/bin/)?(kd-sweeps|pip) ", line)]
     typed += re.findall(r"`(kd-sweeps [^`]+|--set [^`]+|pip install [^`]+)`", all_text())
@@ -63,9 +81,8 @@ def test_zsh_reads_no_bracket_of_a_command_as_a_pattern() -> None:
 
 
 def test_every_preset_has_its_row_with_its_numbers() -> None:
-    fill = extension("generated").fill
     for page in ("quickstart.md", "reference/spec.md"):
-        text = fill((DOCS / page).read_text(encoding="utf-8"))
+        text = (DOCS / page).read_text(encoding="utf-8")
         for name, spec in PRESETS.items():
             (row,) = [line for line in text.splitlines() if line.startswith(f"| {name} |")]
             assert f"{spec.source.images:,} -> " in row
@@ -78,9 +95,9 @@ def test_every_preset_has_its_row_with_its_numbers() -> None:
 def test_a_preset_takes_as_many_minutes_on_every_page() -> None:
     named = r"\btiny\b.{0,60}?\babout (\w+) minutes?\b"
     texts = {page.name: page.read_text(encoding="utf-8") for page in (README, *DOCS.glob("*.md"))}
-    found = [(name, match[1]) for name, text in texts.items() for match in re.finditer(named, text)]
-    assert {name for name, _ in found} >= {"quickstart.md", "tutorial.md"}
-    assert {minutes for _, minutes in found} == {str(MINUTES["tiny"])}
+    named_minutes = [(name, match[1]) for name, text in texts.items() for match in re.finditer(named, text)]
+    assert {name for name, _ in named_minutes} >= {"quickstart.md", "tutorial.md"}
+    assert {minutes for _, minutes in named_minutes} == {str(MINUTES["tiny"])}
 
 
 def test_the_python_examples_import_public_names_only() -> None:
@@ -100,7 +117,7 @@ def test_the_readme_is_short_and_begins_with_what_it_is_for() -> None:
     assert "make run" in first_screen
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(REPOSITORY)))
+@pytest.mark.parametrize("page", [*pages(), DOCS / "llms.txt"], ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_relative_link_and_image_is_there(page: Path) -> None:
     for target in LINK.findall(page.read_text(encoding="utf-8")):
         path, _, heading = target.partition("#")

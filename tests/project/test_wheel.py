@@ -80,3 +80,10 @@ def test_preset_tiny_runs_from_any_folder(environment: Path, tmp_path: Path, sha
     assert (tmp_path / "tiny-report" / "report.html").is_file()
     audit = run(environment / "kd-sweeps", "status", "tiny", "--audit", folder=tmp_path)
     assert "0 violations, 0 warnings" in audit.stdout
+
+
+def test_uninstalling_leaves_no_file_of_ours(environment: Path, tmp_path: Path) -> None:
+    run(environment / "python", "-m", "pip", "uninstall", "--yes", "kd-sweeps", folder=tmp_path)
+    (site,) = environment.parent.glob("lib/python*/site-packages")
+    assert not [name for name in PACKAGES if (site / name).exists()]
+    assert not (environment / "kd-sweeps").exists()

@@ -1,15 +1,16 @@
-"""The pages for people: README, docs and the yard, as files and with what the docs generate."""
+"""The pages for people: README, docs and the yard."""
 
 import re
-import sys
-from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 from tests.support.paths import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
 YARD = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "bench/README.md")
+PART = re.compile(
+    r"(?P<begin>^<!-- generated: (?P<name>[\w-]+)(?: (?P<argument>\S+))? -->$).*?^<!-- end -->$",
+    re.MULTILINE | re.DOTALL,
+)
 
 _CODE = re.compile(r"`([^`\n]+)`")
 
@@ -23,19 +24,10 @@ def pages() -> list[Path]:
 
 
 def all_text() -> str:
-    """Return the text of all pages as written, the generated parts left out."""
-    return "\n".join(page.read_text(encoding="utf-8") for page in pages())
+    """Return the text of all pages as people wrote it: without the generated parts."""
+    return PART.sub("", "\n".join(page.read_text(encoding="utf-8") for page in pages()))
 
 
 def code_spans(text: str) -> list[str]:
     """Return what stands between backticks on one line, fenced blocks left out."""
     return _CODE.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
-
-
-@cache
-def extension(name: str) -> ModuleType:
-    """Return a module of docs/_ext, which Sphinx finds on its own path."""
-    folder = str(DOCS / "_ext")
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
-    return __import__(name)

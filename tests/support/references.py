@@ -1,12 +1,13 @@
-"""What the command line and a spec say of themselves, kept in tests/data.
+"""The help texts in tests/data, and the figures and generated parts of the pages in docs.
 
-After a change on purpose, write both anew: python -m tests.support.references. Imports no pytest.
+After an intended change, write them again: python -m tests.support.references. Imports no pytest.
 """
 
 import contextlib
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -14,22 +15,20 @@ import typer.main
 
 from sweeps.cli.app import app
 from sweeps.cli.streams import exit_code_of
+from tests.support.docs import notebook, parts
 from tests.support.old_storages import DATA
-from tests.support.pages import extension
+from tests.support.pages import PART, pages
+
+HELP = DATA / "help.txt"
+FIGURES = {notebook.NOTEBOOKS / name: svg for name, svg in notebook.figures("first-sweep").items()}
+FILES = (HELP, *FIGURES, *(page for page in pages() if PART.search(page.read_text(encoding="utf-8"))))
 
 
-def helps() -> str:
-    """What each command prints with --help on a terminal of 80 columns."""
-    return "\n".join(f"$ {line}\n\n{_printed(line)}" for line in _lines(typer.main.get_command(app), "kd-sweeps"))
-
-
-def spec() -> str:
-    """The reference of a spec's keys, and the table of the presets."""
-    reference = extension("spec_reference")
-    return f"{reference.markdown()}\n{reference.presets()}\n"
-
-
-REFERENCES: Mapping[str, Callable[[], str]] = {"help.txt": helps, "spec.md": spec}
+def current(file: Path) -> str:
+    """What one of FILES holds if it is written now."""
+    if file == HELP:  # what each command prints with --help on a terminal of 80 columns
+        return "\n".join(f"$ {line}\n\n{_printed(line)}" for line in _lines(typer.main.get_command(app), "kd-sweeps"))
+    return FIGURES[file] if file in FIGURES else parts.fill(file.read_text(encoding="utf-8"))
 
 
 def _lines(command: Any, words: str) -> Iterator[str]:
@@ -49,5 +48,5 @@ def _printed(line: str) -> str:
 
 
 if __name__ == "__main__":
-    for name, current in REFERENCES.items():
-        (DATA / name).write_text(current(), encoding="utf-8")
+    for file in FILES:
+        file.write_text(current(file), encoding="utf-8")

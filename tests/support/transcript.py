@@ -68,17 +68,17 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
         text=True,
         check=False,
     )
-    shown = done.stdout.replace(str(folder), "/home/me").rstrip("\n")
-    return done.returncode, shown.split("\n") if shown else []
+    output = done.stdout.replace(str(folder), "/home/me").rstrip("\n")
+    return done.returncode, output.split("\n") if output else []
 
 
 def normalised(lines: list[str] | tuple[str, ...]) -> set[str]:
     """Return the lines without what differs from run to run: numbers, hashes, names of workers, spaces."""
-    found = set()
+    texts = set()
     for line in lines:
         text = _NUMBER.sub("N", _WORKER.sub("WORKER", _HASH.sub("HASH", line)))
-        found.add(" ".join(re.sub(r"-{2,}", "--", text).split()))
-    return found - {""}
+        texts.add(" ".join(re.sub(r"-{2,}", "--", text).split()))
+    return texts - {""}
 
 
 def rewritten(text: str, folder: Path) -> str:

@@ -47,7 +47,8 @@ def presets() -> str:
     for name, spec in PRESETS.items():
         data = " -> ".join(f"{part.dataset} {part.images:,}" for part in map(spec.role, spec.roles))
         arms = " and ".join(str(len(spec.arms(role))) for role in spec.roles)
-        transfer = f"{arms} arms, {spec.transfer.seeds} seeds{_fewer(spec.transfer)} | {spec.transfer.margin:g}"
+        margin = f"{spec.transfer.margin_share:.0%} of the gain"
+        transfer = f"{arms} arms, {spec.transfer.seeds} seeds{_fewer(spec.transfer)} | {margin}"
         searched = f"{spec.search.trials} | {_rounds(spec.confirm)}"
         lines.append(f"| {name} | {data} | {searched} | {transfer} | {_baselines(spec.baselines)} |")
     return "\n".join(lines)
@@ -104,13 +105,13 @@ def _kind(annotation: Any) -> str:
     if origin is dict or _model(annotation) is not None:
         return "table"
     if origin in (Union, types.UnionType):
-        return " or ".join(_kind(one) for one in inner if one is not type(None))
+        return " or ".join(_kind(part) for part in inner if part is not type(None))
     return {int: "whole number", float: "number", str: "text", bool: "true or false"}.get(annotation, str(annotation))
 
 
 def _metadata(item: Any) -> Any:
     # Field(ge=1) inside Annotated keeps its limits one level deeper.
-    return next((one for one in getattr(item, "metadata", []) if list(_limits(one))), item)
+    return next((part for part in getattr(item, "metadata", []) if list(_limits(part))), item)
 
 
 def _default(field: FieldInfo) -> str:
@@ -124,9 +125,9 @@ def _default(field: FieldInfo) -> str:
 
 
 def _model(annotation: Any) -> type[SpecModel] | None:
-    for one in (annotation, *get_args(annotation)):
-        if isinstance(one, type) and issubclass(one, SpecModel):
-            return one
+    for part in (annotation, *get_args(annotation)):
+        if isinstance(part, type) and issubclass(part, SpecModel):
+            return part
     return None
 
 

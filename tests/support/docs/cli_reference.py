@@ -53,7 +53,7 @@ def _metavar(item: Any) -> str:
         return str(item.metavar)
     annotation = item.type_descriptor.annotation
     if isinstance(annotation, type) and issubclass(annotation, Enum):
-        return "\\|".join(str(one.value) for one in annotation)
+        return "\\|".join(str(member.value) for member in annotation)
     return {int: "N", str: "TEXT"}.get(annotation, "VALUE")
 
 
