@@ -44,7 +44,7 @@ def headline(findings: Findings, role: RoleChoice) -> str:
         return f"Train without {f'a {prepares}' if prepares else treating}."
     if choice.use == "default":
         default = choice.strategy("default")
-        adds = "nothing" if default is not None and _is_better(spec, default.lost) else "little"
+        adds = "nothing" if default is not None and _is_negative(spec, default.lost) else "little"
         return f"Use {_default(spec)}. Tuning adds {adds} here."
     if choice.use == "elsewhere":
         return f"Use values tuned on {_source(spec)}."
@@ -69,7 +69,7 @@ def why(findings: Findings, role: RoleChoice) -> str:
         if role.left or missing:
             return f"{role.done} of {role.planned} trainings on {dataset} are done."
         return f"No training on {dataset} was tuned there."
-    here, features, score = f"tuning on {dataset} itself", spec.kind.features, spec.score
+    here, features = f"tuning on {dataset} itself", spec.kind.features
     if choice.gain is None:
         return ""
     rival = _untreated(spec, role.role)
@@ -82,12 +82,12 @@ def why(findings: Findings, role: RoleChoice) -> str:
             f"On {dataset} {features.treating} gains no more than the noise over {rival}: even tuned there,"
             f" {_amount(spec, choice.gain)}."
         )
-    gains = f"On {dataset} {features.treating} gains {amount(score, choice.gain, sign='')} over {rival}"
+    over = f"over {rival}" if not _is_negative(spec, choice.gain) else f"compared with {rival}"
+    gains = f"On {dataset} {features.treating} {_verb(spec, choice.gain)} {over}"
     cheaper = [strategy for strategy in choice.strategies if strategy.name != "here"]
     if any(strategy.share is None for strategy in choice.strategies):
-        verbs = {"default": "gains"}
         known = [
-            f"{_name(spec, strategy.name)} {verbs.get(strategy.name, 'gain')} {points(score, strategy.gain, sign='')}"
+            f"{_name(spec, strategy.name)} {_verb(spec, strategy.gain, is_plural=strategy.name != 'default')}"
             for strategy in cheaper
             if strategy.gain is not None
         ]
@@ -114,13 +114,13 @@ def details(findings: Findings, role: RoleChoice) -> str:
     if default is not None and default.lost is not None:
         adds = "adds" if choice.use == "here" and choice.settled else "would add"
         text = f"{adds} {_amount(spec, default.lost)} to"
-        if _is_better(spec, default.lost):
+        if _is_negative(spec, default.lost):
             text = f"would cost {_amount(spec, default.lost.negated)} compared with"
         sentences.append(f"Tuning on {dataset} itself {text} {_default(spec)}.")
     if elsewhere is not None and elsewhere.lost is not None:
         third, text = choice.elsewhere_less_default, f"Values tuned on {_source(spec)}"
         loses = f"lose {_amount(spec, elsewhere.lost)} against tuning there"
-        if _is_better(spec, elsewhere.lost):
+        if _is_negative(spec, elsewhere.lost):
             loses = f"score {_amount(spec, elsewhere.lost.negated)} {spec.score.better} than tuning there"
         if third is None:
             sentences.append(f"{text} {loses}.")
@@ -248,7 +248,8 @@ def scope(findings: Findings, role: RoleChoice) -> str:
     prepares, searches = spec.kind.features.prepares, _searches(choice.searches)
     fewest, *_, most = sorted(2 * [spec.for_group(group).transfer.seeds for group in spec.searches])
     seeds = f"{'' if fewest == most else f'{fewest} to '}{number_of(most, 'seed')}"
-    over = f"{searches} with {seeds} each{f', one {prepares}' if prepares else ''}"
+    each = " each" if choice.searches > 1 else ""
+    over = f"{searches} with {seeds}{each}{f', one {prepares}' if prepares else ''}"
     texts = [f"Mean and 95 % CI over {over}." if choice.searches >= FEWEST_RUNS else f"Mean over {over}; no interval."]
     if choice.strategy("elsewhere") is not None:
         texts.append(f"In {role.same} of {searches} both datasets chose the same candidate.")
@@ -297,9 +298,15 @@ def _searches(number: int) -> str:
     return f"{number} search{'' if number == 1 else 'es'}"
 
 
-def _is_better(spec: Spec, lost: Estimate | None) -> bool:
-    # As displayed: neither loses what rounds to 0.0.
-    return lost is not None and points(spec.score, lost).startswith("−")
+def _verb(spec: Spec, gain: Estimate, *, is_plural: bool = False) -> str:
+    """Return such as "gains 2.6 points", or "costs 0.1 points" where a gain is below 0."""
+    verb = "cost" if _is_negative(spec, gain) else "gain"
+    return f"{verb}{'' if is_plural else 's'} {amount(spec.score, gain, sign='').removeprefix('−')}"
+
+
+def _is_negative(spec: Spec, value: Estimate | None) -> bool:
+    # As displayed: what rounds to 0.0 is not below 0.
+    return value is not None and points(spec.score, value).startswith("−")
 
 
 def _source(spec: Spec) -> str:

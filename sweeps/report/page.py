@@ -225,11 +225,12 @@ def secondary_blocks(score: Score, questions: Sequence[Question]) -> list[Block]
     tests = sum(question.p is not None for question in questions)
     differences = score.differences("test") if score.difference else f"of {score.differences('test')}"
     untested = "" if tests == len(questions) else " Identical trainings are not compared."
+    adjusted = "the one question" if tests == 1 else f"all {tests} questions"
     return [
         Heading("Secondary questions", level=3),
         table(_COLUMNS, [_question_cells(score, question) for question in questions]),
         Paragraph(
-            f"Differences are {differences}, paired by seed. Holm's p adjusts for all {tests} questions.{untested} BCa"
+            f"Differences are {differences}, paired by seed. Holm's p adjusts for {adjusted}.{untested} BCa"
             f" intervals are given from {BCA_FROM} seeds on, sign-flip tests from {SIGN_FLIP_FROM} on; for the retained"
             f" share, both are of best's gain minus {percent(RETAINED):.0f} % of native's gain."
         ),

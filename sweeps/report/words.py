@@ -239,10 +239,10 @@ def identified(surface: surfaces.Surface, spec: Spec) -> str:
         parts.append(f"best lies at the edge of the search space ({edge})")
     if surface.tied:
         parts.append(f"tied with best: {'; '.join(tied.text() for tied in surface.tied)}")
-    if surface.optimism is not None:
-        by = score.amount(exact(score, abs(surface.optimism)))
-        change = f"lost {by}: its score was partly luck" if surface.optimism > 0 else f"gained {by}"
-        parts.append(f"retrained with new seeds, the best trial {change}")
+    if surface.optimism is not None and float(change := exact(score, abs(surface.optimism))):
+        lost = f"lost {score.amount(change)}: its score was partly luck"
+        by = lost if surface.optimism > 0 else f"gained {score.amount(change)}"
+        parts.append(f"retrained with new seeds, the best trial {by}")
     return f"{dataset}: {'; '.join(parts)}" if parts else ""
 
 

@@ -54,7 +54,7 @@ def gains_narrow(marks: Sequence[data.GainMark]) -> Figure:
 def regret(marks: Sequence[data.RegretMark], *, phone: bool = False) -> Figure:
     figure, grid = column([1] * len(marks), below=0.5, above=0.25, phone=phone)
     for axes, mark in zip(grid, marks, strict=True):
-        axes.set_position((0.02, axes.get_position().y0, 0.96, axes.get_position().height))
+        axes.set_position((0.06, axes.get_position().y0, 0.88, axes.get_position().height))
         ends = [0.0, mark.mean.mean, *mark.searches, *(limits(mark.mean) or ())]
         low = min(*ends, -0.5 * mark.margin) - 0.25 * mark.margin
         high = max(*ends, mark.margin) + 0.5 * mark.margin

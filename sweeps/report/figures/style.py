@@ -124,6 +124,7 @@ def value_row(axes: Axes, row: float, value: str, interval: str) -> None:
 
 def _two_lines(axes: Axes, row: float, texts: tuple[str, str], *, at: float, side: str) -> None:
     place: dict[str, Any] = {"xycoords": ("figure fraction", "data"), "annotation_clip": False, "ha": side}
+    place["bbox"] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 0.6}  # a phone has lines below
     first, second = texts
     axes.annotate(
         first, (at, row - 0.02 if second else row), va="bottom" if second else "center", fontsize=_TEXT, **place
