@@ -6,7 +6,6 @@ from sqlalchemy import Engine, delete, text, update
 from storage.db.transaction import write
 from storage.errors import BlobCorrupt, RecordBroken
 from storage.queue import plans, tasks
-from storage.queue.tasks import Ending
 from storage.records import artifacts, queries
 from storage.records.artifacts import freeze_selection
 from storage.tables import blobs as blob_table
@@ -60,26 +59,6 @@ def test_a_blob_that_is_not_what_was_stored_is_one_line_and_made_again_by_retry(
     assert plans.retry(engine, sweep, revision=1) == []
     assert finished(engine, claimed(engine, sweep))
     assert states(engine, sweep) == {"teachers": "closed", "search": "open"}
-
-
-def test_tasks_that_failed_over_a_damaged_blob_run_again_once_it_is_made_again(engine: Engine) -> None:
-    sweep = new_sweep(engine, PLAN)
-    digest = taught(engine, sweep)["logits"]
-    damaged(engine, digest, LOGITS[:-1])
-    for _ in range(2):
-        claim = claimed(engine, sweep)
-        with pytest.raises(BlobCorrupt) as caught:
-            artifacts.get(engine, digest)
-        assert tasks.end(engine, claim, Ending("failed", "error", str(caught.value)), cap=1)
-    assert states(engine, sweep) == {"teachers": "closed", "search": "failed"}
-    assert plans.retry(engine, sweep, revision=1) == ["teachers#0", "search#0", "search#1"]
-    assert states(engine, sweep) == {"teachers": "open", "search": "blocked"}, "the teacher first"
-    taught(engine, sweep)
-    for _ in range(2):
-        claim = claimed(engine, sweep)
-        assert artifacts.get(engine, digest) == LOGITS
-        assert finished(engine, claim)
-    assert states(engine, sweep) == {"teachers": "closed", "search": "closed"}
 
 
 @pytest.mark.parametrize("bytes_", ["", '{"score": 0.', '{"score": 0.5}{'])

@@ -236,6 +236,8 @@ class TaskTable(RuleBasedStateMachine):
         done = {row.key: (row.outcome, row.score, row.attempt) for row in rows if row.state == "done"}
         assert {key: done.get(key) for key in self.done} == self.done, "what is done stays done, and as it was"
         self.done = done
+        left = {(row.outcome, row.score, row.finished_at) for row in rows if row.state == "waiting"}
+        assert left <= {(None, None, None)}, "what waits shows nothing of an earlier end"
         planned = Counter[str]()
         for revision in queries.revisions(self.engine, self.sweep):
             planned.update(revision.planned)

@@ -18,7 +18,6 @@ SPACE: Space = {
     "fixed": Range(2.0, 2.0),
     "only": Choice(("one",)),
 }
-OPTUNAS: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
 
 
 def history(finished: int, running: int, *, failed: int = 0) -> list[Past]:
