@@ -1,4 +1,4 @@
-"""Splits, hashes, files of one's own, and what is said about bad ones."""
+"""Splits, hashes, generated datasets, own files, and the error lines of bad ones."""
 
 import ast
 import contextlib
@@ -30,7 +30,7 @@ def made_up(*, images: int = 60, tests: int = 12, classes: int = 3, shape: tuple
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., str]:
-    """Write arrays into an .npz file; its path, as a dataset's name."""
+    """Write arrays to an .npz file and return its path, the name of the dataset."""
 
     def write_file(arrays: Raw, name: str = "own.npz") -> str:
         np.savez(tmp_path / name, **arrays)  # type: ignore[arg-type]

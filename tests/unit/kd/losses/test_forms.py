@@ -1,4 +1,4 @@
-"""The forms of a loss: those of this project are the terms themselves, and the probes tell every two apart."""
+"""The forms of a loss: this project's are the terms themselves, and the probes distinguish every two."""
 
 
 import numpy as np
@@ -10,7 +10,7 @@ from kd.losses.forms import FAULTS, LABELS, Form, Probes, terms
 
 
 def _same(batches: list[tuple[Probes, float]]) -> set[tuple[str, str]]:
-    """Return which forms are explained by which other ones in all batches; of several parts a sum is explained."""
+    """Return the pairs of forms of which one explains the other in all batches."""
     forms = [form for form in terms() if form.name]
     is_same = np.ones((len(forms), len(forms)), dtype=bool)
     for each in batches:
