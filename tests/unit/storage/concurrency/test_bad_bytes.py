@@ -18,7 +18,7 @@ LOGITS, MODEL = bytes(range(256)) * 40, b"a model" * 100
 
 
 def taught(engine: Engine, sweep: int) -> dict[str, str]:
-    """Finish the teacher as a worker does, its bytes stored before its outcome; their names."""
+    """Finish the teacher, its blobs stored before its outcome; return their digests."""
     claim = claimed(engine, sweep)
     assert claim.key == "teachers#0"
     named = {"logits": artifacts.put(engine, LOGITS), "model": artifacts.put(engine, MODEL)}
@@ -27,7 +27,7 @@ def taught(engine: Engine, sweep: int) -> dict[str, str]:
 
 
 def damaged(engine: Engine, digest: str, data: bytes) -> None:
-    """Put these bytes in the place of those with that name; none: the row is gone."""
+    """Replace the bytes of a blob; without bytes, delete its row."""
     at = blob_table.c.digest == digest
     with write(engine) as connection:
         connection.execute(update(blob_table).where(at).values(bytes=data) if data else delete(blob_table).where(at))
@@ -132,7 +132,7 @@ def test_any_other_value_is_named_too(engine: Engine, damage: str) -> None:
         except RecordBroken as error:
             said.append(explain(error))
     cure = "put it back, or make another sweep: kd-sweeps create NAME"
-    assert said == [f"{OTHERS[damage]} is not JSON any more; {cure}"], "and the other readers go on"
+    assert said == [f"{OTHERS[damage]} is not JSON any more; {cure}"], "and the other readers still work"
 
 
 @pytest.mark.parametrize("column", ["spec", "provenance"])

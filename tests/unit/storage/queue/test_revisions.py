@@ -1,4 +1,4 @@
-"""storage.queue.plans: more tasks, or failed ones once more, in a plan that is being worked on."""
+"""storage.queue.plans: adding tasks to a plan in progress, and retrying failed ones."""
 
 import json
 from collections import Counter
@@ -32,7 +32,7 @@ def extend(
     while_open: Sequence[str] = (),
     new: Sequence[PhasePlan] = (),
 ) -> None:
-    """One task more in each of the phases, planned on `revision`; those in `new` are added."""
+    """Add a task to each of the phases, planned on `revision`, and the `new` phases."""
     plans.extend(
         engine,
         sweep,
@@ -47,7 +47,7 @@ def extend(
 
 
 def ended(engine: Engine, sweep: int, *, well: bool = True) -> str:
-    """Claim a task and end it; its key."""
+    """Claim a task and end it; return its key."""
     claim = claimed(engine, sweep)
     if well:
         assert finished(engine, claim)
@@ -57,7 +57,7 @@ def ended(engine: Engine, sweep: int, *, well: bool = True) -> str:
 
 
 def work(engine: Engine, sweep: int) -> list[str]:
-    """Claim and finish all there is; the keys."""
+    """Claim and finish every ready task; return the keys."""
     keys = []
     while claim := tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60):
         assert finished(engine, claim)
@@ -66,7 +66,7 @@ def work(engine: Engine, sweep: int) -> list[str]:
 
 
 def planned(engine: Engine, sweep: int) -> Counter[str]:
-    """Tasks by phase, after checking that the revisions say the same."""
+    """Return the number of tasks by phase, which the revisions must confirm."""
     said = Counter[str]()
     for revision in queries.revisions(engine, sweep):
         said.update(revision.planned)
@@ -117,27 +117,23 @@ def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: 
     assert queries.find_sweep(engine, "s").revision == 2
 
 
-@pytest.mark.parametrize(("phase", "said"), [("search", "search failed"), ("confirm", "confirm was skipped")])
-def test_a_failed_or_skipped_phase_takes_no_more_before_a_retry(engine: Engine, phase: str, said: str) -> None:
+def test_a_sweep_with_failures_or_cancelled_takes_no_more_before_it_goes_on(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
-    with pytest.raises(RevisionRefused, match=rf"{said} \(.*\)$") as caught:
-        extend(engine, sweep, [phase])
-    assert explain(caught.value).endswith("); first type: kd-sweeps retry s")
-    assert planned(engine, sweep) == {"search": 1, "confirm": 1}
-
-
-def test_a_cancelled_sweep_takes_no_more_before_it_goes_on(engine: Engine) -> None:
-    sweep = new_sweep(engine)
+    for name, said in (("search", "search failed"), ("confirm", "confirm was skipped")):
+        with pytest.raises(RevisionRefused, match=rf"{said} \(.*\)$") as caught:
+            extend(engine, sweep, [name])
+        assert explain(caught.value).endswith("); first type: kd-sweeps retry s")
+    with pytest.raises(RevisionRefused, match="type the command again"):
+        plans.retry(engine, sweep, revision=0)
     workers.cancel(engine, sweep)
-    with pytest.raises(RevisionRefused, match=r"s is cancelled$") as caught:
-        extend(engine, sweep, ["search"])
-    assert explain(caught.value).endswith("s is cancelled; first type: kd-sweeps resume s")
+    for change in (lambda: extend(engine, sweep, ["search"]), lambda: plans.retry(engine, sweep, revision=1)):
+        with pytest.raises(RevisionRefused, match=r"s is cancelled$") as caught:
+            change()
+        assert explain(caught.value).endswith("s is cancelled; first type: kd-sweeps resume s")
     workers.resume(engine, sweep)
-    extend(engine, sweep, ["search"])
-    workers.pause(engine, sweep)
-    extend(engine, sweep, ["search"], revision=2)
-    assert planned(engine, sweep) == {"search": 5}
+    assert plans.retry(engine, sweep, revision=1) == ["search#0", "confirm#0"]
+    assert planned(engine, sweep) == {"search": 1, "confirm": 1}
 
 
 @both
@@ -164,7 +160,6 @@ def test_an_extension_whose_commit_has_no_answer_is_made_once(engine: Engine, mo
 
 
 def phase(name: str, *needs: str, minimum: int = 1) -> PhasePlan:
-    """A phase of one task at least."""
     return PhasePlan(name=name, stage=name.split("@")[0], needs=tuple(parse_dependencies(needs)), minimum=minimum)
 
 
@@ -264,16 +259,3 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
     (task,) = [task for task in queries.task_records(engine, sweep) if task.key == "search#1"]
     assert json.dumps(task.outcome) == '{"score": 0.5}'
     assert set(states(engine, sweep).values()) == {"closed"}
-
-
-def test_a_cancelled_or_changed_sweep_is_not_retried(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=2)
-    ended(engine, sweep, well=False)
-    extend(engine, sweep, ["search"])
-    with pytest.raises(RevisionRefused, match="type the command again"):
-        plans.retry(engine, sweep, revision=1)
-    workers.cancel(engine, sweep)
-    with pytest.raises(RevisionRefused, match=r"s is cancelled$"):
-        plans.retry(engine, sweep, revision=2)
-    workers.resume(engine, sweep)
-    assert plans.retry(engine, sweep, revision=2) == ["search#0"]

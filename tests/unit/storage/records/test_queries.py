@@ -1,4 +1,4 @@
-"""storage.records.queries and storage.db.transaction: what is read back, and which faults pass by themselves."""
+"""storage.records.queries and storage.db.transaction: reads, and the faults that are transient."""
 
 import hashlib
 

@@ -30,24 +30,23 @@ OWN = {"identity": "s", "stage": "search"}
 
 @pytest.fixture
 def studies(storage: Studies) -> Studies:
-    """One of them, without trials."""
     storage.create("s", metric="val_accuracy", attrs=OWN, note="# A note")
     return storage
 
 
 def stock(studies: Studies, name: str = "s") -> optuna.Study:
-    """The study as any other program loads it, with a storage object of its own kind but our connections."""
+    """Load the study as any other program does, over our connections."""
     return optuna.load_study(study_name=name, storage=studies.storage)
 
 
 def running(attempt: int = 1, **attrs: Any) -> Trial:
-    """A trial that has just begun."""
+    """Return a trial that has just begun."""
     mark = {"task": "search#0", "attempt": attempt, **attrs}
     return Trial(state="RUNNING", attrs={MARK_ATTR: mark}, space=SPACE, params=PARAMS, started_at=time.time())
 
 
 def ended(state: str = "COMPLETE", value: float | None = 0.5, attempt: int = 1, **more: Any) -> Trial:
-    """What it shows at its end."""
+    """Return the same trial at its end."""
     attrs = {**running(attempt).attrs, **more.pop("attrs", {})}
     return replace(running(), state=state, value=value, attrs=attrs, ended_at=time.time(), **more)
 
@@ -62,7 +61,7 @@ def trial_states(studies: Studies, name: str = "s") -> list[str]:
 
 @contextmanager
 def statements(look: Callable[[str], None]) -> Iterator[None]:
-    """Look at every statement that Optuna or we have sent in this process."""
+    """Call `look` with every statement that this process sends."""
 
     def after(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
         look(statement)
