@@ -1,4 +1,4 @@
-"""kd.config: what is refused, and that importing it stays cheap."""
+"""kd.config: the values it refuses, and that importing it stays cheap."""
 
 import math
 import re

@@ -1,6 +1,6 @@
 """One storage of either kind for all tests of a process, emptied for each: to make its tables takes longer than a test.
 
-Tests that damage tables, or whose server goes down, have storages of their own.
+Tests that damage tables, or stop their server, make their own storage.
 """
 
 import contextlib
@@ -34,14 +34,12 @@ def _made(url: str) -> Iterator[Studies]:
 
 @pytest.fixture(scope="session")
 def sqlite_storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studies]:
-    """Its file, for the whole session."""
     with _made(f"sqlite:///{tmp_path_factory.mktemp('storage')}/kd-sweeps.db") as studies:
         yield studies
 
 
 @pytest.fixture(scope="session")
 def postgres_storage(postgres_server: str) -> Iterator[Studies]:
-    """Its database, for the whole session."""
     url = new_database(postgres_server)
     with _made(url) as studies:
         yield studies
@@ -50,7 +48,7 @@ def postgres_storage(postgres_server: str) -> Iterator[Studies]:
 
 @pytest.fixture
 def storage(request: pytest.FixtureRequest) -> Studies:
-    """An empty storage with Optuna's tables and ours: on SQLite, or as `both` says."""
+    """Return an empty storage with Optuna's tables and ours, on SQLite or as `both` says."""
     used: Studies = request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_storage")
     with write(used.engine) as connection:
         for table in (*OPTUNAS, "sweeps", "blobs", "reserved_studies"):
@@ -60,11 +58,9 @@ def storage(request: pytest.FixtureRequest) -> Studies:
 
 @pytest.fixture
 def engine(storage: Studies) -> Engine:
-    """Of the empty storage."""
     return storage.engine
 
 
 @pytest.fixture
 def url(storage: Studies) -> URL:
-    """Of the empty storage."""
     return storage.engine.url

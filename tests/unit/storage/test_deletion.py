@@ -33,13 +33,13 @@ OF_SWEEP = (tables.phases, tables.tasks, tables.attempts, tables.selections, tab
 
 
 def a_sweep(storage: Studies, name: str) -> int:
-    """A sweep of three search tasks, with its study."""
+    """Make a sweep of three search tasks with its study."""
     storage.create(name, metric="val_accuracy", attrs={"identity": name, "stage": "search"}, note=None)
     return new_sweep(storage.engine, name=name)
 
 
 def done_with(engine: Engine, claim: TaskRecord, data: bytes) -> str:
-    """Store bytes, then the outcome that names them; their name."""
+    """Store bytes, then an outcome that names them; return their digest."""
     digest = artifacts.put(engine, data)
     assert tasks.finish(engine, claim, outcome={"blobs": {"model": digest}}, score=0.5)
     return digest
@@ -55,7 +55,7 @@ def stored(engine: Engine) -> set[str]:
 
 
 def rows(engine: Engine) -> list[int]:
-    """How many rows there are of what hangs on a sweep."""
+    """Count the rows that belong to a sweep, by table."""
     with read(engine) as connection:
         return [connection.scalar(select(func.count()).select_from(table)) or 0 for table in OF_SWEEP]
 
@@ -148,7 +148,8 @@ def test_blobs_that_a_task_at_work_has_stored_stay(storage: Studies, engine: Eng
     assert artifacts.get(engine, young) == b"its outcome will name it"
 
 
-@pytest.mark.parametrize("storage", ["postgres"], indirect=True)  # on SQLite nobody can write during a deletion
+# On SQLite no other connection can write during a deletion.
+@pytest.mark.parametrize("storage", ["postgres"], indirect=True)
 @pytest.mark.parametrize(
     "before", ["min(attempts.started_at)", "SELECT tasks.outcome", "SELECT blobs.digest", "DELETE FROM blobs"]
 )
@@ -187,7 +188,6 @@ def test_an_outcome_that_cannot_be_read_keeps_its_blobs(storage: Studies, engine
 
 
 def delete_and_crash(url: str, point: str) -> None:
-    """What a child process runs."""
     os.environ[VARIABLE] = point
     with contextlib.closing(open_studies(resolve(url))) as storage:
         delete(storage, "s")
@@ -209,9 +209,9 @@ def test_a_deletion_killed_at_any_point_is_completed_by_the_next(storage_url: st
             left = [name for name in storage.names() if name.split(".")[0] == "s"]
             assert len(left) == (len(stages) if point == "delete-cancelled" else 0)
             half = queries.find_sweep(storage.engine, "s")
-            assert half.state == "cancelled", "so no worker goes on with it"
+            assert half.state == "cancelled", "so that no worker resumes it"
             said = [local().after(one.text, one.next_steps) for one in audit(storage.engine, half).violations]
-            assert len(said) == len(stages) - len(left), "what is gone is our own doing, and said to be"
+            assert len(said) == len(stages) - len(left), "the audit names the interrupted deletion"
             for line in said:
                 assert "missing and the sweep is cancelled: its deletion was interrupted; to complete it, type:" in line
                 assert "kd-sweeps delete s" in line

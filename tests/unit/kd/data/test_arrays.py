@@ -29,13 +29,6 @@ def raw(shape: tuple[int, ...] = (8, 32)) -> Raw:
     }
 
 
-def test_labels_and_images_come_out_in_one_form_whatever_the_file_holds() -> None:
-    arrays = checked(raw() | {"y_train": (np.arange(20) % 3).astype(np.uint8).reshape(-1, 1)}, "made up")
-    assert arrays.x_train.shape == (20, 8, 32, 1)
-    assert arrays.x_train.flags.c_contiguous
-    assert (arrays.y_train.dtype, arrays.y_train.shape, arrays.classes) == (np.int64, (20,), 3)
-
-
 def test_the_hash_of_an_array_is_that_of_its_raw_bytes() -> None:
     arrays = checked(raw(), "made up")
     assert arrays.hashes["x_train"] == hashlib.sha256(raw()["x_train"].tobytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Splits, hashes, files of one's own, and what is said about bad ones."""
+"""Splits, hashes, generated datasets, own files, and the error lines of bad ones."""
 
 import ast
 import contextlib
@@ -12,7 +12,7 @@ import pytest
 
 import kd
 from kd.data.datasets import NAMES, content_hash, contents, load, load_test
-from kd.data.known import KNOWN_DATASETS
+from kd.data.known import KNOWN_DATASETS, make
 from kd.errors import DataError
 
 Raw = dict[str, npt.NDArray[Any]]
@@ -30,7 +30,7 @@ def made_up(*, images: int = 60, tests: int = 12, classes: int = 3, shape: tuple
 
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., str]:
-    """Write arrays into an .npz file; its path, as a dataset's name."""
+    """Write arrays to an .npz file and return its path, the name of the dataset."""
 
     def write_file(arrays: Raw, name: str = "own.npz") -> str:
         np.savez(tmp_path / name, **arrays)  # type: ignore[arg-type]
@@ -85,15 +85,6 @@ def test_the_content_of_official_datasets_is_known_without_reading_them(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_cifar10_subset_is_a_dataset_of_its_own(shared_data: Path) -> None:
-    name = str(shared_data / "cifar10-12k.npz")
-    dataset = load(name)
-    assert (len(dataset.train), len(dataset.validation)) == (9000, 1000)
-    assert dataset.input_shape == (32, 32, 3)
-    assert dataset.content_hash != content_hash("cifar10")
-    assert len(load_test(name)) == 2000
-
-
 def test_how_many_images_can_be_trained_on_is_known_before_loading(write: Callable[..., str]) -> None:
     assert contents("mnist").training_images == 50_000
     assert contents("cifar10").training_images == 45_000
@@ -101,7 +92,42 @@ def test_how_many_images_can_be_trained_on_is_known_before_loading(write: Callab
         assert contents(name).training_images == len(load(name).train)
 
 
-# --- files of one's own ----------------------------------------------------------------------------------
+# --- generated datasets ----------------------------------------------------------------------------------
+
+MADE_HERE = {
+    "digits": "55acb6a991811dddcf52ab350b0606471ebccac0cbf3cad2442eba6ef0be1f33",
+    "digits-rgb": "ff4033e7021036f5cb6cb08e8268b5ac5cc2521992c75a3177c6809865cd42da",
+}
+
+
+@pytest.mark.parametrize(("name", "shape"), [("digits", (28, 28, 1)), ("digits-rgb", (32, 32, 3))])
+def test_generated_datasets_split_60_20_20_and_keep_their_content(name: str, shape: tuple[int, ...]) -> None:
+    dataset, test = load(name), load_test(name)
+    assert (len(dataset.train), len(dataset.validation), len(test)) == (1079, 359, 359)
+    assert dataset.input_shape == shape
+    assert test.images.shape[1:] == shape
+    assert dataset.train.images.dtype == np.uint8
+    assert dataset.train.labels.dtype == np.int64
+    assert dataset.origin == "scikit-learn"
+    # A new hash means new data under an old name: results of old sweeps would no longer be comparable.
+    assert dataset.content_hash == MADE_HERE[name]
+
+
+def test_what_is_made_once_cannot_be_changed_for_who_comes_later() -> None:
+    made = make("digits")
+    assert make("digits") is made
+    with pytest.raises(ValueError, match="read-only"):
+        made.x_train[0] = 0
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    make.cache_clear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DataError, match="pip install scikit-learn"):
+        load("digits")
+
+
+# --- own files -------------------------------------------------------------------------------------------
 
 
 def test_a_file_gives_a_tenth_to_validation_and_adds_the_channel(write: Callable[..., str]) -> None:

@@ -21,7 +21,7 @@ def test_the_digests_of_the_public_files_are_those_of_keras() -> None:
     keras = Path(sys.prefix).glob("lib/python*/site-packages/keras/src/datasets")
     folder = next(keras, None)
     if folder is None:
-        pytest.skip("no Keras beside this Python to compare with")
+        pytest.skip("no Keras in this Python's environment to compare with")
     for name, public in downloads.DOWNLOADS.items():
         source = (folder / f"{name}.py").read_text()
         assert public.sha256 in source
@@ -30,7 +30,7 @@ def test_the_digests_of_the_public_files_are_those_of_keras() -> None:
 
 
 def python2_batch(images: np.ndarray[Any, np.dtype[np.uint8]], labels: list[int]) -> bytes:
-    """A CIFAR-10 batch, opcode by opcode as cPickle of Python 2 wrote it with protocol 2."""
+    """Return a CIFAR-10 batch as cPickle of Python 2 wrote it (protocol 2), opcode by opcode."""
     rows, columns = images.shape
     data = images.tobytes()
     return b"".join(

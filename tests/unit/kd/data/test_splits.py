@@ -1,4 +1,4 @@
-"""The split: balanced in every beginning, the same for ever, and told apart by its hash."""
+"""The split: every prefix is balanced, its order never changes, and its hash identifies it."""
 
 import numpy as np
 import pytest

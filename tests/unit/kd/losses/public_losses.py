@@ -40,7 +40,7 @@ def right(outputs: Logits, labels: Logits, teacher_outputs: Logits, T: float, al
     return alpha * T * T * soft + (1.0 - alpha) * cross_entropy(outputs, labels)
 
 
-# Right, and taken for a bug by somebody.
+# Right, but once reported as a bug.
 
 
 def tutorial(student_logits: Logits, teacher_logits: Logits, labels: Logits) -> Any:

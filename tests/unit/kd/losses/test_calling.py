@@ -124,6 +124,6 @@ def test_an_object_of_settings_has_t_and_alpha_as_attributes_and_as_keys(tmp_pat
 
 
 def test_of_an_object_of_settings_only_what_changes_the_loss_counts(tmp_path: Path) -> None:
-    """Where T stands in the code and alpha in the settings, T is no argument."""
+    """T is a constant in the code, alpha a setting: T is no argument."""
     loss = _loss(tmp_path, "def loss(student, teacher, args):\n    return args.alpha * student.mean() / 4")
     assert (loss.has("temperature"), loss.has("alpha")) == (False, True)

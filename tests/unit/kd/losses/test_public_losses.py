@@ -41,7 +41,7 @@ def test_a_public_fault_is_named(words: list[str], faults: list[str]) -> None:
 
 
 def test_a_temperature_that_is_not_the_one_asked_for_is_told() -> None:
-    """The caller of TRL's Liger path asked for T = 1 and got 0.9, and a cross entropy beside it."""
+    """The caller of TRL's Liger path asked for T = 1 and got 0.9, plus a cross entropy."""
     loss = checked("trl_liger", temperature=1.0)
     assert list(loss.faults) == ["t-differs"]
     assert "a temperature of 0.9 is hard-coded" in loss.notes

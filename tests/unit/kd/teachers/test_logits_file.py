@@ -1,4 +1,4 @@
-"""A teacher as a file of logits: what is read, what is refused, and that the rows meet their images."""
+"""A teacher as a file of logits: which files are read, which are refused, and that rows match their images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def digits() -> Dataset:
 
 
 def published(dataset: Dataset, *, wrong: float = 0.0) -> np.ndarray:
-    """Logits of all published images, of which those that are trained on say their label (but for a share)."""
+    """Return logits of all published images; those of the training images predict their label, except for a share."""
     draw = np.random.default_rng(0)
     logits = draw.normal(size=(dataset.published, dataset.classes)).astype(np.float32)
     right = draw.random(len(dataset.train_indices)) >= wrong

@@ -1,4 +1,4 @@
-"""The catalogue of losses: what a spec is told of them, without Keras."""
+"""The catalogue of losses, as a spec reads it without Keras."""
 
 import math
 

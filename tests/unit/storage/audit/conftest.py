@@ -10,7 +10,7 @@ from tests.support.sweeps.audited_sweeps import copied, finish_sweep
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """URL of the finished sweep; nobody touches it."""
+    """Return the URL of the finished sweep, which no test changes."""
     url = f"sqlite:///{tmp_path_factory.mktemp('template')}/kd-sweeps.db"
     finish_sweep(url)
     return url
@@ -18,6 +18,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def url(template: str, tmp_path: Path) -> Iterator[str]:
-    """URL of a copy of the finished sweep."""
+    """Return the URL of a copy of it."""
     with copied(template, tmp_path, None) as copy:
         yield copy

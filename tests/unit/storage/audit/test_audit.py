@@ -1,4 +1,4 @@
-"""storage.audit: a finished sweep is clean; each way of damaging what is stored is found, by name."""
+"""storage.audit: a finished sweep is clean, and each kind of damage is one line that names it."""
 
 import contextlib
 import re

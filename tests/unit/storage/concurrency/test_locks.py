@@ -33,7 +33,7 @@ def engine(server: PostgresServer) -> Iterator[Engine]:
 
 @pytest.mark.parametrize("ours", ["100ms", pytest.param("5s", marks=pytest.mark.slow)])
 def test_a_row_that_somebody_else_keeps_locked_is_waited_for(engine: Engine, ours: str) -> None:
-    """Our own limit is 5 s; the short form has one of 0.1 s. The lock goes once we have run into it."""
+    """Our limit is 5 s, in the short form 0.1 s. The lock is released once we have run into the limit."""
     claim = claimed(engine, new_sweep(engine, number=1))
     if ours != "5s":
         set_on_connect(engine, "lock_timeout", ours)
@@ -114,7 +114,7 @@ def test_a_phase_whose_last_waiting_task_ends_while_another_looks_is_closed_by_t
 
 
 def test_under_strict_isolation_what_could_not_be_serialized_is_done_again(engine: Engine) -> None:
-    """An administrator may have set it for the whole database."""
+    """An administrator may set this isolation level for the whole database."""
     sweep = new_sweep(engine, number=30)
     set_on_connect(engine, "default_transaction_isolation", "serializable")
     seen = errors_of(engine)
@@ -166,7 +166,7 @@ FROZEN = """
 
 @pytest.mark.parametrize("limit", ["1s", pytest.param("ours", marks=pytest.mark.slow)])
 def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engine: Engine, limit: str) -> None:
-    """Ours is 15 s; the short form asks for 1 s."""
+    """Our limit is 15 s, in the short form 1 s."""
     sweep = new_sweep(engine, number=2)
     with running(FROZEN, engine, str(sweep), limit) as frozen:
         assert frozen.stdout is not None
@@ -180,7 +180,7 @@ def test_a_process_frozen_inside_a_claim_holds_its_task_for_a_bounded_time(engin
         assert tasks.end(engine, first, given_back())
         frozen.send_signal(signal.SIGCONT)
         out, _ = frozen.communicate(timeout=30)
-        assert out == "search#1 2\n", "awake again, it claimed what was there"
+        assert out == "search#1 2\n", "awake again, it claimed the task that was left"
 
 
 HOLDER = """
@@ -210,14 +210,14 @@ HOLDER = """
 def test_a_file_that_another_process_keeps_locked_is_waited_for(
     tmp_path: Path, what: str, seconds: float, patience: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """SQLite itself waits for 60 s; with less patience there, our tries do."""
+    """SQLite waits for 60 s; with a shorter time-out there, our retries wait."""
     if patience is not None:
         monkeypatch.setattr("storage.db.sqlite_file.BUSY_TIMEOUT_S", patience)
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         sweep = new_sweep(engine, number=2)
         claim = claimed(engine, sweep)
         if what == "everything":
-            engine.dispose()  # nobody can lock out readers while anybody is connected
+            engine.dispose()  # a connected reader would prevent the exclusive lock
         with running(HOLDER, engine, what, str(seconds), str(engine.url.database)) as holder:
             assert holder.stdout is not None
             assert holder.stdout.readline() == "locked\n"

@@ -41,7 +41,7 @@ _numbers = itertools.count()
 
 @st.composite
 def drawn_plans(draw: st.DrawFn) -> list[tuple[PhasePlan, list[int]]]:
-    """Two to four phases, each with the priorities of its tasks."""
+    """Draw two to four phases, each with the priorities of its tasks."""
     plan: list[tuple[PhasePlan, list[int]]] = []
     for name in NAMES[: draw(st.integers(2, 4))]:
         earlier = [Dependency(phase.name, after_any_end=any_end) for phase, _ in plan for any_end in (False, True)]
@@ -52,7 +52,7 @@ def drawn_plans(draw: st.DrawFn) -> list[tuple[PhasePlan, list[int]]]:
 
 
 class TaskTable(RuleBasedStateMachine):
-    """Each rule does the same to the table and to the model, and compares what the two answer."""
+    """Apply each rule to the table and to the model, and compare their answers."""
 
     claims = Bundle("claims")
 
@@ -121,7 +121,7 @@ class TaskTable(RuleBasedStateMachine):
 
     @rule(target=claims, worker=st.sampled_from(WORKERS), endings=st.lists(st.sampled_from(ENDINGS), min_size=2))
     def work(self, worker: str, endings: list[str]) -> Any:
-        """Claim and end some, so that phases are reached that stand far behind."""
+        """Claim and end several tasks, to reach late phases."""
         found = []
         for ending in endings:
             claim = self.claim(worker)
@@ -133,7 +133,7 @@ class TaskTable(RuleBasedStateMachine):
 
     @rule(target=claims, worker=st.sampled_from(WORKERS), endings=st.lists(st.sampled_from(ENDINGS), max_size=3))
     def take_over(self, worker: str, endings: list[str]) -> Any:
-        """Claim, lose it, claim once more; then try to end the old attempt beside the one that counts now."""
+        """Claim a task, lose it, claim it again; then try to end the old attempt."""
         old = self.claim(worker)
         if not isinstance(old, TaskRecord):
             return multiple()
@@ -230,12 +230,14 @@ class TaskTable(RuleBasedStateMachine):
         assert queries.outlook(self.engine, self.sweep) == queries.Outlook(self.model.state, unended)
 
     def keep_the_promises(self, rows: list[Row[Any]], attempts: list[Row[Any]]) -> None:
-        """Without the model: a mistake that was made in both would be seen here."""
+        """Check without the model: this finds a mistake made in both."""
         at_work = Counter(row.task_id for row in attempts if row.state == "running")
         assert at_work == Counter(row.id for row in rows if row.state == "running"), "one attempt at most is running"
         done = {row.key: (row.outcome, row.score, row.attempt) for row in rows if row.state == "done"}
-        assert {key: done.get(key) for key in self.done} == self.done, "what is done stays done, and as it was"
+        assert {key: done.get(key) for key in self.done} == self.done, "a done task never changes"
         self.done = done
+        left = {(row.outcome, row.score, row.finished_at) for row in rows if row.state == "waiting"}
+        assert left <= {(None, None, None)}, "what waits shows nothing of an earlier end"
         planned = Counter[str]()
         for revision in queries.revisions(self.engine, self.sweep):
             planned.update(revision.planned)
@@ -244,14 +246,14 @@ class TaskTable(RuleBasedStateMachine):
     # how it is read
 
     def named(self, worker: str) -> str:
-        """A worker of this sweep only: reaping a worker takes back whatever it holds, in any sweep."""
+        """Name a worker of this sweep only: reaping a worker frees its tasks in every sweep."""
         return f"{worker} of {self.sweep}"
 
     def new_tasks(self, phase: str, priorities: list[int]) -> list[TaskPlan]:
         return [TaskPlan(key=f"{phase}#{next(self.numbers)}", phase=phase, priority=one) for one in priorities]
 
     def added(self) -> list[ModelTask]:
-        """The tasks that the model does not know yet."""
+        """Return the tasks that the model does not know yet."""
         known = {task.id for task in self.model.tasks}
         return [ModelTask(row.id, row.key, row.phase, row.priority) for row in self.rows() if row.id not in known]
 

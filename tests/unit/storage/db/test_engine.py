@@ -32,7 +32,7 @@ from tests.support.sweeps.storage_sweeps import new_storage, new_sweep
 
 
 def files(folder: Path) -> dict[str, tuple[str, int]]:
-    """Every file below `folder`, with the hash of its bytes and its time of change."""
+    """Return the hash and the time of change of every file in a folder."""
     return {
         path.name: (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_mtime_ns)
         for path in folder.iterdir()
@@ -196,7 +196,7 @@ def test_every_connection_has_our_settings(engine: Engine) -> None:
 
 def test_a_closed_port_is_one_clear_line_without_the_password() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound but not listening: refused, and nobody else can take it
+        taken.bind(("127.0.0.1", 0))  # bound but not listening: refused, and no other process can take it
         url = resolve(f"postgresql://u:geheim@127.0.0.1:{taken.getsockname()[1]}/db")
         for attempt in (lambda: open_engine(url), lambda: create_lock(url).__enter__()):
             with pytest.raises(Unreachable, match="refused") as caught:

@@ -1,4 +1,4 @@
-"""A server that is down, starting, going or full, and what can never work: what is waited for, and how it reads."""
+"""Faults of a server: which ones are waited out, which ones are final, and how each one reads."""
 
 import contextlib
 import sqlite3
@@ -53,7 +53,7 @@ def test_a_server_that_is_shutting_down_is_waited_for(server: PostgresServer, en
     engine.dispose()
     seen = errors_of(engine)
     with server.admin() as last_guest:
-        server.stop("smart", wait=False)  # as long as somebody is connected it refuses everybody else
+        server.stop("smart", wait=False)  # while one client is connected, all others are refused
 
         def come_back() -> None:
             last_guest.close()
@@ -104,7 +104,6 @@ def test_a_pool_whose_connections_are_all_in_use_is_waited_for(engine: Engine) -
 
 
 def fill(guests: contextlib.ExitStack, conninfo: str) -> None:
-    """Connect until the server refuses."""
     for _ in range(100):
         try:
             guests.enter_context(psycopg.connect(conninfo))
@@ -180,7 +179,7 @@ def test_a_dead_connection_that_is_given_back_is_thrown_away_without_a_page_of_t
 
 
 def test_a_name_that_resolves_no_more_may_come_back(server: PostgresServer, engine: Engine) -> None:
-    """A container's name is gone while its service restarts."""
+    """A container's name does not resolve while its service restarts."""
     gone = sqlalchemy.create_engine(engine.url.set(host="no.such.host.invalid"))
     with pytest.raises(Unreachable) as caught, read(gone):
         pass

@@ -15,14 +15,14 @@ LEASE_S = 60.0
 
 
 def jump(engine: Engine, seconds: float) -> None:
-    """Let the database's clock jump forward: all that it has written lies so much further back."""
+    """Set the database's clock forward: move all stored times back instead."""
     with write(engine) as connection:
         connection.execute(update(attempts).values(lease_until=attempts.c.lease_until - seconds))
         connection.execute(update(sweeps).values(repaired_at=sweeps.c.repaired_at - seconds))
 
 
 def look(engine: Engine, sweep: int) -> list[str]:
-    """What a worker that has been at work for long takes back when it is its turn to look; it always is."""
+    """Return the tasks that a worker frees when it looks for dead ones."""
     before = workers.take_repair(engine, sweep, "watcher", every_s=0.0)
     assert before is not None
     taken = reap(engine, sweep, cap=None, lease_s=LEASE_S, lapsed_before=before)
@@ -30,7 +30,6 @@ def look(engine: Engine, sweep: int) -> list[str]:
 
 
 def left_s(engine: Engine, claim: TaskRecord) -> float:
-    """How long the lease still lasts."""
     (found,) = [one for one in queries.running_tasks(engine, claim.sweep_id) if one.task_id == claim.id]
     return found.lease_left_s
 
@@ -42,7 +41,7 @@ def test_a_clock_set_forward_takes_no_task_from_who_renews_and_the_dead_lose_the
     assert look(engine, sweep) == []
     jump(engine, HOUR)
     assert left_s(engine, alive) < -3000
-    assert look(engine, sweep) == [], "nobody had the time to renew"
+    assert look(engine, sweep) == [], "no worker had the time to renew"
     assert tasks.renew(engine, alive, LEASE_S)
     assert look(engine, sweep) == [dead.key]
     assert finished(engine, alive)
@@ -65,7 +64,6 @@ def test_a_clock_set_back_leaves_no_dead_worker_its_task_for_as_long(engine: Eng
 
 @both
 def test_a_lease_of_another_sweep_stays_as_long_as_it_is(engine: Engine) -> None:
-    """It may be given for longer there."""
     one, other = new_sweep(engine, name="one", number=1), new_sweep(engine, name="other", number=1)
     claim = claimed(engine, other, lease_s=HOUR)
     look(engine, one)

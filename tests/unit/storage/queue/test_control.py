@@ -5,40 +5,17 @@ from collections.abc import Callable
 from types import ModuleType
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine
 
-from storage.db.transaction import read
 from storage.errors import RevisionRefused
 from storage.queue import plans, tasks, workers
-from storage.queue.tasks import Ending, given_back, reap, reap_worker
+from storage.queue.tasks import Ending
 from storage.records import queries
-from storage.tables import attempts
-from tests.support.sweeps.storage_sweeps import claimed, extend, finished, lapse, new_sweep, overlap, states
-
-
-def idle(engine: Engine, sweep: int) -> bool:
-    """Whether nothing can be claimed."""
-    return tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None
+from tests.support.sweeps.storage_sweeps import claimed, extend, finished, new_sweep, overlap
 
 
 def counts(engine: Engine, sweep: int) -> Counter[str]:
     return Counter(task.state for task in queries.task_records(engine, sweep))
-
-
-def test_a_paused_sweep_gives_no_work_what_runs_ends_and_opens_what_follows_and_the_rest_waits(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"teachers": ((), 1, 1), "search": (("teachers",), 1, 1), "baselines": ((), 1, 2)})
-    ending, failing, dying = (claimed(engine, sweep, worker=name) for name in ("w", "w", "dead"))
-    workers.pause(engine, sweep)
-    assert idle(engine, sweep)
-    assert tasks.renew(engine, ending, 60)
-    assert finished(engine, ending)
-    assert states(engine, sweep) == {"teachers": "closed", "search": "open", "baselines": "open"}
-    assert tasks.end(engine, failing, Ending("failed", "error", "a bug"), cap=2)
-    assert reap_worker(engine, "dead", cap=None) == [(dying.key, 1, "dead")]
-    assert idle(engine, sweep), "still paused"
-    assert queries.outlook(engine, sweep) == queries.Outlook("paused", 3)
-    assert workers.resume(engine, sweep) == 0
-    assert [claimed(engine, sweep).key for _ in range(3)] == ["search#0", "baselines#0", "baselines#1"]
 
 
 def test_as_many_idle_workers_are_woken_as_tasks_can_start_and_all_once_nothing_is_left(engine: Engine) -> None:
@@ -61,52 +38,6 @@ def test_as_many_idle_workers_are_woken_as_tasks_can_start_and_all_once_nothing_
     assert len(workers.to_wake(engine, sweep, most=9)) == 1
     assert finished(engine, claimed(engine, sweep, worker="third"))
     assert sorted(workers.to_wake(engine, sweep, most=1)) == names
-
-
-def test_cancel_takes_back_what_waits_and_what_runs_and_resume_goes_on_with_that(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 1, 4), "confirm": (("search",), 1, 2)})
-    assert finished(engine, claimed(engine, sweep))
-    assert tasks.end(engine, claimed(engine, sweep), Ending("failed", "nan", "NaN"), cap=1)
-    claim = claimed(engine, sweep, worker="at work")
-    assert workers.cancel(engine, sweep) == 4
-    assert counts(engine, sweep) == {"done": 1, "failed": 1, "cancelled": 4}
-    assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}, "as they were: resume goes on from here"
-    assert queries.running_tasks(engine, sweep) == []
-    assert idle(engine, sweep)
-    assert workers.cancel(engine, sweep) == 0
-    with read(engine) as connection:
-        ended = connection.execute(
-            select(attempts.c.state, attempts.c.error_class, attempts.c.reason).where(attempts.c.worker == "at work")
-        ).one()
-    assert tuple(ended) == ("released", None, "the sweep was cancelled")
-    assert not tasks.renew(engine, claim, 60), "so its worker learns that it is to stop"
-    workers.pause(engine, sweep)
-    assert queries.outlook(engine, sweep) == queries.Outlook("cancelled", 0), "no pause brings it back"
-    assert workers.resume(engine, sweep) == 4
-    waiting = queries.task_records(engine, sweep, state="waiting")
-    assert {(task.reason, task.finished_at) for task in waiting if task.attempt == 0} == {(None, None)}
-    assert [claimed(engine, sweep).key for _ in waiting[:2]] == ["search#2", "search#3"]
-
-
-def test_a_worker_of_a_cancelled_sweep_can_change_nothing_and_its_attempt_does_not_count(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-    late = claimed(engine, sweep)
-    workers.cancel(engine, sweep)
-    for again in (False, True):
-        assert not tasks.save_point(engine, late, {})
-        assert not tasks.renew(engine, late, 60)
-        assert not finished(engine, late)
-        assert not tasks.end(engine, late, Ending("failed", "error", "late"), cap=1)
-        assert not tasks.end(engine, late, given_back())
-        lapse(engine, late)
-        assert reap(engine, sweep, cap=1) == []
-        assert counts(engine, sweep) == {"waiting" if again else "cancelled": 1}
-        assert workers.resume(engine, sweep) == (0 if again else 1)
-    for _ in range(2):
-        new = claimed(engine, sweep)
-        assert not finished(engine, late)
-        assert tasks.end(engine, new, Ending("failed", "error", "a bug"), cap=2)
-    assert counts(engine, sweep) == {"failed": 1}
 
 
 def test_a_sweep_is_steered_alone(engine: Engine) -> None:

@@ -14,7 +14,7 @@ LONG_S = 30.0
 
 
 def waited(listener: Listener, *, most_s: float = LONG_S) -> float:
-    """How many seconds it waited."""
+    """Return the seconds it waited."""
     began = time.monotonic()
     listener.wait(most_s=most_s)
     return time.monotonic() - began
@@ -63,7 +63,7 @@ def test_who_shall_stop_waits_no_longer(ends: tuple[int, int]) -> None:
 def test_a_notification_of_this_sweep_wakes_and_one_of_another_does_not(engine: Engine) -> None:
     with listen(engine, 7, stop=threading.Event()) as listener:
         if engine.dialect.name == "sqlite":
-            assert 0.3 < waited(listener) < 5, "there is none: it polls"
+            assert 0.3 < waited(listener) < 5, "without notifications it polls"
             return
         with write(engine) as connection:
             notify(connection, 7)

@@ -53,22 +53,6 @@ def test_contradictions_write_nothing(engine: Engine, needs: list[Dependency], k
         queries.find_sweep(engine, "s")
 
 
-def test_a_phase_opens_when_everything_it_needs_has_closed(engine: Engine) -> None:
-    needs = {"a": ((), 1, 1), "b": ((), 1, 1), "search": (("a",), 1, 2), "transfer": (("b", "search"), 1, 1)}
-    sweep = new_sweep(engine, needs)
-    assert states(engine, sweep) == {"a": "open", "b": "open", "search": "blocked", "transfer": "blocked"}
-    first, second = claimed(engine, sweep), claimed(engine, sweep)
-    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "blocked tasks are not given"
-    finished(engine, first)
-    assert states(engine, sweep)["search"] == "open"
-    finished(engine, second)
-    finished(engine, claimed(engine, sweep))
-    assert states(engine, sweep)["transfer"] == "blocked"
-    finished(engine, claimed(engine, sweep))
-    assert states(engine, sweep)["transfer"] == "open"
-    assert claimed(engine, sweep).key == "transfer#0"
-
-
 def test_a_phase_with_too_few_done_fails_and_everything_behind_it_is_skipped_with_the_reason(engine: Engine) -> None:
     needs = {
         "search": ((), 2, 2),

@@ -1,10 +1,9 @@
-"""storage.queue.plans: more tasks, or failed ones once more, in a plan that is being worked on."""
+"""storage.queue.plans: adding tasks to a plan in progress, and retrying failed ones."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 import sqlalchemy
@@ -33,7 +32,7 @@ def extend(
     while_open: Sequence[str] = (),
     new: Sequence[PhasePlan] = (),
 ) -> None:
-    """One task more in each of the phases, planned on `revision`; those in `new` are added."""
+    """Add a task to each of the phases, planned on `revision`, and the `new` phases."""
     plans.extend(
         engine,
         sweep,
@@ -48,7 +47,7 @@ def extend(
 
 
 def ended(engine: Engine, sweep: int, *, well: bool = True) -> str:
-    """Claim a task and end it; its key."""
+    """Claim a task and end it; return its key."""
     claim = claimed(engine, sweep)
     if well:
         assert finished(engine, claim)
@@ -58,7 +57,7 @@ def ended(engine: Engine, sweep: int, *, well: bool = True) -> str:
 
 
 def work(engine: Engine, sweep: int) -> list[str]:
-    """Claim and finish all there is; the keys."""
+    """Claim and finish every ready task; return the keys."""
     keys = []
     while claim := tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60):
         assert finished(engine, claim)
@@ -67,7 +66,7 @@ def work(engine: Engine, sweep: int) -> list[str]:
 
 
 def planned(engine: Engine, sweep: int) -> Counter[str]:
-    """Tasks by phase, after checking that the revisions say the same."""
+    """Return the number of tasks by phase, which the revisions must confirm."""
     said = Counter[str]()
     for revision in queries.revisions(engine, sweep):
         said.update(revision.planned)
@@ -118,27 +117,23 @@ def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: 
     assert queries.find_sweep(engine, "s").revision == 2
 
 
-@pytest.mark.parametrize(("phase", "said"), [("search", "search failed"), ("confirm", "confirm was skipped")])
-def test_a_failed_or_skipped_phase_takes_no_more_before_a_retry(engine: Engine, phase: str, said: str) -> None:
+def test_a_sweep_with_failures_or_cancelled_takes_no_more_before_it_goes_on(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
-    with pytest.raises(RevisionRefused, match=rf"{said} \(.*\)$") as caught:
-        extend(engine, sweep, [phase])
-    assert explain(caught.value).endswith("); first type: kd-sweeps retry s")
-    assert planned(engine, sweep) == {"search": 1, "confirm": 1}
-
-
-def test_a_cancelled_sweep_takes_no_more_before_it_goes_on(engine: Engine) -> None:
-    sweep = new_sweep(engine)
+    for name, said in (("search", "search failed"), ("confirm", "confirm was skipped")):
+        with pytest.raises(RevisionRefused, match=rf"{said} \(.*\)$") as caught:
+            extend(engine, sweep, [name])
+        assert explain(caught.value).endswith("); first type: kd-sweeps retry s")
+    with pytest.raises(RevisionRefused, match="type the command again"):
+        plans.retry(engine, sweep, revision=0)
     workers.cancel(engine, sweep)
-    with pytest.raises(RevisionRefused, match=r"s is cancelled$") as caught:
-        extend(engine, sweep, ["search"])
-    assert explain(caught.value).endswith("s is cancelled; first type: kd-sweeps resume s")
+    for change in (lambda: extend(engine, sweep, ["search"]), lambda: plans.retry(engine, sweep, revision=1)):
+        with pytest.raises(RevisionRefused, match=r"s is cancelled$") as caught:
+            change()
+        assert explain(caught.value).endswith("s is cancelled; first type: kd-sweeps resume s")
     workers.resume(engine, sweep)
-    extend(engine, sweep, ["search"])
-    workers.pause(engine, sweep)
-    extend(engine, sweep, ["search"], revision=2)
-    assert planned(engine, sweep) == {"search": 5}
+    assert plans.retry(engine, sweep, revision=1) == ["search#0", "confirm#0"]
+    assert planned(engine, sweep) == {"search": 1, "confirm": 1}
 
 
 @both
@@ -165,7 +160,6 @@ def test_an_extension_whose_commit_has_no_answer_is_made_once(engine: Engine, mo
 
 
 def phase(name: str, *needs: str, minimum: int = 1) -> PhasePlan:
-    """A phase of one task at least."""
     return PhasePlan(name=name, stage=name.split("@")[0], needs=tuple(parse_dependencies(needs)), minimum=minimum)
 
 
@@ -227,57 +221,6 @@ def test_new_phases_at_the_moment_what_they_need_ends_are_not_left_behind(engine
 # retry
 
 
-def test_a_retry_lets_what_failed_and_what_was_skipped_for_it_wait_again(engine: Engine) -> None:
-    needs: Needs = {
-        "search": ((), 2, 3),
-        "confirm": (("search",), 1, 2),
-        "transfer": (("confirm",), 1, 1),
-        "baselines": ((), 0, 1),
-        "measure": (("transfer?", "baselines?"), 1, 1),
-    }
-    sweep = new_sweep(engine, needs)
-    assert [ended(engine, sweep, well=well) for well in (True, False, False)] == ["search#0", "search#1", "search#2"]
-    assert work(engine, sweep) == ["baselines#0", "measure#0"]
-    again = ["search#1", "search#2", "confirm#0", "confirm#1", "transfer#0"]
-    assert plans.retry(engine, sweep, revision=1) == again
-    assert list(states(engine, sweep).values()) == ["open", "blocked", "blocked", "closed", "closed"]
-    waiting = queries.task_records(engine, sweep, state="waiting")
-    assert {(task.finished_at, task.score, task.outcome) for task in waiting} == {(None, None, None)}
-    assert queries.find_sweep(engine, "s").revision == 1, "nothing was planned"
-    assert work(engine, sweep) == again
-    assert set(states(engine, sweep).values()) == {"closed"}
-    assert {task.state for task in queries.task_records(engine, sweep)} == {"done"}
-    assert plans.retry(engine, sweep, revision=1) == []
-
-
-def test_a_retry_forgives_the_attempts_so_far_and_keeps_the_parameters(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=1)
-
-    def fails() -> tuple[int, Any, str]:
-        claim = claimed(engine, sweep)
-        assert tasks.save_point(engine, claim, {"alpha": 0.5})
-        assert tasks.end(engine, claim, Ending("failed", "error", "a bug"), cap=2)
-        (task,) = queries.task_records(engine, sweep)
-        assert (task.reason, task.error_class) == ("a bug", "error")
-        return claim.attempt, claim.params, queries.task_records(engine, sweep)[0].state
-
-    assert [fails(), fails()] == [(1, None, "waiting"), (2, {"alpha": 0.5}, "failed")]
-    assert plans.retry(engine, sweep, revision=1) == ["search#0"]
-    assert [fails(), fails()] == [(3, {"alpha": 0.5}, "waiting"), (4, {"alpha": 0.5}, "failed")]
-
-
-def test_what_is_tried_again_waits_for_what_it_needs_if_that_is_tried_again_as_well(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
-    assert [ended(engine, sweep, well=well) for well in (False, True, False)] == ["search#0", "search#1", "confirm#0"]
-    assert states(engine, sweep) == {"search": "closed", "confirm": "failed"}
-    assert plans.retry(engine, sweep, revision=1) == ["search#0", "confirm#0"]
-    assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
-    search = claimed(engine, sweep)
-    assert tasks.claim(engine, sweep, worker="w", host="h", pid=1, lease_s=60) is None, "though it was ready once"
-    assert finished(engine, search)
-    assert work(engine, sweep) == ["confirm#0"]
-
-
 @both
 def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_then(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 2, 2), "confirm": (("search",), 1, 2)})
@@ -290,23 +233,6 @@ def test_a_retry_at_the_moment_a_phase_fails_forgets_none_of_the_tasks_skipped_t
     )
     assert states(engine, sweep) == {"search": "open", "confirm": "blocked"}
     assert {task.state for task in queries.task_records(engine, sweep)} == {"waiting"}
-
-
-def test_a_retry_can_add_what_has_to_be_done_once_more_afterwards(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 0, 2), "measure": (("search?",), 1, 1)})
-    ended(engine, sweep, well=False)
-    work(engine, sweep)
-    assert states(engine, sweep) == {"search": "closed", "measure": "closed"}
-    then = [TaskPlan(key="measure#1", phase="measure")]
-    assert plans.retry(engine, sweep, revision=1, then=then) == ["search#0"]
-    assert states(engine, sweep) == {"search": "open", "measure": "blocked"}
-    assert planned(engine, sweep) == {"search": 2, "measure": 2}
-    assert [revision.why for revision in queries.revisions(engine, sweep)] == ["created", "1 tasks tried again"]
-    assert queries.find_sweep(engine, "s").fingerprint == "f", "the spec is the same"
-    assert work(engine, sweep) == ["search#0", "measure#1"]
-    assert states(engine, sweep) == {"search": "closed", "measure": "closed"}
-    assert plans.retry(engine, sweep, revision=2, then=then) == [], "and nothing was added"
-    assert planned(engine, sweep) == {"search": 2, "measure": 2}
 
 
 @both
@@ -333,25 +259,3 @@ def test_a_done_task_runs_again_only_if_its_outcome_cannot_be_read(engine: Engin
     (task,) = [task for task in queries.task_records(engine, sweep) if task.key == "search#1"]
     assert json.dumps(task.outcome) == '{"score": 0.5}'
     assert set(states(engine, sweep).values()) == {"closed"}
-
-
-def test_a_cancelled_or_changed_sweep_is_not_retried(engine: Engine) -> None:
-    sweep = new_sweep(engine, number=2)
-    ended(engine, sweep, well=False)
-    extend(engine, sweep, ["search"])
-    with pytest.raises(RevisionRefused, match="type the command again"):
-        plans.retry(engine, sweep, revision=1)
-    workers.cancel(engine, sweep)
-    with pytest.raises(RevisionRefused, match=r"s is cancelled$"):
-        plans.retry(engine, sweep, revision=2)
-    workers.resume(engine, sweep)
-    assert plans.retry(engine, sweep, revision=2) == ["search#0"]
-
-
-def test_what_cannot_succeed_fails_and_skips_again_at_once(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"impossible": ((), 1, 0), "behind": (("impossible",), 1, 1), "other": ((), 0, 1)})
-    assert states(engine, sweep) == {"impossible": "failed", "behind": "skipped", "other": "open"}
-    assert plans.retry(engine, sweep, revision=1) == ["behind#0"]
-    assert states(engine, sweep) == {"impossible": "failed", "behind": "skipped", "other": "open"}
-    (skipped,) = queries.task_records(engine, sweep, state="skipped")
-    assert skipped.reason == "needs impossible, which failed (0 of 0 done, 1 needed)"

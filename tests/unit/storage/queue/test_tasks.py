@@ -54,7 +54,7 @@ def test_the_finished_task_holds_its_whole_outcome(engine: Engine) -> None:
     outcome = {"trial": {"value": 0.9, "attrs": {}, "epoch_values": [0.1, float("nan"), 0.9]}, "text": "ümlaut"}
     assert tasks.save_point(engine, claim, PARAMS)
     assert tasks.finish(engine, claim, outcome=outcome, score=0.9)
-    assert finished(engine, claim, score=0.1), "sent again, as nobody acknowledged it: what came first was stored"
+    assert finished(engine, claim, score=0.1), "sent again without an acknowledgement: the first result was stored"
     (task,) = queries.task_records(engine, sweep)
     assert (task.state, task.score, task.params, task.trial_number, task.study) == ("done", 0.9, PARAMS, None, None)
     assert str(task.outcome) == str(outcome), "NaN included"

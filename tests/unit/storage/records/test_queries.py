@@ -1,4 +1,4 @@
-"""storage.records.queries and storage.db.transaction: what is read back, and which faults pass by themselves."""
+"""storage.records.queries and storage.db.transaction: reads, and the faults that are transient."""
 
 import hashlib
 
@@ -13,7 +13,6 @@ from storage.queue import tasks
 from storage.queue.tasks import Ending
 from storage.records import artifacts, queries
 from storage.tables import blobs as table
-from storage.tables import sweeps
 from storage.url import resolve
 from sweeps.hints import explain
 from tests.support.both_databases import both
@@ -29,18 +28,6 @@ def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(eng
     with pytest.raises(SweepNotFound, match="sweeps there: one, two"):
         queries.find_sweep(engine, "x")
     assert [sweep.name for sweep in queries.list_sweeps(engine)] == ["one", "two"]
-
-
-@both
-def test_phases_come_in_plan_order_with_their_tasks_counted(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"b": ((), 2, 3), "a": (("b",), 1, 2), "c": (("a?",), 0, 0)})
-    finished(engine, claimed(engine, sweep))
-    claimed(engine, sweep)
-    found = queries.phase_records(engine, sweep)
-    needs = [(phase.name, phase.needs, phase.minimum) for phase in found]
-    assert needs == [("b", (), 2), ("a", ("b",), 1), ("c", ("a?",), 0)]
-    assert [phase.counts for phase in found] == [{"done": 1, "running": 1, "waiting": 1}, {"waiting": 2}, {}]
-    assert [sum(phase.counts.values()) for phase in found] == [3, 2, 0]
 
 
 @both
@@ -80,18 +67,6 @@ def test_tasks_can_be_asked_for_by_stage_phase_and_state(engine: Engine) -> None
     assert keys(phase="teachers:b") == ["teachers:b#0"]
     assert keys(state="done") == ["teachers:a#0"]
     assert keys(stage="teachers", state="waiting") == ["teachers:b#0"]
-
-
-@both
-def test_an_outlook_counts_what_is_left_and_notices_a_deletion(engine: Engine) -> None:
-    sweep = new_sweep(engine, {"search": ((), 1, 2), "confirm": (("search",), 1, 1)})
-    assert queries.outlook(engine, sweep) == queries.Outlook("active", 3)
-    finished(engine, claimed(engine, sweep))
-    claimed(engine, sweep)
-    assert queries.outlook(engine, sweep) == queries.Outlook("active", 2)
-    with write(engine) as connection:
-        connection.execute(sweeps.delete())
-    assert queries.outlook(engine, sweep) == queries.Outlook("deleted", 0)
 
 
 @both

@@ -19,7 +19,7 @@ from storage.errors import NotAStorage, StudyMissing, StudyMixed, Unreachable
 from storage.studies.ownership import Owner
 from storage.studies.space import MARK_ATTR, Choice, Mark, Range, Space, Trial
 from storage.studies.studies import Studies, open_studies
-from storage.url import plain, resolve
+from storage.url import resolve
 from tests.support.both_databases import both
 
 SPACE: Space = {"temperature": Range(1.0, 20.0, log=True), "alpha": Range(0.0, 1.0)}
@@ -30,24 +30,23 @@ OWN = {"identity": "s", "stage": "search"}
 
 @pytest.fixture
 def studies(storage: Studies) -> Studies:
-    """One of them, without trials."""
     storage.create("s", metric="val_accuracy", attrs=OWN, note="# A note")
     return storage
 
 
 def stock(studies: Studies, name: str = "s") -> optuna.Study:
-    """The study as any other program loads it, with a storage object of its own kind but our connections."""
+    """Load the study as any other program does, over our connections."""
     return optuna.load_study(study_name=name, storage=studies.storage)
 
 
 def running(attempt: int = 1, **attrs: Any) -> Trial:
-    """A trial that has just begun."""
+    """Return a trial that has just begun."""
     mark = {"task": "search#0", "attempt": attempt, **attrs}
     return Trial(state="RUNNING", attrs={MARK_ATTR: mark}, space=SPACE, params=PARAMS, started_at=time.time())
 
 
 def ended(state: str = "COMPLETE", value: float | None = 0.5, attempt: int = 1, **more: Any) -> Trial:
-    """What it shows at its end."""
+    """Return the same trial at its end."""
     attrs = {**running(attempt).attrs, **more.pop("attrs", {})}
     return replace(running(), state=state, value=value, attrs=attrs, ended_at=time.time(), **more)
 
@@ -62,7 +61,7 @@ def trial_states(studies: Studies, name: str = "s") -> list[str]:
 
 @contextmanager
 def statements(look: Callable[[str], None]) -> Iterator[None]:
-    """Look at every statement that Optuna or we have sent in this process."""
+    """Call `look` with every statement that this process sends."""
 
     def after(connection: Connection, cursor: Any, statement: str, *more: Any) -> None:
         look(statement)
@@ -194,26 +193,6 @@ def test_a_pruned_trial_is_worth_what_it_reached(studies: Studies, epochs: list[
     assert [(trial.state.name, trial.value) for trial in stock(studies).trials] == [("PRUNED", value)] * 2
 
 
-@both
-def test_what_a_crash_left_half_written_is_completed(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
-    number = draw(studies)
-
-    class Crash(Exception):
-        pass
-
-    def crash(point: str) -> None:
-        raise Crash
-
-    with monkeypatch.context() as patched:
-        patched.setattr("storage.studies.studies.failpoint", crash)
-        with pytest.raises(Crash):
-            studies.end("s", number, ended(attrs={"result": {"a": 1}}, epoch_values=[0.5]))
-    assert trial_states(studies) == ["RUNNING"]
-    studies.end("s", number, ended(attrs={"result": {"a": 1}}, epoch_values=[0.5]))
-    (trial,) = stock(studies).trials
-    assert (trial.value, trial.user_attrs["result"], trial.intermediate_values) == (0.5, {"a": 1}, {0: 0.5})
-
-
 def test_a_trial_that_others_end_between_our_writes_stays_so(studies: Studies, monkeypatch: pytest.MonkeyPatch) -> None:
     number = draw(studies)
     monkeypatch.setattr("storage.studies.studies.failpoint", lambda point: stock(studies).tell(number, 0.25))
@@ -272,15 +251,6 @@ def test_optuna_tables_of_another_version_are_one_line(studies: Studies, url: UR
     finally:
         with write(studies.engine) as connection:
             connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{right}'")
-
-
-def test_stock_optuna_reads_what_we_wrote(studies: Studies, url: URL) -> None:
-    draw(studies, ended(value=0.9))
-    storage = optuna.storages.RDBStorage(plain(url))
-    frame = optuna.load_study(study_name="s", storage=storage).trials_dataframe()
-    storage.engine.dispose()
-    assert frame["value_val_accuracy"].tolist() == [0.9]
-    assert frame["params_temperature"].tolist() == [4.0]
 
 
 def test_a_study_with_parameters_of_another_kind_is_one_clear_line_and_no_trial_is_made(studies: Studies) -> None:

@@ -1,4 +1,4 @@
-"""Studies of another program, in real databases: read as they are, and nothing is written."""
+"""Studies of another program, in real databases: read unchanged, never written."""
 
 import hashlib
 import sqlite3
@@ -15,7 +15,7 @@ from storage.url import plain, resolve
 
 @pytest.fixture
 def url(storage_url: str) -> URL:
-    """Studies "a" and "b", of which the first has a failed trial, "two" with two objectives, and "lower"."""
+    """Create studies "a" (with a failed trial) and "b", "two" with two objectives, and "lower", which minimizes."""
     url = resolve(storage_url)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     storage = optuna.storages.RDBStorage(plain(url))

@@ -1,4 +1,4 @@
-"""storage.studies.mirror: one trial of each attempt, whoever crashed, was stopped, or deleted a study."""
+"""storage.studies.mirror: one trial for each attempt, after crashes, stops and deleted studies."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ OUTCOME: dict[str, Any] = {"trial": {"value": 0.9, "attrs": {"train_s": 1.5}, "e
 
 
 def show(row: Undrawn) -> Trial:
-    """As `sweeps.plan.trials` does, in short."""
+    """Make the trial of an attempt, as `sweeps.plan.trials` does."""
     mark = {"task": row.key, "attempt": row.number, "retry_of": row.retry_of}
     base: dict[str, Any] = {"space": SPACE, "params": row.params, "started_at": row.started_at}
     if row.state == "running":
@@ -52,7 +52,7 @@ def sweep_of(studies: Studies) -> SweepRecord:
 
 
 def look(studies: Studies) -> int | None:
-    """One look of a mirror that has just been started."""
+    """Let a mirror that has just started look once."""
     return mirror_of(studies).look(sweep_of(studies), begun_s=0.0)
 
 
@@ -75,7 +75,7 @@ def states(studies: Studies, name: str = "s") -> list[str]:
 
 
 def drawn(engine: Engine) -> list[tuple[int | None, int | None, bool]]:
-    """Of each attempt the number of its trial, that of the one before it, and whether it is drawn to its end."""
+    """Return for each attempt its trial number, that of the attempt before, and whether its end is drawn."""
     columns = (attempts.c.trial_number, attempts.c.retry_of, attempts.c.reported)
     with read(engine) as connection:
         rows = connection.execute(select(*columns).order_by(attempts.c.task_id, attempts.c.number))
@@ -142,7 +142,7 @@ def test_what_runs_is_drawn_before_what_has_ended_but_a_retry_after_the_attempt_
 
 
 class Died(Exception):
-    """Stands for kill -9: what is behind a failpoint does not happen."""
+    """Stand in for kill -9: nothing behind the failpoint happens."""
 
 
 @both
@@ -208,7 +208,7 @@ def test_two_mirrors_draw_each_attempt_once(studies: Studies, engine: Engine) ->
 def test_a_mirror_whose_session_was_ended_draws_no_more_on_another_connection(
     postgres_storage: Studies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As Postgres does with one that was stopped for 30 s, and has lost its lock."""
+    """Postgres ends a session that was stopped for 30 s, and its lock with it."""
     monkeypatch.setattr("storage.db.engine._TRUSTED_FOR_S", 0.0)
     studies, engine = open_studies(postgres_storage.engine.url), postgres_storage.engine
     with write(engine) as connection:
@@ -258,7 +258,7 @@ def test_a_result_destroyed_before_its_trial_was_drawn_fails_and_is_made_again(
 
 
 def test_what_workers_of_an_older_version_left_is_ended(studies: Studies, engine: Engine) -> None:
-    """They asked for their trials themselves, and noted the number afterwards."""
+    """They asked for their trials themselves, and stored the number afterwards."""
     sweep = new_sweep(engine, number=3)
     study = optuna.load_study(study_name="s", storage=studies.storage)
     claims = [claimed(engine, sweep) for _ in range(3)]

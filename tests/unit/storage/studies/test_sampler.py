@@ -1,4 +1,4 @@
-"""storage.studies.sampler: what is proposed without a database is what Optuna would propose with one."""
+"""storage.studies.sampler proposes without a database the points that Optuna proposes with one."""
 
 import sys
 from pathlib import Path
@@ -18,11 +18,10 @@ SPACE: Space = {
     "fixed": Range(2.0, 2.0),
     "only": Choice(("one",)),
 }
-OPTUNAS: dict[str, type[BaseSampler]] = {"tpe": TPESampler, "random": RandomSampler}
 
 
 def history(finished: int, running: int, *, failed: int = 0) -> list[Past]:
-    """Points of a random sampler; every score another."""
+    """Return random points, each with a score of its own."""
     study = optuna.create_study(sampler=RandomSampler(seed=0))
     points = [study.ask(distributions_of(SPACE)).params for _ in range(finished + running)]
     scored = [Past(point, (n * 7 % 11) / 11) for n, point in enumerate(points[:finished])]
@@ -30,7 +29,7 @@ def history(finished: int, running: int, *, failed: int = 0) -> list[Past]:
 
 
 def optunas(past: list[Past], sampler: BaseSampler) -> dict[str, object]:
-    """What Optuna's own `Study.ask` gives on the same trials."""
+    """Return what Optuna's `Study.ask` proposes for the same trials."""
     study = optuna.create_study(direction="maximize", sampler=sampler)
     for one in past:
         state = optuna.trial.TrialState.RUNNING if one.running else optuna.trial.TrialState.COMPLETE

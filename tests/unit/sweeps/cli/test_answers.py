@@ -110,7 +110,7 @@ def _row(task: str, state: str, reason: str | None = None) -> dict[str, object]:
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stdout is a terminal of 80 columns."""
+    """Make stdout a terminal of 80 columns."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -1,4 +1,4 @@
-"""--help and --version, the width of what is printed on a terminal, and what the shell completes."""
+"""--help and --version, the width of output on a terminal, and shell completion."""
 
 import shlex
 from collections.abc import Callable
@@ -21,7 +21,7 @@ SHELLS = {"bash": "{}", "zsh": '"{}"', "fish": "{}"}  # how each takes what may 
 
 
 def _handed_over(shell: str, line: str) -> dict[str, str]:
-    """The environment in which a shell asks for the end of a line."""
+    """Return the environment in which a shell asks for completions."""
     words = {"COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))} if shell == "bash" else {}
     typed = {"_TYPER_COMPLETE_ARGS": line, "_TYPER_COMPLETE_FISH_ACTION": "get-args"}
     return {"_KD_SWEEPS_COMPLETE": f"complete_{shell}"} | (words or typed)
@@ -31,7 +31,7 @@ def _handed_over(shell: str, line: str) -> dict[str, str]:
 def completed(
     kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[[str, str], str]:
-    """What a shell is given for the end of a line, in an empty folder."""
+    """Return what a shell gets to complete a line with, in an empty folder."""
 
     def complete(shell: str, line: str) -> str:
         for name, value in _handed_over(shell, line).items():

@@ -22,7 +22,7 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder whose storage s.db has the finished sweep "s"."""
+    """Return a folder whose storage s.db holds the finished sweep "s"."""
     folder = tmp_path_factory.mktemp("results")
     with trials_in_memory():
         answered(folder, accuracies(1.6, untuned=0.5))
@@ -115,7 +115,7 @@ def test_best_of_an_unfinished_sweep_has_no_verdict_yet(tmp_path: Path, kd_sweep
 def test_paste_is_code_and_nothing_else(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("best", "s", "--paste", "--storage", url)
     assert code == 0
-    assert err.startswith("storage "), "what is no code goes to stderr"
+    assert err.startswith("storage "), "everything but code goes to stderr"
     compile(out, "pasted", "exec")
     assert "\n# the sweep's answer: " in out, "which may be another point than this one"
     point = findings.confirmed["source"].best.point

@@ -1,4 +1,4 @@
-"""`status NAME --audit`: what it prints and with which exit code, for whom it works, and beside workers at work."""
+"""`status NAME --audit`: its output, its exit code, and the rights that it needs."""
 
 import hashlib
 import json
@@ -6,30 +6,18 @@ import os
 import re
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from storage.audit.audit import Audit, StageAudit
-from storage.db.engine import open_engine
-from storage.records import queries
 from storage.url import resolve
 from sweeps.cli.text import audit_values, describe_audit
-from sweeps.distill.presets import on
-from sweeps.plan.audit import audit
-from sweeps.plan.jobs import AnyJob
-from sweeps.spec.model import override
-from sweeps.workers.runner import Outcome
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps.audited_sweeps import execute, finish_sweep
-from tests.support.sweeps.planted_sweeps import work, worked
-from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.planted_sweeps import worked
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -51,7 +39,6 @@ audit: 34 planned, 34 accounted for, 0 violations, 0 warnings
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """URL of the finished sweep."""
     url = f"sqlite:///{tmp_path}/kd-sweeps.db"
     finish_sweep(url)
     return url
@@ -103,7 +90,7 @@ def test_what_cannot_run_here_is_unavailable_for_an_audit_too(monkeypatch: pytes
 
 
 def test_the_same_is_there_for_another_program(kd_sweeps: KdSweeps, url: str) -> None:
-    """As JSON; that the other forms agree with it is said of trials, in test_main."""
+    """test_main checks that the other formats agree with JSON."""
     execute(url, "UPDATE tasks SET score = 0.25 WHERE key = 'confirm#0.0'")
     code, out, _ = kd_sweeps("status", "s", "--audit", "--storage", url, "-f", "json")
     printed = json.loads(out)
@@ -176,40 +163,3 @@ def test_an_audit_loads_nothing_heavy_and_leaves_an_sqlite_file_as_it_was(url: s
     assert done.stdout.startswith(CLEAN)
     assert not HEAVY & set(modules)
     assert content() == before
-
-
-def _audit_once(url: str) -> Audit:
-    engine = open_engine(resolve(url), read_only=True)  # anew each time, as a command does
-    try:
-        return audit(engine, queries.find_sweep(engine, "s"))
-    finally:
-        engine.dispose()
-
-
-def test_beside_two_workers_of_which_an_attempt_in_three_fails_an_audit_is_never_red(postgres_url: str) -> None:
-    """Readers and writers at one moment: SQLite has one writer alone. Of one that is killed: workers/test_crashes."""
-
-    def unlucky(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        time.sleep(0.1)
-        if hash((claim.row.id, claim.row.attempt)) % 3 == 0:
-            raise RuntimeError("out of luck")
-        return quadratic(claim, params, on_step)
-
-    alone = on(SMALL, source="digits", alone=True)
-    url = created(postgres_url, override(alone, {"retry.error": 0, "baselines.methods": []}))
-    seen: set[tuple[int, int]] = set()
-    with ThreadPoolExecutor(2) as pool:
-        ends = [pool.submit(work, url, unlucky) for _ in range(2)]
-        while not all(end.done() for end in ends):
-            books = _audit_once(postgres_url)
-            assert books.violations == []
-            assert books.planned == books.accounted
-            states = [(stage.running, stage.done) for stage in books.stages]
-            seen.add((sum(running for running, _ in states), sum(done for _, done in states)))
-            time.sleep(0.1)
-    assert [end.result() for end in ends] == [None, None]
-    assert len(seen) >= 5, "it was audited at different moments"
-    assert any(running for running, _ in seen)
-    books = _audit_once(postgres_url)
-    assert (books.violations, books.warnings) == ([], [])
-    assert sum(stage.done for stage in books.stages) == books.planned

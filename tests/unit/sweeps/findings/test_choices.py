@@ -31,7 +31,6 @@ LOST = {"": 0.4, "t0s1": 0.9, "t0s2": 0.6, "t0s3": 0.2}
 
 
 def by_rule_3(spec: Spec, **transfer: Any) -> Spec:
-    """The same plan, judged by rule 3."""
     table = spec.transfer.model_copy(update={"rule": 3, "margin_share": 0.2} | transfer)
     return spec.model_copy(update={"transfer": table})
 
@@ -43,7 +42,7 @@ def accuracy(job: Training, lost: Mapping[str, float], default: float) -> float:
 
 
 def with_default(stored: StoredSweep, lost: Mapping[str, float] = LOST, *, default: float = 5.0) -> StoredSweep:
-    """The same sweep, the default trained on the target with the seeds of every search."""
+    """Add trainings of the default on the target, with the seeds of every search."""
     kept = [job for job in stored.jobs if not (isinstance(job.work, TransferTask) and job.work.arm == DEFAULT)]
     jobs: list[AnyJob] = []
     for job in kept:
@@ -61,7 +60,7 @@ def with_default(stored: StoredSweep, lost: Mapping[str, float] = LOST, *, defau
 
 
 def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-    """Accuracies as planted; a teacher costs 100 core-seconds, a trial 10, a confirm 1."""
+    """Give planted accuracies; a teacher costs 100 core-seconds, a trial 10, a confirm 1."""
     costs = {TeacherTask: 100.0, SearchTask: 10.0, ConfirmTask: 1.0}
     done = planted(arms(0.0))(claim, params, on_step)
     return changed(done, cpu_s=costs.get(type(claim.work), 0.5))
@@ -145,7 +144,7 @@ def test_a_share_of_a_gain_that_no_training_is_left_of_is_not_replaced_by_points
     assert "it needs the arms native, best and scratch on" in sentence(told, verdict)
     in_points = replace(broken, spec=by_rule_3(broken.spec, margin_share=0.0))
     assert present(only(in_points).choice).margin == SPEC.transfer.margin, "declared, so it counts"
-    assert only(without("random")).choice == only(sweep).choice, "what is missing is not what it counts from"
+    assert only(without("random")).choice == only(sweep).choice, "gains are not counted from the missing arm"
 
 
 def test_points_and_costs_are_those_of_each_strategy(stored: StoredSweep) -> None:

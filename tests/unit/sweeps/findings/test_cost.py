@@ -18,7 +18,7 @@ def stored() -> StoredSweep:
 
 
 def on_two_machines(stored: StoredSweep) -> StoredSweep:
-    """The same sweep, its last finished task on another processor."""
+    """Move the last finished task to another processor."""
     *before, last = stored.jobs
     assert last.outcome is not None
     made = {**last.outcome.provenance, "cpu": "Another CPU"}

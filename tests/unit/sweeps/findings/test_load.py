@@ -22,7 +22,7 @@ STATEMENTS = 4  # tasks, revisions, selections, phases: the same for every sweep
 
 
 def counted(engine: sqlalchemy.Engine) -> list[str]:
-    """The SELECT statements from now on."""
+    """Collect the SELECT statements from now on."""
     statements: list[str] = []
 
     @sqlalchemy.event.listens_for(engine, "before_cursor_execute")
@@ -34,7 +34,7 @@ def counted(engine: sqlalchemy.Engine) -> list[str]:
 
 
 def test_findings_take_four_statements_and_those_of_rows_in_memory_are_the_same(tmp_path: Path) -> None:
-    """Half-way and at the end, with points that a sampler proposes: what nearly every other test here relies on."""
+    """Half-way and at the end, with proposed points: nearly every other test here relies on it."""
     changes = {"search.trials": 3, "confirm.rounds": [[3, 1], [2, 1]], "outer.searches": 2, "baselines.methods": []}
     changes |= {"transfer.seeds": 2, "transfer.target_arms": ["best", "scratch", "native", "class-mean"]}
     half = "transfer#target.best.1"
@@ -50,7 +50,7 @@ def test_findings_take_four_statements_and_those_of_rows_in_memory_are_the_same(
         assert [known(memory, name) for name in SAME] == [known(stored, name) for name in SAME]
         assert report(placed(memory)) == report(placed(stored))
         if until:
-            # Whoever worked on it is gone, and the next worker sees that at once.
+            # Its worker is gone, and the next one sees that at once.
             execute(url, "UPDATE attempts SET lease_until = 0", "UPDATE sweeps SET repaired_at = NULL")
             work(resolve(url), run)
 
@@ -68,7 +68,7 @@ SAME = ("surfaces", "confirmed", "rows", "differences", "controls", "outer", "tr
 
 
 def known(findings: Findings, name: str) -> Any:
-    """A part of the findings, but for what says when and where a training ran, or that it runs."""
+    """Return a part of the findings without when, where and whether a training runs."""
     part = getattr(findings, name)
     if name not in ("trainings", "searched"):
         return part
@@ -84,7 +84,7 @@ def known(findings: Findings, name: str) -> Any:
 
 
 def placed(findings: Findings) -> Findings:
-    """The findings at one time and in one place."""
+    """Give the findings fixed times and machines."""
     looks = tuple(replace(look, registered_at=0, first_read=0) for look in findings.looks)
     provenance = replace(findings.provenance, machines=(), wall_s=0, work_s=0)
     runs = {name: tuple(known(findings, name)) for name in ("trainings", "searched")}

@@ -41,7 +41,7 @@ SPEC = override(
 def plan(
     number: int, *, seeds: int, at: float, searches: int = 1, fingerprint: str = "", **changes: int
 ) -> RevisionRecord:
-    """A revision of a sweep; the fingerprint follows from seeds and searches where none is given."""
+    """Return a revision; without a fingerprint it gets one made of its seeds and searches."""
     sizes = {"transfer.seeds": seeds, "outer.searches": searches}
     spec = override(SPEC, sizes | {key.replace("_", "."): value for key, value in changes.items()}).as_dict()
     return RevisionRecord(number, at, fingerprint or f"f{seeds}x{searches}", spec, planned={}, why="")
@@ -72,7 +72,7 @@ def test_further_searches_are_a_new_look_though_the_first_one_has_as_many_seeds(
     first, second = looks(plans, seen)
     assert first == Look(1, "f4x1", 0, seeds=4, searches=1, first_read=5.0)
     assert second == Look(2, "f4x3", 10, seeds=4, searches=3, first_read=15.0)
-    # what is left of the first look, or read of a seed that nobody planned, is not a reading of the second
+    # the rest of the first look, or an unplanned seed, is not a reading of the second
     late = [read(5.0), read(20.0, 3), read(21.0, 2, "t0s1"), read(22.0, 0, "t0s3")]
     assert [one.first_read for one in looks(plans, late)] == [5.0, None]
 
@@ -130,7 +130,7 @@ def test_further_searches_are_added_as_long_as_declared_looks_are_left(tmp_path:
         with pytest.raises(RevisionRefused, match=r"is left \(2 of 2 used\)") as refused:
             steering.extend(url, "s", **more)
         assert "and more searches would invalidate the verdict" in str(refused.value)
-        assert str(refused.value).endswith("--set outer.searches=6"), "twice as many of what is counted"
+        assert str(refused.value).endswith("--set outer.searches=6"), "twice as many of the unit that counts"
         assert "\n" not in str(refused.value)
     assert analysed(url).provenance.planned == found.provenance.planned, "nothing was planned"
 
@@ -140,7 +140,7 @@ def _word(found: Findings) -> str:
 
 
 def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
-    """Undecided, then as many seeds more as it says; and when no look is left, another sweep with fresh seeds."""
+    """First more seeds, as the answer says; when no look is left, another sweep with fresh seeds."""
     url = worked(f"sqlite:///{tmp_path}/kd-sweeps.db", SPEC, arms(1.0))
     found = analysed(url)
     said = sentence(found, found.verdicts[0])
@@ -162,6 +162,6 @@ def test_the_commands_that_the_answer_names_lead_to_a_decision(kd_sweeps: KdSwee
 
 
 def _typed(kd_sweeps: KdSweeps, commands: list[str]) -> int:
-    """Type what was printed; gives the worst exit code, and fails where nothing was printed."""
+    """Run the printed commands and return the worst exit code; fail if nothing was printed."""
     assert commands
     return max(kd_sweeps(*shlex.split(command))[0] for command in commands)

@@ -1,4 +1,4 @@
-"""What a light install cannot compute is null, with the reason beside it; the rest is what a full one says."""
+"""A light install: a value that it cannot compute is null with the reason; everything else is as in a full one."""
 
 import json
 import sys

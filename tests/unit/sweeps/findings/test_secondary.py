@@ -32,7 +32,7 @@ BEST, NATIVE, SCRATCH = (np.array(TESTS[arm]) for arm in ("best", "native", "scr
 
 @pytest.fixture(scope="module")
 def found() -> Findings:
-    """Twenty seeds of every arm. By validation default-keras is the better default, by test it is not."""
+    """Train every arm on twenty seeds. By validation default-keras is the better default, by test it is not."""
     run = planted(TESTS, luck=0.3)
 
     def scored(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:

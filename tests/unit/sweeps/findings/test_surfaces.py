@@ -1,4 +1,4 @@
-"""What the searches on a dataset found, against what is stored of their trainings."""
+"""The surface of each dataset's searches, against the stored trainings."""
 
 import math
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def trainings(stored: StoredSweep, stage: str) -> Iterator[TaskRecord]:
 
 
 def runs_of(stored: StoredSweep, stage: str) -> list[Run]:
-    """Those trainings, where they lie in the searched box: T from 1 to 20, alpha from 0 to 1."""
+    """Those trainings, by their place in the search space: T from 1 to 20, alpha from 0 to 1."""
     runs = []
     for task in trainings(stored, stage):
         assert task.params is not None
@@ -140,7 +140,7 @@ def test_how_much_of_the_box_is_as_good_is_said_from_three_finished_searches_on(
     assert target.top is not None, "its own searches are through"
     assert len(source.others) == 2 * FURTHER, "trials are shown as they come"
     others = replace(stored, closed=stored.closed - {"confirm@t1s0", "confirm@t1s1", "confirm@t1s2"})
-    assert surfaces(others, {})[0].top is not None, "those of other teachers are not waited for"
+    assert surfaces(others, {})[0].top is not None, "searches of other teachers are not waited for"
 
 
 def test_a_range_without_width_is_no_direction(stored: StoredSweep) -> None:

@@ -25,7 +25,7 @@ SPEC = override(PLANTED, {"search.trials": 2, "outer.searches": 4, "transfer.oth
 
 @pytest.fixture(scope="module")
 def stored() -> StoredSweep:
-    """Four searches with the same accuracies; of scratch and random the first search has three seeds of four."""
+    """Return four searches with equal accuracies; the first has three of four seeds of scratch and random."""
     return builders.stored(SPEC, arms(0.0))
 
 
@@ -35,7 +35,7 @@ def changed(stored: StoredSweep, change: Callable[[Training], Training]) -> Stor
 
 
 def with_regrets(stored: StoredSweep, regrets: Mapping[str, float], *, scratch: float = 9.0) -> StoredSweep:
-    """The same sweep with other test accuracies on the target."""
+    """Return the same sweep with other test accuracies on the target."""
 
     def plant(one: Training) -> Training:
         if one.work.role != "target" or one.outcome is None:
@@ -47,7 +47,7 @@ def with_regrets(stored: StoredSweep, regrets: Mapping[str, float], *, scratch: 
 
 
 def ended(stored: StoredSweep, group: str, *, repeats: tuple[int, ...], arm: str = "best", **how: Any) -> StoredSweep:
-    """The same sweep, where these seeds of an arm of a search gave no model."""
+    """Return the same sweep, where these seeds of an arm of a search gave no model."""
 
     def end(one: Training) -> Training:
         work = one.work
@@ -68,7 +68,7 @@ def verdict_of(stored: StoredSweep) -> TargetVerdict:
 
 
 def decided(stored: StoredSweep) -> tuple[TargetVerdict, Nested, Verdict]:
-    """What is said of the target, its regret, and what is decided."""
+    """Return the target, its regret and its verdict."""
     target = verdict_of(stored)
     return target, present(target.regret), present(target.verdict)
 
@@ -181,7 +181,7 @@ def test_nothing_is_said_before_the_last_search_is_in(stored: StoredSweep, state
 
 
 def at_the_same_point(stored: StoredSweep, *groups: str) -> StoredSweep:
-    """The same sweep, where these searches, and no others, found on the target what they found on the source."""
+    """Return the same sweep, where these searches alone chose the same point on both datasets."""
     best = {
         (one.work.tag, one.work.repeat): one.outcome
         for one in stored.trainings
@@ -205,7 +205,7 @@ def test_searches_that_found_one_point_on_both_datasets_are_counted_and_are_part
     apart, two = verdict_of(at_the_same_point(one)), verdict_of(at_the_same_point(one, "", "t0s2"))
     assert (apart.same, two.same) == (0, 2)
     assert (present(apart.lost).same, present(two.lost).same, present(two.lost).n) == (0, 2, 4)
-    assert (two.regret, two.verdict) == (apart.regret, apart.verdict), "what is decided is another question"
+    assert (two.regret, two.verdict) == (apart.regret, apart.verdict), "the decision does not depend on it"
     assert verdict_of(ended(at_the_same_point(one, "t0s2"), "t0s2", repeats=(0,), **DIVERGED)).same == 1
 
 

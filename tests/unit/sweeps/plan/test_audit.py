@@ -1,6 +1,6 @@
 """sweeps.plan.audit: the plan is made again from the spec, and every edit of it or of an outcome is one line.
 
-The same function judges what stands in a storage and what stands in an archive.
+The same function judges a storage and an archive.
 """
 
 import json
@@ -38,12 +38,12 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import copied, trials_in_memory
 
 Row = dict[str, Any]
-Edit = tuple[str, Callable[[list[Row]], Any]]  # a table, and what is changed in its rows
+Edit = tuple[str, Callable[[list[Row]], Any]]  # a table, and a change of its rows
 Kd = Callable[..., tuple[int, str, str]]
 
 
 def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
-    """As a training: an accuracy after each epoch that the spec asks for."""
+    """Add an accuracy for each epoch that the spec asks for."""
     outcome = quadratic(claim, params, on_step)
     if not (role := claim.row.payload.get("role")) or claim.row.stage == "baselines":
         return outcome
@@ -56,7 +56,7 @@ def with_curves(spec: Spec, claim: Any, params: Row, on_step: Callable[[], None]
 
 
 def finished(url: str, spec: Spec = SMALL) -> sqlalchemy.URL:
-    """A sweep of that spec, worked on to its end."""
+    """Work a sweep of that spec to its end."""
     found = created(url, spec)
     work(found, partial(with_curves, spec))
     return found
@@ -72,18 +72,18 @@ def _made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def url(_made: Path, tmp_path: Path, in_memory: None) -> sqlalchemy.URL:
-    """A finished sweep in a storage of its own; its archive lies beside it."""
+    """Return a finished sweep in its own storage, next to its archive."""
     shutil.copy(_made / "s.kdsweep", tmp_path)
     return copied(_made / "x.db", tmp_path / "x.db")
 
 
 def differing(path: Path) -> list[str]:
-    """What an archive holds that is not as it claims."""
+    """Return what an archive holds other than it claims."""
     return [f"{check.what}: {check.differs}" for check in verify(path) if check.differs]
 
 
 def edit(url: sqlalchemy.URL, table: str, change: Callable[[list[Row]], Any]) -> None:
-    """Change rows of a table as somebody does it who knows SQL."""
+    """Change rows of a table, as a user with SQL would."""
     rows = tables.metadata.tables[table]
     engine = open_engine(url)
     with write(engine) as connection:
@@ -121,7 +121,7 @@ def _all_seeds(rows: list[Row]) -> None:
 
 
 def _spec(rows: list[Row], *, change: Mapping[str, Any]) -> None:
-    """As somebody does it who knows that a spec has a fingerprint."""
+    """Change a spec and its fingerprint."""
     for row in rows:
         for dotted, value in change.items():
             table, _, key = dotted.rpartition(".")
@@ -135,18 +135,18 @@ def spec(**change: Any) -> list[Edit]:
 
 
 def wrong(what: Callable[..., Edit], key: str, values: Row, expected: str, got: str) -> tuple[Edit, str]:
-    """An edit to what could be, and the line that says what it was to be."""
+    """Return an edit to a possible value, and the line that says what was planned."""
     begins = "outcome of " if what is outcome else ""
     return what(key, **values), rf"{begins}{re.escape(key)}: expected {expected} as planned, found {got}"
 
 
 def broken(what: Callable[..., Edit], key: str, values: Row, why: str) -> tuple[Edit, str]:
-    """An edit to what cannot be, and the line that says why."""
+    """Return an edit to an impossible value, and the line that says why."""
     return what(key, **values), rf"the stored {what.__name__} of {re.escape(key)} was edited: {why}"
 
 
 NATIVE, NEEDS = "transfer#target.native.0", ["teachers:source", "lag:1:2"]
-# One line each, and nothing about one hides or adds one about another: what is in one list is edited together.
+# The edits of one list are made together: one line each, and none hides another.
 TOGETHER: dict[str, list[tuple[Edit, str]]] = {
     "points and seeds": [
         wrong(payload, "search#0", {"temperature": 3.0}, r"temperature 6\.79\d+", r"3\.0"),
@@ -214,7 +214,7 @@ ALONE: dict[str, tuple[list[Edit], str]] = {
 
 
 def of_plan(url: sqlalchemy.URL) -> list[str]:
-    """What the audit finds, but for the consequences of an edit among trials and selections."""
+    """Return the audit's violations, without those of trials and selections that follow from an edit."""
     return [text for text in violations(url) if not text.startswith(("trial ", "selection "))]
 
 
@@ -310,7 +310,7 @@ def test_whatever_a_sweep_is_made_of_it_is_as_planned(tmp_path: Path, in_memory:
 
 
 def test_what_became_of_it_is_as_planned(tmp_path: Path) -> None:
-    """With a task that failed, was tried again after everything was measured, and with seeds that came later."""
+    """With a task that failed and was retried after everything was measured, and with seeds added later."""
     sweep, *_ = SPECS.values()
 
     def run(claim: Any, params: Row, on_step: Callable[[], None]) -> Outcome:
@@ -337,7 +337,7 @@ def test_what_older_versions_planned_and_found_is_as_planned_and_what_the_scores
     url = unpack(version, tmp_path / "kd-sweeps.db")
     assert kd_sweeps("storage", "upgrade")[0] == 0
     assert violations(url, "old") == []
-    if version == 1:  # the others declared one look at the test, and took it
+    if version == 1:  # the others have used their only look
         archive_sweep(url, "old", tmp_path / "old.kdsweep")
         assert differing(tmp_path / "old.kdsweep") == []
         assert extend(url, "old", seeds=1, searches=2).tasks > 0

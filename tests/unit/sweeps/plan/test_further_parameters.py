@@ -1,4 +1,4 @@
-"""A real sweep that searches more than T and alpha, with another loss: what is searched is trained and shown."""
+"""A real sweep of more than T and alpha, with another loss: the searched values are trained and shown."""
 
 import csv
 import io

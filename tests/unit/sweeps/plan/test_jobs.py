@@ -15,7 +15,7 @@ from tests.support.points import at
 from tests.support.sweeps.task_records import task_record
 
 SEARCH = {"role": "source", "seed": 3, "temperature": 2.5, "alpha": 0.25}
-# Of a trainer of one's own: alpha alone is a parameter like any other.
+# Of a custom trainer: without T, alpha is a parameter like any other.
 NAMED = {"role": "source", "seed": 3, "more": {"alpha": 0.5, "bias": True, "kernel": "rbf"}}
 FURTHER = {"role": "target", "seed": 3, "sampler_seed": 9, "group": "t1s0"}
 TRANSFER = {"role": "source", "seed": 5, "arm": "best", "repeat": 0}
@@ -93,7 +93,6 @@ def test_an_unknown_stage_is_refused_with_those_there_are_and_a_task_that_is_not
 TRAINED = {"val_accuracy": 0.9, "parameters": 20_490, "train_s": 2.0, "cpu_s": 1.5}
 STUDENT = TRAINED | {"temperature": 4.0, "alpha": 0.25}
 PROPOSED = {"role": "source", "seed": 3, "sampler_seed": 1}
-SCORED = {"digest": "0a", "test_accuracy": 0.5}
 AUTOKERAS = TRAINED | {"method": "autokeras", "capped": True, "curve": [[3.0, 0.6]]}
 
 

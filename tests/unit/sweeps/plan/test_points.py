@@ -15,7 +15,7 @@ from storage.errors import RecordBroken
 from storage.queue import tasks
 from storage.queue.tasks import Ending
 from storage.records import queries
-from storage.studies.sampler import Past, importances, propose
+from storage.studies.sampler import Past, importances
 from storage.studies.space import Choice, Range, Whole, check_params
 from storage.tables import TaskRecord
 from storage.url import resolve
@@ -81,15 +81,6 @@ def test_an_arm_has_the_parameters_that_it_is_trained_with() -> None:
     assert names["autokeras"] == {"batch_size"}, "baselines.autokeras_epochs hold for it"
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random"])
-def test_a_sampler_proposes_points_of_the_space(sampler: str) -> None:
-    space = search_space(WIDE)
-    past = [Past(point.as_dict(), point["alpha"]) for point in sobol_points(WIDE, 8)]
-    point = propose(space, past, sampler=sampler, seed=1)
-    check_params(space, point)
-    assert point == propose(space, past, sampler=sampler, seed=1)
-
-
 def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.CaptureFixture[str]) -> None:
     optuna.logging.set_verbosity(optuna.logging.INFO)  # as in a process that has opened no study
     space = search_space(WIDE)
@@ -124,7 +115,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 def searched(
     engine: Engine, name: str, spec: Spec, *, workers: int, seed: int
 ) -> dict[str, tuple[float, float, float]]:
-    """Point and score of every trial, when `workers` work at once and end in a random order; some fail at first."""
+    """Return point and score of every trial; `workers` run at once, end in random order and fail now and then."""
     create_sweep(engine.url, name, spec)
     sweep, luck = queries.find_sweep(engine, name).id, random.Random(seed)
     known = queries.PhasePoints(engine, sweep)

@@ -13,7 +13,7 @@ from storage.records import queries
 from storage.studies.space import check_params
 from sweeps.distill.presets import preset
 from sweeps.plan.jobs import AnyJob, RecipeTask, TransferTask
-from sweeps.plan.phases import Phase, repeat_of
+from sweeps.plan.phases import repeat_of
 from sweeps.plan.plan import RECIPE_SEEDS, counts, make_plan
 from sweeps.plan.points import planned_point, space_of, trial_space
 from sweeps.query.listing import open_sweep, trial_rows
@@ -103,14 +103,6 @@ def test_a_sweep_without_such_an_arm_has_no_such_phase_and_stores_no_such_key() 
     assert not [need for phase in plan.phases for need in phase.needs if need.phase.startswith("recipes")]
     assert "recipes" not in PLANTED.as_dict()["limits"]
     assert parse(override(PLANTED, {"limits.recipes": 90}).as_dict()).limits.of("recipes", ()) == 90
-
-
-@pytest.mark.parametrize("role", ["source", "target", "target3"])
-def test_names_of_phase_and_selection_are_read_as_they_are_written(role: str) -> None:
-    phase = Phase.recipes(role)
-    assert Phase.parse(phase.name) == phase
-    assert Phase.of_selection(phase.selection) == phase
-    assert phase.stage == "recipes"
 
 
 @pytest.mark.parametrize("spec", [OWN, BOTH, WIDE], ids=["own", "both", "wide"])

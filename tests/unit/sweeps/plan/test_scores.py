@@ -1,4 +1,4 @@
-"""Models are scored beside other work, after every selection is frozen; the last task of a sweep only times them."""
+"""Models are scored next to other work, after every selection is frozen; the last task only times them."""
 
 from pathlib import Path
 from typing import Any

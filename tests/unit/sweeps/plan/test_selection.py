@@ -136,7 +136,7 @@ def test_equal_means_go_to_the_better_rank_of_the_search() -> None:
 
 
 def _raced(repeat: int, score: float, *, temperature: float = 3.0, rank: int = 3) -> Confirm:
-    """A training of the untuned default, in the first round or in the second."""
+    """Return a training of the untuned default, in the first round or in the second."""
     ranks, phase = ("search.ranks", "confirm:1") if repeat == 0 else ("confirm.ranks:1", "confirm")
     payload = ConfirmTask(
         role="source", seed=repeat, ranks=ranks, rank=rank if repeat == 0 else 2, repeat=repeat, arm="default-keras"

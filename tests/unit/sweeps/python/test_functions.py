@@ -14,12 +14,12 @@ from sweeps.python.arguments import name_of, root_of
 
 
 def own(*arguments: Any) -> None:
-    """A function at the top of a module."""
+    pass
 
 
 class Models:
     def build(self) -> None:
-        """A method."""
+        pass
 
 
 def test_a_function_of_a_module_is_named_by_it() -> None:
@@ -29,7 +29,7 @@ def test_a_function_of_a_module_is_named_by_it() -> None:
 
 def _of_main() -> Any:
     def build() -> None:
-        """As a notebook defines it."""
+        pass
 
     build.__module__, build.__qualname__ = "__main__", "build"
     return build
@@ -37,7 +37,7 @@ def _of_main() -> Any:
 
 def _inside() -> Any:
     def build() -> None:
-        """A function inside of another."""
+        pass
 
     return build
 

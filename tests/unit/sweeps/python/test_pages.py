@@ -18,7 +18,7 @@ from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 
 class _Frames(HTMLParser):
-    """The attributes of every iframe, and what else there is."""
+    """Collect the attributes of every iframe, and all other tags."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class _Frames(HTMLParser):
 
 
 def _inside(element: str) -> str:
-    """The page in the one iframe that the element is."""
+    """Return the page in the only iframe of an element."""
     read = _Frames()
     read.feed(element)
     (frame,) = read.frames
@@ -51,7 +51,7 @@ def test_a_finished_sweep_shows_the_page_that_a_report_writes(tmp_path: Path) ->
     shown = Sweep.open("s", storage=str(url))._repr_html_()
     files = folder.files(analysed(url))
 
-    def plain(page: str) -> str:  # matplotlib numbers its clip paths anew
+    def plain(page: str) -> str:  # matplotlib renumbers its clip paths
         return re.sub(r"\b[a-z]+[0-9a-f]{10}\b", "id", page)
 
     assert plain(_inside(shown)) == plain(files[folder.PAGE])

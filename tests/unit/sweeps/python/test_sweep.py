@@ -1,10 +1,8 @@
 """`Sweep`: what it creates, answers and steers, and that its errors are the lines of the command line."""
 
-import contextlib
 import inspect
 import json
 import os
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -36,7 +34,7 @@ pytestmark = pytest.mark.usefixtures("in_memory")
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with the finished sweep "s"."""
+    """Return a storage with the finished sweep "s"."""
     with trials_in_memory():
         return str(answered(tmp_path_factory.mktemp("finished"), accuracies()))
 
@@ -77,33 +75,19 @@ def test_it_takes_what_create_takes() -> None:
     assert typed <= set(inspect.signature(Sweep.create).parameters)
 
 
-def test_it_creates_with_the_options_of_the_command_line(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
-    Sweep.create("a", preset="tiny", trials=9, seed=3, epochs=2, storage="sqlite:///my.db")
-    typed = "create b --preset tiny --trials 9 --seed 3 --epochs 2 --storage sqlite:///my.db"
-    assert kd_sweeps(*typed.split())[0] == 0
-    with contextlib.closing(sqlite3.connect(tmp_path / "my.db")) as connection:
-        ((one,), (other,)) = connection.execute("SELECT fingerprint FROM sweeps").fetchall()
-    assert one == other
+def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+    url, changes = f"sqlite:///{tmp_path}/my.db", {"search.trials": np.int64(5), "baselines.methods": []}
+    for _ in range(2):
+        sweep = Sweep.create("a", dataset="digits", preset="tiny", changes=changes, seed=3, epochs=2, storage=url)
+    assert repr(sweep) == f"Sweep.open('a', storage={url!r})"
+    assert sweep.status.stages["search"].total == 5
+    typed = "--preset tiny --dataset digits --trials 5 --set baselines.methods=[] --seed 3 --epochs 2 --storage"
+    code, _, err = kd_sweeps("create", "a", *typed.split(), url)
+    assert (code, "a exists already; nothing changed" in err) == (0, True), err
+    assert Sweep.create("a", storage=url).status.stages["search"].total == 5, "its name alone is the sweep itself"
     for wrong in ({"trials": 0}, {"seed": -1}, {"epochs": 1.5}, {"size": 32}, {"size": (32, 32)}):
         with pytest.raises(SpecError, match=f"^-?-?{next(iter(wrong))}: got "):
-            Sweep.create("c", preset="tiny", storage="sqlite:///my.db", **wrong)  # type: ignore[arg-type]
-
-
-def test_it_creates_what_the_command_line_creates_and_only_once(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
-    url = f"sqlite:///{tmp_path}/a.db"
-    options = {
-        "dataset": "digits",
-        "preset": "tiny",
-        "changes": {"search.trials": np.int64(5), "baselines.methods": []},
-    }
-    for _ in range(2):
-        sweep = Sweep.create("one", storage=url, **options)  # type: ignore[arg-type]
-    assert repr(sweep) == f"Sweep.open('one', storage={url!r})"
-    assert sweep.status.stages["search"].total == 5
-    typed = ["--preset", "tiny", "--dataset", "digits", "--trials", "5", "--set", "baselines.methods=[]"]
-    code, _, err = kd_sweeps("create", "one", *typed, "--storage", url)
-    assert (code, "one exists already; nothing changed" in err) == (0, True), err
-    assert Sweep.create("one", storage=url).status.stages["search"].total == 5, "its name alone is the sweep itself"
+            Sweep.create("c", preset="tiny", storage=url, **wrong)  # type: ignore[arg-type]
 
 
 def test_source_targets_and_paths_are_taken_as_they_come(tmp_path: Path) -> None:

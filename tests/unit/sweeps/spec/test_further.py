@@ -1,4 +1,4 @@
-"""What a search varies beside T and alpha: ranges that are checked, stored only where there are some, and kept."""
+"""Further searched parameters: their ranges are checked, stored only where there are some, and kept."""
 
 from dataclasses import fields, replace
 from typing import Any
@@ -92,7 +92,7 @@ def test_targets_are_numbered_without_a_gap() -> None:
 
 
 def _recorded() -> set[str]:
-    """Return what stands beside searched parameters, from the records themselves."""
+    """Return the names of all fields that records have besides searched parameters."""
     point, accuracy = at(1.0, 0.5), Estimate(0.5, None, None, 1)
     candidate = Candidate(point, 0, accuracy)
     confirmed = Confirmed(candidate, (candidate,)).as_json()

@@ -81,7 +81,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"outer.seed": 2}, ["unknown key", "outer.seed", "teachers, searches, trials, rounds, seeds"]),
         ({"outer.rounds": [[9, 1]]}, ["outer.rounds begins with 9 points", "outer.trials (8)"]),
         ({"outer.trials": 2}, ["outer.rounds begins with 3 points", "outer.trials (2)"]),
-        # What is not given for the further searches is as for the first one, and is named so.
+        # A value not given for further searches is that of the first one, and has its name.
         ({"outer.trials": 3, "outer.rounds": []}, ["confirm.rounds begins with 4 points", "outer.trials (3)"]),
         ({"outer.trials": 0, "outer.rounds": [[11, 1]]}, ["outer.rounds begins with 11", "search.trials (10)"]),
         ({"outer.rounds": [[2, 1], [3, 1]]}, ["outer", "more points than the previous one; got [2, 3]"]),

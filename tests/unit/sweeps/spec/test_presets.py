@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from sweeps.distill.presets import PRESETS, on, preset
-from sweeps.distill.space import FIXED_POINTS
 from sweeps.errors import SpecError
 from sweeps.spec.model import override
 from sweeps.trainers.protocol import Point
@@ -95,10 +94,6 @@ def test_a_dataset_that_is_named_twice_is_refused() -> None:
     assert SpecRequest(None, {"source.dataset": "digits"}, "digits").spec().source.dataset == "digits"
 
 
-def test_a_point_is_stored_by_the_names_of_its_parameters() -> None:
-    assert list(at(4.0, 0.25).as_dict().items()) == [("temperature", 4.0), ("alpha", 0.25)]
-
-
 def test_what_else_is_searched_stands_apart_and_in_one_order() -> None:
     point = Point.of({"learning_rate": 0.004, "temperature": 4.0, "epochs": 12, "alpha": 0.25})
     assert point == Point.of({"alpha": 0.25, "epochs": 12, "temperature": 4.0, "learning_rate": 0.004})
@@ -106,14 +101,6 @@ def test_what_else_is_searched_stands_apart_and_in_one_order() -> None:
     assert Point.read(point.as_json() | {"rank": 1}) == point
     assert point.text() == "T = 4, alpha = 0.25, epochs = 12, learning_rate = 0.004"
     assert at(6.795, 0.72387).text() == "T = 6.79, alpha = 0.724"
-
-
-def test_equal_points_are_the_same_point() -> None:
-    assert len({at(4.0, 0.25), at(4.0, 0.25), at(4.0, 0.5)}) == 2
-
-
-def test_the_arms_without_a_teacher_train_on_the_labels_alone() -> None:
-    assert FIXED_POINTS["scratch"] == FIXED_POINTS["scratch-same-cost"] == at(1.0, 1.0)
 
 
 def test_one_dataset_alone_is_compared_with_the_defaults_in_every_search() -> None:

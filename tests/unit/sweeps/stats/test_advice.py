@@ -1,4 +1,4 @@
-"""What is advised, from one value a search whose bounds are computed by hand."""
+"""The advice, from one value a search whose bounds are computed by hand."""
 
 import math
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def spread(mean: float, sd: float = 1.0) -> list[float]:
 def runs(
     *, gain: Sequence[float] = (), default: Sequence[float] = (), elsewhere: Sequence[float] = (), searches: int = 4
 ) -> list[Runs]:
-    """Searches with two seeds each: tuning here has 70 and 72; the others are given by what they have less."""
+    """Return searches with two seeds each: tuning here has 70 and 72, the others are given by their loss."""
     given_values: list[tuple[str, Sequence[float]]] = [
         ("untreated", gain),
         ("default", default),

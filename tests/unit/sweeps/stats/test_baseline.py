@@ -24,7 +24,7 @@ from tests.support.present import present
 
 
 def runs(values: list[float], *, dataset: str = "", seeds: str = "") -> Scores:
-    """Scores of one dataset by seed; seeds: what their names begin with, so that another's are others."""
+    """Return scores by dataset and seed; seeds: a prefix of their names, so that settings share none."""
     return {(dataset, f"{seeds}{number}"): value for number, value in enumerate(values)}
 
 
@@ -38,7 +38,7 @@ def one(scores: Scores, baseline: Scores, *, margin: float | None = None) -> Aga
 def test_pairs_are_scipys_paired_t_test(pairs: list[tuple[float, float]]) -> None:
     first, second = map(list, zip(*pairs, strict=True))
     if np.ptp(np.subtract(first, second)) < 1e-3:
-        return  # without spread there is no test
+        return  # no spread, no test
     answer, test = one(runs(first), runs(second)), stats.ttest_rel(first, second)
     value = present(answer.difference)
     assert answer.paired

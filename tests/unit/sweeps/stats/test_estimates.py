@@ -1,4 +1,4 @@
-"""Intervals, p values and power against scipy; paired differences; Holm by hand."""
+"""Intervals, p values and power against scipy; paired differences; Holm and the Pareto front by hand."""
 
 import math
 
@@ -67,7 +67,7 @@ def test_without_spread_the_p_value_is_the_limit_of_a_small_one() -> None:
 
 
 def real_power(distance: float, n: int, level: float) -> float:
-    """Of a one-sided t test with differences of sd 1: from the noncentral t distribution."""
+    """Return the power of a one-sided t test on differences of sd 1, from the noncentral t distribution."""
     return float(stats.nct.sf(stats.t.isf(level, n - 1), n - 1, distance * np.sqrt(n)))
 
 
@@ -139,7 +139,7 @@ def test_a_fraction_is_shown_without_an_interval_of_two_runs_and_never_outside_0
 
 
 def inverted(numerators: np.ndarray, denominators: np.ndarray, share: float) -> float:
-    """p of the hypothesis that the ratio of the means is `share`: what Fieller's interval inverts."""
+    """Return p of the hypothesis that the ratio of the means is `share`, which Fieller's interval inverts."""
     return float(stats.ttest_1samp(numerators - share * denominators, 0).pvalue)
 
 
@@ -175,3 +175,18 @@ def test_a_ratio_without_spread_is_exact_and_one_to_nothing_has_no_bounds() -> N
     assert (math.isnan(zero.mean), zero.low) == (True, None)
     assert estimates.ratio([1.0], [1.0]) is None
     assert estimates.ratio([1.0, 2.0], [1.0]) is None
+
+
+def test_the_front_by_hand() -> None:
+    points = [(3, 90.0), (1, 80.0), (2, 79.0), (3, 91.0), (1, 80.0), (9, 91.0)]
+    assert estimates.pareto_front(points) == [1, 4, 3]
+    assert estimates.pareto_front([]) == []
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6))))
+def test_the_front_is_what_nothing_dominates(points: list[tuple[int, int]]) -> None:
+    def dominated(one: tuple[int, int]) -> bool:
+        return any(other != one and other[0] <= one[0] and other[1] >= one[1] for other in points)
+
+    assert sorted(estimates.pareto_front(points)) == [i for i, one in enumerate(points) if not dominated(one)]

@@ -51,7 +51,7 @@ def test_the_parts_by_hand() -> None:
     assert alike.estimate.high == pytest.approx(2.0 + (alike.by_seeds or 0.0))
     # by the first rule it was all taken as it came out
     assert nested(searches, clipped=True) == Nested(Estimate(2.0, 2.0, 2.0, 3), 3, 0.0, 0.0)
-    # and where the seeds of a search agree with each other, all of it is the search
+    # and where the seeds of a search agree, the whole spread is between searches
     apart = found_of([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
     assert apart.by_seeds == 0.0
     assert apart.estimate.high == pytest.approx(apart.estimate.mean + (apart.by_search or 0.0))
@@ -70,7 +70,7 @@ def test_a_search_without_values_counts_for_nothing_and_is_not_replaced_by_anoth
     first, second, third = [1.0, 2.0], [3.0, 5.0], [2.0, 2.5]
     assert nested([first, [], second, third]) == nested([first, second, third])
     assert nested([first, [], second]) == nested([first])
-    assert nested([[], second, third]) is None, "of the first search nothing is known"
+    assert nested([[], second, third]) is None, "the first search has no values"
     assert nested([[], []]) is None
     assert nested([]) is None
 
@@ -84,7 +84,7 @@ def test_one_seed_of_a_search_leaves_the_parts_unknown_and_the_interval_as_it_is
 
 @pytest.fixture(scope="module")
 def drawn() -> list[list[list[float]]]:
-    """Regrets of DRAWS sweeps: each search has a mean of its own, each seed a deviation from that."""
+    """Draw regrets of DRAWS sweeps: each search has its own mean, each seed a deviation from that."""
     rng = np.random.default_rng(7)
     means = MEAN + rng.normal(0, SEARCH_SD, (DRAWS, SEARCHES, 1))
     values: list[list[list[float]]] = (means + rng.normal(0, SEED_SD, (DRAWS, SEARCHES, SEEDS))).tolist()

@@ -1,4 +1,4 @@
-"""Bootstrap intervals, sign flips and rank correlations against scipy, hand-computed values and degenerate data."""
+"""Bootstrap intervals, sign flips and ties against scipy, hand-computed values and degenerate data."""
 
 import itertools
 
@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, sign_flip_p
+from sweeps.stats.resampling import BCA_FROM, SIGN_FLIP_FROM, bca_interval, is_tied, sign_flip_p
 
 NORMAL = np.random.default_rng(7).normal(1.0, 2.0, 40).tolist()
 FEW = st.lists(st.sampled_from([0.0, 0.1, 0.3, 1.0, 1e-9, 97.2]), min_size=2, max_size=25)
@@ -65,3 +65,18 @@ def test_with_many_values_flips_are_drawn_and_p_is_near_that_of_the_t_test() -> 
 
 def test_where_nothing_differs_no_sign_says_anything() -> None:
     assert sign_flip_p([0.0] * 10) == 1.0
+
+
+def test_those_whose_paired_interval_includes_0_are_tied() -> None:
+    best = {0: 70.0, 1: 71.0, 2: 72.0}
+    worse = {seed: score - 1 - seed / 100 for seed, score in best.items()}
+    mixed = {0: 69.0, 1: 72.0, 2: 71.5}  # 1, -1, 0.5
+    others = {"worse": worse, "mixed": mixed, "same": best, "one seed": {0: 1.0}, "other seeds": {9: 1.0}}
+    assert [name for name in others if is_tied(best, others[name])] == ["mixed", "same", "one seed", "other seeds"]
+
+
+def test_the_edge_of_the_tie_is_the_t_interval() -> None:
+    # differences 1 +- s with three seeds: 0 is included from s = 1 * sqrt(3) / 4.3027 = 0.4025 on
+    for spread, expected in ((0.40, False), (0.41, True)):
+        other = {0: -1.0, 1: -1.0 - spread, 2: -1.0 + spread}
+        assert is_tied({0: 0.0, 1: 0.0, 2: 0.0}, other) == expected

@@ -1,4 +1,4 @@
-"""How much of the box is as good as its best point: against planted surfaces, known to the last digit."""
+"""The share of the search space that is as good as its best point, against planted surfaces."""
 
 import math
 from collections.abc import Callable
@@ -33,12 +33,12 @@ def flat(x: float, y: float) -> float:
 
 
 def bowl(x: float, y: float) -> float:
-    """Upside down, with its best at (0.4, 0.6), and 16 points lower in the farthest corner."""
+    """Return a surface with its best at (0.4, 0.6), 16 points above the farthest corner."""
     return 70 - 22 * ((x - 0.4) ** 2 + (y - 0.6) ** 2)
 
 
 def smooth(rng: np.random.Generator, sd: float) -> Surface:
-    """What a seed adds: a random function of that standard deviation, with waves about as long as the box."""
+    """Return the contribution of a seed: a random function of that sd, with waves about as long as the search space."""
     waves, phases, heights = rng.normal(size=(40, 2)), rng.uniform(0, 2 * math.pi, 40), rng.normal(size=40)
     return lambda x, y: float(sd * math.sqrt(2 / 40) * heights @ np.cos(waves @ np.array([2 * x, 2 * y]) + phases))
 
@@ -46,7 +46,7 @@ def smooth(rng: np.random.Generator, sd: float) -> Surface:
 def searched(
     surface: Surface, rng: np.random.Generator, *, searches: int = SEARCHES, seed_sd: float = SEED_SD
 ) -> list[Run]:
-    """Sobol points with one seed of their own, and the best of them once more with another one."""
+    """Run Sobol points with one seed each search, and the best of them again with another seed."""
     runs: list[Run] = []
     for search in range(searches):
         score = [_seed(surface, rng, seed_sd) for _ in range(2)]
@@ -63,7 +63,7 @@ def _seed(surface: Surface, rng: np.random.Generator, sd: float) -> Surface:
 
 
 def true_share(surface: Surface, found: Top) -> float:
-    """The part of the box that truly loses less than the tolerance against the point that was found best."""
+    """Return the true share of the search space within the tolerance of the fitted best point."""
     side = len(found.mean)
     middles = [(cell + 0.5) / side for cell in range(side)]
     truth: Array = np.array([[surface(x, y) for y in middles] for x in middles])
@@ -96,7 +96,7 @@ def test_the_fitted_surface_is_the_planted_one_on_the_grid_that_is_shown() -> No
     assert np.corrcoef(mean.ravel(), truth.ravel())[0, 1] > 0.98
     best = np.unravel_index(int(mean.argmax()), mean.shape)
     assert (middles[best[0]], middles[best[1]]) == pytest.approx((0.4, 0.6), abs=0.1)
-    # half of what a run deviates by, its seed's place in the box included
+    # half the deviation of a run, including the effect of its seed at a point
     assert found.tolerance == pytest.approx(TOLERANCE * math.hypot(SEED_SD, NOISE_SD), rel=0.4)
 
 

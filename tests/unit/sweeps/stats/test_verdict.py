@@ -21,23 +21,22 @@ NATIVE = {0: 70.0, 1: 71.0, 2: 69.0, 3: 72.0}
 
 
 def below(points: float, *, spread: float = 1.0) -> dict[int, float]:
-    """An arm that native exceeds by `points` on average, with differences of that standard deviation."""
+    """Return an arm `points` below native on average, with differences of that standard deviation."""
     return {repeat: NATIVE[repeat] - points - spread * SPREAD[repeat] for repeat in NATIVE}
 
 
 def bounds(values: Sequence[float], level: float) -> tuple[float, float]:
-    """The one-sided bounds of the mean, as scipy computes them."""
+    """Return scipy's one-sided bounds of the mean."""
     half = stats.t.isf(level, len(values) - 1) * stats.sem(values)
     return float(np.mean(values) - half), float(np.mean(values) + half)
 
 
 def verdict(searches: list[dict[str, dict[int, float]]], *, margin: float, level: float, rule: int = 2) -> Verdict:
-    """What is decided, which has to be something."""
     return present(decide(searches, margin=margin, level=level, rule=rule))
 
 
 def decided(regret: float, *, spread: float = 1.0, scratch: float = 9.0, random: float = 9.0) -> Verdict:
-    """With a margin of 2 points at a level of 5 %."""
+    """Decide with a margin of 2 points at a level of 5 %."""
     arms = {"native": NATIVE, "best": below(regret, spread=spread), "scratch": below(scratch), "random": below(random)}
     return verdict([arms], margin=2.0, level=0.05)
 
@@ -114,7 +113,7 @@ def test_nothing_to_transfer_needs_the_proof_that_all_are_alike() -> None:
 
 
 def over_searches(gains: list[float], regrets: list[float]) -> list[dict[str, dict[int, float]]]:
-    """Searches with one seed each."""
+    """Return searches with one seed each."""
     return [
         {"native": {0: 70.0}, "best": {0: 70.0 - regret}, "scratch": {0: 70.0 - gain}}
         for gain, regret in zip(gains, regrets, strict=True)
@@ -245,7 +244,7 @@ def test_what_all_arms_of_a_repeat_share_changes_no_word(arms: dict[str, dict[in
 
 
 def third(gains: list[float], losses: list[float], *, level: float = 0.05, share: float = 0.2) -> Verdict:
-    """What rule 3 says of searches; its margin is a share of the gain."""
+    """Decide by rule 3, with a margin that is a share of the gain."""
     found = decide(over_searches(gains, losses), margin=9.0, margin_share=share, level=level, rule=3)
     return present(found)
 

@@ -1,4 +1,4 @@
-"""An attempt: what it stores, why it fails, how often it is tried again, and the steps in which it is watched."""
+"""An attempt: its outcome, the class of its failure, its retries, and the steps by which it is watched."""
 
 import dataclasses
 import errno
@@ -190,7 +190,7 @@ DIGITS = Dataset("digits", NOTHING, NOTHING, classes=10, content_hash="c", split
 
 
 def outcome_of(work: Payload, params: dict[str, Any], result: Trained, *, test: float | None = None) -> Outcome:
-    """What a task ends with whose trainer gives that result, and that test score if it is asked."""
+    """Return the outcome of a task whose trainer gives that result and that test score."""
     runner = TaskRunner(SimpleNamespace(spec=SMALL, url=None, done=lambda **_: []))
     runner.trainer = SimpleNamespace(check=lambda: None, train=lambda *_: result, test=lambda *_: test)
     stages = {TeacherTask: "teachers", BaselineTask: "baselines", MeasureTask: "measure", TransferTask: "transfer"}

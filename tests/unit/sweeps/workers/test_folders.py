@@ -23,7 +23,7 @@ def test_what_an_attempt_leaves_the_next_one_finds(base: Path) -> None:
     with folders.held("sweep", "transfer#source/best:0") as folder:
         assert (folder / "state").read_text(encoding="utf-8") == "3"
     assert [path.parent for path in base.rglob("state")] == [folder]
-    assert folder.parent == base / "sweep", "no part of a key is a folder of its own"
+    assert folder.parent == base / "sweep", "no part of a key becomes a folder"
 
 
 def test_two_tasks_and_two_sweeps_share_nothing() -> None:

@@ -123,7 +123,7 @@ def test_a_reason_is_short_and_holds_nothing_that_a_database_refuses_or_a_termin
     for much in ("x" * 40_000_000, "://a:" * 8_000_000):
         assert len(redact(much, URL)) == MOST_REASON
         assert len(redact_tail(much, URL)) <= 64 * 1024
-    assert time.monotonic() - started < 20, "whatever it is, no regular expression reads all of it again and again"
+    assert time.monotonic() - started < 20, "no regular expression is quadratic"
 
 
 def test_an_error_that_cannot_be_printed_is_none_of_the_worker() -> None:
@@ -136,7 +136,7 @@ def test_an_error_that_cannot_be_printed_is_none_of_the_worker() -> None:
 
 @pytest.fixture
 def messages(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What an attempt logs; pytest does not see it, since its parallel workers cannot send half a character."""
+    """Collect what an attempt logs, hidden from pytest, whose workers cannot send half a character."""
     found: list[str] = []
     logger, handler = logging.Logger("without a parent"), logging.Handler()
     handler.emit = lambda record: found.append(record.getMessage())  # type: ignore[method-assign]

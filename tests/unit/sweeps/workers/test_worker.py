@@ -1,4 +1,4 @@
-"""Workers: every task once, whoever dies. A runner of milliseconds."""
+"""Workers: every task once, whichever worker dies. A runner of milliseconds."""
 
 import contextlib
 from collections import Counter
@@ -35,7 +35,7 @@ SPEC = override(SMALL, {"search.trials": 6, "confirm.top": 2, "transfer.seeds": 
 
 @pytest.fixture
 def make_worker() -> Iterator[MakeWorker]:
-    """Workers in this process on sweep "s"; closed when the test is over."""
+    """Make workers on sweep "s" in this process, and close them after the test."""
     made: list[Worker] = []
 
     def make(url: sqlalchemy.URL, run: Runner = quadratic) -> Worker:
@@ -120,7 +120,7 @@ def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
 
     def robbed(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key == "search#2" and claim.row.attempt == 1:
-            # Somebody believes that this worker is dead, while it is about to finish.
+            # Another worker takes this one for dead while it is about to finish.
             reap_worker(worker.backend.engine, worker.worker, cap=5)
         outcome = quadratic(claim, params, on_step)
         if claim.key == "search#2":

@@ -1,4 +1,4 @@
-"""Folders of images: what they become, and what is said about bad ones."""
+"""Folders of images: the dataset that they become, and the error lines of bad ones."""
 
 import io
 import os
@@ -174,7 +174,7 @@ def test_hidden_files_and_other_files_are_passed_over(tmp_path: Path) -> None:
 
 
 def _only(folder: Path, *names: str) -> Path:
-    """Leave the subfolders of these classes alone."""
+    """Delete the subfolders of all other classes."""
     for name in set(CLASSES) - set(names):
         shutil.rmtree(folder / name)
     return folder

@@ -79,7 +79,7 @@ def test_two_sweeps_with_the_same_trainings_are_not_tested(findings: dict[str, F
 
 
 def test_seeds_are_compared_and_not_the_numbers_of_repeats(findings: dict[str, Findings]) -> None:
-    """The same seeds under other numbers are the same students; one seed that differs is left out."""
+    """Repeats with the same seed are the same student; a seed that differs is left out."""
     base, worse = findings["base"], findings["worse"]
     turned = tuple(_with(one, repeat=3 - one.work.repeat) for one in worse.trainings)
     (one, _) = pairs([base, replace(worse, trainings=turned)])
@@ -128,25 +128,7 @@ def test_a_dataset_without_best_is_not_compared(findings: dict[str, Findings]) -
     assert one.why == "not compared: worse trains no best there"
 
 
-def test_a_standing_has_what_was_planted(compared: Compared) -> None:
-    (one,) = [one for one in compared.standings if (one.sweep, one.role) == ("base", "target")]
-    assert [getattr(value, "mean", None) for value in (one.gain, one.tuning, one.regret, one.test)] == pytest.approx(
-        [5.0, 4.0, 10.0, 0.605]
-    )
-    (source,) = [one for one in compared.standings if (one.sweep, one.role) == ("base", "source")]
-    assert source.regret == "not planned"
-    assert one.point is not None
-    assert one.point == source.point, "of the sweep, whatever the dataset"
-
-
 def test_the_hash_of_a_file_is_found_below_its_path() -> None:
     path = "/srv/models/wide.net.py"
     with_code, other = (told(name, code={path: digit * 64}) for name, digit in (("one", "1"), ("two", "2")))
     assert differing([with_code, other, told("none")]) == {f"code.{path}": ("1" * 64, "2" * 64, None)}
-
-
-def test_only_what_differs_between_the_specs_is_told(compared: Compared) -> None:
-    assert compared.differing == {
-        "seed": (0, 0, 0, 0, 1),
-        "training.learning_rate": (0.004, 0.004, 0.004, 0.004, 0.002),
-    }
