@@ -119,20 +119,12 @@ for kind in ("xception", "resnet"):
     run(kind, load("digits", train_images=1000), epochs=3, blocks=(kind,))
 """
 
-CIFAR = """
-with np.load(sys.argv[2]) as arrays:
-    train = Split(arrays["x_train"], arrays["y_train"].ravel().astype(np.int64))
-    validation = Split(arrays["x_test"], arrays["y_test"].ravel().astype(np.int64))
-run("cifar", Dataset(name="cifar10-12k", train=train, validation=validation, classes=10,
-                     content_hash="", split_hash="", origin="test"), trials=2, epochs=3, seconds=240)
-"""
 
-
-def run_child(folder: Path, scenarios: str, *arguments: str) -> dict[str, Any]:
+def run_child(folder: Path, scenarios: str) -> dict[str, Any]:
     threads = {f"TF_NUM_{kind}OP_THREADS": "1" for kind in ("INTRA", "INTER")} | {"OMP_NUM_THREADS": "1"}
     script = SCRIPT + scenarios + '\n(folder / "answers.json").write_text(json.dumps(answers))\n'
     done = subprocess.run(
-        [sys.executable, "-c", script, str(folder), *arguments],
+        [sys.executable, "-c", script, str(folder)],
         env=os.environ | threads | {"TF_CPP_MIN_LOG_LEVEL": "3"},
         capture_output=True,
         text=True,
@@ -284,11 +276,3 @@ def test_a_search_killed_in_the_middle_does_not_disturb_the_next_in_its_folder(t
     assert again["left"] == []
     assert len(again["curve"]) == 1  # nothing of the killed search was taken up
     assert again["val_accuracy"] == fresh["val_accuracy"]
-
-
-@pytest.mark.slow
-def test_10000_cifar10_images_give_more_than_half(shared_data: Path, tmp_path: Path) -> None:
-    images = shared_data / "cifar10-12k.npz"
-    if not images.is_file():
-        pytest.skip(f"no {images}")
-    assert run_child(tmp_path, CIFAR, str(images))["cifar"]["val_accuracy"] > 0.5

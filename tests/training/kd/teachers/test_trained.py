@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from kd.baselines.methods import Budget
-from kd.config import DistillConfig, TrainingConfig
-from kd.data.datasets import Dataset, Split, load, load_test
+from kd.config import TrainingConfig
+from kd.data.datasets import Dataset, Split
 from kd.errors import ModelError
 from kd.teachers.train import teach_with, teacher_logits, train_teacher
 from kd.training.batches import view
-from kd.training.student import StudentTrainer
 
 
 def bright_or_dark(count, seed):
@@ -96,18 +95,3 @@ def test_bad_input_gets_one_line(tmp_path):
         )
     with pytest.raises(ModelError, match=r"not a \.keras file"):
         teacher_logits(b"logits", DATASET.train.images)
-
-
-@pytest.mark.slow
-def test_on_mnist_a_teacher_is_good_and_its_logits_alone_teach_what_the_labels_do(shared_data):
-    dataset = load("mnist", train_images=10_000, data_dir=shared_data)
-    taught = train_teacher(dataset, model="cnn-small", training=TrainingConfig(epochs=3, learning_rate=3e-3), seed=0)
-    assert taught.result.val_accuracy > 0.98
-
-    training = TrainingConfig(epochs=4)
-    trainer = StudentTrainer(dataset, student="keras-student", teacher_logits=taught.logits, training=training)
-    scratch = trainer.train(DistillConfig(temperature=1.0, alpha=1.0), seed=0).val_accuracy
-    distilled = trainer.train(DistillConfig(temperature=1.0, alpha=0.0), seed=0).val_accuracy
-    # a cache that is out of step with the images gives about 0.17
-    assert distilled > scratch - 0.005
-    assert trainer.accuracy(load_test("mnist", data_dir=shared_data)) > 0.95

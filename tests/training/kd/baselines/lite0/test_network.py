@@ -13,7 +13,6 @@ from kd.baselines.lite0 import read_checkpoint
 from kd.baselines.methods import Budget, fit
 from kd.data.datasets import load
 from kd.errors import Unavailable
-from tests.support.small_datasets import cifar
 from tests.support.torch_files import saved
 
 LITE0 = APPLICATIONS["efficientnet-lite0"]
@@ -143,14 +142,3 @@ def test_with_the_classifier_of_its_checkpoint_it_knows_two_photographs(real: Pa
     tensors = read_checkpoint(real)
     logits = np.asarray(network(photographs, training=False)) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
     assert logits.argmax(axis=-1).tolist() == [698, 985]  # palace, daisy
-
-
-@pytest.mark.slow
-def test_10000_cifar10_images_give_more_than_80_percent_and_more_still_when_tuned(
-    real: Path, shared_data: Path, tmp_path: Path
-) -> None:
-    dataset = cifar(shared_data, train=10_000, validation=2_000)
-    frozen = fit("efficientnet-lite0", dataset, budget=BUDGET, seed=0, work_dir=tmp_path)
-    assert frozen.val_accuracy > 0.80
-    tuned = fit("efficientnet-lite0-tuned", dataset, budget=BUDGET, seed=0, work_dir=tmp_path)
-    assert tuned.val_accuracy > frozen.val_accuracy + 0.02
