@@ -9,7 +9,7 @@ import pytest
 from kd.baselines import methods
 from kd.baselines.applications import APPLICATIONS, HDF5_SIGNATURE
 from kd.baselines.methods import Budget, fit
-from kd.baselines.pretrained import fit_linear
+from kd.baselines.pretrained import STRENGTHS, fit_linear, fit_probes
 from kd.config import BaselineResult, TeacherResult
 from kd.data.datasets import Dataset, Split, load
 from kd.errors import ModelError, Unavailable
@@ -150,6 +150,17 @@ def test_the_standardisation_is_folded_into_the_logits(classes: int) -> None:
     logits = features @ kernel + bias
     mine = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(mine, theirs.predict_proba(standardised), atol=1e-3)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_clusters_apart_from_each_other_are_told_apart_with_every_strength(classes: int) -> None:
+    random, labels = np.random.default_rng(0), np.repeat(np.arange(classes), 50)
+    corners = 3 * np.eye(classes)[labels]
+    train, test = ((corners + random.normal(0, 0.3, corners.shape)).astype(np.float32) for _ in range(2))
+    probes = list(fit_probes((train, labels), (test, labels), classes))
+    assert [probe.strength for probe in probes] == list(STRENGTHS)
+    for probe in probes:
+        assert (probe.kernel.shape, probe.bias.shape, probe.accuracy) == ((classes, classes), (classes,), 1)
 
 
 def test_what_on_progress_raises_ends_the_fit(

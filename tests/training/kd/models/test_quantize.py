@@ -6,16 +6,12 @@ import pytest
 from keras import layers
 
 from kd.data.datasets import Split
+from kd.models.files import to_bytes
 from kd.models.named import build
 from kd.models.quantize import quantize, score
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
-
-
-def saved(model, tmp_path):
-    model.save(tmp_path / "model.keras")
-    return (tmp_path / "model.keras").read_bytes()
 
 
 def said(model):
@@ -38,9 +34,9 @@ def arithmetic(litert):
     return images["dtype"], [tensors[index] for op in found for index in op["outputs"]]
 
 
-def test_a_student_becomes_int8_and_still_says_the_same(tmp_path):
+def test_a_student_becomes_int8_and_still_says_the_same():
     model = build("keras-student", (8, 8, 1), 3, seed=1)
-    data = saved(model, tmp_path)
+    data = to_bytes(model)
     litert = quantize(data, IMAGES)
     assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
     assert score(litert, said(model)) > 0.95
@@ -49,13 +45,13 @@ def test_a_student_becomes_int8_and_still_says_the_same(tmp_path):
     assert len(litert) < len(data) / 2
 
 
-def test_a_network_with_its_resizing_inside_becomes_int8(tmp_path):
+def test_a_network_with_its_resizing_inside_becomes_int8():
     images = keras.Input((8, 8, 1))
     x = layers.Resizing(24, 24)(layers.Concatenate()([images] * 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)
     inner = keras.Input((24, 24, 3))
     network = keras.Model(inner, layers.ReLU(6)(layers.DepthwiseConv2D(3)(layers.Conv2D(8, 3, strides=2)(inner))))
     model = keras.Model(images, layers.Dense(3)(layers.GlobalAveragePooling2D()(network(x, training=False))))
-    litert = quantize(saved(model, tmp_path), IMAGES)
+    litert = quantize(to_bytes(model), IMAGES)
     assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
     assert score(litert, said(model)) > 0.9

@@ -12,26 +12,29 @@ import pytest
 import kd.models.measure
 from kd.data.datasets import Split
 from kd.errors import SubprocessFailed
+from kd.models.files import to_bytes
 from kd.models.measure import ModelFile, score
 from kd.models.named import build
 from kd.tools.processes import run_in_subprocess
 from tests.support.processes import command_of, descendants, is_alive
+from tests.support.sweeps.small_sweeps import wait_until
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 
 @pytest.fixture
-def file(tmp_path):
+def file():
     """A student, and the images with the labels that it gives itself: its accuracy is 1."""
     model = build("keras-student", (8, 8, 1), 3, seed=1)
-    model.save(tmp_path / "model.keras")
     test = Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
-    return ModelFile(model=(tmp_path / "model.keras").read_bytes(), calibration=IMAGES[:50], test=test)
+    return ModelFile(model=to_bytes(model), calibration=IMAGES[:50], test=test)
 
 
-def children():
-    return [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
+def children(parent=None):
+    """The children that still run; parent: a process, or this one."""
+    started = descendants(parent or os.getpid())
+    return [pid for pid in started if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
 
 
 @pytest.mark.slow
@@ -102,19 +105,9 @@ images = np.zeros((1, 8, 8, 1), np.uint8)
 score({"a": ModelFile(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
 """
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        children = _until(
-            lambda: [pid for pid in descendants(parent.pid) if b"multiprocessing.spawn" in command_of(pid)]
-        )
+        started = wait_until(lambda: children(parent.pid), "it starts no child")
         parent.kill()
-    assert _until(lambda: not any(is_alive(pid) for pid in children))
-
-
-def _until(condition):
-    deadline = time.monotonic() + 60
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert found
-    return found
+    wait_until(lambda: not any(map(is_alive, started)), "a child outlives its parent")
 
 
 def test_no_models_need_no_process():

@@ -11,6 +11,7 @@ from kd.baselines.methods import Budget
 from kd.config import TrainingConfig
 from kd.data.datasets import Dataset, Split
 from kd.errors import ModelError
+from kd.models.files import load, to_bytes
 from kd.teachers.train import teach_with, teacher_logits, train_teacher
 from kd.training.batches import view
 
@@ -41,16 +42,12 @@ def taught(heard):
     return trained(on_epoch=lambda *args: heard.append(args))
 
 
-def loaded(teacher, folder):
-    (folder / "teacher.keras").write_bytes(teacher.model)
-    return keras.saving.load_model(folder / "teacher.keras")
-
-
 def test_the_logits_are_what_the_saved_model_says_row_by_row(taught, tmp_path):
     assert (taught.logits.dtype, taught.logits.shape) == (np.float32, (1100, 2))
     # labels are in no order: rows of another order would agree with half of them
     assert (taught.logits.argmax(axis=-1) == DATASET.train.labels).mean() > 0.98
-    model = loaded(taught, tmp_path)
+    (tmp_path / "teacher.keras").write_bytes(taught.model)
+    model = keras.saving.load_model(tmp_path / "teacher.keras")
     np.testing.assert_allclose(taught.logits, model(DATASET.train.images, training=False), atol=1e-4)
     predicted = np.asarray(model(DATASET.validation.images, training=False)).argmax(axis=-1)
     assert (predicted == DATASET.validation.labels).mean() == taught.result.val_accuracy
@@ -63,22 +60,21 @@ def test_the_result_is_of_the_last_epoch_and_every_epoch_was_heard(taught, heard
     assert (taught.result.train_images, taught.result.seed) == (1100, 3)
 
 
-def test_a_teacher_trains_on_a_fresh_view_an_epoch_and_says_what_it_thinks_of_those_that_students_see(taught, tmp_path):
+def test_a_teacher_trains_on_a_fresh_view_an_epoch_and_says_what_it_thinks_of_those_that_students_see(taught):
     of_2, of_4 = trained(views=2), trained(views=4)
     np.testing.assert_array_equal(of_2.logits, of_4.logits[:2])
     assert np.abs(taught.logits - of_2.logits[0]).max() > 0.1
     assert (of_4.logits.dtype, of_4.logits.shape) == (np.float32, (4, 1100, 2))
-    model = loaded(of_4, tmp_path)
+    model = load(of_4.model)
     for number, logits in enumerate(of_4.logits):
         np.testing.assert_allclose(logits, model(view(DATASET.train.images, number)), atol=1e-4)
 
 
-def test_logits_are_taken_before_a_softmax_in_every_batch_and_view(tmp_path):
+def test_logits_are_taken_before_a_softmax_in_every_batch_and_view():
     images = np.random.default_rng(0).integers(0, 256, (300, 8, 8, 1), dtype=np.uint8)
     layers = [keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
     model = keras.Sequential([keras.Input((8, 8, 1)), *layers])
-    model.save(tmp_path / "model.keras")
-    logits = teacher_logits((tmp_path / "model.keras").read_bytes(), images, views=3)
+    logits = teacher_logits(to_bytes(model), images, views=3)
     assert logits.shape == (3, 300, 3)
     kernel, bias = model.layers[-1].get_weights()
     for number in range(3):

@@ -1,12 +1,12 @@
 """Models are scored by a task of its own; the last one times all of them and scores only what is not scored yet."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import kd.models.measure
+from kd.models.files import to_bytes
 from kd.models.named import build
 from sweeps.distill.presets import preset
 from sweeps.distill.session import KdTrainer
@@ -40,16 +40,13 @@ class Kept:
         raise AssertionError(name)
 
 
-def _saved(path: Path, seed: int) -> bytes:
-    build("keras-student", (28, 28, 1), 10, seed=seed).save(path / "model.keras")
-    return (path / "model.keras").read_bytes()
+def _model(seed: int) -> bytes:
+    return to_bytes(build("keras-student", (28, 28, 1), 10, seed=seed))
 
 
-def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "_SCORED_ALONE", SPEC.transfer.rule)
-    kept = Kept({TEACHER: _saved(tmp_path, 1), STUDENT: _saved(tmp_path, 2)})
+    kept = Kept({TEACHER: _model(1), STUDENT: _model(2)})
     trainer = KdTrainer(SPEC, kept)
     with jobs_in_process("kd.models.measure"):
         scored = trainer.train(ACCURACY, Steps())
@@ -75,7 +72,7 @@ def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(
             assert {name: model.get(name, found["digest"]) for name in found} == found
             assert model["latency_ms_p50"] > 0
         assert timed.score == scores[STUDENT.key]["test_accuracy"]
-        kept.models[STUDENT] = _saved(tmp_path, 3)
+        kept.models[STUDENT] = _model(3)
         trainer.train(TIMES, Steps())
         assert anew.pop() == [STUDENT.key]
 
