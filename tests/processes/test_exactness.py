@@ -17,25 +17,13 @@ from storage.queue.tasks import reap
 from storage.records import queries
 from storage.tables import TaskRecord
 from storage.url import resolve
-from tests.support.faults.crews import NAME, Crew, Nursery, Programs
+from tests.support.faults.crews import NAME, Nursery
 from tests.support.faults.duels import duel, opponents
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
 from tests.support.launches import environment, launched
 from tests.support.postgres_server import ROLE, running_server
 from tests.support.present import present
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
-
-
-def exactly(url: str, crew: Crew, *, workers: int, number: int) -> None:
-    """Work through that many tasks and count what is there afterwards, twice over."""
-    with contextlib.closing(crew):
-        course = work_through(crew, workers=workers)
-    found = count(url)
-    print(f"\n{workers} workers: {found}, in {course.seconds:.1f} s")
-    assert course.exits == {0: workers}
-    assert (found.tasks, found.done, found.complete) == (number, number, number)
-    assert found.attempts == number, "a task was tried twice although nobody died"
-    assert found.clean, found
 
 
 # The lease of the presets: it outlives the busiest moment, so that every attempt counts.
@@ -46,14 +34,12 @@ CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
 def test_four_workers_do_each_of_24_tasks_exactly_once(storage_url: str) -> None:
     few = {"search.trials": 4, "confirm.top": 1, "confirm.seeds": 1, "transfer.seeds": 1}
     new_storm(storage_url, storm_spec(**CALM, **few))
-    exactly(storage_url, Nursery(storage_url, task_s=0), workers=4, number=24)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("workers", [8, 24])
-def test_so_do_8_and_24_separate_programs_with_200(storage_url: str, workers: int) -> None:
-    new_storm(storage_url, storm_spec(**CALM))
-    exactly(storage_url, Programs(storage_url), workers=workers, number=200)
+    with contextlib.closing(Nursery(storage_url, task_s=0)) as crew:
+        course = work_through(crew, workers=4)
+    found = count(storage_url)
+    assert course.exits == {0: 4}
+    assert (found.tasks, found.done, found.complete, found.attempts) == (24, 24, 24, 24)
+    assert found.clean, found
 
 
 @pytest.mark.slow

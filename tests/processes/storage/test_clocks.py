@@ -6,11 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
 from storage.queue import tasks
 from storage.queue.tasks import given_back
-from storage.records import queries
 from storage.tables import TaskRecord
 from sweeps.plan.jobs import AnyJob
 from sweeps.trainers.protocol import Steps
@@ -22,7 +20,7 @@ from tests.support.faults.database_faults import ClockJumps
 from tests.support.faults.storms import count, new_storm, storm_spec, work_through
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import created, start_worker, tasks_of
+from tests.support.sweeps.small_sweeps import created
 
 
 @pytest.mark.slow_on("sqlite")
@@ -62,23 +60,3 @@ def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to
     with Worker(DatabaseBackend.open(url, "s"), run=run) as worker:
         assert worker.work() == 0
     assert kept == [True]
-
-
-@pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_dead_workers_task_is_not_kept_until_a_clock_that_was_set_back_is_where_it_was(storage_url: str) -> None:
-    url = created(storage_url)
-    doomed = start_worker(storage_url, crash_at="saved:3")
-    doomed.join(60)
-    assert doomed.exitcode == -9
-    engine = sqlalchemy.create_engine(url)
-    execute(url, "UPDATE attempts SET lease_until = lease_until + 3600")
-    other = start_worker(storage_url)
-    other.join(60)
-    other.kill()  # it would wait for an hour
-    assert other.exitcode == 0
-    found = tasks_of(engine)
-    assert {task.state for task in found} == {"done"}
-    (lost,) = [task for task in found if task.attempt == 2]
-    tries = queries.attempts_of(engine, queries.find_sweep(engine, "s").id, lost.key) or []
-    assert [one.state for one in tries] == ["lost", "done"]
-    engine.dispose()

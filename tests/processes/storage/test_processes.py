@@ -70,21 +70,11 @@ def test_two_that_end_last_end_their_phase_once(engine: Engine, storage_url: str
 def test_eight_workers_lose_nothing_while_their_sweep_is_steered(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
-    phases = {"a": ((), 1, 60), "b": (("a",), 1, 60), "c": (("a?",), 0, 30), "d": (("b", "c?"), 1, 10)}
-    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=60)
-
-
-@pytest.mark.slow
-def test_the_same_with_many_tasks(engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path) -> None:
-    phases = {"a": ((), 1, 600), "b": (("a",), 1, 600), "c": (("a?",), 0, 300), "d": (("b", "c?"), 1, 100)}
-    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=1500)
-
-
-def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, phases: Needs, *, rounds: int) -> None:
-    """Pause, resume, cancel, extend and retry beside eight workers; in the end every task is done, once."""
-    sweep, chance, happened = new_sweep(engine, phases), random.Random(0), Counter[str]()
-    jobs = [eight.submit(work_with_failures, url, sweep, f"w{n}", str(stop)) for n in range(8)]
-    for _ in range(rounds):
+    """Pause, resume, cancel, extend and retry; in the end every task is done, once."""
+    phases: Needs = {"a": ((), 1, 60), "b": (("a",), 1, 60), "c": (("a?",), 0, 30), "d": (("b", "c?"), 1, 10)}
+    sweep, chance, happened, stop = new_sweep(engine, phases), random.Random(0), Counter[str](), tmp_path / "stop"
+    jobs = [eight.submit(work_with_failures, storage_url, sweep, f"w{n}", str(stop)) for n in range(8)]
+    for _ in range(60):
         what = chance.choice(["pause", "cancel", "extend", "extend", "retry", "retry"])
         revision = queries.find_sweep(engine, "s").revision
         try:

@@ -1,7 +1,6 @@
 """Workers without a database: killed, cut off, and with a service that goes away, they do what others do, once."""
 
 import contextlib
-import itertools
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,7 @@ from sweeps.workers.worker import Worker
 from tests.support.faults.bad_network import FAULTS, BadNetwork
 from tests.support.faults.crews import Nursery
 from tests.support.faults.kills import Kills
-from tests.support.faults.storms import NAME, count, new_storm, storm_spec, work_through
+from tests.support.faults.storms import count, work_through
 from tests.support.launches import environment, launched
 from tests.support.present import present
 from tests.support.sweeps.quadratic_worker import quadratic
@@ -110,28 +109,6 @@ def test_a_service_that_is_killed_and_started_again_is_waited_for(
                 worker.join(120)
             assert [worker.exitcode for worker in workers] == [0, 0]
     assert answer_of(at(tmp_path)) == answer is not None
-
-
-@pytest.mark.slow
-def test_a_storm_of_200_kills_passes_through_the_service(storage_url: str, tmp_path: Path) -> None:
-    killed = 0
-    for seed in itertools.count(1):
-        name = f"{NAME}{seed}"
-        new_storm(storage_url, storm_spec(), name=name)
-        with (
-            serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
-            contextlib.closing(Nursery(service.url, name=name)) as crew,
-            contextlib.closing(Kills(storage_url, seed=seed)) as kills,
-        ):
-            course = work_through(crew, workers=8, fault=kills, on_end=kills.note, give_up_s=900)
-        killed += kills.during.total()
-        draw(resolve(storage_url), name)
-        left = count(storage_url, name=name)
-        print(seed, kills.during, left)
-        assert set(course.exits) <= {0, -signal.SIGKILL}
-        assert left.clean, left
-        if killed >= 200:
-            return
 
 
 def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_database(

@@ -78,8 +78,6 @@ def test_logits_of_other_views_are_refused_in_one_line_that_names_the_views(logi
         DataError, match=r"of shape \(20, 3\) for made up, got \(3, 20, 3\): train the teacher on the same"
     ):
         Batches(DATASET, np.stack([LOGITS] * 3), BATCH)
-    with pytest.raises(ValueError, match="views must be a whole number >= 1"):
-        Batches(DATASET, LOGITS, BATCH, views=0)
 
 
 def test_fewer_images_than_a_batch_are_refused() -> None:

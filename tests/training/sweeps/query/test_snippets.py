@@ -176,6 +176,7 @@ def test_another_loss_is_pasted_with_its_own_parameters_and_for_kd_alone() -> No
 @pytest.mark.parametrize(
     ("tuned", "kd", "pytorch"),
     [
+        ({}, ['compile("adam", metrics=["accuracy"])'], ["import torch.nn.functional as F\n\nT, alpha = 4.0, 0.75\n"]),
         (
             TUNED,
             [
@@ -199,18 +200,3 @@ def test_what_was_not_tuned_of_the_training_is_not_pasted(
         assert [part for part in parts if part not in body] == []
         assert [name for name in ("epochs", "batch_size") if name not in tuned and name in body] == []
         assert ("optim" in body) == ("learning_rate" in tuned)
-
-
-def test_without_further_parameters_the_pasted_code_sets_nothing_of_the_training() -> None:
-    pasted = _pasted(4.0, 0.25)
-    assert pasted["kd"].splitlines() == [
-        "# kd",
-        "import kd",
-        "",
-        "distiller = kd.Distiller(student=student, teacher=teacher, temperature=4.0, alpha=0.25)",
-        'distiller.compile("adam", metrics=["accuracy"])',
-    ]
-    assert pasted["keras"].endswith(
-        'compile("adam", loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])'
-    )
-    assert "import torch.nn.functional as F\n\nT, alpha = 4.0, 0.75\n" in pasted["pytorch"]
