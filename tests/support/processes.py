@@ -2,10 +2,17 @@
 
 from pathlib import Path
 
+from tests.support.sweeps.small_sweeps import wait_until
+
 
 def is_alive(pid: int) -> bool:
     """Whether the process does anything; a zombie does not."""
     return _state_and_parent(pid)[0] not in ("", "Z", "X")
+
+
+def wait_until_gone(*pids: int) -> None:
+    """Return once none of the processes runs."""
+    wait_until(lambda: not any(map(is_alive, pids)), f"one of {pids} still runs")
 
 
 def parent_of(pid: int) -> int:

@@ -23,8 +23,8 @@ from sweeps.errors import MissingExtra, SpecError, SweepError
 from sweeps.query.listing import open_sweep
 from tests.support.own_databases import own_folder
 from tests.support.paths import REPOSITORY
-from tests.support.processes import is_alive
-from tests.support.sweeps.small_sweeps import created, wait_until
+from tests.support.processes import wait_until_gone
+from tests.support.sweeps.small_sweeps import created
 
 pytestmark = pytest.mark.processes
 
@@ -88,7 +88,7 @@ def test_a_sweep_is_still_there_after_stop_and_start_after_kill_9_and_after_the_
     assert sweeps_in(again) == ["s"]
     server = server_of(folder)
     os.kill(server, signal.SIGKILL)
-    wait_until(lambda: not is_alive(server), "it goes on")
+    wait_until_gone(server)
     assert not databases.status(folder).running
     assert sweeps_in(databases.start(folder)) == ["s"]
     databases.stop(folder)

@@ -14,7 +14,7 @@ from storage.url import plain
 from sweeps.contrib.ray.driver import StartWorker, WorkerActor, WorkerStarted
 from sweeps.launch.local import WORKER_VARIABLE
 from tests.support.launches import environment
-from tests.support.processes import descendants, is_alive
+from tests.support.processes import descendants, wait_until_gone
 from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
 pytestmark = pytest.mark.processes
@@ -87,7 +87,7 @@ def test_a_signal_reaches_the_worker_although_ray_blocks_ctrl_c(
     assert ended.log is not None
     assert "given back" in ended.log
     assert children
-    wait_until(lambda: not any(map(is_alive, children)), "what it started lives on")
+    wait_until_gone(*children)
 
 
 def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it_what_it_started(
@@ -99,7 +99,7 @@ def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it
         family = {pid, *descendants(pid)}
         assert len(family) > 1
         keeper.kill()
-        wait_until(lambda: not any(map(is_alive, family)), "somebody lives on")
+        wait_until_gone(*family)
         ended = keeper.wait(0)
         assert ended is not None
         assert ended.code == -9

@@ -25,7 +25,7 @@ from tests.support.faults.ray_cluster import RayCluster, running_cluster
 from tests.support.faults.storms import count, new_storm, storm_spec
 from tests.support.launches import environment
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.support.processes import is_alive, parent_of
+from tests.support.processes import parent_of, wait_until_gone
 from tests.support.sweeps.small_sweeps import SMALL, wait_until
 
 pytestmark = [
@@ -136,7 +136,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
     assert out.count("its task is back in the queue; starting another") == KILLS
     assert out.count("Ray: The actor is dead because") == KILLS
     assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
-    wait_until(lambda: not any(is_alive(pid) for _, pid, _ in killed), "a worker lives without its actor")
+    wait_until_gone(*(pid for _, pid, _ in killed))
     files = [path for path in [*cluster.folder.rglob("*"), *home.rglob("*")] if path.is_file()]
     assert any("raylet" in path.name for path in files)
     assert any(path.name.startswith("ray-") for path in files)
@@ -157,7 +157,7 @@ def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, serv
         for one in at_work:
             (attempt,) = attempts_of(engine, sweep, one.key) or []
             assert attempt.error_class is None, "it counts as a failure"
-        wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
+        wait_until_gone(*(one.pid for one in at_work))
 
 
 def test_when_the_launch_itself_is_killed_its_workers_stop(
@@ -168,7 +168,7 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
         wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)
         at_work = queries.running_tasks(engine, sweep)
         process.kill()
-        wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
+        wait_until_gone(*(one.pid for one in at_work))
         wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not given back")
 
 

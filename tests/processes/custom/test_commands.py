@@ -16,8 +16,7 @@ from sweeps.trainers.protocol import Point, Run, Trained
 from tests.processes.custom.test_functions import Kept, Steps
 from tests.support.custom.specs import spec, write
 from tests.support.paths import MADE
-from tests.support.processes import is_alive
-from tests.support.sweeps.small_sweeps import wait_until
+from tests.support.processes import wait_until_gone
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 POINT = Point.of({"alpha": 0.1, "optimizer": "a b; touch no"})
@@ -189,21 +188,16 @@ def test_what_is_left_in_the_background_neither_delays_the_result_nor_outlives_i
     made = trained(tmp_path, f"#!/bin/sh\nsleep 600 &\n{PID}\necho '{{\"validation\": 0.5}}'\n")
     assert made.score == 0.5
     assert time.monotonic() - began < 60
-    assert_ended(tmp_path)
+    wait_until_gone(int(kept(tmp_path, "pid")[0]))
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None:
     with pytest.raises(StepTimeout):
         trainer(tmp_path, f"#!/bin/sh\ntrap '' TERM INT\nsleep 600 &\n{PID}\nsleep 600\n").train(SEARCH, Steps(3))
-    assert_ended(tmp_path)
+    wait_until_gone(int(kept(tmp_path, "pid")[0]))
 
 
 PID = 'echo $! > "$KD_SWEEPS_FOLDER/pid"'
-
-
-def assert_ended(folder: Path) -> None:
-    started = int(kept(folder, "pid")[0])
-    wait_until(lambda: not is_alive(started), "what it has started goes on")
 
 
 REFUSED = {

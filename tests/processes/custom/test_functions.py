@@ -20,8 +20,7 @@ from sweeps.trainers.protocol import Point, Run, Trained
 from sweeps.usecases.create import create_sweep
 from tests.support.custom.specs import TRAIN, spec
 from tests.support.custom.trainings import BAD, GOOD, HANGS, WRONG, file_of
-from tests.support.processes import command_of, descendants, is_alive
-from tests.support.sweeps.small_sweeps import wait_until
+from tests.support.processes import command_of, descendants, is_alive, wait_until_gone
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=Point.of({"alpha": 0.5}))
@@ -90,8 +89,7 @@ def test_what_goes_wrong_is_one_line_of_a_class_that_says_whose_fault_it_is(case
 def test_one_that_hangs_is_ended_with_what_it_has_forked(tmp_path: Path) -> None:
     with pytest.raises(StepTimeout):
         trainer(tmp_path, HANGS).train(SEARCH, Steps(seconds=3))
-    forked = int((tmp_path / "kept" / "pid").read_text())
-    wait_until(lambda: not is_alive(forked), "what it has forked goes on")
+    wait_until_gone(int((tmp_path / "kept" / "pid").read_text()))
 
 
 def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_result(tmp_path: Path) -> None:
@@ -178,8 +176,7 @@ def test_a_worker_that_is_killed_while_its_training_awaits_a_test_leaves_nobody(
         made.train(COMPARED, Steps())
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    child = int((tmp_path / "kept" / "pid").read_text())
-    wait_until(lambda: not is_alive(child), "the training goes on without its worker")
+    wait_until_gone(int((tmp_path / "kept" / "pid").read_text()))
 
 
 @pytest.mark.parametrize("case", WRONG)

@@ -16,8 +16,8 @@ from kd.contrib import registries
 from kd.data.arrays import read_idx
 from kd.data.downloads import Progress
 from kd.errors import DataError
-from tests.processes.kd.test_subprocesses import gone
 from tests.support.local_site import Site, add, serving
+from tests.support.processes import wait_until_gone
 
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
@@ -107,7 +107,7 @@ def test_a_client_is_ended_with_all_that_it_started(tmp_path: Path, how: str) ->
             timeout_s=0.5 if how == "it takes too long" else 60,
             progress=interrupt,
         )
-    assert gone(int((tmp_path / "number").read_text()))
+    wait_until_gone(int((tmp_path / "number").read_text()))
 
 
 def test_an_idx_file_is_read_as_its_format_says() -> None:

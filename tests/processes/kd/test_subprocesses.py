@@ -14,23 +14,8 @@ from kd.errors import SubprocessFailed, SubprocessKilled
 from kd.tools.processes import run_in_subprocess, started
 from tests.processes.kd import children
 from tests.support.paths import REPOSITORY
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie still has a number; it does nothing any more.
-    status = Path(f"/proc/{pid}/status")
-    return "zombie" not in status.read_text() if status.exists() else True
-
-
-def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not alive(pid)
+from tests.support.processes import is_alive, wait_until_gone
+from tests.support.sweeps.small_sweeps import wait_until
 
 
 def the_child() -> int:
@@ -78,7 +63,7 @@ def test_a_child_that_takes_too_long_is_killed() -> None:
     with pytest.raises(SubprocessFailed, match="stopped after 0 s"):
         run_in_subprocess(children.sleep, None, on_step=lambda: started.add(the_child()), seconds=0.3)
     (child,) = started
-    assert gone(child)
+    wait_until_gone(child)
 
 
 def test_a_parent_that_was_asked_to_stop_does_not_blame_the_death_of_its_child() -> None:
@@ -107,7 +92,7 @@ def test_what_on_step_raises_ends_a_child_even_if_it_is_frozen_before_it_has_rea
 
     with pytest.raises(KeyboardInterrupt):
         run_in_subprocess(len, bytes(10_000_000), on_step=freeze_then_stop)
-    assert gone(frozen[0])
+    wait_until_gone(frozen[0])
 
 
 def test_neither_a_child_nor_its_own_child_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
@@ -122,15 +107,12 @@ def test_neither_a_child_nor_its_own_child_outlives_a_parent_killed_with_kill_9(
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     numbers = tmp_path / "numbers"
     parent = subprocess.Popen([sys.executable, str(program), str(numbers)], env=environment)
-    deadline = time.monotonic() + 30
-    while not (numbers.exists() and numbers.read_text().endswith("\n")):
-        assert time.monotonic() < deadline, "nobody slept"
-        time.sleep(0.05)
+    wait_until(lambda: numbers.exists() and numbers.read_text().endswith("\n"), "no child sleeps", 30)
     sleeping = [int(number) for number in numbers.read_text().split()]
-    assert all(map(alive, sleeping))
+    assert all(map(is_alive, sleeping))
     parent.kill()
     parent.wait()
-    assert all(map(gone, sleeping))
+    wait_until_gone(*sleeping)
 
 
 def test_a_generator_goes_on_once_it_is_asked_for_more(tmp_path: Path) -> None:

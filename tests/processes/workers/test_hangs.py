@@ -1,7 +1,6 @@
 """What neither dies nor ends: a sweep with it in ends by itself, loses nothing, and says what happened."""
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,7 @@ from sweeps.spec.model import override
 from sweeps.usecases.steering import cancel
 from tests.support.launches import environment, launched, start_launch
 from tests.support.processes import is_alive
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
 
@@ -153,10 +152,7 @@ def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:
     home = tmp_path / "home"
     hang = 'if claim.key == "search#1":\n    once("hung")\n    while True: time.sleep(60)'
     process = start_launch(environment(home, url, hang), workers=1)
-    deadline = time.monotonic() + 60
-    while not (home / "hung").exists():
-        assert time.monotonic() < deadline, process.communicate(timeout=1)
-        time.sleep(0.1)
+    wait_until((home / "hung").exists, "nothing hangs")
     cancel(url, "s")
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1

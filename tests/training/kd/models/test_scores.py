@@ -16,7 +16,7 @@ from kd.models.files import to_bytes
 from kd.models.measure import ModelFile, score
 from kd.models.named import build
 from kd.tools.processes import run_in_subprocess
-from tests.support.processes import command_of, descendants, is_alive
+from tests.support.processes import command_of, descendants, is_alive, wait_until_gone
 from tests.support.sweeps.small_sweeps import wait_until
 
 RNG = np.random.default_rng(0)
@@ -107,7 +107,7 @@ score({"a": ModelFile(model=b"", calibration=images, test=Split(images, np.zeros
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         started = wait_until(lambda: children(parent.pid), "it starts no child")
         parent.kill()
-    wait_until(lambda: not any(map(is_alive, started)), "a child outlives its parent")
+    wait_until_gone(*started)
 
 
 def test_no_models_need_no_process():
