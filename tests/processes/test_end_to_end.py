@@ -20,15 +20,15 @@ from storage.tables import TaskRecord
 from storage.url import resolve
 from sweeps import best, create_sweep
 from sweeps.errors import SweepError
-from sweeps.findings.findings import load
 from sweeps.plan.jobs import read_job
 from sweeps.query.listing import open_sweep
-from sweeps.query.status import fingerprints
 from sweeps.report.folder import json_data
 from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
 from sweeps.trainers.protocol import Steps
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.planted_sweeps import analysed, answer_of
 from tests.support.sweeps.small_sweeps import wait_until
 
 # Small in every number, complete in every stage.
@@ -100,15 +100,13 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _tasks(url: str) -> list[TaskRecord]:
-    with open_sweep(url, "micro") as (engine, sweep):
-        return queries.task_records(engine, sweep.id)
+    return list(records(url, "micro").values())
 
 
 @pytest.fixture(scope="module")
 def data(finished: str) -> Any:
     """The report of the sweep, as JSON has it."""
-    with open_sweep(finished, "micro") as (engine, sweep):
-        return json.loads(json.dumps(json_data(load(engine, sweep))))
+    return json.loads(json.dumps(json_data(analysed(finished, "micro"))))
 
 
 def test_every_task_is_done_once_though_a_worker_was_killed_in_the_search(finished: str) -> None:
@@ -133,11 +131,7 @@ def test_one_undisturbed_worker_on_sqlite_ends_with_the_same_answer_to_the_last_
     assert {key: here[key] for key in here if key not in measure} == {
         key: there[key] for key in there if key not in measure
     }
-    hashes = []
-    for one in (finished, url):
-        with open_sweep(one, "micro") as opened:
-            hashes.append(fingerprints(*opened).answer_hash)
-    assert hashes[0] == hashes[1] is not None
+    assert answer_of(finished, "micro") == answer_of(url, "micro") is not None
 
 
 def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None:

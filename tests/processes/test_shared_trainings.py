@@ -1,6 +1,5 @@
 """A training that two arms share is made once, and the answer is the one that two trainings give."""
 
-import contextlib
 import shutil
 import subprocess
 import sys
@@ -11,19 +10,17 @@ from typing import Any
 import pytest
 
 from storage.url import resolve
-from sweeps.findings.findings import load
 from sweeps.plan.jobs import StudentOutcome, TransferTask, read_finished
 from sweeps.query.listing import open_sweep
-from sweeps.query.status import fingerprints
 from sweeps.spec.model import Spec, parse
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.replay import chosen, replay
 from sweeps.workers import runner
 from sweeps.workers.worker import run_worker
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.audited_sweeps import execute
-from tests.support.sweeps.planted_sweeps import done_of, violations
-from tests.support.sweeps.small_sweeps import tasks_of
+from tests.support.sweeps.planted_sweeps import analysed, answer_of, done_of, violations
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -43,11 +40,6 @@ def _spec() -> Spec:
     return parse(values, origin="test", new=True)
 
 
-def _hash(url: str) -> str | None:
-    with open_sweep(url, "s") as (engine, sweep):
-        return fingerprints(engine, sweep).answer_hash
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a storage with a sweep "s" of rule 3 that two processes worked through."""
@@ -63,8 +55,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _compared(url: str) -> dict[str, Any]:
-    with open_sweep(url, "s") as (engine, _):
-        rows = [row for row in tasks_of(engine) if row.stage == "transfer"]
+    rows = [row for row in records(url).values() if row.stage == "transfer"]
     return {job.key: job for job in read_finished(rows, TransferTask, StudentOutcome)}
 
 
@@ -93,7 +84,7 @@ def test_without_the_reuse_the_answer_is_the_same(
     assert create_sweep(resolve(url), "s", _spec()).new
     assert run_worker(resolve(url), "s") == 0
     assert not any(job.outcome.same_as for job in _compared(url).values())
-    assert _hash(url) == _hash(finished) is not None
+    assert answer_of(url) == answer_of(finished) is not None
     assert violations(url) == []
 
 
@@ -105,24 +96,18 @@ def test_a_replay_trains_what_was_taken(finished: str) -> None:
     assert (replayed.key, replayed.differs) == (key, ())
 
 
-def test_an_archive_of_it_is_what_it_claims(
+def test_verify_finds_an_archive_in_which_the_training_that_was_taken_has_another_score_and_no_other(
     finished: str, tmp_path: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
 ) -> None:
     file = str(tmp_path / "s.kdsweep")
     assert kd_sweeps("archive", "s", "-o", file, "--storage", finished)[0] == 0
     code, checks, _ = kd_sweeps("verify", file)
     assert (code, "DIFFERS" in checks) == (0, False), checks
-
-
-def test_an_archive_in_which_the_training_that_was_taken_has_another_score_is_found(
-    finished: str, tmp_path: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
-) -> None:
     url = f"sqlite:///{shutil.copy(finished.removeprefix('sqlite:///'), tmp_path / 'edited.db')}"
     key, job = next((key, job) for key, job in _compared(url).items() if job.outcome.same_as)
     edit = "UPDATE tasks SET outcome = json_set(outcome, '$.test_accuracy', 0.125) WHERE key = "
     execute(url, f"{edit}'{job.outcome.same_as}'")
-    file = str(tmp_path / "edited.kdsweep")
-    assert kd_sweeps("archive", "s", "-o", file, "--storage", url)[0] == 0
+    assert kd_sweeps("archive", "s", "-o", file, "--force", "--storage", url)[0] == 0
     code, checks, _ = kd_sweeps("verify", file)
     assert code == 1
     assert f"outcome of {key}: it claims to be {job.outcome.same_as}, which has another result" in checks
@@ -137,8 +122,7 @@ def test_the_default_raced_in_every_round_of_every_confirm(finished: str) -> Non
                 raced = [row for row in done_of(finished, phase) if row.payload.get("arm")]
                 assert [row.payload["arm"] for row in raced] == ["default"]
                 assert [row.params for row in raced] == [{"C": 1.0, "tol": 1e-4}]
-    with open_sweep(finished, "s") as (engine, sweep), contextlib.nullcontext(load(engine, sweep)) as findings:
-        for confirmed in findings.confirmed.values():
-            arms = [candidate.arm for candidate in confirmed.candidates]
-            assert arms == [*[""] * (len(arms) - 1), "default"]
-            assert confirmed.candidates[-1].accuracy.n == 2, "in both rounds"
+    for confirmed in analysed(finished).confirmed.values():
+        arms = [candidate.arm for candidate in confirmed.candidates]
+        assert arms == [*[""] * (len(arms) - 1), "default"]
+        assert confirmed.candidates[-1].accuracy.n == 2, "in both rounds"

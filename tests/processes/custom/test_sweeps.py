@@ -10,18 +10,18 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from storage.db.engine import open_engine
-from storage.records import queries
 from storage.url import resolve
 from sweeps import Sweep
 from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
-from sweeps.query.status import fingerprints
 from sweeps.usecases.create import create_sweep
 from tests.processes.custom.own_training import train
 from tests.support.custom.specs import SCRIPT, TRAIN, spec, write
 from tests.support.faults.crews import environment
-from tests.support.sweeps.small_sweeps import tasks_of, wait_until
+from tests.support.present import present
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.planted_sweeps import answer_of
+from tests.support.sweeps.small_sweeps import wait_until
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 Finished: TypeAlias = tuple[str, str, Path]
@@ -59,15 +59,12 @@ def worker(url: str, name: str, folder: Path, **variables: str) -> "subprocess.P
 
 def answer(url: str, name: str) -> str:
     """The hash of the answer of a finished sweep that the audit finds whole."""
+    tasks = records(url, name).values()
+    assert ({task.state for task in tasks}, len(tasks)) == ({"done"}, TASKS)
     with open_sweep(url, name) as (engine, sweep):
-        tasks = queries.task_records(engine, sweep.id)
-        assert {task.state for task in tasks} == {"done"}
-        assert len(tasks) == TASKS
         found = audit(engine, sweep)
-        assert (found.violations, found.warnings) == ([], [])
-        made = fingerprints(engine, sweep).answer_hash
-    assert made is not None
-    return made
+    assert (found.violations, found.warnings) == ([], [])
+    return present(answer_of(url, name))
 
 
 @pytest.fixture(scope="module", params=["function", "command"])
@@ -85,10 +82,9 @@ def test_two_workers_of_which_one_is_killed_again_and_again_give_the_same_answer
     kind, url, folder = finished
     alone = answer(url, "s")
     other = new(folder, kind, "two")
-    engine = open_engine(resolve(other), read_only=True)
 
     def done() -> int:
-        return sum(task.state == "done" for task in tasks_of(engine, "two"))
+        return sum(task.state == "done" for task in records(other, "two").values())
 
     steady = worker(other, "two", folder)
     for enough in (2, 7, 12):
@@ -97,7 +93,6 @@ def test_two_workers_of_which_one_is_killed_again_and_again_give_the_same_answer
         doomed.send_signal(signal.SIGKILL)
         doomed.wait()
     assert steady.wait(300) == 0
-    engine.dispose()
     assert answer(other, "two") == alone
     assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is gone"
 
@@ -117,8 +112,7 @@ def test_it_is_replayed_archived_verified_and_reported(finished: Finished, kd_sw
 
 def test_what_it_said_beside_its_score_is_stored(finished: Finished) -> None:
     kind, url, _ = finished
-    with open_sweep(url, "s") as (engine, sweep):
-        outcomes = [task.outcome or {} for task in queries.task_records(engine, sweep.id)]
+    outcomes = [task.outcome or {} for task in records(url).values()]
     assert all(outcome["facts"]["agreement"] == outcome["alpha"] for outcome in outcomes)
     assert {outcome["parameters"] > 0 for outcome in outcomes} == {kind == "function"}
 
@@ -154,8 +148,7 @@ def test_a_training_goes_on_from_its_folder_after_its_worker_was_killed(tmp_path
     assert log.read_text() == "xxx"
     assert [path.read_text() for path in (tmp_path / "cache").rglob("epochs")] == ["3"]
     assert worker(url, "r", tmp_path, EPOCHS=str(log)).wait(120) == 0
-    with open_sweep(url, "r") as (engine, sweep):
-        tasks = queries.task_records(engine, sweep.id)
+    tasks = records(url, "r").values()
     assert {task.state for task in tasks} == {"done"}
     assert sorted(task.attempt for task in tasks) == [1] * (len(tasks) - 1) + [2]
     assert len(log.read_text()) == 4 * len(tasks), "an epoch was trained twice"

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.queue import workers
 from storage.records import queries
 from sweeps.plan.audit import audit
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.usecases.steering import cancel
 from tests.support.launches import environment, launched, start_launch
 from tests.support.processes import is_alive
+from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
@@ -24,16 +25,12 @@ IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
 
 @contextmanager
 def ended_well(url: sqlalchemy.URL) -> Iterator[tuple[sqlalchemy.Engine, int]]:
-    """The storage and the sweep, after checking that it ended well and the books agree."""
-    engine = open_engine(url)
-    try:
-        sweep = queries.find_sweep(engine, "s")
+    """The storage and the sweep, all of whose tasks are done and whose audit is clean."""
+    with open_sweep(url, "s") as (engine, sweep):
         assert {task.state for task in tasks_of(engine)} == {"done"}
         books = audit(engine, sweep)
         assert (books.violations, books.warnings) == ([], [])
         yield engine, sweep.id
-    finally:
-        engine.dispose()
 
 
 MISBEHAVE = """
@@ -104,12 +101,10 @@ def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_
     url = created(f"sqlite:///{tmp_path}/s.db", spec)
     hang = 'if claim.key == "search#1":\n    time.sleep(600)'
     code, out = launched(environment(tmp_path / "home", url, hang), workers=1)
-    engine = open_engine(url)
-    (task,) = [one for one in tasks_of(engine) if one.key == "search#1"]
-    states = {one.state for one in tasks_of(engine)}
-    engine.dispose()
+    tasks = records(url)
+    task = tasks["search#1"]
     assert (task.state, task.error_class, task.attempt) == ("failed", "timeout", 3)
-    assert states == {"done", "failed"}
+    assert {task.state for task in tasks.values()} == {"done", "failed"}
     assert code == 0, out  # one lost point of a search is no failure of the sweep
     assert out.count("stopped itself because its task hung") == 3, "which are no quick deaths of a worker"
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import RunningRecord
 from sweeps.plan.audit import audit
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from tests.support.launches import start_launch
 from tests.support.paths import REPOSITORY
@@ -140,31 +139,18 @@ class Home:
 
     def attempts(self, failed: tuple[str, ...] = ()) -> dict[str, list[tuple[str, str | None]]]:
         """The tasks that had more than one attempt, after checking that the books agree."""
-        with _opened(self.url) as engine:
-            sweep = queries.find_sweep(engine, "s")
+        with open_sweep(self.url, "s") as (engine, sweep):
             found = audit(engine, sweep)
             assert (found.violations, found.warnings) == ([], [])
             every = tasks_of(engine)
             assert {one.key for one in every if one.state != "done"} == set(failed)
             made = {one.key: queries.attempts_of(engine, sweep.id, one.key) or [] for one in every}
-            said = {reason for each in made.values() for one in each if (reason := one.reason)}
-            self.reasons = said
+            self.reasons = {reason for each in made.values() for one in each if (reason := one.reason)}
             return {key: [(one.state, one.error_class) for one in each] for key, each in made.items() if len(each) > 1}
 
     def at_work(self) -> list[RunningRecord]:
-        with _opened(self.url) as engine:
-            return queries.running_tasks(engine, queries.find_sweep(engine, "s").id)
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[sqlalchemy.Engine]:
-    from storage.url import resolve
-
-    engine = open_engine(resolve(url))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+        with open_sweep(self.url, "s") as (engine, sweep):
+            return queries.running_tasks(engine, sweep.id)
 
 
 @contextmanager

@@ -7,22 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from storage.db.engine import open_engine
 from storage.queue import workers
 from storage.records import queries
 from storage.url import resolve
-from sweeps.plan import identity
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
-from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.worker import Worker
 from tests.support.faults.bad_network import FAULTS, BadNetwork
 from tests.support.faults.crews import Nursery
 from tests.support.faults.kills import Kills
 from tests.support.faults.storms import count, work_through
 from tests.support.launches import environment, launched
 from tests.support.present import present
-from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, draw, start_worker, tasks_of, wait_until
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.planted_sweeps import answer_of, worked
+from tests.support.sweeps.small_sweeps import SMALL, created, draw, start_worker, wait_until
 from tests.support.web.services import TOKENS, WORKER, Service, serving, serving_program
 
 FEW = {"search.trials": 8, "confirm.top": 2, "confirm.seeds": 2, "transfer.seeds": 2}
@@ -36,18 +34,7 @@ def spec() -> Spec:
 @pytest.fixture
 def answer(spec: Spec, tmp_path: Path) -> str | None:
     """The answer hash of the sweep, done by one worker with the database and without a fault."""
-    url = created(f"sqlite:///{tmp_path}/calm.db", spec)
-    with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
-        assert worker.work() == 0
-    return answer_of(f"sqlite:///{tmp_path}/calm.db")
-
-
-def answer_of(url: str) -> str | None:
-    engine = open_engine(resolve(url))
-    try:
-        return identity.answer_hash(tasks_of(engine))
-    finally:
-        engine.dispose()
+    return answer_of(worked(f"sqlite:///{tmp_path}/calm.db", spec))
 
 
 @pytest.fixture
@@ -86,9 +73,8 @@ def test_on_a_bad_network_they_give_the_same_answer(spec: Spec, answer: str | No
     assert set(network.met) >= set(FAULTS)
     assert set(course.exits) == {0}
     assert answer_of(at(tmp_path)) == answer is not None
-    engine = open_engine(resolve(at(tmp_path)))
-    assert {task.attempt for task in tasks_of(engine)} == {1}, "a request that is sent again is no other attempt"
-    engine.dispose()
+    tasks = records(at(tmp_path)).values()
+    assert {task.attempt for task in tasks} == {1}, "a request that is sent again is no other attempt"
 
 
 def test_a_service_that_is_killed_and_started_again_is_waited_for(
@@ -128,16 +114,14 @@ def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_data
     assert "was killed by signal 9; its task is back in the queue; starting another" in output
     assert "finished. Next: kd-sweeps best s" in output
     assert answer_of(at(tmp_path)) == answer is not None
-    engine = open_engine(resolve(at(tmp_path)))
-    sweep = queries.find_sweep(engine, "s")
-    first, second = present(queries.attempts_of(engine, sweep.id, "search#1"))
+    with open_sweep(at(tmp_path), "s") as (engine, sweep):
+        first, second = present(queries.attempts_of(engine, sweep.id, "search#1"))
+        raised, _ = present(queries.attempts_of(engine, sweep.id, "search#2"))
+        rows = workers.records(engine, sweep.id)
     assert (first.state, first.error_class, second.state) == ("lost", "lost worker", "done")
     assert "attempt 1" in present(first.log)
-    raised, _ = present(queries.attempts_of(engine, sweep.id, "search#2"))
     assert raised.reason == "ValueError: ***"
-    rows = workers.records(engine, sweep.id)
     assert {row.reason for row in rows} == {None, "was killed by signal 9"}
     stored = "".join(present(attempt.log) for attempt in (second, raised))
     assert "KD_SWEEPS_TOKEN" in stored
     assert WORKER not in output + stored + service.log
-    engine.dispose()

@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord, attempts, tasks
 from storage.url import resolve
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
@@ -69,14 +69,10 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
             connection.execute(told.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
 
 
-def records(url: sqlalchemy.URL, name: str = "s") -> dict[str, TaskRecord]:
+def records(url: sqlalchemy.URL | str, name: str = "s") -> dict[str, TaskRecord]:
     """The tasks of a sweep, by key."""
-    engine = open_engine(url, read_only=True)
-    try:
-        found = queries.task_records(engine, queries.find_sweep(engine, name).id)
-        return {task.key: task for task in found}
-    finally:
-        engine.dispose()
+    with open_sweep(url, name) as (engine, sweep):
+        return {task.key: task for task in queries.task_records(engine, sweep.id)}
 
 
 def members(path: Path) -> dict[str, bytes]:

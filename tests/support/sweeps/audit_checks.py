@@ -15,6 +15,7 @@ from storage.tables import SweepRecord
 from storage.url import resolve
 from sweeps.cli.text import values
 from sweeps.plan.audit import audit
+from sweeps.query.listing import open_sweep
 from tests.support.sweeps.audited_sweeps import execute
 
 OF_TRIALS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
@@ -37,10 +38,9 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
     """The audit of sweep "s"; `sweep` where its row can no longer be read."""
     engine = open_engine(resolve(url), read_only=True)
     try:
-        found = audit(engine, sweep or queries.find_sweep(engine, "s"))
+        return as_lines(audit(engine, sweep or queries.find_sweep(engine, "s")))
     finally:
         engine.dispose()
-    return as_lines(found)
 
 
 def as_lines(found: Audit) -> Audited:
@@ -61,11 +61,8 @@ def check_damage(url: str, statements: list[str], line: str) -> None:
 
 def sweep_of(url: str) -> SweepRecord:
     """The row of sweep "s"."""
-    engine = open_engine(resolve(url), read_only=True)
-    try:
-        return queries.find_sweep(engine, "s")
-    finally:
-        engine.dispose()
+    with open_sweep(url, "s") as (_, sweep):
+        return sweep
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from sweeps.plan.audit import audit, judge
 from sweeps.plan.identity import derive
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.listing import open_sweep
+from sweeps.query.status import fingerprints
 from sweeps.spec.model import Spec, override
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
@@ -134,19 +135,25 @@ def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
         assert worker.work() == 0
 
 
-def analysed(url: sqlalchemy.URL, name: str = "s") -> Findings:
+def analysed(url: sqlalchemy.URL | str, name: str = "s") -> Findings:
     """What the sweep says by now."""
     with open_sweep(url, name) as (engine, sweep):
         return load(engine, sweep)
 
 
-def done_of(url: sqlalchemy.URL, phase: str, name: str = "s") -> list[TaskRecord]:
+def done_of(url: sqlalchemy.URL | str, phase: str, name: str = "s") -> list[TaskRecord]:
     """The finished tasks of a phase, as stored."""
     with open_sweep(url, name) as (engine, sweep):
         return queries.task_records(engine, sweep.id, phase=phase, state="done")
 
 
-def violations(url: sqlalchemy.URL, name: str = "s") -> list[str]:
+def answer_of(url: sqlalchemy.URL | str, name: str = "s") -> str | None:
+    """Return the answer hash of a sweep."""
+    with open_sweep(url, name) as (engine, sweep):
+        return fingerprints(engine, sweep).answer_hash
+
+
+def violations(url: sqlalchemy.URL | str, name: str = "s") -> list[str]:
     """What the audit finds wrong with a sweep; where its trials are in memory, with everything else."""
     with open_sweep(url, name) as (engine, sweep):
         kept = sqlalchemy.inspect(engine).has_table("trials")

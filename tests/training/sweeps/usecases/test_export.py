@@ -12,19 +12,19 @@ import pytest
 import sqlalchemy
 
 from kd import load_test
-from storage.db.engine import open_engine
-from storage.records import queries
 from storage.url import resolve
 from sweeps.plan.jobs import AnyJob
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.points import at
+from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.small_sweeps import SMALL, created
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -40,15 +40,14 @@ EXPORTED = ("teachers#source", "teachers#target", "transfer#source.best.0", "tra
 
 def work(url: sqlalchemy.URL) -> None:
     """Do all of the sweep "s": what is exported by real training, the rest planted."""
-    engine = open_engine(url)
-    real = TaskRunner(DatabaseBackend(engine, queries.find_sweep(engine, "s")))
+    with open_sweep(url, "s", write=True) as opened:
+        real = TaskRunner(DatabaseBackend(*opened))
 
-    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        return (real if claim.key in EXPORTED else quadratic)(claim, params, on_step)
+        def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+            return (real if claim.key in EXPORTED else quadratic)(claim, params, on_step)
 
-    with jobs_in_process(), Worker(DatabaseBackend.open(url, "s"), run=run) as worker:
-        assert worker.work() == 0
-    engine.dispose()
+        with jobs_in_process(), Worker(DatabaseBackend.open(url, "s"), run=run) as worker:
+            assert worker.work() == 0
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +71,7 @@ def test_the_exported_student_scores_what_was_recorded(
 ) -> None:
     code, out, err = kd_sweeps("export", "s", "-o", "student.keras", *chosen, "--storage", url)
     assert (code, out) == (0, "")
-    engine = open_engine(resolve(url), read_only=True)
-    (task,) = [task for task in tasks_of(engine) if task.key == f"transfer#{role}.best.0"]
-    engine.dispose()
-    recorded = task.outcome or {}
+    recorded = records(url)[f"transfer#{role}.best.0"].outcome or {}
     path, dataset = tmp_path / "student.keras", REAL.role(role).dataset
     assert hashlib.sha256(path.read_bytes()).hexdigest() == recorded["blobs"]["model"]
 
