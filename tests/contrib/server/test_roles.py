@@ -104,6 +104,8 @@ def test_a_question_needs_a_token_and_either_will_do(service: Service, path: str
     assert refused.json["exit_code"] == 1
     for token in (VIEWER, OPERATOR):
         assert service.ask(path, token=token).status in (200, 307, 409), path
+    for method in ("GET", "HEAD"):
+        assert service.ask(path, method=method, token=WORKER).status == 403
     for token in ("", "viewer", VIEWER[:-1], f"{VIEWER}x", VIEWER.upper(), "é", f"{VIEWER} {OPERATOR}"):
         refused = service.ask(path, headers={"Authorization": f"Bearer {token}"})
         assert refused.status == 401
@@ -115,9 +117,10 @@ def test_an_order_needs_the_role_operator_and_changes_nothing_without(service: S
     before = state(service)
     body = {"name": "t", "preset": "tiny"} if path == "/api/v1/sweeps" else {"seeds": 1}
     assert service.ask(path, method=method, body=body).status == 401
-    refused = service.ask(path, method=method, body=body, token=VIEWER)
-    assert refused.status == 403
-    assert "role operator" in refused.json["detail"]
+    for token, needed in ((VIEWER, "role operator"), (WORKER, "for workers")):
+        refused = service.ask(path, method=method, body=body, token=token)
+        assert refused.status == 403
+        assert needed in refused.json["detail"]
     assert state(service) == before
 
 
@@ -174,10 +177,10 @@ def test_the_form_leads_to_no_other_site(service: Service, elsewhere: str) -> No
     assert service.ask("/login", method="POST", body=body, headers=headers).headers["location"] == "/"
 
 
-def test_a_wrong_token_gives_no_cookie_and_markup_stays_text(service: Service) -> None:
-    browser = Browser(service, "%3Cscript%3E")
-    assert browser.reply.status == 403
-    assert not browser.set_cookie
+def test_a_wrong_token_and_that_of_a_worker_give_no_cookie_and_markup_stays_text(service: Service) -> None:
+    for token in ("%3Cscript%3E", WORKER):
+        browser = Browser(service, token)
+        assert (browser.reply.status, browser.set_cookie) == (403, "")
     shown = service.ask("/login?next=/%22%3E%3Cscript%3E1%3C/script%3E").text
     assert "<script>" not in shown
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.support.sweeps import reported_sweeps
-from tests.support.sweeps.compared_sweeps import add, lower
 from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 
 pytestmark = pytest.mark.processes
@@ -130,23 +129,3 @@ def test_a_sweep_without_results_ends_every_question_with_the_same_code(both: Bo
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
     assert codes["best s"] == codes["report s"] == 3
     assert codes["logs s --task search#0"] == 1
-
-
-@pytest.mark.slow
-def test_a_comparison_is_told_and_written_alike_half_a_look_included(
-    storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = {"transfer__seeds": 3, "baselines__methods": ()}
-    add(storage_url, "base", **few)
-    add(storage_url, "worse", lower(1.0), **few)
-    add(storage_url, "half", lower(-2.0), stop_at="transfer#target.best.2", **few)
-    compare = ["compare", "base", "worse", "half"]
-    with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
-        both = Both(storage_url, service, kd_sweeps, monkeypatch)
-        assert "not yet" in both.on("KD_SWEEPS_URL", *compare)[1]
-        for words in ((), ("-f", "brief"), ("-f", "json"), ("-f", "csv")):
-            assert both.same(*compare, *words) == 0
-        assert both.on("KD_SWEEPS_URL", "compare", "base", "nobody")[0] == 1
-        folders = [both.written(place, *compare) for place in ("KD_SWEEPS_STORAGE", "KD_SWEEPS_URL")]
-    assert folders[0] == folders[1]
-    assert len(folders[0]) == 4

@@ -1,4 +1,4 @@
-"""What a service takes from workers, and from whom: a token of the role worker reaches the routes of workers alone."""
+"""What a service takes from workers, and from which attempt. Who may ask at all: test_roles.py."""
 
 import hashlib
 import json
@@ -170,36 +170,13 @@ def test_a_worker_freezes_what_its_trainer_makes_and_no_selection_of_points(serv
     assert backend.selection("source.ranks") is None
 
 
-@pytest.mark.parametrize("path", ["/api/v1/sweeps", "/api/v1/sweeps/s", "/", "/dashboard", "/api/studies", "/metrics"])
-def test_a_workers_token_reaches_nothing_else(service: Service, path: str) -> None:
-    for method in ("GET", "HEAD", "POST", "DELETE"):
-        refused = service.ask(path, method=method, token=WORKER, body={} if method == "POST" else None)
-        assert refused.status == 403, (method, path)
-
-
-def test_a_workers_token_makes_steers_and_opens_no_page(service: Service) -> None:
-    body: dict[str, Any] = {"name": "t", "preset": "tiny"}
-    assert service.ask("/api/v1/sweeps", method="POST", token=WORKER, body=body).status == 403
-    refused = service.ask("/api/v1/sweeps/s/pause", method="POST", token=WORKER)
-    assert (refused.status, "for workers" in refused.json["detail"]) == (403, True)
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    form = service.ask("/login", method="POST", body=f"token={WORKER}".encode(), headers=headers)
-    assert (form.status, form.headers.get("set-cookie")) == (403, None)
-
-
-@pytest.mark.parametrize("token", [VIEWER, OPERATOR])
-def test_no_other_token_does_a_workers_work(service: Service, token: str) -> None:
-    with pytest.raises(NotAStorage, match="a worker needs one of the role worker"):
-        opened(service, token)
-    identity = opened(service).identity
-    assert service.ask(f"/api/v1/work/s/{identity}/claim", method="POST", token=token, body={}).status == 403
-
-
 def test_a_token_that_is_none_or_was_taken_back_is_one_line(service: Service, url: str, tmp_path: Path) -> None:
     with pytest.raises(NotAStorage, match="unknown token; ask the person who runs the service"):
         opened(service, "worker-token-no-more")
     with pytest.raises(NotAStorage, match="this service asks for a token: set KD_SWEEPS_TOKEN"):
         opened(service, "")
+    with pytest.raises(NotAStorage, match="a worker needs one of the role worker"):
+        opened(service, OPERATOR)
     backend = opened(service)
     claim = present(backend.claim("w"))
     with serving(url, folder=tmp_path, tokens=TOKENS.replace(WORKER, "another-worker-token")) as without:
