@@ -51,21 +51,6 @@ def test_make_alone_lists_the_targets_and_sets_nothing_up(checkout: Path) -> Non
     assert not (checkout / ".venv").exists()
 
 
-def test_ci_runs_what_people_type() -> None:
-    script = REPOSITORY / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    assert [line for line in script.read_text().splitlines() if line.startswith("make")] == [
-        "make lint",
-        "make docs",
-        "make test",
-    ]
-
-
-def test_make_run_is_the_quick_sweep(checkout: Path) -> None:
-    planned = _make("--dry-run", "--assume-old=.venv/.stamp", "run", folder=checkout)
-    assert planned.stdout.strip() == ".venv/bin/kd-sweeps run quick --preset quick"
-
-
 def test_without_python_and_uv_make_says_what_to_install_in_one_line(checkout: Path, tmp_path: Path) -> None:
     done = _make("lint", folder=checkout, path=_tools(tmp_path / "bin", python3="echo Python 3.9.6; exit 1"))
     (line,) = [line for line in done.stderr.splitlines() if not line.startswith(("make", "Setting up"))]

@@ -25,14 +25,7 @@ def test_the_licence_is_the_whole_of_apache_2() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_the_metadata_of_the_package_are_complete() -> None:
-    assert PROJECT["license"] == "Apache-2.0"
-    assert PROJECT["license-files"] == ["LICENSE"]
-    assert PROJECT["authors"] == [{"name": "the kd-sweeps authors"}]
-    assert PROJECT["readme"] == "README.md"
-    assert PROJECT["keywords"]
-    assert "Typing :: Typed" in PROJECT["classifiers"]
-    assert not [line for line in PROJECT["classifiers"] if line.startswith("License")]  # the expression says it
+def test_the_classifiers_name_each_python_that_is_supported() -> None:
     minors = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)}
     low, high = re.findall(r"3\.(\d+)", PROJECT["requires-python"])
     assert minors == {f"3.{minor}" for minor in range(int(low), int(high))}
@@ -42,11 +35,8 @@ def test_the_citation_is_valid_and_of_this_version() -> None:
     citation = yaml.safe_load(_text("CITATION.cff"))
     # What the schema of 1.2.0 requires: https://github.com/citation-file-format/citation-file-format
     assert citation["cff-version"] == "1.2.0"
-    assert citation["message"]
-    assert citation["title"].startswith("kd-sweeps")
-    assert citation["authors"] == [{"name": "the kd-sweeps authors"}]
-    assert citation["type"] == "software"
-    assert citation["license"] == PROJECT["license"]
+    assert {"message", "title"} < set(citation)
+    assert (citation["authors"], citation["license"]) == (PROJECT["authors"], PROJECT["license"])
     assert str(citation["version"]) == PROJECT["version"]
 
 
