@@ -1,4 +1,4 @@
-"""A second trainer, which knows no teacher, works whole sweeps; what is said of them speaks of its own parameters."""
+"""A second trainer, without a teacher, completes whole sweeps, and every message names its own parameters."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The examples of a training of one's own run as they stand, with fewer tasks and with the extra `train` alone."""
+"""The examples of a user's training run unchanged, with fewer tasks and with only the extra `train` installed."""
 
 import importlib.util
 import json

@@ -79,7 +79,7 @@ def two() -> Iterator[ProcessPoolExecutor]:
 
 def finish_and_look(engine: Engine, *, claim: TaskRecord, score: float) -> float | None:
     """The score that is stored, right after this process stored its own or found another's."""
-    assert tasks.finish(engine, claim, outcome={"score": score}, score=score), "the attempt is done, whoever did it"
+    assert tasks.finish(engine, claim, outcome={"score": score}, score=score), "the attempt is done, by either try"
     (task,) = queries.task_records(engine, claim.sweep_id)
     return task.score
 
@@ -92,7 +92,7 @@ def sweeps_of_one_task(engine: Engine, rounds: int) -> list[int]:
 def test_of_two_that_finish_one_attempt_at_the_same_instant_one_result_stays(
     engine: Engine, storage_url: str, two: ProcessPoolExecutor
 ) -> None:
-    """A process whose connection was cut during the commit finishes again, beside its own first try."""
+    """A process whose connection was cut during the commit finishes again, concurrently with its first try."""
     sweeps = sweeps_of_one_task(engine, 40)
     claims = [claimed(engine, sweep) for sweep in sweeps]
 

@@ -1,4 +1,4 @@
-"""`Sweep.run` in a process of its own: workers, Ctrl-C, the user's modules, and a script that guards nothing."""
+"""`Sweep.run` in a separate process: workers, Ctrl-C, the user's modules, and a script that guards nothing."""
 
 import os
 import signal
@@ -46,7 +46,7 @@ def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second
     url = created(f"sqlite:///{tmp_path}/a.db")
     process = _started(tmp_path / "home", url, 'Path(HOME / "at-work").touch(); time.sleep(120)')
     at_work = tmp_path / "home" / "at-work"
-    wait_until(lambda: at_work.exists() or process.poll() is not None, "nobody is at work", 240)
+    wait_until(lambda: at_work.exists() or process.poll() is not None, "no worker started", 240)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)  # as people click twice: it would have ended a notebook's kernel

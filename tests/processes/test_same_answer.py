@@ -1,4 +1,4 @@
-"""Same spec, same answer: however many workers, on whichever database, whoever is killed in between."""
+"""Same spec, same answer: for any number of workers, on either database, whatever is killed."""
 
 import contextlib
 import shutil
@@ -103,7 +103,7 @@ def _run(url: str, spec: Spec) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with a finished sweep of real trainings; nobody touches it."""
+    """A storage with a finished sweep of real trainings; read only."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(folder))

@@ -114,7 +114,7 @@ def test_ctrl_c_while_the_command_line_is_imported_ends_with_130_and_no_tracebac
 EVIL = "w\x1b]0;title\x07\x9b2J\x7f"
 
 
-def test_what_stands_in_somebody_elses_sweep_steers_no_terminal_and_is_json_all_the_same(folder: Path) -> None:
+def test_control_characters_in_a_sweep_reach_no_terminal_and_stay_valid_json(folder: Path) -> None:
     """Every command prints through these streams; reasons, logs and names of workers are whatever others wrote."""
     lines = ["import json", "from sweeps.cli import streams", "streams.prepare()", f"print({EVIL!r})"]
     lines.append(f"print(json.dumps({EVIL!r}, ensure_ascii=False))")

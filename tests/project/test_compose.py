@@ -106,7 +106,7 @@ def test_every_container_is_without_rights_on_a_read_only_disk() -> None:
             assert service["init"] is True  # without it, process 1 would ignore SIGTERM for the whole grace period
             assert in_memory.keys() == {"/tmp", "/home/kd"}
             assert "uid=1000,gid=1000" in in_memory["/home/kd"]
-        if name == "postgres":  # it begins as root otherwise, and needs rights to become somebody else
+        if name == "postgres":  # otherwise it starts as root, and needs rights to change its user
             assert service["user"] == "999:999"
             assert in_memory.keys() == {"/tmp", "/var/run/postgresql"}
 
@@ -121,7 +121,7 @@ def test_postgres_is_awaited_then_init_and_a_finished_worker_stays_stopped() -> 
     assert "container_name" not in stack["worker"]  # or --scale would be refused
 
 
-def test_nobody_but_the_service_and_prometheus_gets_a_token() -> None:
+def test_only_the_service_and_prometheus_get_a_token() -> None:
     document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
     assert document["secrets"] == {"viewer_token": {"environment": "VIEWER_TOKEN"}}
     for name, service in interpolate(document, SETTINGS)["services"].items():
@@ -245,7 +245,7 @@ class Stack:
         return self._commands.start(["kd-sweeps", *service["command"], *more], service["environment"])
 
     def run(self, name: str) -> tuple[int, str]:
-        """Exit code and output of a service that ends by itself."""
+        """Run a service to its end; return exit code and output."""
         service = self.services[name]
         return self._commands.run(["kd-sweeps", *service["command"]], service["environment"])
 

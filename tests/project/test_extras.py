@@ -1,4 +1,4 @@
-"""Each extra alone, from the wheel, in an environment of its own: what it promises works, the rest says what to type.
+"""Each extra alone, from the wheel, in a fresh environment: what it promises works, the rest says what to type.
 
 pip takes the packages from its index, as for any user: minutes, and 2 GB at a time for those with TensorFlow. `gpu` is
 resolved and not installed.

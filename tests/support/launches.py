@@ -1,4 +1,4 @@
-"""Launches in a process of its own whose workers have a runner that takes milliseconds, and misbehaves where told."""
+"""Launches in a separate process, whose workers' runner takes milliseconds and misbehaves on request."""
 
 import json
 import os
@@ -88,7 +88,7 @@ def start_launch(
 def launched(
     env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120, options: Sequence[str] = ()
 ) -> tuple[int, str]:
-    """Exit code and output of a launch that ends by itself."""
+    """Run a launch to its end; return exit code and output."""
     process = start_launch(env, workers=workers, name=name, options=options)
     out, _ = process.communicate(timeout=timeout)
     return process.returncode, out

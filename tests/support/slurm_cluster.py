@@ -1,6 +1,6 @@
 """A real Slurm of one machine for tests: a controller and a node of Debian's packages, on ports of their own.
 
-No munge: Slurm signs with a key of its own. Its programs find the daemon that has the key at a socket under /run,
+No munge: Slurm signs with its own key. Its programs find the daemon that has the key at a socket under /run,
 wherever their configuration is: so one machine has one such cluster at a time. Imports nothing of the product.
 """
 
@@ -61,7 +61,7 @@ class SlurmCluster:
         self._folder = folder
         (folder / "state").mkdir(parents=True)
         (folder / "spool").mkdir()
-        key = folder / "slurm.key"  # beside slurm.conf, where Slurm looks for it
+        key = folder / "slurm.key"  # next to slurm.conf, where Slurm looks for it
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
         controller_port, node_port = free_ports(2)
@@ -105,7 +105,7 @@ class SlurmCluster:
             time.sleep(0.1)
 
     def start_daemon(self, name: str) -> None:
-        """Start "slurmctld" or "slurmd"; it goes on where it was stopped."""
+        """Start "slurmctld" or "slurmd"; it resumes where it was stopped."""
         with (self._folder / f"{name}.log").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
                 [name, "-D"], env=os.environ | self.variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log

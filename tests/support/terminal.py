@@ -40,5 +40,5 @@ def on_terminal(folder: Path, *arguments: str, columns: int) -> tuple[int, str]:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux says so when the other end is closed
+    except OSError:  # Linux raises it when the other end is closed
         return b""

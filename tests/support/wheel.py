@@ -26,7 +26,7 @@ def run(
 
 
 def built(source: Path, target: Path) -> Path:
-    """The wheel, from a copy of what a source tree has, so that nothing is left in the clone."""
+    """Build the wheel from a copy of the source tree, which leaves the clone untouched."""
     for name in PACKAGES:
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):

@@ -142,7 +142,7 @@ def test_trials_of_other_tools_keep_their_numbers_free(here: str, tmp_path: Path
     assert violations(there) == []
 
 
-def test_an_unfinished_sweep_goes_on_where_it_is_imported(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
+def test_an_unfinished_sweep_resumes_where_it_is_imported(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
     url = lived(here, stop_at="confirm")
     assert [task.state for task in records(url).values()].count("running") == 1
     path = tmp_path / "s.kdsweep"
@@ -158,7 +158,7 @@ def test_an_unfinished_sweep_goes_on_where_it_is_imported(here: str, tmp_path: P
     assert {task.state for task in records(there, "again").values()} == {"done"}
 
 
-def test_a_sweep_that_nobody_has_worked_on_can_be_archived(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
+def test_an_untouched_sweep_can_be_archived(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
     archive_sweep(created(here), "s", tmp_path / "s.kdsweep")
     import_sweep(there, tmp_path / "s.kdsweep")
     work(there, quadratic)
@@ -313,7 +313,7 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
         ),
     ],
 )
-def test_lines_that_somebody_edited_are_one_line_and_nothing_is_written(
+def test_edited_lines_are_refused_in_one_line_and_nothing_is_written(
     file: Path, there: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], said: str
 ) -> None:
     with pytest.raises(StorageError, match=said):

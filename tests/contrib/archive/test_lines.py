@@ -5,7 +5,7 @@ import pytest
 from storage.tables import metadata
 from sweeps.contrib.archive.lines import LINES
 
-# What another database numbers anew, or knows by itself; and what stands in its place.
+# Columns that another database renumbers or implies, and what replaces them.
 NOT_CARRIED = {
     "sweeps": {"id", "repaired_at", "identity"},
     "revisions": {"sweep_id"},

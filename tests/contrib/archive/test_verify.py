@@ -1,4 +1,4 @@
-"""sweeps.contrib.archive.verify: an archive is what it claims, and whatever somebody edited in it is found."""
+"""sweeps.contrib.archive.verify: an archive is what it claims, and every edit is found."""
 
 import contextlib
 import hashlib
@@ -93,7 +93,7 @@ def _score(lines: Lines) -> None:
 
 
 def _score_everywhere(lines: Lines) -> None:
-    """As somebody does it who knows that a score stands in the outcome, too."""
+    """Edit the score in the outcome as well, so that the two agree."""
     line = _of(lines, "search#3")
     line["score"] = line["outcome"]["val_accuracy"] = line["outcome"]["trial"]["value"] = 0.99
 

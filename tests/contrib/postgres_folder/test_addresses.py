@@ -28,7 +28,7 @@ def test_whom_an_address_lets_in_is_known(host: str, expected: tuple[bool, bool]
     assert (is_loopback(host), is_wildcard(host)) == expected
 
 
-def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() -> None:
+def test_a_port_in_use_counts_as_taken_and_the_next_free_port_differs() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(

@@ -1,4 +1,4 @@
-"""A Postgres of one's own: real servers that are started, stopped, killed and started again."""
+"""Private Postgres servers: started, stopped, killed and restarted for real."""
 
 import json
 import os
@@ -33,7 +33,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def _folder() -> Iterator[Path]:
-    """A database that was made by somebody whose new files are open to all."""
+    """A database created under a umask that leaves new files readable by all."""
     with own_folder() as folder:
         before = os.umask(0)
         try:
@@ -149,7 +149,7 @@ def test_it_asks_for_the_password_and_lets_its_role_into_its_database_only(folde
             psycopg.connect(plain(wrong))
 
 
-def test_nobody_else_can_read_the_folder(folder: Path) -> None:
+def test_no_other_user_can_read_the_folder(folder: Path) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
     assert modes.pop(".lock") is not None  # it is empty
     assert set(modes.values()) == {0o600, 0o700}, modes
@@ -161,7 +161,7 @@ def test_nobody_else_can_read_the_folder(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> None:
+def test_on_another_address_the_password_is_required(folder: Path) -> None:
     databases.stop(folder)
     first = databases.start(folder, host="127.0.0.7")
     assert (first.url.host, first.open_to_others) == ("127.0.0.7", False)
@@ -235,15 +235,15 @@ def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, mon
     assert not new_folder.exists() or not list(new_folder.iterdir()), "nothing is left behind"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="somebody else than root starts it without more ado")
-def test_root_is_told_to_give_the_folder_to_somebody_else(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
+def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new"):
         with pytest.raises(SpecError, match=rf"does not run as root; .*: install -d -o nobody {folder}$"):
             databases.start(folder)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> None:
     """That it runs as the owner of its folder is what every other test here shows where root runs them."""
     closed = tmp_path / "closed"

@@ -19,7 +19,7 @@ from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
 pytestmark = pytest.mark.processes
 
-# One task in a worker with a child of its own that hears nobody; it says which device it sees, last and all at once.
+# One task in a worker with a child process that ignores signals; it says which device it sees, last and all at once.
 BUSY = """
 import subprocess
 subprocess.Popen(["sleep", "600"])

@@ -1,4 +1,4 @@
-"""Workers on a real Ray cluster of one machine, whose actors are killed: nothing is lost, and nobody is left behind."""
+"""Workers on a real Ray cluster of one machine, whose actors are killed: no task is lost, and no process is left."""
 
 import contextlib
 import importlib.util
@@ -59,7 +59,7 @@ def cluster(home: Path) -> Iterator[RayCluster]:
 
 @contextlib.contextmanager
 def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "Iterator[subprocess.Popen[str]]":
-    """A launch on the cluster, as a job of a shell of its own: Ctrl-C reaches all of it."""
+    """A launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "ray", "--workers", str(workers), "--",
@@ -130,7 +130,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
             for attempt in attempts_of(engine, sweep, task.key) or []
             if attempt.state == "lost"
         ]
-    assert lost, "every kill came between two tasks: nothing is tested"
+    assert lost, "every kill came between two tasks, so the test proved nothing"
     assert {one.worker for one in lost} <= {name for name, _, _ in killed}
     assert all("its process died" in str(one.reason) for one in lost), "it waited for its lease"
     assert out.count("its task is back in the queue; starting another") == KILLS
@@ -144,7 +144,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
     assert not [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
 
 
-def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, server: PostgresServer, held: None) -> None:
+def test_ctrl_c_returns_the_tasks_and_leaves_no_actor(cluster: RayCluster, server: PostgresServer, held: None) -> None:
     url = server.new_database()
     with sweep_of(url, SMALL) as (engine, sweep), launch(cluster, url) as process:
         wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)

@@ -53,7 +53,7 @@ def test_a_huge_body_that_does_not_say_so_is_cut_off(finished: Service) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_a_body_of_somebody_without_the_role_is_not_even_read(finished: Service) -> None:
+def test_a_body_from_a_token_without_the_role_is_never_read(finished: Service) -> None:
     started = time.monotonic()
     assert raw(finished.port, post(900_000, token=VIEWER)).startswith(b"HTTP/1.1 403")
     assert raw(finished.port, post(900_000, token="none")).startswith(b"HTTP/1.1 401")
@@ -94,7 +94,7 @@ def test_an_origin_that_is_none_is_another_site(finished: Service, path: str) ->
 
 
 def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") -> list[socket.socket]:
-    """So many connections that send that much of a request, and no more."""
+    """Open `count` connections that send part of a request and then stop."""
     opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(count)]
     for connection in opened:
         connection.sendall(sent)

@@ -18,7 +18,7 @@ few_and_many = pytest.mark.parametrize("examples", [5, pytest.param(15, marks=py
 
 
 def test_the_document_in_the_repository_is_that_of_the_service() -> None:
-    assert FILE.read_text(encoding="utf-8") == current(), "write it anew: python -m tests.support.web.openapi_document"
+    assert FILE.read_text(encoding="utf-8") == current(), "to rewrite it: python -m tests.support.web.openapi_document"
 
 
 @pytest.fixture(scope="module")

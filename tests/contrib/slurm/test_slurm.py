@@ -90,7 +90,7 @@ def start(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def ended(process: "subprocess.Popen[str]", seconds: float = 120) -> tuple[int, str]:
-    """Exit code and output of a command that ends by itself."""
+    """Run a command to its end; return exit code and output."""
     out, _ = process.communicate(timeout=seconds)
     return process.returncode, out
 
@@ -110,7 +110,7 @@ def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
         at_work = queries.running_tasks(watched.engine, watched.sweep_id)
         return [one.worker for one in at_work if one.key == "search#1" and one.running_s > 0.3]
 
-    wait_until(lambda: bool(found()) or process.poll() is not None, "nobody holds the task")
+    wait_until(lambda: bool(found()) or process.poll() is not None, "no worker holds the task")
     assert process.poll() is None, process.communicate()[0]
     return found()[0]
 
@@ -207,7 +207,7 @@ def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
 
 
 @pytest.mark.slow
-def test_a_detached_array_finishes_the_sweep_with_nobody_watching(
+def test_a_detached_array_finishes_the_sweep_unattended(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
     code, out = ended(start("--workers", "2", "--detach"))

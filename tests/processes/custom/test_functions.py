@@ -165,7 +165,7 @@ def test_a_test_that_fails_says_that_it_was_the_test(tmp_path: Path) -> None:
         made.test(COMPARED, Steps())
 
 
-def test_a_worker_that_is_killed_while_its_training_awaits_a_test_leaves_nobody(tmp_path: Path) -> None:
+def test_a_worker_killed_while_its_training_awaits_a_test_leaves_no_process(tmp_path: Path) -> None:
     body = (
         "def train(alpha, seed, folder):\n    (folder / 'pid').write_text(str(os.getpid()))\n    return 0.5\n\n"
         "def test(seed):\n    return 0.5\n"

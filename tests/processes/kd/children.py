@@ -1,4 +1,4 @@
-"""What child processes run: a module of its own, so that each of them imports next to nothing."""
+"""What child processes run; a separate module, so that each imports next to nothing."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""kd.tools.processes: what nobody can store is dropped, and nobody fails because of it."""
+"""kd.tools.processes: output that cannot be stored is dropped, and nothing fails."""
 
 import os
 import subprocess

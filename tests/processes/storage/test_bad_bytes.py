@@ -32,7 +32,7 @@ COMMANDS = {
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of the small sweep "s", which may be damaged; the workers' logs go where nobody looks for them."""
+    """Of the small sweep "s", which may be damaged; the workers' logs go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return plain(created(f"sqlite:///{tmp_path}/x.db"))
 
@@ -75,7 +75,7 @@ def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, ur
         )
 
 
-def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(said: Said, url: str) -> None:
+def test_tables_of_another_optuna_stop_only_the_commands_that_need_them(said: Said, url: str) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     for command in ("create", "delete"):
         line = said.line(command)
@@ -105,7 +105,7 @@ def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: 
     assert said.code("audit") == 0
 
 
-def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: str) -> None:
+def test_an_edited_spec_is_refused_by_every_command_that_uses_it(said: Said, url: str) -> None:
     execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 4', '\"trials\": 400')")
     for command in ("launch", "reap", "extend"):
         line = said.line(command)

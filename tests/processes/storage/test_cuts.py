@@ -97,7 +97,7 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_taken_back(server: Postgres
         assert proxy.lost == 1, "the answer was not lost"
         assert tasks.renew(far, claim, 60.0)
         far.dispose()
-    assert len(queries.running_tasks(engine, sweep)) == 2, "one of them nobody knows of"
+    assert len(queries.running_tasks(engine, sweep)) == 2, "one of them by the claim whose answer was lost"
     time.sleep(0.4)
     assert [key for key, _, _ in reap(engine, sweep, cap=None)] == ["search#0"]
     assert finished(engine, claim)

@@ -87,12 +87,12 @@ def test_a_mirror_that_was_stopped_while_another_took_its_place_doubles_nothing(
     engine = open_engine(url, read_only=True)
     sweep = queries.find_sweep(engine, "s")
     if url.get_backend_name() == "postgresql":
-        wait_until(lambda: not backlog(engine, sweep.id).count, "nobody took its place")
-    else:  # the lock of a file is that of the process, whoever stopped it
+        wait_until(lambda: not backlog(engine, sweep.id).count, "no other worker took over")
+    else:  # a stopped process keeps its file lock
         time.sleep(1)
         assert backlog(engine, sweep.id).count
     os.kill(stopped.pid or 0, signal.SIGCONT)
-    wait_until(lambda: not backlog(engine, sweep.id).count, "nobody went on")
+    wait_until(lambda: not backlog(engine, sweep.id).count, "no worker resumed")
     time.sleep(0.5)  # what the stopped one would still write
     end(stopped, other)
     engine.dispose()

@@ -1,6 +1,6 @@
 """A storage that an older commit wrote is upgraded, and read as that commit read it: every number, state and name.
 
-What it is, and what the JSON files beside it are: tests/data/README.md.
+The storages and the JSON files are described in tests/data/README.md.
 """
 
 import gzip
@@ -25,7 +25,7 @@ COMMANDS = {
     "report": ["report", "old"],
     "audit": ["status", "old", "--audit"],
 }
-# Sentences, which may be worded anew; the numbers in them stand in other fields as well.
+# Sentences, whose wording may change; other fields hold their numbers as well.
 SENTENCES = {"verdict", "paste", "sentence", "caption"}
 
 

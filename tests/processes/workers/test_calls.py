@@ -17,7 +17,7 @@ from tests.support.postgres_server import PostgresServer, running_server
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 LONG_S = 600.0
-# One task of a search after the other, so that one of two workers waits; nobody looks by himself in time.
+# One task of a search after the other, so that one of two workers waits; polling would be too late.
 PATIENT = override(SMALL, {"search.lag": 1, "search.trials": 8, "lease.interval_s": LONG_S, "lease.grace_s": LONG_S})
 
 
@@ -26,7 +26,7 @@ def test_idle_workers_are_called_to_what_can_start_and_at_the_end(storage_url: s
     began = time.monotonic()
     code, out = launched(environment(tmp_path / "home", url), workers=3, timeout=LONG_S)
     assert code == 0, out
-    assert time.monotonic() - began < LONG_S / 2, "a worker waited until it looked by itself"
+    assert time.monotonic() - began < LONG_S / 2, "a worker waited for its next poll"
     with open_sweep(url, "s") as (engine, sweep):
         assert {task.state for task in tasks_of(engine)} == {"done"}
         assert [record.done > 0 for record in workers.records(engine, sweep.id)] == [True] * 3

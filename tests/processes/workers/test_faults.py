@@ -48,7 +48,7 @@ def under(url: str, spec: Spec, fault: Any, log: IO[bytes]) -> tuple[Course, Cou
 
 
 def check(course: Course, found: Count, log: Path) -> None:
-    """Nobody gave up, everything is there once, and the log is readable and keeps the secret."""
+    """Check that no worker gave up, everything is there once, and the log is readable and keeps the secret."""
     assert course.exits == {0: WORKERS}, log.read_text()
     assert found.clean, (found, log.read_text())
     text = log.read_text()

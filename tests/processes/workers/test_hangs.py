@@ -1,4 +1,4 @@
-"""What neither dies nor ends: a sweep with it in ends by itself, loses nothing, and says what happened."""
+"""What neither dies nor ends: the sweep still ends, loses nothing, and reports what happened."""
 
 import re
 from collections.abc import Iterator
@@ -124,7 +124,7 @@ os.environ.update({{failpoints.VARIABLE: next((at for at in {points} if not (HOM
 
 @pytest.mark.slow
 def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: str, tmp_path: Path) -> None:
-    """One after the other, each worker at another step; whoever is frozen between two transactions holds no lock."""
+    """One after the other, each worker at another step; a worker frozen between two transactions holds no lock."""
     points = POINTS["worker"]
     spec = override(SMALL, {"lease.interval_s": 0.2, "lease.grace_s": 0.8, "retry.lost_worker": 0})
     url = created(storage_url, spec)

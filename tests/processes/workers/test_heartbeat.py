@@ -45,7 +45,7 @@ def attempt(url: str, how: str) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A sweep of its own."""
+    """A sweep for one test."""
     return str(created(f"sqlite:///{tmp_path}/s.db"))
 
 
@@ -99,7 +99,7 @@ def _send(process: BaseProcess, number: int) -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> sqlalchemy.Engine:
-    # A lease that does not lapse meanwhile: what is free again was given back.
+    # The lease outlasts the test, so a task that is free again was returned.
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 10, "lease.grace_s": 50}))
     return open_engine(url)
 
@@ -143,7 +143,7 @@ def test_a_signal_while_the_database_is_locked_still_ends_the_worker_within_5_se
 ) -> None:
     process = _at_work(engine, long_step=False)
     with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody can write: the task cannot be given back
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # no other process can write, so the task cannot be returned
         started = time.monotonic()
         _send(process, signal.SIGTERM)
         assert _code(process) == 143

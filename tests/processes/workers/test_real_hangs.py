@@ -1,4 +1,4 @@
-"""What hangs in a real training: the sweep ends by itself, says what hung, and leaves no process behind."""
+"""Hangs in a real training: the sweep ends without help, reports what hung, and leaves no process."""
 
 import os
 import signal
@@ -41,7 +41,7 @@ MICRO = override(
     },
 )
 
-# A file beside the module is a hang that is due; whoever meets it takes it away, so that each happens once.
+# A file next to the module is a pending hang; the process that meets it removes it, so each happens once.
 OWN = """
 import ctypes
 import os

@@ -56,7 +56,7 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
         (held,) = wait_until(held_ones, "nothing runs")
         os.kill(frozen, signal.SIGSTOP)
         other = crew.start()
-        wait_until(lambda: now()[held.key].state == "done", "nobody took the task over")
+        wait_until(lambda: now()[held.key].state == "done", "no worker took the task over")
         os.kill(frozen, signal.SIGCONT)
         wait_until(both_ended, "they do not end")
     assert codes == {frozen: 0, other: 0}

@@ -7,7 +7,7 @@ from typing import Any
 
 
 def ask(url: str, token: str | None = None, *, method: str = "GET", timeout_s: float = 30) -> tuple[int, str]:
-    """Status and body of an answer; (0, reason) where nobody answers."""
+    """Status and body of an answer; (0, reason) where there is no answer."""
     request = urllib.request.Request(url, method=method)
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")

@@ -62,7 +62,7 @@ class Commands:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def run(self, words: Sequence[str], own: Mapping[str, str]) -> tuple[int, str]:
-        """Exit code and output of a command line that ends by itself."""
+        """Run a command line to its end; return exit code and output."""
         with self.start(words, own) as process:
             output = process.communicate()[0]
             return process.returncode, output

@@ -86,7 +86,7 @@ def engine() -> Iterator[Docker]:
 
 @contextmanager
 def own_engine() -> Iterator[Docker]:
-    """A dockerd with folders and a socket of its own, which are gone afterwards with everything in them."""
+    """Start a dockerd with its own folders and socket, and remove them at the end."""
     bridged = Path("/sys/class/net/docker0").exists()
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-docker-") as name:
         folder = Path(name)

@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml under a name of its own, with its own volumes, image tag and port."""
+"""The stack of docker-compose.yml with its own name, volumes, image tag and port."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from tests.support.ports import free_ports
 
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 SCRATCH = ("/tmp:uid=1000,gid=1000", "/home/kd:uid=1000,gid=1000")
-"""The folders that a container of ours writes to, beside the cache, where its disk is read-only as on Kubernetes."""
+"""Folders other than the cache that our containers write to when their disk is read-only, as on Kubernetes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Stack:
         return done.stdout + done.stderr
 
     def write(self) -> None:
-        """Write the files that compose reads beside our own; workers get no more rights than on Kubernetes."""
+        """Write the files that compose reads in addition to ours; workers get the rights they have on Kubernetes."""
         (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
         ours: dict[str, dict[str, Any]] = {name: {"image": self.image} for name in ("init", "worker", "service")}
         ours["worker"] |= {"read_only": True, "cap_drop": ["ALL"], "tmpfs": list(SCRATCH)}

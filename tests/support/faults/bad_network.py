@@ -52,7 +52,7 @@ class BadNetwork(Proxy):
                     if fault == "answer cut":
                         client.sendall(data[: len(data) // 2])
                         return
-                    if fault != "answer lost":  # then the work is done to its end, and nobody is told
+                    if fault != "answer lost":  # then the work is done, and the answer is lost
                         client.sendall(data)
 
 

@@ -12,7 +12,7 @@ from tests.support.present import present
 from tests.support.sweeps.small_sweeps import start_worker
 
 NAME = "storm"
-TASK_S = 0.05  # what one task takes beside the service's own work
+TASK_S = 0.05  # what one task takes besides the service's own work
 
 
 class Crew(Protocol):
@@ -25,11 +25,11 @@ class Crew(Protocol):
         """Exit codes (minus the signal for the killed) of those that ended since the last call."""
 
     def close(self) -> None:
-        """Leave nobody behind."""
+        """Kill every worker that still runs."""
 
 
 class Programs:
-    """Each worker is a program of its own: Python starts, imports, connects. About a second of CPU each."""
+    """Each worker is a separate program: Python starts, imports, connects. About a second of CPU each."""
 
     def __init__(self, url: str, *, name: str = NAME, task_s: float = TASK_S, log: IO[bytes] | None = None) -> None:
         self._command = [sys.executable, str(SUPPORT / "sweeps" / "quadratic_worker.py"), url, name, str(task_s)]
@@ -50,7 +50,7 @@ class Programs:
         return codes
 
     def close(self) -> None:
-        """Leave nobody behind."""
+        """Kill every worker that still runs."""
         for process in self._living.values():
             process.kill()
             process.wait()
@@ -59,7 +59,7 @@ class Programs:
 class Nursery:
     """Each worker is a fork of one process that has imported everything: a start costs 0.1 s instead of a second.
 
-    What is killed is as real as before, a process with connections of its own; only its imports are shared.
+    What is killed is as real as before, a process with its own connections; only its imports are shared.
     """
 
     def __init__(self, url: str, *, name: str = NAME, task_s: float = TASK_S, log: IO[bytes] | None = None) -> None:
@@ -78,7 +78,7 @@ class Nursery:
         return {present(process.pid): code for process, code in codes.items()}
 
     def close(self) -> None:
-        """Leave nobody behind."""
+        """Kill every worker that still runs."""
         for process in self._living:
             process.kill()
             process.join()

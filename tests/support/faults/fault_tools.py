@@ -20,7 +20,7 @@ from tests.support.postgres_server import PostgresServer
 
 @contextlib.contextmanager
 def meanwhile(seconds: float, then: Callable[[], Any]) -> Iterator[None]:
-    """Run `then` after `seconds`, beside the block; it has been run when the block is over."""
+    """Run `then` after `seconds`, concurrently with the block, and before the block is left."""
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(lambda: (time.sleep(seconds), then()))
         yield

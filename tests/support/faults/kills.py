@@ -45,7 +45,7 @@ class Kills:
 
     def kill(self, pid: int) -> None:
         """Nothing of it can be caught, delayed or cleaned up."""
-        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, signal.SIGKILL)
 
     def note(self, pid: int, code: int) -> None:

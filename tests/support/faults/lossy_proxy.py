@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server that can lose an answer: the work was done, and nobody was told."""
+"""A TCP proxy in front of a server that can lose an answer: the work was done, and the client does not learn it."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""A Ray cluster of one machine for a test, and somebody who kills actors there.
+"""A Ray cluster of one machine for a test, and a thread that kills actors there.
 
 python ray_cluster.py ADDRESS reads "kill NAME" from its input, one a line; each answer is a line. Ray stays out of the
 tests' own process, of which it would take the signals. Imports no pytest.
@@ -91,7 +91,7 @@ def _obey(address: str) -> None:
     host, _, port = address.partition(":")
     while True:
         try:
-            with socket.create_connection((host, int(port))):  # Ray itself would give up where nobody listens
+            with socket.create_connection((host, int(port))):  # Ray itself would give up where nothing listens
                 ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
             break
         except (OSError, RuntimeError):  # it is just starting

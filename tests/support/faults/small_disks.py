@@ -15,7 +15,7 @@ class CannotMount(Exception):
 
 
 class SmallDisk:
-    """A file system of its own in `folder`."""
+    """Mount a separate file system at `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -33,7 +33,7 @@ class SmallDisk:
 
 
 class Filling:
-    """Fills a disk once, in the middle of the load, keeps it full for `seconds`, and frees it; runs beside the block.
+    """Fills a disk once, in the middle of the load, keeps it full for `seconds`, and frees it; runs during the block.
 
     Args:
         begin: says when the load is under way.
@@ -60,7 +60,7 @@ class Filling:
         until = time.monotonic() + self._seconds
         self.injected += 1
         while time.monotonic() < until and not self._over.wait(0.1):
-            self._disk.fill()  # again and again: what is given back meanwhile is taken, too
+            self._disk.fill()  # repeatedly: space freed meanwhile is taken, too
         self._disk.free()
 
 
@@ -69,7 +69,7 @@ def small_disk(folder: Path, *, megabytes: int) -> Iterator[SmallDisk]:
     """Mount a disk of that size in a new folder; it is gone at the end, with all that is in it.
 
     Raises:
-        CannotMount: here nobody lets us.
+        CannotMount: this machine does not allow it.
     """
     if os.geteuid() or shutil.which("mount") is None:
         raise CannotMount("only root can mount a small disk")

@@ -64,10 +64,10 @@ def work_through(
     on_end: Callable[[int, int], None] = lambda pid, code: None,
     give_up_s: float = GIVE_UP_S,
 ) -> Course:
-    """Keep `workers` at work until one of them says that nothing is left, then let the others end.
+    """Keep `workers` running until one of them finds no task left, then let the others end.
 
     Args:
-        on_end: told the process number and the exit code of whoever ended.
+        on_end: called with the process number and exit code of a process that ended.
     """
     course, began = Course(), time.monotonic()
     living: list[int] = []

@@ -1,4 +1,4 @@
-"""What the task table promises, in plain Python: the model of the stateful test. Imports nothing of ours.
+"""What the task table promises, in plain Python: the model of the stateful test. Imports nothing of the product.
 
 Written from the words of the design, not from the code: where the table takes one pass in plan order, this
 goes round until nothing changes any more.

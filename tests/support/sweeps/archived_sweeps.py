@@ -1,4 +1,4 @@
-"""Sweeps as files: one that went through everything, and files that somebody edited. Imports no pytest."""
+"""Sweeps as files: one that went through everything, and edited files. Imports no pytest."""
 
 import hashlib
 import json
@@ -41,7 +41,7 @@ def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -
 
 def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
     class Killed(BaseException):
-        """Ends the worker as kill -9 does: nothing is written any more."""
+        """Ends the worker as kill -9 does, with no further writes."""
 
     def run(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if stop_at and claim.key.startswith(stop_at):
@@ -90,7 +90,7 @@ def packed(path: Path, files: Mapping[str, bytes], *, compression: int = zipfile
 
 
 def edited(source: Path, name: str, change: Callable[[list[dict[str, Any]]], Any], *, sealed: bool = True) -> Path:
-    """A copy of an archive in which somebody changed the lines of a file, such as "tasks.jsonl".
+    """Copy an archive with changed lines in one file, such as "tasks.jsonl".
 
     Args:
         change: edits the lines where they are.

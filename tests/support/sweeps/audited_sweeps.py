@@ -55,7 +55,7 @@ def _finish(url: sqlalchemy.URL) -> None:
 
 
 def new_database(server: str, *, template: str | None = None) -> str:
-    """URL of a new database on a Postgres server: empty, or a copy of another, to which nobody is connected."""
+    """URL of a new database on a Postgres server: empty, or a copy of another that has no connections."""
     name = f"t{uuid.uuid4().hex[:12]}"
     copied = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
     execute(server, f"CREATE DATABASE {name}{copied}")
@@ -69,7 +69,7 @@ def drop_database(server: str, url: str) -> None:
 
 @contextmanager
 def copied(template: str, folder: Path, server: str | None) -> Iterator[str]:
-    """URL of a copy of a storage that nobody is using; on Postgres removed at the end."""
+    """URL of a copy of a storage that is not in use; on Postgres removed at the end."""
     if server is None:
         path = folder / "copy.db"
         shutil.copy(str(resolve(template).database), path)

@@ -34,7 +34,7 @@ def arms(best: Points) -> dict[str, Points]:
 
 
 def add(url: str, name: str, best: Points = BASE, *, stop_at: str = "", **changes: Any) -> None:
-    """Add a sweep to the storage, and work on it until nothing is left or the first task whose key begins so."""
+    """Add a sweep to the storage, and work to its end, or up to the first task whose key begins with `stop_at`."""
     worked(url, _spec(changes), arms(best), name=name, stop_at=stop_at)
 
 

@@ -62,7 +62,7 @@ def arms(regret: float, *, scratch: float = 9.0) -> dict[str, Points]:
 
 
 def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
-    """A runner whose transfers have these test accuracies, in points by repeat, which start anew after the last.
+    """A runner whose transfers have these test accuracies, in points by repeat, cyclically.
 
     Args:
         tests: by arm, or by the beginning of a task's key where an arm is not the same everywhere.
@@ -105,7 +105,7 @@ def failing(reason: str) -> Runner:
 def worked(
     url: str, spec: Spec = SMALL, run: Runner | Mapping[str, Points] = quadratic, *, name: str = "s", stop_at: str = ""
 ) -> sqlalchemy.URL:
-    """Create a sweep, and work on it until nothing is left, or up to the first task whose key begins with stop_at.
+    """Create a sweep, and work on it to its end, or up to the first task whose key begins with stop_at.
 
     A new SQLite file is a copy of the one that the first call of the session made, but for a runner within a function.
 
@@ -130,7 +130,7 @@ def worked(
 
 
 def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
-    """Work on the sweep until nothing is left; its trials are drawn, also where the runner gives up."""
+    """Work on the sweep to its end; its trials are mirrored, also where the runner gives up."""
     with drawn_at_the_end(url, name), Worker(DatabaseBackend.open(url, name), run=run) as worker:
         assert worker.work() == 0
 

@@ -43,7 +43,7 @@ SMALL = override(
 )
 
 # A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
-# matters for tests that start dozens. It is a process of its own all the same.
+# matters for tests that start dozens. It is still a separate process.
 FORK = multiprocessing.get_context("forkserver")
 PRELOADED = [  # with what a worker imports only once it needs it
     __name__, "alembic.command", "numpy.random", "optuna.samplers", "optuna.storages._rdb.models", "psycopg",

@@ -169,7 +169,7 @@ def finish_at(url: str, claim: TaskRecord, at: float) -> bool:
 
 
 def work_with_failures(url: str, sweep_id: int, worker: str, stop: str) -> list[tuple[str, str, bool]]:
-    """Claim and end tasks until the file `stop` is there and nothing is left: (key, ending, whether it was stored).
+    """Claim and end tasks until the file `stop` exists and no task is left: (key, ending, whether it was stored).
 
     The first attempt at every third task fails for good, so that there is always something to retry.
     """

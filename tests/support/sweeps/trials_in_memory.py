@@ -23,7 +23,7 @@ from tests.support.paths import MADE
 
 class _Trials(InMemoryStorage):
     def remove_session(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection to close."""
 
 
 _kept: dict[Path, _Trials] = {}  # by the file of their storage

@@ -8,7 +8,7 @@ import pytest
 
 
 class Browser:
-    """Chromium with a profile of its own, 1200 x 6000 px."""
+    """Start Chromium with a fresh profile, 1200 x 6000 px."""
 
     def __init__(self, profile: Path) -> None:
         found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -1,4 +1,4 @@
-"""A browser that stays open on a page, driven over the WebDriver protocol: what people see while something goes on.
+"""A browser that stays open on a page, driven over the WebDriver protocol: what people see while a sweep runs.
 
 Source: https://www.w3.org/TR/webdriver2/ (its JSON over HTTP, so no package is needed).
 """
@@ -70,7 +70,7 @@ class DrivenBrowser:
 
 @contextlib.contextmanager
 def driven_browser(profile: Path, *options: str) -> Iterator[DrivenBrowser]:
-    """A browser with a profile of its own; skips where none, or no driver of it, is installed."""
+    """Start a browser with a fresh profile; skip where it or its driver is not installed."""
     for program in ("chromedriver", "chromium"):
         if shutil.which(program) is None:
             pytest.skip(f"no {program} on the PATH")

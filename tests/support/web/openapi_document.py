@@ -1,4 +1,4 @@
-"""The OpenAPI document of the repository. To write it anew: python -m tests.support.web.openapi_document."""
+"""The OpenAPI document of the repository. To rewrite it: python -m tests.support.web.openapi_document."""
 
 import json
 

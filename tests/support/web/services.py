@@ -45,7 +45,7 @@ class Reply:
 
 
 class Service:
-    """A service at work: at `port`, with what it has logged. `process` is None where it runs in a thread of ours."""
+    """A service at work: at `port`, with what it has logged. `process` is None where it runs in a thread."""
 
     def __init__(
         self, port: int, lines: list[str], stop: Callable[[], None], process: "subprocess.Popen[str] | None" = None

@@ -101,7 +101,7 @@ def test_another_file_is_refused_in_one_line_before_anything_in_it_is_read(
     data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(lite0, "_Unpickler", None)  # whoever used it would get a TypeError
+    monkeypatch.setattr(lite0, "_Unpickler", None)  # any use raises a TypeError
     (tmp_path / "checkpoint.pth").write_bytes(data)
     with pytest.raises(ValueError, match=r"^another file than the published one: sha256 [0-9a-f]{12}\.\.\., not 5793"):
         read_checkpoint(tmp_path / "checkpoint.pth")

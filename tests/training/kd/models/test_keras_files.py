@@ -14,7 +14,7 @@ IMAGES = RNG.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
 
 
 def adapted():
-    """Normalization adapted to other images; BatchNorm, Dropout and an initializer with a seed of its own."""
+    """Normalization adapted to other images; BatchNorm, Dropout and an initializer with its own seed."""
     normalization = layers.Normalization()
     normalization.adapt(RNG.integers(0, 100, (50, 8, 8, 3)).astype(np.float32))
     return [

@@ -91,7 +91,7 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
         "search.alpha": [0.0, 0.1],
         "transfer.source_arms": arms,
     }
-    if views > 1:  # of images that nobody knows to be digits
+    if views > 1:  # images not known to be digits
         digits, path = load("digits"), tmp_path / "mine.npz"
         parts = {"train": digits.train, "test": digits.validation}
         arrays = {f"x_{name}": part.images for name, part in parts.items()}

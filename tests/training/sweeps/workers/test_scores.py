@@ -1,4 +1,4 @@
-"""Models are scored by a task of its own; the last one times all of them and scores only what is not scored yet."""
+"""Models are scored by separate tasks; the last times all models and scores only those without a score."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
