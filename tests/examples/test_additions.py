@@ -47,7 +47,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_an_operation_is_answered_here_and_over_http(finished: str, tmp_path: Path) -> None:
+def test_an_added_operation_is_answered_locally_and_over_http(finished: str, tmp_path: Path) -> None:
     asked = SweepArgs(name="s")
     here = LocalClient(resolve(finished)).ask(PACE, asked)
     assert set(here.seconds) == {"search", "confirm", "native", "transfer"}
@@ -62,7 +62,7 @@ def test_an_operation_is_answered_here_and_over_http(finished: str, tmp_path: Pa
         del routes.router.routes[before:]
 
 
-def test_an_arm_is_trained_and_a_figure_stands_on_the_page(finished: str) -> None:
+def test_an_added_arm_is_trained_and_an_added_figure_is_on_the_page(finished: str) -> None:
     with open_sweep(finished, "s") as (engine, sweep):
         made = files(load(engine, sweep))
     page = made["report.html"]
@@ -71,7 +71,7 @@ def test_an_arm_is_trained_and_a_figure_stands_on_the_page(finished: str) -> Non
     assert any("trials-made" in name for name in made)
 
 
-def test_a_loss_is_one_row_and_its_term(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_added_loss_is_one_row_and_its_term(monkeypatch: pytest.MonkeyPatch) -> None:
     rows, terms = builtin.LOSSES, builtin.TERMS
     added = {id(rows): {**rows, "absolute": ABSOLUTE}, id(terms): {**terms, "absolute": absolute_term}}
     for module in [module for name, module in sys.modules.items() if name.split(".")[0] in ("kd", "sweeps")]:

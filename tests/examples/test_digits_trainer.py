@@ -82,7 +82,7 @@ def _foreign(text: str) -> list[str]:
     return [line for line in lines if FOREIGN.search(line)]
 
 
-def test_every_task_is_done_and_the_archive_is_what_it_claims(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_every_task_is_done_and_the_archive_verifies(worked: tuple[str, str], kd_sweeps: Commands) -> None:
     datasets, url = worked
     code, table, audit = kd_sweeps("status", "d", "--audit", "--storage", url)
     assert code == 0
@@ -95,7 +95,7 @@ def test_every_task_is_done_and_the_archive_is_what_it_claims(worked: tuple[str,
     assert ("verdict on negative" in checks) == (datasets == "two")
 
 
-def test_the_page_has_no_word_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
+def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
     datasets, url = worked
     assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
     page = tmp_path / "page"
@@ -122,14 +122,14 @@ def test_the_page_has_no_word_of_another_trainer(worked: tuple[str, str], kd_swe
     assert "What each choice of C and tol gains" in html
 
 
-def test_its_spec_beside_the_page_is_the_same_sweep(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_the_spec_next_to_the_page_gives_the_same_sweep(worked: tuple[str, str], kd_sweeps: Commands) -> None:
     _, url = worked
     assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
     code, told, _ = kd_sweeps("create", "d", "page/spec.toml", "--storage", url)
     assert (code, "created" in told) == (0, False)
 
 
-def test_no_command_speaks_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands) -> None:
     _, url = worked
     for words in (["status", "d"], ["best", "d"], ["report", "d"], ["trials", "d"], ["workers", "d"], ["list"]):
         code, out, err = kd_sweeps(*words, "--storage", url)
@@ -168,7 +168,7 @@ def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path,
     assert (code, set(out.split())) == (0, {"waiting"})
 
 
-def test_it_writes_no_code_and_says_what_to_type_instead(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_best_paste_is_refused_with_what_to_type_instead(worked: tuple[str, str], kd_sweeps: Commands) -> None:
     _, url = worked
     code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
     assert (code, out) == (2, "")
@@ -196,7 +196,7 @@ def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd
     assert re.search(r"^same     selection recipes.best:target$", checks, re.MULTILINE)
 
 
-def test_a_trainer_that_returns_no_finite_score_has_diverged(tmp_path: Path) -> None:
+def test_a_score_that_is_not_finite_counts_as_diverged(tmp_path: Path) -> None:
     score = "Trained(score="
     text = TRAINER.read_text(encoding="utf-8")
     assert text.count(score) == 1

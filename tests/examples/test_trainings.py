@@ -110,7 +110,7 @@ def test_a_shell_script_is_swept(folder: Path, kd_sweeps: Commands, monkeypatch:
 
 
 @pytest.mark.slow
-def test_a_student_of_pytorch_that_is_killed_ends_as_one_that_is_not(folder: Path, shared_data: Path) -> None:
+def test_a_killed_pytorch_student_ends_as_an_uninterrupted_one(folder: Path, shared_data: Path) -> None:
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
     planned = kd_sweeps_alone(folder, "create", "tutorial", "pytorch_tutorial.toml", "--dry-run")

@@ -147,7 +147,7 @@ def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None
     storage.engine.dispose()
 
 
-def test_rows_are_measured_and_cost_what_they_need(data: Any) -> None:
+def test_every_row_is_measured_with_its_cost(data: Any) -> None:
     *rows, _ = data["rows"]
     for row in rows:
         assert row["measured"]["latency_ms_p50"] > 0

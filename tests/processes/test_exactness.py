@@ -89,7 +89,7 @@ def sweeps_of_one_task(engine: Engine, rounds: int) -> list[int]:
     return [new_sweep(engine, number=1, name=f"round{n}") for n in range(rounds)]
 
 
-def test_of_two_that_finish_one_attempt_at_the_same_instant_one_result_stays(
+def test_two_simultaneous_finishes_of_an_attempt_store_one_result(
     engine: Engine, storage_url: str, two: ProcessPoolExecutor
 ) -> None:
     """A process whose connection was cut during the commit finishes again, concurrently with its first try."""
@@ -110,7 +110,7 @@ def test_of_two_that_finish_one_attempt_at_the_same_instant_one_result_stays(
     assert set(kept) == {0.25, 0.75}, "one of them was always first: there was no race"
 
 
-def test_a_result_and_a_reaper_at_the_same_instant_leave_the_task_done_or_free_but_never_both(
+def test_a_simultaneous_result_and_reap_leave_the_task_done_or_free_but_never_both(
     engine: Engine, storage_url: str, two: ProcessPoolExecutor
 ) -> None:
     sweeps = sweeps_of_one_task(engine, 40)

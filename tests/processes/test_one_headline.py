@@ -35,7 +35,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_every_way_to_read_a_sweep_says_the_same(
+def test_every_view_of_a_sweep_agrees(
     url: sqlalchemy.URL, findings: Findings, kd_sweeps: KdSweeps, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer, verdict, storage = headline(findings), badge(findings).text, ["--storage", str(url)]

@@ -63,7 +63,7 @@ REAL = {
 
 @pytest.mark.parametrize(("presets", "answers"), [(before, ANSWERS), (preset, ANSWERS_3)], ids=["rule 2", "rule 3"])
 @pytest.mark.parametrize("name", ["tiny", "quick", "compare", pytest.param("full", marks=pytest.mark.slow)])
-def test_a_preset_ends_with_the_answer_that_it_had(
+def test_a_preset_still_gives_its_recorded_answer(
     tmp_path: Path, name: str, presets: Callable[[str], Spec], answers: Mapping[str, str]
 ) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
@@ -73,7 +73,7 @@ def test_a_preset_ends_with_the_answer_that_it_had(
         assert answer_of(url, NAME) == answers[name]
 
 
-def test_three_workers_end_with_the_answer_that_one_had(tmp_path: Path) -> None:
+def test_three_workers_give_the_answer_of_one(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     new_storm(url, preset("tiny"))
     with contextlib.closing(Nursery(url, task_s=0.0)) as crew:
@@ -83,7 +83,7 @@ def test_three_workers_end_with_the_answer_that_one_had(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", [pytest.param("qmc", marks=pytest.mark.slow), "tpe"])
 @pytest.mark.slow_on("sqlite")
-def test_a_storm_of_kills_on_either_database_ends_as_one_worker_does_alone(
+def test_kills_on_either_database_do_not_change_the_answer(
     storage_url: str, tmp_path: Path, sampler: str
 ) -> None:
     alone, spec = f"sqlite:///{tmp_path}/alone.db", storm_spec(**QUICKLY, **{"search.sampler": sampler})
@@ -125,7 +125,7 @@ def _typed(url: str, *arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.slow
-def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained: str) -> None:
+def test_a_replay_gives_the_same_bits_and_finds_a_changed_score(trained: str) -> None:
     first = answer_of(trained, NAME)
     code, out, _ = _typed(trained, "replay", NAME, "--sample", "3")
     assert (code, out.count("identical")) == (0, 3)
@@ -143,7 +143,7 @@ def test_a_replay_gives_the_same_bits_and_finds_a_score_that_was_changed(trained
 
 
 @pytest.mark.slow
-def test_exported_logits_as_teachers_give_the_same_students(trained: str, tmp_path: Path) -> None:
+def test_exported_logits_used_as_teachers_give_the_same_students(trained: str, tmp_path: Path) -> None:
     files = {role: tmp_path / f"{role}.npz" for role in ("source", "target")}
     for role, file in files.items():
         code, _, err = _typed(trained, "export", NAME, "--logits", role, "-o", str(file))

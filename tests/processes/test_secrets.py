@@ -103,7 +103,7 @@ def test_the_list_above_has_every_command() -> None:
 
 
 @pytest.mark.parametrize("fault", ["wrong password", "closed port"])
-def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
+def test_no_command_prints_the_password_when_the_storage_is_unusable(
     server: PostgresServer, url: str, home: Path, fault: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, told = {
@@ -144,7 +144,7 @@ def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
         "postgresql://keeper@127.0.0.1:1/db?sslpassword={1}",
     ],
 )
-def test_a_url_typed_wrongly_is_not_repeated_with_its_password(
+def test_a_malformed_url_is_repeated_without_its_password(
     text: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", text.format(PASSWORD, quote(PASSWORD, safe="")))
@@ -178,7 +178,7 @@ def rows(server: PostgresServer, url: str) -> str:
 
 
 @pytest.mark.slow
-def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_password(
+def test_nothing_that_a_whole_sweep_prints_or_stores_holds_the_password(
     server: PostgresServer,
     url: str,
     home: Path,
@@ -219,7 +219,7 @@ def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_
     assert not leaks(caplog.text)
 
 
-def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
+def test_a_users_exception_that_holds_the_url_reveals_no_password(
     server: PostgresServer, url: str, home: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_sweep(resolve(url), "s", SMALL)

@@ -59,7 +59,7 @@ def _compared(url: str) -> dict[str, Any]:
     return {job.key: job for job in read_finished(rows, TransferTask, StudentOutcome)}
 
 
-def test_what_was_taken_names_the_training_it_is_and_has_its_result(finished: str) -> None:
+def test_a_shared_training_names_its_original_and_has_its_result(finished: str) -> None:
     jobs = _compared(finished)
     taken = {key: job for key, job in jobs.items() if job.outcome.same_as}
     assert taken, "the default races in every search: it wins somewhere, or both searches end at one point"
@@ -76,7 +76,7 @@ def test_what_was_taken_names_the_training_it_is_and_has_its_result(finished: st
     assert violations(finished) == []
 
 
-def test_without_the_reuse_the_answer_is_the_same(
+def test_sharing_trainings_does_not_change_the_answer(
     finished: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
@@ -88,7 +88,7 @@ def test_without_the_reuse_the_answer_is_the_same(
     assert violations(url) == []
 
 
-def test_a_replay_trains_what_was_taken(finished: str) -> None:
+def test_a_replay_trains_shared_trainings(finished: str) -> None:
     key = next(key for key, job in _compared(finished).items() if job.outcome.same_as)
     with open_sweep(finished, "s") as (engine, sweep):
         jobs = chosen(engine, sweep, key=key, sample=1)
@@ -96,7 +96,7 @@ def test_a_replay_trains_what_was_taken(finished: str) -> None:
     assert (replayed.key, replayed.differs) == (key, ())
 
 
-def test_verify_finds_an_archive_in_which_the_training_that_was_taken_has_another_score_and_no_other(
+def test_verify_finds_a_changed_score_of_a_shared_training(
     finished: str, tmp_path: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
 ) -> None:
     file = str(tmp_path / "s.kdsweep")
@@ -113,7 +113,7 @@ def test_verify_finds_an_archive_in_which_the_training_that_was_taken_has_anothe
     assert f"outcome of {key}: it claims to be {job.outcome.same_as}, which has another result" in checks
 
 
-def test_the_default_raced_in_every_round_of_every_confirm(finished: str) -> None:
+def test_the_default_takes_part_in_every_round_of_every_confirmation(finished: str) -> None:
     spec = _spec()
     for group in spec.groups:
         for kind in ("confirm", "native:confirm"):

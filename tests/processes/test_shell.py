@@ -36,7 +36,7 @@ def test_bash_completes_the_name_of_a_sweep(tmp_path: Path, in_memory: None, env
     assert (done.stdout, done.stderr) == ("mnist-kd\n", "")
 
 
-def test_it_starts_as_a_module_and_takes_no_package_of_the_current_folder(
+def test_it_starts_as_a_module_and_imports_no_package_of_the_current_folder(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     (tmp_path / "typer.py").write_text("raise SystemExit('taken from the current folder')")

@@ -41,20 +41,20 @@ def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
         ("report --help", ">/dev/full", "No space left on device"),
     ],
 )
-def test_a_result_that_cannot_be_written_is_one_line(folder: Path, command: str, closed: str, why: str) -> None:
+def test_a_closed_or_full_stdout_is_reported_in_one_line(folder: Path, command: str, closed: str, why: str) -> None:
     code, _, err = shell(folder, f"$KD {command} {closed}")
     lines = [line for line in err.splitlines() if not line.startswith("storage ")]
     said = f"kd-sweeps: cannot write to stdout: {why}; send the output elsewhere, for example > FILE"
     assert (code, lines) == (1, [said])
 
 
-def test_a_command_without_a_result_needs_no_stdout_and_its_database_does_not_become_one(folder: Path) -> None:
+def test_a_command_without_a_result_runs_without_stdout_and_prints_nothing_into_its_database(folder: Path) -> None:
     assert shell(folder, "$KD pause s <&- >&-")[0] == 0
     with open_sweep(f"sqlite:///{folder}/kd-sweeps.db", "s") as (engine, sweep):
         assert (sweep.state, audit(engine, sweep).violations) == ("paused", [])
 
 
-def test_in_one_pipe_the_plan_comes_before_what_to_type_next(folder: Path) -> None:
+def test_in_one_pipe_the_plan_precedes_the_next_command(folder: Path) -> None:
     code, out, _ = shell(folder, "$KD create t --preset tiny 2>&1")
     lines = out.splitlines()
     assert code == 0
@@ -62,13 +62,13 @@ def test_in_one_pipe_the_plan_comes_before_what_to_type_next(folder: Path) -> No
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
-def test_where_stderr_takes_nothing_the_result_is_printed_alone(folder: Path, closed: str) -> None:
+def test_without_stderr_the_result_is_still_printed(folder: Path, closed: str) -> None:
     code, out, err = shell(folder, f"$KD trials s --field task -f value {closed}")
     assert (code, err) == (0, "")
     assert "search#69" in out.splitlines()
 
 
-def test_a_reader_that_has_enough_is_no_failure(folder: Path) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_failure(folder: Path) -> None:
     code, _, err = shell(folder, "$KD trials s | true; exit ${PIPESTATUS[0]}")
     assert (code, err) == (0, "storage sqlite:///kd-sweeps.db\n")
 
@@ -78,7 +78,7 @@ def test_a_reader_that_has_enough_is_no_failure(folder: Path) -> None:
     [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
     ids=["ascii", "C"],
 )
-def test_what_ascii_lacks_is_spelt_out_in_text_and_as_json_writes_it(folder: Path, encoding: dict[str, str]) -> None:
+def test_characters_outside_ascii_are_escaped_in_text_and_in_json(folder: Path, encoding: dict[str, str]) -> None:
     program = folder / "prints.py"
     program.write_text(
         "import sys\n"

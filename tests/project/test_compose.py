@@ -86,14 +86,14 @@ def test_only_the_service_and_the_board_are_published_and_only_on_this_machine()
     assert services(**SETTINGS, PORT="9090")["service"]["ports"] == ["127.0.0.1:9090:8080"]
 
 
-def test_images_of_others_are_named_with_their_version() -> None:
+def test_third_party_images_have_a_pinned_version() -> None:
     images = {service["image"] for name, service in services(**SETTINGS).items() if name not in OURS}
     assert len(images) == 3
     for image in images:
         assert re.fullmatch(r"(prom/|grafana/)?[a-z]+:v?\d+(\.\d+)*", image), image
 
 
-def test_every_container_is_without_rights_on_a_read_only_disk() -> None:
+def test_every_container_is_unprivileged_with_a_read_only_disk() -> None:
     for name, service in services(**SETTINGS).items():
         assert service["cap_drop"] == ["ALL"], name
         assert not {"cap_add", "privileged"} & set(service), name
@@ -111,7 +111,7 @@ def test_every_container_is_without_rights_on_a_read_only_disk() -> None:
             assert in_memory.keys() == {"/tmp", "/var/run/postgresql"}
 
 
-def test_postgres_is_awaited_then_init_and_a_finished_worker_stays_stopped() -> None:
+def test_services_wait_for_postgres_and_init_and_a_finished_worker_stays_stopped() -> None:
     stack = services(**SETTINGS)
     done = {"init": {"condition": "service_completed_successfully"}}
     assert stack["init"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
@@ -166,7 +166,7 @@ def test_the_example_settings_explain_every_variable_and_hold_no_password() -> N
     assert not re.search(r"PASSWORD: (?!\$\{)|://[^$]*:(?!\$\{)[^$]*@", document)
 
 
-def test_the_image_starts_our_command_as_a_user_without_rights() -> None:
+def test_the_image_runs_the_command_as_an_unprivileged_user() -> None:
     lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert 'ENTRYPOINT ["kd-sweeps"]' in lines
     assert lines.index("USER 1000:1000") < lines.index('ENTRYPOINT ["kd-sweeps"]')
@@ -193,14 +193,14 @@ def metrics_of_the_boards() -> set[str]:
     return {name for text in texts for name in re.findall(r"\bkd_sweeps_\w+", text)}
 
 
-def test_prometheus_asks_the_service_with_the_token_of_a_viewer() -> None:
+def test_prometheus_reads_the_service_with_a_viewer_token() -> None:
     (job,) = yaml.safe_load((REPOSITORY / "deploy/monitoring/prometheus.yml").read_text())["scrape_configs"]
     assert job["static_configs"] == [{"targets": ["service:8080"]}]
     assert job["authorization"] == {"credentials_file": "/run/secrets/viewer_token"}
     assert job["metrics_path"] == "/metrics"
 
 
-def test_grafana_finds_its_source_and_its_board_where_they_are_mounted() -> None:
+def test_grafana_finds_its_data_source_and_dashboard_where_they_are_mounted() -> None:
     grafana = services(**SETTINGS)["grafana"]
     folder = REPOSITORY / "deploy" / "monitoring" / "grafana"
     assert grafana["volumes"] == [
@@ -216,7 +216,7 @@ def test_grafana_finds_its_source_and_its_board_where_they_are_mounted() -> None
     assert (BOARDS / home.name).is_file()
 
 
-def test_every_panel_of_the_board_asks_prometheus_for_something_of_ours() -> None:
+def test_every_panel_queries_a_metric_of_the_service() -> None:
     board = json.loads((BOARDS / "kd-sweeps.json").read_text())
     panels = board["panels"]
     assert len(panels) >= 6
@@ -250,7 +250,7 @@ class Stack:
         return self._commands.run(["kd-sweeps", *service["command"]], service["environment"])
 
 
-def test_the_words_of_init_and_worker_are_commands_of_ours_for_the_named_sweep(
+def test_init_and_worker_run_valid_commands_for_the_named_sweep(
     kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """That init may run again is in tests/unit/sweeps/cli, what becomes of a stopped worker in tests/processes."""
@@ -265,7 +265,7 @@ def test_the_words_of_init_and_worker_are_commands_of_ours_for_the_named_sweep(
 
 
 @pytest.mark.processes
-def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(tmp_path: Path) -> None:
+def test_the_service_requires_a_token_and_serves_the_dashboard(tmp_path: Path) -> None:
     stack = Stack(plain(created(f"sqlite:///{tmp_path}/a.db", preset("tiny"), name="demo")), tmp_path)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -132,7 +132,7 @@ def installed(wheel: Path, tmp_path: Path) -> Iterator[Programs]:
     shutil.rmtree(place, ignore_errors=True)
 
 
-def test_the_base_reads_and_steers_and_names_the_extra_for_everything_else(base: Path, folder: Path) -> None:
+def test_the_base_install_reads_and_steers_and_names_the_missing_extra(base: Path, folder: Path) -> None:
     command = base / "kd-sweeps"
     assert sum(path.lstat().st_blocks * 512 for path in base.parent.rglob("*")) <= MOST_MB * 1e6
     for words in READING:
@@ -146,7 +146,7 @@ def test_the_base_reads_and_steers_and_names_the_extra_for_everything_else(base:
         assert sorted(folder.iterdir()) == before, f"{words} left something"
 
 
-def test_the_base_says_in_doctor_what_is_missing_and_what_to_type(base: Path, folder: Path) -> None:
+def test_doctor_of_the_base_install_says_what_is_missing_and_what_to_type(base: Path, folder: Path) -> None:
     lines = run(base / "kd-sweeps", "doctor", folder=folder).stdout
     text = " ".join(lines.split())
     for extra in ("train", "report", "keras", "autokeras", "server"):
@@ -154,7 +154,7 @@ def test_the_base_says_in_doctor_what_is_missing_and_what_to_type(base: Path, fo
     assert "fail" not in text
 
 
-def test_the_base_opens_a_sweep_in_python_and_answers_as_a_full_install_does(
+def test_the_base_install_opens_a_sweep_in_python_with_the_answers_of_a_full_install(
     base: Path, folder: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
 ) -> None:
     values = "print(s.best, s.status.state, s.verdict.word, len(s.results)); print(s._repr_html_())"
@@ -180,7 +180,7 @@ def test_the_base_judges_runs_of_other_programs(base: Path, folder: Path) -> Non
         assert run(base / "kd-sweeps", *words, folder=folder, codes=(2,)).stderr == line
 
 
-def test_train_plans_and_works_a_sweep_of_a_trainer_of_ones_own(installed: Programs, folder: Path) -> None:
+def test_train_plans_and_completes_a_sweep_of_a_users_trainer(installed: Programs, folder: Path) -> None:
     command = installed("train") / "kd-sweeps"
     shutil.copy(REPOSITORY / "tests" / "examples" / "digits_trainer.py", folder)
     (folder / "own.toml").write_text(TRAINER)

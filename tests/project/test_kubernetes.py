@@ -66,7 +66,7 @@ def test_every_manifest_is_valid_strictly_and_offline(manifests: list[Manifest])
         kubernetes_validate.validate(one_of(manifests, "Job", "kd-sweeps-workers"), OLDEST, strict=True)
 
 
-def test_the_overlay_that_the_page_shows_names_its_image_its_sweep_and_its_number_of_workers(tried: Path) -> None:
+def test_the_overlay_of_the_page_names_image_sweep_and_number_of_workers(tried: Path) -> None:
     found = render(tried / "mine")
     assert {container["image"] for _, container in containers(found)} == {"your.registry/kd-sweeps:1"}
     assert one_of(found, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "mnist-kd", "PRESET": "full"}
@@ -86,7 +86,7 @@ def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
     assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
 
 
-def test_what_the_base_refers_to_is_what_its_head_tells_people_to_make() -> None:
+def test_the_secrets_the_base_refers_to_are_those_its_header_tells_people_to_create() -> None:
     found = render(FOLDER / "base")
     text = str(found)
     assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {one["kind"] for one in found}
@@ -102,13 +102,13 @@ def test_what_the_base_refers_to_is_what_its_head_tells_people_to_make() -> None
         assert name in head
 
 
-def test_no_secret_is_kept_in_a_file_of_ours() -> None:
+def test_no_secret_is_in_a_file_of_the_repository() -> None:
     kept = subprocess.run(["git", "ls-files", FOLDER], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert not [name for name in kept.stdout.splitlines() if name.endswith("secret.env")]
     assert "secret.env" in (REPOSITORY / ".gitignore").read_text().splitlines()
 
 
-def test_every_container_runs_without_rights_on_a_read_only_disk_within_limits(manifests: list[Manifest]) -> None:
+def test_every_container_is_unprivileged_with_a_read_only_disk_and_limits(manifests: list[Manifest]) -> None:
     for owner, pod in pods(manifests).items():
         assert pod["automountServiceAccountToken"] is False, owner
         assert pod["enableServiceLinks"] is False, owner  # KD_SWEEPS_PORT=tcp://... is no setting of ours
@@ -124,7 +124,7 @@ def test_every_container_runs_without_rights_on_a_read_only_disk_within_limits(m
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
 
 
-def test_our_containers_run_one_image_as_its_user_and_can_write_where_it_does(manifests: list[Manifest]) -> None:
+def test_the_projects_containers_run_one_image_as_its_user_with_its_writable_folders(manifests: list[Manifest]) -> None:
     dockerfile = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert "USER 1000:1000" in dockerfile
     assert "WORKDIR /home/kd" in dockerfile
@@ -141,7 +141,7 @@ def test_our_containers_run_one_image_as_its_user_and_can_write_where_it_does(ma
             assert pod["terminationGracePeriodSeconds"] == 30, owner
 
 
-def test_workers_are_an_indexed_job_that_tells_a_stop_from_a_fault(manifests: list[Manifest]) -> None:
+def test_workers_are_an_indexed_job_that_distinguishes_a_stop_from_a_failure(manifests: list[Manifest]) -> None:
     job = one_of(manifests, "Job", "kd-sweeps-workers")["spec"]
     assert (job["completionMode"], job["parallelism"]) == ("Indexed", job["completions"])
     assert job["backoffLimitPerIndex"] == 3
@@ -165,7 +165,7 @@ def test_a_service_leads_to_the_pods_of_its_name(manifests: list[Manifest], kind
     assert port["targetPort"] in ports
 
 
-def test_the_url_of_the_example_leads_to_the_postgres_beside_it(manifests: list[Manifest]) -> None:
+def test_the_url_of_the_example_matches_its_postgres(manifests: list[Manifest]) -> None:
     found = dict(containers(manifests))
     database = environment(manifests, found["StatefulSet/kd-sweeps-postgres/postgres"])
     url = resolve(environment(manifests, found["Deployment/kd-sweeps/service"])["KD_SWEEPS_STORAGE"])
@@ -184,7 +184,7 @@ def words(found: list[Manifest], name: str) -> tuple[list[str], dict[str, str]]:
 
 
 @pytest.mark.slow
-def test_workers_wait_until_the_job_has_made_the_sweep(
+def test_workers_wait_for_the_job_that_creates_the_sweep(
     manifests: list[Manifest], tmp_path: Path, postgres_url: str
 ) -> None:
     commands = Commands(tmp_path, KD_SWEEPS_STORAGE=postgres_url)
@@ -200,7 +200,7 @@ def test_workers_wait_until_the_job_has_made_the_sweep(
     assert (sweep.name, sweep.spec["preset"]) == ("demo", "tiny")
 
 
-def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
+def test_an_unusable_url_exits_with_the_code_that_fails_the_job(
     manifests: list[Manifest], kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", "mysql://kd@kd-sweeps-postgres/kd")

@@ -30,7 +30,7 @@ def test_a_file_is_one_concept() -> None:
 WITH_CODE = {"kd", "kd/losses", "sweeps"}
 
 
-def test_a_room_says_what_it_is_for_and_imports_nothing() -> None:
+def test_a_package_has_a_docstring_and_imports_nothing() -> None:
     rooms = {_name(path.parent): path for root in PACKAGES for path in (REPOSITORY / root).rglob("__init__.py")}
     for name, path in rooms.items():
         tree = ast.parse(path.read_text(encoding="utf-8"))

@@ -78,7 +78,7 @@ def test_every_dependency_is_pinned_in_its_range_on_every_platform(platform: tup
         assert wanted.specifier.contains(specifier.version), f"{wanted}, but {here[0]} is locked; type: make lock"
 
 
-def test_the_image_gets_what_runs_in_it_in_the_versions_that_are_tested_and_no_test_tools() -> None:
+def test_the_image_has_the_tested_versions_and_no_test_tools() -> None:
     texts = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"]]
     texts += _of_extras("train", "report", "keras", "autokeras", "server", "weights", "npm")
     locked, whole = _locked(OF_THE_IMAGE), _locked()
@@ -92,7 +92,7 @@ def test_the_image_gets_what_runs_in_it_in_the_versions_that_are_tested_and_no_t
     assert not tools & set(locked)
 
 
-def test_all_is_every_extra_but_those_that_no_clone_has() -> None:
+def test_all_is_every_extra_for_users() -> None:
     extras = set(PROJECT["project"]["optional-dependencies"])
     (whole,) = PROJECT["project"]["optional-dependencies"]["all"]
     assert Requirement(whole).extras == extras - {"all", "gpu", "mlflow", "npm", "wandb"}

@@ -43,7 +43,7 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_make_alone_lists_the_targets_and_sets_nothing_up(checkout: Path) -> None:
+def test_make_without_a_target_lists_the_targets_and_installs_nothing(checkout: Path) -> None:
     shown = _make(folder=checkout).stdout
     targets = [line.split()[1] for line in shown.splitlines()]
     tests = ["test", "test-slow", "test-containers"]
@@ -60,7 +60,7 @@ def test_without_python_and_uv_make_says_what_to_install_in_one_line(checkout: P
     assert not (checkout / ".venv").exists()
 
 
-def test_a_set_up_that_breaks_off_is_made_again_from_nothing(checkout: Path, tmp_path: Path) -> None:
+def test_an_interrupted_setup_starts_over(checkout: Path, tmp_path: Path) -> None:
     uv = 'case "$1 $2" in "--version ") echo uv 1;; venv*) mkdir .venv;; "pip sync") exit %d;; esac'
     path = _tools(tmp_path / "bin", uv=uv % 1)
     assert _make(".venv/.stamp", folder=checkout, path=path).returncode != 0

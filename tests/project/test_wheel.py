@@ -46,7 +46,7 @@ def test_the_wheel_passes_twine_and_check_wheel_contents(wheel: Path) -> None:
     )
 
 
-def test_the_wheel_holds_every_module_and_template_the_types_and_the_licence_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_modules_templates_types_and_licence_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
@@ -63,7 +63,7 @@ def test_the_wheel_holds_every_module_and_template_the_types_and_the_licence_and
     assert (found["License-Expression"], found["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
 
 
-def test_the_packages_are_those_of_the_wheel_and_typed(environment: Path, tmp_path: Path) -> None:
+def test_the_packages_match_the_wheel_and_are_typed(environment: Path, tmp_path: Path) -> None:
     program = "import json, kd, storage, sweeps; print(json.dumps([m.__file__ for m in (kd, storage, sweeps)]))"
     files = [Path(name) for name in json.loads(run(environment / "python", "-c", program, folder=tmp_path).stdout)]
     for file in files:

@@ -31,7 +31,7 @@ def test_the_classifiers_name_each_python_that_is_supported() -> None:
     assert minors == {f"3.{minor}" for minor in range(int(low), int(high))}
 
 
-def test_the_citation_is_valid_and_of_this_version() -> None:
+def test_the_citation_is_valid_for_this_version() -> None:
     citation = yaml.safe_load(_text("CITATION.cff"))
     # What the schema of 1.2.0 requires: https://github.com/citation-file-format/citation-file-format
     assert citation["cff-version"] == "1.2.0"
@@ -40,7 +40,7 @@ def test_the_citation_is_valid_and_of_this_version() -> None:
     assert str(citation["version"]) == PROJECT["version"]
 
 
-def test_the_changelog_keeps_its_form_and_knows_this_version() -> None:
+def test_the_changelog_is_well_formed_and_has_this_version() -> None:
     headings = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", _text("CHANGELOG.md"), flags=re.MULTILINE)
     assert headings[0] == ("Unreleased", "")
     assert PROJECT["version"] in {name for name, _ in headings}
@@ -49,7 +49,7 @@ def test_the_changelog_keeps_its_form_and_knows_this_version() -> None:
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-def test_pre_commit_calls_what_people_type_and_installs_nothing() -> None:
+def test_pre_commit_runs_the_make_targets_and_installs_nothing() -> None:
     (repository,) = yaml.safe_load(_text(".pre-commit-config.yaml"))["repos"]
     assert repository["repo"] == "local"
     targets = set(re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE))

@@ -67,7 +67,7 @@ def differing(path: Path) -> list[str]:
     return [f"{check.what}: {check.differs}" for check in verify(path) if check.differs]
 
 
-def test_an_untouched_file_is_what_it_claims(file: Path) -> None:
+def test_an_unedited_archive_verifies(file: Path) -> None:
     checks = verify(file)
     assert [check for check in checks if check.differs] == []
     told = "\n".join(check.what for check in checks)
@@ -117,7 +117,7 @@ def _another_point(lines: Lines) -> None:
     ranks[0], ranks[1] = ranks[1], ranks[0]
 
 
-def test_a_selection_that_was_read_and_removed_is_found(file: Path) -> None:
+def test_a_removed_selection_that_a_task_used_is_found(file: Path) -> None:
     names = {line["name"] for line in map(json.loads, members(file)["selections.jsonl"].splitlines())}
     assert len(names) > 5
     found = differing(edited(file, "selections.jsonl", lambda lines: lines.clear()))
@@ -149,7 +149,7 @@ def measured(file: Path) -> Path:
     return packed(path, members(path) | {f"blobs/{digests[key]}": data for key, data in MODELS.items()})
 
 
-def test_what_stands_beside_the_scores_is_found_where_something_tells_otherwise(measured: Path) -> None:
+def test_values_that_contradict_the_scores_are_found(measured: Path) -> None:
     assert differing(measured) == []
 
     def change(lines: Lines) -> None:
@@ -173,7 +173,7 @@ def test_what_stands_beside_the_scores_is_found_where_something_tells_otherwise(
 @pytest.mark.parametrize(
     ("model", "key", "value"), [("teachers#source", "test_accuracy", 1.2), (KEPT, "latency_ms_p95", -1.0)]
 )
-def test_a_measured_value_that_cannot_be_is_named(measured: Path, model: str, key: str, value: float) -> None:
+def test_an_impossible_measurement_is_named(measured: Path, model: str, key: str, value: float) -> None:
     def change(lines: Lines) -> None:
         _of(lines, "measure#all")["outcome"]["models"][model][key] = value
 
@@ -223,7 +223,7 @@ def _less(lines: Lines) -> None:
         ("revisions.jsonl", lambda lines: lines[0]["planned"].update(search=9), ["audit: search: expected 9 tasks"]),
     ],
 )
-def test_an_edit_is_found_though_the_manifest_was_made_anew(
+def test_an_edit_is_found_under_a_recomputed_manifest(
     file: Path, name: str, change: Callable[[Lines], Any], said: list[str]
 ) -> None:
     if change is _less:  # its attempts would be refused as lines before
@@ -234,13 +234,13 @@ def test_an_edit_is_found_though_the_manifest_was_made_anew(
     assert not any(line.startswith(f"{name} ") for line in found)
 
 
-def test_with_the_old_manifest_the_file_itself_is_named_too(file: Path) -> None:
+def test_under_the_old_manifest_the_file_is_named_as_well(file: Path) -> None:
     found = differing(edited(file, "tasks.jsonl", _score, sealed=False))
     for text in ("tasks.jsonl ", "audit: search#3: expected one value"):
         assert any(line.startswith(text) for line in found), (text, found)
 
 
-def test_a_swapped_a_missing_and_a_further_blob_are_found(file: Path) -> None:
+def test_swapped_missing_and_extra_blobs_are_found(file: Path) -> None:
     files = members(file)
     first, second, *_ = [name for name in files if name.startswith("blobs/")]
     x = file.with_name("x.kdsweep")
@@ -262,7 +262,7 @@ def test_a_swapped_a_missing_and_a_further_blob_are_found(file: Path) -> None:
         (lambda manifest: manifest["verdicts"].clear(), "verdict on digits-rgb: the file claims none, the scores give"),
     ],
 )
-def test_a_claim_that_was_changed_is_found(file: Path, change: Callable[[Any], Any], said: str) -> None:
+def test_a_changed_claim_is_found(file: Path, change: Callable[[Any], Any], said: str) -> None:
     files = members(file)
     manifest = json.loads(files["manifest.json"])
     change(manifest)
@@ -279,13 +279,13 @@ def test_a_manifest_without_a_hash_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize("stop_at", ["search#2", "transfer"])
-def test_an_unfinished_sweep_is_what_it_claims(tmp_path: Path, stop_at: str) -> None:
+def test_an_unfinished_sweep_verifies(tmp_path: Path, stop_at: str) -> None:
     archive_sweep(lived(f"sqlite:///{tmp_path}/x.db", stop_at=stop_at), "s", tmp_path / "s.kdsweep")
     assert differing(tmp_path / "s.kdsweep") == []
     assert verify(tmp_path / "s.kdsweep")[-1].what == "answer hash none: not ended yet"
 
 
-def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path) -> None:
+def test_a_selection_is_verified_against_the_scores_of_its_time(tmp_path: Path) -> None:
     """A trial that failed is tried again later, and is the best one: the frozen ranks are right all the same."""
     url = created(f"sqlite:///{tmp_path}/x.db")
 
@@ -302,7 +302,7 @@ def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path
     assert differing(tmp_path / "s.kdsweep") == []
 
 
-def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_path: Path) -> None:
+def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path) -> None:
     spec = override(SMALL, {"transfer.source_arms": [*SMALL.transfer.source_arms, "scratch-same-cost"]})
     name, macs = "same-cost.source", {"source": Macs(student=1000, teacher=3000)}
     epochs = equal_cost_epochs(spec, macs, "source")
@@ -338,7 +338,7 @@ def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_p
     assert found.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
 
 
-def test_the_command_says_each_thing_in_a_line_and_exits_1_if_one_differs(file: Path, kd_sweeps: Run) -> None:
+def test_the_command_prints_a_line_per_check_and_exits_1_on_a_difference(file: Path, kd_sweeps: Run) -> None:
     code, out, err = kd_sweeps("verify", str(file))
     *lines, unproven, last = out.splitlines()
     assert (code, err) == (0, "")

@@ -98,7 +98,7 @@ def test_a_sweep_is_still_there_after_stop_and_start_after_kill_9_and_after_the_
     assert sweeps_in(renewed) == ["s"]
 
 
-def test_start_changes_nothing_where_it_runs(folder: Path) -> None:
+def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
     url, server = databases.status(folder).url, server_of(folder)
     again = databases.start(folder)
     assert (again.url, again.started, again.running) == (url, False, True)
@@ -108,7 +108,7 @@ def test_start_changes_nothing_where_it_runs(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_folders_of_any_name_are_two_databases_and_find_their_ports_themselves(
+def test_two_folders_are_two_databases_and_choose_free_ports(
     folder: Path, tmp_path: Path
 ) -> None:
     with own_folder("mein Täst 'q' $x `touch pwned` \"z") as other:
@@ -126,7 +126,7 @@ def test_two_folders_of_any_name_are_two_databases_and_find_their_ports_themselv
         databases.start(tmp_path / "a\nb")
 
 
-def test_two_commands_at_the_same_moment_start_one_server(new_folder: Path) -> None:
+def test_two_simultaneous_commands_start_one_server(new_folder: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", "database", "start", str(new_folder)]
     both = [
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -178,7 +178,7 @@ def test_on_another_address_the_password_is_required(folder: Path) -> None:
     databases.start(folder, host="127.0.0.1")
 
 
-def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folder: Path) -> None:
+def test_a_port_in_use_is_one_line_and_leaves_no_partial_folder(new_folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is taken"):
@@ -186,7 +186,7 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folde
     assert {path.name for path in new_folder.iterdir()} <= {".lock"}
 
 
-def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(SpecError, match=r"which holds other things \(thesis.tex\)"):
         databases.start(tmp_path)
@@ -196,14 +196,14 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
             command(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     (tmp_path / "file").touch()
     with pytest.raises(SweepError, match=f"cannot write {tmp_path}/file/a/b: Not a directory; name a folder of your"):
         databases.start(tmp_path / "file" / "a" / "b")
 
 
-def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None:
+def test_damaged_files_of_the_folder_are_reported_in_one_line(folder: Path) -> None:
     url = (folder / "url").read_bytes()
     (folder / "url").write_bytes(b"\xff\xfe")
     with pytest.raises(SweepError, match=r"cannot read .*url, which holds the URL .* remove it, then stop and start"):
@@ -244,7 +244,7 @@ def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
-def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> None:
+def test_a_folder_that_its_owner_cannot_enter_is_reported_in_one_line(tmp_path: Path) -> None:
     """That it runs as the owner of its folder is what every other test here shows where root runs them."""
     closed = tmp_path / "closed"
     (closed / "db").mkdir(parents=True)
@@ -256,7 +256,7 @@ def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> Non
     assert not list((closed / "db").iterdir())
 
 
-def test_what_does_not_come_up_says_why(folder: Path) -> None:
+def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
     databases.stop(folder)
     settings = folder / "data" / "postgresql.conf"
     good = settings.read_text()

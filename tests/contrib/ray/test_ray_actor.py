@@ -105,11 +105,11 @@ def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it
         assert ended.code == -9
 
 
-def test_where_no_log_can_be_written_the_actor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_actor_that_cannot_write_its_log_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")
     began = WorkerActor().start(StartWorker("s", "w", {}))
     assert "cannot write logs into /proc/nothing" in began.trouble
 
 
-def test_an_order_that_is_printed_shows_no_url() -> None:
+def test_a_printed_order_shows_no_url() -> None:
     assert "secret" not in repr(StartWorker("s", "w", {"KD_SWEEPS_STORAGE": "postgresql://u:secret@h/d"}))

@@ -172,7 +172,7 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
         wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not given back")
 
 
-def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(
+def test_workers_without_room_on_any_node_wait_and_the_launch_says_so(
     cluster: RayCluster, server: PostgresServer
 ) -> None:
     url = server.new_database()
@@ -190,7 +190,7 @@ def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(
         assert time.monotonic() - began < RayEngine.stop_s, "a worker was not told to stop"
 
 
-def test_who_waits_for_room_ends_with_the_sweep_and_is_never_started(
+def test_a_worker_that_waits_for_room_ends_with_the_sweep_unstarted(
     cluster: RayCluster, server: PostgresServer
 ) -> None:
     url = server.new_database()
@@ -203,7 +203,7 @@ def test_who_waits_for_room_ends_with_the_sweep_and_is_never_started(
         assert len(workers.records(engine, sweep)) == 1
 
 
-def test_where_no_cluster_is_one_line_says_so(cluster: RayCluster, server: PostgresServer) -> None:
+def test_a_missing_cluster_is_reported_in_one_line(cluster: RayCluster, server: PostgresServer) -> None:
     url = server.new_database()
     with sweep_of(url, SMALL), launch(cluster, url, "--address=127.0.0.1:1") as process:
         out, _ = process.communicate(timeout=60)

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.processes
 
 
 @pytest.mark.parametrize("path", ["/favicon.ico", "/dashboard/", "/static/bundle.js"])
-def test_its_files_come_to_who_says_nothing_of_encodings(finished: Service, path: str) -> None:
+def test_its_files_are_served_without_an_accept_encoding_header(finished: Service, path: str) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", finished.port, timeout=30)
     connection.putrequest("GET", path, skip_accept_encoding=True)
     connection.putheader("Authorization", f"Bearer {VIEWER}")
@@ -43,7 +43,7 @@ def test_its_files_come_to_who_says_nothing_of_encodings(finished: Service, path
         ("/static/%ff", 404),
     ],
 )
-def test_nothing_is_a_fault_of_the_service(finished: Service, path: str, status: int) -> None:
+def test_no_request_is_answered_500(finished: Service, path: str, status: int) -> None:
     told = finished.ask(path, token=VIEWER)
     assert told.status == status, told.text
     assert b"root:" not in told.body

@@ -22,7 +22,7 @@ PAGE = REPOSITORY / "docs" / "how-to" / "service.md"
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 @pytest.mark.slow
-def test_the_lines_for_curl_work_as_they_stand(tmp_path: Path) -> None:
+def test_the_curl_commands_of_the_page_work(tmp_path: Path) -> None:
     block = re.search(r"## By curl\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert block is not None
     url = f"sqlite:///{tmp_path}/s.db"

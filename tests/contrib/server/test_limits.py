@@ -38,13 +38,13 @@ def post(length: int | None, *, token: str = OPERATOR) -> bytes:
     ).encode()
 
 
-def test_a_huge_body_is_refused_before_it_is_sent_if_it_says_so(finished: Service) -> None:
+def test_a_body_declared_too_large_is_refused_before_it_is_sent(finished: Service) -> None:
     answer = raw(finished.port, post(10**12))
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"1,000,000 bytes" in answer
 
 
-def test_a_huge_body_that_does_not_say_so_is_cut_off(finished: Service) -> None:
+def test_an_undeclared_large_body_is_cut_off(finished: Service) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:
         connection.sendall(post(None))
@@ -88,7 +88,7 @@ def test_a_host_that_is_none_is_refused(finished: Service, host: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout"])
-def test_an_origin_that_is_none_is_another_site(finished: Service, path: str) -> None:
+def test_an_invalid_origin_counts_as_another_site(finished: Service, path: str) -> None:
     told = finished.ask(path, method="POST", body=b"token=x", headers={"Origin": "http://["})
     assert told.status == 403
 
@@ -102,7 +102,7 @@ def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") 
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: h\r\n"])
-def test_connections_that_say_nothing_keep_nobody_out_and_are_closed(
+def test_silent_connections_block_no_client_and_are_closed(
     finished: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr("sweeps.contrib.server.connections.HEADERS_S", 2.0)
@@ -112,7 +112,7 @@ def test_connections_that_say_nothing_keep_nobody_out_and_are_closed(
         assert {connection.recv(1) for connection in silent} == {b""}
 
 
-def test_a_header_that_trickles_in_is_waited_for_no_longer_than_one_that_does_not_come(
+def test_a_trickling_header_times_out_like_a_missing_one(
     finished: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.contrib.server.connections.HEADERS_S", 1.0)
@@ -128,7 +128,7 @@ def test_a_header_that_trickles_in_is_waited_for_no_longer_than_one_that_does_no
         assert time.monotonic() - began < 8
 
 
-def test_where_connections_are_too_many_the_one_that_was_silent_for_longest_is_closed(
+def test_too_many_connections_close_the_one_idle_longest(
     finished: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sweeps.contrib.server.connections.MOST", 20)
@@ -140,7 +140,7 @@ def test_where_connections_are_too_many_the_one_that_was_silent_for_longest_is_c
         assert silent[-1].recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_of_followers_who_come_at_once_the_limit_holds(finished: Service) -> None:
+def test_the_limit_of_streams_holds_for_simultaneous_requests(finished: Service) -> None:
     from sweeps.contrib.server.state import MOST_FOLLOWERS
 
     asked = [f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
@@ -162,7 +162,7 @@ def test_of_followers_who_come_at_once_the_limit_holds(finished: Service) -> Non
     "request_line",
     [b"GET /%ff%00 HTTP/1.1", b"GET /../../etc/passwd HTTP/1.1", b"GET http://other/ HTTP/1.1", b"G\x00T / HTTP/1.1"],
 )
-def test_a_strange_request_is_no_fault_of_the_service(finished: Service, request_line: bytes) -> None:
+def test_a_malformed_request_is_not_answered_500(finished: Service, request_line: bytes) -> None:
     headers = f"Host: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
     answer = raw(finished.port, request_line + b"\r\n" + headers)
     assert answer[9:10] in (b"2", b"3", b"4"), answer[:200]
@@ -196,14 +196,14 @@ def hasty(tmp_path: Path) -> Any:
     return make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False, bounds=bounds)
 
 
-def test_a_slow_body_is_waited_for_no_longer_than_that(hasty: Any) -> None:
+def test_a_slow_body_times_out(hasty: Any) -> None:
     with running(hasty) as port:
         started = time.monotonic()
         assert raw(port, post(100), b"{").startswith(b"HTTP/1.1 408")
         assert time.monotonic() - started < 10
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_the_next_one_is_not_hurt(hasty: Any) -> None:
+def test_an_answer_that_takes_too_long_is_abandoned_and_the_next_one_is_unharmed(hasty: Any) -> None:
     stop = threading.Event()
 
     def slowly() -> str:
@@ -220,7 +220,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_next_one_is_not_hurt(
         stop.set()
 
 
-def test_of_requests_that_come_at_once_the_limit_holds_and_probes_are_answered(hasty: Any) -> None:
+def test_the_limit_of_requests_holds_and_probes_are_still_answered(hasty: Any) -> None:
     request = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
     hasty.user_middleware.clear()
     from sweeps.contrib.server.middleware import LimitsMiddleware, RequestLimits

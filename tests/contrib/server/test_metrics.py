@@ -49,7 +49,7 @@ def test_a_finished_sweep_is_counted(tmp_path: Path) -> None:
     assert found["kd_sweeps_retries_total", "s"] == found["kd_sweeps_lost_leases_total", "s"] == 0
 
 
-def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_the_best(storage_url: str) -> None:
+def test_retries_and_losses_are_counted_and_a_diverged_score_is_not_the_best(storage_url: str) -> None:
     url = created(storage_url)
     created(storage_url, name="other")
     engine = open_engine(url)
@@ -72,7 +72,7 @@ def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_th
     assert not [key for key in read(storage_url, "other") if "s" in key[1:]]
 
 
-def test_a_sweep_whose_spec_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_spec_hides_no_other_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = created(f"sqlite:///{tmp_path / 's.db'}")
     created(str(url), name="other")
     with open_engine(url).begin() as connection:

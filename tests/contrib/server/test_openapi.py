@@ -17,7 +17,7 @@ every_operation = pytest.mark.parametrize(
 few_and_many = pytest.mark.parametrize("examples", [5, pytest.param(15, marks=pytest.mark.slow)])
 
 
-def test_the_document_in_the_repository_is_that_of_the_service() -> None:
+def test_the_document_in_the_repository_is_current() -> None:
     assert FILE.read_text(encoding="utf-8") == current(), "to rewrite it: python -m tests.support.web.openapi_document"
 
 
@@ -41,7 +41,7 @@ def operations() -> dict[str, Any]:
 @pytest.mark.processes
 @few_and_many
 @every_operation
-def test_whatever_an_operator_sends_is_answered_as_described(
+def test_every_request_of_an_operator_gets_a_documented_answer(
     operations: dict[str, Any], label: str, examples: int, service: Service
 ) -> None:
     from hypothesis import HealthCheck, given, settings

@@ -21,7 +21,7 @@ def service(finished: Service) -> Service:
     return finished
 
 
-def test_pages_follow_each_other_without_gap(service: Service) -> None:
+def test_pages_of_trials_are_contiguous(service: Service) -> None:
     whole = service.ask("/api/v1/sweeps/s/trials?limit=10000", token=VIEWER).json
     assert whole["next_offset"] is None
     offset, found = 0, []
@@ -36,7 +36,7 @@ def test_pages_follow_each_other_without_gap(service: Service) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "offset=-1", "limit=", "limit=1e3"])
-def test_a_page_that_is_none_is_one_line(service: Service, query: str) -> None:
+def test_an_invalid_page_is_reported_in_one_line(service: Service, query: str) -> None:
     refused = service.ask(f"/api/v1/sweeps?{query}", token=VIEWER)
     assert refused.status == 422
     assert query.partition("=")[0] in refused.json["detail"]
@@ -44,7 +44,7 @@ def test_a_page_that_is_none_is_one_line(service: Service, query: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/sweeps", "/api/v1/sweeps/s/best", "/api/v1/sweeps/s/report?format=html"])
-def test_what_has_not_changed_is_not_sent_again(service: Service, path: str) -> None:
+def test_an_unchanged_answer_is_not_sent_again(service: Service, path: str) -> None:
     first = service.ask(path, token=VIEWER)
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "private, no-cache"
@@ -97,7 +97,7 @@ def test_head_is_get_without_a_body(service: Service, path: str) -> None:
         ("text/html", "?format=json", "application/json", b'{"sweep":"s"'),
     ],
 )
-def test_a_report_comes_in_the_form_that_is_asked_for(
+def test_a_report_has_the_requested_format(
     service: Service, accept: str, query: str, kind: str, begins: bytes
 ) -> None:
     found = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
@@ -123,7 +123,7 @@ def test_a_report_comes_in_the_form_that_is_asked_for(
         ("/api/v2/sweeps", 404, ""),
     ],
 )
-def test_what_is_not_there_is_told_in_one_line(service: Service, path: str, status: int, said: str) -> None:
+def test_a_missing_resource_is_reported_in_one_line(service: Service, path: str, status: int, said: str) -> None:
     told = service.ask(path, token=VIEWER)
     assert told.status == status, told.text
     if said:
@@ -133,7 +133,7 @@ def test_what_is_not_there_is_told_in_one_line(service: Service, path: str, stat
         assert told.json["exit_code"] in (1, 2)
 
 
-def test_a_method_that_a_path_does_not_have_is_told_with_those_it_has(service: Service) -> None:
+def test_an_unsupported_method_is_refused_with_the_supported_ones(service: Service) -> None:
     from tests.support.web.services import OPERATOR
 
     told = service.ask("/api/v1/sweeps/s/pause", token=VIEWER)
@@ -142,7 +142,7 @@ def test_a_method_that_a_path_does_not_have_is_told_with_those_it_has(service: S
     assert (told.status, told.headers["allow"]) == (405, "GET, POST")
 
 
-def test_a_question_too_early_ends_as_the_command_does(tmp_path: Path) -> None:
+def test_a_query_without_results_fails_as_the_command_does(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     created(url)
     with serving(url, "s", folder=tmp_path) as service:
@@ -158,7 +158,7 @@ def test_a_question_too_early_ends_as_the_command_does(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_database_that_is_away_is_told_without_its_password_and_comes_back(
+def test_an_unreachable_database_is_reported_without_its_password_until_it_returns(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     url = server.new_database()
@@ -193,7 +193,7 @@ ORDERS = ("pause", "resume", "cancel", "retry", "extend")
 
 
 @pytest.mark.slow
-def test_a_frozen_database_is_told_on_every_route_in_time_and_comes_back_by_itself(
+def test_a_frozen_database_is_reported_on_every_route_in_time_until_it_thaws(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     from tests.support.web.services import OPERATOR

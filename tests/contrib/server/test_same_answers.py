@@ -92,7 +92,7 @@ def both(
 
 
 @pytest.mark.slow_on("postgres")
-def test_a_finished_sweep_is_told_alike(both: Both) -> None:
+def test_a_finished_sweep_reads_the_same_over_http(both: Both) -> None:
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS + FURTHER}
     assert {command for command, code in codes.items() if code == 0} >= {"best s", "report s", "status s --audit"}
     assert codes["logs s --task ../../etc/passwd"] == 1
@@ -104,7 +104,7 @@ def test_a_finished_sweep_is_told_alike(both: Both) -> None:
 
 @pytest.mark.parametrize("both", ["transfer#target"], indirect=True)
 @pytest.mark.slow_on("postgres")
-def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
+def test_half_a_sweep_reads_and_steers_the_same_over_http(both: Both) -> None:
     for command in QUESTIONS:
         both.same(*command)
     # Each order is given twice, once on either way: the second finds the sweep as the first one left it.
@@ -125,7 +125,7 @@ def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
 
 @pytest.mark.parametrize("both", ["teachers#"], indirect=True)
 @pytest.mark.slow_on("postgres")
-def test_a_sweep_without_results_ends_every_question_with_the_same_code(both: Both) -> None:
+def test_a_sweep_without_results_gives_every_query_the_same_exit_code(both: Both) -> None:
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
     assert codes["best s"] == codes["report s"] == 3
     assert codes["logs s --task search#0"] == 1

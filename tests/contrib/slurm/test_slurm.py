@@ -166,7 +166,7 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["its time is up", "its node failed"])
-def test_a_member_that_is_requeued_gives_its_task_back_and_comes_again_as_another_worker(
+def test_a_requeued_member_returns_its_task_and_restarts_as_another_worker(
     slurm: SlurmCluster, watched: Watched, start: Start, how: str
 ) -> None:
     process = start("--workers", "1", misbehave=HOLD)
@@ -188,7 +188,7 @@ def test_a_member_that_is_requeued_gives_its_task_back_and_comes_again_as_anothe
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
-def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
+def test_a_stopped_launch_returns_every_task_and_leaves_no_job(
     slurm: SlurmCluster, watched: Watched, start: Start, number: int, code: int
 ) -> None:
     options = ["--cpus-per-task=3"]  # the node is for two of them
@@ -243,7 +243,7 @@ def test_the_printed_script_can_be_submitted_by_hand(
 
 
 @pytest.mark.slow
-def test_a_detached_array_that_is_cancelled_does_not_come_again(
+def test_a_cancelled_detached_array_is_not_resubmitted(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
     _, out = ended(start("--workers", "1", "--detach", misbehave=HOLD))
@@ -254,7 +254,7 @@ def test_a_detached_array_that_is_cancelled_does_not_come_again(
 
 
 @pytest.mark.slow
-def test_workers_outlive_a_controller_that_is_away_for_a_while(
+def test_workers_survive_a_controller_that_is_down_for_a_while(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
     process = start("--workers", "2", misbehave=HOLD)
@@ -291,7 +291,7 @@ def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
     assert not [one for one in kept if set(THREADS) & set(one)]
 
 
-def test_what_slurm_refuses_is_one_line_with_its_words(
+def test_a_refusal_of_slurm_is_one_line_with_its_words(
     slurm: SlurmCluster, watched: Watched, postgres_url: str, kd_sweeps: Run
 ) -> None:
     for option, told in (

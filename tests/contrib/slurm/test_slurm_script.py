@@ -45,7 +45,7 @@ def test_what_a_launch_sets_itself_is_refused_in_one_line(word: str, name: str) 
         (["--comment=a\nrm -rf x"], "which has a line break"),  # the rest would be a command
     ],
 )  # fmt: skip
-def test_a_word_that_is_no_option_of_sbatch_is_refused(options: list[str], told: str) -> None:
+def test_an_argument_that_is_not_an_sbatch_option_is_refused(options: list[str], told: str) -> None:
     with pytest.raises(SpecError, match=told):
         check_options(options)
 
@@ -54,7 +54,7 @@ def test_a_word_that_is_no_option_of_sbatch_is_refused(options: list[str], told:
     ("numbers", "text"),
     [([0], "0"), ([0, 1, 2], "0-2"), ([7, 3, 0, 1], "0-1,3,7"), (range(1_000), "0-999")],
 )
-def test_seats_are_written_as_slurm_reads_them(numbers: list[int], text: str) -> None:
+def test_array_indices_have_slurms_syntax(numbers: list[int], text: str) -> None:
     assert ranges(numbers) == text
 
 
@@ -101,7 +101,7 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
         (["--", "--partition=main"], 2, "only Slurm and Ray take such options"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(
+def test_conflicting_options_are_reported_in_one_line(
     words: list[str], code: int, told: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
@@ -147,7 +147,7 @@ def as_member(tmp_path: Path, worker: str) -> Iterator[tuple["subprocess.Popen[s
 
 @pytest.mark.processes
 @pytest.mark.parametrize("code", [0, 1, 143])
-def test_a_member_ends_as_its_worker_does_and_comes_again_after_143_alone(code: int, tmp_path: Path) -> None:
+def test_a_member_exits_as_its_worker_and_is_requeued_only_after_143(code: int, tmp_path: Path) -> None:
     with as_member(tmp_path, f"raise SystemExit({code})") as (process, requeued):
         process.communicate(timeout=30)
     assert process.returncode == code
@@ -155,7 +155,7 @@ def test_a_member_ends_as_its_worker_does_and_comes_again_after_143_alone(code: 
 
 
 @pytest.mark.processes
-def test_a_member_passes_each_of_slurms_signals_on_and_waits_for_its_worker(tmp_path: Path) -> None:
+def test_a_member_forwards_each_signal_and_waits_for_its_worker(tmp_path: Path) -> None:
     # os.write, since a handler that prints while the program prints is an error in Python.
     worker = (
         "import os, signal, time\n"

@@ -74,7 +74,7 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
     assert (code, out) == (0, f"0 runs written into runs, {len(found)} already there\n")
 
 
-def test_mlflow_has_steps_times_and_what_comes_later(mlflow: Any, tmp_path: Path) -> None:
+def test_mlflow_has_steps_times_and_later_trainings(mlflow: Any, tmp_path: Path) -> None:
     assert trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run()], tmp_path).written == 1
     # More of the sweep is done: one run has its test accuracy by now, another one is new.
     later = trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run(test_accuracy=0.5), run("search#1")], tmp_path)
@@ -121,7 +121,7 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
     assert (again.written, again.there) == (1, 1)
 
 
-def test_wandb_lists_the_runs_as_waiting_to_be_sent(wandb: Any, tmp_path: Path) -> None:
+def test_wandb_lists_the_runs_as_unsynced(wandb: Any, tmp_path: Path) -> None:
     trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--dry-run'])"],

@@ -31,7 +31,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_every_finished_training_is_a_run_with_what_it_is_found_by(url: str) -> None:
+def test_every_finished_training_is_a_run_with_searchable_tags(url: str) -> None:
     found = of(url, "base")
     assert len(found) == 37, "38 tasks, one of which measures"
     one = found["transfer#target.best.2"]
@@ -43,7 +43,7 @@ def test_every_finished_training_is_a_run_with_what_it_is_found_by(url: str) -> 
     assert one.started_at <= one.finished_at
 
 
-def test_the_test_accuracies_of_half_a_look_are_left_out(url: str) -> None:
+def test_test_accuracies_of_an_unfinished_look_are_left_out(url: str) -> None:
     found = of(url, "half")
     assert "test_accuracy" not in found["transfer#target.best.0"].metrics
     assert "test_accuracy" in found["transfer#source.best.0"].metrics
@@ -59,7 +59,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_is_one_line(url: str, case: str, kd_sweeps: KdSweeps) -> None:
+def test_impossible_requests_are_reported_in_one_line(url: str, case: str, kd_sweeps: KdSweeps) -> None:
     words, expected, line = WRONG[case]
     code, out, err = kd_sweeps("export", "base", *words, "--storage", url)
     assert (code, out, len(err.splitlines())) == (expected, "", 1)

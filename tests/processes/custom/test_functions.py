@@ -68,7 +68,7 @@ def trained(folder: Path, body: str, run: Run = SEARCH, **table: Any) -> Trained
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_what_it_does_to_its_process_reaches_no_other_training(case: str, tmp_path: Path) -> None:
+def test_what_a_training_does_to_its_process_affects_no_other(case: str, tmp_path: Path) -> None:
     before = os.getcwd(), random.getstate()
     made = trained(tmp_path, GOOD[case])
     assert made.score == {"a number": 0.55, "any name": 0.25}.get(case, 0.5)
@@ -78,7 +78,7 @@ def test_what_it_does_to_its_process_reaches_no_other_training(case: str, tmp_pa
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_goes_wrong_is_one_line_of_a_class_that_says_whose_fault_it_is(case: str, tmp_path: Path) -> None:
+def test_each_failure_is_one_line_with_its_class_of_error(case: str, tmp_path: Path) -> None:
     body, kind, text = BAD[case]
     with pytest.raises(Exception, match=re.escape(text)) as error:
         trained(tmp_path, body)
@@ -86,13 +86,13 @@ def test_what_goes_wrong_is_one_line_of_a_class_that_says_whose_fault_it_is(case
     assert "\n" not in str(error.value)
 
 
-def test_one_that_hangs_is_ended_with_what_it_has_forked(tmp_path: Path) -> None:
+def test_a_hanging_function_is_ended_with_its_forks(tmp_path: Path) -> None:
     with pytest.raises(StepTimeout):
         trainer(tmp_path, HANGS).train(SEARCH, Steps(seconds=3))
     wait_until_gone(int((tmp_path / "kept" / "pid").read_text()))
 
 
-def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_result(tmp_path: Path) -> None:
+def test_reports_are_steps_and_their_scores_the_curve_which_ends_at_the_result(tmp_path: Path) -> None:
     body = (
         "def train(alpha, seed, report):\n    for i in range(3000):\n        report(i / 3000)\n"
         "    report(0.5, validation=0.25)\n    report(2.0, validation=math.nan)\n"
@@ -106,13 +106,13 @@ def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_re
     assert max(fraction or 0 for fraction, _ in steps.steps) == 1.0
 
 
-def test_a_minimized_score_is_given_as_it_is_its_curve_as_well(tmp_path: Path) -> None:
+def test_a_minimized_score_and_its_curve_keep_their_sign(tmp_path: Path) -> None:
     body = "def train(alpha, seed, report):\n    report(0.5, validation=3.0)\n    return 2.0\n"
     made = trained(tmp_path, body, score={"name": "loss", "direction": "minimize"})
     assert (made.score, made.curve) == (2.0, [3.0, 2.0])
 
 
-def test_the_test_runs_in_the_process_of_its_training_and_only_once_it_is_asked_for(tmp_path: Path) -> None:
+def test_the_test_runs_in_the_process_of_its_training_and_only_on_request(tmp_path: Path) -> None:
     body = (
         "def train(alpha, seed, folder):\n    global model\n    model = alpha\n"
         "    (folder / 'trained').touch()\n    return 0.5\n\n"
@@ -128,14 +128,14 @@ def test_the_test_runs_in_the_process_of_its_training_and_only_once_it_is_asked_
     assert [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"spawn_main" in command_of(pid)] == []
 
 
-def test_a_module_beside_the_file_is_found(tmp_path: Path) -> None:
+def test_a_module_next_to_the_file_can_be_imported(tmp_path: Path) -> None:
     (tmp_path / "beside_it.py").write_text("SCORE = 0.25\n")
     body = "from beside_it import SCORE\ndef train(alpha, *, seed):\n    return SCORE\n"
     assert trained(tmp_path, body).score == 0.25
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
-def test_processes_that_it_starts_know_the_classes_of_its_file(start: str, tmp_path: Path) -> None:
+def test_child_processes_of_a_training_know_the_classes_of_its_file(start: str, tmp_path: Path) -> None:
     body = f"""
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -151,13 +151,13 @@ def train(alpha, *, seed):
     assert trained(tmp_path, body).score == 0.5
 
 
-def test_without_a_test_the_comparison_has_the_validation(tmp_path: Path) -> None:
+def test_without_a_test_the_comparison_uses_the_validation_score(tmp_path: Path) -> None:
     made = trainer(tmp_path, "def train(alpha, seed):\n    return 0.5\n")
     made.train(COMPARED, Steps())
     assert made.test(COMPARED, Steps()) == 0.5
 
 
-def test_a_test_that_fails_says_that_it_was_the_test(tmp_path: Path) -> None:
+def test_a_failing_test_is_named_as_the_test(tmp_path: Path) -> None:
     body = "def train(alpha, seed):\n    return 0.5\n\ndef test(seed):\n    return 'good'\n"
     made = trainer(tmp_path, body, test="same")
     made.train(COMPARED, Steps())
@@ -180,7 +180,7 @@ def test_a_worker_killed_while_its_training_awaits_a_test_leaves_no_process(tmp_
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_create_refuses_what_cannot_be_called_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_create_refuses_an_uncallable_function_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
     body, key, text = WRONG[case]
     if body:
         (tmp_path / "train.py").write_text(body, encoding="utf-8")
@@ -193,7 +193,7 @@ def test_create_refuses_what_cannot_be_called_in_one_line(case: str, tmp_path: P
     assert not (tmp_path / "kd-sweeps.db").exists()
 
 
-def test_with_two_datasets_it_has_to_say_that_it_knows_which(tmp_path: Path) -> None:
+def test_with_two_datasets_a_function_needs_the_argument_dataset(tmp_path: Path) -> None:
     file = tmp_path / "train.py"
     file.write_text("def train(alpha, seed):\n    pass\n", encoding="utf-8")
     own = {"train": f"{file}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
@@ -202,7 +202,7 @@ def test_with_two_datasets_it_has_to_say_that_it_knows_which(tmp_path: Path) -> 
         create_sweep(resolve(f"sqlite:///{tmp_path}/s.db"), "s", two)
 
 
-def test_a_spec_to_start_from_is_made_of_its_arguments(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_a_draft_spec_is_made_from_the_arguments(tmp_path: Path, kd_sweeps: Commands) -> None:
     (tmp_path / "train.py").write_text(
         "def train(temperature, alpha=0.5, rate=0.001, layers=4, optimizer='adam', warm=True, *, seed):\n    pass\n",
         encoding="utf-8",

@@ -76,7 +76,7 @@ def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return request.param, url, folder
 
 
-def test_two_workers_of_which_one_is_killed_again_and_again_give_the_same_answer(
+def test_two_workers_of_which_one_is_killed_repeatedly_give_the_same_answer(
     finished: Finished,
 ) -> None:
     kind, url, folder = finished
@@ -97,7 +97,7 @@ def test_two_workers_of_which_one_is_killed_again_and_again_give_the_same_answer
     assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is gone"
 
 
-def test_it_is_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: Commands) -> None:
+def test_a_custom_sweep_can_be_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: Commands) -> None:
     kind, url, _ = finished
     code, out, err = kd_sweeps("replay", "s", "--sample", "3", "--storage", url)
     assert (code, "3 rerun, 0 differ" in out) == (0, True), err
@@ -110,7 +110,7 @@ def test_it_is_replayed_archived_verified_and_reported(finished: Finished, kd_sw
     assert "alpha = 1" in page
 
 
-def test_what_it_said_beside_its_score_is_stored(finished: Finished) -> None:
+def test_further_values_of_a_result_are_stored(finished: Finished) -> None:
     kind, url, _ = finished
     outcomes = [task.outcome or {} for task in records(url).values()]
     assert all(outcome["facts"]["agreement"] == outcome["alpha"] for outcome in outcomes)
@@ -142,7 +142,7 @@ def one_trial(folder: Path) -> str:
     return url
 
 
-def test_a_training_goes_on_from_its_folder_after_its_worker_was_killed(tmp_path: Path) -> None:
+def test_a_training_resumes_from_its_folder_after_its_worker_was_killed(tmp_path: Path) -> None:
     url, log = one_trial(tmp_path), tmp_path / "log"
     assert worker(url, "r", tmp_path, EPOCHS=str(log), DIES="1").wait(120) == -signal.SIGKILL
     assert log.read_text() == "xxx"
@@ -155,7 +155,7 @@ def test_a_training_goes_on_from_its_folder_after_its_worker_was_killed(tmp_path
     assert list((tmp_path / "cache").rglob("epochs")) == []
 
 
-def test_the_folders_of_a_sweep_go_with_it(
+def test_deleting_a_sweep_removes_its_folders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Commands
 ) -> None:
     url = one_trial(tmp_path)
@@ -171,7 +171,7 @@ LUCKY = "import os\n\ndef train(alpha, *, seed):\n    return int.from_bytes(os.u
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_replay_finds_a_function_that_gives_another_score_unless_it_promises_none(
+def test_replay_finds_a_nondeterministic_function_unless_it_is_declared_so(
     exact: bool, tmp_path: Path, kd_sweeps: Commands
 ) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
@@ -200,7 +200,7 @@ def train(alpha, *, seed, folder, report):
 """
 
 
-def test_a_run_that_went_on_from_a_checkpoint_is_the_same_as_one_that_did_not(
+def test_a_resumed_run_equals_an_uninterrupted_one(
     tmp_path: Path, kd_sweeps: Commands
 ) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
@@ -211,7 +211,7 @@ def test_a_run_that_went_on_from_a_checkpoint_is_the_same_as_one_that_did_not(
     assert (code, "1 rerun, 0 differ" in out) == (0, True), out
 
 
-def test_from_python_a_sweep_is_made_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_creates_a_sweep_from_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     changes = {"transfer.margin": 0.5, "outer.searches": 1, "search.trials": 3, "transfer.seeds": 1}

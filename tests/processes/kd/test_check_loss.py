@@ -78,13 +78,13 @@ def test_the_first_line_is_the_verdict_and_no_line_is_long(check_loss: Run) -> N
 
 
 @pytest.mark.parametrize("name", ["prints", "forks"])
-def test_json_is_json_whatever_the_loss_prints(check_loss: Run, name: str) -> None:
+def test_json_stays_valid_whatever_the_loss_prints(check_loss: Run, name: str) -> None:
     code, out, _ = check_loss(name, "-f", "json")
     values = json.loads(out)
     assert (code, values["verdict"], values["loss"], values["same"]["alpha"]) == (0, "right", "mse", 0.0)
 
 
-def test_an_unknown_loss_is_unknown_with_the_nearest_one(check_loss: Run) -> None:
+def test_an_unknown_loss_is_refused_with_the_closest_name(check_loss: Run) -> None:
     code, out, _ = check_loss("odd")
     assert code == 3
     assert out.startswith(("UNKNOWN: none of the known forms\n", "FAULTY: an image's loss depends on the other images"))
@@ -114,7 +114,7 @@ def test_bad_input_is_one_line(check_loss: Run, name: str, words: list[str], cod
     assert len(err.splitlines()) == 1
 
 
-def test_a_file_that_is_not_there_is_one_line(kd_sweeps: Run) -> None:
+def test_a_missing_file_is_reported_in_one_line(kd_sweeps: Run) -> None:
     code, out, err = kd_sweeps("check-loss", "./other.py:loss")
     assert (code, out) == (1, "")
     assert err.startswith("kd-sweeps: cannot import loss './other.py:loss' here: cannot read ")

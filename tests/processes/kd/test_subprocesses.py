@@ -38,7 +38,7 @@ def test_result_and_reports_come_from_a_child_of_a_child_and_signals_are_left_to
     assert heard == [(0.5, "half way")]
 
 
-def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> None:
+def test_an_exception_of_the_function_arrives_with_the_childs_traceback() -> None:
     with pytest.raises(ValueError, match="nine is too many") as error:
         run_in_subprocess(children.raise_error, on_step=children.go_on)
     assert "in raise_error" in "".join(error.value.__notes__)
@@ -52,7 +52,7 @@ def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> N
         (children.kill_itself, SubprocessKilled, "memory"),  # which may be why
     ],
 )
-def test_a_child_without_an_answer_says_why(function: children.Function, error: type[Exception], message: str) -> None:
+def test_a_child_without_an_answer_is_an_error_with_the_reason(function: children.Function, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as caught:
         run_in_subprocess(function, on_step=children.go_on)
     assert type(caught.value) is error
@@ -66,7 +66,7 @@ def test_a_child_that_takes_too_long_is_killed() -> None:
     wait_until_gone(child)
 
 
-def test_a_parent_that_was_asked_to_stop_does_not_blame_the_death_of_its_child() -> None:
+def test_a_stopping_parent_does_not_report_the_death_of_its_child() -> None:
     stops: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: stops.append(number))
 
@@ -81,7 +81,7 @@ def test_a_parent_that_was_asked_to_stop_does_not_blame_the_death_of_its_child()
         signal.signal(signal.SIGTERM, before)
 
 
-def test_what_on_step_raises_ends_a_child_even_if_it_is_frozen_before_it_has_read_its_job() -> None:
+def test_an_exception_of_on_step_ends_a_child_even_if_it_is_frozen_before_it_has_read_its_job() -> None:
     frozen: list[int] = []
 
     def freeze_then_stop() -> None:
@@ -115,7 +115,7 @@ def test_neither_a_child_nor_its_own_child_outlives_a_parent_killed_with_kill_9(
     wait_until_gone(*sleeping)
 
 
-def test_a_generator_goes_on_once_it_is_asked_for_more(tmp_path: Path) -> None:
+def test_a_generator_resumes_at_the_next_request(tmp_path: Path) -> None:
     with started(children.count, tmp_path) as child:
         assert child.result(on_step=children.go_on) == 1
         time.sleep(0.3)
@@ -137,7 +137,7 @@ sys.exit(0)
 """
 
 
-def test_a_process_that_exits_beside_a_child_that_awaits_a_request_ends(tmp_path: Path) -> None:
+def test_a_process_can_exit_while_its_child_awaits_a_request(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _EXITS, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -87,7 +87,7 @@ def test_tables_of_another_optuna_stop_only_the_commands_that_need_them(said: Sa
 
 
 @pytest.mark.slow
-def test_a_launch_works_beside_another_optunas_tables_and_says_that_the_dashboard_is_behind(
+def test_a_launch_runs_despite_tables_of_another_optuna_and_reports_the_stale_dashboard(
     said: Said, url: str
 ) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
@@ -96,7 +96,7 @@ def test_a_launch_works_beside_another_optunas_tables_and_says_that_the_dashboar
     assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
 
 
-def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: Said, url: str) -> None:
+def test_a_missing_optuna_table_is_one_line_and_create_restores_it(said: Said, url: str) -> None:
     execute(url, "DROP TABLE trial_params")
     assert "lacks a table of kd-sweeps or Optuna" in said.line("audit")
     assert "trial_params" in said.line("audit")

@@ -24,7 +24,7 @@ from tests.support.sweeps.small_sweeps import created
 
 
 @pytest.mark.slow_on("sqlite")
-def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(storage_url: str, tmp_path: Path) -> None:
+def test_a_clock_that_jumps_by_up_to_an_hour_repeatedly_loses_nothing(storage_url: str, tmp_path: Path) -> None:
     new_storm(storage_url, storm_spec(**{"search.trials": 8, "transfer.seeds": 1}))
     jumps = ClockJumps(storage_url)
     with (tmp_path / "log").open("wb") as log, contextlib.closing(Nursery(storage_url, log=log)) as crew:
@@ -37,7 +37,7 @@ def test_a_clock_that_jumps_by_up_to_an_hour_again_and_again_loses_nothing(stora
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)  # on either: storage/queue/test_clocks.py
-def test_a_worker_that_looks_right_after_a_jump_leaves_its_neighbour_the_time_to_renew(storage_url: str) -> None:
+def test_after_a_jump_a_worker_leaves_the_others_time_to_renew(storage_url: str) -> None:
     url = created(storage_url)
     neighbours: list[TaskRecord] = []
     kept: list[bool] = []

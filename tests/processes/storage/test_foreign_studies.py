@@ -82,7 +82,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "s.kdsweep"
 
 
-def test_no_name_of_a_foreign_study_is_taken_and_nothing_is_made_beside_it(storage_url: str, file: Path) -> None:
+def test_a_name_of_a_foreign_study_is_refused_and_nothing_is_created(storage_url: str, file: Path) -> None:
     url = resolve(storage_url)
     for number, name in enumerate((NAMES[0], NAMES[-1])):
         make_foreign(storage_url, name, trials=number % 2)
@@ -101,7 +101,7 @@ def test_no_name_of_a_foreign_study_is_taken_and_nothing_is_made_beside_it(stora
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_neither_does_a_copy_of_a_study_of_ours_count_as_left_by_a_create(storage_url: str, tmp_path: Path) -> None:
+def test_a_copy_of_a_sweeps_study_does_not_count_as_left_by_a_create(storage_url: str, tmp_path: Path) -> None:
     """Who keeps a copy in another storage, or under another name, copies its attributes."""
     created(f"sqlite:///{tmp_path}/from.db")
     created(storage_url, name="other")
@@ -118,7 +118,7 @@ def test_neither_does_a_copy_of_a_study_of_ours_count_as_left_by_a_create(storag
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_study_that_another_program_put_in_the_place_of_ours_is_left_alone(storage_url: str, tmp_path: Path) -> None:
+def test_a_foreign_study_in_the_place_of_a_sweeps_is_left_alone(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url)
     with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
         for name in REPLACED:
@@ -167,7 +167,7 @@ def crash(url: str, point: str) -> None:
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_study_under_a_name_that_a_killed_create_reserved_is_not_taken_for_what_it_left(storage_url: str) -> None:
+def test_a_foreign_study_under_a_name_reserved_by_a_killed_create_is_kept(storage_url: str) -> None:
     from optuna_dashboard import save_note
 
     crash(storage_url, "study-named")
@@ -180,7 +180,7 @@ def test_a_study_under_a_name_that_a_killed_create_reserved_is_not_taken_for_wha
     assert content(storage_url, "s.confirm") == before
 
 
-def test_what_a_killed_create_of_more_datasets_left_goes_with_the_next(storage_url: str) -> None:
+def test_the_next_create_removes_what_a_killed_one_left(storage_url: str) -> None:
     crash(storage_url, "studies-made")
     assert "s.native" in names(storage_url)
     url = created(storage_url, on(SMALL, source="digits", alone=True))
@@ -190,7 +190,7 @@ def test_what_a_killed_create_of_more_datasets_left_goes_with_the_next(storage_u
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_one_made_while_we_make_ours_stays_and_ours_go(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_study_created_meanwhile_stays_and_the_sweeps_are_removed(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
 
     def make_meanwhile(point: str) -> None:

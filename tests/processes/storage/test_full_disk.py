@@ -61,7 +61,7 @@ def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(di
     counted(url)
 
 
-def test_a_full_disk_below_the_logs_is_no_reason_to_lose_a_task(disk: SmallDisk, tmp_path: Path) -> None:
+def test_a_full_disk_under_the_logs_loses_no_task(disk: SmallDisk, tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     noisy = "for number in range(20): print('noise' * 2000, number), print('noise' * 2000, file=sys.stderr)"
     env = environment(tmp_path / "home", url, noisy) | {"XDG_STATE_HOME": str(disk.folder)}
@@ -72,7 +72,7 @@ def test_a_full_disk_below_the_logs_is_no_reason_to_lose_a_task(disk: SmallDisk,
     counted(f"sqlite:///{tmp_path}/s.db")
 
 
-def test_a_worker_without_room_for_temporary_files_stops_the_next_uses_others(disk: SmallDisk, tmp_path: Path) -> None:
+def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_another_folder(disk: SmallDisk, tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     write = f"""
     import subprocess, tempfile

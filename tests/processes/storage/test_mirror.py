@@ -76,7 +76,7 @@ def test_a_mirror_killed_at_any_point_leaves_one_trial_of_each_attempt(storage_u
 
 
 @pytest.mark.parametrize("point", ["drawing", "drawn", "attributes"])
-def test_a_mirror_that_was_stopped_while_another_took_its_place_doubles_nothing(storage_url: str, point: str) -> None:
+def test_a_mirror_resumed_after_another_took_over_doubles_no_trial(storage_url: str, point: str) -> None:
     url = created(storage_url)
     stopped = start_mirror(storage_url, stop_at=point)
     worker = start_worker(storage_url, seconds=0.3)  # long enough to be seen running

@@ -38,7 +38,7 @@ def eight() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_eight_claim_160_tasks_and_none_twice(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_eight_workers_claim_each_of_160_tasks_once(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
     sweep = new_sweep(engine, {"search": ((), 160, 160), "confirm": (("search",), 0, 0)})
     jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
     got = [job.result() for job in jobs]
@@ -49,13 +49,13 @@ def test_eight_claim_160_tasks_and_none_twice(engine: Engine, storage_url: str, 
     assert {task.attempt for task in queries.task_records(engine, sweep)} == {1}
 
 
-def test_five_first_starts_at_once_make_one_sweep(storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_five_simultaneous_first_starts_create_one_sweep(storage_url: str, eight: ProcessPoolExecutor) -> None:
     at = time.time() + 0.2
     starts = [eight.submit(create_first, storage_url, at) for _ in range(5)]
     assert [start.result() for start in starts] == [["s"]] * 5
 
 
-def test_two_that_end_last_end_their_phase_once(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_simultaneous_last_tasks_close_their_phase_once(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
     for round_ in range(3):
         phases = {"a": ((), 1, 1), "b": ((), 1, 2), "c": (("a", "b"), 1, 1), "d": (("c",), 0, 0)}
         sweep = new_sweep(engine, phases, name=f"s{round_}")
@@ -67,7 +67,7 @@ def test_two_that_end_last_end_their_phase_once(engine: Engine, storage_url: str
         assert claimed(engine, sweep).key == "c#0"
 
 
-def test_eight_workers_lose_nothing_while_their_sweep_is_steered(
+def test_eight_workers_lose_nothing_while_the_sweep_is_paused_and_extended(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
     """Pause, resume, cancel, extend and retry; in the end every task is done, once."""
@@ -108,7 +108,7 @@ def test_eight_workers_lose_nothing_while_their_sweep_is_steered(
     print(happened, ended)
 
 
-def test_an_extension_beside_the_last_finish_fits_it(
+def test_an_extension_concurrent_with_the_last_finish_is_consistent(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor
 ) -> None:
     sweeps = [new_sweep(engine, {"a": ((), 1, 1), "b": (("a",), 1, 1)}, name=f"s{n}") for n in range(12)]
@@ -138,7 +138,7 @@ def claimed_and_finished(engine: Engine, sweep: int) -> str:
     return claim.key
 
 
-def test_a_blob_put_by_eight_at_once_is_one_row(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_a_blob_put_by_eight_processes_at_once_is_one_row(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
     data = bytes(range(256)) * 2000
     at = time.time() + 0.4
     digests = {job.result() for job in [eight.submit(put_blob, storage_url, data, at) for _ in range(8)]}

@@ -21,7 +21,7 @@ LONG_S = 600.0
 PATIENT = override(SMALL, {"search.lag": 1, "search.trials": 8, "lease.interval_s": LONG_S, "lease.grace_s": LONG_S})
 
 
-def test_idle_workers_are_called_to_what_can_start_and_at_the_end(storage_url: str, tmp_path: Path) -> None:
+def test_idle_workers_are_woken_for_new_tasks_and_at_the_end(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url, PATIENT)
     began = time.monotonic()
     code, out = launched(environment(tmp_path / "home", url), workers=3, timeout=LONG_S)
@@ -47,7 +47,7 @@ def test_workers_whose_launch_was_killed_finish_the_sweep_and_end(storage_url: s
         assert [record.reason for record in workers.records(engine, sweep.id)] == [None, None]
 
 
-def test_workers_whose_launch_is_frozen_go_on(tmp_path: Path) -> None:
+def test_workers_whose_launch_is_frozen_continue(tmp_path: Path) -> None:
     """They look by themselves, once in an interval of their lease."""
     url = created(f"sqlite:///{tmp_path}/s.db", override(PATIENT, {"lease.interval_s": 1.0}))
     with open_sweep(url, "s") as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
@@ -66,7 +66,7 @@ def stock() -> Iterator[PostgresServer]:
         yield server
 
 
-def test_more_workers_than_connections_are_refused_before_one_is_started(stock: PostgresServer, tmp_path: Path) -> None:
+def test_more_workers_than_connections_are_refused_before_any_starts(stock: PostgresServer, tmp_path: Path) -> None:
     url = created(stock.new_database())
     code, out = launched(environment(tmp_path / "home", url), workers=95)
     assert code == 1

@@ -43,7 +43,7 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
 
 
 @pytest.mark.parametrize("point", ["saved", "ran", "finished"])
-def test_a_worker_killed_while_recipes_are_tried_changes_neither_the_choice_nor_what_is_trained_with_it(
+def test_a_worker_killed_while_recipes_are_tried_does_not_change_the_choice_or_its_trainings(
     storage_url: str, point: str
 ) -> None:
     url = created(storage_url, OWN)

@@ -115,7 +115,7 @@ IMPATIENT = """
 """
 
 
-def test_when_the_database_never_comes_back_the_worker_ends_with_one_line_that_says_what_to_type(
+def test_a_lost_database_ends_the_worker_with_one_line_that_says_what_to_type(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     """With the waiting times cut from 60 and 600 s to 0.5 and 1 s; the command itself is the real one."""
@@ -142,7 +142,7 @@ def test_when_the_database_never_comes_back_the_worker_ends_with_one_line_that_s
     assert PASSWORD not in told
 
 
-def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_says_nothing_of_finished(tmp_path: Path) -> None:
+def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_does_not_claim_to_be_finished(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"search.trials": 16}))
     created(f"sqlite:///{tmp_path}/other.db")
     process = start_launch(environment(tmp_path / "home", url, "time.sleep(0.3)"), workers=1)
@@ -155,7 +155,7 @@ def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_says_nothing_of
         assert wrong not in told, told
 
 
-def test_a_worker_whose_file_is_gone_ends_in_the_middle_of_its_task(tmp_path: Path) -> None:
+def test_a_worker_whose_file_was_moved_ends_during_its_task(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Steps) -> Outcome:

@@ -54,7 +54,7 @@ if claim.key == "transfer#target.native.0":
 """
 
 
-def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_running(tmp_path: Path) -> None:
+def test_one_launch_survives_every_end_of_its_workers_and_their_leftover_processes(tmp_path: Path) -> None:
     """Of one worker after the other: each comes to the next misfortune. What the last one leaves keeps nobody."""
     url = created(f"sqlite:///{tmp_path}/s.db", IMPATIENT)
     temporary = tmp_path / "temporary"
@@ -96,7 +96,7 @@ def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_r
 
 
 @pytest.mark.slow
-def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_path: Path) -> None:
+def test_a_task_that_always_hangs_fails_at_its_cap_and_the_sweep_continues(tmp_path: Path) -> None:
     spec = override(IMPATIENT, {"retry.timeout": 3, "lease.interval_s": 0.1})
     url = created(f"sqlite:///{tmp_path}/s.db", spec)
     hang = 'if claim.key == "search#1":\n    time.sleep(600)'

@@ -61,12 +61,12 @@ def _code(process: BaseProcess, seconds: float = 20) -> int | None:
     return process.exitcode
 
 
-def test_a_step_that_never_ends_takes_its_process_with_it(url: str) -> None:
+def test_an_endless_step_ends_its_process(url: str) -> None:
     assert _code(_started(url, "never"), LONGER_S + 30) == HUNG
 
 
 @pytest.mark.slow
-def test_who_was_frozen_meanwhile_still_has_its_time(url: str) -> None:
+def test_a_frozen_process_still_gets_its_full_time(url: str) -> None:
     process = _started(url, "ends")
     assert process.pid
     os.kill(process.pid, signal.SIGSTOP)
@@ -106,7 +106,7 @@ def engine(tmp_path: Path) -> sqlalchemy.Engine:
 
 @pytest.mark.parametrize("long_step", [False, True])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_between_steps_or_in_a_long_one_gives_the_task_back_within_5_seconds(
+def test_a_signal_during_or_between_steps_returns_the_task_within_5_seconds(
     engine: sqlalchemy.Engine, sent: int, code: int, long_step: bool
 ) -> None:
     process = _at_work(engine, long_step=long_step)
@@ -129,7 +129,7 @@ def test_a_second_ctrl_c_leaves_at_once(engine: sqlalchemy.Engine) -> None:
     assert {task.state for task in tasks_of(engine)} == {"waiting", "running"}, "its lease has to lapse"
 
 
-def test_a_second_sigterm_is_the_first_one_once_more(engine: sqlalchemy.Engine) -> None:
+def test_a_second_sigterm_changes_nothing(engine: sqlalchemy.Engine) -> None:
     """Slurm signals the shell of a job, which passes it on, and every process of the job as well."""
     process = _at_work(engine, long_step=True)
     for _ in range(5):
@@ -159,7 +159,7 @@ def _nothing_counted(engine: sqlalchemy.Engine) -> None:
 BUSY = "while True:\n    steps()\n    time.sleep(0.01)"
 
 
-def test_a_worker_that_is_held_ends_with_its_standard_input(tmp_path: Path) -> None:
+def test_a_held_worker_ends_when_its_standard_input_closes(tmp_path: Path) -> None:
     """One that is not ends with its sweep, though its input is at its end all the while: test_end_to_end.py."""
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     env = environment(tmp_path / "home", url, BUSY) | {PARENT_PIPE_VARIABLE: ENDS}

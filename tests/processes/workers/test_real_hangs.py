@@ -169,7 +169,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path, monkeypatch)
 
 
-def test_a_step_that_never_ends_whether_it_sleeps_or_keeps_the_interpreter(home: Home) -> None:
+def test_an_endless_step_is_ended_whether_it_sleeps_or_holds_the_interpreter(home: Home) -> None:
     home.created({"source.student": "own_hangs:waits", "limits.search": HANGS_S})
     out = home.launched("a step sleeps", "a step keeps the interpreter")
     (made,) = home.attempts().values()
@@ -181,7 +181,7 @@ def test_a_step_that_never_ends_whether_it_sleeps_or_keeps_the_interpreter(home:
     assert "is frozen; killing it" in out
 
 
-def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_fails_at_its_cap(home: Home) -> None:
+def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fails_at_its_cap(home: Home) -> None:
     limits = {"limits.teachers": HANGS_S, "limits.baselines": 3, "retry.timeout": 4}
     home.created({"baselines.methods": ["autokeras"], **limits})
     seen: list[str] = []
@@ -210,7 +210,7 @@ def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_f
     assert "finished. Next: " in out  # a comparison less is no failure of the sweep
 
 
-def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_goes_on(home: Home) -> None:
+def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_continues(home: Home) -> None:
     home.created({"source.student": "own_hangs:greedy", "retry.error": 0})
     out = home.launched("a builder forks and prints", "a builder lacks memory", "a builder is killed")
     (made,) = home.attempts().values()

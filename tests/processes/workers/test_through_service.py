@@ -48,7 +48,7 @@ def at(folder: Path) -> str:
     return f"sqlite:///{folder}/s.db"
 
 
-def test_killed_at_random_they_give_the_same_answer(service: Service, answer: str | None, tmp_path: Path) -> None:
+def test_randomly_killed_workers_give_the_same_answer(service: Service, answer: str | None, tmp_path: Path) -> None:
     crew = Nursery(service.url, name="s", task_s=0.05)
     with contextlib.closing(crew), contextlib.closing(Kills(at(tmp_path), seed=1)) as kills:
         course = work_through(crew, workers=3, fault=kills, on_end=kills.note)
@@ -61,7 +61,7 @@ def test_killed_at_random_they_give_the_same_answer(service: Service, answer: st
     assert left.clean, left
 
 
-def test_on_a_bad_network_they_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:
+def test_workers_on_a_bad_network_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:
     created(at(tmp_path), override(spec, {"lease.interval_s": 2, "lease.grace_s": 50}))  # none lapses meanwhile
     with (
         serving(at(tmp_path), folder=tmp_path, tokens=TOKENS) as service,
@@ -77,7 +77,7 @@ def test_on_a_bad_network_they_give_the_same_answer(spec: Spec, answer: str | No
     assert {task.attempt for task in tasks} == {1}, "a request that is sent again is no other attempt"
 
 
-def test_a_service_that_is_killed_and_started_again_is_waited_for(
+def test_workers_wait_for_a_service_that_is_killed_and_restarted(
     spec: Spec, answer: str | None, tmp_path: Path
 ) -> None:
     created(at(tmp_path), spec)
@@ -97,7 +97,7 @@ def test_a_service_that_is_killed_and_started_again_is_waited_for(
     assert answer_of(at(tmp_path)) == answer is not None
 
 
-def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_database(
+def test_a_launch_through_a_service_replaces_dead_workers_and_gives_the_same_answer(
     service: Service, answer: str | None, tmp_path: Path
 ) -> None:
     # One task kills its worker, one raises, and one prints the whole environment: the token is in no log.

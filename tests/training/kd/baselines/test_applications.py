@@ -113,7 +113,7 @@ def test_its_preprocessing_is_that_of_its_family(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_keras_downloads_the_same_file_and_has_its_preprocessing_inside_where_ours_has(
+def test_keras_downloads_the_same_file_and_agrees_on_built_in_preprocessing(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -127,7 +127,7 @@ def test_keras_downloads_the_same_file_and_has_its_preprocessing_inside_where_ou
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_its_features_are_those_of_keras_own_network_and_preprocessing(
+def test_features_equal_those_of_keras_own_network_and_preprocessing(
     name: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     application, path = APPLICATIONS[name], weights_file(name, files)
@@ -150,7 +150,7 @@ def test_its_features_are_those_of_keras_own_network_and_preprocessing(
     assert count_macs(whole) == count_macs(network) > 5_000_000
 
 
-def test_gray_images_are_taken_as_three_equal_channels() -> None:
+def test_gray_images_become_three_equal_channels() -> None:
     application = dataclasses.replace(APPLICATIONS["vgg16"], pixels=16)  # whose preprocessing tells channels apart
     pixels = keras.Input((16, 16, 3))
     nothing = keras.Model(pixels, keras.layers.Identity()(pixels))

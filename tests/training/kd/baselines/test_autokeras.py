@@ -165,7 +165,7 @@ def accuracy_of_file(folder: Path, name: str) -> float:
     return float(np.mean(outputs.argmax(axis=-1) == labels))
 
 
-def test_at_the_cap_the_best_finished_trial_stands_and_its_file_is_plain_keras_that_scores_what_was_reported(
+def test_at_the_cap_the_best_finished_trial_is_kept_and_its_plain_keras_file_has_the_reported_score(
     fast: tuple[Path, dict[str, Any]],
 ) -> None:
     folder, answers = fast
@@ -178,7 +178,7 @@ def test_at_the_cap_the_best_finished_trial_stands_and_its_file_is_plain_keras_t
     assert accuracy_of_file(folder, "capped") == capped["val_accuracy"]
 
 
-def test_without_one_finished_epoch_it_says_so_what_on_progress_raises_ends_it_and_no_file_is_left(
+def test_without_a_finished_epoch_it_fails_and_an_exception_of_on_progress_leaves_no_file(
     fast: tuple[Path, dict[str, Any]],
 ) -> None:
     late, cancelled = (fast[1][name] for name in ("late", "cancelled"))
@@ -189,7 +189,7 @@ def test_without_one_finished_epoch_it_says_so_what_on_progress_raises_ends_it_a
     assert [answer["left"] for answer in fast[1].values()] == [[], [], []]
 
 
-def test_its_logits_are_what_its_softmax_took(fast: tuple[Path, dict[str, Any]]) -> None:
+def test_its_logits_are_the_inputs_of_its_softmax(fast: tuple[Path, dict[str, Any]]) -> None:
     import keras
 
     from kd.models.files import load, with_logits

@@ -48,7 +48,7 @@ def accuracy(classifier: keras.Model) -> float:
     return float(np.mean(classifier.predict(VALIDATION[0], verbose=0).argmax(axis=-1) == VALIDATION[1]))
 
 
-def test_it_ends_with_the_best_weights_normalisation_keeps_its_statistics_and_what_is_no_better_changes_nothing(
+def test_it_ends_with_the_best_weights_and_frozen_batchnorm_statistics(
     classifier: keras.Model,
 ) -> None:
     before, norm = accuracy(classifier), classifier.get_layer("norm")
@@ -93,7 +93,7 @@ def test_at_the_deadline_the_best_whole_epoch_stands(classifier: keras.Model) ->
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_what_on_batch_raises_ends_the_tuning(classifier: keras.Model) -> None:
+def test_an_exception_of_on_batch_ends_the_tuning(classifier: keras.Model) -> None:
     def lost(fraction: float, text: str) -> None:
         raise RuntimeError("the lease is lost")
 
@@ -102,7 +102,7 @@ def test_what_on_batch_raises_ends_the_tuning(classifier: keras.Model) -> None:
 
 
 @pytest.mark.slow
-def test_of_a_network_the_last_stage_is_trained_and_its_statistics_are_not(
+def test_the_last_stage_of_a_network_is_trained_without_its_statistics(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(shared_data / "keras"))

@@ -97,7 +97,7 @@ class _Harmful:
     [b"", b"<html>please log in</html>", saved(ARRAYS), saved(ARRAYS)[:-1], pickle.dumps(_Harmful())],
     ids=["empty", "login page", "other tensors", "cut short", "hostile pickle"],
 )
-def test_another_file_is_refused_in_one_line_before_anything_in_it_is_read(
+def test_another_file_is_refused_in_one_line_before_it_is_parsed(
     data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -108,7 +108,7 @@ def test_another_file_is_refused_in_one_line_before_anything_in_it_is_read(
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
 
 
-def test_even_in_the_published_file_no_other_name_would_be_imported(
+def test_the_unpickler_imports_no_other_name_even_from_the_published_file(
     published: Callable[[bytes], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -164,7 +164,7 @@ def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path: Path, monkeyp
     assert "\n" not in str(caught.value)
 
 
-def test_the_real_checkpoint_has_the_tensors_of_the_made_up_one(real: Path, made_up: dict[str, np.ndarray]) -> None:
+def test_the_real_checkpoint_has_the_tensors_of_the_synthetic_one(real: Path, made_up: dict[str, np.ndarray]) -> None:
     found = read_checkpoint(real)
     assert len(found) == 296
     assert sum(not tensor.flags.c_contiguous for tensor in found.values()) == 50
@@ -174,7 +174,7 @@ def test_the_real_checkpoint_has_the_tensors_of_the_made_up_one(real: Path, made
     }
 
 
-def test_with_the_classifier_of_its_checkpoint_it_knows_two_photographs(real: Path) -> None:
+def test_with_its_classifier_it_recognizes_two_photographs(real: Path) -> None:
     from sklearn.datasets import load_sample_image
 
     from kd.baselines.pretrained import around, build_network

@@ -110,7 +110,7 @@ def test_the_network_in_the_saved_file_still_has_its_imagenet_weights_and_statis
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_as_a_teacher_it_says_in_logits_what_its_file_says_of_each_view(fitted: Fitted, digits: Dataset) -> None:
+def test_as_a_teacher_it_gives_the_logits_of_its_file_for_each_view(fitted: Fitted, digits: Dataset) -> None:
     logits, result = fitted.taught.logits, fitted.taught.result
     assert (logits.shape, logits.dtype) == ((2, 200, 10), np.float32)
     right = [float(np.mean(of_view.argmax(axis=-1) == digits.train.labels)) for of_view in logits]
@@ -127,7 +127,7 @@ def test_as_a_teacher_it_says_in_logits_what_its_file_says_of_each_view(fitted: 
     assert result.train_s > fitted.result.train_s > 0
 
 
-def test_progress_runs_from_0_to_1_without_turning_back(fitted: Fitted) -> None:
+def test_progress_rises_monotonically_from_0_to_1(fitted: Fitted) -> None:
     fractions = [fraction for fraction, _ in fitted.progress]
     assert fractions == sorted(fractions)
     assert (fractions[0], fractions[-1]) == (0.0, 1.0)
@@ -153,7 +153,7 @@ def test_the_standardisation_is_folded_into_the_logits(classes: int) -> None:
 
 
 @pytest.mark.parametrize("classes", [2, 4])
-def test_clusters_apart_from_each_other_are_told_apart_with_every_strength(classes: int) -> None:
+def test_separable_clusters_are_separated_with_every_strength(classes: int) -> None:
     random, labels = np.random.default_rng(0), np.repeat(np.arange(classes), 50)
     corners = 3 * np.eye(classes)[labels]
     train, test = ((corners + random.normal(0, 0.3, corners.shape)).astype(np.float32) for _ in range(2))
@@ -163,7 +163,7 @@ def test_clusters_apart_from_each_other_are_told_apart_with_every_strength(class
         assert (probe.kernel.shape, probe.bias.shape, probe.accuracy) == ((classes, classes), (classes,), 1)
 
 
-def test_what_on_progress_raises_ends_the_fit(
+def test_an_exception_of_on_progress_ends_the_fit(
     digits: Dataset, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(keras_home))
@@ -176,7 +176,7 @@ def test_what_on_progress_raises_ends_the_fit(
         fit("mobilenet", digits, budget=BUDGET, seed=0, work_dir=tmp_path, on_progress=lost)
 
 
-def test_too_few_seconds_say_how_far_it_came_and_what_to_change(
+def test_a_timeout_reports_the_progress_and_what_to_change(
     digits: Dataset, keras_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KERAS_HOME", str(keras_home))
@@ -210,6 +210,6 @@ def test_an_unknown_method_is_refused_with_those_that_exist(digits: Dataset, tmp
 @pytest.mark.parametrize(
     ("field", "value"), [("trials", 0), ("trials", 1.5), ("epochs", True), ("seconds", 0), ("seconds", float("nan"))]
 )
-def test_a_budget_refuses_what_cannot_be_spent(field: str, value: float) -> None:
+def test_an_impossible_budget_is_refused(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"^{field} must be .*got {value}$"):
         dataclasses.replace(BUDGET, **{field: value})

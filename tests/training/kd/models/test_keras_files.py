@@ -81,7 +81,7 @@ def values(model):
     return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
 
 
-def test_a_rebuilt_model_is_new_in_all_but_what_it_adapted():
+def test_a_rebuilt_model_is_new_except_for_adapted_layers():
     data = to_bytes(trained(keras.Sequential([*adapted(), layers.Dense(5, activation="softmax")])))
     model = rebuilt(data, seed=1)
     fresh = keras.Sequential([*adapted(), layers.Dense(5)])
@@ -96,7 +96,7 @@ def test_a_rebuilt_model_is_new_in_all_but_what_it_adapted():
     assert model(IMAGES).numpy().min() < 0  # logits
 
 
-def test_the_seed_makes_the_weights_even_where_an_initializer_had_its_own():
+def test_the_seed_determines_the_weights_even_of_seeded_initializers():
     data = to_bytes(keras.Sequential([*adapted(), layers.Dense(5)]))
     first, again, other = (rebuilt(data, seed=seed) for seed in (3, 3, 4))
     for one, two in zip(values(first), values(again), strict=True):
@@ -117,7 +117,7 @@ def test_frozen_layers_of_the_file_are_trained_again():
 
 
 @pytest.mark.parametrize("data", [b"", b"no model", b"PK\x05\x06" + bytes(18)])
-def test_bytes_that_are_no_model_get_one_line(data):
+def test_bytes_that_are_not_a_model_get_one_line(data):
     with pytest.raises(ModelError, match=r"\Anot a \.keras file that loads here: [^\n]+\Z"):
         rebuilt(data, seed=0)
 
@@ -130,13 +130,13 @@ def test_bytes_that_are_no_model_get_one_line(data):
         ((8, 8, 3), 10, r"must output logits of shape \(None, 10\), got \(None, 5\)\Z"),
     ],
 )
-def test_a_file_that_does_not_fit_the_images_gets_one_line(shape, classes, line, tmp_path):
+def test_a_file_with_another_input_shape_gets_one_line(shape, classes, line, tmp_path):
     keras.Sequential([*adapted(), layers.Dense(5)]).save(tmp_path / "model.keras")
     with pytest.raises(ModelError, match=line):
         build_from_file(tmp_path / "model.keras", shape, classes, seed=0)
 
 
-def test_a_softmax_that_cannot_be_taken_off_is_refused(tmp_path):
+def test_a_softmax_that_cannot_be_removed_is_refused(tmp_path):
     ends = [layers.Dense(5, activation="softmax"), layers.Reshape((5,))]
     keras.Sequential([*adapted(), *ends]).save(tmp_path / "model.keras")
     with pytest.raises(ModelError, match="must output logits, got probabilities"):

@@ -23,7 +23,7 @@ def in_process():
         yield
 
 
-def test_macs_of_the_keras_io_student_are_those_worked_out_by_hand():
+def test_macs_of_the_keras_io_student_match_those_by_hand():
     first = 14 * 14 * 16 * (3 * 3 * 1)
     second = 7 * 7 * 32 * (3 * 3 * 16)
     dense = 7 * 7 * 32 * 10

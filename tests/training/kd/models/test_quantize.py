@@ -34,7 +34,7 @@ def arithmetic(litert):
     return images["dtype"], [tensors[index] for op in found for index in op["outputs"]]
 
 
-def test_a_student_becomes_int8_and_still_says_the_same():
+def test_a_student_quantized_to_int8_predicts_the_same():
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     data = to_bytes(model)
     litert = quantize(data, IMAGES)
@@ -45,7 +45,7 @@ def test_a_student_becomes_int8_and_still_says_the_same():
     assert len(litert) < len(data) / 2
 
 
-def test_a_network_with_its_resizing_inside_becomes_int8():
+def test_a_network_with_built_in_resizing_is_quantized():
     images = keras.Input((8, 8, 1))
     x = layers.Resizing(24, 24)(layers.Concatenate()([images] * 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)

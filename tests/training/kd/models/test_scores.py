@@ -38,7 +38,7 @@ def children(parent=None):
 
 
 @pytest.mark.slow
-def test_an_int8_form_that_kills_the_child_costs_itself_alone(file, monkeypatch):
+def test_an_int8_model_that_kills_the_child_loses_only_its_own_score(file, monkeypatch):
     started = []
 
     def start(*arguments, on_report, **more):
@@ -61,7 +61,7 @@ def test_an_int8_form_that_kills_the_child_costs_itself_alone(file, monkeypatch)
     assert len(started) == 2
 
 
-def test_an_int8_form_that_takes_too_long_is_ended(file, monkeypatch):
+def test_an_int8_model_that_takes_too_long_is_ended(file, monkeypatch):
     def impatient(result=None):
         if isinstance(result, float):
             monkeypatch.setattr(kd.models.measure, "LIMIT_S", 0.0)

@@ -224,7 +224,7 @@ TAKEN = ["build", "partly_frozen", "own_layer", "nested_own_layer", "registered"
 
 
 @pytest.mark.parametrize("function", TAKEN)
-def test_a_model_that_trains_and_can_be_kept_is_taken(own: str, function: str) -> None:
+def test_a_model_that_trains_and_can_be_saved_is_accepted(own: str, function: str) -> None:
     before = set(keras.saving.get_custom_objects())
     check_users(f"{own}:{function}", (8, 8, 1), 3)
     assert before <= set(keras.saving.get_custom_objects())
@@ -275,7 +275,7 @@ def test_a_model_that_could_not_be_measured_later_is_refused_in_one_line(own: st
     assert before <= set(keras.saving.get_custom_objects()), "what others registered is still there"
 
 
-def test_a_layer_that_loses_its_weights_on_the_way_is_refused(own: str) -> None:
+def test_a_layer_that_loses_its_weights_when_saved_is_refused(own: str) -> None:
     with pytest.raises(ModelError, match="gives other logits when it is saved and loaded again: make every weight"):
         check_users(f"{own}:forgets", (8, 8, 1), 3)
 
@@ -293,7 +293,7 @@ def test_a_model_whose_initial_weights_the_seed_does_not_decide_is_refused(
 
 
 @pytest.mark.parametrize("function", ["noisy", "clocked"])
-def test_a_model_that_draws_beside_its_variables_is_refused(own: str, function: str) -> None:
+def test_a_model_with_randomness_outside_its_variables_is_refused(own: str, function: str) -> None:
     with pytest.raises(ModelError, match="gives other logits in training though all of its variables are the same"):
         check_users(f"{own}:{function}", (8, 8, 1), 3)
 
@@ -304,7 +304,7 @@ def test_a_model_that_fails_in_training_alone_is_one_line(own: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_that_lowers_the_limit_of_open_files_is_refused_and_the_limit_is_put_back(own: str) -> None:
+def test_a_model_that_lowers_the_limit_of_open_files_is_refused_and_the_limit_restored(own: str) -> None:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     with pytest.raises(ModelError, match=rf"lowers how many files its process may open, from {before[0]} to 0: leave"):
         build_users(f"{own}:lowers", (8, 8, 1), 3)

@@ -42,7 +42,7 @@ def taught(heard):
     return trained(on_epoch=lambda *args: heard.append(args))
 
 
-def test_the_logits_are_what_the_saved_model_says_row_by_row(taught, tmp_path):
+def test_the_logits_are_those_of_the_saved_model_row_by_row(taught, tmp_path):
     assert (taught.logits.dtype, taught.logits.shape) == (np.float32, (1100, 2))
     # labels are in no order: rows of another order would agree with half of them
     assert (taught.logits.argmax(axis=-1) == DATASET.train.labels).mean() > 0.98
@@ -54,13 +54,13 @@ def test_the_logits_are_what_the_saved_model_says_row_by_row(taught, tmp_path):
     assert not model.compiled
 
 
-def test_the_result_is_of_the_last_epoch_and_every_epoch_was_heard(taught, heard):
+def test_the_result_is_of_the_last_epoch_and_every_epoch_is_reported(taught, heard):
     assert heard == list(enumerate(taught.result.epoch_val_accuracy))
     assert taught.result.val_accuracy == taught.result.epoch_val_accuracy[-1] > 0.95
     assert (taught.result.train_images, taught.result.seed) == (1100, 3)
 
 
-def test_a_teacher_trains_on_a_fresh_view_an_epoch_and_says_what_it_thinks_of_those_that_students_see(taught):
+def test_a_teacher_trains_on_a_new_view_per_epoch_and_gives_logits_of_the_students_views(taught):
     of_2, of_4 = trained(views=2), trained(views=4)
     np.testing.assert_array_equal(of_2.logits, of_4.logits[:2])
     assert np.abs(taught.logits - of_2.logits[0]).max() > 0.1

@@ -43,7 +43,7 @@ def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
     assert 30 <= mirrored <= 70  # of 100, each with a chance of 1/2
 
 
-def test_a_view_is_the_same_for_ever() -> None:
+def test_a_view_never_changes() -> None:
     """Logits that are stored belong to these very pixels."""
     found = view(IMAGES, 5)
     assert (found.dtype, found.shape) == (np.uint8, IMAGES.shape)
@@ -51,7 +51,7 @@ def test_a_view_is_the_same_for_ever() -> None:
     assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == "ca741ed0733240d1"
 
 
-def test_views_differ_from_each_other_and_leave_the_images_alone() -> None:
+def test_views_differ_and_do_not_change_the_images() -> None:
     before = IMAGES.copy()
     views = {view(IMAGES, number).tobytes() for number in range(8)}
     assert len(views) == 8
@@ -67,7 +67,7 @@ def test_grey_images_are_cropped_as_coloured_ones() -> None:
 
 
 @pytest.mark.parametrize("views", [0, -3, True, 2.0, "8", None])
-def test_views_that_cannot_be_are_refused(views: object) -> None:
+def test_impossible_views_are_refused(views: object) -> None:
     with pytest.raises(ValueError, match=r"^views must be a whole number >= 1 \(1: .*\), got " + repr(views)):
         checked_views(views)  # type: ignore[arg-type]
 

@@ -58,7 +58,7 @@ def test_the_epochs_take_turns_with_the_views_and_their_logits() -> None:
     assert (epoch_of(batches, 0, 3)[2] >= 2000).all(), "other logits are in force at once in whatever view there is"
 
 
-def test_other_logits_take_the_place_of_the_first_and_wrong_ones_do_not() -> None:
+def test_logits_can_be_replaced_and_wrong_ones_are_refused() -> None:
     batches = Batches(DATASET, None, BATCH)
     assert not batches.has_teacher
     assert not epoch_of(batches, 0, 0)[2].any()

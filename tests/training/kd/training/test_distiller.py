@@ -72,7 +72,7 @@ def test_an_impossible_point_is_refused(point):
     ],
     ids=["labels alone without a teacher", "labels of five classes"],
 )
-def test_labels_that_do_not_fit_are_refused(has_teacher, labels, message):
+def test_labels_of_another_shape_are_refused(has_teacher, labels, message):
     distiller = Distiller(student=dense(), teacher=dense() if has_teacher else None, temperature=1.0, alpha=0.5)
     distiller.compile(optimizer="adam")
     with pytest.raises(ValueError, match=message):
@@ -103,13 +103,13 @@ def test_a_model_that_gives_no_logits_is_refused(model, message):
             Distiller(**{"student": dense(), "temperature": 1.0, "alpha": 0.5, role: model})
 
 
-def test_a_softmax_within_a_model_is_its_own_business():
+def test_a_softmax_inside_a_model_is_allowed():
     attention = keras.Model(INPUT, LOGITS * ops.softmax(LOGITS))
     Distiller(student=dense(), teacher=attention, temperature=1.0, alpha=0.5)
 
 
 @pytest.mark.parametrize("loss", [None, ["kd", "mse"], keras.losses.KLDivergence()])
-def test_a_loss_that_is_no_name_is_refused(loss):
+def test_a_loss_that_is_not_a_name_is_refused(loss):
     with pytest.raises(ValueError, match=r"^loss must be a name, got"):
         Distiller(student=dense(), temperature=1.0, alpha=0.5, loss=loss)
 
@@ -121,13 +121,13 @@ def test_a_model_cannot_teach_itself():
     assert model.trainable
 
 
-def test_a_loss_of_ones_own_is_refused():
+def test_a_users_loss_is_refused():
     distiller = Distiller(student=dense(), temperature=1.0, alpha=0.5)
     with pytest.raises(ValueError, match=r"brings its own loss, alpha\*CE\(labels\) \+ .*; got loss='mse'"):
         distiller.compile(optimizer="adam", loss="mse")
 
 
-def test_the_page_without_a_sweep_prints_what_it_shows_on_fewer_images(monkeypatch, capsys, tmp_path):
+def test_the_page_without_a_sweep_prints_its_output_on_fewer_images(monkeypatch, capsys, tmp_path):
     text = (DOCS / "how-to" / "without-a-sweep.md").read_text(encoding="utf-8")
     monkeypatch.setattr(kd, "load", {"digits": load("digits", train_images=64)}.get)
     monkeypatch.chdir(tmp_path)

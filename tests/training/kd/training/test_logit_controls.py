@@ -61,7 +61,7 @@ def test_an_image_gets_all_views_of_one_other_image() -> None:
 
 
 @pytest.mark.parametrize("logits", [LOGITS, VIEWS], ids=["one view", "views"])
-def test_what_was_given_stays_as_it_was(logits: np.ndarray) -> None:
+def test_the_arguments_are_not_changed(logits: np.ndarray) -> None:
     before = logits.copy()
     class_mean(logits, LABELS)
     shuffled_within_class(logits, LABELS, seed=1)
@@ -88,7 +88,7 @@ def test_a_uniform_teacher_at_temperature_one_is_keras_label_smoothing_up_to_a_c
     np.testing.assert_allclose(tape.gradient(ours, student), tape.gradient(theirs, student), atol=1e-7)
 
 
-def test_the_arm_of_label_smoothing_smooths_by_as_much() -> None:
+def test_the_arm_of_label_smoothing_smooths_by_the_same_amount() -> None:
     assert FIXED_POINTS["label-smoothing"] == at(1.0, 1 - LABEL_SMOOTHING)
 
 
@@ -97,7 +97,7 @@ def test_the_arm_of_label_smoothing_smooths_by_as_much() -> None:
     [(LOGITS, LABELS[:4]), (LOGITS[0], LABELS), (LOGITS, LABELS[:, None]), (VIEWS.swapaxes(0, 1), LABELS)],
     ids=["a label short", "one image", "labels in a column", "views not in front"],
 )
-def test_logits_that_the_labels_do_not_fit_are_refused(logits: np.ndarray, labels: np.ndarray) -> None:
+def test_logits_and_labels_of_different_lengths_are_refused(logits: np.ndarray, labels: np.ndarray) -> None:
     for control in (class_mean, lambda *given: shuffled_within_class(*given, seed=1)):
         with pytest.raises(ValueError, match=r"logits must be \(images, classes\) or \(views, .* got \(.*\) and \("):
             control(logits, labels)

@@ -53,7 +53,7 @@ def test_hard_label_loss_is_the_cross_entropy_of_the_label(labels):
     assert float(hard_label_loss(labels, STUDENT)) == pytest.approx(math.log(4))
 
 
-def test_alpha_weighs_the_labels_and_at_either_end_the_other_side_is_not_seen():
+def test_alpha_weighs_the_labels_and_at_either_end_the_other_term_is_ignored():
     soft = kl((0.5, 0.3, 0.2), (0.25, 0.5, 0.25))
     assert whole(0.25) == pytest.approx(0.25 * math.log(4) + 0.75 * soft)
     assert {whole(0.0, labels=np.array([label])) for label in range(3)} == {
@@ -104,7 +104,7 @@ def test_dkd_with_the_weight_of_the_teachers_other_classes_is_kd(temperature, la
     assert found == pytest.approx(float(soft_target_loss(TEACHER, STUDENT, temperature)))
 
 
-def test_dkd_of_two_classes_has_nothing_among_the_rest():
+def test_dkd_of_two_classes_has_no_term_among_the_rest():
     teacher, student = np.array([[2.0, 0.0]]), np.array([[-1.0, 0.0]])
     assert value("dkd", teacher=teacher, student=student, target_weight=0, nontarget_weight=1) == 0.0
     whole = value("dkd", teacher=teacher, student=student, target_weight=1, nontarget_weight=1)
@@ -140,7 +140,7 @@ def test_dist_is_one_minus_pearsons_correlation_of_both_directions():
     )
 
 
-def test_labels_may_have_an_axis_of_their_own():
+def test_labels_may_have_an_extra_axis():
     for name in ("dkd", "nkd"):
         labels = np.array([2, 0])
         teacher, student = np.vstack([TEACHER, STUDENT]), np.vstack([STUDENT, TEACHER])

@@ -87,7 +87,7 @@ def test_both_pasted_trainings_are_the_tuned_one_and_train_the_same_student() ->
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_what_is_said_of_keras_default_loss_and_of_its_clipping_is_so() -> None:
+def test_the_comments_on_keras_default_loss_and_its_clipping_are_true() -> None:
     rng = np.random.default_rng(3)
     teacher, student = (3 * rng.normal(size=(64, CLASSES)) for _ in range(2))
     distillation, divergence = keras.distillation.LogitsDistillation, keras.losses.KLDivergence()
@@ -146,7 +146,7 @@ def test_every_digit_is_pasted_and_no_line_is_too_long(library: str) -> None:
     assert max(map(len, code.splitlines())) <= 120
 
 
-def test_what_a_library_cannot_say_is_a_comment() -> None:
+def test_what_a_library_cannot_express_is_a_comment() -> None:
     pasted = _pasted(4.0, 0.25)
     assert pasted["trl"] == "# TRL: not this point; it trains on the teacher alone, alpha = 0, and here alpha is 0.25"
     assert "kd_loss_weight=0.75" in pasted["modelopt"]
@@ -190,7 +190,7 @@ def test_another_loss_is_pasted_with_its_own_parameters_and_for_kd_alone() -> No
         ({"batch_size": 32}, ["distiller.fit(images, labels, batch_size=32)"], ["import torch\n", "batch_size=32"]),
     ],
 )
-def test_what_was_not_tuned_of_the_training_is_not_pasted(
+def test_untuned_parameters_of_the_training_are_not_pasted(
     tuned: dict[str, float], kd: list[str], pytorch: list[str]
 ) -> None:
     pasted = snippets(Point.of({"temperature": 4.0, "alpha": 0.25, **tuned}), loss="kd", own={})

@@ -91,7 +91,7 @@ def test_the_exported_student_scores_what_was_recorded(
         assert word in err.splitlines()
 
 
-def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
     path = tmp_path / "student.keras"
     path.write_bytes(b"mine")
     code, _, err = kd_sweeps("export", "s", "-o", "student.keras", "--storage", url)
@@ -119,7 +119,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
 
 
-def test_a_disk_that_refuses_is_one_line_and_leaves_nothing(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
+def test_an_unwritable_disk_is_one_line_and_leaves_no_file(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
     name = f"{'x' * 245}.keras"  # too long for the file's own temporary neighbour
     code, _, err = kd_sweeps("export", "s", "-o", name, "--storage", url)
     assert (code, err.splitlines()[-1]) == (1, f"kd-sweeps: cannot write {name}: File name too long")
@@ -142,7 +142,7 @@ def test_a_sweep_without_the_arm_best_says_so(kd_sweeps: KdSweeps, tmp_path: Pat
     assert (code, "arm best is not among its transfer arms" in err) == (1, True)
 
 
-def test_a_damaged_student_is_refused_and_made_again_by_what_the_line_says(
+def test_a_damaged_student_is_refused_and_remade_by_the_suggested_command(
     kd_sweeps: KdSweeps, url: str, tmp_path: Path
 ) -> None:
     assert kd_sweeps("export", "s", "-o", "before.keras", "--storage", url)[0] == 0

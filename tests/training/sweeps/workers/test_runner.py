@@ -79,7 +79,7 @@ def _task(engine: sqlalchemy.Engine, key: str) -> Any:
 
 
 @pytest.mark.parametrize("views", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_back_and_is_made_again_if_damaged(
+def test_controls_train_with_other_logits_and_the_teacher_is_restored_and_remade_if_damaged(
     tmp_path: Path, in_process: None, views: int
 ) -> None:
     arms = ["best", *CONTROLS, "scratch"]
@@ -133,7 +133,7 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
     engine.dispose()
 
 
-def test_a_recipe_needs_no_teacher_and_that_of_the_spec_gives_the_bits_of_scratch(
+def test_a_recipe_needs_no_teacher_and_the_specs_recipe_gives_the_bits_of_scratch(
     tmp_path: Path, in_process: None
 ) -> None:
     changes = {"target.images": 256, "target.epochs": 2, "transfer.target_arms": ["best", "scratch", "scratch-own"]}

@@ -44,7 +44,7 @@ def _model(seed: int) -> bytes:
     return to_bytes(build("keras-student", (28, 28, 1), 10, seed=seed))
 
 
-def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_score_is_reused_unless_its_model_was_remade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "_SCORED_ALONE", SPEC.transfer.rule)
     kept = Kept({TEACHER: _model(1), STUDENT: _model(2)})
     trainer = KdTrainer(SPEC, kept)
@@ -77,6 +77,6 @@ def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(mon
         assert anew.pop() == [STUDENT.key]
 
 
-def test_where_no_model_was_kept_nothing_is_scored() -> None:
+def test_without_kept_models_nothing_is_scored() -> None:
     scored = KdTrainer(SPEC, Kept({})).train(ACCURACY, Steps())
     assert (scored.score, scored.facts) == (0.0, {"models": {}})
