@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -21,7 +20,7 @@ from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.judged.tables import long
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import draw
 
@@ -59,11 +58,10 @@ print(json.dumps(answers), file=sys.stderr)
 
 def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, frozenset[str]]]:
     """Commands of a user who owns nothing else, in one process: exit code, what each printed, modules so far."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, json.dumps([["kd-sweeps", *command] for command in commands])],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
+        env=clean_environment() | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
         capture_output=True,
         text=True,
         check=True,

@@ -1,7 +1,6 @@
 """Output that cannot be written or encoded, and Ctrl-C during the start: real programs with real streams."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from sweeps import create_sweep
 from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 
 NOTE = "größer − 🙂 ±1"
 
@@ -27,9 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
     """Run a line of bash in which $KD is kd-sweeps; (exit code, stdout, stderr)."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
     known = {"PYTHONPATH": str(REPOSITORY), "KD": f"{sys.executable} -m sweeps.cli", **environment}
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=inherited | known, capture_output=True, timeout=60)
+    done = subprocess.run(["bash", "-c", line], cwd=folder, env=clean_environment() | known, capture_output=True, timeout=60)
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 

@@ -1,12 +1,11 @@
 """The wheel of this clone, and programs that run with nothing of the clone on their path."""
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 
 PACKAGES = ("kd", "storage", "sweeps")
 
@@ -15,9 +14,7 @@ def run(
     *command: str | Path, folder: Path, codes: tuple[int, ...] = (0,), **more: str
 ) -> subprocess.CompletedProcess[str]:
     """A command in a folder outside the clone; one of the exit codes is expected."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "PYTHONPATH"))
-    }
+    kept = clean_environment("PYTHONPATH")
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env=kept | more, capture_output=True, text=True, check=False
     )

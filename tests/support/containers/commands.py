@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment, programs
 
 
 class Commands:
@@ -24,23 +23,17 @@ class Commands:
     def __init__(self, folder: Path, **changed: str) -> None:
         self._folder = folder
         self._changed = changed
-        self._programs = folder / "programs"
-        self._programs.mkdir(exist_ok=True)
-        for name, module in (("kd-sweeps", "-m sweeps.cli"), ("python", "")):
-            program = self._programs / name
-            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
-            program.chmod(0o755)
+        self._programs = programs(folder / "programs")
 
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
         """The variables of a container, in a bare one's."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "KERAS"))}
         home = {
             "HOME": str(self._folder),
             "PATH": f"{self._programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "KD_SWEEPS_CACHE": str(self._folder / "cache"),
         }
-        return kept | home | dict(own) | self._changed
+        return clean_environment("KERAS") | home | dict(own) | self._changed
 
     @contextmanager
     def start(self, words: Sequence[str], own: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import logging
-import os
 import re
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 from tests.support.sweeps.small_sweeps import wait_until
 
 VIEWER = "viewer-token-0123456789"
@@ -175,8 +174,7 @@ def serving_program(url: str, *, folder: Path, tokens: str = "") -> Iterator[Ser
     words = ["--all", "--port", "0"]
     if file := _file_of(tokens, folder):
         words += ["--tokens", str(file)]
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
-    own |= {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    own = clean_environment() | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     lines: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", "serve", *words],
