@@ -64,6 +64,4 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
 
 
 def test_every_example_is_run_by_this_test() -> None:
-    assert {path.stem for path in EXAMPLES} == {*MORE, "sklearn_digits", "pytorch_tutorial"}, (
-        "those are in test_trainings.py"
-    )
+    assert {path.stem for path in EXAMPLES} == {*MORE, *TRAININGS}

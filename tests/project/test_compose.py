@@ -4,7 +4,6 @@ here, with only its storage URL changed. With an engine: tests/containers.
 
 import json
 import re
-import socket
 import subprocess
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,10 +20,11 @@ from sweeps.plan.plan import make_plan
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import stage_counts
 from tests.support.containers.asking import ask, ask_json
-from tests.support.containers.commands import Commands, wait
+from tests.support.containers.commands import Commands
 from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps.small_sweeps import created
+from tests.support.ports import free_ports
+from tests.support.sweeps.small_sweeps import created, wait_until
 
 OPERATOR, VIEWER = "an-operator-of-sweeps", "a-viewer-of-sweeps"
 REQUIRED = {"POSTGRES_PASSWORD": "a-pass_word", "OPERATOR_TOKEN": OPERATOR, "VIEWER_TOKEN": VIEWER}
@@ -267,12 +267,10 @@ def test_init_and_worker_run_valid_commands_for_the_named_sweep(
 @pytest.mark.processes
 def test_the_service_requires_a_token_and_serves_the_dashboard(tmp_path: Path) -> None:
     stack = Stack(plain(created(f"sqlite:///{tmp_path}/a.db", preset("tiny"), name="demo")), tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports()
     url = f"http://127.0.0.1:{port}"
     with stack.start("service", "--port", str(port)) as service:
-        wait(service, lambda: ask(f"{url}/readyz")[0] == 200)
+        wait_until(lambda: ask(f"{url}/readyz")[0] == 200 or service.poll() is not None, "it is not ready", 120)
         assert ask(f"{url}/api/v1/sweeps/demo")[0] == 401
         assert ask_json(f"{url}/api/v1/sweeps/demo", VIEWER)["sweep"] == "demo"
         assert ask(f"{url}/api/v1/sweeps/demo/pause", VIEWER, method="POST")[0] == 403

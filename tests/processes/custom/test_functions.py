@@ -19,12 +19,91 @@ from sweeps.errors import SpecError, StepTimeout
 from sweeps.trainers.protocol import Point, Run, Trained
 from sweeps.usecases.create import create_sweep
 from tests.support.custom.specs import TRAIN, spec
-from tests.support.custom.trainings import BAD, GOOD, HANGS, WRONG, file_of
 from tests.support.processes import command_of, descendants, is_alive, wait_until_gone
 
 Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=Point.of({"alpha": 0.5}))
 COMPARED = Run(kind="train", key="transfer#0", role="source", seed=7, point=Point.of({"alpha": 0.5}), arm="best")
+_HEAD = """
+import math, os, random, signal, sys, time
+from pathlib import Path
+
+"""
+
+# What functions of users do, each a file with a `train`.
+GOOD = {
+    "a number": "def train(alpha, *, seed):\n    return 0.5 + alpha / 10\n",
+    "a table": "def train(*, alpha, seed):\n    return {'validation': 0.5, 'size': 7, 'agreement': alpha}\n",
+    "any name": "def train(**given):\n    return 0.25 if sorted(given) == "
+    "['alpha', 'dataset', 'folder', 'report', 'seed'] else 0.0\n",
+    "what it prints is binary": "def train(alpha, seed):\n"
+    "    sys.stdout.buffer.write(bytes(range(256)))\n    print('\\ud800')\n    return 0.5\n",
+    "it forks, and both come back": "def train(alpha, seed):\n    os.fork()\n    return 0.5\n",
+    "it leaves the folder": "def train(alpha, seed):\n    os.chdir('/')\n    return 0.5\n",
+    "it seeds the random state": "def train(alpha, seed):\n    random.seed(1)\n    return 0.5\n",
+    "it closes what it prints to": "def train(alpha, seed):\n"
+    "    os.close(1)\n    os.close(2)\n    print('a')\n    return 0.5\n",
+}
+
+# (its file, the class of the error, what its one line says)
+BAD = {
+    "it raises": (
+        "class Mine(Exception):\n    pass\n\ndef train(alpha, seed):\n    raise Mine('no\\nsecond line')\n",
+        "TrainingFailed",
+        "train.py:train raised Mine: no second line",
+    ),
+    "NaN": ("def train(alpha, seed):\n    return math.nan\n", "Diverged", "train.py:train gave the score nan"),
+    "it exits": ("def train(alpha, seed):\n    sys.exit(3)\n", "SubprocessFailed", "sys.exit(3) was called"),
+    "it ends its process": ("def train(alpha, seed):\n    os._exit(3)\n", "SubprocessFailed", "died with exit code 3"),
+    "it is killed": (
+        "def train(alpha, seed):\n    os.kill(os.getpid(), 9)\n",
+        "SubprocessKilled",
+        "the child process was killed",
+    ),
+    "no memory": ("def train(alpha, seed):\n    raise MemoryError('all of it')\n", "MemoryError", "all of it"),
+    "a package is missing": ("def train(alpha, seed):\n    import torch_not_here\n", "NotHere", "torch_not_here"),
+    "its result cannot be read": (
+        "def train(alpha, seed):\n    return {'validation': 0.5, 'model': print}\n",
+        "TrainingFailed",
+        "gave values besides its score that are not JSON",
+    ),
+}
+
+HANGS = """
+def train(alpha, seed, folder):
+    pid = os.fork()
+    if pid:
+        (folder / "pid").write_text(str(pid))
+    time.sleep(600)
+"""
+
+# Refused before anything runs: (its file, the key of the spec, what its one line says).
+WRONG = {
+    "no file": ("", "trainer.train", "there is no file"),
+    "no function": ("train = 3\n", "trainer.train", "must be a function, got int"),
+    "no attribute": ("def trian(alpha, seed):\n    pass\n", "trainer.train", "has no attribute 'train'"),
+    "no seed": ("def train(alpha):\n    pass\n", "trainer.train", "has no argument 'seed', and needs it"),
+    "another name": ("def train(aplha, seed):\n    pass\n", "trainer.train", "needs the argument 'aplha'"),
+    "one is missing": ("def train(seed):\n    pass\n", "trainer.train", "has no argument 'alpha', which trainer.space"),
+    "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "takes 'alpha' by place alone"),
+    "async": ("async def train(alpha, seed):\n    return 0.5\n", "trainer.train", "is async, or has a yield"),
+    "a generator": ("def train(alpha, seed):\n    yield 0.5\n", "trainer.train", "is async, or has a yield"),
+    "its import fails": ("1 / 0\n", "trainer.train", "ZeroDivisionError: division by zero"),
+    "its import exits": ("import sys\nsys.exit(1)\n", "trainer.train", "SystemExit: 1"),
+    "its import ends the process": (
+        "import os\nos._exit(1)\n",
+        "trainer.train",
+        "cannot be imported: the child process",
+    ),
+    "a function of C": ("train = type\n", "trainer.train", "does not say what it takes"),
+    "its syntax": ("def train(alpha, seed:\n", "trainer.train", "SyntaxError"),
+    "a package is missing": ("import torch_not_here\n", "trainer.train", "No module named 'torch_not_here'"),
+    "a test that wants more": (
+        "def train(alpha, seed):\n    pass\n\ndef test(model):\n    pass\n",
+        "trainer.test",
+        "needs the argument 'model', and is called with alpha, seed, dataset, folder",
+    ),
+}
 
 
 class Kept:
@@ -57,7 +136,7 @@ class Steps:
 def trainer(folder: Path, body: str, *, test: str = "none", **table: Any) -> CustomTrainer:
     """The trainer of a function in that file, which searches alpha."""
     file = folder / "train.py"
-    file.write_text(file_of(body), encoding="utf-8")
+    file.write_text(_HEAD + body, encoding="utf-8")
     named = {"train": f"{file}:train", "test": test and f"{file}:test" if test != "none" else "none"}
     own = spec(named | {"space": {"alpha": [0.0, 1.0]}, "defaults": {}} | table)
     return CustomTrainer(own, Kept(folder / "kept"))  # type: ignore[arg-type]

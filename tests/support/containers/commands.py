@@ -3,12 +3,10 @@
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
 
 from tests.support.paths import REPOSITORY, clean_environment, programs
 
@@ -59,13 +57,3 @@ class Commands:
         with self.start(words, own) as process:
             output = process.communicate()[0]
             return process.returncode, output
-
-
-def wait(process: subprocess.Popen[str], reached: Callable[[], bool], seconds: float = 120) -> None:
-    """Return when something is so; fail with what the process said if it ends first, or takes too long."""
-    deadline = time.monotonic() + seconds
-    while not reached():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f"exit code {process.poll()}: {process.communicate()[0]}")
-        time.sleep(0.1)
