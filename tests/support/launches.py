@@ -59,12 +59,12 @@ if once(f"environment-{os.getpid()}.json"):
 
 
 def kept_environments(home: Path) -> list[dict[str, str]]:
-    """The environment of each worker that ran `KEEP_ENVIRONMENT`."""
+    """Return the environment of each worker that ran `KEEP_ENVIRONMENT`."""
     return [json.loads(path.read_text()) for path in home.glob("environment-*.json")]
 
 
 def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dict[str, str]:
-    """The environment of such a process; misbehave: Python that sees `claim`, `steps` and `once(name)`."""
+    """Return the environment of a launch; misbehave: Python that sees `claim`, `steps` and `once(name)`."""
     home.mkdir(parents=True, exist_ok=True)
     body = textwrap.indent(textwrap.dedent(misbehave), "    ")
     (home / "sitecustomize.py").write_text(_CUSTOMIZE.format(home=str(home), misbehave=body))
@@ -75,7 +75,6 @@ def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dic
 def start_launch(
     env: dict[str, str], *, workers: int = 2, name: str = "s", options: Sequence[str] = ()
 ) -> "subprocess.Popen[str]":
-    """A launch at work."""
     return subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers), *options],
         env=env,

@@ -1,4 +1,4 @@
-"""The pages for people: README, docs and the yard, as files and with what the docs generate."""
+"""The pages for people: README, docs and the files for contributors, with what the docs generate."""
 
 import re
 import sys
@@ -15,7 +15,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 
 def pages() -> list[Path]:
-    """Return every Markdown page that people read, in a fixed order."""
+    """Return every Markdown page for people, in a fixed order."""
     return [
         *(REPOSITORY / name for name in YARD),
         *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
@@ -23,12 +23,12 @@ def pages() -> list[Path]:
 
 
 def all_text() -> str:
-    """Return the text of all pages as written, the generated parts left out."""
+    """Return the text of all pages without their generated parts."""
     return "\n".join(page.read_text(encoding="utf-8") for page in pages())
 
 
 def code_spans(text: str) -> list[str]:
-    """Return what stands between backticks on one line, fenced blocks left out."""
+    """Return the inline code of a page."""
     return _CODE.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
 
 

@@ -1,4 +1,4 @@
-"""What the command line and a spec say of themselves, kept in tests/data.
+"""The references of the command line and of the spec, kept in tests/data.
 
 After an intended change, rewrite both: python -m tests.support.references. Imports no pytest.
 """
@@ -19,12 +19,12 @@ from tests.support.pages import extension
 
 
 def helps() -> str:
-    """What each command prints with --help on a terminal of 80 columns."""
+    """Return what each command prints with --help on a terminal of 80 columns."""
     return "\n".join(f"$ {line}\n\n{_printed(line)}" for line in _lines(typer.main.get_command(app), "kd-sweeps"))
 
 
 def spec() -> str:
-    """The reference of a spec's keys, and the table of the presets."""
+    """Return the reference of a spec's keys, and the table of presets."""
     reference = extension("spec_reference")
     return f"{reference.markdown()}\n{reference.presets()}\n"
 

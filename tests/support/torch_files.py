@@ -1,4 +1,4 @@
-"""Writes checkpoints in torch's older format, instruction by instruction, without torch."""
+"""Checkpoints in torch's older format, written instruction by instruction without torch."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,6 @@ def integer(value: int) -> bytes:
 
 
 def group(*items: bytes) -> bytes:
-    """A tuple."""
     return pickle.MARK + b"".join(items) + pickle.TUPLE
 
 
@@ -47,7 +46,7 @@ def state(tensors: Mapping[str, bytes]) -> bytes:
 
 
 def checkpoint(content: bytes, storages: Mapping[str, Array]) -> bytes:
-    """A whole file around an object that is given as instructions."""
+    """Return a whole file around an object given as instructions."""
     writer = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2}}
     head = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, writer)]
     keys = pickle.dumps(list(storages), 2)
@@ -56,7 +55,7 @@ def checkpoint(content: bytes, storages: Mapping[str, Array]) -> bytes:
 
 
 def saved(arrays: Mapping[str, Array]) -> bytes:
-    """What torch.save writes of these arrays: those that are not contiguous are saved in the order of their memory."""
+    """Return what torch.save writes of these arrays; non-contiguous ones are saved in memory order."""
     tensors, storages = {}, {}
     for number, (name, array) in enumerate(arrays.items()):
         key = str(1000 + number)

@@ -1,4 +1,4 @@
-"""Run the console blocks of a page, compare what they print with what the page shows, or write it again.
+"""Run the console blocks of a page, and compare or replace the output that it shows.
 
 A block of the language `console` holds commands behind "$ ", the further lines of a command behind "> ", each followed
 by what it printed on stdout and stderr.

@@ -1,4 +1,4 @@
-"""The wheel of this clone, and programs that run with nothing of the clone on their path."""
+"""The wheel of this clone, and programs that see nothing of the clone."""
 
 import shutil
 import subprocess
@@ -13,7 +13,7 @@ PACKAGES = ("kd", "storage", "sweeps")
 def run(
     *command: str | Path, folder: Path, codes: tuple[int, ...] = (0,), **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """A command in a folder outside the clone; one of the exit codes is expected."""
+    """Run a command outside the clone; its exit code must be one of `codes`."""
     kept = clean_environment("PYTHONPATH")
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env=kept | more, capture_output=True, text=True, check=False

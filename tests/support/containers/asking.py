@@ -1,4 +1,4 @@
-"""Questions to the service over HTTP. Imports nothing of ours."""
+"""Requests to the service over HTTP. Imports nothing of the product."""
 
 import json
 import urllib.error
@@ -21,7 +21,7 @@ def ask(url: str, token: str | None = None, *, method: str = "GET", timeout_s: f
 
 
 def ask_json(url: str, token: str | None = None) -> Any:
-    """What is said in JSON; AssertionError for any status but 200."""
+    """Return the JSON of an answer; AssertionError for any status but 200."""
     status, body = ask(url, token)
     assert status == 200, f"{url}: {status} {body[:1000]}"
     return json.loads(body)

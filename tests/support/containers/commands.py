@@ -1,4 +1,4 @@
-"""The command lines of containers as processes here: a home of their own, and nothing in common but the storage."""
+"""The command lines of containers as local processes with separate homes, which share only the storage."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from tests.support.paths import REPOSITORY, clean_environment, programs
 
 
 class Commands:
-    """A folder in which command lines run that find `kd-sweeps` and `python` on their PATH, as they do in the image.
+    """A folder in which command lines find `kd-sweeps` and `python` on their PATH, as in the image.
 
     Args:
         changed: variables that differ from those of the container, such as the storage.
@@ -24,7 +24,7 @@ class Commands:
         self._programs = programs(folder / "programs")
 
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
-        """The variables of a container, in a bare one's."""
+        """Return the variables of a container."""
         home = {
             "HOME": str(self._folder),
             "PATH": f"{self._programs}:{os.environ['PATH']}",
@@ -35,7 +35,7 @@ class Commands:
 
     @contextmanager
     def start(self, words: Sequence[str], own: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-        """A command line; what still runs at the end is killed, with all that it started."""
+        """Start a command line; at the end it is killed with its children if it still runs."""
         process = subprocess.Popen(
             list(words),
             cwd=self._folder,

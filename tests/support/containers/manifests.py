@@ -1,4 +1,4 @@
-"""Kubernetes manifests as `kubectl kustomize` renders them, without it: of the fields that our kustomizations use.
+"""Kubernetes manifests as `kubectl kustomize` renders them, for the fields that our kustomizations use.
 
 Any other field is an error, so that nothing is passed over. Where kubectl is installed, a test compares the two.
 """
@@ -103,13 +103,12 @@ def _patch(found: list[Manifest], entry: Manifest) -> None:
 
 
 def one_of(found: list[Manifest], kind: str, name: str) -> Manifest:
-    """The manifest of a kind and a name."""
     (manifest,) = [one for one in found if (one["kind"], one["metadata"]["name"]) == (kind, name)]
     return manifest
 
 
 def pods(found: list[Manifest]) -> dict[str, Manifest]:
-    """The pod spec of everything that makes pods, by "Kind/name"."""
+    """Return the pod spec of every workload, by "Kind/name"."""
     return {
         f"{one['kind']}/{one['metadata']['name']}": one["spec"]["template"]["spec"]
         for one in found
@@ -118,14 +117,14 @@ def pods(found: list[Manifest]) -> dict[str, Manifest]:
 
 
 def containers(found: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """Every container, those of initContainers as well, by "Kind/name/container"."""
+    """Return every container, init containers included, by "Kind/name/container"."""
     for owner, pod in pods(found).items():
         for container in (*pod.get("initContainers", []), *pod["containers"]):
             yield f"{owner}/{container['name']}", container
 
 
 def environment(found: list[Manifest], container: Manifest) -> dict[str, str]:
-    """The variables of a container, from literals, ConfigMaps and Secrets.
+    """Return the variables of a container, from literals, ConfigMaps and Secrets.
 
     Raises:
         ValueError: a Secret or a key that the container needs is not there.

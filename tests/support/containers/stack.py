@@ -22,7 +22,7 @@ SCRATCH = ("/tmp:uid=1000,gid=1000", "/home/kd:uid=1000,gid=1000")
 
 @dataclass(frozen=True)
 class Stack:
-    """One project of compose, which nothing else on the engine touches.
+    """One compose project, separate from any other on the engine.
 
     Attributes:
         settings: what a user has in .env.
@@ -36,11 +36,9 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the service is published."""
         return f"http://127.0.0.1:{self.settings['PORT']}"
 
     def call(self, *words: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
-        """A command of compose."""
         return subprocess.run(
             [
                 *_program(self.docker),
@@ -60,23 +58,21 @@ class Stack:
         )
 
     def run(self, *words: str, timeout_s: float = 600) -> str:
-        """What a command printed; Failed where it does not exit 0."""
+        """Return the output of a compose command; Failed where it does not exit with 0."""
         done = self.call(*words, timeout_s=timeout_s)
         if done.returncode != 0:
             raise Failed(f"compose {' '.join(words)}: {(done.stdout + done.stderr)[-3000:]}")
         return done.stdout
 
     def containers(self, service: str) -> list[str]:
-        """The containers of a service, those that ended too."""
+        """Return the containers of a service, including ended ones."""
         return self.run("ps", "--all", "--quiet", service).split()
 
     def state(self, container: str) -> Mapping[str, Any]:
-        """Whether it runs, and how it ended."""
         found: Mapping[str, Any] = self.docker.inspect(container)["State"]
         return found
 
     def logs(self) -> str:
-        """The last of what everybody said."""
         done = self.call("logs", "--no-color", "--timestamps", "--tail", "60")
         return done.stdout + done.stderr
 
@@ -98,7 +94,7 @@ def _program(docker: Docker) -> list[str]:
 
 @contextmanager
 def stack(docker: Docker, image: str, folder: Path, **settings: str) -> Iterator[Stack]:
-    """A stack that is not up yet; taken down at the end with its volumes."""
+    """A stack that is not up yet; removed at the end with its volumes."""
     made = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
     made.write()
     try:

@@ -17,7 +17,7 @@ FAULTS = ("request lost", "answer lost", "answer cut", "502", "delay")
 
 
 class BadNetwork(Proxy):
-    """Listens on 127.0.0.1:`port`; every other connection, each of one request, meets one of FAULTS, in turn.
+    """Listens on 127.0.0.1:`port`; every other connection, of one request each, meets one of FAULTS, in turn.
 
     `behind` may be changed while it runs: the service has been started again elsewhere.
     """
@@ -29,7 +29,6 @@ class BadNetwork(Proxy):
 
     @property
     def url(self) -> str:
-        """What is typed after --url."""
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self, client: socket.socket) -> None:

@@ -8,7 +8,7 @@ from tests.support.faults.proxy import Proxy
 
 
 class LossyProxy(Proxy):
-    """Listens on 127.0.0.1:`port` and passes everything on to 127.0.0.1:`behind`."""
+    """Listens on 127.0.0.1:`port` and forwards to 127.0.0.1:`behind`."""
 
     def __init__(self, behind: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A TCP proxy on this machine: what becomes of a connection is its subclass's business."""
+"""A local TCP proxy; subclasses decide the fate of each connection."""
 
 import contextlib
 import socket
@@ -23,7 +23,7 @@ class Proxy:
         self._listener.close()
 
     def connect(self, client: socket.socket) -> None:
-        """Take a connection, without waiting for its end."""
+        """Handle a connection without waiting for its end."""
         raise NotImplementedError
 
     def _accept(self) -> None:

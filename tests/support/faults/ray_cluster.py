@@ -39,11 +39,10 @@ class RayCluster:
         return self._ask(f"kill {worker}") == "killed"
 
     def wait(self) -> None:
-        """Return when it takes work."""
+        """Return once it accepts work."""
         assert self._ask("here") == "here", (self.folder / "head.txt").read_text()
 
     def close(self) -> None:
-        """Let the killer go."""
         assert self._killer.stdin
         assert self._killer.stdout
         self._killer.stdin.close()

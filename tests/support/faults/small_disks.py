@@ -1,4 +1,4 @@
-"""A small disk that fills up and is freed again: a tmpfs, where this system lets us mount one. No pytest here."""
+"""A small disk to fill up and free again: a tmpfs, where this machine allows mounting. Imports no pytest."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class CannotMount(Exception):
-    """Only root may mount, and not in every container."""
+    """Mounting needs root, and not every container allows it."""
 
 
 class SmallDisk:
@@ -22,13 +22,11 @@ class SmallDisk:
         self._fill = folder / "fill"
 
     def fill(self) -> None:
-        """Take whatever room there is left."""
         with self._fill.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
 
     def free(self) -> None:
-        """Give the room back."""
         self._fill.unlink(missing_ok=True)
 
 
@@ -66,7 +64,7 @@ class Filling:
 
 @contextlib.contextmanager
 def small_disk(folder: Path, *, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount a disk of that size in a new folder; it is gone at the end, with all that is in it.
+    """Mount a disk of that size in a new folder, and unmount it at the end.
 
     Raises:
         CannotMount: this machine does not allow it.

@@ -1,4 +1,4 @@
-"""Finished sweeps whose every number was planted, over seeds or over searches, for what is said about them.
+"""Finished sweeps with planted numbers, over seeds or over searches, for the tests of their answers.
 
 Imports no pytest.
 """

@@ -25,7 +25,7 @@ from tests.support.sweeps.trials_in_memory import made_once
 
 
 def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -> sqlalchemy.URL:
-    """A sweep with blobs, a failed and a released attempt, logs, a traceback and a worker that signed in.
+    """A sweep with blobs, a failed and a released attempt, logs, a traceback and a registered worker.
 
     Args:
         stop_at: the worker stops at the first task whose key begins so, in the middle of it; "": never.
@@ -70,13 +70,11 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
 
 
 def records(url: sqlalchemy.URL | str, name: str = "s") -> dict[str, TaskRecord]:
-    """The tasks of a sweep, by key."""
     with open_sweep(url, name) as (engine, sweep):
         return {task.key: task for task in queries.task_records(engine, sweep.id)}
 
 
 def members(path: Path) -> dict[str, bytes]:
-    """The files in an archive."""
     with zipfile.ZipFile(path) as file:
         return {name: file.read(name) for name in file.namelist()}
 

@@ -1,4 +1,4 @@
-"""What the tests of the audit share: the audit of a URL as lines of text, and SQL that picks rows."""
+"""Helpers for the tests of the audit: its findings as lines of text, and SQL that selects rows."""
 
 import contextlib
 import re
@@ -35,7 +35,7 @@ class Audited:
 
 
 def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
-    """The audit of sweep "s"; `sweep` where its row can no longer be read."""
+    """Audit sweep "s"; pass `sweep` where its row can no longer be read."""
     engine = open_engine(resolve(url), read_only=True)
     try:
         return as_lines(audit(engine, sweep or queries.find_sweep(engine, "s")))
@@ -44,7 +44,6 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
 
 
 def as_lines(found: Audit) -> Audited:
-    """The audit with its findings as lines."""
     lines = {name: values("s", found, {})[name] for name in ("violations", "warnings", "notes")}
     return Audited(found.stages, found.planned, found.accounted, **lines)
 
@@ -60,14 +59,13 @@ def check_damage(url: str, statements: list[str], line: str) -> None:
 
 
 def sweep_of(url: str) -> SweepRecord:
-    """The row of sweep "s"."""
     with open_sweep(url, "s") as (_, sweep):
         return sweep
 
 
 @contextlib.contextmanager
 def study_of(url: str, name: str = "s") -> Iterator[optuna.Study]:
-    """The study as another tool sees it."""
+    """Return the study as another tool sees it."""
     with contextlib.closing(open_studies(resolve(url))) as opened:
         yield optuna.load_study(study_name=name, storage=opened.storage)
 

@@ -1,4 +1,4 @@
-"""Sweeps that say what to use, their accuracies planted by search, for what is said about them. Imports no pytest."""
+"""Sweeps with a recommendation, their accuracies planted by search. Imports no pytest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -42,7 +42,7 @@ def chosen(
     others: Mapping[str, Sequence[float]] = MappingProxyType({}),
     **how: Any,
 ) -> Findings:
-    """What such a sweep says by rule 3.
+    """Return the findings of such a sweep by rule 3.
 
     Args:
         default, elsewhere: points that they lose against tuning on the target, or those of each search.
@@ -65,7 +65,7 @@ def chosen(
 
 
 def judged(spec: Spec, planted: Mapping[str, Points], *, share: float = 0.2, **how: Any) -> Findings:
-    """The findings of a sweep with those accuracies, by rule 3, every search with all of its arms."""
+    """Return the findings by rule 3 of a sweep with those accuracies, each search with all arms."""
     repeated = {key: replace(ARMS[key], repeats=True) for key in ("default-keras", "scratch")}
     with mock.patch.dict(ARMS, repeated), mock.patch("sweeps.stats.response.top", top_once):
         done = stored(spec, planted, **how)

@@ -1,4 +1,4 @@
-"""Sweeps in one storage whose students differ by points that were planted. Imports no pytest."""
+"""Sweeps in one storage whose students differ by planted points. Imports no pytest."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -43,7 +43,7 @@ def _spec(changes: Mapping[str, Any]) -> Spec:
 
 
 def told(name: str, best: Points = BASE, *, until: str = "", **changes: Any) -> Findings:
-    """What one of them says, without a storage."""
+    """Return the findings of one of them, without a storage."""
     return builders.found(_spec(changes), arms(best), until=until, name=name)
 
 

@@ -62,7 +62,7 @@ SWEEPS: Mapping[str, Callable[[], dict[str, str]]] = {
 
 
 def kept(name: str) -> dict[str, str]:
-    """Its pages in the repository."""
+    """Return its pages in the repository."""
     return {path.name: path.read_bytes().decode() for path in (PAGES / name).iterdir()}
 
 

@@ -1,4 +1,4 @@
-"""Hand-made parts of figures, for the tests of what is drawn of them. Imports no pytest."""
+"""Hand-made parts of figures, for the tests of drawing. Imports no pytest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -60,12 +60,10 @@ def figures(**values: Any) -> list[tuple[Drawing, Any]]:
 
 
 def gain(arm: str, *seeds: float, dataset: str = "digits", detail: str = "") -> GainMark:
-    """What an arm gains with each seed."""
     return GainMark(dataset, arm, f"called {arm}", detail, seeds, mean(seeds), 65.0)
 
 
 def regret(*searches: float, dataset: str = "digits", margin: float = 1.0) -> RegretMark:
-    """The regret of each search."""
     return RegretMark(dataset, mean(searches), margin, searches)
 
 
@@ -75,12 +73,10 @@ def method(label: str, accuracy: float, size: float = 1e6, *, detail: str = "", 
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """The mean of one value or more."""
     found = estimate(values)
     assert found is not None
     return found
 
 
 def texts(svg: str) -> list[str]:
-    """Everything that is written in a figure."""
     return ["".join(one.itertext()) for one in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]

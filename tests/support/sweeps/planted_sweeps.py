@@ -1,4 +1,4 @@
-"""Sweeps whose accuracies are planted: a real worker, a runner of milliseconds, an answer known beforehand."""
+"""Sweeps with planted accuracies: a real worker, a runner of milliseconds, an answer known beforehand."""
 
 import contextlib
 import math
@@ -83,7 +83,7 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
 
 
 def up_to(key: str, run: Runner) -> Runner:
-    """The runner, until the worker comes to a task whose key begins so."""
+    """Wrap a runner that stops the worker at a task whose key begins with this text."""
 
     def until(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key.startswith(key):
@@ -94,7 +94,7 @@ def up_to(key: str, run: Runner) -> Runner:
 
 
 def failing(reason: str) -> Runner:
-    """A runner none of whose trainings ends well."""
+    """Return a runner whose trainings all fail."""
 
     def run(*_: object) -> NoReturn:
         raise ValueError(reason)
@@ -136,13 +136,12 @@ def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
 
 
 def analysed(url: sqlalchemy.URL | str, name: str = "s") -> Findings:
-    """What the sweep says by now."""
+    """Return the current findings of a sweep."""
     with open_sweep(url, name) as (engine, sweep):
         return load(engine, sweep)
 
 
 def done_of(url: sqlalchemy.URL | str, phase: str, name: str = "s") -> list[TaskRecord]:
-    """The finished tasks of a phase, as stored."""
     with open_sweep(url, name) as (engine, sweep):
         return queries.task_records(engine, sweep.id, phase=phase, state="done")
 
@@ -154,7 +153,7 @@ def answer_of(url: sqlalchemy.URL | str, name: str = "s") -> str | None:
 
 
 def violations(url: sqlalchemy.URL | str, name: str = "s") -> list[str]:
-    """What the audit finds wrong with a sweep; where its trials are in memory, with everything else."""
+    """Return the audit's violations; with trials in memory, without those about trials."""
     with open_sweep(url, name) as (engine, sweep):
         kept = sqlalchemy.inspect(engine).has_table("trials")
         found = audit(engine, sweep) if kept else judge(read_rows(engine, sweep.id, with_trials=False))

@@ -53,7 +53,6 @@ FORK.set_forkserver_preload(PRELOADED)
 
 
 def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
-    """The storage, with a new sweep in it."""
     found = resolve(url)
 
     def create(at: sqlalchemy.URL) -> None:
@@ -68,13 +67,12 @@ def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
 
 
 def tasks_of(engine: sqlalchemy.Engine, name: str = "s") -> list[TaskRecord]:
-    """The tasks of the sweep."""
     return queries.task_records(engine, queries.find_sweep(engine, name).id)
 
 
 @contextmanager
 def drawn_at_the_end(url: sqlalchemy.URL, name: str = "s") -> Iterator[None]:
-    """Draw the trials of all attempts that have ended by the end of the block, as a launch does."""
+    """Mirror the trials of all ended attempts at the end of the block, as a launch does."""
     try:
         yield
     finally:
@@ -82,13 +80,13 @@ def drawn_at_the_end(url: sqlalchemy.URL, name: str = "s") -> Iterator[None]:
 
 
 def draw(url: sqlalchemy.URL, name: str = "s") -> int:
-    """Draw the trials of all attempts that have ended; return how many."""
+    """Mirror the trials of all ended attempts; return how many."""
     with open_sweep(url, name, write=True) as (engine, sweep):
         return trials.complete(engine, sweep)
 
 
 def start_worker(url: str, *, crash_at: str = "", seconds: float = 0.0, name: str = "s", log: str = "") -> BaseProcess:
-    """A worker process on the sweep, with a runner that takes `seconds` per task; log: a file for its stderr."""
+    """Start a worker process with a runner that takes `seconds` per task; log: a file for its stderr."""
     process = FORK.Process(target=_work, args=(url, name, crash_at, seconds, log), daemon=True)
     process.start()
     return process
@@ -108,7 +106,7 @@ def reach_of(url: str) -> Reach:
 
 
 def wait_until(reached: Callable[[], T], what: str, seconds: float = 60, *, every_s: float = 0.02) -> T:
-    """What is reached, as soon as there is any of it; fails with `what` when there is none in time."""
+    """Return the first truthy value of `reached`; fail with `what` when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := reached()):
         assert time.monotonic() < deadline, what

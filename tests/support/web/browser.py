@@ -1,4 +1,4 @@
-"""A headless browser, where one is installed: what people see of a page, not only what was written into it."""
+"""A headless browser, where one is installed: pages as people see them."""
 
 import shutil
 import subprocess
@@ -19,12 +19,12 @@ class Browser:
         self._command += ["--virtual-time-budget=20000"]  # ms that a page's own scripts may believe to have passed
 
     def dom(self, address: str) -> str:
-        """The document once its scripts have run, as HTML."""
+        """Return the document after its scripts have run, as HTML."""
         command = [*self._command, "--dump-dom", address]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     def printed(self, address: str, folder: Path) -> list[str]:
-        """The text of each printed page; skips where no pdftotext is installed."""
+        """Return the text of each printed page; skip where pdftotext is not installed."""
         if shutil.which("pdftotext") is None:
             pytest.skip("no pdftotext on the PATH")
         paper = folder / "page.pdf"
@@ -36,6 +36,5 @@ class Browser:
         return done.stdout.removesuffix("\f").split("\f")
 
     def screenshot(self, address: str, path: Path) -> None:
-        """A picture of the page, PNG."""
         command = [*self._command, f"--screenshot={path}", address]
         subprocess.run(command, capture_output=True, check=True, timeout=120)

@@ -39,32 +39,26 @@ class DrivenBrowser:
             return json.load(answer)["value"]
 
     def go(self, address: str) -> None:
-        """Open a page and wait until it is loaded."""
         self._ask("POST", "/url", {"url": address})
 
     def run(self, script: str) -> Any:
-        """Return what a script returns."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": []})
 
     @property
     def text(self) -> str:
-        """What is to be read on the page."""
         return str(self.run("return document.body.innerText"))
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Wait until the page shows a text, without touching it."""
+        """Wait until the page shows a text without user interaction."""
         wait_until(lambda: text in self.text, f"the page does not show {text!r}", seconds)
 
     def resize(self, width: int, height: int) -> None:
-        """Make the window so large, in px."""
         self._ask("POST", "/window/rect", {"width": width, "height": height})
 
     def screenshot(self, path: Path) -> None:
-        """Keep a picture of the window, PNG."""
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
 
     def close(self) -> None:
-        """Close the window."""
         self._ask("DELETE", "")
 
 

@@ -8,7 +8,7 @@ FILE = REPOSITORY / "docs" / "reference" / "openapi.json"
 
 
 def current() -> str:
-    """What the service says of itself now."""
+    """Return the document of the current service."""
     from storage.url import resolve
     from sweeps.contrib.server.app import make_app
 

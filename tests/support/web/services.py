@@ -26,7 +26,7 @@ TOKENS = f"viewer {VIEWER}\noperator {OPERATOR}\nworker {WORKER}\n"
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. headers: their names in lower case."""
+    """An answer. headers: by lower-case name."""
 
     status: int
     headers: Mapping[str, str]
@@ -34,17 +34,15 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body as plain values."""
         return json.loads(self.body)
 
     @property
     def text(self) -> str:
-        """The body as text."""
         return self.body.decode()
 
 
 class Service:
-    """A service at work: at `port`, with what it has logged. `process` is None where it runs in a thread."""
+    """A running service: its `port` and log. `process` is None where it runs in a thread."""
 
     def __init__(
         self, port: int, lines: list[str], stop: Callable[[], None], process: "subprocess.Popen[str] | None" = None
@@ -55,16 +53,14 @@ class Service:
 
     @property
     def url(self) -> str:
-        """What is typed after --url."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """Everything that it printed so far."""
         return "".join(self._lines)
 
     def logged(self, text: str) -> str:
-        """The first line of its log that holds a text, once it is there."""
+        """Wait for the first line of its log that contains a text."""
         wait_until(lambda: text in self.log, f"no {text!r} in the log", 30)
         return next(line for line in self.log.splitlines() if text in line)
 
@@ -77,7 +73,7 @@ class Service:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """One request; body: plain values are sent as JSON, bytes as they are."""
+        """Send one request; body: plain values are sent as JSON, bytes unchanged."""
         sent = dict(headers or {})
         if token:
             sent["Authorization"] = f"Bearer {token}"
@@ -116,7 +112,7 @@ def _file_of(tokens: str, folder: Path) -> Path | None:
 
 @contextlib.contextmanager
 def serving(url: str, *names: str, folder: Path, tokens: str = "", allow_code: bool = False) -> Iterator[Service]:
-    """A service in a thread of this process, which takes no time to start; names: of sweeps, or all of them."""
+    """Run a service in a thread, which starts at once; names: sweeps to serve, or all."""
     import uvicorn
 
     from storage.url import resolve
@@ -170,7 +166,7 @@ def serving(url: str, *names: str, folder: Path, tokens: str = "", allow_code: b
 
 @contextlib.contextmanager
 def serving_program(url: str, *, folder: Path, tokens: str = "") -> Iterator[Service]:
-    """A real `kd-sweeps serve` of every sweep."""
+    """Start a real `kd-sweeps serve` of all sweeps."""
     words = ["--all", "--port", "0"]
     if file := _file_of(tokens, folder):
         words += ["--tokens", str(file)]
