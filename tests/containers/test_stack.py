@@ -1,4 +1,4 @@
-"""The image and the stack in a real Docker engine: from nothing to an answer, read over HTTP.
+"""The image and the stack in a real Docker engine: from nothing to an answer over HTTP.
 
 Run them with: make test-containers. DOCKER_HOST is respected, for an engine on this machine; where none runs, root
 starts one for the tests. Where no image hub answers, the images of others are stand-ins made from Debian's packages.
@@ -44,14 +44,14 @@ RESTRICTED = [
 
 
 def _say(capfd: pytest.CaptureFixture[str], text: str) -> None:
-    """Print a line now, whether or not pytest captures: these tests take minutes."""
+    """Print a line at once, even when pytest captures: these tests take minutes."""
     with capfd.disabled():
         print(f"\n  {text}", end="", flush=True)
 
 
 @pytest.fixture(scope="module")
 def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
-    """An engine that has the images of others that our files name, or stand-ins for them."""
+    """An engine with the third-party images that our files name, or stand-ins for them."""
     (python,) = [line.split()[1] for line in _lines("Dockerfile") if line.startswith("FROM")]
     images = [_services()[name]["image"] for name in ("postgres", "prometheus")]
     try:
@@ -75,7 +75,7 @@ def _lines(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def image(docker: Docker) -> Iterator[str]:
-    """Our image, built from this checkout."""
+    """The image of this checkout."""
     docker.run("build", "--tag", IMAGE, ".", cwd=REPOSITORY, timeout_s=BUILD_S)
     yield IMAGE
     docker.call("image", "rm", "--force", IMAGE)
@@ -83,7 +83,7 @@ def image(docker: Docker) -> Iterator[str]:
 
 @pytest.fixture
 def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
-    """The stack with two workers, its sweep made."""
+    """The stack with two workers and a created sweep."""
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         try:
             made.run("up", "--detach", "--no-build", "--scale", "worker=2", timeout_s=UP_S)
@@ -195,7 +195,7 @@ def test_grafana_has_the_board(docker: Docker, image: str, tmp_path: Path) -> No
 
 
 def _ask_inside(made: Stack, url: str, *, check: bool = True) -> str:
-    """What something answers that is not published; "" where it does not and need not."""
+    """Return the answer of an unpublished service; "" where none is needed."""
     program = f"import urllib.request as web; print(web.urlopen({url!r}, timeout=10).read().decode())"
     done = made.call("exec", "--no-TTY", "service", "python", "-c", program)
     assert not check or done.returncode == 0, done.stderr
@@ -208,7 +208,7 @@ def _done(sweep: str) -> int:
 
 
 def _at_work(sweep: str, docker: Docker, containers: list[str]) -> list[str]:
-    """The containers whose worker has a task now."""
+    """Return the containers whose worker has a task."""
     rows: list[dict[str, Any]] = ask_json(f"{sweep}/workers", VIEWER)["items"]
     busy = {row["host"] for row in rows if row["task"]}
     return [one for one in containers if docker.inspect(one)["Config"]["Hostname"] in busy]

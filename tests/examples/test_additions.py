@@ -1,4 +1,4 @@
-"""One addition of each kind - operation, arm, figure, loss - works with nothing changed but its own place."""
+"""One addition of each kind - operation, arm, figure, loss - needs a change in one place only."""
 
 import sys
 from pathlib import Path

@@ -66,7 +66,7 @@ CHOSEN = _ChosenKind()
 
 @pytest.fixture(scope="module", params=["one", "two"])
 def worked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """How many datasets, and the storage with a finished sweep "d"."""
+    """The number of datasets, and the storage with a finished sweep "d"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('digits')}/kd-sweeps.db"
     assert create_sweep(resolve(url), "d", _spec(request.param)).new
     assert run_worker(resolve(url), "d") == 0

@@ -1,4 +1,4 @@
-"""The examples run as they stand, with settings that take seconds; each is short enough to read at once."""
+"""The examples run unchanged, with settings that take seconds; each is short enough to read at once."""
 
 import importlib.util
 import json

@@ -66,7 +66,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def kd_sweeps_alone(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """A command where nothing but the extra `train` can be imported."""
+    """Run a command where only the extra `train` can be imported."""
     places = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     own = {"KD_SWEEPS_CACHE": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state"), "PYTHONPATH": places}
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""A whole sweep with real training, by two workers that share nothing but a Postgres URL."""
+"""A whole sweep with real training, by two workers that share only a Postgres URL."""
 
 import json
 import os
@@ -49,7 +49,7 @@ MICRO = {
 
 
 def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
-    """`kd-sweeps worker` as on another machine: its own working directory, caches, home; only the URL is shared."""
+    """Start `kd-sweeps worker` as on another machine: separate working directory, caches and home."""
     folder.mkdir()
     environment = os.environ | {
         "KD_SWEEPS_CACHE": str(folder / "cache"),
@@ -66,7 +66,7 @@ def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed on the way.
+    """URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed.
 
     With -9, and whichever trains a student of the search first. Which one that is depends on who took the baseline
     before. The other one finishes the sweep.
@@ -105,7 +105,7 @@ def _tasks(url: str) -> list[TaskRecord]:
 
 @pytest.fixture(scope="module")
 def data(finished: str) -> Any:
-    """The report of the sweep, as JSON has it."""
+    """The report of the sweep as JSON."""
     return json.loads(json.dumps(json_data(analysed(finished, "micro"))))
 
 
@@ -174,7 +174,7 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 
 
 def _run(url: str, key: str, **changes: Any) -> tuple[float | None, float | None]:
-    """The score of a task that is run again here, and the one that is stored."""
+    """Run a task again here; return its score and the stored one."""
     from sweeps.workers.backend import DatabaseBackend
     from sweeps.workers.runner import TaskRunner
 

@@ -1,4 +1,4 @@
-"""Exactly the planned number of results: many workers at once, and two that do the same thing at the same instant."""
+"""Exactly the planned number of results: many workers at once, and two that act at the same instant."""
 
 import contextlib
 import threading
@@ -78,7 +78,7 @@ def two() -> Iterator[ProcessPoolExecutor]:
 
 
 def finish_and_look(engine: Engine, *, claim: TaskRecord, score: float) -> float | None:
-    """The score that is stored, right after this process stored its own or found another's."""
+    """Finish, and return the stored score, of this process or another."""
     assert tasks.finish(engine, claim, outcome={"score": score}, score=score), "the attempt is done, by either try"
     (task,) = queries.task_records(engine, claim.sweep_id)
     return task.score

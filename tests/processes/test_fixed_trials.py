@@ -35,7 +35,7 @@ REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_ar
 
 
 def worked(url: str, spec: Spec, *, trained: Callable[[AnyJob], bool]) -> dict[str, TaskRecord]:
-    """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
+    """Complete a sweep "s" with real training where `trained` says so and planted scores elsewhere; tasks by key."""
     storage = created(url, spec)
     with open_sweep(storage, "s", write=True) as (engine, sweep):
         real = TaskRunner(DatabaseBackend(engine, sweep))

@@ -1,4 +1,4 @@
-"""What a reading command may load and write. What it costs: bench/reading.py. Which way imports run: pyproject.toml."""
+"""What a reading command may import and write. Its cost: bench/reading.py. Import directions: pyproject.toml."""
 
 import hashlib
 import json
@@ -57,7 +57,7 @@ print(json.dumps(answers), file=sys.stderr)
 
 
 def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, frozenset[str]]]:
-    """Commands of a user who owns nothing else, in one process: exit code, what each printed, modules so far."""
+    """Run commands with an empty home, in one process: exit code, output and modules loaded so far, for each."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, json.dumps([["kd-sweeps", *command] for command in commands])],
         cwd=folder,
@@ -72,7 +72,7 @@ def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, fr
 
 
 def _content(folder: Path) -> dict[str, str]:
-    """Every path in the folder, with the hash of what is in it."""
+    """Return every path in the folder, with the hash of its content."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in folder.rglob("*")
@@ -104,7 +104,7 @@ def home(tmp_path: Path) -> Path:
 def test_commands_import_nothing_heavy_and_write_only_the_requested_file(
     home: Path, tmp_path: Path
 ) -> None:
-    """`verify` makes the plan again, and its Sobol points are SciPy's."""
+    """`verify` recomputes the plan, whose Sobol points are SciPy's."""
     before, student, archive = _content(home), tmp_path / "student.keras", tmp_path / "s.kdsweep"
     writing = {"export": ["export", "s", "-o", str(student)], "archive": ["archive", "s", "-o", str(archive)]}
     commands = READING | writing | {"verify": ["verify", str(archive)]}

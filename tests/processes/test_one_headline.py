@@ -1,4 +1,4 @@
-"""One sweep, one answer: the same headline, verdict and answer hash wherever one reads them."""
+"""The same headline, verdict and answer hash in every view of a sweep."""
 
 import html
 import json
@@ -21,7 +21,7 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlalchemy.URL]:
-    """A finished sweep "s" whose headline has two sentences and whose question is open."""
+    """A finished sweep "s" with a headline of two sentences and an open question."""
     with trials_in_memory():
         yield answered(tmp_path_factory.mktemp("answer"), accuracies(1.0, gain=0.5))
 

@@ -1,4 +1,4 @@
-"""Same spec, same answer: for any number of workers, on either database, whatever is killed."""
+"""Same spec, same answer: for any number of workers, on either database, under kills."""
 
 import contextlib
 import shutil

@@ -1,4 +1,4 @@
-"""A password in the storage's URL may stand in the environment of our own processes, and nowhere else."""
+"""A password in the storage's URL is only in the environment of our own processes."""
 
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -90,7 +90,7 @@ def url(server: PostgresServer) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the logs go, on Linux and on macOS."""
+    """The folder of logs, on Linux and macOS."""
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path

@@ -1,4 +1,4 @@
-"""A training that two arms share is made once, and the answer is the one that two trainings give."""
+"""A training that two arms share is made once, and the answer is that of two trainings."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""The command line as a shell starts it: completion in a real bash, and `python -m sweeps`."""
+"""The command line from a shell: completion in a real bash, and `python -m sweeps`."""
 
 import os
 import shutil

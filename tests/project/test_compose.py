@@ -40,7 +40,7 @@ class ComposeError(Exception):
 
 
 def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
-    """Fill in the variables of a document by compose's rules for $$, ${NAME:-default} and ${NAME:?message}.
+    """Fill in a document's variables by compose's rules for $$, ${NAME:-default} and ${NAME:?message}.
 
     Any other form is an error.
 
@@ -66,7 +66,7 @@ def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def services(**variables: str) -> dict[str, Any]:
-    """The services as compose sees them, by name."""
+    """Return the services as compose sees them, by name."""
     document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
     found: dict[str, Any] = interpolate(document, variables)["services"]
     return found
@@ -188,7 +188,7 @@ LATER = {  # what a sweep that has done nothing yet does not have
 
 
 def metrics_of_the_boards() -> set[str]:
-    """The names that the queries of the boards ask for."""
+    """Return the metrics in the dashboards' queries."""
     texts = [board.read_text() for board in BOARDS.glob("*.json")]
     return {name for text in texts for name in re.findall(r"\bkd_sweeps_\w+", text)}
 
@@ -233,14 +233,14 @@ def test_every_panel_queries_a_metric_of_the_service() -> None:
 
 
 class Stack:
-    """The services as processes here, on one storage."""
+    """The services as local processes on one storage."""
 
     def __init__(self, url: str, folder: Path, **more: str) -> None:
         self.services = services(**SETTINGS)
         self._commands = Commands(folder, KD_SWEEPS_STORAGE=url, **more)
 
     def start(self, name: str, *more: str) -> AbstractContextManager[subprocess.Popen[str]]:
-        """The image's entrypoint with the service's command."""
+        """Start the image's entrypoint with the service's command."""
         service = self.services[name]
         return self._commands.start(["kd-sweeps", *service["command"], *more], service["environment"])
 
@@ -253,7 +253,7 @@ class Stack:
 def test_init_and_worker_run_valid_commands_for_the_named_sweep(
     kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """That init may run again is in tests/unit/sweeps/cli, what becomes of a stopped worker in tests/processes."""
+    """That init may be repeated is tested in tests/unit/sweeps/cli, a stopped worker in tests/processes."""
     monkeypatch.setenv("KD_SWEEPS_STORAGE", f"sqlite:///{tmp_path}/a.db")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     init, worker = (services(**SETTINGS)[name]["command"] for name in ("init", "worker"))

@@ -109,7 +109,7 @@ def folder(
 
 
 def _install(wheel: Path, extra: str, place: Path) -> Path:
-    """Make an environment of the wheel with an extra, or without; return the folder of its programs."""
+    """Create an environment of the wheel with an extra or without; return the folder of its programs."""
     run(sys.executable, "-m", "venv", place, folder=place.parent)
     wanted = f"{wheel}[{extra}]" if extra else wheel
     # What an extra brings is compiled as far as it is used: all of TensorFlow takes minutes.
@@ -120,13 +120,13 @@ def _install(wheel: Path, extra: str, place: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment without an extra."""
+    """The programs of an environment without extras."""
     return _install(wheel, "", tmp_path_factory.mktemp("base") / "environment")
 
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Iterator[Programs]:
-    """Install the wheel with an extra; it goes with the test, because two of them would fill a disk."""
+    """Install the wheel with an extra; removed after the test, because two of them would fill a disk."""
     place = tmp_path / "environment"
     yield lambda extra: _install(wheel, extra, place)
     shutil.rmtree(place, ignore_errors=True)

@@ -35,7 +35,7 @@ OURS = {
 
 @pytest.fixture
 def tried(tmp_path: Path) -> Path:
-    """The manifests with what a user adds: secret.env from its example, and the overlay that the page shows."""
+    """The manifests with a user's additions: secret.env from its example, and the overlay of the page."""
     folder = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env", "mine"))
     example = (folder / "try" / "secret.env.example").read_text()
@@ -177,7 +177,7 @@ def test_the_url_of_the_example_matches_its_postgres(manifests: list[Manifest]) 
 
 
 def words(found: list[Manifest], name: str) -> tuple[list[str], dict[str, str]]:
-    """What runs in a container, and its variables."""
+    """Return the command line of a container and its variables."""
     container: dict[str, Any] = dict(containers(found))[name]
     variables = environment(found, container)
     return command_line(container, variables, ENTRYPOINT), variables
@@ -209,7 +209,7 @@ def test_an_unusable_url_exits_with_the_code_that_fails_the_job(
 
 
 def test_the_containers_run_what_the_services_of_compose_run(manifests: list[Manifest]) -> None:
-    """What those do when they are run or asked is in test_compose.py."""
+    """What these commands do is tested in test_compose.py."""
     compose = services(**SETTINGS)
     containers = {"init": "Job/kd-sweeps-init/init", "worker": "Job/kd-sweeps-workers/worker"}
     for service, name in (containers | {"service": "Deployment/kd-sweeps/service"}).items():

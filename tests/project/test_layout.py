@@ -1,4 +1,4 @@
-"""The rooms of the house: how large they may be, and that a room's face imports nothing."""
+"""The packages: limits on their size, and an __init__ that imports nothing."""
 
 import ast
 from collections import Counter

@@ -1,4 +1,4 @@
-"""The locks, of the environment and of the image: exact, verified, from no particular registry, and in step.
+"""The locks of the environment and of the image: exact, hashed, from no particular registry, and consistent.
 
 That of the environment is for Linux and macOS alike.
 """
@@ -22,7 +22,7 @@ PLATFORMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darw
 
 
 def _locked(lock: str = LOCK) -> dict[str, list[tuple[Requirement, int]]]:
-    """By name: each line of a lock, with how many hashes it carries."""
+    """Return each requirement of a lock by name, with its number of hashes."""
     found: dict[str, list[tuple[Requirement, int]]] = {}
     for line in lock.replace("\\\n", " ").splitlines():
         requirement = Requirement(re.split(r"\s--hash=", line, maxsplit=1)[0].strip())
@@ -31,7 +31,7 @@ def _locked(lock: str = LOCK) -> dict[str, list[tuple[Requirement, int]]]:
 
 
 def _wanted() -> list[str]:
-    """Everything that pyproject.toml asks for, the build included: the set-up builds without isolation."""
+    """Return all requirements of pyproject.toml, the build's included, which is not isolated."""
     return [
         *PROJECT["project"]["dependencies"],
         *_of_extras("all"),
@@ -41,7 +41,7 @@ def _wanted() -> list[str]:
 
 
 def _of_extras(*names: str) -> list[str]:
-    """What extras ask for, with those that they name."""
+    """Return the requirements of extras, and of the extras that they include."""
     texts: list[str] = []
     for text in (text for name in names for text in PROJECT["project"]["optional-dependencies"][name]):
         requirement = Requirement(text)

@@ -1,4 +1,4 @@
-"""The words of the Makefile, and a set-up that is whole or not there."""
+"""The targets of the Makefile, and a setup that is complete or absent."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(MAKE is None, reason="no make on the PATH")
 
 
 def _make(*words: str, folder: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    """make, as if typed on a terminal: also when `make test` is what runs this."""
+    """Run make as if typed on a terminal, also inside `make test`."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     environment |= {} if path is None else {"PATH": path}
     assert MAKE is not None
@@ -23,7 +23,7 @@ def _make(*words: str, folder: Path, path: str | None = None) -> subprocess.Comp
 
 
 def _tools(folder: Path, **scripts: str) -> str:
-    """A PATH with what every system has, and the given shell scripts: no uv and no Python but these."""
+    """Return a PATH with the usual system programs and the given shell scripts, without uv or Python."""
     folder.mkdir()
     for tool in ("sh", "rm", "touch", "mkdir"):
         (folder / tool).symlink_to(shutil.which(tool) or tool)
@@ -35,7 +35,7 @@ def _tools(folder: Path, **scripts: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the set-up reads, in a folder without an environment."""
+    """The files that the setup reads, in a folder without an environment."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):

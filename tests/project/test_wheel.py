@@ -1,4 +1,4 @@
-"""The wheel: whole, and enough to run a sweep from any folder without the clone.
+"""The wheel: complete, and enough to run a sweep from any folder without the clone.
 
 The environment is new and holds the wheel alone. The packages it depends on are read from the environment that runs the
 tests, by a path file: that they can be installed from the lock is tested by every `make run` in a clean clone, and

@@ -1,4 +1,4 @@
-"""What a stranger looks for first: the licence, how to cite, what changed, how to help, and the package's metadata."""
+"""Licence, citation, changelog and the package's metadata."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""sweeps.contrib.archive.transfer: a sweep becomes a file and a sweep again, the same in everything that reads it."""
+"""sweeps.contrib.archive.transfer: a sweep survives the round trip through a file unchanged."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ def file(tmp_path: Path, _made: Path) -> Path:
 
 
 def trials(url: sqlalchemy.URL) -> dict[str, Any]:
-    """What Optuna's own interface says of every study: what the dashboard shows, but for times and identities."""
+    """Return every study through Optuna's interface, as the dashboard shows it, without times and identities."""
     found: dict[str, Any] = {}
     with contextlib.closing(open_studies(url)) as opened:
         for name, number in opened.ids().items():
@@ -440,7 +440,7 @@ def _refusal(path: Path, lines: SweepLines) -> str:
 
 
 def test_a_cut_or_flipped_file_is_refused_or_holds_the_same(file: Path, there: sqlalchemy.URL) -> None:
-    """Flips in what says nothing, such as the time of a member, change nothing."""
+    """Flips in fields without content, such as a member's time, change nothing."""
     whole, draw = file.read_bytes(), random.Random(0)
     with open_archive(file) as archive:
         lines = archive.lines

@@ -20,7 +20,7 @@ INSTEAD = {"tasks": {"phase"}, "attempts": {"task"}}
 
 @pytest.mark.parametrize("table", NOT_CARRIED)
 def test_an_archive_holds_every_column(table: str) -> None:
-    """Whoever adds a column adds it here, with a new format version if files of the old one lack it."""
+    """A new column is added here, with a new format version if files of the old one lack it."""
     columns = {column.key for column in metadata.tables[table].columns}
     fields = set(LINES["sweep" if table == "sweeps" else table].model_fields)
     assert fields == columns - NOT_CARRIED[table] | INSTEAD.get(table, set())

@@ -1,4 +1,4 @@
-"""sweeps.contrib.archive.verify: an archive is what it claims, and every edit is found."""
+"""sweeps.contrib.archive.verify: an unedited archive verifies, and every edit is found."""
 
 import contextlib
 import hashlib
@@ -133,7 +133,7 @@ MODELS = {"teachers#source": b"t" * 70, KEPT: b"s" * 50}
 
 @pytest.fixture
 def measured(file: Path) -> Path:
-    """An archive that holds two models, and what was measured of them."""
+    """An archive with two models and their measurements."""
     digests = {key: hashlib.sha256(data).hexdigest() for key, data in MODELS.items()}
 
     def add(lines: Lines) -> None:
@@ -286,7 +286,7 @@ def test_an_unfinished_sweep_verifies(tmp_path: Path, stop_at: str) -> None:
 
 
 def test_a_selection_is_verified_against_the_scores_of_its_time(tmp_path: Path) -> None:
-    """A trial that failed is tried again later, and is the best one: the frozen ranks are right all the same."""
+    """A failed trial is retried later and is the best one: the frozen ranks are still right."""
     url = created(f"sqlite:///{tmp_path}/x.db")
 
     def fails(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:

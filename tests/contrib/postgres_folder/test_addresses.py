@@ -1,4 +1,4 @@
-"""Where a database may listen."""
+"""Addresses on which a database may listen."""
 
 import socket
 

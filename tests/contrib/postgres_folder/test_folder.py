@@ -46,7 +46,7 @@ def _folder() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(_folder: Path) -> Path:
-    """The folder of a database that runs. Whoever damages it makes it whole again: to make one takes seconds."""
+    """The folder of a running database. A test that damages it must repair it: creating one takes seconds."""
     databases.start(_folder)
     return _folder
 
@@ -61,14 +61,14 @@ def new_folder() -> Iterator[Path]:
 
 
 def started(folder: Path, **more: str | int) -> Database:
-    """The database of a folder, on a port that no other test has."""
+    """Start the database of a folder on a port that no other test uses."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return databases.start(folder, **{"port": port, **more})  # type: ignore[arg-type]
 
 
 def server_of(folder: Path) -> int:
-    """Its process."""
+    """Return its server process."""
     return int((folder / "data" / "postmaster.pid").read_text().split()[0])
 
 
@@ -245,7 +245,7 @@ def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
 def test_a_folder_that_its_owner_cannot_enter_is_reported_in_one_line(tmp_path: Path) -> None:
-    """That it runs as the owner of its folder is what every other test here shows where root runs them."""
+    """Every other test here shows that the server runs as the owner of its folder where root runs them."""
     closed = tmp_path / "closed"
     (closed / "db").mkdir(parents=True)
     os.chown(closed / "db", 65534, 65534)

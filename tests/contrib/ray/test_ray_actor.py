@@ -1,4 +1,4 @@
-"""What an actor does on its node, in this process and without Ray: it keeps one real worker."""
+"""The actor on its node, in this process and without Ray: it keeps one real worker."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ while not (HOME / "go on").exists():
 def kept(
     home: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool = False
 ) -> "Iterator[tuple[WorkerActor, WorkerStarted, int]]":
-    """A worker that is at its first task, where it runs, and its process."""
+    """Yield an actor whose worker is at its first task, the report of its start, and its process number."""
     url = created(f"sqlite:///{home}/s.db", SMALL)
     for name, value in environment(home, url, BUSY).items():  # of the node
         if os.environ.get(name) != value:

@@ -1,4 +1,4 @@
-"""What is typed after -- for Ray, and what is refused before any cluster is looked for."""
+"""Arguments after -- for Ray, and what is refused before a cluster is contacted."""
 
 import sys
 from collections.abc import Callable

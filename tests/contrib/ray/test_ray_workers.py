@@ -80,7 +80,6 @@ def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "I
 
 @contextlib.contextmanager
 def sweep_of(url: str, spec: Spec) -> Iterator[tuple[Engine, int]]:
-    """A new sweep called s."""
     new_storm(url, spec, name="s")
     engine = open_engine(resolve(url))
     yield engine, queries.find_sweep(engine, "s").id

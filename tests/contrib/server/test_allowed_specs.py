@@ -1,4 +1,4 @@
-"""What may stand in a spec that comes over HTTP, whatever is sent."""
+"""What a spec sent over HTTP may contain, for arbitrary input."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ VALUES = st.recursive(
 
 
 def checked(make: Any) -> None:
-    """What is made is a spec that names nothing but what has a name of ours; or it is refused in one line."""
+    """Check that the result is a spec of names that the product defines, or a refusal in one line."""
     try:
         spec: Spec = make()
         check_allowed(spec, allow_code=False)

@@ -1,4 +1,4 @@
-"""A queue is the same queue, whether a worker reaches it by its database or through a service."""
+"""A worker sees the same queue through its database and through a service."""
 
 import contextlib
 import json
@@ -203,7 +203,7 @@ def test_a_trainer_from_a_file_on_the_workers_machine_gives_the_same_answer(
 
 
 def done_by(opened: Open, *, run: Runner | None = quadratic) -> tuple[str | None, dict[str, Any]]:
-    """The answer hash, and the points, of the sweep that one worker does; run: None is the real thing."""
+    """Return answer hash and points of the sweep, done by one worker; run: None for real training."""
     with Worker(opened(), run=run) as worker:
         assert worker.work() == 0
         rows = worker.backend.done()

@@ -1,4 +1,4 @@
-"""What a command says when the service is not there, is none, or refuses."""
+"""The messages of a command whose service is missing, is another server, or refuses."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 @contextmanager
 def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, list[dict[str, str]]]]:
-    """The URL of a server that answers every request alike, and the headers of those it got."""
+    """Start a server with a fixed answer; yields its URL and the headers it receives."""
     got: list[dict[str, str]] = []
 
     class Page(BaseHTTPRequestHandler):

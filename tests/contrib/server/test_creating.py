@@ -1,4 +1,4 @@
-"""Sweeps made over HTTP: idempotent, and of nothing that reaches the server's files or runs code there."""
+"""Creating sweeps over HTTP: idempotent, and without access to the server's files or code."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a storage that it made itself."""
+    """A service on a storage that it created."""
     folder = tmp_path_factory.mktemp("creating")
     with serving(f"sqlite:///{folder}/new.db", folder=folder, tokens=TOKENS) as service:
         yield service

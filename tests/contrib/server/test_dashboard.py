@@ -1,4 +1,4 @@
-"""What optuna-dashboard stumbles over does not reach it."""
+"""Requests that break optuna-dashboard do not reach it."""
 
 import http.client
 

@@ -1,4 +1,4 @@
-"""The page about the service: its curl lines are typed as they stand, and do what they are there for."""
+"""The page about the service: its curl commands, run unchanged, do what they promise."""
 
 import os
 import re

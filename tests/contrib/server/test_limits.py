@@ -1,4 +1,4 @@
-"""What one request may cost: bytes, headers, time to send, time to answer. With real connections."""
+"""Limits of one request: bytes, headers, time to send, time to answer. With real connections."""
 
 import contextlib
 import socket
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.processes
 
 
 def raw(port: int, *parts: bytes, pause_s: float = 0.0) -> bytes:
-    """Everything that comes back until the other side closes; the parts are sent one after the other."""
+    """Send parts one after the other; return everything received until the other side closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         for part in parts:
             connection.sendall(part)
@@ -171,7 +171,7 @@ def test_a_malformed_request_is_not_answered_500(finished: Service, request_line
 
 @contextmanager
 def running(app: Any) -> Iterator[int]:
-    """The port of an app that is served by a thread of this process."""
+    """Serve an app in a thread of this process; yields its port."""
     import uvicorn
 
     with socket.create_server(("127.0.0.1", 0)) as opened:
@@ -188,7 +188,7 @@ def running(app: Any) -> Iterator[int]:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Any:
-    """A service without tokens that waits a tenth of a second for a body, and half a second for an answer."""
+    """A service without tokens that waits 0.1 s for a body and 0.5 s for an answer."""
     from sweeps.contrib.server.app import make_app
     from sweeps.contrib.server.middleware import RequestLimits
 
@@ -235,7 +235,7 @@ def test_the_limit_of_requests_holds_and_probes_are_still_answered(hasty: Any) -
 
 
 def is_answered(connection: socket.socket) -> bool:
-    """Whether something came back within a second."""
+    """Return whether an answer came within a second."""
     connection.settimeout(1)
     with contextlib.suppress(TimeoutError):
         return bool(connection.recv(1, socket.MSG_PEEK))

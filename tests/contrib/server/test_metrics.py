@@ -1,4 +1,4 @@
-"""What Prometheus reads, parsed as Prometheus does, against what is stored."""
+"""The metrics, parsed as Prometheus does, against the storage."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The answers of the service: pages, tags, forms, and errors that a program can read."""
+"""The answers of the service: pages, entity tags, formats, and machine-readable errors."""
 
 import http.client
 import time

@@ -50,7 +50,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with tokens on a sweep "s" of which nothing is done yet."""
+    """A service with tokens on an untouched sweep "s"."""
     folder = tmp_path_factory.mktemp("roles")
     url = f"sqlite:///{folder}/s.db"
     created(url)
@@ -60,7 +60,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def state(service: Service) -> str:
-    """Everything that a question about the sweep answers, without what time changes."""
+    """Return the answers of all queries about the sweep, without values that change with time."""
     database = LocalClient(resolve(f"sqlite:///{service.folder}/s.db"))  # type: ignore[attr-defined]
     return repr(
         (
@@ -142,7 +142,7 @@ def test_health_and_login_need_no_token(service: Service, path: str) -> None:
 
 
 class Browser:
-    """A browser that keeps one cookie, and says where its page comes from."""
+    """A browser that keeps one cookie and sends the origin of its page."""
 
     def __init__(self, service: Service, token: str) -> None:
         body = f"token={token}&next=/api/v1/sweeps".encode()

@@ -1,4 +1,4 @@
-"""What a command prints with --url is what it prints with the database, to the byte."""
+"""A command with --url prints the same bytes as with the database."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -44,7 +44,7 @@ FURTHER = [
 
 
 class Both:
-    """A database and the service before it, each named by the environment."""
+    """A database and the service in front of it, each selected by the environment."""
 
     def __init__(self, storage: str, service: Service, run: Run, environment: pytest.MonkeyPatch) -> None:
         self._environments = {
@@ -76,7 +76,7 @@ class Both:
 
 
 def _timeless(text: str) -> str:
-    """The text without what differs between two moments: how long ago a worker was seen, what is left of a lease."""
+    """Return the text without values that differ between two moments: ages of workers, remaining leases."""
     text = re.sub(r"\d[\d.e+]* (s|min|h) ago", "ago", text)
     text = re.sub(r"lease -?\d+ s", "lease", text)
     return re.sub(r'("(?:seen_s|lease_left_s|idle_s)": )[\d.e+-]+', r"\1", text)

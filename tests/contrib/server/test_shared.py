@@ -1,4 +1,4 @@
-"""Answers that are made once for all who ask, and the places in which they are made."""
+"""Answers computed once for all who wait, and the slots in which they are computed."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -15,7 +15,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class Question:
-    """Answers are numbered, and come when they are told to."""
+    """Numbers its answers, and gives them on request."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = 0, asyncio.Event()

@@ -1,4 +1,4 @@
-"""The file of tokens: what is taken, and that no message repeats one. Sessions: when they end."""
+"""The file of tokens: what is accepted, and that no message repeats a token. Sessions: when they end."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a service takes from workers, and from which attempt. Who may ask at all: test_roles.py."""
+"""What a service accepts from workers, and from which attempt. Roles are in test_roles.py."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def opened(service: Service, token: str = WORKER, name: str = "s") -> HttpBacken
 
 
 def searching(backend: HttpBackend) -> tuple[TaskRecord, dict[str, Any], dict[str, Any], float]:
-    """A claimed search, its point, the outcome that it would store, and its score; the teachers are done."""
+    """Claim a search, with its point, the outcome to store, and its score; the teachers are done."""
     while True:
         claim = present(backend.claim("w"))
         params = present(backend.start(claim, read_job(claim)))

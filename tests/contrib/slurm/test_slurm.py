@@ -1,4 +1,4 @@
-"""Sweeps on a real Slurm: members that are cancelled, requeued and killed, and launches that are stopped or leave."""
+"""Sweeps on a real Slurm: members cancelled, requeued and killed, and launches stopped or detached."""
 
 import re
 import signal
@@ -35,25 +35,25 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def member_of(worker: str) -> str:
-    """The member that a worker is a life of: "12_3" of "slurm-12_3.0-ab12"."""
+    """Return the array member of a worker: "12_3" of "slurm-12_3.0-ab12"."""
     found = re.fullmatch(r"slurm-(\d+_\d+)\.\d+-[0-9a-f]{4}", worker)
     assert found, worker
     return found[1]
 
 
 class Watched:
-    """A sweep in a database, as a test sees it."""
+    """A sweep in a database, with queries for a test."""
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(resolve(url))
         self.sweep_id = queries.find_sweep(self.engine, "s").id
 
     def at_work(self) -> set[str]:
-        """The workers with a task."""
+        """Return the workers with a task."""
         return {one.worker for one in queries.running_tasks(self.engine, self.sweep_id)}
 
     def seen(self) -> set[str]:
-        """The workers that have ever signed in."""
+        """Return all workers that ever registered."""
         return set(workers.seen(self.engine, self.sweep_id))
 
 
@@ -67,7 +67,7 @@ def watched(postgres_url: str) -> Iterator[Watched]:
 
 @pytest.fixture
 def start(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Start "launch s --on slurm", on the storage of the test if no other is named."""
+    """Start "launch s --on slurm", by default on the storage of the test."""
     started: list[subprocess.Popen[str]] = []
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / HOME / "state"))
 
@@ -130,7 +130,7 @@ def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
 def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_the_sweep(
     slurm: SlurmCluster, server: PostgresServer, start: Start, how: list[str], told: str, kd_sweeps: Run
 ) -> None:
-    """And the password of the database is in no script, in no list of processes and in no log."""
+    """No script, list of processes or log holds the password of the database."""
     url = server.new_database(role="submitter", password=PASSWORD)
     created(url, SPEC)
     watched = Watched(url)
@@ -271,7 +271,7 @@ def test_workers_survive_a_controller_that_is_down_for_a_while(
 
 
 def slurm_members(slurm: SlurmCluster) -> dict[str, str]:
-    """Those that have not ended; none while the controller does not answer."""
+    """Return the members that have not ended; none while the controller does not answer."""
     try:
         return slurm.members()
     except AssertionError:
@@ -317,7 +317,7 @@ def test_without_slurm_it_is_one_line(
 
 
 def commands() -> list[str]:
-    """The command lines of all processes; none where there is no /proc."""
+    """Return the command lines of all processes; none where there is no /proc."""
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:

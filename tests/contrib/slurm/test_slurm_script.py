@@ -1,4 +1,4 @@
-"""What is passed on to sbatch, what is not, and the script that is printed."""
+"""Options for sbatch, passed on or refused, and the printed script."""
 
 import os
 import signal
@@ -127,7 +127,7 @@ esac
 
 @contextmanager
 def as_member(tmp_path: Path, worker: str) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
-    """The script at work with another program in place of the worker, and of Slurm's own; ended with the test."""
+    """Run the script with stand-ins for the worker and for Slurm's programs; ended with the test."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("squeue", "scontrol"):

@@ -1,4 +1,4 @@
-"""Exports as the trackers' own libraries read them. Skipped where a library is not installed: they are extras."""
+"""Exports read by the trackers' own libraries. Skipped where a library is not installed: they are extras."""
 
 import subprocess
 import sys

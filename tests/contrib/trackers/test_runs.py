@@ -1,4 +1,4 @@
-"""Runs for trackers: what is in them, and what an export refuses where no library is needed for that."""
+"""Runs for trackers: their content, and refusals that need no library."""
 
 import sys
 from collections.abc import Callable
@@ -22,7 +22,7 @@ def of(url: str, name: str) -> dict[str, Run]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A finished sweep "base", "half" of which the target is not tested yet, and "fresh" without a result."""
+    """A finished sweep "base", "half" with an untested target, and "fresh" without a result."""
     url = f"sqlite:///{tmp_path_factory.mktemp('runs')}/s.db"
     with trials_in_memory():
         add(url, "base")

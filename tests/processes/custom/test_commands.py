@@ -1,4 +1,4 @@
-"""One training that is a program, really started: no shell, values in words and environment, output that is bounded."""
+"""A training that is a program, really started: no shell, values in arguments and environment, bounded output."""
 
 import json
 import time
@@ -30,7 +30,7 @@ echo '{"validation": 0.25}'
 
 
 def trainer(folder: Path, text: str, words: str = "", **table: Any) -> CustomTrainer:
-    """The trainer of a program with that text."""
+    """Return the trainer of a program with that text."""
     file = write(folder / "program", text)
     space = {"alpha": [0.0, 1.0], "optimizer": ["adam", "sgd"]}
     own = spec({"command": f"{file} {words}", "space": space, "defaults": {}} | table)

@@ -1,4 +1,4 @@
-"""One training that is a function, in its real child process: what it gives, and whatever else it does."""
+"""A training that is a function, in its real child process: its results and side effects."""
 
 import os
 import random
@@ -107,7 +107,7 @@ WRONG = {
 
 
 class Kept:
-    """What a trainer asks the engine for."""
+    """The part of the engine that a trainer uses."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
@@ -119,7 +119,7 @@ class Kept:
 
 
 class Steps:
-    """Notes the steps; raises at the first one after so many seconds."""
+    """Records steps; raises at the first one after so many seconds."""
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.steps: list[tuple[float | None, str]] = []
@@ -134,7 +134,7 @@ class Steps:
 
 
 def trainer(folder: Path, body: str, *, test: str = "none", **table: Any) -> CustomTrainer:
-    """The trainer of a function in that file, which searches alpha."""
+    """Return the trainer of a function in that file, which searches alpha."""
     file = folder / "train.py"
     file.write_text(_HEAD + body, encoding="utf-8")
     named = {"train": f"{file}:train", "test": test and f"{file}:test" if test != "none" else "none"}

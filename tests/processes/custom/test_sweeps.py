@@ -1,4 +1,4 @@
-"""Whole sweeps of a function and of a shell script: real workers, kills in between, the same answer for one and two."""
+"""Whole sweeps of a function and of a shell script: real workers, kills, the same answer for one and two."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ def new(folder: Path, kind: str, name: str) -> str:
 
 
 def worker(url: str, name: str, folder: Path, **variables: str) -> "subprocess.Popen[bytes]":
-    """A real worker, which keeps the folders of its tasks below `folder`."""
+    """Start a real worker, which keeps the folders of its tasks below `folder`."""
     own = {"KD_SWEEPS_STORAGE": url, "KD_SWEEPS_CACHE": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
     command = [sys.executable, "-P", "-m", "sweeps.cli", "worker", name]
     return subprocess.Popen(
@@ -58,7 +58,7 @@ def worker(url: str, name: str, folder: Path, **variables: str) -> "subprocess.P
 
 
 def answer(url: str, name: str) -> str:
-    """The hash of the answer of a finished sweep that the audit finds whole."""
+    """Return the answer hash of a finished sweep without violations."""
     tasks = records(url, name).values()
     assert ({task.state for task in tasks}, len(tasks)) == ({"done"}, TASKS)
     with open_sweep(url, name) as (engine, sweep):
@@ -69,7 +69,7 @@ def answer(url: str, name: str) -> str:
 
 @pytest.fixture(scope="module", params=["function", "command"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """What trains, and the storage with the sweep "s" that one worker has finished."""
+    """The training, and the storage with the sweep "s" that one worker has finished."""
     folder = tmp_path_factory.mktemp(request.param)
     url = new(folder, request.param, "s")
     assert worker(url, "s", folder).wait(300) == 0

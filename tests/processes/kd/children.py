@@ -67,7 +67,7 @@ def print_much(report: Report) -> int:
 
 
 def count(report: Report, marks: Path) -> Iterator[int]:
-    """Give two numbers, and leave a mark before each."""
+    """Yield two numbers, and leave a mark before each."""
     for number in (1, 2):
         (marks / str(number)).touch()
         yield number

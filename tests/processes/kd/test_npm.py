@@ -1,4 +1,4 @@
-"""Packages from npm: from a registry of our own, with honest and with hostile content."""
+"""Packages from a local npm registry, with honest and with hostile content."""
 
 import base64
 import hashlib
@@ -39,7 +39,7 @@ def packed(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
 
 @pytest.fixture
 def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., registries.Package]:
-    """Publish a package on a registry of our own; how to fetch it."""
+    """Publish a package on a local registry; return how to fetch it."""
 
     def publish(tarball: bytes, path: str = "/tiny-1.0.0.tgz") -> registries.Package:
         integrity = "sha512-" + base64.b64encode(hashlib.sha512(tarball).digest()).decode()
@@ -82,7 +82,7 @@ def test_a_silent_registry_times_out(
 
 
 def run(script: str, folder: Path, *, timeout_s: float = 60, progress: Progress | None = None) -> None:
-    """Run a client that starts another program, and writes the number of that one into a file."""
+    """Run a client that starts another program and writes its process number into a file."""
     (folder / "empty").mkdir()
     registries.run_client(
         ["sh", "-c", script], folder, "npm pack", timeout_s=timeout_s, watched=folder / "empty", progress=progress

@@ -1,4 +1,4 @@
-"""What was damaged in the database, through the real commands: one line, exit code 1, and what can be made again is."""
+"""Damage in the database, through the real commands: one line, exit code 1, and repair where possible."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ COMMANDS = {
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of the small sweep "s", which may be damaged; the workers' logs go to a folder of the test."""
+    """URL of a small sweep "s" to damage; the workers' logs go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return plain(created(f"sqlite:///{tmp_path}/x.db"))
 
@@ -52,7 +52,7 @@ class Said:
         return code, out, [said for said in err.splitlines() if not said.startswith("storage ")]
 
     def line(self, command: str) -> str:
-        """The one line that the command says when it fails as expected."""
+        """Return the one line of a command that fails as expected."""
         code, out, lines = self.run(command)
         assert (code, out) == (1, ""), (code, out)
         # `launch` also tells what it saw of its workers, and when it began.

@@ -1,4 +1,4 @@
-"""A database's clock that jumps while workers are at work: nothing lost, nothing twice, and the dead are replaced."""
+"""A database clock that jumps while workers run: nothing lost or doubled, and dead workers are replaced."""
 
 import contextlib
 import time

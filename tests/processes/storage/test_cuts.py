@@ -1,4 +1,4 @@
-"""Connections cut, between two calls and at any point within one: each call is done, and done once."""
+"""Connections cut between two calls and at any point within one: each call is done exactly once."""
 
 import contextlib
 import itertools

@@ -1,4 +1,4 @@
-"""Studies that another program made stay as they are, whatever is done with a sweep that would call its own so."""
+"""Studies of other programs are never changed, even where a sweep wants their names."""
 
 import contextlib
 import os
@@ -58,7 +58,7 @@ def replace_by_foreign(url: str, name: str, *, trials: int = 2) -> None:
 
 
 def content(url: str, name: str) -> Any:
-    """Everything of a study that anybody could have changed."""
+    """Return everything of a study that another program could have changed."""
     with stock(url) as storage:
         study_id = storage.get_study_id_from_name(name)
         trials = [
@@ -102,7 +102,7 @@ def test_a_name_of_a_foreign_study_is_refused_and_nothing_is_created(storage_url
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
 def test_a_copy_of_a_sweeps_study_does_not_count_as_left_by_a_create(storage_url: str, tmp_path: Path) -> None:
-    """Who keeps a copy in another storage, or under another name, copies its attributes."""
+    """A copy in another storage, or under another name, has the same attributes."""
     created(f"sqlite:///{tmp_path}/from.db")
     created(storage_url, name="other")
     with stock(f"sqlite:///{tmp_path}/from.db") as source, stock(storage_url) as target:

@@ -1,4 +1,4 @@
-"""A Postgres server that is frozen: it acknowledges what it is sent, and answers nothing."""
+"""A frozen Postgres server: it acknowledges packets and answers nothing."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A disk that is full under the database, the logs or the temporary files: one line, nothing lost, and on it goes."""
+"""A full disk under the database, the logs or the temporary files: one line, nothing lost, work resumes."""
 
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ FULL = "disk is full; free space there; the workers wait"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 16 MB, on which a small sweep has room."""
+    """A disk of 16 MB, enough for a small sweep."""
     try:
         with small_disk(tmp_path / "disk", megabytes=16) as made:
             yield made
@@ -28,7 +28,7 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 def read_until(process: "subprocess.Popen[str]", text: str, disk: SmallDisk) -> str:
-    """What a launch says up to the line with this text, while the disk stays full."""
+    """Return the output of a launch up to the line with this text, while the disk stays full."""
     assert process.stdout is not None
     said = ""
     for line in process.stdout:
@@ -40,7 +40,7 @@ def read_until(process: "subprocess.Popen[str]", text: str, disk: SmallDisk) -> 
 
 
 def counted(url: str) -> Count:
-    """What the sweep left, of which nothing is missing."""
+    """Count what the sweep left, and check that nothing is missing."""
     found = count(url, name="s")
     assert found.clean, found
     return found

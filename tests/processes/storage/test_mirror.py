@@ -1,4 +1,4 @@
-"""A real mirror dies as by kill -9 at any of its steps, or is stopped while another takes its place."""
+"""A real mirror dies as by kill -9 at any of its steps, or is stopped while another takes over."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ SILENT_S = 1  # 30 outside of tests
 
 
 def start_mirror(url: str, *, crash_at: str = "", stop_at: str = "") -> BaseProcess:
-    """A process that looks all the time, and dies or stops itself at a step."""
+    """Start a process that mirrors continuously, and dies or stops itself at a step."""
     process = FORK.Process(target=_look_on, args=(url, crash_at, stop_at), daemon=True)
     process.start()
     return process

@@ -1,4 +1,4 @@
-"""A storage that an older commit wrote is upgraded, and read as that commit read it: every number, state and name.
+"""A storage of an older commit is upgraded and read with every number, state and name of that commit.
 
 The storages and the JSON files are described in tests/data/README.md.
 """
@@ -33,7 +33,7 @@ _REWEIGHED = ("shares", "fraction")  # of the work: by the tasks that are planne
 
 
 def _told_anew(path: tuple[Any, ...]) -> bool:
-    """Whether a value is in other words or by another rule today: the spec's keys, and when a verdict is decided.
+    """Return whether a value's wording or rule has changed since: the spec's keys, and when a verdict is decided.
 
     Whether an optimum stands out of the noise was told from one search; it takes several now. `best` had an interval
     over two seeds; it takes three now, as in its text. Shares of the work weigh the tasks that are planned.
@@ -43,13 +43,13 @@ def _told_anew(path: tuple[Any, ...]) -> bool:
 
 
 def _moved(path: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where a value stands today: a search is told with the points of both datasets, in d094334 with one."""
+    """Return the present place of a value: a search has the points of both datasets, in d094334 of one."""
     moved = len(path) == 4 and path[0] == "outer" and path[-1] in ("temperature", "alpha")
     return (*path[:-1], "best", path[-1]) if moved else path
 
 
 def _as_before(command: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of `best` and of `status` as it was before it became that of the service; of others as it is."""
+    """Return the JSON of `best` and `status` in its form before it became that of the service; of others unchanged."""
     if command == "status":
         now = {"others" if name == "idle_workers" else name: value for name, value in values.items()}
         return now | now.pop("fingerprints")
@@ -70,7 +70,7 @@ Run = Callable[..., tuple[int, str, str]]
 
 
 def upgraded(kd_sweeps: Run, folder: Path, version: int) -> str:
-    """URL of the older storage, which this version has upgraded."""
+    """Return the URL of the older storage after the upgrade."""
     url = f"sqlite:///{unpack(version, folder / 'old.db').database}"
     code, _, err = kd_sweeps("storage", "upgrade", "--storage", url)
     assert code == 0, err
@@ -78,7 +78,7 @@ def upgraded(kd_sweeps: Run, folder: Path, version: int) -> str:
 
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every number, text, truth value and None of a JSON value, with where it stands."""
+    """Return every number, text, truth value and None of a JSON value, with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, key))

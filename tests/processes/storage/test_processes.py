@@ -1,4 +1,4 @@
-"""The task table under real processes at once: no task twice, no ending missed, no dead worker's task lost."""
+"""The task table under concurrent processes: no task twice, no end missed, no task of a dead worker lost."""
 
 import random
 import time

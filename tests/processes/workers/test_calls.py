@@ -1,4 +1,4 @@
-"""Workers of a launch wait for its calls: they come in time, and a launch that is frozen or killed loses nothing."""
+"""Workers of a launch wait for its calls: they arrive in time, and a frozen or killed launch loses nothing."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def test_workers_whose_launch_was_killed_finish_the_sweep_and_end(storage_url: s
 
 
 def test_workers_whose_launch_is_frozen_continue(tmp_path: Path) -> None:
-    """They look by themselves, once in an interval of their lease."""
+    """They poll once in an interval of their lease."""
     url = created(f"sqlite:///{tmp_path}/s.db", override(PATIENT, {"lease.interval_s": 1.0}))
     with open_sweep(url, "s") as (engine, sweep), start_launch(environment(tmp_path / "home", url)) as launch:
         wait_until(lambda: len(queries.running_tasks(engine, sweep.id)) > 0, "no task runs", LONG_S)
@@ -61,7 +61,7 @@ def test_workers_whose_launch_is_frozen_continue(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def stock() -> Iterator[PostgresServer]:
-    """A server as it is installed: 100 connections, of which 3 are for its superuser."""
+    """A server with its default settings: 100 connections, of which 3 are for the superuser."""
     with running_server(max_connections=100) as server:
         yield server
 

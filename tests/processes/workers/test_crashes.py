@@ -69,6 +69,6 @@ def test_a_worker_killed_while_recipes_are_tried_does_not_change_the_choice_or_i
 
 
 def _before_recipes() -> int:
-    """How many tasks one worker alone ends before the first of that stage: all but those that wait for it."""
+    """Return how many tasks one worker ends before the first of that stage: all but those that wait for it."""
     after = ("recipes", "transfer", "measure")
     return sum(not task.phase.startswith(after) for task in make_plan(OWN).tasks)

@@ -1,4 +1,4 @@
-"""Sweeps on a database that fails under load: real workers, real servers, nothing lost and nothing twice."""
+"""Sweeps on a database that fails under load: real workers and servers, nothing lost or doubled."""
 
 import os
 import subprocess
@@ -32,7 +32,7 @@ LONG = storm_spec()
 
 
 def under(url: str, spec: Spec, fault: Any, log: IO[bytes]) -> tuple[Course, Count]:
-    """A sweep worked on by four processes while `fault` disturbs the database, and what is there afterwards."""
+    """Run a sweep with four processes while `fault` disturbs the database; return what is left."""
     new_storm(url, spec)
     crew = Nursery(url, log=log)
     try:

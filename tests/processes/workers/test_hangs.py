@@ -25,7 +25,7 @@ IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
 
 @contextmanager
 def ended_well(url: sqlalchemy.URL) -> Iterator[tuple[sqlalchemy.Engine, int]]:
-    """The storage and the sweep, all of whose tasks are done and whose audit is clean."""
+    """Return storage and sweep, after checking that all tasks are done and the audit is clean."""
     with open_sweep(url, "s") as (engine, sweep):
         assert {task.state for task in tasks_of(engine)} == {"done"}
         books = audit(engine, sweep)
@@ -55,7 +55,7 @@ if claim.key == "transfer#target.native.0":
 
 
 def test_one_launch_survives_every_end_of_its_workers_and_their_leftover_processes(tmp_path: Path) -> None:
-    """Of one worker after the other: each comes to the next misfortune. What the last one leaves keeps nobody."""
+    """One worker after the other meets the next fault. The last one's leftovers hold nothing up."""
     url = created(f"sqlite:///{tmp_path}/s.db", IMPATIENT)
     temporary = tmp_path / "temporary"
     temporary.mkdir()

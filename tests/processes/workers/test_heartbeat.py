@@ -1,4 +1,4 @@
-"""What ends a worker: a step that never ends, a signal, a holder that is gone. Real processes."""
+"""What ends a worker: an endless step, a signal, the end of the process that holds it. Real processes."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ LONGER_S = GRACE_S + 3
 
 
 def attempt(url: str, how: str) -> None:
-    """One attempt, cancelled while it is in a step that ends, or in one that never does."""
+    """One attempt, cancelled during a step that ends, or one that does not."""
     with open_sweep(resolve(url), "s", write=True) as (engine, sweep):
         claim = tasks.claim(engine, sweep.id, worker="w", host="h", pid=os.getpid(), lease_s=60)
         assert claim is not None
@@ -76,12 +76,12 @@ def test_a_frozen_process_still_gets_its_full_time(url: str) -> None:
 
 
 def _work_in_one_long_step(url: str) -> None:
-    """A step that reads no flag, as one call into a compiled model of a minute would."""
+    """Run a step that reads no flag, like a minute inside a compiled model."""
     raise SystemExit(run_worker(resolve(url), "s", run=lambda *_: time.sleep(60)))
 
 
 def _at_work(engine: sqlalchemy.Engine, *, long_step: bool) -> BaseProcess:
-    """A worker with a task."""
+    """Start a worker and wait until it has a task."""
     url = engine.url.render_as_string(hide_password=False)
     if long_step:
         process: BaseProcess = FORK.Process(target=_work_in_one_long_step, args=(url,), daemon=True)
@@ -160,7 +160,7 @@ BUSY = "while True:\n    steps()\n    time.sleep(0.01)"
 
 
 def test_a_held_worker_ends_when_its_standard_input_closes(tmp_path: Path) -> None:
-    """One that is not ends with its sweep, though its input is at its end all the while: test_end_to_end.py."""
+    """A worker that is not held ignores a closed standard input: test_end_to_end.py."""
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     env = environment(tmp_path / "home", url, BUSY) | {PARENT_PIPE_VARIABLE: ENDS}
     command = [sys.executable, "-m", "sweeps.cli", "worker", "s"]

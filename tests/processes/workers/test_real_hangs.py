@@ -120,7 +120,7 @@ class Home:
         created(self.url, override(MICRO, dict(changes)))
 
     def launched(self, *due: str, meanwhile: Callable[[], None] = lambda: None) -> str:
-        """Launch one worker and the hangs that are due; return what the launch said, once nothing of it is left."""
+        """Launch one worker and the pending hangs; return the output once no process is left."""
         for name in due:
             (self._folder / name).touch()
         with _ended(start_launch(self._env, workers=1)) as process:
@@ -138,7 +138,7 @@ class Home:
         return out
 
     def attempts(self, failed: tuple[str, ...] = ()) -> dict[str, list[tuple[str, str | None]]]:
-        """The tasks that had more than one attempt, after checking that the books agree."""
+        """Return the tasks with more than one attempt, after an audit."""
         with open_sweep(self.url, "s") as (engine, sweep):
             found = audit(engine, sweep)
             assert (found.violations, found.warnings) == ([], [])

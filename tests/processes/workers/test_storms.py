@@ -1,4 +1,4 @@
-"""Workers killed, frozen and left alone: whatever happens, every planned task is done once and the audit is clean."""
+"""Workers killed, frozen and left alone: every planned task is done once and the audit is clean."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Where a launch is typed, and what reasons and folders hold, changes nothing: real launches in odd surroundings."""
+"""Real launches from odd folders and with odd texts in reasons."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Workers without a database: killed, cut off, and with a service that goes away, they do what others do, once."""
+"""Workers without a database: killed, cut off, and with a service that restarts, they do every task once."""
 
 import contextlib
 import signal
@@ -33,7 +33,7 @@ def spec() -> Spec:
 
 @pytest.fixture
 def answer(spec: Spec, tmp_path: Path) -> str | None:
-    """The answer hash of the sweep, done by one worker with the database and without a fault."""
+    """The answer hash of the sweep by one worker with the database and without faults."""
     return answer_of(worked(f"sqlite:///{tmp_path}/calm.db", spec))
 
 

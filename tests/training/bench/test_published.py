@@ -1,4 +1,4 @@
-"""bench/support/published_training.py: the networks, the counts, and the figures that the record has."""
+"""bench/support/published_training.py: the networks, the counts, and the recorded figures."""
 
 import csv
 import sys
@@ -20,7 +20,7 @@ RECORD = REPOSITORY / "bench" / "results" / "published.csv"
 
 
 def _quiet(*_: Any, **__: Any) -> None:
-    """Report nothing."""
+    """Ignore progress."""
 
 
 def test_an_image_shifts_by_the_drawn_offset_and_is_padded_with_zeros() -> None:

@@ -1,4 +1,4 @@
-"""Every network of keras.applications as Keras itself would feed and load it; with random weights, in real files."""
+"""Every network of keras.applications, against how Keras feeds and loads it; random weights in real files."""
 
 import dataclasses
 import tempfile
@@ -37,7 +37,7 @@ BUDGET = Budget(trials=1, epochs=1, seconds=300)
 
 
 def of_keras(name: str, weights: str | None) -> keras.Model:
-    """The network as a reader of keras.applications would build it."""
+    """Build the network as keras.applications documents it."""
     pixels = APPLICATIONS[name].pixels
     more = {"alpha": 0.25} if name == "mobilenet" else {}
     constructor = getattr(keras.applications, KERAS[name][1])
@@ -57,7 +57,7 @@ def files() -> Iterator[Path]:
 
 
 def weights_file(name: str, files: Path) -> Path:
-    """Random weights in a file like the one that Keras downloads, made when first asked for."""
+    """Write random weights to a file like the one Keras downloads, on first use."""
     path = files / APPLICATIONS[name].weights_file
     if not path.exists():
         keras.utils.set_random_seed(0)
@@ -81,13 +81,13 @@ def fed(name: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def preprocessed(name: str, pixels: np.ndarray) -> np.ndarray:
-    """As keras.applications has it done before its network."""
+    """Preprocess as keras.applications does."""
     floats: np.ndarray = getattr(keras.applications, KERAS[name][0]).preprocess_input(pixels.astype(np.float32))
     return floats
 
 
 def outputs(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """What it computes step by step: to compile a large network takes longer."""
+    """Evaluate eagerly: compiling a large network takes longer."""
     floats: np.ndarray = keras.ops.convert_to_numpy(network(pixels, training=False))
     return floats
 

@@ -151,7 +151,7 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]
 
 
 def accuracy_of_file(folder: Path, name: str) -> float:
-    """Of the saved model, which names no class but those of Keras."""
+    """Return the accuracy of the saved model, which uses only classes of Keras."""
     import keras
 
     with zipfile.ZipFile(folder / f"{name}.keras") as file:

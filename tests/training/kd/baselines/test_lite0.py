@@ -1,4 +1,4 @@
-"""kd.baselines.lite0: tensors as they were saved, the network that they fit, and nothing at all of any other file."""
+"""kd.baselines.lite0: tensors as saved, the network that they fit, and nothing of any other file."""
 
 import dataclasses
 import hashlib
@@ -38,7 +38,7 @@ def real() -> Path:
 
 @pytest.fixture(scope="module")
 def made_up() -> dict[str, np.ndarray]:
-    """Tensors with the names and shapes of the real checkpoint, written down here from its paper's table."""
+    """Tensors with the names and shapes of the real checkpoint, from the table in its paper."""
     random = np.random.default_rng(0)
     shapes: dict[str, tuple[int, ...]] = {"_fc.weight": (1000, 1280), "_fc.bias": (1000,)}
 

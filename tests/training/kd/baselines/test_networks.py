@@ -20,7 +20,7 @@ SMALL = dataclasses.replace(APPLICATIONS["mobilenet"], pixels=8, preprocess=lamb
 
 
 def pooled() -> keras.Model:
-    """Preprocessed images to the mean of each channel."""
+    """A network from preprocessed images to the mean of each channel."""
     images = keras.Input((8, 8, 3))
     x = keras.layers.Activation("linear", name="middle")(images)
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
@@ -52,7 +52,7 @@ def test_a_file_of_another_network_is_named_with_what_to_type(error: Exception) 
 
 
 def built(kind: str, side: int = 16, **changes: int) -> tuple[keras.Model, keras_tuner.HyperParameters]:
-    """A kind's network on RGB images: the first trial's, but for the changes."""
+    """Return a kind's network on RGB images, with the first trial's hyperparameters and the changes."""
     hp = keras_tuner.HyperParameters()
     hp.values.update(first_trial(kind, blocks="blocks", head="head"))
     hp.values.update({f"blocks/{kind}/{name}": value for name, value in changes.items()})

@@ -28,7 +28,7 @@ def adapted():
 
 
 def trained(model):
-    """The model with every weight and statistic moved, as training would, but for what was adapted."""
+    """Change every weight and statistic of a model, as training would, except adapted ones."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             trained(layer)

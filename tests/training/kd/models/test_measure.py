@@ -1,4 +1,4 @@
-"""kd.models.measure: counts that can be worked out by hand, and measurements of real models."""
+"""kd.models.measure: counts derived by hand, and measurements of real models."""
 
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ TEST = Split(RNG.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8), RNG.integers(
 
 @pytest.fixture
 def in_process():
-    """Models are scored in this process."""
+    """Score models in this process."""
     with jobs_in_process("kd.models.measure"):
         yield
 

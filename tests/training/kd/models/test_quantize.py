@@ -15,7 +15,7 @@ IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 
 def said(model):
-    """The images with the labels that the model itself gives: its accuracy is 1, and another's is agreement."""
+    """The images labelled by the model itself: its accuracy is 1, and another's is agreement."""
     return Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
 
 

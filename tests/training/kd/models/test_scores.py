@@ -25,14 +25,14 @@ IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 @pytest.fixture
 def file():
-    """A student, and the images with the labels that it gives itself: its accuracy is 1."""
+    """A student, and the images labelled by itself, so that its accuracy is 1."""
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     test = Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
     return ModelFile(model=to_bytes(model), calibration=IMAGES[:50], test=test)
 
 
 def children(parent=None):
-    """The children that still run; parent: a process, or this one."""
+    """Return the running children of a process, by default of this one."""
     started = descendants(parent or os.getpid())
     return [pid for pid in started if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
 

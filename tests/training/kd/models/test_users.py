@@ -1,4 +1,4 @@
-"""kd.models.custom: what is wrong with a user's model, in one line."""
+"""kd.models.custom: errors of a user's model, each in one line."""
 
 import importlib
 import resource

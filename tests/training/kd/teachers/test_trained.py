@@ -1,4 +1,4 @@
-"""kd.teachers.train: logits in the order of the images, and a model that says the same.
+"""kd.teachers.train: logits in the order of the images, which equal the saved model's.
 
 With a pretrained network as the teacher: tests/training/kd/baselines/test_pretrained.py.
 """

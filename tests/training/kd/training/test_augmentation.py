@@ -1,4 +1,4 @@
-"""kd.training.batches: the same crops and mirrors for ever."""
+"""kd.training.batches: reproducible crops and mirrors."""
 
 import hashlib
 from collections import Counter
@@ -44,7 +44,7 @@ def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
 
 
 def test_a_view_never_changes() -> None:
-    """Logits that are stored belong to these very pixels."""
+    """Stored logits belong to these exact pixels."""
     found = view(IMAGES, 5)
     assert (found.dtype, found.shape) == (np.uint8, IMAGES.shape)
     assert (found == view(IMAGES.copy(), 5)).all()

@@ -21,7 +21,7 @@ LOGITS = np.arange(IMAGES * CLASSES, dtype=np.float32).reshape(IMAGES, CLASSES)
 
 
 def epoch_of(batches: Batches, seed: int, epoch: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images, labels and logits of an epoch, batch after batch."""
+    """Return the images, labels and logits of an epoch, batch by batch."""
     batches.shuffle(seed, epoch)
     take = batches.opened()
     parts = zip(*(take(tf.constant(step)) for step in range(batches.steps)), strict=True)

@@ -1,4 +1,4 @@
-"""kd.training.distiller.Distiller: what a user of `fit` and `evaluate` may rely on."""
+"""kd.training.distiller.Distiller: the contract of `fit` and `evaluate`."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""kd.Distiller as Keras users use a model, on every backend that is installed.
+"""kd.Distiller used as a Keras model, on every installed backend.
 
 CHECKS has the rows of the table in docs/how-to/without-a-sweep.md. What Keras' own `distiller_test.py` checks of its
 Distiller is among them, where the two mean the same. JAX and PyTorch are not packages of this project: where they are
@@ -39,7 +39,7 @@ IN_ORDER = {"batch_size": 8, "shuffle": False, "verbose": 0}
 
 @keras.saving.register_keras_serializable("tests")
 class Subclassed(keras.Model):  # type: ignore[misc]  # keras is untyped
-    """Its layers are made at the first call, and so after a teacher was frozen."""
+    """A model that builds its layers at the first call, after a teacher was frozen."""
 
     def __init__(self, units: int = 4, **options: Any) -> None:
         super().__init__(**options)

@@ -1,4 +1,4 @@
-"""kd.teachers.logits_file: what is left of a teacher's logits, against values from hand and from Keras."""
+"""kd.teachers.logits_file: transformed teacher logits, against values by hand and from Keras."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Each distillation term, and the loss around it, against values worked out by hand and the weights of its paper."""
+"""Each distillation term, and the loss around it, against values by hand and the weights of its paper."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Each distillation term against what theory says of it: limits, invariances, minima and gradients."""
+"""Each distillation term against theory: limits, invariances, minima and gradients."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ OWN = {
 
 
 def computed(name, teacher=TEACHER, student=STUDENT, *, labels=LABELS, temperature=3.0, dtype=tf.float64):
-    """Return the term and its gradient in the student's logits."""
+    """Return the term and its gradient with respect to the student's logits."""
     student = tf.constant(student, dtype)
     own = {key: tf.constant(value, dtype) for key, value in OWN.get(name, {}).items()}
     with tf.GradientTape() as tape:

@@ -1,4 +1,4 @@
-"""A loss of a user's own: what it says of itself, and what is wrong with it, in one line."""
+"""A user's loss: its description, and its errors in one line."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""kd.training.student.StudentTrainer: one compiled step, and the same outcome whatever was trained before.
+"""kd.training.student.StudentTrainer: one compiled step, and results independent of earlier trainings.
 
 Compiling takes a second or more, a training milliseconds: `kept` makes one trainer of a kind for the whole file. That
 its trainings leave nothing behind is what the first two tests show.
@@ -79,7 +79,7 @@ def trainer():
 
 @pytest.fixture
 def untaught():
-    """A trainer without a teacher, whatever a test teaches it."""
+    """A trainer without a teacher at the start of each test."""
     trainer = kept("kd", None)
     yield trainer
     trainer.teach(None)
@@ -91,7 +91,7 @@ def of_a_loss(request):
 
 
 def outcome(trainer, distill=DISTILL, seed=1, **settings):
-    """Everything a training leaves behind, to the last bit."""
+    """Return everything a training produces, to the last bit."""
     result = trainer.train(distill, seed=seed, **settings)
     return result.epoch_val_accuracy, trainer.logits(DATASET.validation).tobytes()
 
@@ -134,7 +134,7 @@ def test_at_alpha_one_every_temperature_and_no_teacher_at_all_are_bit_identical(
 
 
 def plain_keras(images_of_epochs, *, seed):
-    """Validation logits of a student that `fit` trains on these images, epoch by epoch."""
+    """Return validation logits, epoch by epoch, of a student that `fit` trains on these images."""
     plain = build("keras-student", (8, 8, 1), CLASSES, seed=seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     plain.compile(optimizer=keras.optimizers.Adam(1e-2), loss=loss)
@@ -260,7 +260,7 @@ def test_the_saved_student_is_the_one_trained_last_without_its_optimizer(trainer
 
 
 class Stop(Exception):
-    """Stands for a lost lease or a pruned trial."""
+    """A lost lease or a pruned trial."""
 
 
 def test_an_exception_from_on_epoch_propagates_and_the_trainer_stays_usable(trainer):

@@ -1,4 +1,4 @@
-"""What `best` prints for timm, torchdistill, ModelOpt and TRL is the loss that was searched, as check-loss confirms.
+"""The code of `best` for timm, torchdistill, ModelOpt and TRL is the searched loss, as check-loss confirms.
 
 The code runs with the real packages where they are installed; else these tests are skipped. Their versions are in
 `sweeps.distill.snippets`.

@@ -1,4 +1,4 @@
-"""What `best` prints to be pasted: it runs as it stands, and in kd, Keras and PyTorch is the loss that was searched."""
+"""The code of `best` runs unchanged, and in kd, Keras and PyTorch is the searched loss."""
 
 import sys
 from types import ModuleType
@@ -35,7 +35,7 @@ def _formula(labels: Any, teacher: Any, student: Any, temperature: float, alpha:
 
 
 def _models(seed: int) -> dict[str, keras.Model]:
-    """A teacher and a student that give logits; the same seed gives the same ones."""
+    """Return a teacher and a student that give logits; the same seed gives the same ones."""
     keras.utils.set_random_seed(seed)
     layers = keras.layers
     return {
@@ -102,7 +102,7 @@ def test_the_comments_on_keras_default_loss_and_its_clipping_are_true() -> None:
 
 
 def _functional() -> ModuleType:
-    """torch.nn.functional's four functions as its documentation defines them, in NumPy: torch is no dependency."""
+    """Return torch.nn.functional's four functions in NumPy, as documented: torch is no dependency."""
 
     def log_softmax(logits: Array, dim: int) -> Array:
         return np.log(_softmax(logits, axis=dim))

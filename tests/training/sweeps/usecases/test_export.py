@@ -1,4 +1,4 @@
-"""export: the file that a real sweep kept, which Keras loads and which scores what was recorded."""
+"""export: the file that a real sweep kept, which Keras loads with the recorded score."""
 
 import hashlib
 import shutil
@@ -39,7 +39,7 @@ EXPORTED = ("teachers#source", "teachers#target", "transfer#source.best.0", "tra
 
 
 def work(url: sqlalchemy.URL) -> None:
-    """Do all of the sweep "s": what is exported by real training, the rest planted."""
+    """Complete the sweep "s": real training for what is exported, the rest planted."""
     with open_sweep(url, "s", write=True) as opened:
         real = TaskRunner(DatabaseBackend(*opened))
 
@@ -52,7 +52,6 @@ def work(url: sqlalchemy.URL) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with the sweep "s", done."""
     path = tmp_path_factory.mktemp("finished") / "x.db"
     work(created(f"sqlite:///{path}", REAL))
     return path
@@ -60,7 +59,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def url(finished: Path, tmp_path: Path) -> str:
-    """A copy of it, which may be damaged."""
+    """A copy of the storage to damage."""
     shutil.copy(finished, tmp_path / "x.db")
     return f"sqlite:///{tmp_path}/x.db"
 

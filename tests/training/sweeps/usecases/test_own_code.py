@@ -1,4 +1,4 @@
-"""What TensorFlow says of a user's losses and models when a sweep is created, and of a machine's GPUs to the doctor.
+"""TensorFlow's checks of a user's losses and models at creation, and of GPUs by the doctor.
 
 It is asked in this process, which has it. In a child of its own: tests/unit/sweeps/usecases/test_freeze.py.
 """

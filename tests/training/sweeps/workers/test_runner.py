@@ -1,4 +1,4 @@
-"""What a worker does with real training: damaged results are made again, and its memory stays the same."""
+"""A worker with real training: damaged results are remade, and its memory does not grow."""
 
 import os
 import platform
@@ -43,13 +43,13 @@ MICRO = override(
 
 @pytest.fixture
 def in_process() -> Iterator[None]:
-    """Teachers are trained in this process."""
+    """Train teachers in this process."""
     with jobs_in_process():
         yield
 
 
 def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> Outcome:
-    """Claim tasks until the one named; run and finish that one, and give the others back."""
+    """Claim tasks until the one named; run and finish that one, and return the others."""
     sweep = queries.find_sweep(engine, "s").id
     others: list[TaskRecord] = []
     while True:

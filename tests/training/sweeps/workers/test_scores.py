@@ -23,7 +23,7 @@ TIMES = Run(kind="measure", key="measure#all")
 
 
 class Kept:
-    """What a sweep has kept: files of models, and what was found of them."""
+    """The models that a sweep kept, and their scores."""
 
     def __init__(self, models: Mapping[Run, bytes]) -> None:
         self.models = dict(models)
