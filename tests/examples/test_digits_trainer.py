@@ -1,10 +1,9 @@
 """A second trainer, without a teacher, completes whole sweeps, and every message names its own parameters."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -21,10 +20,10 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
 from tests.examples.digits_trainer import DigitsKind
 from tests.support.sweeps.small_sweeps import tasks_of
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it stops after 60 steps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 
 TRAINER = Path(__file__).with_name("digits_trainer.py")
 ONE: dict[str, Any] = {
@@ -82,7 +81,7 @@ def _foreign(text: str) -> list[str]:
     return [line for line in lines if FOREIGN.search(line)]
 
 
-def test_every_task_is_done_and_the_archive_verifies(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_every_task_is_done_and_the_archive_verifies(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
     datasets, url = worked
     code, table, audit = kd_sweeps("status", "d", "--audit", "--storage", url)
     assert code == 0
@@ -95,7 +94,7 @@ def test_every_task_is_done_and_the_archive_verifies(worked: tuple[str, str], kd
     assert ("verdict on negative" in checks) == (datasets == "two")
 
 
-def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
+def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     datasets, url = worked
     assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
     page = tmp_path / "page"
@@ -124,7 +123,7 @@ def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sw
     assert (code, "created" in answer) == (0, False), "the spec next to the page is that of the sweep"
 
 
-def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
     _, url = worked
     for words in (["status", "d"], ["best", "d"], ["report", "d"], ["trials", "d"], ["workers", "d"], ["list"]):
         code, out, err = kd_sweeps(*words, "--storage", url)
@@ -139,7 +138,7 @@ def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_s
         _ = point.temperature
 
 
-def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
+def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     _, url = worked
     assert kd_sweeps("archive", "d", "-o", "d.kdsweep", "--storage", url)[0] == 0
     for name in ("d", "e"):
@@ -151,7 +150,7 @@ def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: Comma
     assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", page, flags=re.DOTALL)) == []
 
 
-def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     file = tmp_path / "mine.py"
     file.write_bytes(TRAINER.read_bytes())
     spec = parse(TWO | {"trainer": {"kind": f"{file}:KIND"}}, origin="test", new=True)
@@ -163,14 +162,14 @@ def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path,
     assert (code, set(out.split())) == (0, {"waiting"})
 
 
-def test_best_paste_is_refused_with_what_to_type_instead(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_best_paste_is_refused_with_what_to_type_instead(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
     _, url = worked
     code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
     assert (code, out) == (2, "")
     assert "writes no code for a point" in err
 
 
-def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     spec = parse(TWO | {"trainer": {"kind": f"{__name__}:CHOSEN"}}, origin="test", new=True)
     assert create_sweep(resolve(url), "d", spec).new

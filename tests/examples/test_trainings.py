@@ -6,15 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 FEW = ["--set", "search.trials=2", "--set", "confirm.rounds=[[1, 1]]", "--set", "transfer.seeds=1"]
 FEW += ["--set", "outer.searches=1"]
 _ALONE = """
@@ -96,7 +94,7 @@ def test_scikit_learns_digits_are_distilled_without_keras(folder: Path) -> None:
     assert "Untreated: alpha = 1 (`untreated`)" in page
 
 
-def test_a_shell_script_is_swept(folder: Path, kd_sweeps: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_script_is_swept(folder: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(folder / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     code, _, err = kd_sweeps("create", "script", "train.toml", *FEW)

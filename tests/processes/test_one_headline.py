@@ -3,7 +3,7 @@
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +15,8 @@ from sweeps.usecases.run import run_sweep, study_note
 from tests.support.sweeps.answered_sweeps import accuracies, answered
 from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")

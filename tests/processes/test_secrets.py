@@ -1,6 +1,5 @@
 """A password in the storage's URL is only in the environment of our own processes."""
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from sweeps.usecases.create import create_sweep
 from tests.support import launches
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.typed_commands import KdSweeps
 
 ROLE = "keeper"
 PASSWORD = "g3heim/w@rt:x"  # not that of the other tests, which may hand theirs to a process beside this one
@@ -35,7 +35,6 @@ SECRETS = (
 )
 
 WRONG_PASSWORD = "password authentication failed"
-Run = Callable[..., tuple[int, str, str]]
 
 # Every command that opens the storage, in an order in which all of them can be run one after the other.
 COMMANDS = [
@@ -104,7 +103,7 @@ def test_the_list_above_has_every_command() -> None:
 
 @pytest.mark.parametrize("fault", ["wrong password", "closed port"])
 def test_no_command_prints_the_password_when_the_storage_is_unusable(
-    server: PostgresServer, url: str, home: Path, fault: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, url: str, home: Path, fault: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad, told = {
         "wrong password": (url.replace(quote(PASSWORD, safe=""), quote(WRONG, safe="")), WRONG_PASSWORD),
@@ -145,7 +144,7 @@ def test_no_command_prints_the_password_when_the_storage_is_unusable(
     ],
 )
 def test_a_malformed_url_is_repeated_without_its_password(
-    text: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+    text: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", text.format(PASSWORD, quote(PASSWORD, safe="")))
     code, out, err = kd_sweeps("status", "s")
@@ -182,7 +181,7 @@ def test_nothing_that_a_whole_sweep_prints_or_stores_holds_the_password(
     server: PostgresServer,
     url: str,
     home: Path,
-    kd_sweeps: Run,
+    kd_sweeps: KdSweeps,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -220,7 +219,7 @@ def test_nothing_that_a_whole_sweep_prints_or_stores_holds_the_password(
 
 
 def test_a_users_exception_that_holds_the_url_reveals_no_password(
-    server: PostgresServer, url: str, home: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+    server: PostgresServer, url: str, home: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_sweep(resolve(url), "s", SMALL)
     env = launches.environment(home, resolve(url), "raise ValueError(os.environ['KD_SWEEPS_STORAGE'])")

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.planted_sweeps import analysed, answer_of, done_of, violations
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -97,7 +97,7 @@ def test_a_replay_trains_shared_trainings(finished: str) -> None:
 
 
 def test_verify_finds_a_changed_score_of_a_shared_training(
-    finished: str, tmp_path: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
+    finished: str, tmp_path: Path, kd_sweeps: KdSweeps
 ) -> None:
     file = str(tmp_path / "s.kdsweep")
     assert kd_sweeps("archive", "s", "-o", file, "--storage", finished)[0] == 0

@@ -5,7 +5,7 @@ here, with only its storage URL changed. With an engine: tests/containers.
 import json
 import re
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports
 from tests.support.sweeps.small_sweeps import created, wait_until
+from tests.support.sweeps.typed_commands import KdSweeps
 
 OPERATOR, VIEWER = "an-operator-of-sweeps", "a-viewer-of-sweeps"
 REQUIRED = {"POSTGRES_PASSWORD": "a-pass_word", "OPERATOR_TOKEN": OPERATOR, "VIEWER_TOKEN": VIEWER}
@@ -251,7 +252,7 @@ class Stack:
 
 
 def test_init_and_worker_run_valid_commands_for_the_named_sweep(
-    kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """That init may be repeated is tested in tests/unit/sweeps/cli, a stopped worker in tests/processes."""
     monkeypatch.setenv("KD_SWEEPS_STORAGE", f"sqlite:///{tmp_path}/a.db")

@@ -21,6 +21,7 @@ import pytest
 from tests.support.judged.tables import long
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps import reported_sweeps
+from tests.support.sweeps.typed_commands import KdSweeps
 from tests.support.wheel import run
 
 pytestmark = pytest.mark.slow
@@ -155,7 +156,7 @@ def test_doctor_of_the_base_install_says_what_is_missing_and_what_to_type(base: 
 
 
 def test_the_base_install_opens_a_sweep_in_python_with_the_answers_of_a_full_install(
-    base: Path, folder: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
+    base: Path, folder: Path, kd_sweeps: KdSweeps
 ) -> None:
     values = "print(s.best, s.status.state, s.verdict.word, len(s.results)); print(s._repr_html_())"
     script = f"from sweeps import Sweep; s = Sweep.open('s'); {values}"

@@ -5,7 +5,6 @@ the containers run here, with only the storage URL changed.
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.project.test_compose import SETTINGS, services
 from tests.support.containers.commands import Commands
 from tests.support.containers.manifests import Manifest, command_line, containers, environment, one_of, pods, render
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.typed_commands import KdSweeps
 
 FOLDER = REPOSITORY / "deploy" / "kubernetes"
 PAGE = REPOSITORY / "docs" / "how-to" / "kubernetes.md"
@@ -201,7 +201,7 @@ def test_workers_wait_for_the_job_that_creates_the_sweep(
 
 
 def test_an_unusable_url_exits_with_the_code_that_fails_the_job(
-    manifests: list[Manifest], kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+    manifests: list[Manifest], kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", "mysql://kd@kd-sweeps-postgres/kd")
     for name in ("Job/kd-sweeps-init/init", "Job/kd-sweeps-workers/worker"):

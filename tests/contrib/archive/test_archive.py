@@ -31,8 +31,8 @@ from tests.support.sweeps.planted_sweeps import violations, work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
 from tests.support.sweeps.trials_in_memory import copied, trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 READING = (["status", "s", "--audit"], ["best", "s"], ["report", "s"])  # the tables themselves are compared as bytes
 
 
@@ -86,7 +86,7 @@ def _without_notes(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_everything_that_reads_a_sweep_reads_the_same_in_another_storage(
-    here: str, tmp_path: Path, kd_sweeps: Run
+    here: str, tmp_path: Path, kd_sweeps: KdSweeps
 ) -> None:
     url, there = lived(here), resolve(f"sqlite:///{tmp_path}/there.db")
     first, second = (tmp_path / f"{number}.kdsweep" for number in (1, 2))

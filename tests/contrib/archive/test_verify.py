@@ -28,8 +28,8 @@ from tests.support.sweeps.planted_sweeps import PLANTED, work
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 Lines = list[dict[str, Any]]
 
 # Several searches, two rounds of confirm: selections of every kind.
@@ -338,7 +338,7 @@ def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path)
     assert found.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
 
 
-def test_the_command_prints_a_line_per_check_and_exits_1_on_a_difference(file: Path, kd_sweeps: Run) -> None:
+def test_the_command_prints_a_line_per_check_and_exits_1_on_a_difference(file: Path, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("verify", str(file))
     *lines, unproven, last = out.splitlines()
     assert (code, err) == (0, "")

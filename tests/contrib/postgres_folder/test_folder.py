@@ -9,7 +9,7 @@ import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -25,10 +25,10 @@ from tests.support.own_databases import own_folder
 from tests.support.paths import REPOSITORY
 from tests.support.processes import wait_until_gone
 from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.processes
 
-Run = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +266,7 @@ def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
     settings.write_text(good)
 
 
-def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_sweeps: Run) -> None:
+def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("database", "stop", str(folder))
     assert (code, out, err) == (0, "", f"stopped. To start it again: kd-sweeps database start {folder}\n")
     code, out, err = kd_sweeps("database", "status", str(folder))
@@ -288,6 +288,6 @@ def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_swe
 @pytest.mark.parametrize(
     "typed", [["--port", "0"], ["--port", "70000"], ["--port", "x"], ["--host", "203.0.113.9"], ["--nonsense"]]
 )
-def test_bad_options_are_one_line(typed: list[str], new_folder: Path, kd_sweeps: Run) -> None:
+def test_bad_options_are_one_line(typed: list[str], new_folder: Path, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("database", "start", str(new_folder), *typed)
     assert (code, out, len(err.splitlines())) == (2, "", 1)

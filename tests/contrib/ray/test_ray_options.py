@@ -1,7 +1,6 @@
 """Arguments after -- for Ray, and what is refused before a cluster is contacted."""
 
 import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -10,8 +9,8 @@ from sweeps.contrib.ray.driver import Cluster, parse
 from sweeps.errors import MissingExtra, SpecError
 from sweeps.launch import launcher
 from sweeps.launch.engine import Request
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 POSTGRES = "postgresql://sweeper@127.0.0.1:1/db"
 
 
@@ -58,7 +57,7 @@ def test_an_unknown_option_or_value_is_refused_with_what_is_allowed(typed: list[
     assert "\n" not in str(refused.value)
 
 
-def test_a_local_file_is_refused_as_storage_of_a_cluster_even_of_this_machine(kd_sweeps: Run) -> None:
+def test_a_local_file_is_refused_as_storage_of_a_cluster_even_of_this_machine(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--workers", "2", "--", "--address=local")
     assert code == 1
     line = err.splitlines()[-1]
@@ -66,7 +65,7 @@ def test_a_local_file_is_refused_as_storage_of_a_cluster_even_of_this_machine(kd
     assert "launch s --on ray --storage postgresql://USER@HOST/DB" in line
 
 
-def test_a_cluster_needs_an_explicit_number_of_workers(kd_sweeps: Run) -> None:
+def test_a_cluster_needs_an_explicit_number_of_workers(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--storage", POSTGRES)
     assert (code, err.splitlines()[-1].partition("; see")[0]) == (
         2,

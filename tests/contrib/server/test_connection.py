@@ -1,7 +1,7 @@
 """The messages of a command whose service is missing, is another server, or refuses."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,8 +11,8 @@ from sweeps.contrib.server.client import Event, HttpClient, checked, events
 from sweeps.errors import NoResultsYet, SpecError, SweepError
 from sweeps.operations.operation import Args
 from sweeps.operations.table import SWEEPS
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 
 
 @contextmanager
@@ -99,7 +99,7 @@ def test_a_refusal_becomes_an_error_of_the_product(status: int, body: bytes, kin
         HttpClient(url).ask(SWEEPS, Args())
 
 
-def test_an_unreachable_service_is_one_line_and_exit_code_1(kd_sweeps: Run) -> None:
+def test_an_unreachable_service_is_one_line_and_exit_code_1(kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("status", "s", "--url", "http://127.0.0.1:1")
     assert (code, out) == (1, "")
     assert err == "kd-sweeps: cannot use the service http://127.0.0.1:1: Connection refused; --url names another one\n"
@@ -116,7 +116,7 @@ def test_a_service_without_tls_is_named_as_such() -> None:
         HttpClient(url.replace("http:", "https:")).ask(SWEEPS, Args())
 
 
-def test_a_service_and_a_storage_exclude_each_other(kd_sweeps: Run) -> None:
+def test_a_service_and_a_storage_exclude_each_other(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("best", "s", "--url", "http://h", "--storage", "sqlite:///s.db")
     assert (code, err) == (
         2,
@@ -124,13 +124,13 @@ def test_a_service_and_a_storage_exclude_each_other(kd_sweeps: Run) -> None:
     )
 
 
-def test_an_invalid_sweep_name_is_refused_without_a_request(kd_sweeps: Run) -> None:
+def test_an_invalid_sweep_name_is_refused_without_a_request(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("best", "../s", "--url", "http://127.0.0.1:1")
     assert code == 2
     assert "sweep name '../s'" in err
 
 
-def test_the_suggested_command_names_the_service_that_was_given(kd_sweeps: Run) -> None:
+def test_the_suggested_command_names_the_service_that_was_given(kd_sweeps: KdSweeps) -> None:
     with answering(200, {}, b'{"tasks": 3}') as (url, got):
         code, _, err = kd_sweeps("pause", "s", "--url", url)
         assert code == 0
@@ -141,7 +141,7 @@ def test_the_suggested_command_names_the_service_that_was_given(kd_sweeps: Run) 
 
 
 def test_with_only_a_service_configured_a_database_command_opens_no_default_database(
-    kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+    kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_URL", "https://sweeps.example")
     code, _, err = kd_sweeps("reap", "s")
@@ -153,7 +153,7 @@ def test_with_only_a_service_configured_a_database_command_opens_no_default_data
 
 @pytest.mark.parametrize("command", ["worker", "launch"])
 def test_workers_use_the_service_where_no_database_is_given(
-    kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch, command: str
+    kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_URL", "http://127.0.0.1:1")
     code, _, err = kd_sweeps(command, "s")

@@ -1,17 +1,17 @@
 """A command with --url prints the same bytes as with the database."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.sweeps import reported_sweeps
+from tests.support.sweeps.typed_commands import KdSweeps
 from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 
 pytestmark = pytest.mark.processes
 
-Run = Callable[..., tuple[int, str, str]]
 
 # Whatever a service is asked for, once; and what is made of the same answer here.
 QUESTIONS = [
@@ -46,7 +46,7 @@ FURTHER = [
 class Both:
     """A database and the service in front of it, each selected by the environment."""
 
-    def __init__(self, storage: str, service: Service, run: Run, environment: pytest.MonkeyPatch) -> None:
+    def __init__(self, storage: str, service: Service, run: KdSweeps, environment: pytest.MonkeyPatch) -> None:
         self._environments = {
             "KD_SWEEPS_STORAGE": {"KD_SWEEPS_STORAGE": storage},
             "KD_SWEEPS_URL": {"KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": OPERATOR},
@@ -84,7 +84,7 @@ def _timeless(text: str) -> str:
 
 @pytest.fixture
 def both(
-    storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    storage_url: str, tmp_path: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> Iterator[Both]:
     reported_sweeps.worked(storage_url, stop_at=getattr(request, "param", ""))
     with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:

@@ -20,6 +20,7 @@ from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_
 from tests.support.postgres_server import PostgresServer
 from tests.support.slurm_cluster import SlurmCluster
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.processes
 
@@ -31,7 +32,6 @@ PASSWORD = "g3heimnis/w@rt"  # not that of other tests, which may hand theirs to
 HOME = "home of 100 %"  # the path of the logs has what scripts and Slurm read in a way of their own
 
 Start = Callable[..., "subprocess.Popen[str]"]
-Run = Callable[..., tuple[int, str, str]]
 
 
 def member_of(worker: str) -> str:
@@ -128,7 +128,7 @@ def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
     ],
 )
 def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_the_sweep(
-    slurm: SlurmCluster, server: PostgresServer, start: Start, how: list[str], told: str, kd_sweeps: Run
+    slurm: SlurmCluster, server: PostgresServer, start: Start, how: list[str], told: str, kd_sweeps: KdSweeps
 ) -> None:
     """No script, list of processes or log holds the password of the database."""
     url = server.new_database(role="submitter", password=PASSWORD)
@@ -292,7 +292,7 @@ def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
 
 
 def test_a_refusal_of_slurm_is_one_line_with_its_words(
-    slurm: SlurmCluster, watched: Watched, postgres_url: str, kd_sweeps: Run
+    slurm: SlurmCluster, watched: Watched, postgres_url: str, kd_sweeps: KdSweeps
 ) -> None:
     for option, told in (
         ("--partition=nope", "invalid partition specified: nope; Batch job submission"),
@@ -307,7 +307,7 @@ def test_a_refusal_of_slurm_is_one_line_with_its_words(
 
 
 def test_without_slurm_it_is_one_line(
-    watched: Watched, postgres_url: str, kd_sweeps: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watched: Watched, postgres_url: str, kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for words in ([], ["--detach"]):

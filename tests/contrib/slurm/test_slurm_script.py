@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -12,8 +12,8 @@ import pytest
 
 from sweeps.contrib.slurm import check_options, ranges, script
 from sweeps.errors import SpecError
+from tests.support.sweeps.typed_commands import KdSweeps
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 POSTGRES = "postgresql://keeper:g3heim@db.example.org/sweeps"
 
 

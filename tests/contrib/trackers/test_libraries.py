@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ from sweeps.contrib import trackers
 from sweeps.contrib.trackers import Run
 from tests.support.sweeps.compared_sweeps import BASE, add
 from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
 # What the libraries warn of is theirs: MLflow's mapping uses what SQLAlchemy 2.1 deprecates.
 pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 FINGERPRINT = "f" * 64
 
 

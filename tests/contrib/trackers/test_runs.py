@@ -1,7 +1,6 @@
 """Runs for trackers: their content, and refusals that need no library."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,8 @@ from sweeps.findings.load import read
 from sweeps.query.listing import open_sweep
 from tests.support.sweeps.compared_sweeps import BASE, add
 from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 
 
 def of(url: str, name: str) -> dict[str, Run]:

@@ -2,9 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -17,8 +16,8 @@ from tests.processes.custom.test_functions import Kept, Steps
 from tests.support.custom.specs import spec, write
 from tests.support.paths import MADE
 from tests.support.processes import wait_until_gone
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 POINT = Point.of({"alpha": 0.1, "optimizer": "a b; touch no"})
 SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=POINT)
 COMPARED = Run(kind="train", key="transfer#0", role="source", seed=7, point=POINT, arm="best")
@@ -211,7 +210,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     text, said = REFUSED[case]
     write(tmp_path / "train.sh", "#!/bin/sh\n")
     (tmp_path / "plain.sh").write_text("#!/bin/sh\n", encoding="utf-8")
@@ -222,7 +221,7 @@ def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_p
     assert err.count("\n") == 1
 
 
-def test_create_records_the_paths_and_hashes_of_a_commands_files(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_create_records_the_paths_and_hashes_of_a_commands_files(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     write(tmp_path / "train.sh", "#!/bin/sh\n")
     (tmp_path / "settings.yaml").write_text("a: 1\n", encoding="utf-8")
     (tmp_path / "data.npz").write_bytes(b"\0" * 100)

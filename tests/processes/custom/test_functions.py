@@ -6,10 +6,10 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -20,8 +20,8 @@ from sweeps.trainers.protocol import Point, Run, Trained
 from sweeps.usecases.create import create_sweep
 from tests.support.custom.specs import TRAIN, spec
 from tests.support.processes import command_of, descendants, is_alive, wait_until_gone
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=Point.of({"alpha": 0.5}))
 COMPARED = Run(kind="train", key="transfer#0", role="source", seed=7, point=Point.of({"alpha": 0.5}), arm="best")
 _HEAD = """
@@ -259,7 +259,7 @@ def test_a_worker_killed_while_its_training_awaits_a_test_leaves_no_process(tmp_
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_create_refuses_an_uncallable_function_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_create_refuses_an_uncallable_function_in_one_line(case: str, tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     body, key, text = WRONG[case]
     if body:
         (tmp_path / "train.py").write_text(body, encoding="utf-8")
@@ -281,7 +281,7 @@ def test_with_two_datasets_a_function_needs_the_argument_dataset(tmp_path: Path)
         create_sweep(resolve(f"sqlite:///{tmp_path}/s.db"), "s", two)
 
 
-def test_a_draft_spec_is_made_from_the_arguments(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_a_draft_spec_is_made_from_the_arguments(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     (tmp_path / "train.py").write_text(
         "def train(temperature, alpha=0.5, rate=0.001, layers=4, optimizer='adam', warm=True, *, seed):\n    pass\n",
         encoding="utf-8",

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -22,8 +22,8 @@ from tests.support.present import present
 from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.planted_sweeps import answer_of
 from tests.support.sweeps.small_sweeps import wait_until
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 Finished: TypeAlias = tuple[str, str, Path]
 QUICK_LEASE = {"interval_s": 0.3, "grace_s": 1.2}
 SMALL: Mapping[str, Any] = {
@@ -97,7 +97,7 @@ def test_two_workers_of_which_one_is_killed_repeatedly_give_the_same_answer(
     assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is gone"
 
 
-def test_a_custom_sweep_can_be_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: Commands) -> None:
+def test_a_custom_sweep_can_be_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: KdSweeps) -> None:
     kind, url, _ = finished
     code, out, err = kd_sweeps("replay", "s", "--sample", "3", "--storage", url)
     assert (code, "3 rerun, 0 differ" in out) == (0, True), err
@@ -156,7 +156,7 @@ def test_a_training_resumes_from_its_folder_after_its_worker_was_killed(tmp_path
 
 
 def test_deleting_a_sweep_removes_its_folders(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Commands
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: KdSweeps
 ) -> None:
     url = one_trial(tmp_path)
     worker(url, "r", tmp_path, EPOCHS=os.devnull, DIES="1").wait(120)
@@ -172,7 +172,7 @@ LUCKY = "import os\n\ndef train(alpha, *, seed):\n    return int.from_bytes(os.u
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_replay_finds_a_nondeterministic_function_unless_it_is_declared_so(
-    exact: bool, tmp_path: Path, kd_sweeps: Commands
+    exact: bool, tmp_path: Path, kd_sweeps: KdSweeps
 ) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
     own = {"train": f"{write(tmp_path / 'train.py', LUCKY)}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
@@ -201,7 +201,7 @@ def train(alpha, *, seed, folder, report):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    tmp_path: Path, kd_sweeps: Commands
+    tmp_path: Path, kd_sweeps: KdSweeps
 ) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
     own = {"train": f"{write(tmp_path / 'train.py', RESUMED)}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}

@@ -1,6 +1,5 @@
 """Damage in the database, through the real commands: one line, exit code 1, and repair where possible."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,8 +8,8 @@ from storage.tables import SCHEMA_VERSION
 from storage.url import plain
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.typed_commands import KdSweeps
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 
 COMMANDS = {
     "status": ["status", "s"],

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from sweeps.spec.model import override
 from tests.support.launches import environment
 from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 
 
 def test_no_module_of_the_current_folder_is_imported_and_only_the_owner_can_read_storage_and_logs(
@@ -44,7 +43,7 @@ def test_no_module_of_the_current_folder_is_imported_and_only_the_owner_can_read
     assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
 
 
-def test_a_reason_is_printed_as_text_with_control_characters_escaped(tmp_path: Path, kd_sweeps: Run) -> None:
+def test_a_reason_is_printed_as_text_with_control_characters_escaped(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
     reason = "no file [/data/x.csv] and [a](javascript:x) [bold] \x1b[2J"
     work(url, failing(reason))
@@ -55,7 +54,7 @@ def test_a_reason_is_printed_as_text_with_control_characters_escaped(tmp_path: P
 
 
 def test_an_unwritable_log_folder_is_reported_in_one_line(
-    tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")

@@ -1,8 +1,12 @@
-"""The files in a folder before and after a command, for tests of the command line."""
+"""The fixture kd_sweeps as a type, and the files in a folder before and after a command."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
+
+KdSweeps: TypeAlias = Callable[..., tuple[int, str, str]]  # words to exit code, stdout and stderr
 
 
 def files(folder: Path) -> set[str]:

@@ -25,8 +25,8 @@ from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.typed_commands import KdSweeps
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 
 # Both datasets, every stage, and little of each.
 REAL = override(
