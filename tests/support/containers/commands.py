@@ -1,12 +1,15 @@
-"""The command lines of containers as local processes with separate homes, which share only the storage."""
+"""The command lines of containers as local processes that share only the storage, and requests to their service."""
 
+import json
 import os
 import signal
 import subprocess
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-
+from typing import Any
 
 from tests.support.paths import REPOSITORY, clean_environment, programs
 
@@ -57,3 +60,24 @@ class Commands:
         with self.start(words, own) as process:
             output = process.communicate()[0]
             return process.returncode, output
+
+
+def ask(url: str, token: str | None = None, *, method: str = "GET", timeout_s: float = 30) -> tuple[int, str]:
+    """Status and body of an answer; (0, reason) where there is no answer."""
+    request = urllib.request.Request(url, method=method)
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+    except OSError as error:
+        return 0, str(error)
+
+
+def ask_json(url: str, token: str | None = None) -> Any:
+    """Return the JSON of an answer; AssertionError for any status but 200."""
+    status, body = ask(url, token)
+    assert status == 200, f"{url}: {status} {body[:1000]}"
+    return json.loads(body)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 
-from tests.support.faults.proxy import Proxy
+from tests.support.faults.lossy_proxy import Proxy
 
 _GATEWAY = (
     b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 24\r\nConnection: close\r\n\r\n"
