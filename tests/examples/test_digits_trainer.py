@@ -136,6 +136,9 @@ def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_s
     assert str(point).startswith(f"C = {c:.4g}, tol = {tol:.4g}: validation ")
     with pytest.raises(AttributeError, match="temperature was not searched; searched: C, tol"):
         _ = point.temperature
+    code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
+    assert (code, out) == (2, "")
+    assert "writes no code for a point" in err
 
 
 def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
@@ -160,13 +163,6 @@ def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path,
         run_worker(resolve(f"sqlite:///{tmp_path}/kd-sweeps.db"), "d")
     code, out, _ = kd_sweeps("trials", "d", "-f", "value", "--field", "state")
     assert (code, set(out.split())) == (0, {"waiting"})
-
-
-def test_best_paste_is_refused_with_what_to_type_instead(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
-    _, url = worked
-    code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
-    assert (code, out) == (2, "")
-    assert "writes no code for a point" in err
 
 
 def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd_sweeps: KdSweeps) -> None:

@@ -43,7 +43,7 @@ def test_four_workers_do_each_of_24_tasks_exactly_once(storage_url: str) -> None
 
 
 @pytest.mark.slow
-def test_so_does_a_launch_of_64_with_2000_on_a_server_as_it_is_installed(tmp_path: Path) -> None:
+def test_a_launch_of_64_workers_does_each_of_2000_tasks_once_on_a_default_server(tmp_path: Path) -> None:
     with running_server(max_connections=100) as server:
         url, most, over = server.new_database(), 0, threading.Event()
         new_storm(url, storm_spec(**CALM, **{"search.trials": 349, "transfer.seeds": 129}))

@@ -182,7 +182,7 @@ def test_an_impossible_measurement_is_named(measured: Path, model: str, key: str
 
 
 @pytest.mark.parametrize(("digest", "accuracy", "problems"), [("0a", 0.9, 1), ("0a", 0.8, 0), ("0b", 0.9, 0)])
-def test_the_last_measurement_holds_the_scores_that_were_there_unless_the_model_was_made_again(
+def test_the_last_measurement_keeps_earlier_scores_unless_a_model_was_remade(
     monkeypatch: pytest.MonkeyPatch, digest: str, accuracy: float, problems: int
 ) -> None:
     monkeypatch.setattr(phases, "_SCORED_ALONE", SMALL.transfer.rule)

@@ -159,7 +159,7 @@ def test_two_simultaneous_commands_start_one_server(new_folder: Path) -> None:
     assert sorted("started" in err for _, err in said) == [False, True]
 
 
-def test_it_asks_for_the_password_and_lets_its_role_into_its_database_only(folder: Path) -> None:
+def test_a_password_is_required_and_the_role_may_enter_only_its_database(folder: Path) -> None:
     url = databases.status(folder).url
     with psycopg.connect(plain(url)) as connection:
         assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)

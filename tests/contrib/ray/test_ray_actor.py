@@ -54,7 +54,7 @@ def kept(
         keeper.kill()
 
 
-def test_a_worker_sees_the_device_that_ray_gave_its_actor_which_says_how_it_ended_and_what_it_logged_last(
+def test_a_worker_sees_its_actors_device_and_the_actor_reports_exit_code_and_last_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
@@ -90,7 +90,7 @@ def test_a_signal_reaches_the_worker_although_ray_blocks_ctrl_c(
     wait_until_gone(*children)
 
 
-def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it_what_it_started(
+def test_a_worker_without_a_device_sees_none_and_its_children_die_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")

@@ -81,7 +81,7 @@ def test_five_thousand_headers_are_refused(finished: Service) -> None:
 
 
 @pytest.mark.parametrize("host", ["[", "[::::::::]", "a b", "h:99999", "h:x", "h/../x", "\u00e4"])
-def test_a_host_that_is_none_is_refused(finished: Service, host: str) -> None:
+def test_an_invalid_host_is_refused(finished: Service, host: str) -> None:
     for path in ("/healthz", "/login", "/api/studies"):
         request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
         assert raw(finished.port, request).startswith(b"HTTP/1.1 400"), path

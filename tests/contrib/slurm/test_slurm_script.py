@@ -32,7 +32,7 @@ POSTGRES = "postgresql://keeper:g3heim@db.example.org/sweeps"
         ("-M", "clusters"),
     ],
 )
-def test_what_a_launch_sets_itself_is_refused_in_one_line(word: str, name: str) -> None:
+def test_an_option_that_a_launch_sets_itself_is_refused_in_one_line(word: str, name: str) -> None:
     with pytest.raises(SpecError, match=rf"got '{word}' after --; --{name} is for the launch itself; allowed are"):
         check_options(["--partition=main", word])
 

@@ -95,7 +95,7 @@ def test_an_exception_of_on_step_ends_a_child_even_if_it_is_frozen_before_it_has
     wait_until_gone(frozen[0])
 
 
-def test_neither_a_child_nor_its_own_child_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
+def test_no_descendant_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(
         "import sys, pathlib\n"

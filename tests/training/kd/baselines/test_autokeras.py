@@ -228,7 +228,7 @@ def test_a_whole_search_scores_what_its_file_scores_and_progress_runs_to_1(slow:
 
 
 @pytest.mark.slow
-def test_at_the_cap_in_the_first_trial_its_best_epoch_stands(slow: tuple[Path, dict[str, Any]]) -> None:
+def test_at_the_cap_in_the_first_trial_its_best_epoch_is_kept(slow: tuple[Path, dict[str, Any]]) -> None:
     folder, answers = slow
     first = answers["capped in trial 1"]
     assert first["capped"] is True

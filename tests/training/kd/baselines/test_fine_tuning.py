@@ -85,7 +85,7 @@ def test_a_seed_gives_the_same_bits_again_and_another_seed_others(
     assert results[0] == results[1] != results[2]
 
 
-def test_at_the_deadline_the_best_whole_epoch_stands(classifier: keras.Model) -> None:
+def test_at_the_deadline_the_best_complete_epoch_is_kept(classifier: keras.Model) -> None:
     start = classifier.get_weights()
     found = tuned(classifier, seconds=0)
     assert found == Tuned(accuracy=accuracy(classifier), epochs=0, capped=True)

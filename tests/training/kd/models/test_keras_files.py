@@ -72,7 +72,7 @@ def test_logits_are_not_lost_where_the_softmax_is_saturated():
     assert with_logits(to_bytes(model))(IMAGES[:1]).numpy().tolist() == [[0.0, -150.0, -200.0]]
 
 
-def test_a_model_that_gives_logits_is_left_as_it_is():
+def test_a_model_that_gives_logits_is_unchanged():
     model = build("cnn-small-narrow", (8, 8, 3), 5, seed=0)
     np.testing.assert_array_equal(with_logits(to_bytes(model))(IMAGES), model(IMAGES))
 
@@ -143,7 +143,7 @@ def test_a_softmax_that_cannot_be_removed_is_refused(tmp_path):
         build_from_file(tmp_path / "model.keras", (8, 8, 3), 5, seed=0)
 
 
-def test_no_file_gets_one_line(tmp_path):
+def test_a_missing_model_file_gets_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"cannot read model .*none\.keras: No such file or directory; give the path"):
         build_from_file(tmp_path / "none.keras", (8, 8, 3), 5, seed=0)
     (tmp_path / "text.keras").write_text("hello")

@@ -57,7 +57,7 @@ def test_macs_reach_into_nested_models():
     assert count_macs(outer) == 6 * 6 * 4 * 9 + 6 * 6 * 4 * 3
 
 
-def test_macs_are_unknown_where_shapes_are():
+def test_macs_of_unknown_shapes_are_unknown():
     assert count_macs(keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])) is None
 
 
@@ -109,7 +109,7 @@ def build(shape, classes):
 """
 
 
-def test_models_are_scored_in_int8_by_a_child_that_finds_a_users_layer_each_with_its_own_answer(tmp_path, monkeypatch):
+def test_a_child_scores_models_in_int8_with_users_layers_and_an_answer_for_each(tmp_path, monkeypatch):
     (tmp_path / "own_doubling.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     model = build("own_doubling:build", (8, 8, 1), 3, seed=1)
