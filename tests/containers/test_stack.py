@@ -100,8 +100,8 @@ def test_the_image_has_one_unprivileged_user_and_is_not_large(
     _say(capfd, f"image: {found['Size'] / 1e9:.2f} GB")
     assert found["Config"]["User"] == "1000:1000"
     assert found["Size"] < MOST_BYTES
-    said = docker.run("run", "--rm", "--entrypoint", "id", image)
-    assert said.startswith("uid=1000(kd) gid=1000(kd)")
+    completed = docker.run("run", "--rm", "--entrypoint", "id", image)
+    assert completed.startswith("uid=1000(kd) gid=1000(kd)")
 
 
 @pytest.mark.parametrize("how", ["as it is", "as on kubernetes"])
@@ -109,8 +109,8 @@ def test_the_image_fetches_a_dataset_from_any_reachable_source(docker: Docker, i
     volume = f"{IMAGE}-cache"
     more = RESTRICTED if how == "as on kubernetes" else []
     try:
-        said = docker.call("run", "--rm", *more, "--volume", f"{volume}:/cache", image, "data", "fetch", "mnist")
-        assert said.returncode == 0, said.stdout + said.stderr
+        completed = docker.call("run", "--rm", *more, "--volume", f"{volume}:/cache", image, "data", "fetch", "mnist")
+        assert completed.returncode == 0, completed.stdout + completed.stderr
         listed = docker.run("run", "--rm", "--volume", f"{volume}:/cache", image, "data", "list", "-f", "json")
         (mnist,) = [row for row in json.loads(listed) if row["dataset"] == "mnist"]
         assert mnist["available"] == "yes"
@@ -166,10 +166,10 @@ def test_prometheus_reads_the_service_with_its_token_and_answers_every_query_of_
 ) -> None:
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         made.run("--profile", "monitoring", "up", "--detach", "--no-build", "init", "prometheus", timeout_s=UP_S)
-        asked = "http://prometheus:9090/api/v1/query"
+        endpoint = "http://prometheus:9090/api/v1/query"
 
         def results(query: str) -> list[dict[str, Any]]:
-            found = json.loads(_ask_inside(made, f"{asked}?{urlencode({'query': query})}"))
+            found = json.loads(_ask_inside(made, f"{endpoint}?{urlencode({'query': query})}"))
             assert found["status"] == "success", query
             rows: list[dict[str, Any]] = found["data"]["result"]
             return rows

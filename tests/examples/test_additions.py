@@ -48,14 +48,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_an_added_operation_is_answered_locally_and_over_http(finished: str, tmp_path: Path) -> None:
-    asked = SweepArgs(name="s")
-    here = LocalClient(resolve(finished)).ask(PACE, asked)
+    args = SweepArgs(name="s")
+    here = LocalClient(resolve(finished)).ask(PACE, args)
     assert set(here.seconds) == {"search", "confirm", "native", "transfer"}
     before = len(routes.router.routes)
     routes.add_route(routes.router, PACE)
     try:
         with serving(finished, folder=tmp_path, tokens=TOKENS) as service:
-            assert HttpClient(service.url, VIEWER).ask(PACE, asked) == here
+            assert HttpClient(service.url, VIEWER).ask(PACE, args) == here
             assert service.ask("/api/v1/sweeps/s/pace", token=VIEWER).json == plain(PACE.kind, here)
             assert service.ask("/api/v1/sweeps/s/pace").status == 401
     finally:

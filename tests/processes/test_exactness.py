@@ -123,12 +123,12 @@ def test_a_simultaneous_result_and_reap_leave_the_task_done_or_free_but_never_bo
         [partial(reap, sweep_id=sweep, cap=None) for sweep in sweeps],
         late_s=0.02,
     )
-    for sweep, claim, was_stored, taken in zip(sweeps, claims, stored, reaped, strict=True):
+    for sweep, claim, was_stored, lapsed in zip(sweeps, claims, stored, reaped, strict=True):
         (task,) = queries.task_records(engine, sweep)
         if was_stored:
-            assert (task.state, taken) == ("done", [])
+            assert (task.state, lapsed) == ("done", [])
         else:
-            assert (task.state, taken) == ("waiting", [(claim.key, 1, "w")])
+            assert (task.state, lapsed) == ("waiting", [(claim.key, 1, "w")])
             assert not finished(engine, claim), "it came back with its result later"
     print(Counter(stored))
     assert set(stored) == {True, False}, "one of them was always first: there was no race"

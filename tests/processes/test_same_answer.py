@@ -136,10 +136,10 @@ def test_a_replay_gives_the_same_bits_and_finds_a_changed_score(trained: str) ->
     assert "search#1" in out
     assert "score: " in out
     assert answer_of(trained, NAME) != first
-    for wrong, said in (("nope", "has no such task"), ("measure#all", "belongs to stage measure")):
+    for wrong, message in (("nope", "has no such task"), ("measure#all", "belongs to stage measure")):
         code, _, err = _typed(trained, "replay", NAME, "--task", wrong)
         assert code == 1
-        assert said in err.splitlines()[-1]
+        assert message in err.splitlines()[-1]
 
 
 @pytest.mark.slow

@@ -105,7 +105,7 @@ def test_the_list_above_has_every_command() -> None:
 def test_no_command_prints_the_password_when_the_storage_is_unusable(
     server: PostgresServer, url: str, home: Path, fault: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, told = {
+    bad, message = {
         "wrong password": (url.replace(quote(PASSWORD, safe=""), quote(WRONG, safe="")), WRONG_PASSWORD),
         "closed port": (url.replace(f":{server.port}/", ":1/"), "Connection refused"),
     }[fault]
@@ -123,7 +123,7 @@ def test_no_command_prints_the_password_when_the_storage_is_unusable(
         if command[0] != "doctor":  # which has a line for everything
             (line,) = [line for line in err.splitlines() if not line.startswith("storage ")]
             assert line.startswith("kd-sweeps: cannot use postgresql://"), command
-            assert told in line
+            assert message in line
     assert not leaks("".join(path.read_text() for path in home.rglob("*.log")))
 
 
@@ -231,6 +231,6 @@ def test_a_users_exception_that_holds_the_url_reveals_no_password(
     assert not leaks("\n".join(path.read_text(errors="replace") for path in home.rglob("*.log")))
     monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
     for command in (["status", "s"], ["trials", "s"], ["logs", "s", "--task", "teachers#source"], ["logs", "s"]):
-        code, shown, err = kd_sweeps(*command)
+        code, printed, err = kd_sweeps(*command)
         assert code == 0
-        assert not leaks(shown + err), command
+        assert not leaks(printed + err), command

@@ -61,9 +61,9 @@ def _compared(url: str) -> dict[str, Any]:
 
 def test_a_shared_training_names_its_original_and_has_its_result(finished: str) -> None:
     jobs = _compared(finished)
-    taken = {key: job for key, job in jobs.items() if job.outcome.same_as}
-    assert taken, "the default races in every search: it wins somewhere, or both searches end at one point"
-    for job in taken.values():
+    shared = {key: job for key, job in jobs.items() if job.outcome.same_as}
+    assert shared, "the default races in every search: it wins somewhere, or both searches end at one point"
+    for job in shared.values():
         made = jobs[job.outcome.same_as]
         assert not made.outcome.same_as
         assert (made.work.role, made.work.group, made.work.seed) == (job.work.role, job.work.group, job.work.seed)

@@ -42,8 +42,8 @@ def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
 def test_a_closed_or_full_stdout_is_reported_in_one_line(folder: Path, command: str, closed: str, why: str) -> None:
     code, _, err = shell(folder, f"$KD {command} {closed}")
     lines = [line for line in err.splitlines() if not line.startswith("storage ")]
-    said = f"kd-sweeps: cannot write to stdout: {why}; send the output elsewhere, for example > FILE"
-    assert (code, lines) == (1, [said])
+    message = f"kd-sweeps: cannot write to stdout: {why}; send the output elsewhere, for example > FILE"
+    assert (code, lines) == (1, [message])
 
 
 def test_a_command_without_a_result_runs_without_stdout_and_prints_nothing_into_its_database(folder: Path) -> None:

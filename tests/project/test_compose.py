@@ -131,12 +131,12 @@ def test_only_the_service_and_prometheus_get_a_token() -> None:
 
 def test_the_commands_that_are_shown_name_services_and_profiles_that_exist() -> None:
     stack = services(**SETTINGS)
-    shown = "\n".join([all_text(), (REPOSITORY / "docker-compose.yml").read_text()])
-    assert set(re.findall(r"docker compose exec (\S+)", shown)) == {"service"}
-    assert set(re.findall(r"--scale (\w+)=", shown)) == {"worker"}
-    assert set(re.findall(r"docker compose logs --follow (\S+)", shown)) <= set(stack)
+    documents = "\n".join([all_text(), (REPOSITORY / "docker-compose.yml").read_text()])
+    assert set(re.findall(r"docker compose exec (\S+)", documents)) == {"service"}
+    assert set(re.findall(r"--scale (\w+)=", documents)) == {"worker"}
+    assert set(re.findall(r"docker compose logs --follow (\S+)", documents)) <= set(stack)
     profiles = {profile for service in stack.values() for profile in service.get("profiles", [])}
-    assert set(re.findall(r"--profile (\w+)", shown)) == profiles
+    assert set(re.findall(r"--profile (\w+)", documents)) == profiles
 
 
 def test_every_volume_is_declared() -> None:

@@ -91,12 +91,12 @@ def test_the_secrets_the_base_refers_to_are_those_its_header_tells_people_to_cre
     text = str(found)
     assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {one["kind"] for one in found}
     assert set(re.findall(r"'claimName': '([^']+)'", text)) == {"kd-sweeps-cache"}
-    asked = [
+    references = [
         tuple(variable["valueFrom"]["secretKeyRef"].values())
         for _, container in containers(found)
         for variable in container["env"]
     ]
-    assert set(asked) == {("kd-sweeps", "storage"), ("kd-sweeps", "tokens")}
+    assert set(references) == {("kd-sweeps", "storage"), ("kd-sweeps", "tokens")}
     head = (FOLDER / "base" / "kustomization.yaml").read_text().partition("apiVersion")[0]
     for name in ("Secret kd-sweeps:", "storage", "tokens", "kd-sweeps-cache"):
         assert name in head

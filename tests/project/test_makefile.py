@@ -44,8 +44,8 @@ def checkout(tmp_path: Path) -> Path:
 
 
 def test_make_without_a_target_lists_the_targets_and_installs_nothing(checkout: Path) -> None:
-    shown = _make(folder=checkout).stdout
-    targets = [line.split()[1] for line in shown.splitlines()]
+    printed = _make(folder=checkout).stdout
+    targets = [line.split()[1] for line in printed.splitlines()]
     tests = ["test", "test-slow", "test-containers"]
     assert targets == ["help", "run", "check", *tests, "lint", "docs", "bench", "lock", "clean"]
     assert not (checkout / ".venv").exists()

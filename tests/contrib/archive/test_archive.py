@@ -272,7 +272,7 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "change", "message"),
     [
         ("tasks.jsonl", lambda lines: lines.append(lines[0]), r"tasks.jsonl: \S+ is there twice"),
         ("tasks.jsonl", _line(lambda line: line.update(phase="x")), "is of phase 'x', which phases.jsonl lacks"),
@@ -314,9 +314,9 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
     ],
 )
 def test_edited_lines_are_refused_in_one_line_and_nothing_is_written(
-    file: Path, there: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], said: str
+    file: Path, there: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], message: str
 ) -> None:
-    with pytest.raises(StorageError, match=said):
+    with pytest.raises(StorageError, match=message):
         import_sweep(there, edited(file, name, change))
     with pytest.raises(StorageError):
         records(there)
@@ -354,10 +354,10 @@ def _blob(files: dict[str, bytes]) -> str:
 
 @pytest.mark.parametrize("case", FILES)
 def test_a_file_that_is_not_an_archive_is_refused_in_one_line(file: Path, there: sqlalchemy.URL, case: str) -> None:
-    change, said = FILES[case]
+    change, message = FILES[case]
     files = members(file)
     change(files)
-    with pytest.raises(ArchiveBroken, match=said) as caught:
+    with pytest.raises(ArchiveBroken, match=message) as caught:
         import_sweep(there, packed(file.with_name("x.kdsweep"), files))
     assert "\n" not in str(caught.value)
     assert str(caught.value).count("x.kdsweep: ") == 1

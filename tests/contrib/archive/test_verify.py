@@ -159,7 +159,7 @@ def test_values_that_contradict_the_scores_are_found(measured: Path) -> None:
         _of(lines, "transfer#target.best.1")["outcome"]["parameters"] = 9
 
     found = differing(edited(measured, "tasks.jsonl", change))
-    for said in (
+    for message in (
         "of transfer#source.best.0: it says 7 bytes, and the",
         "it says test accuracy 0.9999, and the",
         "it says 2 parameters, and the training 1",
@@ -167,7 +167,7 @@ def test_values_that_contradict_the_scores_are_found(measured: Path) -> None:
         "measure#all of x: that training is missing",
         "it says 9 parameters, and native.search#0, of",
     ):
-        assert any(said in text for text in found), (said, found)
+        assert any(message in text for text in found), (message, found)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +210,7 @@ def _less(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "change", "message"),
     [
         ("tasks.jsonl", _score, ["audit: search#3: expected one value", "selection search.ranks: ", "answer hash "]),
         ("tasks.jsonl", _score_everywhere, ["selection search.ranks: the scores give ", "answer hash "]),
@@ -224,12 +224,12 @@ def _less(lines: Lines) -> None:
     ],
 )
 def test_an_edit_is_found_under_a_recomputed_manifest(
-    file: Path, name: str, change: Callable[[Lines], Any], said: list[str]
+    file: Path, name: str, change: Callable[[Lines], Any], message: list[str]
 ) -> None:
     if change is _less:  # its attempts would be refused as lines before
         file = edited(file, "attempts.jsonl", lambda lines: lines.pop())
     found = differing(edited(file, name, change))
-    for text in said:
+    for text in message:
         assert any(line.startswith(text) for line in found), (text, found)
     assert not any(line.startswith(f"{name} ") for line in found)
 
@@ -254,7 +254,7 @@ def test_swapped_missing_and_extra_blobs_are_found(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda manifest: manifest.update(answer_hash="0" * 12), "answer hash 000000000000: the tasks give "),
         (lambda manifest: manifest["verdicts"][0].update(word="FLAT"), "verdict on digits-rgb: FLAT, "),
@@ -262,12 +262,12 @@ def test_swapped_missing_and_extra_blobs_are_found(file: Path) -> None:
         (lambda manifest: manifest["verdicts"].clear(), "verdict on digits-rgb: the file claims none, the scores give"),
     ],
 )
-def test_a_changed_claim_is_found(file: Path, change: Callable[[Any], Any], said: str) -> None:
+def test_a_changed_claim_is_found(file: Path, change: Callable[[Any], Any], message: str) -> None:
     files = members(file)
     manifest = json.loads(files["manifest.json"])
     change(manifest)
     (found,) = differing(packed(file, files | {"manifest.json": json.dumps(manifest).encode()}))
-    assert found.startswith(said)
+    assert found.startswith(message)
 
 
 def test_a_manifest_without_a_hash_is_refused(file: Path) -> None:
@@ -331,9 +331,9 @@ def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path)
         (lambda value: value["source"].update(student="x"), "it cannot be made from its operations: "),
         (lambda value: value["source"].update(student=0), "it cannot be made from its operations: "),
     ]
-    for change, said in changes:
+    for change, message in changes:
         (found,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))
-        assert found.startswith(f"selection {name}: {said}")
+        assert found.startswith(f"selection {name}: {message}")
     (found,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, name))))
     assert found.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
 

@@ -29,8 +29,8 @@ def test_an_address_is_classified_as_local_or_open(host: str, expected: tuple[bo
 
 
 def test_a_port_in_use_counts_as_taken_and_the_next_free_port_differs() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(
             SweepError, match=rf"port {port} of 127.0.0.1 is taken; name another one: --port {port + 1}"
         ):
@@ -40,11 +40,11 @@ def test_a_port_in_use_counts_as_taken_and_the_next_free_port_differs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "message"),
     [("203.0.113.9", "which is no address of this machine"), ("no.such.invalid", "an unknown name")],
 )
-def test_an_address_of_another_machine_is_refused(host: str, told: str) -> None:
-    with pytest.raises(SpecError, match=f"--host: got '{host}', {told}"):
+def test_an_address_of_another_machine_is_refused(host: str, message: str) -> None:
+    with pytest.raises(SpecError, match=f"--host: got '{host}', {message}"):
         first_free(host)
 
 

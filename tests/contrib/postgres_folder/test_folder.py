@@ -153,10 +153,10 @@ def test_two_simultaneous_commands_start_one_server(new_folder: Path) -> None:
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert len({out for out, _ in said}) == 1
-    assert sorted("started" in err for _, err in said) == [False, True]
+    outputs = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1
+    assert sorted("started" in err for _, err in outputs) == [False, True]
 
 
 def test_a_password_is_required_and_the_role_may_enter_only_its_database(folder: Path) -> None:
@@ -200,8 +200,8 @@ def test_on_another_address_the_password_is_required(folder: Path) -> None:
 
 
 def test_a_port_in_use_is_one_line_and_leaves_no_partial_folder(new_folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(SweepError, match=f"port {port} of 127.0.0.1 is taken"):
             databases.start(new_folder, port=port)
     assert {path.name for path in new_folder.iterdir()} <= {".lock"}

@@ -33,7 +33,7 @@ def test_a_worker_requests_only_the_resources_given() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "message"),
     [
         (["--cpus=1"], "got '--cpus=1' after --; --on ray takes --address=auto --num-cpus=1"),
         (["now"], "got 'now' after --"),
@@ -50,10 +50,10 @@ def test_a_worker_requests_only_the_resources_given() -> None:
         (["--resources=[1]"], "--resources: got"),
     ],
 )
-def test_an_unknown_option_or_value_is_refused_with_what_is_allowed(typed: list[str], told: str) -> None:
+def test_an_unknown_option_or_value_is_refused_with_what_is_allowed(typed: list[str], message: str) -> None:
     with pytest.raises(SpecError) as refused:
         parse(typed)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -51,13 +51,13 @@ def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tup
      "http://h/\r\nX: 1", "http://h h", "https://" + "h" * 600, "http://h:8080x", "http://h:99999", "http://[::1"],
 )  # fmt: skip
 def test_an_invalid_address_is_reported_in_one_line(text: str) -> None:
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as refused:
         checked(text)
-    assert str(told.value).startswith("--url: got ")
-    assert len(str(told.value)) < 300
-    assert "pw" not in str(told.value)
+    assert str(refused.value).startswith("--url: got ")
+    assert len(str(refused.value)) < 300
+    assert "pw" not in str(refused.value)
     if text.startswith(("http://h:", "http://[")):  # nearly one: it may be shown
-        assert str(told.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
+        assert str(refused.value).startswith(f"--url: got '{text}'; allowed: http://HOST:PORT")
 
 
 def test_an_address_may_have_a_path_and_a_slash_at_its_end() -> None:
@@ -77,7 +77,7 @@ def test_the_token_is_sent_with_each_request_and_nowhere_else(monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "kind", "said"),
+    ("status", "body", "kind", "message"),
     [
         (422, b'{"detail": "bad\\u001b[31m", "exit_code": 2}', SpecError, "bad"),
         (409, b'{"detail": "too early", "exit_code": 3}', NoResultsYet, "too early"),
@@ -94,8 +94,8 @@ def test_the_token_is_sent_with_each_request_and_nowhere_else(monkeypatch: pytes
         (200, b"\xff", SweepError, "cannot be read here"),
     ],
 )
-def test_a_refusal_becomes_an_error_of_the_product(status: int, body: bytes, kind: type[Exception], said: str) -> None:
-    with answering(status, {}, body) as (url, _), pytest.raises(kind, match=said):
+def test_a_refusal_becomes_an_error_of_the_product(status: int, body: bytes, kind: type[Exception], message: str) -> None:
+    with answering(status, {}, body) as (url, _), pytest.raises(kind, match=message):
         HttpClient(url).ask(SWEEPS, Args())
 
 

@@ -54,7 +54,7 @@ def test_a_full_spec_and_a_preset_give_the_same_sweep(service: Service) -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"name": "x"}, "give either a preset"),
         ({"name": "x", "preset": "tiny", "spec": {}}, "give either a preset"),
@@ -66,18 +66,18 @@ def test_a_full_spec_and_a_preset_give_the_same_sweep(service: Service) -> None:
         ({"preset": "tiny"}, "name: got"),
     ],
 )
-def test_an_invalid_spec_is_refused_in_one_line_with_what_is_allowed(service: Service, body: Any, said: str) -> None:
+def test_an_invalid_spec_is_refused_in_one_line_with_what_is_allowed(service: Service, body: Any, message: str) -> None:
     before = names(service)
     refused = service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body)
     assert refused.status == 422
     assert refused.headers["content-type"] == "application/problem+json"
-    assert said in refused.json["detail"]
+    assert message in refused.json["detail"]
     assert refused.json["exit_code"] == 2
     assert names(service) == before
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "said"),
+    ("body", "kind", "message"),
     [
         *((body, "application/json", "") for body in (b"", b"{", b"[]", b"null", b"\xff", b'{"name": 1e999}')),
         (b'{"name": }', "application/json", "the body is no JSON: Expecting value at character 9"),
@@ -85,11 +85,11 @@ def test_an_invalid_spec_is_refused_in_one_line_with_what_is_allowed(service: Se
         (b'{"name": "x", "preset": "tiny"}', "text/plain", "with the header Content-Type: application/json only"),
     ],
 )
-def test_a_malformed_request_is_refused(service: Service, body: bytes, kind: str, said: str) -> None:
+def test_a_malformed_request_is_refused(service: Service, body: bytes, kind: str, message: str) -> None:
     headers = {"Content-Type": kind}
     refused = service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body, headers=headers)
     assert 400 <= refused.status < 500
-    assert said in json.loads(refused.body)["detail"]
+    assert message in json.loads(refused.body)["detail"]
 
 
 @pytest.mark.parametrize("body", [{"seeds": True}, {"seeds": "3"}, {"seeds": 3, "dry_run": "no"}])
@@ -117,9 +117,9 @@ def test_allow_code_permits_a_users_sampler_but_no_file(
     (tmp_path / "sampler_of_ones_own.py").write_text("def make(seed):\n    return 'it was run'\n")
     monkeypatch.syspath_prepend(tmp_path)
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS, allow_code=True) as service:
-        told = create(service, name="code", preset="tiny", changes={"search.sampler": "sampler_of_ones_own:make"})
-        assert told.status == 422
-        assert "it was run" in told.json["detail"]
+        reply = create(service, name="code", preset="tiny", changes={"search.sampler": "sampler_of_ones_own:make"})
+        assert reply.status == 422
+        assert "it was run" in reply.json["detail"]
         assert create(service, name="file", preset="tiny", changes={"source.dataset": "x.npz"}).status == 403
 
 

@@ -44,7 +44,7 @@ def test_its_files_are_served_without_an_accept_encoding_header(finished: Servic
     ],
 )
 def test_no_request_is_answered_500(finished: Service, path: str, status: int) -> None:
-    told = finished.ask(path, token=VIEWER)
-    assert told.status == status, told.text
-    assert b"root:" not in told.body
+    reply = finished.ask(path, token=VIEWER)
+    assert reply.status == status, reply.text
+    assert b"root:" not in reply.body
     assert "Traceback" not in finished.log

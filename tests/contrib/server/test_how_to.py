@@ -38,7 +38,7 @@ def test_the_curl_commands_of_the_page_work(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        for said in ('"new":false', '"stages":', '"confirmed":true', '"next_offset":', "event: end", '"look":'):
-            assert said in done.stdout, said
+        for part in ('"new":false', '"stages":', '"confirmed":true', '"next_offset":', "event: end", '"look":'):
+            assert part in done.stdout, part
         assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
         assert service.ask("/api/v1/sweeps/demo/trials", token=OPERATOR).json["total"] > 10

@@ -89,8 +89,8 @@ def test_an_invalid_host_is_refused(finished: Service, host: str) -> None:
 
 @pytest.mark.parametrize("path", ["/login", "/logout"])
 def test_an_invalid_origin_counts_as_another_site(finished: Service, path: str) -> None:
-    told = finished.ask(path, method="POST", body=b"token=x", headers={"Origin": "http://["})
-    assert told.status == 403
+    reply = finished.ask(path, method="POST", body=b"token=x", headers={"Origin": "http://["})
+    assert reply.status == 403
 
 
 def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") -> list[socket.socket]:
@@ -143,17 +143,17 @@ def test_too_many_connections_close_the_one_idle_longest(
 def test_the_limit_of_streams_holds_for_simultaneous_requests(finished: Service) -> None:
     from sweeps.contrib.server.state import MOST_FOLLOWERS
 
-    asked = [f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
+    requests = [f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
              for path in ("/events", "/events/sweeps/s")]  # fmt: skip
     with contextlib.ExitStack() as stack:
         half = MOST_FOLLOWERS // 2 + 10
-        followers = fill(stack, finished.port, half, asked[0]) + fill(stack, finished.port, half, asked[1])
+        followers = fill(stack, finished.port, half, requests[0]) + fill(stack, finished.port, half, requests[1])
         statuses = [connection.recv(100)[9:12] for connection in followers]
         assert (statuses.count(b"200"), statuses.count(b"503")) == (MOST_FOLLOWERS, 20)
 
     def follows() -> bool:
         with contextlib.ExitStack() as stack:
-            return fill(stack, finished.port, 1, asked[0])[0].recv(100).startswith(b"HTTP/1.1 200")
+            return fill(stack, finished.port, 1, requests[0])[0].recv(100).startswith(b"HTTP/1.1 200")
 
     wait_until(follows, "those who have gone still hold their places")
 

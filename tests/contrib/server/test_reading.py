@@ -107,7 +107,7 @@ def test_a_report_has_the_requested_format(
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "said"),
+    ("path", "status", "message"),
     [
         ("/api/v1/sweeps/none", 404, "this service has no sweep 'none'"),
         ("/api/v1/sweeps/none/best", 404, "this service has no sweep 'none'"),
@@ -123,38 +123,38 @@ def test_a_report_has_the_requested_format(
         ("/api/v2/sweeps", 404, ""),
     ],
 )
-def test_a_missing_resource_is_reported_in_one_line(service: Service, path: str, status: int, said: str) -> None:
-    told = service.ask(path, token=VIEWER)
-    assert told.status == status, told.text
-    if said:
-        assert told.headers["content-type"] == "application/problem+json"
-        assert said in told.json["detail"]
-        assert told.json["status"] == status
-        assert told.json["exit_code"] in (1, 2)
+def test_a_missing_resource_is_reported_in_one_line(service: Service, path: str, status: int, message: str) -> None:
+    response = service.ask(path, token=VIEWER)
+    assert response.status == status, response.text
+    if message:
+        assert response.headers["content-type"] == "application/problem+json"
+        assert message in response.json["detail"]
+        assert response.json["status"] == status
+        assert response.json["exit_code"] in (1, 2)
 
 
 def test_an_unsupported_method_is_refused_with_the_supported_ones(service: Service) -> None:
     from tests.support.web.services import OPERATOR
 
-    told = service.ask("/api/v1/sweeps/s/pause", token=VIEWER)
-    assert (told.status, told.headers["allow"]) == (405, "POST")
-    told = service.ask("/api/v1/sweeps", token=OPERATOR, method="DELETE", body={})
-    assert (told.status, told.headers["allow"]) == (405, "GET, POST")
+    response = service.ask("/api/v1/sweeps/s/pause", token=VIEWER)
+    assert (response.status, response.headers["allow"]) == (405, "POST")
+    response = service.ask("/api/v1/sweeps", token=OPERATOR, method="DELETE", body={})
+    assert (response.status, response.headers["allow"]) == (405, "GET, POST")
 
 
 def test_a_query_without_results_fails_as_the_command_does(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     created(url)
     with serving(url, "s", folder=tmp_path) as service:
-        told = service.ask("/api/v1/sweeps/s/best")
-        assert (told.status, told.json["exit_code"]) == (409, 3)
+        response = service.ask("/api/v1/sweeps/s/best")
+        assert (response.status, response.json["exit_code"]) == (409, 3)
         line = f"kd-sweeps launch s --url {service.url}"
-        assert line in told.json["detail"]
+        assert line in response.json["detail"]
         named = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": ".venv/bin/kd-sweeps"})
         assert ".venv/bin/kd-sweeps list --url http://127.0.0.1:" in named.json["detail"]
         for forged in ("rm -rf /; kd-sweeps", "kd-sweeps\x7f", "../" * 50 + "kd-sweeps"):
-            told = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": forged})
-            assert ": kd-sweeps list --url http://127.0.0.1" in told.json["detail"]
+            response = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": forged})
+            assert ": kd-sweeps list --url http://127.0.0.1" in response.json["detail"]
 
 
 @pytest.mark.slow

@@ -75,14 +75,14 @@ def test_the_lists_of_queries_and_orders_are_complete(tmp_path: Path) -> None:
     from sweeps.contrib.server.app import make_app
 
     app = make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False)
-    asked, ordered = set(), set()
+    queries, ordered = set(), set()
     for path, methods in app.openapi()["paths"].items():
         if path.startswith(WORK):
             continue  # for workers alone, as the next test has it
         plain = path.replace("{name}", "s").replace("{key}", "search%230")
-        asked |= {plain} if "get" in methods else set()
+        queries |= {plain} if "get" in methods else set()
         ordered |= {(method.upper(), plain) for method in methods if method != "get"}
-    assert asked - {"/healthz", "/readyz"} <= set(QUESTIONS)
+    assert queries - {"/healthz", "/readyz"} <= set(QUESTIONS)
     assert ordered <= set(ORDERS)
 
 
@@ -181,8 +181,8 @@ def test_a_wrong_or_worker_token_gives_no_cookie_and_markup_is_escaped(service: 
     for token in ("%3Cscript%3E", WORKER):
         browser = Browser(service, token)
         assert (browser.reply.status, browser.set_cookie) == (403, "")
-    shown = service.ask("/login?next=/%22%3E%3Cscript%3E1%3C/script%3E").text
-    assert "<script>" not in shown
+    page = service.ask("/login?next=/%22%3E%3Cscript%3E1%3C/script%3E").text
+    assert "<script>" not in page
 
 
 def test_a_cookie_has_a_role_and_changes_only_from_pages_of_the_service(service: Service) -> None:

@@ -59,8 +59,8 @@ class Both:
             for name, value in self._environments[place].items():
                 patched.setenv(name, value)
             code, out, err = self._run(*command)
-        told = "".join(line for line in err.splitlines(True) if not line.startswith(("storage ", "service ")))
-        return code, _timeless(out), told
+        messages = "".join(line for line in err.splitlines(True) if not line.startswith(("storage ", "service ")))
+        return code, _timeless(out), messages
 
     def same(self, *command: str) -> int:
         """Check that both print and say the same; the exit code."""

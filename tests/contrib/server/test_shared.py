@@ -30,7 +30,7 @@ class Question:
         return number
 
 
-async def asked(shared: Shared, question: Question, clients: int, **more: float) -> list["asyncio.Task[int]"]:
+async def ask(shared: Shared, question: Question, clients: int, **more: float) -> list["asyncio.Task[int]"]:
     tasks = [asyncio.ensure_future(shared.get("key", question, **more)) for _ in range(clients)]
     await asyncio.sleep(0.01)
     return tasks
@@ -39,8 +39,8 @@ async def asked(shared: Shared, question: Question, clients: int, **more: float)
 def test_requests_during_a_computation_share_the_next_answer_and_never_an_older_one() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
-        first = await asked(shared, question, 1)
-        later = await asked(shared, question, 20)
+        first = await ask(shared, question, 1)
+        later = await ask(shared, question, 20)
         assert question.begun == 1, "the one that is made began before these asked"
         question.go_on.set()
         assert await first[0] == 1
@@ -66,7 +66,7 @@ def test_an_answer_is_cached_for_its_maximum_age() -> None:
 def test_a_failure_reaches_all_waiting_requests_and_is_not_cached() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
-        tasks = await asked(shared, question, 3, fresh_s=60)
+        tasks = await ask(shared, question, 3, fresh_s=60)
         question.failure = RecordBroken("damaged")
         question.go_on.set()
         for told in await asyncio.gather(*tasks, return_exceptions=True):
@@ -80,7 +80,7 @@ def test_a_failure_reaches_all_waiting_requests_and_is_not_cached() -> None:
 def test_a_database_failure_also_reaches_requests_that_wait_for_the_next_answer() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
-        tasks = await asked(shared, question, 1) + await asked(shared, question, 2)
+        tasks = await ask(shared, question, 1) + await ask(shared, question, 2)
         question.failure = Unreachable("away")
         question.go_on.set()
         for told in await asyncio.gather(*tasks, return_exceptions=True):

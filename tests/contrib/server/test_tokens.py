@@ -56,10 +56,10 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
     ],
 )
 def test_a_bad_line_is_reported_by_number_without_its_token(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as refused:
         read_tokens(_file(tmp_path, text), {})
-    assert LONG[:10] not in str(told.value)
-    assert "openssl rand -hex 24" in str(told.value) or "two roles" in str(told.value)
+    assert LONG[:10] not in str(refused.value)
+    assert "openssl rand -hex 24" in str(refused.value) or "two roles" in str(refused.value)
 
 
 def test_a_missing_or_binary_file_is_reported_in_one_line(tmp_path: Path) -> None:

@@ -121,14 +121,14 @@ def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         (["--signal=KILL", "--full"], "Slurm says: CANCELLED"),
         pytest.param([], "ended with exit code 143; its task is back in the queue; starting", marks=pytest.mark.slow),
     ],
 )
 def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_the_sweep(
-    slurm: SlurmCluster, server: PostgresServer, start: Start, how: list[str], told: str, kd_sweeps: KdSweeps
+    slurm: SlurmCluster, server: PostgresServer, start: Start, how: list[str], message: str, kd_sweeps: KdSweeps
 ) -> None:
     """No script, list of processes or log holds the password of the database."""
     url = server.new_database(role="submitter", password=PASSWORD)
@@ -147,7 +147,7 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
     submitted = re.findall(r"submitted (\d) workers? as Slurm job \d+", out)
     assert submitted in (["2"], ["2", "1"]), out  # the other one may have done all the rest meanwhile
     assert f"worker {worker} " in out
-    assert told in out
+    assert message in out
     assert "finished. Next:" in out
     first, second = attempts_of_held(watched)
     assert (first[1], second[0]) == (worker, "done")
@@ -294,14 +294,14 @@ def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
 def test_a_refusal_of_slurm_is_one_line_with_its_words(
     slurm: SlurmCluster, watched: Watched, postgres_url: str, kd_sweeps: KdSweeps
 ) -> None:
-    for option, told in (
+    for option, message in (
         ("--partition=nope", "invalid partition specified: nope; Batch job submission"),
         ("--bogus", "unrecognized option '--bogus'"),
     ):
         words = ["--on", "slurm", "--workers", "2", "--storage", postgres_url, "--", option]
         code, _, err = kd_sweeps("launch", "s", *words)
         assert code == 1
-        assert f"sbatch refused the workers: {told}" in err.splitlines()[-1]
+        assert f"sbatch refused the workers: {message}" in err.splitlines()[-1]
         assert "Traceback" not in err
     assert slurm.members() == {}
 

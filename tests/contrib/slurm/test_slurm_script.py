@@ -38,15 +38,15 @@ def test_an_option_that_a_launch_sets_itself_is_refused_in_one_line(word: str, n
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         *((words, "allowed: options of sbatch, for example -- --partition=main")  # sbatch would take it for the script
           for words in (["main"], ["--partition=main", "job.sh"], ["-p", "main", "job.sh"])),
         (["--comment=a\nrm -rf x"], "which has a line break"),  # the rest would be a command
     ],
 )  # fmt: skip
-def test_an_argument_that_is_not_an_sbatch_option_is_refused(options: list[str], told: str) -> None:
-    with pytest.raises(SpecError, match=told):
+def test_an_argument_that_is_not_an_sbatch_option_is_refused(options: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         check_options(options)
 
 
@@ -90,7 +90,7 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (["--on", "slurm", "--dry-run"], 2, "--on slurm: give the number of workers"),
         (["--on", "slurm", "--workers", "2", "--dry-run", "--", "--array=1"], 2, "--array is for the launch itself"),
@@ -102,12 +102,12 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
     ],
 )
 def test_conflicting_options_are_reported_in_one_line(
-    words: list[str], code: int, told: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
+    words: list[str], code: int, message: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
     found, out, err = kd_sweeps("launch", "s", *words)
     assert (found, out) == (code, "")
-    assert told in err.splitlines()[-1]
+    assert message in err.splitlines()[-1]
 
 
 def test_sqlite_is_refused_with_what_to_type(kd_sweeps: KdSweeps) -> None:

@@ -211,13 +211,13 @@ REFUSED = {
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_path: Path, kd_sweeps: KdSweeps) -> None:
-    text, said = REFUSED[case]
+    text, message = REFUSED[case]
     write(tmp_path / "train.sh", "#!/bin/sh\n")
     (tmp_path / "plain.sh").write_text("#!/bin/sh\n", encoding="utf-8")
     own = ["--space", "alpha=0.0:1.0", "--set", "trainer.untreated.alpha=1.0"]
     code, out, err = kd_sweeps("create", "s", "--train-command", text, *own)
     assert (code, out) == (2, "")
-    assert err.startswith(f"kd-sweeps: {said}")
+    assert err.startswith(f"kd-sweeps: {message}")
     assert err.count("\n") == 1
 
 

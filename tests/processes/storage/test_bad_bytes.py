@@ -36,7 +36,7 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return plain(created(f"sqlite:///{tmp_path}/x.db"))
 
 
-class Said:
+class Commands:
     """Runs commands on one storage."""
 
     def __init__(self, kd_sweeps: KdSweeps, url: str) -> None:
@@ -48,7 +48,7 @@ class Said:
     def run(self, command: str) -> tuple[int, str, list[str]]:
         code, out, err = self.kd_sweeps(*COMMANDS[command], "--storage", self.url)
         assert "Traceback" not in out + err, err
-        return code, out, [said for said in err.splitlines() if not said.startswith("storage ")]
+        return code, out, [line for line in err.splitlines() if not line.startswith("storage ")]
 
     def line(self, command: str) -> str:
         """Return the one line of a command that fails as expected."""
@@ -62,55 +62,55 @@ class Said:
 
 
 @pytest.fixture
-def said(kd_sweeps: KdSweeps, url: str) -> Said:
-    return Said(kd_sweeps, url)
+def commands(kd_sweeps: KdSweeps, url: str) -> Commands:
+    return Commands(kd_sweeps, url)
 
 
-def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, url: str) -> None:
+def test_a_storage_of_another_version_is_refused_by_every_command(commands: Commands, url: str) -> None:
     execute(url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION - 1}")
     for command in COMMANDS:
-        assert "was made by an older kd-sweeps (schema 4; this one needs 5); stop its workers, and type" in said.line(
+        assert "was made by an older kd-sweeps (schema 4; this one needs 5); stop its workers, and type" in commands.line(
             command
         )
 
 
-def test_tables_of_another_optuna_stop_only_the_commands_that_need_them(said: Said, url: str) -> None:
+def test_tables_of_another_optuna_stop_only_the_commands_that_need_them(commands: Commands, url: str) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     for command in ("create", "delete"):
-        line = said.line(command)
+        line = commands.line(command)
         assert "has Optuna tables of version v99.0.0, but v" in line
         assert "upgrade Optuna here" in line
-    assert "has Optuna tables of version v99.0.0, but the audit was tested with v" in said.line("audit")
-    assert [said.code(command) for command in ("status", "trials", "list", "reap", "pause")] == [0] * 5
-    assert said.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
+    assert "has Optuna tables of version v99.0.0, but the audit was tested with v" in commands.line("audit")
+    assert [commands.code(command) for command in ("status", "trials", "list", "reap", "pause")] == [0] * 5
+    assert commands.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
 
 
 @pytest.mark.slow
 def test_a_launch_runs_despite_tables_of_another_optuna_and_reports_the_stale_dashboard(
-    said: Said, url: str
+    commands: Commands, url: str
 ) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
-    code, out, lines = said.run("launch")
+    code, out, lines = commands.run("launch")
     assert (code, out) == (0, "")
     assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
 
 
-def test_a_missing_optuna_table_is_one_line_and_create_restores_it(said: Said, url: str) -> None:
+def test_a_missing_optuna_table_is_one_line_and_create_restores_it(commands: Commands, url: str) -> None:
     execute(url, "DROP TABLE trial_params")
-    assert "lacks a table of kd-sweeps or Optuna" in said.line("audit")
-    assert "trial_params" in said.line("audit")
-    assert said.code("status") == 0
-    assert said.code("create") == 0
-    assert said.code("audit") == 0
+    assert "lacks a table of kd-sweeps or Optuna" in commands.line("audit")
+    assert "trial_params" in commands.line("audit")
+    assert commands.code("status") == 0
+    assert commands.code("create") == 0
+    assert commands.code("audit") == 0
 
 
-def test_an_edited_spec_is_refused_by_every_command_that_uses_it(said: Said, url: str) -> None:
+def test_an_edited_spec_is_refused_by_every_command_that_uses_it(commands: Commands, url: str) -> None:
     execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 4', '\"trials\": 400')")
     for command in ("launch", "reap", "extend"):
-        line = said.line(command)
+        line = commands.line(command)
         assert "the stored spec of s was edited" in line
         assert "put it back, or make another sweep: kd-sweeps create NAME" in line
-    assert said.code("status") == 0
-    assert said.code("audit") == 1
+    assert commands.code("status") == 0
+    assert commands.code("audit") == 1
     execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 400', '\"trials\": 4')")
-    assert said.code("audit") == 0
+    assert commands.code("audit") == 0

@@ -30,13 +30,13 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 def read_until(process: "subprocess.Popen[str]", text: str, disk: SmallDisk) -> str:
     """Return the output of a launch up to the line with this text, while the disk stays full."""
     assert process.stdout is not None
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if text in line:
-            return said
+            return output
         disk.fill()
-    raise AssertionError(f"it ended without {text!r}:\n{said}")
+    raise AssertionError(f"it ended without {text!r}:\n{output}")
 
 
 def counted(url: str) -> Count:
@@ -51,13 +51,13 @@ def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(di
     process = start_launch(environment(tmp_path / "home", created(url), "time.sleep(0.2)"), workers=1)
     wait_until(lambda: is_under_way(url) or process.poll() is not None, "no task was begun")
     disk.fill()
-    said = read_until(process, FULL, disk)
+    output = read_until(process, FULL, disk)
     disk.free()
-    said += process.communicate(timeout=120)[0]
-    assert process.returncode == 0, said
-    assert said.count(FULL) == 1
+    output += process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert output.count(FULL) == 1
     for bad in ("takes its place", "does not move", "Traceback"):  # no worker died of it, and none was ended
-        assert bad not in said
+        assert bad not in output
     counted(url)
 
 
@@ -66,9 +66,9 @@ def test_a_full_disk_under_the_logs_loses_no_task(disk: SmallDisk, tmp_path: Pat
     noisy = "for number in range(20): print('noise' * 2000, number), print('noise' * 2000, file=sys.stderr)"
     env = environment(tmp_path / "home", url, noisy) | {"XDG_STATE_HOME": str(disk.folder)}
     disk.fill()
-    code, said = launched(env, workers=1)
-    assert code == 0, said
-    assert "takes its place" not in said
+    code, output = launched(env, workers=1)
+    assert code == 0, output
+    assert "takes its place" not in output
     counted(f"sqlite:///{tmp_path}/s.db")
 
 
@@ -80,12 +80,12 @@ def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_anot
         subprocess.run("cat /dev/zero > {disk.folder}/fill", shell=True, stderr=subprocess.DEVNULL)
     with tempfile.TemporaryFile() as file: file.write(bytes(100_000))
     """
-    code, said = launched(environment(tmp_path / "home", url, write) | {"TMPDIR": str(disk.folder)}, workers=1)
-    assert code == 0, said
-    assert said.count("starting another") == 1
-    assert f"No space left on device; temporary files go to {disk.folder}/" in said
-    assert "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in said
-    assert "Traceback" not in said
+    code, output = launched(environment(tmp_path / "home", url, write) | {"TMPDIR": str(disk.folder)}, workers=1)
+    assert code == 0, output
+    assert output.count("starting another") == 1
+    assert f"No space left on device; temporary files go to {disk.folder}/" in output
+    assert "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in output
+    assert "Traceback" not in output
     with open_sweep(url, "s") as (engine, sweep):
         tries = queries.attempts_of(engine, sweep.id, "search#1") or []
     assert [one.state for one in tries] == ["released", "done"]

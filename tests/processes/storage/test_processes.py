@@ -121,12 +121,12 @@ def test_an_extension_concurrent_with_the_last_finish_is_consistent(
         jobs.append((sweep, finish, eight.submit(extend_at, storage_url, sweep, "a", at + shift)))
     for sweep, finish, extension in jobs:
         assert finish.result(), "the result is stored whatever comes first"
-        said = extension.result()
-        if said == "a#more1.0":
+        answer = extension.result()
+        if answer == "a#more1.0":
             assert states(engine, sweep) == {"a": "open", "b": "blocked"}
             assert claimed_and_finished(engine, sweep) == "a#more1.0"
         else:
-            assert "has closed" in said
+            assert "has closed" in answer
         assert states(engine, sweep) == {"a": "closed", "b": "open"}
         assert claimed_and_finished(engine, sweep) == "b#0"
         assert {task.state for task in queries.task_records(engine, sweep)} == {"done"}

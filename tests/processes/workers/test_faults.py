@@ -130,16 +130,16 @@ def test_a_lost_database_ends_the_worker_with_one_line_that_says_what_to_type(
             time.sleep(0.02)
         server.stop("immediate")
         try:
-            _, told = worker.communicate(timeout=60)
+            _, err = worker.communicate(timeout=60)
         finally:
             worker.kill()
             server.start()
-    lines = told.splitlines()
-    assert worker.returncode == 1, told
-    assert lines[-1].startswith("kd-sweeps: cannot use postgresql"), told
+    lines = err.splitlines()
+    assert worker.returncode == 1, err
+    assert lines[-1].startswith("kd-sweeps: cannot use postgresql"), err
     assert lines[-1].endswith("check that it is up, and type the command again, or name another with --storage URL")
-    assert "Traceback" not in told
-    assert PASSWORD not in told
+    assert "Traceback" not in err
+    assert PASSWORD not in err
 
 
 def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_does_not_claim_to_be_finished(tmp_path: Path) -> None:
@@ -148,11 +148,11 @@ def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_does_not_claim_
     process = start_launch(environment(tmp_path / "home", url, "time.sleep(0.3)"), workers=1)
     wait_until(lambda: is_under_way(f"sqlite:///{tmp_path}/s.db"), "no task was begun")
     (tmp_path / "other.db").replace(tmp_path / "s.db")
-    told = process.communicate(timeout=60)[0]
-    assert process.returncode == 1, told
-    assert "s.db was replaced" in told.splitlines()[-1]
+    err = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, err
+    assert "s.db was replaced" in err.splitlines()[-1]
     for wrong in ("finished", "Traceback", "free again", "takes its place"):
-        assert wrong not in told, told
+        assert wrong not in err, err
 
 
 def test_a_worker_whose_file_was_moved_ends_during_its_task(tmp_path: Path) -> None:

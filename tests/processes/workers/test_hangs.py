@@ -134,8 +134,8 @@ def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: s
     code, out = 1, ""
     for _ in points:
         if code:  # three that are frozen so soon after each other end a launch
-            code, said = launched(env, workers=1, timeout=300)
-            out += said
+            code, output = launched(env, workers=1, timeout=300)
+            out += output
     assert code == 0, out
     assert out.count("is frozen; killing it") == len(points), out
     with ended_well(url):

@@ -14,7 +14,7 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 
-def said(model):
+def labelled(model):
     """The images labelled by the model itself: its accuracy is 1, and another's is agreement."""
     return Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
 
@@ -39,8 +39,8 @@ def test_a_student_quantized_to_int8_predicts_the_same():
     data = to_bytes(model)
     litert = quantize(data, IMAGES)
     assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
-    assert score(litert, said(model)) > 0.95
-    wrong = Split(IMAGES, (said(model).labels + 1) % 3)
+    assert score(litert, labelled(model)) > 0.95
+    wrong = Split(IMAGES, (labelled(model).labels + 1) % 3)
     assert score(litert, wrong) < 0.05
     assert len(litert) < len(data) / 2
 
@@ -54,4 +54,4 @@ def test_a_network_with_built_in_resizing_is_quantized():
     model = keras.Model(images, layers.Dense(3)(layers.GlobalAveragePooling2D()(network(x, training=False))))
     litert = quantize(to_bytes(model), IMAGES)
     assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
-    assert score(litert, said(model)) > 0.9
+    assert score(litert, labelled(model)) > 0.9

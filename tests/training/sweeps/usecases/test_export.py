@@ -102,7 +102,7 @@ def test_an_existing_file_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: 
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps export --help"),
         (["-o", "."], 2, ". is a folder; name the file, for example student.keras"),
@@ -112,9 +112,9 @@ def test_an_existing_file_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: 
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    kd_sweeps: KdSweeps, url: str, tmp_path: Path, arguments: list[str], code: int, said: str
+    kd_sweeps: KdSweeps, url: str, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    assert kd_sweeps("export", "s", *arguments, "--storage", url) == (code, "", f"kd-sweeps: {said}\n")
+    assert kd_sweeps("export", "s", *arguments, "--storage", url) == (code, "", f"kd-sweeps: {message}\n")
     assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
 
 
