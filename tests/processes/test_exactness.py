@@ -36,10 +36,10 @@ def test_four_workers_do_each_of_24_tasks_exactly_once(storage_url: str) -> None
     new_storm(storage_url, storm_spec(**CALM, **few))
     with contextlib.closing(Nursery(storage_url, task_s=0)) as crew:
         course = work_through(crew, workers=4)
-    found = count(storage_url)
+    books = count(storage_url)
     assert course.exits == {0: 4}
-    assert (found.tasks, found.done, found.complete, found.attempts) == (24, 24, 24, 24)
-    assert found.clean, found
+    assert (books.tasks, books.done, books.complete, books.attempts) == (24, 24, 24, 24)
+    assert books.clean, books
 
 
 @pytest.mark.slow
@@ -66,9 +66,9 @@ def test_a_launch_of_64_workers_does_each_of_2000_tasks_once_on_a_default_server
         assert code == 0, out
         assert 64 < most <= 64 + 3
         assert "trying again" not in out
-        found = count(url)
-        assert (found.tasks, found.done, found.complete, found.attempts) == (2000, 2000, 2000, 2000)
-        assert found.clean, found
+        books = count(url)
+        assert (books.tasks, books.done, books.complete, books.attempts) == (2000, 2000, 2000, 2000)
+        assert books.clean, books
 
 
 @pytest.fixture(scope="module")

@@ -68,8 +68,8 @@ def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
 def services(**variables: str) -> dict[str, Any]:
     """Return the services as compose sees them, by name."""
     document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
-    found: dict[str, Any] = interpolate(document, variables)["services"]
-    return found
+    parsed: dict[str, Any] = interpolate(document, variables)["services"]
+    return parsed
 
 
 def _env_example() -> dict[str, str]:

@@ -284,8 +284,8 @@ def test_npm_brings_npm_and_weights_bring_the_weights(installed: Programs, folde
     assert (
         run(programs / "npm", "--version", folder=folder, PATH=f"{programs}:{os.environ['PATH']}").stdout[0].isdigit()
     )
-    found = "from kd.baselines.applications import has_weights; print(has_weights('efficientnet-lite0'))"
-    assert run(programs / "python", "-c", found, folder=folder, KERAS_HOME=str(folder)).stdout == "True\n"
+    code = "from kd.baselines.applications import has_weights; print(has_weights('efficientnet-lite0'))"
+    assert run(programs / "python", "-c", code, folder=folder, KERAS_HOME=str(folder)).stdout == "True\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="CUDA for Linux alone")

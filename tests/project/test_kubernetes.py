@@ -67,10 +67,10 @@ def test_every_manifest_is_valid_strictly_and_offline(manifests: list[Manifest])
 
 
 def test_the_overlay_of_the_page_names_image_sweep_and_number_of_workers(tried: Path) -> None:
-    found = render(tried / "mine")
-    assert {container["image"] for _, container in containers(found)} == {"your.registry/kd-sweeps:1"}
-    assert one_of(found, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "mnist-kd", "PRESET": "full"}
-    job = one_of(found, "Job", "kd-sweeps-workers")["spec"]
+    rendered = render(tried / "mine")
+    assert {container["image"] for _, container in containers(rendered)} == {"your.registry/kd-sweeps:1"}
+    assert one_of(rendered, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "mnist-kd", "PRESET": "full"}
+    job = one_of(rendered, "Job", "kd-sweeps-workers")["spec"]
     assert (job["completions"], job["parallelism"]) == (64, 64)
 
 
@@ -80,20 +80,20 @@ def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
     done = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
-    def ordered(found: list[Manifest]) -> list[Manifest]:
-        return sorted(found, key=lambda one: (one["kind"], one["metadata"]["name"]))
+    def ordered(rendered: list[Manifest]) -> list[Manifest]:
+        return sorted(rendered, key=lambda one: (one["kind"], one["metadata"]["name"]))
 
     assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
 
 
 def test_the_secrets_the_base_refers_to_are_those_its_header_tells_people_to_create() -> None:
-    found = render(FOLDER / "base")
-    text = str(found)
-    assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {one["kind"] for one in found}
+    rendered = render(FOLDER / "base")
+    text = str(rendered)
+    assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {one["kind"] for one in rendered}
     assert set(re.findall(r"'claimName': '([^']+)'", text)) == {"kd-sweeps-cache"}
     references = [
         tuple(variable["valueFrom"]["secretKeyRef"].values())
-        for _, container in containers(found)
+        for _, container in containers(rendered)
         for variable in container["env"]
     ]
     assert set(references) == {("kd-sweeps", "storage"), ("kd-sweeps", "tokens")}
@@ -128,9 +128,9 @@ def test_the_projects_containers_run_one_image_as_its_user_with_its_writable_fol
     dockerfile = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert "USER 1000:1000" in dockerfile
     assert "WORKDIR /home/kd" in dockerfile
-    found = {name: one for name, one in containers(manifests) if one["image"] == "kd-sweeps"}
-    assert set(found) == OURS
-    for name, container in found.items():
+    rendered = {name: one for name, one in containers(manifests) if one["image"] == "kd-sweeps"}
+    assert set(rendered) == OURS
+    for name, container in rendered.items():
         mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounted >= {"/tmp", "/home/kd"}, name
         assert ("/cache" in mounted) == ("service" not in name), name
@@ -166,9 +166,9 @@ def test_a_service_leads_to_the_pods_of_its_name(manifests: list[Manifest], kind
 
 
 def test_the_url_of_the_example_matches_its_postgres(manifests: list[Manifest]) -> None:
-    found = dict(containers(manifests))
-    database = environment(manifests, found["StatefulSet/kd-sweeps-postgres/postgres"])
-    url = resolve(environment(manifests, found["Deployment/kd-sweeps/service"])["KD_SWEEPS_STORAGE"])
+    rendered = dict(containers(manifests))
+    database = environment(manifests, rendered["StatefulSet/kd-sweeps-postgres/postgres"])
+    url = resolve(environment(manifests, rendered["Deployment/kd-sweeps/service"])["KD_SWEEPS_STORAGE"])
     assert (url.username, url.password) == (database["POSTGRES_USER"], database["POSTGRES_PASSWORD"])
     assert (url.host, url.port, url.database) == ("kd-sweeps-postgres", None, database["POSTGRES_DB"])
 
@@ -176,10 +176,10 @@ def test_the_url_of_the_example_matches_its_postgres(manifests: list[Manifest]) 
 # The commands.
 
 
-def words(found: list[Manifest], name: str) -> tuple[list[str], dict[str, str]]:
+def words(rendered: list[Manifest], name: str) -> tuple[list[str], dict[str, str]]:
     """Return the command line of a container and its variables."""
-    container: dict[str, Any] = dict(containers(found))[name]
-    variables = environment(found, container)
+    container: dict[str, Any] = dict(containers(rendered))[name]
+    variables = environment(rendered, container)
     return command_line(container, variables, ENTRYPOINT), variables
 
 

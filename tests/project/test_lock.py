@@ -23,11 +23,11 @@ PLATFORMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darw
 
 def _locked(lock: str = LOCK) -> dict[str, list[tuple[Requirement, int]]]:
     """Return each requirement of a lock by name, with its number of hashes."""
-    found: dict[str, list[tuple[Requirement, int]]] = {}
+    locked: dict[str, list[tuple[Requirement, int]]] = {}
     for line in lock.replace("\\\n", " ").splitlines():
         requirement = Requirement(re.split(r"\s--hash=", line, maxsplit=1)[0].strip())
-        found.setdefault(canonicalize_name(requirement.name), []).append((requirement, line.count("--hash=sha256:")))
-    return found
+        locked.setdefault(canonicalize_name(requirement.name), []).append((requirement, line.count("--hash=sha256:")))
+    return locked
 
 
 def _wanted() -> list[str]:

@@ -50,7 +50,7 @@ def test_the_wheel_holds_modules_templates_types_and_licence_and_nothing_else(wh
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
-        found = Parser().parsestr(archive.read(metadata).decode())
+        fields = Parser().parsestr(archive.read(metadata).decode())
     ours = {name for name in names if ".dist-info/" not in name}
     kinds = ("*.py", "templates/*", "py.typed")
     paths = {path for name in PACKAGES for kind in kinds for path in (REPOSITORY / name).rglob(kind)}
@@ -58,9 +58,9 @@ def test_the_wheel_holds_modules_templates_types_and_licence_and_nothing_else(wh
     assert {"sweeps/report/templates/page.html", "sweeps/contrib/server/templates/live.js"} <= ours
     assert any(name.endswith("licenses/LICENSE") for name in names)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [line for line in found.get_all("Requires-Dist", []) if "extra ==" not in line]
+    wanted = [line for line in fields.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert len(wanted) == len(project["dependencies"])
-    assert (found["License-Expression"], found["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
+    assert (fields["License-Expression"], fields["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
 
 
 def test_the_packages_match_the_wheel_and_are_typed(environment: Path, tmp_path: Path) -> None:

@@ -51,9 +51,9 @@ def placed(version: int, url: str, folder: Path) -> sqlalchemy.URL:
 def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
     """Return columns, keys and indexes by table, without what a migration step cannot make equal."""
     inspector = sqlalchemy.inspect(engine)
-    found: dict[str, Any] = {}
+    shape: dict[str, Any] = {}
     for table in {*_OURS, "reserved_studies"} & set(inspector.get_table_names()):
-        found[table] = {
+        shape[table] = {
             "columns": {one["name"]: (_kind(one["type"]), one["nullable"]) for one in inspector.get_columns(table)},
             "primary": inspector.get_pk_constraint(table)["constrained_columns"],
             "foreign": sorted(
@@ -64,7 +64,7 @@ def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
                 str(one["name"]) for one in inspector.get_indexes(table) if not one.get("duplicates_constraint")
             ),
         }
-    return found
+    return shape
 
 
 def _kind(one: Any) -> str:

@@ -26,12 +26,12 @@ def descendants(pid: int) -> set[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         _, parent = _state_and_parent(int(folder.name))
         children.setdefault(parent, set()).add(int(folder.name))
-    found: set[int] = set()
+    all_below: set[int] = set()
     fresh = children.get(pid, set())
     while fresh:
-        found |= fresh
-        fresh = set().union(*(children.get(one, set()) for one in fresh)) - found
-    return found
+        all_below |= fresh
+        fresh = set().union(*(children.get(one, set()) for one in fresh)) - all_below
+    return all_below
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:

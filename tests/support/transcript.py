@@ -68,11 +68,11 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
 
 def normalised(lines: list[str] | tuple[str, ...]) -> set[str]:
     """Return the lines without what differs from run to run: numbers, hashes, names of workers, spaces."""
-    found = set()
+    changed = set()
     for line in lines:
         text = _NUMBER.sub("N", _WORKER.sub("WORKER", _HASH.sub("HASH", line)))
-        found.add(" ".join(re.sub(r"-{2,}", "--", text).split()))
-    return found - {""}
+        changed.add(" ".join(re.sub(r"-{2,}", "--", text).split()))
+    return changed - {""}
 
 
 def rewritten(text: str, folder: Path) -> str:

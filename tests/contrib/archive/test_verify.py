@@ -120,8 +120,8 @@ def _another_point(lines: Lines) -> None:
 def test_a_removed_selection_that_a_task_used_is_found(file: Path) -> None:
     names = {line["name"] for line in map(json.loads, members(file)["selections.jsonl"].splitlines())}
     assert len(names) > 5
-    found = differing(edited(file, "selections.jsonl", lambda lines: lines.clear()))
-    missing = {text.split(": it is missing, and ")[0] for text in found if ": it is missing, and " in text}
+    differences = differing(edited(file, "selections.jsonl", lambda lines: lines.clear()))
+    missing = {text.split(": it is missing, and ")[0] for text in differences if ": it is missing, and " in text}
     assert missing == {f"selection {name}" for name in names}
     (found_,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, "native.best"))))
     assert found_ == "selection native.best: it is missing, and transfer#target.native.0 was trained with it"
@@ -137,13 +137,13 @@ def measured(file: Path) -> Path:
     digests = {key: hashlib.sha256(data).hexdigest() for key, data in MODELS.items()}
 
     def add(lines: Lines) -> None:
-        found: dict[str, Any] = {}
+        models: dict[str, Any] = {}
         for key, data in MODELS.items():
             outcome = _of(lines, key)["outcome"]
             outcome.setdefault("blobs", {})["model"] = digests[key]
-            found[key] = {"name": key, "parameters": 1, "bytes": len(data), "latency_ms_p50": 0.5}
-            found[key]["test_accuracy"] = outcome.get("test_accuracy", 0.9)
-        _of(lines, "measure#all")["outcome"]["models"] = found
+            models[key] = {"name": key, "parameters": 1, "bytes": len(data), "latency_ms_p50": 0.5}
+            models[key]["test_accuracy"] = outcome.get("test_accuracy", 0.9)
+        _of(lines, "measure#all")["outcome"]["models"] = models
 
     path = edited(file, "tasks.jsonl", add)
     return packed(path, members(path) | {f"blobs/{digests[key]}": data for key, data in MODELS.items()})
@@ -158,7 +158,7 @@ def test_values_that_contradict_the_scores_are_found(measured: Path) -> None:
         models |= {"search#0": models[KEPT], "x": models[KEPT]}
         _of(lines, "transfer#target.best.1")["outcome"]["parameters"] = 9
 
-    found = differing(edited(measured, "tasks.jsonl", change))
+    differences = differing(edited(measured, "tasks.jsonl", change))
     for message in (
         "of transfer#source.best.0: it says 7 bytes, and the",
         "it says test accuracy 0.9999, and the",
@@ -167,7 +167,7 @@ def test_values_that_contradict_the_scores_are_found(measured: Path) -> None:
         "measure#all of x: that training is missing",
         "it says 9 parameters, and native.search#0, of",
     ):
-        assert any(message in text for text in found), (message, found)
+        assert any(message in text for text in differences), (message, differences)
 
 
 @pytest.mark.parametrize(
@@ -177,8 +177,8 @@ def test_an_impossible_measurement_is_named(measured: Path, model: str, key: str
     def change(lines: Lines) -> None:
         _of(lines, "measure#all")["outcome"]["models"][model][key] = value
 
-    found = differing(edited(measured, "tasks.jsonl", change))
-    assert any(f"models.{model}.{key} is {value} (" in text for text in found), found
+    differences = differing(edited(measured, "tasks.jsonl", change))
+    assert any(f"models.{model}.{key} is {value} (" in text for text in differences), differences
 
 
 @pytest.mark.parametrize(("digest", "accuracy", "problems"), [("0a", 0.9, 1), ("0a", 0.8, 0), ("0b", 0.9, 0)])
@@ -199,8 +199,8 @@ def test_the_last_measurement_keeps_earlier_scores_unless_a_model_was_remade(
             return Outcome(score=0.8, values=values, attrs={})
         return outcome
 
-    found = [check for check in fact_checks(builders.stored(SMALL, run), {}) if check.differs]
-    assert [(check.what, check.differs) for check in found] == problems * [
+    differences = [check for check in fact_checks(builders.stored(SMALL, run), {}) if check.differs]
+    assert [(check.what, check.differs) for check in differences] == problems * [
         ("measure#accuracy of teachers#source", "it says test_accuracy 0.9, and the last measurement 0.8")
     ]
 
@@ -228,29 +228,29 @@ def test_an_edit_is_found_under_a_recomputed_manifest(
 ) -> None:
     if change is _less:  # its attempts would be refused as lines before
         file = edited(file, "attempts.jsonl", lambda lines: lines.pop())
-    found = differing(edited(file, name, change))
+    differences = differing(edited(file, name, change))
     for text in message:
-        assert any(line.startswith(text) for line in found), (text, found)
-    assert not any(line.startswith(f"{name} ") for line in found)
+        assert any(line.startswith(text) for line in differences), (text, differences)
+    assert not any(line.startswith(f"{name} ") for line in differences)
 
 
 def test_under_the_old_manifest_the_file_is_named_as_well(file: Path) -> None:
-    found = differing(edited(file, "tasks.jsonl", _score, sealed=False))
+    differences = differing(edited(file, "tasks.jsonl", _score, sealed=False))
     for text in ("tasks.jsonl ", "audit: search#3: expected one value"):
-        assert any(line.startswith(text) for line in found), (text, found)
+        assert any(line.startswith(text) for line in differences), (text, differences)
 
 
 def test_swapped_missing_and_extra_blobs_are_found(file: Path) -> None:
     files = members(file)
     first, second, *_ = [name for name in files if name.startswith("blobs/")]
     x = file.with_name("x.kdsweep")
-    (found,) = differing(packed(x, files | {first: files[second]}))
-    assert found.startswith(f"blob {first[6:18]} of teachers#")
-    assert "it was changed: its SHA-256 is " in found
-    (found,) = differing(packed(x, {name: data for name, data in files.items() if name != first}))
-    assert found.endswith(": it is missing")
-    (found,) = differing(packed(x, files | {f"blobs/{'0' * 64}": b"x"}))
-    assert found == "blob 000000000000: no task names it"
+    (differences,) = differing(packed(x, files | {first: files[second]}))
+    assert differences.startswith(f"blob {first[6:18]} of teachers#")
+    assert "it was changed: its SHA-256 is " in differences
+    (differences,) = differing(packed(x, {name: data for name, data in files.items() if name != first}))
+    assert differences.endswith(": it is missing")
+    (differences,) = differing(packed(x, files | {f"blobs/{'0' * 64}": b"x"}))
+    assert differences == "blob 000000000000: no task names it"
 
 
 @pytest.mark.parametrize(
@@ -266,8 +266,8 @@ def test_a_changed_claim_is_found(file: Path, change: Callable[[Any], Any], mess
     files = members(file)
     manifest = json.loads(files["manifest.json"])
     change(manifest)
-    (found,) = differing(packed(file, files | {"manifest.json": json.dumps(manifest).encode()}))
-    assert found.startswith(message)
+    (differences,) = differing(packed(file, files | {"manifest.json": json.dumps(manifest).encode()}))
+    assert differences.startswith(message)
 
 
 def test_a_manifest_without_a_hash_is_refused(file: Path) -> None:
@@ -332,10 +332,10 @@ def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path)
         (lambda value: value["source"].update(student=0), "it cannot be made from its operations: "),
     ]
     for change, message in changes:
-        (found,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))
-        assert found.startswith(f"selection {name}: {message}")
-    (found,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, name))))
-    assert found.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
+        (differences,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))
+        assert differences.startswith(f"selection {name}: {message}")
+    (differences,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, name))))
+    assert differences.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
 
 
 def test_the_command_prints_a_line_per_check_and_exits_1_on_a_difference(file: Path, kd_sweeps: KdSweeps) -> None:

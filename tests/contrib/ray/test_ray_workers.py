@@ -53,8 +53,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(home: Path) -> Iterator[RayCluster]:
-    with running_cluster(environment(home, resolve("postgresql://given@by/launch"), HELD)) as found:
-        yield found
+    with running_cluster(environment(home, resolve("postgresql://given@by/launch"), HELD)) as running:
+        yield running
 
 
 @contextlib.contextmanager
@@ -119,10 +119,10 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
                 assert cluster.kill_actor(name)
         out, _ = process.communicate(timeout=240)
         assert process.returncode == 0, out
-        found = count(url, name="s")
-        print(f"\n{KILLS} actors killed: {found}\n{out}")
-        assert (found.tasks, found.done) == (200, 200)
-        assert found.clean, found
+        books = count(url, name="s")
+        print(f"\n{KILLS} actors killed: {books}\n{out}")
+        assert (books.tasks, books.done) == (200, 200)
+        assert books.clean, books
         lost = [
             attempt
             for task in queries.task_records(engine, sweep)

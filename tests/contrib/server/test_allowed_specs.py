@@ -16,11 +16,11 @@ TINY = preset("tiny")
 
 
 def _keys(values: dict[str, Any], before: str = "") -> list[str]:
-    found = []
+    leaves = []
     for key, value in values.items():
-        found.append(before + key)
-        found += _keys(value, f"{before}{key}.") if isinstance(value, dict) else []
-    return found
+        leaves.append(before + key)
+        leaves += _keys(value, f"{before}{key}.") if isinstance(value, dict) else []
+    return leaves
 
 
 KEYS = st.one_of(

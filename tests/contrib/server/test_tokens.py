@@ -18,17 +18,17 @@ def _file(folder: Path, text: str, mode: int = 0o600) -> Path:
 
 
 def test_a_token_has_the_role_of_its_line(tmp_path: Path) -> None:
-    found = read_tokens(_file(tmp_path, f"# ours\n\nviewer  {LONG}v\noperator {LONG}o\noperator {LONG}p\n"), {})
-    assert found is not None
-    assert [found.role(f"{LONG}{end}") for end in "vopx"] == ["viewer", "operator", "operator", None]
-    assert LONG not in repr(found)
+    tokens = read_tokens(_file(tmp_path, f"# ours\n\nviewer  {LONG}v\noperator {LONG}o\noperator {LONG}p\n"), {})
+    assert tokens is not None
+    assert [tokens.role(f"{LONG}{end}") for end in "vopx"] == ["viewer", "operator", "operator", None]
+    assert LONG not in repr(tokens)
 
 
 def test_the_environment_takes_the_same_lines_and_the_file_has_precedence(tmp_path: Path) -> None:
     environment = {"KD_SWEEPS_TOKENS": f"viewer {LONG}v; operator {LONG}o"}
-    found = read_tokens(None, environment)
-    assert found is not None
-    assert found.role(f"{LONG}o") == "operator"
+    tokens = read_tokens(None, environment)
+    assert tokens is not None
+    assert tokens.role(f"{LONG}o") == "operator"
     other = read_tokens(_file(tmp_path, f"viewer {LONG}f"), environment)
     assert other is not None
     assert other.role(f"{LONG}o") is None

@@ -36,9 +36,9 @@ Start = Callable[..., "subprocess.Popen[str]"]
 
 def member_of(worker: str) -> str:
     """Return the array member of a worker: "12_3" of "slurm-12_3.0-ab12"."""
-    found = re.fullmatch(r"slurm-(\d+_\d+)\.\d+-[0-9a-f]{4}", worker)
-    assert found, worker
-    return found[1]
+    match = re.fullmatch(r"slurm-(\d+_\d+)\.\d+-[0-9a-f]{4}", worker)
+    assert match, worker
+    return match[1]
 
 
 class Watched:
@@ -60,9 +60,9 @@ class Watched:
 @pytest.fixture
 def watched(postgres_url: str) -> Iterator[Watched]:
     created(postgres_url, SPEC)
-    found = Watched(postgres_url)
-    yield found
-    found.engine.dispose()
+    sweep = Watched(postgres_url)
+    yield sweep
+    sweep.engine.dispose()
 
 
 @pytest.fixture
@@ -106,13 +106,13 @@ HOLD = """
 def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
     """The worker that holds the one task that `HOLD` holds, once it does."""
 
-    def found() -> list[str]:
+    def holders() -> list[str]:
         at_work = queries.running_tasks(watched.engine, watched.sweep_id)
         return [one.worker for one in at_work if one.key == "search#1" and one.running_s > 0.3]
 
-    wait_until(lambda: bool(found()) or process.poll() is not None, "no worker holds the task")
+    wait_until(lambda: bool(holders()) or process.poll() is not None, "no worker holds the task")
     assert process.poll() is None, process.communicate()[0]
-    return found()[0]
+    return holders()[0]
 
 
 def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
@@ -212,10 +212,10 @@ def test_a_detached_array_finishes_the_sweep_unattended(
 ) -> None:
     code, out = ended(start("--workers", "2", "--detach"))
     assert code == 0, out
-    found = re.search(r"submitted 2 workers as Slurm job (\d+)", out)
-    assert found, out
-    assert f"scancel {found[1]}" in out
-    wait_until(lambda: not slurm.members(job=int(found[1])), "it does not end", seconds=120)
+    match = re.search(r"submitted 2 workers as Slurm job (\d+)", out)
+    assert match, out
+    assert f"scancel {match[1]}" in out
+    wait_until(lambda: not slurm.members(job=int(match[1])), "it does not end", seconds=120)
     assert count(plain(watched.engine.url), name="s").clean
     code, out = ended(start("--workers", "2", "--detach"))
     assert (code, "nothing of s is left to do" in out) == (1, True)
@@ -318,10 +318,10 @@ def test_without_slurm_it_is_one_line(
 
 def commands() -> list[str]:
     """Return the command lines of all processes; none where there is no /proc."""
-    found = []
+    lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
         except OSError:
             continue
-    return found
+    return lines

@@ -59,10 +59,10 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
     assert err.splitlines()[-1] == f"to see them: mlflow ui --backend-store-uri {uri}"
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("base")
-    found = {one.data.tags["task"]: one for one in client.search_runs([experiment.experiment_id], max_results=1000)}
-    assert out == f"{len(found)} runs written into runs, 0 already there\n"
-    assert {"teachers#source", "search#1", "transfer#target.native.1"} <= set(found)
-    best = found["transfer#target.best.1"]
+    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment.experiment_id], max_results=1000)}
+    assert out == f"{len(runs)} runs written into runs, 0 already there\n"
+    assert {"teachers#source", "search#1", "transfer#target.native.1"} <= set(runs)
+    best = runs["transfer#target.best.1"]
     assert best.data.metrics["test_accuracy"] == pytest.approx(BASE[1] / 100)
     assert float(best.data.params["temperature"]) > 0
     assert best.data.tags.items() >= {"arm": "best", "role": "target", "stage": "transfer", "repeat": "1"}.items()
@@ -70,7 +70,7 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
     (chosen,) = client.search_runs([experiment.experiment_id], filter_string="tags.task = 'transfer#target.best.1'")
     assert chosen.info.run_id == best.info.run_id
     code, out, _ = kd_sweeps("export", "base", "--to", "mlflow", "-o", "runs", "--storage", url)
-    assert (code, out) == (0, f"0 runs written into runs, {len(found)} already there\n")
+    assert (code, out) == (0, f"0 runs written into runs, {len(runs)} already there\n")
 
 
 def test_mlflow_has_steps_times_and_later_trainings(mlflow: Any, tmp_path: Path) -> None:
@@ -80,9 +80,9 @@ def test_mlflow_has_steps_times_and_later_trainings(mlflow: Any, tmp_path: Path)
     assert (later.written, later.there) == (2, 0)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("s").experiment_id
-    found = {one.data.tags["task"]: one for one in client.search_runs([experiment])}
-    assert set(found) == {"search#0", "search#1"}
-    first = found["search#0"]
+    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment])}
+    assert set(runs) == {"search#0", "search#1"}
+    first = runs["search#0"]
     assert first.data.metrics == {"epoch_val_accuracy": 0.75, "val_accuracy": 0.75, "test_accuracy": 0.5}
     steps = client.get_metric_history(first.info.run_id, "epoch_val_accuracy")
     assert [(one.step, one.value) for one in steps] == [(1, 0.5), (3, 0.75)]

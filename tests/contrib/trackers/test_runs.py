@@ -31,9 +31,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_every_finished_training_is_a_run_with_searchable_tags(url: str) -> None:
-    found = of(url, "base")
-    assert len(found) == 37, "38 tasks, one of which measures"
-    one = found["transfer#target.best.2"]
+    exported = of(url, "base")
+    assert len(exported) == 37, "38 tasks, one of which measures"
+    one = exported["transfer#target.best.2"]
     assert one.metrics["test_accuracy"] == one.metrics["val_accuracy"] == pytest.approx(BASE[2] / 100)
     assert {"temperature", "alpha"} <= set(one.parameters)
     wanted = {"task": one.key, "stage": "transfer", "role": "target", "arm": "best", "repeat": "2", "sweep": "base"}
@@ -43,10 +43,10 @@ def test_every_finished_training_is_a_run_with_searchable_tags(url: str) -> None
 
 
 def test_test_accuracies_of_an_unfinished_look_are_left_out(url: str) -> None:
-    found = of(url, "half")
-    assert "test_accuracy" not in found["transfer#target.best.0"].metrics
-    assert "test_accuracy" in found["transfer#source.best.0"].metrics
-    assert "answer_hash" not in found["transfer#target.best.0"].tags
+    exported = of(url, "half")
+    assert "test_accuracy" not in exported["transfer#target.best.0"].metrics
+    assert "test_accuracy" in exported["transfer#source.best.0"].metrics
+    assert "answer_hash" not in exported["transfer#target.best.0"].tags
 
 
 WRONG = {

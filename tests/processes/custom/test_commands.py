@@ -57,10 +57,10 @@ def test_the_environment_holds_every_value_and_no_credentials(
     monkeypatch.setenv("KD_SWEEPS_STORAGE", "postgresql://me:secret@host/db")
     monkeypatch.setenv("KD_SWEEPS_TOKEN", "secret")
     trained(tmp_path, SHOW)
-    found = dict(line.split("=", 1) for line in kept(tmp_path, "environment"))
-    assert json.loads(found.pop("KD_SWEEPS_POINT")) == POINT.as_dict()
-    assert found.pop("KD_SWEEPS_OUT").endswith("result.json")
-    assert {name: value for name, value in found.items() if name not in (MADE, "KD_SWEEPS_CACHE")} == {
+    variables = dict(line.split("=", 1) for line in kept(tmp_path, "environment"))
+    assert json.loads(variables.pop("KD_SWEEPS_POINT")) == POINT.as_dict()
+    assert variables.pop("KD_SWEEPS_OUT").endswith("result.json")
+    assert {name: value for name, value in variables.items() if name not in (MADE, "KD_SWEEPS_CACHE")} == {
         "KD_SWEEPS_SEED": "7",
         "KD_SWEEPS_ROLE": "source",
         "KD_SWEEPS_DATASET": "here",

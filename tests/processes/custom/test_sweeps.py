@@ -62,8 +62,8 @@ def answer(url: str, name: str) -> str:
     tasks = records(url, name).values()
     assert ({task.state for task in tasks}, len(tasks)) == ({"done"}, TASKS)
     with open_sweep(url, name) as (engine, sweep):
-        found = audit(engine, sweep)
-    assert (found.violations, found.warnings) == ([], [])
+        books = audit(engine, sweep)
+    assert (books.violations, books.warnings) == ([], [])
     return present(answer_of(url, name))
 
 

@@ -29,11 +29,11 @@ def test_a_clock_that_jumps_by_up_to_an_hour_repeatedly_loses_nothing(storage_ur
     jumps = ClockJumps(storage_url)
     with (tmp_path / "log").open("wb") as log, contextlib.closing(Nursery(storage_url, log=log)) as crew:
         course = work_through(crew, workers=4, fault=jumps)
-    found = count(storage_url)
-    print(f"\n{jumps.injected} jumps, {found}, {course.seconds:.1f} s")
+    books = count(storage_url)
+    print(f"\n{jumps.injected} jumps, {books}, {course.seconds:.1f} s")
     assert jumps.injected >= 3
     assert course.exits == {0: 4}, (tmp_path / "log").read_text()
-    assert found.clean, (found, (tmp_path / "log").read_text())
+    assert books.clean, (books, (tmp_path / "log").read_text())
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)  # on either: storage/queue/test_clocks.py

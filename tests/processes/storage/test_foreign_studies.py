@@ -131,9 +131,9 @@ def test_a_foreign_study_in_the_place_of_a_sweeps_is_left_alone(storage_url: str
     publish(url, "s")
     archive_sweep(url, "s", tmp_path / "s.kdsweep")
     with open_sweep(url, "s") as (engine, sweep):
-        found = audit(engine, sweep).violations
-    assert [line.text.split(",")[0] for line in found] == [f"study {name} is gone" for name in REPLACED]
-    assert all("another program's has its name" in line.text for line in found)
+        broken = audit(engine, sweep).violations
+    assert [line.text.split(",")[0] for line in broken] == [f"study {name} is gone" for name in REPLACED]
+    assert all("another program's has its name" in line.text for line in broken)
     with pytest.raises(SpecConflict, match="belongs to another program"):
         create_sweep(url, "s", SMALL)
     assert delete(url, "s").studies == len(NAMES) - len(REPLACED)

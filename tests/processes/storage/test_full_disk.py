@@ -41,9 +41,9 @@ def read_until(process: "subprocess.Popen[str]", text: str, disk: SmallDisk) -> 
 
 def counted(url: str) -> Count:
     """Count what the sweep left, and check that nothing is missing."""
-    found = count(url, name="s")
-    assert found.clean, found
-    return found
+    books = count(url, name="s")
+    assert books.clean, books
+    return books
 
 
 def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(disk: SmallDisk, tmp_path: Path) -> None:

@@ -97,11 +97,11 @@ def test_every_command_reads_an_old_storage_as_the_old_version_did(kd_sweeps: Kd
         assert code == 0
         written = json.loads((DATA / COMMITS[version] / "old" / f"{command}.json").read_text())
         before = {_moved(path): value for path, value in _leaves(written)}
-        found = dict(_leaves(_as_before(command, json.loads(out))))
-        for path, value in found.items():
+        leaves = dict(_leaves(_as_before(command, json.loads(out))))
+        for path, value in leaves.items():
             if path in before and not _told_anew(path):
                 assert value == before[path], (command, path)
-        assert {path for path in before if not _told_anew(path)} <= found.keys(), command
+        assert {path for path in before if not _told_anew(path)} <= leaves.keys(), command
         assert len(before) - sum(map(_told_anew, before)) > 20
 
 
@@ -118,10 +118,10 @@ def test_every_command_prints_a_storage_of_schema_4_unchanged(kd_sweeps: KdSweep
         code, out, err = kd_sweeps(word, name, *options, "-f", "json", "--storage", storage_url)
         assert code == 0, err
         written = json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text())
-        found, before = dict(_leaves(_as_before(command, json.loads(out)))), dict(_leaves(written))
+        leaves, before = dict(_leaves(_as_before(command, json.loads(out)))), dict(_leaves(written))
         told_anew = (*_REWEIGHED, "warnings", "notes")  # an end that is not drawn yet is a note
-        assert all(found.get(path) == value for path, value in before.items() if path[0] not in told_anew), command
-        new = [path for path in found.keys() - before.keys() if "recipes" not in path and path[0] not in told_anew]
+        assert all(leaves.get(path) == value for path, value in before.items() if path[0] not in told_anew), command
+        new = [path for path in leaves.keys() - before.keys() if "recipes" not in path and path[0] not in told_anew]
         assert not new, command
 
 

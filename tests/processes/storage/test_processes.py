@@ -94,16 +94,16 @@ def test_eight_workers_lose_nothing_while_the_sweep_is_paused_and_extended(
         time.sleep(0.05)
     stop.touch()
     endings = [ending for job in jobs for ending in job.result(timeout=60)]
-    found = queries.task_records(engine, sweep)
-    assert len(found) == sum(number for *_, number in phases.values()) + 2 * happened["extend"]
-    assert Counter(task.state for task in found) == {"done": len(found)}
+    rows = queries.task_records(engine, sweep)
+    assert len(rows) == sum(number for *_, number in phases.values()) + 2 * happened["extend"]
+    assert Counter(task.state for task in rows) == {"done": len(rows)}
     stored = Counter(key for key, ending, stored in endings if ending == "done" and stored)
-    assert stored == Counter(task.key for task in found), "each result was stored once"
+    assert stored == Counter(task.key for task in rows), "each result was stored once"
     assert set(states(engine, sweep).values()) == {"closed"}
     with read(engine) as connection:
         query = select(attempts.c.state, func.count().label("number")).group_by(attempts.c.state)
         ended = {row.state: row.number for row in connection.execute(query)}
-    assert (ended["done"], ended.get("running")) == (len(found), None)
+    assert (ended["done"], ended.get("running")) == (len(rows), None)
     assert min(happened[what] for what in ("pause", "cancel", "extend", "retry")) > 0, happened
     print(happened, ended)
 

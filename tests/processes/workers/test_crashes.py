@@ -38,8 +38,8 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
         {1: len(tasks)} if stored else {1: len(tasks) - 1, 2: 1}
     )
     assert draw(url) == sum(task.attempt for task in tasks.values())
-    found = audited(storage_url)
-    assert (found.violations, found.warnings, found.notes) == ([], [], [])
+    books = audited(storage_url)
+    assert (books.violations, books.warnings, books.notes) == ([], [], [])
 
 
 @pytest.mark.parametrize("point", ["saved", "ran", "finished"])
@@ -64,8 +64,8 @@ def test_a_worker_killed_while_recipes_are_tried_does_not_change_the_choice_or_i
     params = present(tasks["transfer#target.scratch-own.0"].params)
     assert chosen["rank"] == 0
     assert chosen["more"] == {name: params[name] for name in ("learning_rate", "schedule")}
-    found = audited(storage_url)
-    assert (found.violations, found.warnings) == ([], [])
+    books = audited(storage_url)
+    assert (books.violations, books.warnings) == ([], [])
 
 
 def _before_recipes() -> int:

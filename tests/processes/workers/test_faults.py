@@ -39,18 +39,18 @@ def under(url: str, spec: Spec, fault: Any, log: IO[bytes]) -> tuple[Course, Cou
         course = work_through(crew, workers=WORKERS, fault=fault)
     finally:
         crew.close()
-    found = count(url)
+    books = count(url)
     print(
-        f"\n{type(fault).__name__}: {found.tasks} tasks, {fault.injected} faults, {found.lost} lost,"
-        f" {found.duplicated} duplicated, {found.attempts} attempts, {course.seconds:.1f} s"
+        f"\n{type(fault).__name__}: {books.tasks} tasks, {fault.injected} faults, {books.lost} lost,"
+        f" {books.duplicated} duplicated, {books.attempts} attempts, {course.seconds:.1f} s"
     )
-    return course, found
+    return course, books
 
 
-def check(course: Course, found: Count, log: Path) -> None:
+def check(course: Course, books: Count, log: Path) -> None:
     """Check that no worker gave up, everything is there once, and the log is readable and keeps the secret."""
     assert course.exits == {0: WORKERS}, log.read_text()
-    assert found.clean, (found, log.read_text())
+    assert books.clean, (books, log.read_text())
     text = log.read_text()
     assert PASSWORD not in text
     assert "Traceback" not in text
@@ -70,9 +70,9 @@ def test_a_server_stopped_under_load_and_started_again_loses_nothing(
     url = server.new_database()
     outage = Outage(server, url, seconds=seconds, mode=mode)
     with (tmp_path / "log").open("wb") as log:
-        course, found = under(url, SHORT if seconds < 5 else LONG, outage, log)
+        course, books = under(url, SHORT if seconds < 5 else LONG, outage, log)
     assert outage.injected == 1, "the sweep was over before"
-    check(course, found, tmp_path / "log")
+    check(course, books, tmp_path / "log")
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_connections_cut_at_random_for_the_whole_run_lose_nothing(
     url = server.new_database()
     cuts = Cuts(server, url, pause_s=pause_s)
     with (tmp_path / "log").open("wb") as log:
-        course, found = under(url, spec, cuts, log)
+        course, books = under(url, spec, cuts, log)
     print(f"{cuts.inside} of them inside a transaction")
     assert cuts.injected >= least
-    check(course, found, tmp_path / "log")
+    check(course, books, tmp_path / "log")
 
 
 @pytest.mark.parametrize("seconds", [1.5, pytest.param(20.0, marks=pytest.mark.slow)])
@@ -95,9 +95,9 @@ def test_a_file_locked_by_another_process_under_load_loses_nothing(tmp_path: Pat
     url = f"sqlite:///{tmp_path}/x.db"
     lock = LockedFile(url, seconds=seconds)
     with (tmp_path / "log").open("wb") as log:
-        course, found = under(url, SHORT if seconds < 5 else LONG, lock, log)
+        course, books = under(url, SHORT if seconds < 5 else LONG, lock, log)
     assert lock.injected == 1, "the sweep was over before"
-    check(course, found, tmp_path / "log")
+    check(course, books, tmp_path / "log")
 
 
 IMPATIENT = """

@@ -140,8 +140,8 @@ class Home:
     def attempts(self, failed: tuple[str, ...] = ()) -> dict[str, list[tuple[str, str | None]]]:
         """Return the tasks with more than one attempt, after an audit."""
         with open_sweep(self.url, "s") as (engine, sweep):
-            found = audit(engine, sweep)
-            assert (found.violations, found.warnings) == ([], [])
+            books = audit(engine, sweep)
+            assert (books.violations, books.warnings) == ([], [])
             every = tasks_of(engine)
             assert {one.key for one in every if one.state != "done"} == set(failed)
             made = {one.key: queries.attempts_of(engine, sweep.id, one.key) or [] for one in every}

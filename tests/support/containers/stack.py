@@ -69,8 +69,8 @@ class Stack:
         return self.run("ps", "--all", "--quiet", service).split()
 
     def state(self, container: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self.docker.inspect(container)["State"]
-        return found
+        answer: Mapping[str, Any] = self.docker.inspect(container)["State"]
+        return answer
 
     def logs(self) -> str:
         done = self.call("logs", "--no-color", "--timestamps", "--tail", "60")

@@ -156,7 +156,7 @@ def count(url: str, *, name: str = NAME) -> Count:
             for trial in optuna.load_study(study_name=study, storage=studies.storage).trials
         }
         of_tasks = {(task.study, task.trial_number) for task in tasks if task.state == "done"}
-        found = audit(studies.engine, sweep)
+        books = audit(studies.engine, sweep)
         return Count(
             tasks=sum(sum(revision.planned.values()) for revision in queries.revisions(studies.engine, sweep.id)),
             done=sum(task.state == "done" and task.outcome is not None for task in tasks),
@@ -164,6 +164,6 @@ def count(url: str, *, name: str = NAME) -> Count:
             duplicated=sum(state == "COMPLETE" and which not in of_tasks for which, state in trials.items()),
             running=sum(state == "RUNNING" for state in trials.values()),
             attempts=sum(task.attempt for task in tasks),
-            violations=tuple(map(str, found.violations)),
-            warnings=tuple(map(str, found.warnings)),
+            violations=tuple(map(str, books.violations)),
+            warnings=tuple(map(str, books.warnings)),
         )

@@ -56,10 +56,10 @@ class Model:
 
     def claim(self, worker: str) -> tuple[str, int, dict[str, Any] | None] | None:
         """Return key and number of the attempt, and the parameters of the latest attempt that had any."""
-        found = sorted(self.ready(), key=lambda task: (-task.priority, task.id)) if self.state == "active" else []
-        if not found:
+        candidates = sorted(self.ready(), key=lambda task: (-task.priority, task.id)) if self.state == "active" else []
+        if not candidates:
             return None
-        task = found[0]
+        task = candidates[0]
         points = [attempt.params for attempt in task.attempts if attempt.params is not None]
         task.state = "running"
         task.attempts.append(ModelAttempt(worker))

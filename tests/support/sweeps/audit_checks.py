@@ -43,19 +43,19 @@ def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
         engine.dispose()
 
 
-def as_lines(found: Audit) -> Audited:
-    lines = {name: values("s", found, {})[name] for name in ("violations", "warnings", "notes")}
-    return Audited(found.stages, found.planned, found.accounted, **lines)
+def as_lines(books: Audit) -> Audited:
+    lines = {name: values("s", books, {})[name] for name in ("violations", "warnings", "notes")}
+    return Audited(books.stages, books.planned, books.accounted, **lines)
 
 
 def check_damage(url: str, statements: list[str], line: str) -> None:
     """Damage the sweep; the audit must find exactly that, as one line of this pattern."""
     sweep = sweep_of(url)
     execute(url, *statements)
-    found = audited(url, sweep)
-    assert len(found.violations) == 1, found.violations
-    assert re.fullmatch(line, found.violations[0]), found.violations
-    assert (found.warnings, found.notes) == ([], [])
+    books = audited(url, sweep)
+    assert len(books.violations) == 1, books.violations
+    assert re.fullmatch(line, books.violations[0]), books.violations
+    assert (books.warnings, books.notes) == ([], [])
 
 
 def sweep_of(url: str) -> SweepRecord:

@@ -73,9 +73,9 @@ def method(label: str, accuracy: float, size: float = 1e6, *, detail: str = "", 
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    found = estimate(values)
-    assert found is not None
-    return found
+    estimated = estimate(values)
+    assert estimated is not None
+    return estimated
 
 
 def texts(svg: str) -> list[str]:

@@ -70,14 +70,14 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
     """
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        found = quadratic(claim, params, on_step)
+        result = quadratic(claim, params, on_step)
         if claim.row.stage == "transfer":
             key = next((name for name in tests if claim.key.startswith(name)), claim.row.payload["arm"])
             accuracy = tests[key][claim.row.payload["repeat"] % len(tests[key])] / 100
-            return replace(changed(found, test_accuracy=accuracy, val_accuracy=accuracy), score=accuracy)
+            return replace(changed(result, test_accuracy=accuracy, val_accuracy=accuracy), score=accuracy)
         drawn = luck * derive(claim.row.payload.get("seed", 0), *map(str, params.values())) / 2**31
-        score = (1 - luck) * found.score + drawn
-        return replace(changed(found, val_accuracy=score), score=score)
+        score = (1 - luck) * result.score + drawn
+        return replace(changed(result, val_accuracy=score), score=score)
 
     return run
 
@@ -156,5 +156,5 @@ def violations(url: sqlalchemy.URL | str, name: str = "s") -> list[str]:
     """Return the audit's violations; with trials in memory, without those about trials."""
     with open_sweep(url, name) as (engine, sweep):
         kept = sqlalchemy.inspect(engine).has_table("trials")
-        found = audit(engine, sweep) if kept else judge(read_rows(engine, sweep.id, with_trials=False))
-        return [finding.text for finding in found.violations]
+        result = audit(engine, sweep) if kept else judge(read_rows(engine, sweep.id, with_trials=False))
+        return [finding.text for finding in result.violations]

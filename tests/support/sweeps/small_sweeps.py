@@ -53,17 +53,17 @@ FORK.set_forkserver_preload(PRELOADED)
 
 
 def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
-    found = resolve(url)
+    database = resolve(url)
 
     def create(at: sqlalchemy.URL) -> None:
         assert create_sweep(at, name, spec).new
 
-    if found.database is None or found.get_backend_name() != "sqlite" or Path(found.database).exists():
-        create(found)
+    if database.database is None or database.get_backend_name() != "sqlite" or Path(database.database).exists():
+        create(database)
     else:
         key = "created", name, spec.model_dump_json()
-        made_once(key, Path(found.database), lambda path: create(resolve(f"sqlite:///{path}")))
-    return found
+        made_once(key, Path(database.database), lambda path: create(resolve(f"sqlite:///{path}")))
+    return database
 
 
 def tasks_of(engine: sqlalchemy.Engine, name: str = "s") -> list[TaskRecord]:

@@ -11,10 +11,10 @@ class Browser:
     """Start Chromium with a fresh profile, 1200 x 6000 px."""
 
     def __init__(self, profile: Path) -> None:
-        found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        if found is None:
+        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+        if program is None:
             pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
-        self._command = [found, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
+        self._command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
         self._command += ["--disable-background-networking", f"--user-data-dir={profile}", "--window-size=1200,6000"]
         self._command += ["--virtual-time-budget=20000"]  # ms that a page's own scripts may believe to have passed
 

@@ -20,14 +20,14 @@ from tests.support.sweeps.small_sweeps import wait_until
 
 
 class DrivenBrowser:
-    """One window, 1000 x 800 px unless asked otherwise."""
+    """One window, 1000 x 800 px unless resized."""
 
     def __init__(self, driver: str, options: list[str]) -> None:
         """Open it. driver: the address of chromedriver."""
         self._address = driver
-        found = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", *options]
-        asked = {"browserName": "chrome", "goog:chromeOptions": {"args": found, "binary": shutil.which("chromium")}}
-        session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": asked}})
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", *options]
+        capabilities = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}
+        session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         self._address = f"{driver}/session/{session['sessionId']}"
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:

@@ -138,13 +138,13 @@ def test_features_equal_those_of_keras_own_network_and_preprocessing(
 
     network = application.network(application.pixels, path)
     whole = around(network, application, shape)
-    found = outputs(whole, images(application.pixels))
+    features = outputs(whole, images(application.pixels))
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
     frozen, rest = cut(network, application.frozen_until)
     maps = outputs(around(frozen, application, shape), images(application.pixels))
-    np.testing.assert_allclose(outputs(rest, maps), found, rtol=1e-4, atol=1e-4 * np.abs(found).max())
+    np.testing.assert_allclose(outputs(rest, maps), features, rtol=1e-4, atol=1e-4 * np.abs(features).max())
     sides = [network.get_layer(application.frozen_until).output.shape[1], network.layers[-1].input.shape[1]]
     assert sides == {"inceptionv3": [7, 3], "densenet121": [3, 3]}.get(name, [6, 3])
     assert count_macs(whole) == count_macs(network) > 5_000_000
@@ -155,10 +155,10 @@ def test_gray_images_become_three_equal_channels() -> None:
     pixels = keras.Input((16, 16, 3))
     nothing = keras.Model(pixels, keras.layers.Identity()(pixels))
     gray = images(8)[..., :1]
-    found = around(nothing, application, (8, 8, 1)).predict(gray, verbose=0)
+    features = around(nothing, application, (8, 8, 1)).predict(gray, verbose=0)
     coloured = around(nothing, application, (8, 8, 3)).predict(np.repeat(gray, 3, axis=-1), verbose=0)
-    assert found.shape == (2, 16, 16, 3)
-    np.testing.assert_array_equal(found, coloured)
+    assert features.shape == (2, 16, 16, 3)
+    np.testing.assert_array_equal(features, coloured)
 
 
 @pytest.mark.slow

@@ -87,8 +87,8 @@ def test_a_seed_gives_the_same_bits_again_and_another_seed_others(
 
 def test_at_the_deadline_the_best_complete_epoch_is_kept(classifier: keras.Model) -> None:
     start = classifier.get_weights()
-    found = tuned(classifier, seconds=0)
-    assert found == Tuned(accuracy=accuracy(classifier), epochs=0, capped=True)
+    result = tuned(classifier, seconds=0)
+    assert result == Tuned(accuracy=accuracy(classifier), epochs=0, capped=True)
     for mine, theirs in zip(classifier.get_weights(), start, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 

@@ -78,13 +78,13 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[byte
 
 
 def test_tensors_come_back_with_their_names_shapes_types_and_values(published: Callable[[bytes], Path]) -> None:
-    found = read_checkpoint(published(saved(ARRAYS)))
-    assert list(found) == list(ARRAYS)
+    weights = read_checkpoint(published(saved(ARRAYS)))
+    assert list(weights) == list(ARRAYS)
     for name, array in ARRAYS.items():
-        assert found[name].dtype == array.dtype
-        np.testing.assert_array_equal(found[name], array)
-        assert not found[name].flags.writeable
-    assert not found["conv.weight"].flags.c_contiguous  # as it was saved
+        assert weights[name].dtype == array.dtype
+        np.testing.assert_array_equal(weights[name], array)
+        assert not weights[name].flags.writeable
+    assert not weights["conv.weight"].flags.c_contiguous  # as it was saved
 
 
 class _Harmful:
@@ -165,11 +165,11 @@ def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path: Path, monkeyp
 
 
 def test_the_real_checkpoint_has_the_tensors_of_the_synthetic_one(real: Path, made_up: dict[str, np.ndarray]) -> None:
-    found = read_checkpoint(real)
-    assert len(found) == 296
-    assert sum(not tensor.flags.c_contiguous for tensor in found.values()) == 50
+    weights = read_checkpoint(real)
+    assert len(weights) == 296
+    assert sum(not tensor.flags.c_contiguous for tensor in weights.values()) == 50
     counters = re.compile(r".*\.num_batches_tracked")
-    assert {name: tensor.shape for name, tensor in found.items() if not counters.fullmatch(name)} == {
+    assert {name: tensor.shape for name, tensor in weights.items() if not counters.fullmatch(name)} == {
         name: tensor.shape for name, tensor in made_up.items() if not counters.fullmatch(name)
     }
 

@@ -64,10 +64,10 @@ def test_macs_of_unknown_shapes_are_unknown():
 def test_several_models_are_measured_and_scored(in_process):
     models = {name: build(name, (8, 8, 1), 3, seed=1) for name in ("keras-student", "cnn-small-narrow")}
     files = {name: ModelFile(model=to_bytes(model), test=TEST) for name, model in models.items()}
-    found = measure(files, rounds=2)
-    assert list(found) == list(models)
+    measurements = measure(files, rounds=2)
+    assert list(measurements) == list(models)
     for name, model in models.items():
-        measured = found[name]
+        measured = measurements[name]
         assert (measured.name, measured.parameters) == (name, model.count_params())
         assert measured.bytes == len(files[name].model)
         assert measured.macs == count_macs(model)

@@ -29,9 +29,9 @@ def arithmetic(litert):
         interpreter = tf.lite.Interpreter(model_content=litert, experimental_op_resolver_type=kind)
     tensors = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
     products = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-    found = [op for op in interpreter._get_ops_details() if op["op_name"] in products]
+    operations = [op for op in interpreter._get_ops_details() if op["op_name"] in products]
     (images,) = interpreter.get_input_details()
-    return images["dtype"], [tensors[index] for op in found for index in op["outputs"]]
+    return images["dtype"], [tensors[index] for op in operations for index in op["outputs"]]
 
 
 def test_a_student_quantized_to_int8_predicts_the_same():

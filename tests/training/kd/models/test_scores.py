@@ -53,11 +53,11 @@ def test_an_int8_model_that_kills_the_child_loses_only_its_own_score(file, monke
         return run_in_subprocess(*arguments, on_report=killing, **more)
 
     monkeypatch.setattr(kd.models.measure, "run_in_subprocess", start)
-    found = score({"killed": file, "next": file})
-    assert (found["killed"].test_accuracy, found["killed"].int8_bytes) == (1.0, None)
-    assert found["killed"].int8_reason == "the child process was killed; the system does that when memory runs out"
-    assert found["next"].test_accuracy == 1.0
-    assert found["next"].int8_test_accuracy > 0.95
+    scores = score({"killed": file, "next": file})
+    assert (scores["killed"].test_accuracy, scores["killed"].int8_bytes) == (1.0, None)
+    assert scores["killed"].int8_reason == "the child process was killed; the system does that when memory runs out"
+    assert scores["next"].test_accuracy == 1.0
+    assert scores["next"].int8_test_accuracy > 0.95
     assert len(started) == 2
 
 
@@ -74,8 +74,8 @@ def test_an_int8_model_that_takes_too_long_is_ended(file, monkeypatch):
         return run_in_subprocess(*arguments, on_report=both, **more)
 
     monkeypatch.setattr(kd.models.measure, "run_in_subprocess", start)
-    (found,) = score({"slow": file}).values()
-    assert (found.test_accuracy, found.int8_bytes, found.int8_reason) == (1.0, None, "no result within 0 s")
+    (scores,) = score({"slow": file}).values()
+    assert (scores.test_accuracy, scores.int8_bytes, scores.int8_reason) == (1.0, None, "no result within 0 s")
     assert not children()
 
 

@@ -31,11 +31,11 @@ def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
     moves = [(down, right, mirrored) for down in range(9) for right in range(9) for mirrored in (False, True)]
     seen: Counter[tuple[int, int, bool]] = Counter()
     images = IMAGES[:100, :5, :6]
-    for image, found in zip(images, view(images, 3), strict=True):
+    for image, crop in zip(images, view(images, 3), strict=True):
         (move,) = [
             (down, right, mirrored)
             for down, right, mirrored in moves
-            if (naive(image, down, right, mirrored=mirrored) == found).all()
+            if (naive(image, down, right, mirrored=mirrored) == crop).all()
         ]
         seen[move] += 1
     assert len({down for down, _, _ in seen}) == len({right for _, right, _ in seen}) == 9
@@ -45,10 +45,10 @@ def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
 
 def test_a_view_never_changes() -> None:
     """Stored logits belong to these exact pixels."""
-    found = view(IMAGES, 5)
-    assert (found.dtype, found.shape) == (np.uint8, IMAGES.shape)
-    assert (found == view(IMAGES.copy(), 5)).all()
-    assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == "ca741ed0733240d1"
+    crops = view(IMAGES, 5)
+    assert (crops.dtype, crops.shape) == (np.uint8, IMAGES.shape)
+    assert (crops == view(IMAGES.copy(), 5)).all()
+    assert hashlib.sha256(crops.tobytes()).hexdigest()[:16] == "ca741ed0733240d1"
 
 
 def test_views_differ_and_do_not_change_the_images() -> None:

@@ -21,15 +21,15 @@ MANY = rng.normal(size=(600, 10)).astype(np.float32)
 
 def test_every_image_gets_the_mean_of_its_class() -> None:
     of_0, of_1 = [6, 1], [3, 6]  # by hand: (4+8)/2, (2+0)/2 and (0+3+6)/3, (3+6+9)/3
-    found = class_mean(LOGITS, LABELS)
-    assert found.dtype == np.float32
-    assert found.tolist() == [of_1, of_0, of_1, of_0, of_1]
+    controlled = class_mean(LOGITS, LABELS)
+    assert controlled.dtype == np.float32
+    assert controlled.tolist() == [of_1, of_0, of_1, of_0, of_1]
 
 
 def test_the_mean_is_over_all_views_and_the_same_in_each() -> None:
     of_0, of_1 = [11, 6], [8, 11]  # 5 more than of the first view alone
-    found = class_mean(VIEWS, LABELS)
-    assert found.tolist() == 2 * [[of_1, of_0, of_1, of_0, of_1]]
+    controlled = class_mean(VIEWS, LABELS)
+    assert controlled.tolist() == 2 * [[of_1, of_0, of_1, of_0, of_1]]
 
 
 def test_the_mean_of_many_is_not_rounded_on_the_way() -> None:
@@ -38,12 +38,12 @@ def test_the_mean_of_many_is_not_rounded_on_the_way() -> None:
 
 
 def test_shuffling_keeps_what_each_class_holds_and_moves_nearly_every_image() -> None:
-    found = shuffled_within_class(MANY, MANY_LABELS, seed=3)
-    assert found.dtype == np.float32
+    controlled = shuffled_within_class(MANY, MANY_LABELS, seed=3)
+    assert controlled.dtype == np.float32
     for label in range(10):
         members = np.flatnonzero(label == MANY_LABELS)
-        assert sorted(found[members].tolist()) == sorted(MANY[members].tolist())
-    kept = (found == MANY).all(axis=1).sum()
+        assert sorted(controlled[members].tolist()) == sorted(MANY[members].tolist())
+    kept = (controlled == MANY).all(axis=1).sum()
     assert kept < 30  # one a class is expected, ten in all
 
 
@@ -55,9 +55,9 @@ def test_a_seed_is_one_shuffle() -> None:
 
 def test_an_image_gets_all_views_of_one_other_image() -> None:
     views = np.stack([MANY, MANY + 100])
-    found = shuffled_within_class(views, MANY_LABELS, seed=3)
-    assert (found[0] == shuffled_within_class(MANY, MANY_LABELS, seed=3)).all()
-    assert (found[1] == found[0] + 100).all()
+    controlled = shuffled_within_class(views, MANY_LABELS, seed=3)
+    assert (controlled[0] == shuffled_within_class(MANY, MANY_LABELS, seed=3)).all()
+    assert (controlled[1] == controlled[0] + 100).all()
 
 
 @pytest.mark.parametrize("logits", [LOGITS, VIEWS], ids=["one view", "views"])

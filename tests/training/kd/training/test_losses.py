@@ -100,8 +100,8 @@ def test_dkd_has_the_factor_t_squared():
 def test_dkd_with_the_weight_of_the_teachers_other_classes_is_kd(temperature, label):
     # Zhao et al. 2022, equation 7: KD = TCKD + (1 - p_label of the teacher) * NCKD
     parts = {"target_weight": 1.0, "nontarget_weight": float(1 - softened(TEACHER, temperature)[0, label])}
-    found = value("dkd", np.array([label]), temperature=temperature, **parts)
-    assert found == pytest.approx(float(soft_target_loss(TEACHER, STUDENT, temperature)))
+    computed = value("dkd", np.array([label]), temperature=temperature, **parts)
+    assert computed == pytest.approx(float(soft_target_loss(TEACHER, STUDENT, temperature)))
 
 
 def test_dkd_of_two_classes_has_no_term_among_the_rest():

@@ -105,25 +105,25 @@ def test_controls_train_with_other_logits_and_the_teacher_is_restored_and_remade
     for key in ("teachers#source", "teachers#target", *searched, "confirm#0.0", "native.confirm#0.0"):
         of_target = key.startswith("native") or key.endswith("target")
         _run_next(engine, spec, key, quadratic if of_target else runner)  # which the source's arms do not ask
-    found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values.as_json() for arm in arms}
-    points = {arm: (values["temperature"], values["alpha"]) for arm, values in found.items()}
+    outcomes = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values.as_json() for arm in arms}
+    points = {arm: (values["temperature"], values["alpha"]) for arm, values in outcomes.items()}
     assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
     assert points["label-smoothing"] == (1.0, 0.9)
     assert points["scratch-same-cost"] == points["scratch"] == (1.0, 1.0)
     epochs = queries.selections(engine, sweep.id)["same-cost.source"]["epochs"]
-    assert found["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
-    assert {arm: len(values["epoch_val_accuracy"]) for arm, values in found.items()} == {
+    assert outcomes["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
+    assert {arm: len(values["epoch_val_accuracy"]) for arm, values in outcomes.items()} == {
         arm: epochs if arm == "scratch-same-cost" else 2 for arm in arms
     }
     # the same seed for all of them: what differs is what they learned from
     measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
-    assert len({str([values[name] for name in measured]) for values in found.values()}) == len(arms)
+    assert len({str([values[name] for name in measured]) for values in outcomes.values()}) == len(arms)
     digest = _task(engine, "teachers#source").outcome["blobs"]["logits"]
     logits = artifacts.get(engine, digest)
     assert len(logits) == views * 256 * 10 * 4
     for arm in arms:
         again = _again(engine, f"transfer#source.{arm}.0", runner).values.as_json()
-        assert [again[name] for name in measured] == [found[arm][name] for name in measured], arm
+        assert [again[name] for name in measured] == [outcomes[arm][name] for name in measured], arm
 
     execute(engine.url, f"UPDATE blobs SET bytes = substr(bytes, 1, length(bytes) / 2) WHERE digest = '{digest}'")
     with pytest.raises(BlobCorrupt):
