@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.sweeps.typed_commands import KdSweeps
+
 LOSSES = """\
 import os
 import sys
 import time
 import numpy as np
-from tests.support.sweeps.typed_commands import KdSweeps
 
 
 def log_softmax(logits):
