@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -72,11 +71,9 @@ def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dic
     return os.environ | {"KD_SWEEPS_STORAGE": plain(url)} | folders
 
 
-def start_launch(
-    env: dict[str, str], *, workers: int = 2, name: str = "s", options: Sequence[str] = ()
-) -> "subprocess.Popen[str]":
+def start_launch(env: dict[str, str], *, workers: int = 2, name: str = "s") -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers), *options],
+        [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers)],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -84,10 +81,8 @@ def start_launch(
     )
 
 
-def launched(
-    env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120, options: Sequence[str] = ()
-) -> tuple[int, str]:
+def launched(env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120) -> tuple[int, str]:
     """Run a launch to its end; return exit code and output."""
-    process = start_launch(env, workers=workers, name=name, options=options)
+    process = start_launch(env, workers=workers, name=name)
     out, _ = process.communicate(timeout=timeout)
     return process.returncode, out

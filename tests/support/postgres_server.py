@@ -143,8 +143,8 @@ class PostgresServer:
         """Return the URL of a database as a user would type it."""
         return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
-    def conninfo(self, database: str, *, role: str = ROLE, password: str = PASSWORD) -> str:
-        return make_conninfo(host="127.0.0.1", port=self.port, user=role, password=password, dbname=database)
+    def conninfo(self, database: str) -> str:
+        return make_conninfo(host="127.0.0.1", port=self.port, user=ROLE, password=PASSWORD, dbname=database)
 
     def terminate_backend(self, pid: int) -> None:
         with self.admin() as connection:

@@ -18,12 +18,11 @@ from tests.support.web.services import OPERATOR, VIEWER, Service
 pytestmark = pytest.mark.processes
 
 
-def raw(port: int, *parts: bytes, pause_s: float = 0.0) -> bytes:
+def raw(port: int, *parts: bytes) -> bytes:
     """Send parts one after the other; return everything received until the other side closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         for part in parts:
             connection.sendall(part)
-            time.sleep(pause_s)
         answer = b""
         while got := connection.recv(65_536):
             answer += got

@@ -51,10 +51,10 @@ def make_foreign(url: str, name: str, *, trials: int = 2, **attrs: str) -> None:
         study.optimize(lambda trial: trial.suggest_float("temperature", 1, 20), n_trials=trials)
 
 
-def replace_by_foreign(url: str, name: str, *, trials: int = 2) -> None:
+def replace_by_foreign(url: str, name: str) -> None:
     with stock(url) as storage:
         optuna.delete_study(study_name=name, storage=storage)
-    make_foreign(url, name, trials=trials)
+    make_foreign(url, name)
 
 
 def content(url: str, name: str) -> Any:

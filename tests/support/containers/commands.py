@@ -62,13 +62,13 @@ class Commands:
             return process.returncode, output
 
 
-def ask(url: str, token: str | None = None, *, method: str = "GET", timeout_s: float = 30) -> tuple[int, str]:
+def ask(url: str, token: str | None = None, *, method: str = "GET") -> tuple[int, str]:
     """Status and body of an answer; (0, reason) where there is no answer."""
     request = urllib.request.Request(url, method=method)
     if token is not None:
         request.add_header("Authorization", f"Bearer {token}")
     try:
-        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return response.status, response.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode(errors="replace")

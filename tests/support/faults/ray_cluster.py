@@ -58,7 +58,7 @@ class RayCluster:
 
 
 @contextlib.contextmanager
-def running_cluster(env: Mapping[str, str], *, cpus: int = 4) -> Iterator[RayCluster]:
+def running_cluster(env: Mapping[str, str]) -> Iterator[RayCluster]:
     """A cluster whose nodes have this environment; stopped at the end."""
     # Short and not pytest's: the path of a socket may have 107 characters.
     folder = tempfile.mkdtemp(prefix="kd-ray-")
@@ -66,7 +66,7 @@ def running_cluster(env: Mapping[str, str], *, cpus: int = 4) -> Iterator[RayClu
     (port,) = free_ports()
     head = [
         Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}",
-        f"--num-cpus={cpus}", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000",
+        "--num-cpus=4", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000",
         "--node-ip-address=127.0.0.1",
     ]  # fmt: skip
     with (Path(folder) / "head.txt").open("w") as out:

@@ -24,7 +24,7 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import made_once
 
 
-def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -> sqlalchemy.URL:
+def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "") -> sqlalchemy.URL:
     """A sweep with blobs, a failed and a released attempt, logs, a traceback and a registered worker.
 
     Args:
@@ -32,14 +32,14 @@ def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -
     """
     at = resolve(url)
     if at.get_backend_name() == "sqlite":
-        key = "lived", spec.model_dump_json(), stop_at, name
-        made_once(key, Path(str(at.database)), lambda path: _live(f"sqlite:///{path}", spec, stop_at, name))
+        key = "lived", spec.model_dump_json(), stop_at
+        made_once(key, Path(str(at.database)), lambda path: _live(f"sqlite:///{path}", spec, stop_at))
     else:
-        _live(url, spec, stop_at, name)
+        _live(url, spec, stop_at)
     return at
 
 
-def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
+def _live(url: str, spec: Spec, stop_at: str) -> None:
     class Killed(BaseException):
         """Ends the worker as kill -9 does, with no further writes."""
 
@@ -53,7 +53,7 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
             return changed(outcome, blobs={"logits": artifacts.put(worker.backend.engine, claim.key.encode() * 50)})
         return outcome
 
-    with Worker(DatabaseBackend.open(created(url, spec, name=name), name), run=run, worker="host-1-abcd") as worker:
+    with Worker(DatabaseBackend.open(created(url, spec), "s"), run=run, worker="host-1-abcd") as worker:
         sign_in(
             worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"}
         )
@@ -65,8 +65,8 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
             sign_out(worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", reason=None)
         with write(worker.backend.engine) as connection:
             first = sqlalchemy.select(tasks.c.id).where(tasks.c.key == "search#1").scalar_subquery()
-            told = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
-            connection.execute(told.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
+            first_attempt = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
+            connection.execute(first_attempt.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
 
 
 def records(url: sqlalchemy.URL | str, name: str = "s") -> dict[str, TaskRecord]:

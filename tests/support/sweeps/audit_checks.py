@@ -64,10 +64,10 @@ def sweep_of(url: str) -> SweepRecord:
 
 
 @contextlib.contextmanager
-def study_of(url: str, name: str = "s") -> Iterator[optuna.Study]:
+def study_of(url: str) -> Iterator[optuna.Study]:
     """Return the study as another tool sees it."""
     with contextlib.closing(open_studies(resolve(url))) as opened:
-        yield optuna.load_study(study_name=name, storage=opened.storage)
+        yield optuna.load_study(study_name="s", storage=opened.storage)
 
 
 def task_id(key: str) -> str:
@@ -88,6 +88,6 @@ def trial_where(key: str, number: int = 1) -> str:
         WHERE {attempt_where(key, number).replace(" number", " attempts.number")})"""
 
 
-def set_outcome(text: str, key: str = "search#2") -> str:
-    """SQL: give a task another outcome."""
-    return f"UPDATE tasks SET outcome = '{text}' WHERE key = '{key}'"
+def set_outcome(text: str) -> str:
+    """SQL: give search#2 another outcome."""
+    return f"UPDATE tasks SET outcome = '{text}' WHERE key = 'search#2'"

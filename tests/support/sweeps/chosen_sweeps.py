@@ -38,7 +38,6 @@ def chosen(
     *,
     gain: float = 2.6,
     spec: Spec = CHOSEN,
-    share: float = 0.2,
     others: Mapping[str, Sequence[float]] = MappingProxyType({}),
     **how: Any,
 ) -> Findings:
@@ -47,7 +46,6 @@ def chosen(
     Args:
         default, elsewhere: points that they lose against tuning on the target, or those of each search.
         gain: points that tuning there gains over no teacher.
-        share: the margin, as a share of that gain.
         others: what both lose on a further target.
         how: as of `stored`.
     """
@@ -61,7 +59,7 @@ def chosen(
             # What no teacher scores does not depend on what the search found.
             below = {arm: there - value for arm, value in lost.items()} | {"scratch": BASE - gain}
             planted |= {f"{key}.{arm}": [value + seed for seed in own] for arm, value in below.items()}
-    return judged(spec, planted, share=share, **how)
+    return judged(spec, planted, **how)
 
 
 def judged(spec: Spec, planted: Mapping[str, Points], *, share: float = 0.2, **how: Any) -> Findings:

@@ -67,9 +67,9 @@ def regret(*searches: float, dataset: str = "digits", margin: float = 1.0) -> Re
     return RegretMark(dataset, mean(searches), margin, searches)
 
 
-def method(label: str, accuracy: float, size: float = 1e6, *, detail: str = "", dataset: str = "digits") -> MethodMark:
+def method(label: str, accuracy: float, size: float = 1e6) -> MethodMark:
     """A model of another method. accuracy: percent; size: bytes."""
-    return MethodMark(dataset, label, detail, mean([accuracy / 100]), size, is_reference=True)
+    return MethodMark("digits", label, "", mean([accuracy / 100]), size, is_reference=True)
 
 
 def mean(values: Sequence[float]) -> Estimate:

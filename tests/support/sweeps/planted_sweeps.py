@@ -141,8 +141,8 @@ def analysed(url: sqlalchemy.URL | str, name: str = "s") -> Findings:
         return load(engine, sweep)
 
 
-def done_of(url: sqlalchemy.URL | str, phase: str, name: str = "s") -> list[TaskRecord]:
-    with open_sweep(url, name) as (engine, sweep):
+def done_of(url: sqlalchemy.URL | str, phase: str) -> list[TaskRecord]:
+    with open_sweep(url, "s") as (engine, sweep):
         return queries.task_records(engine, sweep.id, phase=phase, state="done")
 
 

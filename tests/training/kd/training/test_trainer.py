@@ -45,11 +45,11 @@ def build(shape, classes):
 SLOW = pytest.mark.slow  # seconds to compile, twice
 
 
-def blobs(count, *, seed, side=8):
+def blobs(count, *, seed):
     """Images of three classes that differ in brightness: learnable in a few steps."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, count)
-    images = rng.integers(0, 80, (count, side, side, 1)) + 80 * labels[:, None, None, None]
+    images = rng.integers(0, 80, (count, 8, 8, 1)) + 80 * labels[:, None, None, None]
     return Split(images.astype(np.uint8), labels.astype(np.int64))
 
 
