@@ -62,12 +62,12 @@ def chosen(
     return judged(spec, planted, **how)
 
 
-def judged(spec: Spec, planted: Mapping[str, Points], *, share: float = 0.2, **how: Any) -> Findings:
+def judged(spec: Spec, planted: Mapping[str, Points], **how: Any) -> Findings:
     """Return the findings by rule 3 of a sweep with those accuracies, each search with all arms."""
     repeated = {key: replace(ARMS[key], repeats=True) for key in ("default-keras", "scratch")}
     with mock.patch.dict(ARMS, repeated), mock.patch("sweeps.stats.response.top", top_once):
         done = stored(spec, planted, **how)
-        transfer = done.spec.transfer.model_copy(update={"rule": 3, "margin_share": share})
+        transfer = done.spec.transfer.model_copy(update={"rule": 3, "margin_share": 0.2})
         return findings(replace(done, spec=done.spec.model_copy(update={"transfer": transfer})))
 
 
