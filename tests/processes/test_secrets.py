@@ -18,7 +18,7 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import KdSweeps
 
 ROLE = "keeper"
-PASSWORD = "g3heim/w@rt:x"  # not that of the other tests, which may hand theirs to a process beside this one
+PASSWORD = "g3heim/w@rt:x"  # differs from other tests' passwords, which a concurrent process may hold
 WRONG = "n0tit/w@rt:y"
 # Whole, as a URL has it, and the parts of it that a careless reading of the URL would leave.
 SECRETS = (

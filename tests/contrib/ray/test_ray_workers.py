@@ -106,7 +106,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
             before = {name for name, _, _ in killed}
             finished.update((one.name, one.done) for one in workers.records(engine, sweep))
             at_work = [one for one in queries.running_tasks(engine, sweep) if one.worker not in before]
-            # One that has finished nothing would count as a death at the start, of which three in a row are the end.
+            # A worker without a finished task counts as dead at its start; three such in a row end the launch.
             chosen = next((one for one in at_work if finished.get(one.worker, 0) > 3), None)
             return chosen and (chosen.worker, chosen.pid, parent_of(chosen.pid))
 

@@ -48,7 +48,7 @@ def test_every_request_of_an_operator_gets_a_documented_answer(
     from schemathesis import GenerationMode, checks
     from schemathesis.specs.openapi import checks as described
 
-    # That every order needs its role is told in test_roles.py; what is well formed may be refused: no such sweep.
+    # test_roles.py checks that every order needs its role; a valid request may still name no sweep.
     checked = [
         checks.not_a_server_error,
         described.status_code_conformance,

@@ -79,7 +79,7 @@ def test_head_is_get_without_a_body(service: Service, path: str) -> None:
             connection.request(method, path, headers={"Authorization": f"Bearer {VIEWER}"})
             answer = connection.getresponse()
             if method == "HEAD":
-                assert answer.read() == b""  # and the connection goes on
+                assert answer.read() == b""  # and the connection stays open
             answers.append(
                 (answer.status, sorted((name, value) for name, value in answer.getheaders() if name != "date"))
             )

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.processes
 CALM = {"lease.interval_s": 1, "lease.grace_s": 120}
 SPEC = override(SMALL, CALM)
 
-PASSWORD = "g3heimnis/w@rt"  # not that of other tests, which may hand theirs to a process beside this one
+PASSWORD = "g3heimnis/w@rt"  # differs from other tests' passwords, which a concurrent process may hold
 HOME = "home of 100 %"  # the path of the logs has what scripts and Slurm read in a way of their own
 
 Start = Callable[..., "subprocess.Popen[str]"]

@@ -116,7 +116,7 @@ def test_sqlite_is_refused_with_what_to_type(kd_sweeps: KdSweeps) -> None:
     assert "kd-sweeps launch s --on slurm --storage postgresql://USER@HOST/DB" in err.splitlines()[-1]
 
 
-# What `stop` of the script does is the shell's: a worker that is told twice, and one that had no time to begin.
+# Cases of the script's `stop`: a worker signalled twice, and one that has not started yet.
 STUB = """#!/bin/sh
 case "$*" in
   *squeue*|*--noheader*) echo RUNNING ;;

@@ -199,7 +199,7 @@ def test_a_foreign_study_created_meanwhile_stays_and_the_sweeps_are_removed(stor
             made.append(point)
 
     monkeypatch.setattr("storage.studies.studies.failpoint", make_meanwhile)
-    for _ in range(2):  # what the first one left is told from it by the second
+    for _ in range(2):  # the second distinguishes what the first one left from the foreign study
         with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* belongs to another program"):
             create_sweep(resolve(storage_url), "s", SMALL)
         assert names(storage_url) == ["s.confirm"]

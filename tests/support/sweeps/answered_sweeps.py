@@ -11,7 +11,7 @@ import sqlalchemy
 from sweeps.spec.model import override
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, Points, below, worked
 
-# One search on each dataset, four seeds, three looks of which the first is at 3 %: t[.97, 3] = 2.951, so with a
+# One search on each dataset, four seeds, three looks, the first at 3 %: t[.97, 3] = 2.951, so with a
 # standard deviation of 1 the one-sided bounds are mean -+ 1.48, and the 95 % intervals mean -+ 1.59.
 OVER_SEEDS = override(
     PLANTED,

@@ -216,7 +216,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "what_a_user_wrote.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "what_a_user_wrote", raising=False)
-    monkeypatch.setattr(custom, "_NEXT_SECOND_S", 0)  # of which one test is
+    monkeypatch.setattr(custom, "_NEXT_SECOND_S", 0)  # only one test needs it
     return "what_a_user_wrote"
 
 

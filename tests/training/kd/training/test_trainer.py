@@ -333,7 +333,7 @@ def test_at_alpha_one_every_loss_trains_the_student_of_the_labels_with_a_teacher
     scores, logits = outcome(trainer, LABELS_ONLY)
     expected = outcome(untaught, LABELS_ONLY)
     assert scores == expected[0]
-    # Mostly the same bits. Each loss is a graph of its own, and this process has several threads.
+    # Mostly the same bits: each loss has its own graph, and this process has several threads.
     assert np.allclose(np.frombuffer(logits, np.float32), np.frombuffer(expected[1], np.float32), atol=1e-4)
     assert outcome(trainer) != (scores, logits)
     trainer.teach(None)
