@@ -18,7 +18,7 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps import best, create_sweep
+from sweeps import create_sweep
 from sweeps.errors import SweepError
 from sweeps.plan.jobs import read_job
 from sweeps.query.listing import open_sweep

@@ -25,7 +25,6 @@ from tests.support.postgres_server import ROLE, running_server
 from tests.support.present import present
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep, states
 
-
 # The lease of the presets: it outlives the busiest moment, so that every attempt counts.
 CALM = {"lease.interval_s": 10, "lease.grace_s": 50}
 

@@ -101,9 +101,7 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def test_commands_import_nothing_heavy_and_write_only_the_requested_file(
-    home: Path, tmp_path: Path
-) -> None:
+def test_commands_import_nothing_heavy_and_write_only_the_requested_file(home: Path, tmp_path: Path) -> None:
     """`verify` recomputes the plan, whose Sobol points are SciPy's."""
     before, student, archive = _content(home), tmp_path / "student.keras", tmp_path / "s.kdsweep"
     writing = {"export": ["export", "s", "-o", str(student)], "archive": ["archive", "s", "-o", str(archive)]}

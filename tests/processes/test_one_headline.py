@@ -18,7 +18,6 @@ from tests.support.sweeps.trials_in_memory import trials_in_memory
 from tests.support.sweeps.typed_commands import KdSweeps
 
 
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlalchemy.URL]:
     """A finished sweep "s" with a headline of two sentences and an open question."""

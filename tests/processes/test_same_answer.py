@@ -83,9 +83,7 @@ def test_three_workers_give_the_answer_of_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sampler", [pytest.param("qmc", marks=pytest.mark.slow), "tpe"])
 @pytest.mark.slow_on("sqlite")
-def test_kills_on_either_database_do_not_change_the_answer(
-    storage_url: str, tmp_path: Path, sampler: str
-) -> None:
+def test_kills_on_either_database_do_not_change_the_answer(storage_url: str, tmp_path: Path, sampler: str) -> None:
     alone, spec = f"sqlite:///{tmp_path}/alone.db", storm_spec(**QUICKLY, **{"search.sampler": sampler})
     for url in (alone, storage_url):
         new_storm(url, spec)

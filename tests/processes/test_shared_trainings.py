@@ -96,9 +96,7 @@ def test_a_replay_trains_shared_trainings(finished: str) -> None:
     assert (replayed.key, replayed.differs) == (key, ())
 
 
-def test_verify_finds_a_changed_score_of_a_shared_training(
-    finished: str, tmp_path: Path, kd_sweeps: KdSweeps
-) -> None:
+def test_verify_finds_a_changed_score_of_a_shared_training(finished: str, tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     file = str(tmp_path / "s.kdsweep")
     assert kd_sweeps("archive", "s", "-o", file, "--storage", finished)[0] == 0
     code, checks, _ = kd_sweeps("verify", file)

@@ -9,6 +9,7 @@ from tests.support.paths import REPOSITORY
 MOST_FILES, MOST_LINES = 20, 600
 PACKAGES = ("kd", "storage", "sweeps")
 
+
 def _name(path: Path) -> str:
     return str(path.relative_to(REPOSITORY))
 

@@ -129,9 +129,7 @@ def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_folders_are_two_databases_and_choose_free_ports(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_two_folders_are_two_databases_and_choose_free_ports(folder: Path, tmp_path: Path) -> None:
     with own_folder("mein Täst 'q' $x `touch pwned` \"z") as other:
         one, two = databases.status(folder), databases.start(other)
         try:

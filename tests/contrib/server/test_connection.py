@@ -14,7 +14,6 @@ from sweeps.operations.table import SWEEPS
 from tests.support.sweeps.typed_commands import KdSweeps
 
 
-
 @contextmanager
 def answering(status: int, headers: dict[str, str], body: bytes) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """Start a server with a fixed answer; yields its URL and the headers it receives."""
@@ -94,7 +93,9 @@ def test_the_token_is_sent_with_each_request_and_nowhere_else(monkeypatch: pytes
         (200, b"\xff", SweepError, "cannot be read here"),
     ],
 )
-def test_a_refusal_becomes_an_error_of_the_product(status: int, body: bytes, kind: type[Exception], message: str) -> None:
+def test_a_refusal_becomes_an_error_of_the_product(
+    status: int, body: bytes, kind: type[Exception], message: str
+) -> None:
     with answering(status, {}, body) as (url, _), pytest.raises(kind, match=message):
         HttpClient(url).ask(SWEEPS, Args())
 

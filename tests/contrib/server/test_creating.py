@@ -111,9 +111,7 @@ def test_server_files_and_code_are_refused_with_the_option_that_allows_them(serv
     assert not {"files", "code"} & set(names(service))
 
 
-def test_allow_code_permits_a_users_sampler_but_no_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_allow_code_permits_a_users_sampler_but_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sampler_of_ones_own.py").write_text("def make(seed):\n    return 'it was run'\n")
     monkeypatch.syspath_prepend(tmp_path)
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS, allow_code=True) as service:

@@ -111,9 +111,7 @@ def test_silent_connections_block_no_client_and_are_closed(
         assert {connection.recv(1) for connection in silent} == {b""}
 
 
-def test_a_trickling_header_times_out_like_a_missing_one(
-    finished: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trickling_header_times_out_like_a_missing_one(finished: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.contrib.server.connections.HEADERS_S", 1.0)
     began = time.monotonic()
     with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:
@@ -127,9 +125,7 @@ def test_a_trickling_header_times_out_like_a_missing_one(
         assert time.monotonic() - began < 8
 
 
-def test_too_many_connections_close_the_one_idle_longest(
-    finished: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_connections_close_the_one_idle_longest(finished: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.contrib.server.connections.MOST", 20)
     with contextlib.ExitStack() as stack:
         silent = fill(stack, finished.port, 30)

@@ -97,9 +97,7 @@ def test_head_is_get_without_a_body(service: Service, path: str) -> None:
         ("text/html", "?format=json", "application/json", b'{"sweep":"s"'),
     ],
 )
-def test_a_report_has_the_requested_format(
-    service: Service, accept: str, query: str, kind: str, begins: bytes
-) -> None:
+def test_a_report_has_the_requested_format(service: Service, accept: str, query: str, kind: str, begins: bytes) -> None:
     found = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
     assert found.status == 200
     assert found.headers["content-type"] == kind

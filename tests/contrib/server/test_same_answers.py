@@ -84,7 +84,11 @@ def _timeless(text: str) -> str:
 
 @pytest.fixture
 def both(
-    storage_url: str, tmp_path: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    storage_url: str,
+    tmp_path: Path,
+    kd_sweeps: KdSweeps,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Both]:
     reported_sweeps.worked(storage_url, stop_at=getattr(request, "param", ""))
     with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:

@@ -207,9 +207,7 @@ def test_a_stopped_launch_returns_every_task_and_leaves_no_job(
 
 
 @pytest.mark.slow
-def test_a_detached_array_finishes_the_sweep_unattended(
-    slurm: SlurmCluster, watched: Watched, start: Start
-) -> None:
+def test_a_detached_array_finishes_the_sweep_unattended(slurm: SlurmCluster, watched: Watched, start: Start) -> None:
     code, out = ended(start("--workers", "2", "--detach"))
     assert code == 0, out
     match = re.search(r"submitted 2 workers as Slurm job (\d+)", out)
@@ -243,9 +241,7 @@ def test_the_printed_script_can_be_submitted_by_hand(
 
 
 @pytest.mark.slow
-def test_a_cancelled_detached_array_is_not_resubmitted(
-    slurm: SlurmCluster, watched: Watched, start: Start
-) -> None:
+def test_a_cancelled_detached_array_is_not_resubmitted(slurm: SlurmCluster, watched: Watched, start: Start) -> None:
     _, out = ended(start("--workers", "1", "--detach", misbehave=HOLD))
     wait_until(lambda: bool(watched.at_work()), "no worker")
     slurm.run("scancel", re.findall(r"scancel (\d+)", out)[0])

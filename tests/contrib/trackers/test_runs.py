@@ -13,7 +13,6 @@ from tests.support.sweeps.trials_in_memory import trials_in_memory
 from tests.support.sweeps.typed_commands import KdSweeps
 
 
-
 def of(url: str, name: str) -> dict[str, Run]:
     with open_sweep(url, name) as (engine, sweep):
         return {run.key: run for run in runs(read(engine, sweep))}

@@ -51,9 +51,7 @@ def test_a_value_stays_one_word_and_no_shell_expands_it(tmp_path: Path) -> None:
     assert not Path("no").exists()
 
 
-def test_the_environment_holds_every_value_and_no_credentials(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_holds_every_value_and_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", "postgresql://me:secret@host/db")
     monkeypatch.setenv("KD_SWEEPS_TOKEN", "secret")
     trained(tmp_path, SHOW)

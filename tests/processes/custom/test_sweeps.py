@@ -200,9 +200,7 @@ def train(alpha, *, seed, folder, report):
 """
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(
-    tmp_path: Path, kd_sweeps: KdSweeps
-) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
     own = {"train": f"{write(tmp_path / 'train.py', RESUMED)}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
     assert create_sweep(resolve(url), "r", spec(own, outer={"searches": 1}, **SMALL)).new

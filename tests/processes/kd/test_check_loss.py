@@ -53,7 +53,6 @@ def dies(student, teacher):
 """
 
 
-
 @pytest.fixture
 def check_loss(kd_sweeps: KdSweeps, tmp_path: Path) -> KdSweeps:
     (tmp_path / "mine.py").write_text(LOSSES, encoding="utf-8")

@@ -52,7 +52,9 @@ def test_an_exception_of_the_function_arrives_with_the_childs_traceback() -> Non
         (children.kill_itself, SubprocessKilled, "memory"),  # which may be why
     ],
 )
-def test_a_child_without_an_answer_is_an_error_with_the_reason(function: children.Function, error: type[Exception], message: str) -> None:
+def test_a_child_without_an_answer_is_an_error_with_the_reason(
+    function: children.Function, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message) as caught:
         run_in_subprocess(function, on_step=children.go_on)
     assert type(caught.value) is error

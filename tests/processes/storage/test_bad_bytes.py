@@ -10,7 +10,6 @@ from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.small_sweeps import created
 from tests.support.sweeps.typed_commands import KdSweeps
 
-
 COMMANDS = {
     "status": ["status", "s"],
     "audit": ["status", "s", "--audit"],
@@ -69,8 +68,9 @@ def commands(kd_sweeps: KdSweeps, url: str) -> Commands:
 def test_a_storage_of_another_version_is_refused_by_every_command(commands: Commands, url: str) -> None:
     execute(url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION - 1}")
     for command in COMMANDS:
-        assert "was made by an older kd-sweeps (schema 4; this one needs 5); stop its workers, and type" in commands.line(
-            command
+        assert (
+            "was made by an older kd-sweeps (schema 4; this one needs 5); stop its workers, and type"
+            in commands.line(command)
         )
 
 

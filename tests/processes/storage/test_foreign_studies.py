@@ -190,7 +190,9 @@ def test_the_next_create_removes_what_a_killed_one_left(storage_url: str) -> Non
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_foreign_study_created_meanwhile_stays_and_the_sweeps_are_removed(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_study_created_meanwhile_stays_and_the_sweeps_are_removed(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[str] = []
 
     def make_meanwhile(point: str) -> None:

@@ -72,7 +72,9 @@ def test_a_full_disk_under_the_logs_loses_no_task(disk: SmallDisk, tmp_path: Pat
     counted(f"sqlite:///{tmp_path}/s.db")
 
 
-def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_another_folder(disk: SmallDisk, tmp_path: Path) -> None:
+def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_another_folder(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     write = f"""
     import subprocess, tempfile
@@ -84,7 +86,9 @@ def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_anot
     assert code == 0, output
     assert output.count("starting another") == 1
     assert f"No space left on device; temporary files go to {disk.folder}/" in output
-    assert "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in output
+    assert (
+        "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in output
+    )
     assert "Traceback" not in output
     with open_sweep(url, "s") as (engine, sweep):
         tries = queries.attempts_of(engine, sweep.id, "search#1") or []

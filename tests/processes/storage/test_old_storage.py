@@ -67,8 +67,6 @@ def _as_before(command: str, values: dict[str, Any]) -> dict[str, Any]:
     return kept | flat[0] | candidates | {"search_best": flat[-1]}
 
 
-
-
 def upgraded(kd_sweeps: KdSweeps, folder: Path, version: int) -> str:
     """Return the URL of the older storage after the upgrade."""
     url = f"sqlite:///{unpack(version, folder / 'old.db').database}"
@@ -90,7 +88,9 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_every_command_reads_an_old_storage_as_the_old_version_did(kd_sweeps: KdSweeps, tmp_path: Path, version: int) -> None:
+def test_every_command_reads_an_old_storage_as_the_old_version_did(
+    kd_sweeps: KdSweeps, tmp_path: Path, version: int
+) -> None:
     storage = upgraded(kd_sweeps, tmp_path, version)
     for command, words in COMMANDS.items():
         code, out, _ = kd_sweeps(*words, "-f", "json", "--storage", storage)
@@ -110,7 +110,9 @@ def test_every_command_reads_an_old_storage_as_the_old_version_did(kd_sweeps: Kd
     [("sqlite", "old"), ("sqlite", "half"), ("sqlite", "extended"), ("postgres", "extended")],
     indirect=["storage_url"],
 )
-def test_every_command_prints_a_storage_of_schema_4_unchanged(kd_sweeps: KdSweeps, storage_url: str, tmp_path: Path, name: str) -> None:
+def test_every_command_prints_a_storage_of_schema_4_unchanged(
+    kd_sweeps: KdSweeps, storage_url: str, tmp_path: Path, name: str
+) -> None:
     upgrade(placed(4, storage_url, tmp_path))
     for command, (word, _, *options) in COMMANDS.items():
         if command == "audit" and not storage_url.startswith("sqlite"):
@@ -139,7 +141,9 @@ def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: KdSweeps, storage_url
         assert (tmp_path / "again.kdsweep").read_bytes() == kept, storage
 
 
-def test_work_resumes_in_the_oldest_storage_and_a_deleted_study_is_restored(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+def test_work_resumes_in_the_oldest_storage_and_a_deleted_study_is_restored(
+    kd_sweeps: KdSweeps, tmp_path: Path
+) -> None:
     storage = upgraded(kd_sweeps, tmp_path, 2)
     optuna.delete_study(study_name="old.confirm", storage=storage)
     for command in ("create", "pause", "resume", "reap", "retry"):

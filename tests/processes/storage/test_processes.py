@@ -38,7 +38,9 @@ def eight() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_eight_workers_claim_each_of_160_tasks_once(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_eight_workers_claim_each_of_160_tasks_once(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
     sweep = new_sweep(engine, {"search": ((), 160, 160), "confirm": (("search",), 0, 0)})
     jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
     got = [job.result() for job in jobs]
@@ -55,7 +57,9 @@ def test_five_simultaneous_first_starts_create_one_sweep(storage_url: str, eight
     assert [start.result() for start in starts] == [["s"]] * 5
 
 
-def test_simultaneous_last_tasks_close_their_phase_once(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_simultaneous_last_tasks_close_their_phase_once(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
     for round_ in range(3):
         phases = {"a": ((), 1, 1), "b": ((), 1, 2), "c": (("a", "b"), 1, 1), "d": (("c",), 0, 0)}
         sweep = new_sweep(engine, phases, name=f"s{round_}")
@@ -138,7 +142,9 @@ def claimed_and_finished(engine: Engine, sweep: int) -> str:
     return claim.key
 
 
-def test_a_blob_put_by_eight_processes_at_once_is_one_row(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_a_blob_put_by_eight_processes_at_once_is_one_row(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
     data = bytes(range(256)) * 2000
     at = time.time() + 0.4
     digests = {job.result() for job in [eight.submit(put_blob, storage_url, data, at) for _ in range(8)]}

@@ -14,7 +14,6 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import KdSweeps
 
 
-
 def test_no_module_of_the_current_folder_is_imported_and_only_the_owner_can_read_storage_and_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,7 +66,9 @@ def _live(url: str, spec: Spec, stop_at: str) -> None:
         with write(worker.backend.engine) as connection:
             first = sqlalchemy.select(tasks.c.id).where(tasks.c.key == "search#1").scalar_subquery()
             first_attempt = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
-            connection.execute(first_attempt.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
+            connection.execute(
+                first_attempt.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n")
+            )
 
 
 def records(url: sqlalchemy.URL | str, name: str = "s") -> dict[str, TaskRecord]:

@@ -26,7 +26,10 @@ class DrivenBrowser:
         """Open it. driver: the address of chromedriver."""
         self._address = driver
         arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", *options]
-        capabilities = {"browserName": "chrome", "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")}}
+        capabilities = {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")},
+        }
         session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         self._address = f"{driver}/session/{session['sessionId']}"
 

@@ -90,9 +90,7 @@ def test_a_smoothed_teacher_is_less_confident() -> None:
 
 
 @pytest.mark.slow
-def test_a_teacher_and_its_student_make_the_recorded_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_teacher_and_its_student_make_the_recorded_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_training, "teachers_folder", lambda: tmp_path)
     seeds = {number: seed for seed, number in published.NUMBERS.items()}
 

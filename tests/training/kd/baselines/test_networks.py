@@ -78,9 +78,7 @@ def test_the_residual_network_has_the_weights_and_macs_of_its_paper() -> None:
 
 
 @pytest.mark.parametrize(("kind", "width"), [("resnet", 32), ("xception", 64)])
-def test_the_largest_proposals_are_within_the_default_size_limit(
-    kind: str, width: int
-) -> None:
+def test_the_largest_proposals_are_within_the_default_size_limit(kind: str, width: int) -> None:
     limit = Budget(trials=1, epochs=1, seconds=1).max_parameters
     assert built(kind, side=32, width=width, depth=3)[0].count_params() < limit
 

@@ -96,9 +96,7 @@ def outcome(trainer, distill=DISTILL, seed=1, **settings):
     return result.epoch_val_accuracy, trainer.logits(DATASET.validation).tobytes()
 
 
-def test_another_point_seed_or_teacher_retraces_nothing_and_gives_the_bits_of_a_new_trainer(
-    trainer, traces
-):
+def test_another_point_seed_or_teacher_retraces_nothing_and_gives_the_bits_of_a_new_trainer(trainer, traces):
     first = outcome(trainer)
     traces.clear()
     for task in range(4):
@@ -116,9 +114,7 @@ def test_another_point_seed_or_teacher_retraces_nothing_and_gives_the_bits_of_a_
 
 
 @pytest.mark.parametrize("student", ["./stateful.py:build", *(pytest.param(name, marks=SLOW) for name in MODEL_NAMES)])
-def test_a_student_with_batchnorm_and_dropout_has_the_same_bits_as_first_and_tenth_task(
-    student, tmp_path, monkeypatch
-):
+def test_a_student_with_batchnorm_and_dropout_has_the_same_bits_as_first_and_tenth_task(student, tmp_path, monkeypatch):
     (tmp_path / "stateful.py").write_text(STATEFUL)
     monkeypatch.chdir(tmp_path)
     trainer = make_trainer(student)

@@ -27,7 +27,6 @@ from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import KdSweeps
 
-
 # Both datasets, every stage, and little of each.
 REAL = override(
     SMALL,
