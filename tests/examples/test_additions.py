@@ -1,4 +1,4 @@
-"""One addition of each kind - operation, arm, figure, loss - works with nothing changed but its own place."""
+"""One addition of each kind - operation, arm, figure, loss - needs a change in one place only."""
 
 import sys
 from pathlib import Path
@@ -47,22 +47,22 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_an_operation_is_answered_here_and_over_http(finished: str, tmp_path: Path) -> None:
-    asked = SweepArgs(name="s")
-    here = LocalClient(resolve(finished)).ask(PACE, asked)
+def test_an_added_operation_is_answered_locally_and_over_http(finished: str, tmp_path: Path) -> None:
+    args = SweepArgs(name="s")
+    here = LocalClient(resolve(finished)).ask(PACE, args)
     assert set(here.seconds) == {"search", "confirm", "native", "transfer"}
     before = len(routes.router.routes)
     routes.add_route(routes.router, PACE)
     try:
         with serving(finished, folder=tmp_path, tokens=TOKENS) as service:
-            assert HttpClient(service.url, VIEWER).ask(PACE, asked) == here
+            assert HttpClient(service.url, VIEWER).ask(PACE, args) == here
             assert service.ask("/api/v1/sweeps/s/pace", token=VIEWER).json == plain(PACE.kind, here)
             assert service.ask("/api/v1/sweeps/s/pace").status == 401
     finally:
         del routes.router.routes[before:]
 
 
-def test_an_arm_is_trained_and_a_figure_stands_on_the_page(finished: str) -> None:
+def test_an_added_arm_is_trained_and_an_added_figure_is_on_the_page(finished: str) -> None:
     with open_sweep(finished, "s") as (engine, sweep):
         made = files(load(engine, sweep))
     page = made["report.html"]

@@ -1,10 +1,9 @@
-"""A second trainer, which knows no teacher, works whole sweeps; what is said of them speaks of its own parameters."""
+"""A second trainer, without a teacher, completes whole sweeps, and every message names its own parameters."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -21,10 +20,10 @@ from sweeps.usecases.create import create_sweep
 from sweeps.workers.worker import run_worker
 from tests.examples.digits_trainer import DigitsKind
 from tests.support.sweeps.small_sweeps import tasks_of
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it stops after 60 steps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 
 TRAINER = Path(__file__).with_name("digits_trainer.py")
 ONE: dict[str, Any] = {
@@ -66,7 +65,7 @@ CHOSEN = _ChosenKind()
 
 @pytest.fixture(scope="module", params=["one", "two"])
 def worked(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """How many datasets, and the storage with a finished sweep "d"."""
+    """The number of datasets, and the storage with a finished sweep "d"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('digits')}/kd-sweeps.db"
     assert create_sweep(resolve(url), "d", _spec(request.param)).new
     assert run_worker(resolve(url), "d") == 0
@@ -82,7 +81,7 @@ def _foreign(text: str) -> list[str]:
     return [line for line in lines if FOREIGN.search(line)]
 
 
-def test_every_task_is_done_and_the_archive_is_what_it_claims(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_every_task_is_done_and_the_archive_verifies(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
     datasets, url = worked
     code, table, audit = kd_sweeps("status", "d", "--audit", "--storage", url)
     assert code == 0
@@ -95,7 +94,7 @@ def test_every_task_is_done_and_the_archive_is_what_it_claims(worked: tuple[str,
     assert ("verdict on negative" in checks) == (datasets == "two")
 
 
-def test_the_page_has_no_word_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
+def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     datasets, url = worked
     assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
     page = tmp_path / "page"
@@ -120,16 +119,11 @@ def test_the_page_has_no_word_of_another_trainer(worked: tuple[str, str], kd_swe
         assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", written, flags=re.DOTALL)) == [], name
     html = (page / "report.html").read_text(encoding="utf-8")
     assert "What each choice of C and tol gains" in html
+    code, answer, _ = kd_sweeps("create", "d", "page/spec.toml", "--storage", url)
+    assert (code, "created" in answer) == (0, False), "the spec next to the page is that of the sweep"
 
 
-def test_its_spec_beside_the_page_is_the_same_sweep(worked: tuple[str, str], kd_sweeps: Commands) -> None:
-    _, url = worked
-    assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
-    code, told, _ = kd_sweeps("create", "d", "page/spec.toml", "--storage", url)
-    assert (code, "created" in told) == (0, False)
-
-
-def test_no_command_speaks_of_another_trainer(worked: tuple[str, str], kd_sweeps: Commands) -> None:
+def test_no_command_uses_a_term_of_another_trainer(worked: tuple[str, str], kd_sweeps: KdSweeps) -> None:
     _, url = worked
     for words in (["status", "d"], ["best", "d"], ["report", "d"], ["trials", "d"], ["workers", "d"], ["list"]):
         code, out, err = kd_sweeps(*words, "--storage", url)
@@ -142,9 +136,12 @@ def test_no_command_speaks_of_another_trainer(worked: tuple[str, str], kd_sweeps
     assert str(point).startswith(f"C = {c:.4g}, tol = {tol:.4g}: validation ")
     with pytest.raises(AttributeError, match="temperature was not searched; searched: C, tol"):
         _ = point.temperature
+    code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
+    assert (code, out) == (2, "")
+    assert "writes no code for a point" in err
 
 
-def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: Commands, tmp_path: Path) -> None:
+def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     _, url = worked
     assert kd_sweeps("archive", "d", "-o", "d.kdsweep", "--storage", url)[0] == 0
     for name in ("d", "e"):
@@ -156,7 +153,7 @@ def test_two_sweeps_of_it_are_compared(worked: tuple[str, str], kd_sweeps: Comma
     assert _foreign(re.sub(r"<style>.*?</style>|<[^>]*>", "\n", page, flags=re.DOTALL)) == []
 
 
-def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     file = tmp_path / "mine.py"
     file.write_bytes(TRAINER.read_bytes())
     spec = parse(TWO | {"trainer": {"kind": f"{file}:KIND"}}, origin="test", new=True)
@@ -168,14 +165,7 @@ def test_a_worker_with_another_file_of_it_stops_before_it_claims(tmp_path: Path,
     assert (code, set(out.split())) == (0, {"waiting"})
 
 
-def test_it_writes_no_code_and_says_what_to_type_instead(worked: tuple[str, str], kd_sweeps: Commands) -> None:
-    _, url = worked
-    code, out, err = kd_sweeps("best", "d", "--paste", "--storage", url)
-    assert (code, out) == (2, "")
-    assert "writes no code for a point" in err
-
-
-def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     spec = parse(TWO | {"trainer": {"kind": f"{__name__}:CHOSEN"}}, origin="test", new=True)
     assert create_sweep(resolve(url), "d", spec).new
@@ -196,7 +186,7 @@ def test_an_arm_of_any_trainer_may_be_chosen_among_candidates(tmp_path: Path, kd
     assert re.search(r"^same     selection recipes.best:target$", checks, re.MULTILINE)
 
 
-def test_a_trainer_that_returns_no_finite_score_has_diverged(tmp_path: Path) -> None:
+def test_a_score_that_is_not_finite_counts_as_diverged(tmp_path: Path) -> None:
     score = "Trained(score="
     text = TRAINER.read_text(encoding="utf-8")
     assert text.count(score) == 1

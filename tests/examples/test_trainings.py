@@ -1,4 +1,4 @@
-"""The examples of a training of one's own run as they stand, with fewer tasks and with the extra `train` alone."""
+"""The examples of a user's training run unchanged, with fewer tasks and with only the extra `train` installed."""
 
 import importlib.util
 import json
@@ -6,15 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 FEW = ["--set", "search.trials=2", "--set", "confirm.rounds=[[1, 1]]", "--set", "transfer.seeds=1"]
 FEW += ["--set", "outer.searches=1"]
 _ALONE = """
@@ -66,7 +64,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def kd_sweeps_alone(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """A command where nothing but the extra `train` can be imported."""
+    """Run a command where only the extra `train` can be imported."""
     places = os.pathsep.join(filter(None, [str(REPOSITORY), os.environ.get("PYTHONPATH")]))
     own = {"KD_SWEEPS_CACHE": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state"), "PYTHONPATH": places}
     return subprocess.run(
@@ -96,7 +94,7 @@ def test_scikit_learns_digits_are_distilled_without_keras(folder: Path) -> None:
     assert "Untreated: alpha = 1 (`untreated`)" in page
 
 
-def test_a_shell_script_is_swept(folder: Path, kd_sweeps: Commands, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_script_is_swept(folder: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(folder / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(folder / "state"))
     code, _, err = kd_sweeps("create", "script", "train.toml", *FEW)
@@ -110,7 +108,7 @@ def test_a_shell_script_is_swept(folder: Path, kd_sweeps: Commands, monkeypatch:
 
 
 @pytest.mark.slow
-def test_a_student_of_pytorch_that_is_killed_ends_as_one_that_is_not(folder: Path, shared_data: Path) -> None:
+def test_a_killed_pytorch_student_ends_as_an_uninterrupted_one(folder: Path, shared_data: Path) -> None:
     if importlib.util.find_spec("torch") is None:
         pytest.skip("torch is not installed")
     planned = kd_sweeps_alone(folder, "create", "tutorial", "pytorch_tutorial.toml", "--dry-run")

@@ -1,4 +1,4 @@
-"""A whole sweep with real training, by two workers that share nothing but a Postgres URL."""
+"""A whole sweep with real training, by two workers that share only a Postgres URL."""
 
 import json
 import os
@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from wsgiref.util import setup_testing_defaults
 
 import optuna
-import optuna_dashboard
 import pytest
 import sqlalchemy
 
@@ -20,17 +18,17 @@ from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import TaskRecord
 from storage.url import resolve
-from sweeps import best, create_sweep, report
+from sweeps import create_sweep
 from sweeps.errors import SweepError
-from sweeps.findings.findings import load
 from sweeps.plan.jobs import read_job
 from sweeps.query.listing import open_sweep
-from sweeps.query.status import fingerprints
 from sweeps.report.folder import json_data
 from sweeps.spec.model import override
 from sweeps.spec.stored import stored_spec
 from sweeps.trainers.protocol import Steps
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.planted_sweeps import analysed, answer_of
 from tests.support.sweeps.small_sweeps import wait_until
 
 # Small in every number, complete in every stage.
@@ -51,7 +49,7 @@ MICRO = {
 
 
 def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
-    """`kd-sweeps worker` as on another machine: its own working directory, caches, home; only the URL is shared."""
+    """Start `kd-sweeps worker` as on another machine: separate working directory, caches and home."""
     folder.mkdir()
     environment = os.environ | {
         "KD_SWEEPS_CACHE": str(folder / "cache"),
@@ -68,7 +66,7 @@ def _worker(url: str, name: str, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed on the way.
+    """URL of a Postgres storage with a finished sweep "micro", one of whose two workers was killed.
 
     With -9, and whichever trains a student of the search first. Which one that is depends on who took the baseline
     before. The other one finishes the sweep.
@@ -102,15 +100,13 @@ def finished(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def _tasks(url: str) -> list[TaskRecord]:
-    with open_sweep(url, "micro") as (engine, sweep):
-        return queries.task_records(engine, sweep.id)
+    return list(records(url, "micro").values())
 
 
 @pytest.fixture(scope="module")
 def data(finished: str) -> Any:
-    """The report of the sweep, as JSON has it."""
-    with open_sweep(finished, "micro") as (engine, sweep):
-        return json.loads(json.dumps(json_data(load(engine, sweep))))
+    """The report of the sweep as JSON."""
+    return json.loads(json.dumps(json_data(analysed(finished, "micro"))))
 
 
 def test_every_task_is_done_once_though_a_worker_was_killed_in_the_search(finished: str) -> None:
@@ -135,11 +131,7 @@ def test_one_undisturbed_worker_on_sqlite_ends_with_the_same_answer_to_the_last_
     assert {key: here[key] for key in here if key not in measure} == {
         key: there[key] for key in there if key not in measure
     }
-    hashes = []
-    for one in (finished, url):
-        with open_sweep(one, "micro") as opened:
-            hashes.append(fingerprints(*opened).answer_hash)
-    assert hashes[0] == hashes[1] is not None
+    assert answer_of(finished, "micro") == answer_of(url, "micro") is not None
 
 
 def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None:
@@ -150,40 +142,12 @@ def test_the_trials_of_every_study_are_those_of_the_tasks(finished: str) -> None
         complete = {trial.number: trial.value for trial in trials if trial.state.name == "COMPLETE"}
         assert complete == {t.trial_number: t.score for t in tasks if t.stage == stage and t.state == "done"}
         assert not [trial for trial in trials if trial.state.name == "RUNNING"]
+        assert stage != "baselines" or [trial.params for trial in trials] == [{"method": "mobilenet"}]
     storage.remove_session()
     storage.engine.dispose()
 
 
-def test_best_the_report_and_the_database_agree(finished: str, data: Any) -> None:
-    found = best("micro", storage=finished)
-    confirm = [task for task in _tasks(finished) if task.stage == "confirm"]
-    own = [t.score or 0 for t in confirm if t.params == found["point"]]
-    assert found["accuracy"]["n"] == len(own) == 2
-    assert found["accuracy"]["mean"] == pytest.approx(sum(own) / 2)
-    assert data["best"]["mean"] == found["accuracy"]["mean"]
-    tests = [
-        (task.outcome or {})["test_accuracy"]
-        for task in _tasks(finished)
-        if task.key.startswith("transfer#target.native.")
-    ]
-    (row,) = [row for row in data["rows"] if row["method"] == "native"]
-    assert row["test"]["mean"] == pytest.approx(sum(tests) / len(tests))
-    tuned = f"T = {found['point']['temperature']:.3g}, alpha = {found['point']['alpha']:.3g}"
-    assert f"- `best`, tuned on digits: {tuned}; validation " in report("micro", storage=finished)
-
-
-def test_a_row_exists_for_every_kind_of_task_and_only_for_those(data: Any) -> None:
-    rows = [(row["method"], row["dataset"]) for row in data["rows"]]
-    assert rows == [
-        ("teacher cnn-small-narrow", "digits"),
-        ("teacher cnn-small-narrow", "digits-rgb"),
-        *[(arm, "digits") for arm in ("best", "scratch")],
-        *[(arm, "digits-rgb") for arm in ("best", "scratch", "native", "default-keras")],
-        ("mobilenet", "digits-rgb"),
-    ]
-
-
-def test_rows_are_measured_and_cost_what_they_need(data: Any) -> None:
+def test_every_row_is_measured_with_its_cost(data: Any) -> None:
     *rows, _ = data["rows"]
     for row in rows:
         assert row["measured"]["latency_ms_p50"] > 0
@@ -210,7 +174,7 @@ def test_every_outcome_carries_its_provenance(finished: str) -> None:
 
 
 def _run(url: str, key: str, **changes: Any) -> tuple[float | None, float | None]:
-    """The score of a task that is run again here, and the one that is stored."""
+    """Run a task again here; return its score and the stored one."""
     from sweeps.workers.backend import DatabaseBackend
     from sweeps.workers.runner import TaskRunner
 
@@ -229,21 +193,3 @@ def test_the_same_task_run_again_gives_the_same_score(finished: str) -> None:
 def test_logits_of_other_training_images_are_refused(finished: str) -> None:
     with pytest.raises(SweepError, match="its logits would be misaligned"):
         _run(finished, "search#0", **{"source.images": 300})
-
-
-def test_stock_optuna_dashboard_shows_every_study_and_the_baselines_with_their_method(finished: str) -> None:
-    storage = optuna.storages.RDBStorage(finished)
-    app = optuna_dashboard.wsgi(storage)
-
-    def get(path: str) -> Any:
-        request: dict[str, Any] = {"PATH_INFO": path}
-        setup_testing_defaults(request)
-        return json.loads(b"".join(app(request, lambda *_: lambda _: None)))
-
-    names = {study["study_name"]: study["study_id"] for study in get("/api/studies")["study_summaries"]}
-    assert set(names) == {study_name("micro", task.stage) for task in _tasks(finished)}
-    (trial,) = get(f"/api/studies/{names['micro.baselines']}")["trials"]
-    assert [parameter["name"] for parameter in trial["params"]] == ["method"]
-    assert trial["params"][0]["param_external_value"].strip("'\"") == "mobilenet"
-    storage.remove_session()
-    storage.engine.dispose()

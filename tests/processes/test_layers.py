@@ -1,8 +1,7 @@
-"""What a reading command may load and write. What it costs: bench/reading.py. Which way imports run: pyproject.toml."""
+"""What a reading command may import and write. Its cost: bench/reading.py. Import directions: pyproject.toml."""
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -21,7 +20,7 @@ from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
 from sweeps.workers.worker import Worker
 from tests.support.judged.tables import long
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import draw
 
@@ -58,12 +57,11 @@ print(json.dumps(answers), file=sys.stderr)
 
 
 def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, frozenset[str]]]:
-    """Commands of a user who owns nothing else, in one process: exit code, what each printed, modules so far."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
+    """Run commands with an empty home, in one process: exit code, output and modules loaded so far, for each."""
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, json.dumps([["kd-sweeps", *command] for command in commands])],
         cwd=folder,
-        env=environment | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
+        env=clean_environment() | {"PYTHONPATH": str(REPOSITORY), "HOME": str(folder)},
         capture_output=True,
         text=True,
         check=True,
@@ -74,7 +72,7 @@ def _run(folder: Path, commands: Iterable[list[str]]) -> list[tuple[int, str, fr
 
 
 def _content(folder: Path) -> dict[str, str]:
-    """Every path in the folder, with the hash of what is in it."""
+    """Return every path in the folder, with the hash of its content."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
         for path in folder.rglob("*")
@@ -103,10 +101,8 @@ def home(tmp_path: Path) -> Path:
     return folder
 
 
-def test_commands_load_nothing_heavy_and_write_nothing_but_the_file_that_they_were_asked_for(
-    home: Path, tmp_path: Path
-) -> None:
-    """`verify` makes the plan again, and its Sobol points are SciPy's."""
+def test_commands_import_nothing_heavy_and_write_only_the_requested_file(home: Path, tmp_path: Path) -> None:
+    """`verify` recomputes the plan, whose Sobol points are SciPy's."""
     before, student, archive = _content(home), tmp_path / "student.keras", tmp_path / "s.kdsweep"
     writing = {"export": ["export", "s", "-o", str(student)], "archive": ["archive", "s", "-o", str(archive)]}
     commands = READING | writing | {"verify": ["verify", str(archive)]}

@@ -1,9 +1,9 @@
-"""One sweep, one answer: the same headline, verdict and answer hash wherever one reads them."""
+"""The same headline, verdict and answer hash in every view of a sweep."""
 
 import html
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,12 @@ from sweeps.usecases.run import run_sweep, study_note
 from tests.support.sweeps.answered_sweeps import accuracies, answered
 from tests.support.sweeps.planted_sweeps import analysed
 from tests.support.sweeps.trials_in_memory import trials_in_memory
-
-KdSweeps = Callable[..., tuple[int, str, str]]
+from tests.support.sweeps.typed_commands import KdSweeps
 
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlalchemy.URL]:
-    """A finished sweep "s" whose headline has two sentences and whose question is open."""
+    """A finished sweep "s" with a headline of two sentences and an open question."""
     with trials_in_memory():
         yield answered(tmp_path_factory.mktemp("answer"), accuracies(1.0, gain=0.5))
 
@@ -35,7 +34,7 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_every_way_to_read_a_sweep_says_the_same(
+def test_every_view_of_a_sweep_agrees(
     url: sqlalchemy.URL, findings: Findings, kd_sweeps: KdSweeps, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answer, verdict, storage = headline(findings), badge(findings).text, ["--storage", str(url)]

@@ -1,4 +1,4 @@
-"""`Sweep.run` in a process of its own: workers, Ctrl-C, the user's modules, and a script that guards nothing."""
+"""`Sweep.run` in a separate process: workers, Ctrl-C, the user's modules, and a script that guards nothing."""
 
 import os
 import signal
@@ -42,11 +42,11 @@ def _started(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> "subpr
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second_one(tmp_path: Path) -> None:
+def test_ctrl_c_even_twice_returns_the_tasks_and_the_process_continues(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     process = _started(tmp_path / "home", url, 'Path(HOME / "at-work").touch(); time.sleep(120)')
     at_work = tmp_path / "home" / "at-work"
-    wait_until(lambda: at_work.exists() or process.poll() is not None, "nobody is at work", 240)
+    wait_until(lambda: at_work.exists() or process.poll() is not None, "no worker started", 240)
     process.send_signal(signal.SIGINT)
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)  # as people click twice: it would have ended a notebook's kernel
@@ -58,7 +58,7 @@ def test_ctrl_c_gives_the_tasks_back_and_the_process_goes_on_even_after_a_second
     assert {task.state for task in records(url).values()} == {"done"}
 
 
-def test_a_stage_that_failed_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+def test_a_failed_stage_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db", override(SMALL, {"retry.error": 1}))
     work(url, failing("no such thing"))
     with pytest.raises(SweepError, match="no such thing") as raised:  # nothing is left to do: it starts no worker
@@ -66,7 +66,7 @@ def test_a_stage_that_failed_is_an_error_that_says_what_to_do(tmp_path: Path) ->
     assert str(raised.value).endswith("finished tasks are kept. To retry: sweep.retry(), then sweep.run()")
 
 
-def test_another_thread_is_told_where_to_call_it(tmp_path: Path) -> None:
+def test_a_call_from_another_thread_is_refused_with_advice(tmp_path: Path) -> None:
     url = str(created(f"sqlite:///{tmp_path}/a.db"))
     raised: list[BaseException] = []
 
@@ -117,7 +117,7 @@ def build(input_shape, classes):
 
 
 @pytest.mark.slow
-def test_a_script_without_a_guard_may_create_a_sweep_with_a_function_of_its_own_module(tmp_path: Path) -> None:
+def test_a_script_without_a_main_guard_may_create_a_sweep_with_its_own_function(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_SCRIPT)
     (tmp_path / "what_i_build.py").write_text(_BUILD)
     done = subprocess.run(

@@ -1,6 +1,5 @@
-"""A password in the storage's URL may stand in the environment of our own processes, and nowhere else."""
+"""A password in the storage's URL is only in the environment of our own processes."""
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
@@ -16,9 +15,10 @@ from sweeps.usecases.create import create_sweep
 from tests.support import launches
 from tests.support.postgres_server import PostgresServer
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.typed_commands import KdSweeps
 
 ROLE = "keeper"
-PASSWORD = "g3heim/w@rt:x"  # not that of the other tests, which may hand theirs to a process beside this one
+PASSWORD = "g3heim/w@rt:x"  # differs from other tests' passwords, which a concurrent process may hold
 WRONG = "n0tit/w@rt:y"
 # Whole, as a URL has it, and the parts of it that a careless reading of the URL would leave.
 SECRETS = (
@@ -35,7 +35,6 @@ SECRETS = (
 )
 
 WRONG_PASSWORD = "password authentication failed"
-Run = Callable[..., tuple[int, str, str]]
 
 # Every command that opens the storage, in an order in which all of them can be run one after the other.
 COMMANDS = [
@@ -90,7 +89,7 @@ def url(server: PostgresServer) -> str:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the logs go, on Linux and on macOS."""
+    """The folder of logs, on Linux and macOS."""
     for name in ("HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(name, str(tmp_path))
     return tmp_path
@@ -103,10 +102,10 @@ def test_the_list_above_has_every_command() -> None:
 
 
 @pytest.mark.parametrize("fault", ["wrong password", "closed port"])
-def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
-    server: PostgresServer, url: str, home: Path, fault: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+def test_no_command_prints_the_password_when_the_storage_is_unusable(
+    server: PostgresServer, url: str, home: Path, fault: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bad, told = {
+    bad, message = {
         "wrong password": (url.replace(quote(PASSWORD, safe=""), quote(WRONG, safe="")), WRONG_PASSWORD),
         "closed port": (url.replace(f":{server.port}/", ":1/"), "Connection refused"),
     }[fault]
@@ -124,7 +123,7 @@ def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
         if command[0] != "doctor":  # which has a line for everything
             (line,) = [line for line in err.splitlines() if not line.startswith("storage ")]
             assert line.startswith("kd-sweeps: cannot use postgresql://"), command
-            assert told in line
+            assert message in line
     assert not leaks("".join(path.read_text() for path in home.rglob("*.log")))
 
 
@@ -144,8 +143,8 @@ def test_no_command_tells_the_password_when_the_storage_cannot_be_used(
         "postgresql://keeper@127.0.0.1:1/db?sslpassword={1}",
     ],
 )
-def test_a_url_typed_wrongly_is_not_repeated_with_its_password(
-    text: str, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_malformed_url_is_repeated_without_its_password(
+    text: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", text.format(PASSWORD, quote(PASSWORD, safe="")))
     code, out, err = kd_sweeps("status", "s")
@@ -178,11 +177,11 @@ def rows(server: PostgresServer, url: str) -> str:
 
 
 @pytest.mark.slow
-def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_password(
+def test_nothing_that_a_whole_sweep_prints_or_stores_holds_the_password(
     server: PostgresServer,
     url: str,
     home: Path,
-    kd_sweeps: Run,
+    kd_sweeps: KdSweeps,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -219,8 +218,8 @@ def test_in_the_whole_life_of_a_sweep_nothing_that_is_shown_or_stored_holds_the_
     assert not leaks(caplog.text)
 
 
-def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
-    server: PostgresServer, url: str, home: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+def test_a_users_exception_that_holds_the_url_reveals_no_password(
+    server: PostgresServer, url: str, home: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create_sweep(resolve(url), "s", SMALL)
     env = launches.environment(home, resolve(url), "raise ValueError(os.environ['KD_SWEEPS_STORAGE'])")
@@ -232,6 +231,6 @@ def test_an_error_of_a_users_own_that_holds_the_url_tells_nobody_the_password(
     assert not leaks("\n".join(path.read_text(errors="replace") for path in home.rglob("*.log")))
     monkeypatch.setenv("KD_SWEEPS_STORAGE", url)
     for command in (["status", "s"], ["trials", "s"], ["logs", "s", "--task", "teachers#source"], ["logs", "s"]):
-        code, shown, err = kd_sweeps(*command)
+        code, printed, err = kd_sweeps(*command)
         assert code == 0
-        assert not leaks(shown + err), command
+        assert not leaks(printed + err), command

@@ -1,29 +1,26 @@
-"""A training that two arms share is made once, and the answer is the one that two trainings give."""
+"""A training that two arms share is made once, and the answer is that of two trainings."""
 
-import contextlib
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from storage.url import resolve
-from sweeps.findings.findings import load
 from sweeps.plan.jobs import StudentOutcome, TransferTask, read_finished
 from sweeps.query.listing import open_sweep
-from sweeps.query.status import fingerprints
 from sweeps.spec.model import Spec, parse
 from sweeps.usecases.create import create_sweep
 from sweeps.usecases.replay import chosen, replay
 from sweeps.workers import runner
 from sweeps.workers.worker import run_worker
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.audited_sweeps import execute
-from tests.support.sweeps.planted_sweeps import done_of, violations
-from tests.support.sweeps.small_sweeps import tasks_of
+from tests.support.sweeps.planted_sweeps import analysed, answer_of, done_of, violations
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -43,11 +40,6 @@ def _spec() -> Spec:
     return parse(values, origin="test", new=True)
 
 
-def _hash(url: str) -> str | None:
-    with open_sweep(url, "s") as (engine, sweep):
-        return fingerprints(engine, sweep).answer_hash
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
     """URL of a storage with a sweep "s" of rule 3 that two processes worked through."""
@@ -63,16 +55,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def _compared(url: str) -> dict[str, Any]:
-    with open_sweep(url, "s") as (engine, _):
-        rows = [row for row in tasks_of(engine) if row.stage == "transfer"]
+    rows = [row for row in records(url).values() if row.stage == "transfer"]
     return {job.key: job for job in read_finished(rows, TransferTask, StudentOutcome)}
 
 
-def test_what_was_taken_names_the_training_it_is_and_has_its_result(finished: str) -> None:
+def test_a_shared_training_names_its_original_and_has_its_result(finished: str) -> None:
     jobs = _compared(finished)
-    taken = {key: job for key, job in jobs.items() if job.outcome.same_as}
-    assert taken, "the default races in every search: it wins somewhere, or both searches end at one point"
-    for job in taken.values():
+    shared = {key: job for key, job in jobs.items() if job.outcome.same_as}
+    assert shared, "the default races in every search: it wins somewhere, or both searches end at one point"
+    for job in shared.values():
         made = jobs[job.outcome.same_as]
         assert not made.outcome.same_as
         assert (made.work.role, made.work.group, made.work.seed) == (job.work.role, job.work.group, job.work.seed)
@@ -85,7 +76,7 @@ def test_what_was_taken_names_the_training_it_is_and_has_its_result(finished: st
     assert violations(finished) == []
 
 
-def test_without_the_reuse_the_answer_is_the_same(
+def test_sharing_trainings_does_not_change_the_answer(
     finished: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
@@ -93,11 +84,11 @@ def test_without_the_reuse_the_answer_is_the_same(
     assert create_sweep(resolve(url), "s", _spec()).new
     assert run_worker(resolve(url), "s") == 0
     assert not any(job.outcome.same_as for job in _compared(url).values())
-    assert _hash(url) == _hash(finished) is not None
+    assert answer_of(url) == answer_of(finished) is not None
     assert violations(url) == []
 
 
-def test_a_replay_trains_what_was_taken(finished: str) -> None:
+def test_a_replay_trains_shared_trainings(finished: str) -> None:
     key = next(key for key, job in _compared(finished).items() if job.outcome.same_as)
     with open_sweep(finished, "s") as (engine, sweep):
         jobs = chosen(engine, sweep, key=key, sample=1)
@@ -105,30 +96,22 @@ def test_a_replay_trains_what_was_taken(finished: str) -> None:
     assert (replayed.key, replayed.differs) == (key, ())
 
 
-def test_an_archive_of_it_is_what_it_claims(
-    finished: str, tmp_path: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_verify_finds_a_changed_score_of_a_shared_training(finished: str, tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     file = str(tmp_path / "s.kdsweep")
     assert kd_sweeps("archive", "s", "-o", file, "--storage", finished)[0] == 0
     code, checks, _ = kd_sweeps("verify", file)
     assert (code, "DIFFERS" in checks) == (0, False), checks
-
-
-def test_an_archive_in_which_the_training_that_was_taken_has_another_score_is_found(
-    finished: str, tmp_path: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
-) -> None:
     url = f"sqlite:///{shutil.copy(finished.removeprefix('sqlite:///'), tmp_path / 'edited.db')}"
     key, job = next((key, job) for key, job in _compared(url).items() if job.outcome.same_as)
     edit = "UPDATE tasks SET outcome = json_set(outcome, '$.test_accuracy', 0.125) WHERE key = "
     execute(url, f"{edit}'{job.outcome.same_as}'")
-    file = str(tmp_path / "edited.kdsweep")
-    assert kd_sweeps("archive", "s", "-o", file, "--storage", url)[0] == 0
+    assert kd_sweeps("archive", "s", "-o", file, "--force", "--storage", url)[0] == 0
     code, checks, _ = kd_sweeps("verify", file)
     assert code == 1
     assert f"outcome of {key}: it claims to be {job.outcome.same_as}, which has another result" in checks
 
 
-def test_the_default_raced_in_every_round_of_every_confirm(finished: str) -> None:
+def test_the_default_takes_part_in_every_round_of_every_confirmation(finished: str) -> None:
     spec = _spec()
     for group in spec.groups:
         for kind in ("confirm", "native:confirm"):
@@ -137,8 +120,7 @@ def test_the_default_raced_in_every_round_of_every_confirm(finished: str) -> Non
                 raced = [row for row in done_of(finished, phase) if row.payload.get("arm")]
                 assert [row.payload["arm"] for row in raced] == ["default"]
                 assert [row.params for row in raced] == [{"C": 1.0, "tol": 1e-4}]
-    with open_sweep(finished, "s") as (engine, sweep), contextlib.nullcontext(load(engine, sweep)) as findings:
-        for confirmed in findings.confirmed.values():
-            arms = [candidate.arm for candidate in confirmed.candidates]
-            assert arms == [*[""] * (len(arms) - 1), "default"]
-            assert confirmed.candidates[-1].accuracy.n == 2, "in both rounds"
+    for confirmed in analysed(finished).confirmed.values():
+        arms = [candidate.arm for candidate in confirmed.candidates]
+        assert arms == [*[""] * (len(arms) - 1), "default"]
+        assert confirmed.candidates[-1].accuracy.n == 2, "in both rounds"

@@ -53,7 +53,7 @@ def test_a_shell_completes_the_name_of_a_sweep(
     assert done.stderr == ""
 
 
-def test_it_starts_as_a_module_and_takes_no_package_of_the_current_folder(
+def test_it_starts_as_a_module_and_imports_no_package_of_the_current_folder(
     tmp_path: Path, environment: dict[str, str]
 ) -> None:
     (tmp_path / "typer.py").write_text("raise SystemExit('taken from the current folder')")

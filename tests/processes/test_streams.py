@@ -1,7 +1,6 @@
-"""Output that cannot be written or encoded, and Ctrl-C during the start: real programs with real streams."""
+"""Unwritable streams, encodings, and Ctrl-C during the start: real programs with real streams."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +10,14 @@ import pytest
 from sweeps import create_sweep
 from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 
 NOTE = "größer − 🙂 ±1"
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a sweep of 200 tasks: more than a buffer of output."""
+    """A folder with a sweep of 200 tasks, whose output exceeds a pipe's buffer."""
     path = tmp_path_factory.mktemp("streams")
     storage = f"sqlite:///{path}/kd-sweeps.db"
     create_sweep("s", preset="tiny", changes={"search.trials": 70, "note": NOTE}, storage=storage)
@@ -27,9 +26,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
     """Run a line of bash in which $KD is kd-sweeps; (exit code, stdout, stderr)."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
     known = {"PYTHONPATH": str(REPOSITORY), "KD": f"{sys.executable} -m sweeps.cli", **environment}
-    done = subprocess.run(["bash", "-c", line], cwd=folder, env=inherited | known, capture_output=True, timeout=60)
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=folder, env=clean_environment() | known, capture_output=True, timeout=60
+    )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
@@ -41,20 +41,20 @@ def shell(folder: Path, line: str, **environment: str) -> tuple[int, str, str]:
         ("report --help", ">/dev/full", "No space left on device"),
     ],
 )
-def test_a_result_that_cannot_be_written_is_one_line(folder: Path, command: str, closed: str, why: str) -> None:
+def test_a_closed_or_full_stdout_is_reported_in_one_line(folder: Path, command: str, closed: str, why: str) -> None:
     code, _, err = shell(folder, f"$KD {command} {closed}")
     lines = [line for line in err.splitlines() if not line.startswith("storage ")]
-    said = f"kd-sweeps: cannot write to stdout: {why}; send the output elsewhere, for example > FILE"
-    assert (code, lines) == (1, [said])
+    message = f"kd-sweeps: cannot write to stdout: {why}; send the output elsewhere, for example > FILE"
+    assert (code, lines) == (1, [message])
 
 
-def test_a_command_without_a_result_needs_no_stdout_and_its_database_does_not_become_one(folder: Path) -> None:
+def test_a_command_without_a_result_runs_without_stdout_and_prints_nothing_into_its_database(folder: Path) -> None:
     assert shell(folder, "$KD pause s <&- >&-")[0] == 0
     with open_sweep(f"sqlite:///{folder}/kd-sweeps.db", "s") as (engine, sweep):
         assert (sweep.state, audit(engine, sweep).violations) == ("paused", [])
 
 
-def test_in_one_pipe_the_plan_comes_before_what_to_type_next(folder: Path) -> None:
+def test_in_one_pipe_the_plan_precedes_the_next_command(folder: Path) -> None:
     code, out, _ = shell(folder, "$KD create t --preset tiny 2>&1")
     lines = out.splitlines()
     assert code == 0
@@ -62,13 +62,13 @@ def test_in_one_pipe_the_plan_comes_before_what_to_type_next(folder: Path) -> No
 
 
 @pytest.mark.parametrize("closed", ["2>&-", "2>/dev/full"])
-def test_where_stderr_takes_nothing_the_result_is_printed_alone(folder: Path, closed: str) -> None:
+def test_without_stderr_the_result_is_still_printed(folder: Path, closed: str) -> None:
     code, out, err = shell(folder, f"$KD trials s --field task -f value {closed}")
     assert (code, err) == (0, "")
     assert "search#69" in out.splitlines()
 
 
-def test_a_reader_that_has_enough_is_no_failure(folder: Path) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_failure(folder: Path) -> None:
     code, _, err = shell(folder, "$KD trials s | true; exit ${PIPESTATUS[0]}")
     assert (code, err) == (0, "storage sqlite:///kd-sweeps.db\n")
 
@@ -78,7 +78,7 @@ def test_a_reader_that_has_enough_is_no_failure(folder: Path) -> None:
     [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
     ids=["ascii", "C"],
 )
-def test_what_ascii_lacks_is_spelt_out_in_text_and_as_json_writes_it(folder: Path, encoding: dict[str, str]) -> None:
+def test_characters_outside_ascii_are_escaped_in_text_and_in_json(folder: Path, encoding: dict[str, str]) -> None:
     program = folder / "prints.py"
     program.write_text(
         "import sys\n"
@@ -114,8 +114,8 @@ def test_ctrl_c_while_the_command_line_is_imported_ends_with_130_and_no_tracebac
 EVIL = "w\x1b]0;title\x07\x9b2J\x7f"
 
 
-def test_what_stands_in_somebody_elses_sweep_steers_no_terminal_and_is_json_all_the_same(folder: Path) -> None:
-    """Every command prints through these streams; reasons, logs and names of workers are whatever others wrote."""
+def test_control_characters_in_a_sweep_reach_no_terminal_and_stay_valid_json(folder: Path) -> None:
+    """Reasons, logs and names of workers may hold any text, and every command prints through these streams."""
     lines = ["import json", "from sweeps.cli import streams", "streams.prepare()", f"print({EVIL!r})"]
     lines.append(f"print(json.dumps({EVIL!r}, ensure_ascii=False))")
     (folder / "evil.py").write_text("\n".join(lines))

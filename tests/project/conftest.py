@@ -9,5 +9,4 @@ from tests.support import wheel as of_clone
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this clone."""
     return of_clone.built(tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel"))

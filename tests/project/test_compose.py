@@ -4,9 +4,8 @@ here, with only its storage URL changed. With an engine: tests/containers.
 
 import json
 import re
-import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -20,23 +19,20 @@ from sweeps.distill.presets import preset
 from sweeps.plan.plan import make_plan
 from sweeps.query.listing import open_sweep
 from sweeps.query.status import stage_counts
-from tests.support.containers.asking import ask, ask_json
-from tests.support.containers.commands import Commands, wait
+from tests.support.containers.commands import Commands, ask, ask_json
 from tests.support.pages import all_text
 from tests.support.paths import REPOSITORY
-from tests.support.sweeps.small_sweeps import created
+from tests.support.ports import free_ports
+from tests.support.sweeps.small_sweeps import created, wait_until
+from tests.support.sweeps.typed_commands import KdSweeps
 
 OPERATOR, VIEWER = "an-operator-of-sweeps", "a-viewer-of-sweeps"
 REQUIRED = {"POSTGRES_PASSWORD": "a-pass_word", "OPERATOR_TOKEN": OPERATOR, "VIEWER_TOKEN": VIEWER}
 SETTINGS = REQUIRED | {"SWEEP": "demo", "PRESET": "tiny"}
 OURS = {"init", "worker", "service"}
-MONITORING = {"prometheus", "grafana"}
-SERVICES = OURS | MONITORING | {"postgres"}
 BOARDS = REPOSITORY / "deploy" / "monitoring" / "grafana" / "boards"
 
-_VARIABLE = re.compile(
-    r"\$(?:(?P<dollar>\$)|\{(?P<name>\w+)(?:(?P<how>:-|:\?)(?P<text>[^}]*))?\}|(?P<bare>\w+)|(?P<other>))"
-)
+_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?P<how>:-|:\?)(?P<text>[^}]*)\}|(?P<other>))")
 
 
 class ComposeError(Exception):
@@ -44,22 +40,21 @@ class ComposeError(Exception):
 
 
 def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
-    """A document with its variables filled in, by compose's rules for the forms that are used here: $$, ${NAME},
-    $NAME, ${NAME:-default} and ${NAME:?message}. Any other form is an error.
+    """Fill in a document's variables by compose's rules for $$, ${NAME:-default} and ${NAME:?message}.
+
+    Any other form is an error.
 
     Source: https://docs.docker.com/reference/compose-file/interpolation/
     """
 
     def fill(match: re.Match[str]) -> str:
-        if match["dollar"]:
+        if match[0] == "$$":
             return "$"
-        name = match["name"] or match["bare"]
-        if name is None:
-            raise ComposeError(f"not a form that this test knows: {match.string}")
-        given = variables.get(name, "")
+        assert match["name"], f"not a form that this test knows: {match.string}"
+        given = variables.get(match["name"], "")
         if match["how"] == ":?" and not given:
-            raise ComposeError(f"required variable {name} is missing a value: {match['text']}")
-        return given or (match["text"] if match["how"] == ":-" else "")
+            raise ComposeError(f"required variable {match['name']} is missing a value: {match['text']}")
+        return given or match["text"]
 
     if isinstance(value, str):
         return _VARIABLE.sub(fill, value)
@@ -71,10 +66,10 @@ def interpolate(value: Any, variables: Mapping[str, str]) -> Any:
 
 
 def services(**variables: str) -> dict[str, Any]:
-    """The services as compose sees them, by name."""
+    """Return the services as compose sees them, by name."""
     document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
-    found: dict[str, Any] = interpolate(document, variables)["services"]
-    return found
+    parsed: dict[str, Any] = interpolate(document, variables)["services"]
+    return parsed
 
 
 def _env_example() -> dict[str, str]:
@@ -85,62 +80,38 @@ def _env_example() -> dict[str, str]:
 # The file.
 
 
-def test_the_stack_is_postgres_init_workers_and_the_service_and_monitoring_on_request() -> None:
-    stack = services(**SETTINGS)
-    assert set(stack) == SERVICES
-    assert {name: service["profiles"] for name, service in stack.items() if "profiles" in service} == {
-        name: ["monitoring"] for name in MONITORING
-    }
-
-
 def test_only_the_service_and_the_board_are_published_and_only_on_this_machine() -> None:
     ports = {name: service["ports"] for name, service in services(**SETTINGS).items() if "ports" in service}
     assert ports == {"service": ["127.0.0.1:8080:8080"], "grafana": ["127.0.0.1:3000:3000"]}
     assert services(**SETTINGS, PORT="9090")["service"]["ports"] == ["127.0.0.1:9090:8080"]
 
 
-def test_images_of_others_are_named_with_their_version() -> None:
+def test_third_party_images_have_a_pinned_version() -> None:
     images = {service["image"] for name, service in services(**SETTINGS).items() if name not in OURS}
     assert len(images) == 3
     for image in images:
         assert re.fullmatch(r"(prom/|grafana/)?[a-z]+:v?\d+(\.\d+)*", image), image
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_every_service_lives_in_utc_and_has_thirty_seconds_to_stop(name: str) -> None:
-    service = services(**SETTINGS)[name]
-    assert service["environment"]["TZ"] == "UTC"
-    assert service["stop_grace_period"] == "30s"
+def test_every_container_is_unprivileged_with_a_read_only_disk() -> None:
+    for name, service in services(**SETTINGS).items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert not {"cap_add", "privileged"} & set(service), name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert service["stop_grace_period"] == "30s", name
+        in_memory = {place.split(":")[0]: place.split(":")[1] for place in service.get("tmpfs", [])}
+        assert all("size=" in options for options in in_memory.values()), name
+        if name in OURS:
+            assert service["init"] is True  # without it, process 1 would ignore SIGTERM for the whole grace period
+            assert in_memory.keys() == {"/tmp", "/home/kd"}
+            assert "uid=1000,gid=1000" in in_memory["/home/kd"]
+        if name == "postgres":  # otherwise it starts as root, and needs rights to change its user
+            assert service["user"] == "999:999"
+            assert in_memory.keys() == {"/tmp", "/var/run/postgresql"}
 
 
-@pytest.mark.parametrize("name", sorted(SERVICES))
-def test_every_container_is_without_rights_on_a_read_only_disk(name: str) -> None:
-    service = services(**SETTINGS)[name]
-    assert service["cap_drop"] == ["ALL"]
-    assert "cap_add" not in service
-    assert "privileged" not in service
-    assert service["security_opt"] == ["no-new-privileges:true"]
-    assert service["read_only"] is True
-    in_memory = {place.split(":")[0]: place.split(":")[1] for place in service.get("tmpfs", [])}
-    assert all("size=" in options for options in in_memory.values())
-    if name in OURS:
-        assert in_memory.keys() == {"/tmp", "/home/kd"}
-        assert "uid=1000,gid=1000" in in_memory["/home/kd"]
-    if name == "postgres":  # it begins as root otherwise, and needs rights to become somebody else
-        assert service["user"] == "999:999"
-        assert in_memory.keys() == {"/tmp", "/var/run/postgresql"}
-
-
-@pytest.mark.parametrize("name", sorted(OURS))
-def test_our_services_run_one_image_on_one_storage_and_share_the_data(name: str) -> None:
-    service = services(**SETTINGS)[name]
-    assert (service["build"], service["image"]) == (".", "kd-sweeps")
-    assert service["init"] is True  # without it, process 1 would ignore SIGTERM for the whole grace period
-    assert service["environment"]["KD_SWEEPS_STORAGE"] == "postgresql://kd:a-pass_word@postgres:5432/kd"
-    assert service["volumes"] == ["cache:/cache"]
-
-
-def test_postgres_is_awaited_then_init_and_a_finished_worker_stays_stopped() -> None:
+def test_services_wait_for_postgres_and_init_and_a_finished_worker_stays_stopped() -> None:
     stack = services(**SETTINGS)
     done = {"init": {"condition": "service_completed_successfully"}}
     assert stack["init"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
@@ -150,16 +121,7 @@ def test_postgres_is_awaited_then_init_and_a_finished_worker_stays_stopped() -> 
     assert "container_name" not in stack["worker"]  # or --scale would be refused
 
 
-def test_the_service_knows_both_tokens_and_says_when_it_is_ready() -> None:
-    service = services(**SETTINGS)["service"]
-    assert service["environment"]["KD_SWEEPS_TOKENS"] == f"operator {OPERATOR};viewer {VIEWER}"
-    assert service["depends_on"] == {"postgres": {"condition": "service_healthy"}}  # sweeps may come over HTTP alone
-    program = service["healthcheck"]["test"]
-    assert program[:3] == ["CMD", "python", "-c"]
-    assert "http://127.0.0.1:8080/readyz" in program[3]
-
-
-def test_nobody_but_the_service_and_prometheus_gets_a_token() -> None:
+def test_only_the_service_and_prometheus_get_a_token() -> None:
     document = yaml.safe_load((REPOSITORY / "docker-compose.yml").read_text())
     assert document["secrets"] == {"viewer_token": {"environment": "VIEWER_TOKEN"}}
     for name, service in interpolate(document, SETTINGS)["services"].items():
@@ -167,23 +129,14 @@ def test_nobody_but_the_service_and_prometheus_gets_a_token() -> None:
         assert (OPERATOR in str(service)) == (VIEWER in str(service)) == (name == "service"), name
 
 
-def test_postgres_keeps_its_data_and_its_healthcheck_asks_over_tcp() -> None:
-    postgres = services(**SETTINGS)["postgres"]
-    assert postgres["volumes"] == ["postgres:/var/lib/postgresql/data"]
-    assert postgres["environment"] == {"TZ": "UTC", "POSTGRES_USER": "kd", "POSTGRES_DB": "kd"} | {
-        "POSTGRES_PASSWORD": SETTINGS["POSTGRES_PASSWORD"]
-    }
-    assert postgres["healthcheck"]["test"][1] == "pg_isready -h 127.0.0.1 -U $POSTGRES_USER -d $POSTGRES_DB"
-
-
 def test_the_commands_that_are_shown_name_services_and_profiles_that_exist() -> None:
     stack = services(**SETTINGS)
-    shown = "\n".join([all_text(), (REPOSITORY / "docker-compose.yml").read_text()])
-    assert set(re.findall(r"docker compose exec (\S+)", shown)) == {"service"}
-    assert set(re.findall(r"--scale (\w+)=", shown)) == {"worker"}
-    assert set(re.findall(r"docker compose logs --follow (\S+)", shown)) <= set(stack)
+    documents = "\n".join([all_text(), (REPOSITORY / "docker-compose.yml").read_text()])
+    assert set(re.findall(r"docker compose exec (\S+)", documents)) == {"service"}
+    assert set(re.findall(r"--scale (\w+)=", documents)) == {"worker"}
+    assert set(re.findall(r"docker compose logs --follow (\S+)", documents)) <= set(stack)
     profiles = {profile for service in stack.values() for profile in service.get("profiles", [])}
-    assert set(re.findall(r"--profile (\w+)", shown)) == profiles
+    assert set(re.findall(r"--profile (\w+)", documents)) == profiles
 
 
 def test_every_volume_is_declared() -> None:
@@ -213,7 +166,7 @@ def test_the_example_settings_explain_every_variable_and_hold_no_password() -> N
     assert not re.search(r"PASSWORD: (?!\$\{)|://[^$]*:(?!\$\{)[^$]*@", document)
 
 
-def test_the_image_starts_our_command_as_a_user_without_rights() -> None:
+def test_the_image_runs_the_command_as_an_unprivileged_user() -> None:
     lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert 'ENTRYPOINT ["kd-sweeps"]' in lines
     assert lines.index("USER 1000:1000") < lines.index('ENTRYPOINT ["kd-sweeps"]')
@@ -235,19 +188,19 @@ LATER = {  # what a sweep that has done nothing yet does not have
 
 
 def metrics_of_the_boards() -> set[str]:
-    """The names that the queries of the boards ask for."""
+    """Return the metrics in the dashboards' queries."""
     texts = [board.read_text() for board in BOARDS.glob("*.json")]
     return {name for text in texts for name in re.findall(r"\bkd_sweeps_\w+", text)}
 
 
-def test_prometheus_asks_the_service_with_the_token_of_a_viewer() -> None:
+def test_prometheus_reads_the_service_with_a_viewer_token() -> None:
     (job,) = yaml.safe_load((REPOSITORY / "deploy/monitoring/prometheus.yml").read_text())["scrape_configs"]
     assert job["static_configs"] == [{"targets": ["service:8080"]}]
     assert job["authorization"] == {"credentials_file": "/run/secrets/viewer_token"}
     assert job["metrics_path"] == "/metrics"
 
 
-def test_grafana_finds_its_source_and_its_board_where_they_are_mounted() -> None:
+def test_grafana_finds_its_data_source_and_dashboard_where_they_are_mounted() -> None:
     grafana = services(**SETTINGS)["grafana"]
     folder = REPOSITORY / "deploy" / "monitoring" / "grafana"
     assert grafana["volumes"] == [
@@ -263,7 +216,7 @@ def test_grafana_finds_its_source_and_its_board_where_they_are_mounted() -> None
     assert (BOARDS / home.name).is_file()
 
 
-def test_every_panel_of_the_board_asks_prometheus_for_something_of_ours() -> None:
+def test_every_panel_queries_a_metric_of_the_service() -> None:
     board = json.loads((BOARDS / "kd-sweeps.json").read_text())
     panels = board["panels"]
     assert len(panels) >= 6
@@ -280,27 +233,27 @@ def test_every_panel_of_the_board_asks_prometheus_for_something_of_ours() -> Non
 
 
 class Stack:
-    """The services as processes here, on one storage."""
+    """The services as local processes on one storage."""
 
     def __init__(self, url: str, folder: Path, **more: str) -> None:
         self.services = services(**SETTINGS)
         self._commands = Commands(folder, KD_SWEEPS_STORAGE=url, **more)
 
     def start(self, name: str, *more: str) -> AbstractContextManager[subprocess.Popen[str]]:
-        """The image's entrypoint with the service's command."""
+        """Start the image's entrypoint with the service's command."""
         service = self.services[name]
         return self._commands.start(["kd-sweeps", *service["command"], *more], service["environment"])
 
     def run(self, name: str) -> tuple[int, str]:
-        """Exit code and output of a service that ends by itself."""
+        """Run a service to its end; return exit code and output."""
         service = self.services[name]
         return self._commands.run(["kd-sweeps", *service["command"]], service["environment"])
 
 
-def test_the_words_of_init_and_worker_are_commands_of_ours_for_the_named_sweep(
-    kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_init_and_worker_run_valid_commands_for_the_named_sweep(
+    kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """That init may run again is in tests/unit/sweeps/cli, what becomes of a stopped worker in tests/processes."""
+    """That init may be repeated is tested in tests/unit/sweeps/cli, a stopped worker in tests/processes."""
     monkeypatch.setenv("KD_SWEEPS_STORAGE", f"sqlite:///{tmp_path}/a.db")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     init, worker = (services(**SETTINGS)[name]["command"] for name in ("init", "worker"))
@@ -312,14 +265,12 @@ def test_the_words_of_init_and_worker_are_commands_of_ours_for_the_named_sweep(
 
 
 @pytest.mark.processes
-def test_the_service_asks_for_a_token_and_has_the_dashboard_behind_it(tmp_path: Path) -> None:
+def test_the_service_requires_a_token_and_serves_the_dashboard(tmp_path: Path) -> None:
     stack = Stack(plain(created(f"sqlite:///{tmp_path}/a.db", preset("tiny"), name="demo")), tmp_path)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = free_ports()
     url = f"http://127.0.0.1:{port}"
     with stack.start("service", "--port", str(port)) as service:
-        wait(service, lambda: ask(f"{url}/readyz")[0] == 200)
+        wait_until(lambda: ask(f"{url}/readyz")[0] == 200 or service.poll() is not None, "it is not ready", 120)
         assert ask(f"{url}/api/v1/sweeps/demo")[0] == 401
         assert ask_json(f"{url}/api/v1/sweeps/demo", VIEWER)["sweep"] == "demo"
         assert ask(f"{url}/api/v1/sweeps/demo/pause", VIEWER, method="POST")[0] == 403

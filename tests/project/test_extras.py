@@ -1,4 +1,4 @@
-"""Each extra alone, from the wheel, in an environment of its own: what it promises works, the rest says what to type.
+"""Each extra alone, from the wheel, in a fresh environment: what it promises works, the rest says what to type.
 
 pip takes the packages from its index, as for any user: minutes, and 2 GB at a time for those with TensorFlow. `gpu` is
 resolved and not installed.
@@ -8,7 +8,6 @@ import html
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 from tests.support.judged.tables import long
 from tests.support.paths import REPOSITORY
 from tests.support.sweeps import reported_sweeps
+from tests.support.sweeps.typed_commands import KdSweeps
 from tests.support.wheel import run
 
 pytestmark = pytest.mark.slow
@@ -110,39 +110,32 @@ def folder(
 
 
 def _install(wheel: Path, extra: str, place: Path) -> Path:
-    """Make an environment of the wheel with an extra, or without; return the folder of its programs."""
+    """Create an environment of the wheel with an extra or without; return the folder of its programs."""
     run(sys.executable, "-m", "venv", place, folder=place.parent)
-    began = time.monotonic()
     wanted = f"{wheel}[{extra}]" if extra else wheel
     # What an extra brings is compiled as far as it is used: all of TensorFlow takes minutes.
     how = ["--no-compile"] if extra else []
     run(place / "bin" / "python", "-m", "pip", "install", "--quiet", *how, wanted, folder=place.parent)
-    print(f"{extra or 'base'}: {megabytes(place):.0f} MB, installed in {time.monotonic() - began:.0f} s")
     return place / "bin"
 
 
 @pytest.fixture(scope="module")
 def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an environment without an extra."""
+    """The programs of an environment without extras."""
     return _install(wheel, "", tmp_path_factory.mktemp("base") / "environment")
 
 
 @pytest.fixture
 def installed(wheel: Path, tmp_path: Path) -> Iterator[Programs]:
-    """Install the wheel with an extra; it goes with the test, because two of them would fill a disk."""
+    """Install the wheel with an extra; removed after the test, because two of them would fill a disk."""
     place = tmp_path / "environment"
     yield lambda extra: _install(wheel, extra, place)
     shutil.rmtree(place, ignore_errors=True)
 
 
-def megabytes(folder: Path) -> float:
-    """What a folder takes on disk."""
-    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*")) / 1e6
-
-
-def test_the_base_reads_and_steers_and_names_the_extra_for_everything_else(base: Path, folder: Path) -> None:
+def test_the_base_install_reads_and_steers_and_names_the_missing_extra(base: Path, folder: Path) -> None:
     command = base / "kd-sweeps"
-    assert megabytes(base.parent) <= MOST_MB
+    assert sum(path.lstat().st_blocks * 512 for path in base.parent.rglob("*")) <= MOST_MB * 1e6
     for words in READING:
         silent = words[0] in ("pause", "resume", "retry", "cancel", "archive")
         assert bool(run(command, *words, folder=folder).stdout) is not silent, words
@@ -152,18 +145,9 @@ def test_the_base_reads_and_steers_and_names_the_extra_for_everything_else(base:
         line = f"kd-sweeps: {what} needs more packages: pip install 'kd-sweeps[{extra}]'"
         assert (done.stderr.splitlines()[-1], done.stdout) == (line, ""), words
         assert sorted(folder.iterdir()) == before, f"{words} left something"
-    for words in (("list",), ("status", "s")):
-        seconds = []
-        for _ in range(5):
-            began = time.perf_counter()
-            run(command, *words, folder=folder)
-            seconds.append(time.perf_counter() - began)
-        print(
-            f"{' '.join(words)}: median {statistics.median(seconds):.2f} s of {[round(value, 2) for value in seconds]}"
-        )
 
 
-def test_the_base_says_in_doctor_what_is_missing_and_what_to_type(base: Path, folder: Path) -> None:
+def test_doctor_of_the_base_install_says_what_is_missing_and_what_to_type(base: Path, folder: Path) -> None:
     lines = run(base / "kd-sweeps", "doctor", folder=folder).stdout
     text = " ".join(lines.split())
     for extra in ("train", "report", "keras", "autokeras", "server"):
@@ -171,8 +155,8 @@ def test_the_base_says_in_doctor_what_is_missing_and_what_to_type(base: Path, fo
     assert "fail" not in text
 
 
-def test_the_base_opens_a_sweep_in_python_and_answers_as_a_full_install_does(
-    base: Path, folder: Path, kd_sweeps: Callable[..., tuple[int, str, str]]
+def test_the_base_install_opens_a_sweep_in_python_with_the_answers_of_a_full_install(
+    base: Path, folder: Path, kd_sweeps: KdSweeps
 ) -> None:
     values = "print(s.best, s.status.state, s.verdict.word, len(s.results)); print(s._repr_html_())"
     script = f"from sweeps import Sweep; s = Sweep.open('s'); {values}"
@@ -186,9 +170,7 @@ def test_the_base_opens_a_sweep_in_python_and_answers_as_a_full_install_does(
 
 def test_the_base_judges_runs_of_other_programs(base: Path, folder: Path) -> None:
     (folder / "runs.csv").write_text(long(), encoding="utf-8")
-    began = time.perf_counter()
     done = run(base / "kd-sweeps", "judge", "runs.csv", folder=folder)
-    print(f"judge: {time.perf_counter() - began:.2f} s")
     assert "kd is better than none." in done.stdout
     assert json.loads(run(base / "kd-sweeps", "judge", "runs.csv", "-f", "json", folder=folder).stdout)["rows"] == 8
     for words, what, extra in (
@@ -199,7 +181,7 @@ def test_the_base_judges_runs_of_other_programs(base: Path, folder: Path) -> Non
         assert run(base / "kd-sweeps", *words, folder=folder, codes=(2,)).stderr == line
 
 
-def test_train_plans_and_works_a_sweep_of_a_trainer_of_ones_own(installed: Programs, folder: Path) -> None:
+def test_train_plans_and_completes_a_sweep_of_a_users_trainer(installed: Programs, folder: Path) -> None:
     command = installed("train") / "kd-sweeps"
     shutil.copy(REPOSITORY / "tests" / "examples" / "digits_trainer.py", folder)
     (folder / "own.toml").write_text(TRAINER)
@@ -302,8 +284,8 @@ def test_npm_brings_npm_and_weights_bring_the_weights(installed: Programs, folde
     assert (
         run(programs / "npm", "--version", folder=folder, PATH=f"{programs}:{os.environ['PATH']}").stdout[0].isdigit()
     )
-    found = "from kd.baselines.applications import has_weights; print(has_weights('efficientnet-lite0'))"
-    assert run(programs / "python", "-c", found, folder=folder, KERAS_HOME=str(folder)).stdout == "True\n"
+    code = "from kd.baselines.applications import has_weights; print(has_weights('efficientnet-lite0'))"
+    assert run(programs / "python", "-c", code, folder=folder, KERAS_HOME=str(folder)).stdout == "True\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="CUDA for Linux alone")

@@ -5,7 +5,6 @@ the containers run here, with only the storage URL changed.
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tests.project.test_compose import SETTINGS, services
 from tests.support.containers.commands import Commands
 from tests.support.containers.manifests import Manifest, command_line, containers, environment, one_of, pods, render
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps.typed_commands import KdSweeps
 
 FOLDER = REPOSITORY / "deploy" / "kubernetes"
 PAGE = REPOSITORY / "docs" / "how-to" / "kubernetes.md"
@@ -31,24 +31,11 @@ OURS = {
     "Job/kd-sweeps-workers/worker",
     "Deployment/kd-sweeps/service",
 }
-BASE = {
-    ("ConfigMap", "kd-sweeps"),
-    ("Job", "kd-sweeps-init"),
-    ("Job", "kd-sweeps-workers"),
-    ("Deployment", "kd-sweeps"),
-    ("Service", "kd-sweeps"),
-}
-TRY = BASE | {
-    ("Secret", "kd-sweeps"),
-    ("PersistentVolumeClaim", "kd-sweeps-cache"),
-    ("StatefulSet", "kd-sweeps-postgres"),
-    ("Service", "kd-sweeps-postgres"),
-}
 
 
 @pytest.fixture
 def tried(tmp_path: Path) -> Path:
-    """The manifests with what a user adds: secret.env from its example, and the overlay that the page shows."""
+    """The manifests with a user's additions: secret.env from its example, and the overlay of the page."""
     folder = tmp_path / "kubernetes"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secret.env", "mine"))
     example = (folder / "try" / "secret.env.example").read_text()
@@ -65,22 +52,7 @@ def manifests(tried: Path) -> list[Manifest]:
     return render(tried / "try")
 
 
-def _kinds(found: list[Manifest]) -> set[tuple[str, str]]:
-    kinds = [(one["kind"], one["metadata"]["name"]) for one in found]
-    assert len(kinds) == len(set(kinds))
-    return set(kinds)
-
-
 # The manifests.
-
-
-def test_the_base_brings_no_database_no_secret_and_no_volume_of_its_own() -> None:
-    assert _kinds(render(FOLDER / "base")) == BASE
-
-
-def test_the_overlay_to_try_it_adds_a_postgres_the_secret_and_the_cache(manifests: list[Manifest]) -> None:
-    assert _kinds(manifests) == TRY
-    assert one_of(manifests, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "demo", "PRESET": "tiny"}
 
 
 def test_every_manifest_is_valid_strictly_and_offline(manifests: list[Manifest]) -> None:
@@ -94,12 +66,11 @@ def test_every_manifest_is_valid_strictly_and_offline(manifests: list[Manifest])
         kubernetes_validate.validate(one_of(manifests, "Job", "kd-sweeps-workers"), OLDEST, strict=True)
 
 
-def test_the_overlay_that_the_page_shows_names_its_image_its_sweep_and_its_number_of_workers(tried: Path) -> None:
-    found = render(tried / "mine")
-    assert _kinds(found) == BASE
-    assert {container["image"] for _, container in containers(found)} == {"your.registry/kd-sweeps:1"}
-    assert one_of(found, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "mnist-kd", "PRESET": "full"}
-    job = one_of(found, "Job", "kd-sweeps-workers")["spec"]
+def test_the_overlay_of_the_page_names_image_sweep_and_number_of_workers(tried: Path) -> None:
+    rendered = render(tried / "mine")
+    assert {container["image"] for _, container in containers(rendered)} == {"your.registry/kd-sweeps:1"}
+    assert one_of(rendered, "ConfigMap", "kd-sweeps")["data"] == {"SWEEP": "mnist-kd", "PRESET": "full"}
+    job = one_of(rendered, "Job", "kd-sweeps-workers")["spec"]
     assert (job["completions"], job["parallelism"]) == (64, 64)
 
 
@@ -109,34 +80,35 @@ def test_kubectl_renders_the_same(tried: Path, overlay: str) -> None:
     done = subprocess.run(["kubectl", "kustomize", tried / overlay], capture_output=True, text=True, check=True)
     assert done.stderr == ""
 
-    def ordered(found: list[Manifest]) -> list[Manifest]:
-        return sorted(found, key=lambda one: (one["kind"], one["metadata"]["name"]))
+    def ordered(rendered: list[Manifest]) -> list[Manifest]:
+        return sorted(rendered, key=lambda one: (one["kind"], one["metadata"]["name"]))
 
     assert ordered(list(yaml.safe_load_all(done.stdout))) == ordered(render(tried / overlay))
 
 
-def test_what_the_base_refers_to_is_what_its_head_tells_people_to_make() -> None:
-    found = render(FOLDER / "base")
-    text = str(found)
+def test_the_secrets_the_base_refers_to_are_those_its_header_tells_people_to_create() -> None:
+    rendered = render(FOLDER / "base")
+    text = str(rendered)
+    assert not {"Secret", "PersistentVolumeClaim", "StatefulSet"} & {one["kind"] for one in rendered}
     assert set(re.findall(r"'claimName': '([^']+)'", text)) == {"kd-sweeps-cache"}
-    asked = [
+    references = [
         tuple(variable["valueFrom"]["secretKeyRef"].values())
-        for _, container in containers(found)
+        for _, container in containers(rendered)
         for variable in container["env"]
     ]
-    assert set(asked) == {("kd-sweeps", "storage"), ("kd-sweeps", "tokens")}
+    assert set(references) == {("kd-sweeps", "storage"), ("kd-sweeps", "tokens")}
     head = (FOLDER / "base" / "kustomization.yaml").read_text().partition("apiVersion")[0]
     for name in ("Secret kd-sweeps:", "storage", "tokens", "kd-sweeps-cache"):
         assert name in head
 
 
-def test_no_secret_is_kept_in_a_file_of_ours() -> None:
+def test_no_secret_is_in_a_file_of_the_repository() -> None:
     kept = subprocess.run(["git", "ls-files", FOLDER], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert not [name for name in kept.stdout.splitlines() if name.endswith("secret.env")]
     assert "secret.env" in (REPOSITORY / ".gitignore").read_text().splitlines()
 
 
-def test_every_container_runs_without_rights_on_a_read_only_disk_within_limits(manifests: list[Manifest]) -> None:
+def test_every_container_is_unprivileged_with_a_read_only_disk_and_limits(manifests: list[Manifest]) -> None:
     for owner, pod in pods(manifests).items():
         assert pod["automountServiceAccountToken"] is False, owner
         assert pod["enableServiceLinks"] is False, owner  # KD_SWEEPS_PORT=tcp://... is no setting of ours
@@ -152,13 +124,13 @@ def test_every_container_runs_without_rights_on_a_read_only_disk_within_limits(m
         assert set(container["resources"]["requests"]) == {"cpu", "memory"}, name
 
 
-def test_our_containers_run_one_image_as_its_user_and_can_write_where_it_does(manifests: list[Manifest]) -> None:
+def test_the_projects_containers_run_one_image_as_its_user_with_its_writable_folders(manifests: list[Manifest]) -> None:
     dockerfile = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert "USER 1000:1000" in dockerfile
     assert "WORKDIR /home/kd" in dockerfile
-    found = {name: one for name, one in containers(manifests) if one["image"] == "kd-sweeps"}
-    assert set(found) == OURS
-    for name, container in found.items():
+    rendered = {name: one for name, one in containers(manifests) if one["image"] == "kd-sweeps"}
+    assert set(rendered) == OURS
+    for name, container in rendered.items():
         mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
         assert mounted >= {"/tmp", "/home/kd"}, name
         assert ("/cache" in mounted) == ("service" not in name), name
@@ -169,7 +141,7 @@ def test_our_containers_run_one_image_as_its_user_and_can_write_where_it_does(ma
             assert pod["terminationGracePeriodSeconds"] == 30, owner
 
 
-def test_workers_are_an_indexed_job_that_tells_a_stop_from_a_fault(manifests: list[Manifest]) -> None:
+def test_workers_are_an_indexed_job_that_distinguishes_a_stop_from_a_failure(manifests: list[Manifest]) -> None:
     job = one_of(manifests, "Job", "kd-sweeps-workers")["spec"]
     assert (job["completionMode"], job["parallelism"]) == ("Indexed", job["completions"])
     assert job["backoffLimitPerIndex"] == 3
@@ -193,10 +165,10 @@ def test_a_service_leads_to_the_pods_of_its_name(manifests: list[Manifest], kind
     assert port["targetPort"] in ports
 
 
-def test_the_url_of_the_example_leads_to_the_postgres_beside_it(manifests: list[Manifest]) -> None:
-    found = dict(containers(manifests))
-    database = environment(manifests, found["StatefulSet/kd-sweeps-postgres/postgres"])
-    url = resolve(environment(manifests, found["Deployment/kd-sweeps/service"])["KD_SWEEPS_STORAGE"])
+def test_the_url_of_the_example_matches_its_postgres(manifests: list[Manifest]) -> None:
+    rendered = dict(containers(manifests))
+    database = environment(manifests, rendered["StatefulSet/kd-sweeps-postgres/postgres"])
+    url = resolve(environment(manifests, rendered["Deployment/kd-sweeps/service"])["KD_SWEEPS_STORAGE"])
     assert (url.username, url.password) == (database["POSTGRES_USER"], database["POSTGRES_PASSWORD"])
     assert (url.host, url.port, url.database) == ("kd-sweeps-postgres", None, database["POSTGRES_DB"])
 
@@ -204,15 +176,15 @@ def test_the_url_of_the_example_leads_to_the_postgres_beside_it(manifests: list[
 # The commands.
 
 
-def words(found: list[Manifest], name: str) -> tuple[list[str], dict[str, str]]:
-    """What runs in a container, and its variables."""
-    container: dict[str, Any] = dict(containers(found))[name]
-    variables = environment(found, container)
+def words(rendered: list[Manifest], name: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command line of a container and its variables."""
+    container: dict[str, Any] = dict(containers(rendered))[name]
+    variables = environment(rendered, container)
     return command_line(container, variables, ENTRYPOINT), variables
 
 
 @pytest.mark.slow
-def test_workers_wait_until_the_job_has_made_the_sweep(
+def test_workers_wait_for_the_job_that_creates_the_sweep(
     manifests: list[Manifest], tmp_path: Path, postgres_url: str
 ) -> None:
     commands = Commands(tmp_path, KD_SWEEPS_STORAGE=postgres_url)
@@ -228,8 +200,8 @@ def test_workers_wait_until_the_job_has_made_the_sweep(
     assert (sweep.name, sweep.spec["preset"]) == ("demo", "tiny")
 
 
-def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
-    manifests: list[Manifest], kd_sweeps: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+def test_an_unusable_url_exits_with_the_code_that_fails_the_job(
+    manifests: list[Manifest], kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", "mysql://kd@kd-sweeps-postgres/kd")
     for name in ("Job/kd-sweeps-init/init", "Job/kd-sweeps-workers/worker"):
@@ -237,7 +209,7 @@ def test_a_url_that_cannot_work_ends_with_the_code_that_fails_the_job(
 
 
 def test_the_containers_run_what_the_services_of_compose_run(manifests: list[Manifest]) -> None:
-    """What those do when they are run or asked is in test_compose.py."""
+    """What these commands do is tested in test_compose.py."""
     compose = services(**SETTINGS)
     containers = {"init": "Job/kd-sweeps-init/init", "worker": "Job/kd-sweeps-workers/worker"}
     for service, name in (containers | {"service": "Deployment/kd-sweeps/service"}).items():

@@ -1,4 +1,4 @@
-"""The locks, of the environment and of the image: exact, verified, from no particular registry, and in step.
+"""The locks of the environment and of the image: exact, hashed, from no particular registry, and consistent.
 
 That of the environment is for Linux and macOS alike.
 """
@@ -22,16 +22,16 @@ PLATFORMS = [("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64"), ("darw
 
 
 def _locked(lock: str = LOCK) -> dict[str, list[tuple[Requirement, int]]]:
-    """By name: each line of a lock, with how many hashes it carries."""
-    found: dict[str, list[tuple[Requirement, int]]] = {}
+    """Return each requirement of a lock by name, with its number of hashes."""
+    locked: dict[str, list[tuple[Requirement, int]]] = {}
     for line in lock.replace("\\\n", " ").splitlines():
         requirement = Requirement(re.split(r"\s--hash=", line, maxsplit=1)[0].strip())
-        found.setdefault(canonicalize_name(requirement.name), []).append((requirement, line.count("--hash=sha256:")))
-    return found
+        locked.setdefault(canonicalize_name(requirement.name), []).append((requirement, line.count("--hash=sha256:")))
+    return locked
 
 
 def _wanted() -> list[str]:
-    """Everything that pyproject.toml asks for, the build included: the set-up builds without isolation."""
+    """Return all requirements of pyproject.toml, the build's included, which is not isolated."""
     return [
         *PROJECT["project"]["dependencies"],
         *_of_extras("all"),
@@ -41,7 +41,7 @@ def _wanted() -> list[str]:
 
 
 def _of_extras(*names: str) -> list[str]:
-    """What extras ask for, with those that they name."""
+    """Return the requirements of extras, and of the extras that they include."""
     texts: list[str] = []
     for text in (text for name in names for text in PROJECT["project"]["optional-dependencies"][name]):
         requirement = Requirement(text)
@@ -78,7 +78,7 @@ def test_every_dependency_is_pinned_in_its_range_on_every_platform(platform: tup
         assert wanted.specifier.contains(specifier.version), f"{wanted}, but {here[0]} is locked; type: make lock"
 
 
-def test_the_image_gets_what_runs_in_it_in_the_versions_that_are_tested_and_no_test_tools() -> None:
+def test_the_image_has_the_tested_versions_and_no_test_tools() -> None:
     texts = [*PROJECT["project"]["dependencies"], *PROJECT["build-system"]["requires"]]
     texts += _of_extras("train", "report", "keras", "autokeras", "server", "weights", "npm")
     locked, whole = _locked(OF_THE_IMAGE), _locked()
@@ -92,7 +92,7 @@ def test_the_image_gets_what_runs_in_it_in_the_versions_that_are_tested_and_no_t
     assert not tools & set(locked)
 
 
-def test_all_is_every_extra_but_those_that_no_clone_has() -> None:
+def test_all_is_every_extra_for_users() -> None:
     extras = set(PROJECT["project"]["optional-dependencies"])
     (whole,) = PROJECT["project"]["optional-dependencies"]["all"]
     assert Requirement(whole).extras == extras - {"all", "gpu", "mlflow", "npm", "wandb"}

@@ -1,4 +1,4 @@
-"""The words of the Makefile, and a set-up that is whole or not there."""
+"""The targets of the Makefile, and a setup that is complete or absent."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.skipif(MAKE is None, reason="no make on the PATH")
 
 
 def _make(*words: str, folder: Path, path: str | None = None) -> subprocess.CompletedProcess[str]:
-    """make, as if typed on a terminal: also when `make test` is what runs this."""
+    """Run make as if typed on a terminal, also inside `make test`."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
     environment |= {} if path is None else {"PATH": path}
     assert MAKE is not None
@@ -23,7 +23,7 @@ def _make(*words: str, folder: Path, path: str | None = None) -> subprocess.Comp
 
 
 def _tools(folder: Path, **scripts: str) -> str:
-    """A PATH with what every system has, and the given shell scripts: no uv and no Python but these."""
+    """Return a PATH with the usual system programs and the given shell scripts, without uv or Python."""
     folder.mkdir()
     for tool in ("sh", "rm", "touch", "mkdir"):
         (folder / tool).symlink_to(shutil.which(tool) or tool)
@@ -35,7 +35,7 @@ def _tools(folder: Path, **scripts: str) -> str:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """What the set-up reads, in a folder without an environment."""
+    """The files that the setup reads, in a folder without an environment."""
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in ("Makefile", "requirements.lock", "pyproject.toml"):
@@ -43,27 +43,12 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_make_alone_lists_the_targets_and_sets_nothing_up(checkout: Path) -> None:
-    shown = _make(folder=checkout).stdout
-    targets = [line.split()[1] for line in shown.splitlines()]
+def test_make_without_a_target_lists_the_targets_and_installs_nothing(checkout: Path) -> None:
+    printed = _make(folder=checkout).stdout
+    targets = [line.split()[1] for line in printed.splitlines()]
     tests = ["test", "test-slow", "test-containers"]
     assert targets == ["help", "run", "check", *tests, "lint", "docs", "bench", "lock", "clean"]
     assert not (checkout / ".venv").exists()
-
-
-def test_ci_runs_what_people_type() -> None:
-    script = REPOSITORY / ".ci" / "run"
-    assert os.access(script, os.X_OK)
-    assert [line for line in script.read_text().splitlines() if line.startswith("make")] == [
-        "make lint",
-        "make docs",
-        "make test",
-    ]
-
-
-def test_make_run_is_the_quick_sweep(checkout: Path) -> None:
-    planned = _make("--dry-run", "--assume-old=.venv/.stamp", "run", folder=checkout)
-    assert planned.stdout.strip() == ".venv/bin/kd-sweeps run quick --preset quick"
 
 
 def test_without_python_and_uv_make_says_what_to_install_in_one_line(checkout: Path, tmp_path: Path) -> None:
@@ -75,7 +60,7 @@ def test_without_python_and_uv_make_says_what_to_install_in_one_line(checkout: P
     assert not (checkout / ".venv").exists()
 
 
-def test_a_set_up_that_breaks_off_is_made_again_from_nothing(checkout: Path, tmp_path: Path) -> None:
+def test_an_interrupted_setup_starts_over(checkout: Path, tmp_path: Path) -> None:
     uv = 'case "$1 $2" in "--version ") echo uv 1;; venv*) mkdir .venv;; "pip sync") exit %d;; esac'
     path = _tools(tmp_path / "bin", uv=uv % 1)
     assert _make(".venv/.stamp", folder=checkout, path=path).returncode != 0

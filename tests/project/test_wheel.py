@@ -1,4 +1,4 @@
-"""The wheel: whole, and enough to run a sweep from any folder without the clone.
+"""The wheel: complete, and enough to run a sweep from any folder without the clone.
 
 The environment is new and holds the wheel alone. The packages it depends on are read from the environment that runs the
 tests, by a path file: that they can be installed from the lock is tested by every `make run` in a clean clone, and
@@ -46,11 +46,11 @@ def test_the_wheel_passes_twine_and_check_wheel_contents(wheel: Path) -> None:
     )
 
 
-def test_the_wheel_holds_every_module_and_template_the_types_and_the_licence_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_holds_modules_templates_types_and_licence_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
-        found = Parser().parsestr(archive.read(metadata).decode())
+        fields = Parser().parsestr(archive.read(metadata).decode())
     ours = {name for name in names if ".dist-info/" not in name}
     kinds = ("*.py", "templates/*", "py.typed")
     paths = {path for name in PACKAGES for kind in kinds for path in (REPOSITORY / name).rglob(kind)}
@@ -58,12 +58,12 @@ def test_the_wheel_holds_every_module_and_template_the_types_and_the_licence_and
     assert {"sweeps/report/templates/page.html", "sweeps/contrib/server/templates/live.js"} <= ours
     assert any(name.endswith("licenses/LICENSE") for name in names)
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    wanted = [line for line in found.get_all("Requires-Dist", []) if "extra ==" not in line]
+    wanted = [line for line in fields.get_all("Requires-Dist", []) if "extra ==" not in line]
     assert len(wanted) == len(project["dependencies"])
-    assert (found["License-Expression"], found["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
+    assert (fields["License-Expression"], fields["Requires-Python"]) == ("Apache-2.0", "<3.14,>=3.11")
 
 
-def test_the_packages_are_those_of_the_wheel_and_typed(environment: Path, tmp_path: Path) -> None:
+def test_the_packages_match_the_wheel_and_are_typed(environment: Path, tmp_path: Path) -> None:
     program = "import json, kd, storage, sweeps; print(json.dumps([m.__file__ for m in (kd, storage, sweeps)]))"
     files = [Path(name) for name in json.loads(run(environment / "python", "-c", program, folder=tmp_path).stdout)]
     for file in files:

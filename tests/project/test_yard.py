@@ -1,4 +1,4 @@
-"""What a stranger looks for first: the licence, how to cite, what changed, how to help, and the package's metadata."""
+"""Licence, citation, changelog and the package's metadata."""
 
 import re
 import subprocess
@@ -25,32 +25,22 @@ def test_the_licence_is_the_whole_of_apache_2() -> None:
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_the_metadata_of_the_package_are_complete() -> None:
-    assert PROJECT["license"] == "Apache-2.0"
-    assert PROJECT["license-files"] == ["LICENSE"]
-    assert PROJECT["authors"] == [{"name": "the kd-sweeps authors"}]
-    assert PROJECT["readme"] == "README.md"
-    assert PROJECT["keywords"]
-    assert "Typing :: Typed" in PROJECT["classifiers"]
-    assert not [line for line in PROJECT["classifiers"] if line.startswith("License")]  # the expression says it
+def test_the_classifiers_name_each_python_that_is_supported() -> None:
     minors = {line.rpartition(" ")[2] for line in PROJECT["classifiers"] if re.search(r":: 3\.\d+$", line)}
     low, high = re.findall(r"3\.(\d+)", PROJECT["requires-python"])
     assert minors == {f"3.{minor}" for minor in range(int(low), int(high))}
 
 
-def test_the_citation_is_valid_and_of_this_version() -> None:
+def test_the_citation_is_valid_for_this_version() -> None:
     citation = yaml.safe_load(_text("CITATION.cff"))
     # What the schema of 1.2.0 requires: https://github.com/citation-file-format/citation-file-format
     assert citation["cff-version"] == "1.2.0"
-    assert citation["message"]
-    assert citation["title"].startswith("kd-sweeps")
-    assert citation["authors"] == [{"name": "the kd-sweeps authors"}]
-    assert citation["type"] == "software"
-    assert citation["license"] == PROJECT["license"]
+    assert {"message", "title"} < set(citation)
+    assert (citation["authors"], citation["license"]) == (PROJECT["authors"], PROJECT["license"])
     assert str(citation["version"]) == PROJECT["version"]
 
 
-def test_the_changelog_keeps_its_form_and_knows_this_version() -> None:
+def test_the_changelog_is_well_formed_and_has_this_version() -> None:
     headings = re.findall(r"^## \[(.+?)\](?: - (\S+))?$", _text("CHANGELOG.md"), flags=re.MULTILINE)
     assert headings[0] == ("Unreleased", "")
     assert PROJECT["version"] in {name for name, _ in headings}
@@ -59,7 +49,7 @@ def test_the_changelog_keeps_its_form_and_knows_this_version() -> None:
     assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
-def test_pre_commit_calls_what_people_type_and_installs_nothing() -> None:
+def test_pre_commit_runs_the_make_targets_and_installs_nothing() -> None:
     (repository,) = yaml.safe_load(_text(".pre-commit-config.yaml"))["repos"]
     assert repository["repo"] == "local"
     targets = set(re.findall(r"^([a-z-]+):", _text("Makefile"), flags=re.MULTILINE))

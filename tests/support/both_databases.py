@@ -1,4 +1,4 @@
-"""Which storage tests are asked of both databases: those of statements, types, locks and isolation, which may differ.
+"""Which storage tests run on both databases: those of statements, types, locks and isolation, which may differ.
 
 What is decided in Python is asked of SQLite. On Postgres, too, whatever the queue does is compared with a model
 (tests/unit/storage/concurrency/test_stateful.py).

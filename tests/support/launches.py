@@ -1,11 +1,10 @@
-"""Launches in a process of its own whose workers have a runner that takes milliseconds, and misbehaves where told."""
+"""Launches in a separate process, whose workers' runner takes milliseconds and misbehaves on request."""
 
 import json
 import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy
@@ -59,12 +58,12 @@ if once(f"environment-{os.getpid()}.json"):
 
 
 def kept_environments(home: Path) -> list[dict[str, str]]:
-    """The environment of each worker that ran `KEEP_ENVIRONMENT`."""
+    """Return the environment of each worker that ran `KEEP_ENVIRONMENT`."""
     return [json.loads(path.read_text()) for path in home.glob("environment-*.json")]
 
 
 def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dict[str, str]:
-    """The environment of such a process; misbehave: Python that sees `claim`, `steps` and `once(name)`."""
+    """Return the environment of a launch; misbehave: Python that sees `claim`, `steps` and `once(name)`."""
     home.mkdir(parents=True, exist_ok=True)
     body = textwrap.indent(textwrap.dedent(misbehave), "    ")
     (home / "sitecustomize.py").write_text(_CUSTOMIZE.format(home=str(home), misbehave=body))
@@ -72,12 +71,9 @@ def environment(home: Path, url: sqlalchemy.URL, misbehave: str = "pass") -> dic
     return os.environ | {"KD_SWEEPS_STORAGE": plain(url)} | folders
 
 
-def start_launch(
-    env: dict[str, str], *, workers: int = 2, name: str = "s", options: Sequence[str] = ()
-) -> "subprocess.Popen[str]":
-    """A launch at work."""
+def start_launch(env: dict[str, str], *, workers: int = 2, name: str = "s") -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers), *options],
+        [sys.executable, "-m", "sweeps.cli", "launch", name, "--workers", str(workers)],
         env=env,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -85,10 +81,8 @@ def start_launch(
     )
 
 
-def launched(
-    env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120, options: Sequence[str] = ()
-) -> tuple[int, str]:
-    """Exit code and output of a launch that ends by itself."""
-    process = start_launch(env, workers=workers, name=name, options=options)
+def launched(env: dict[str, str], *, workers: int = 2, name: str = "s", timeout: float = 120) -> tuple[int, str]:
+    """Run a launch to its end; return exit code and output."""
+    process = start_launch(env, workers=workers, name=name)
     out, _ = process.communicate(timeout=timeout)
     return process.returncode, out

@@ -1,4 +1,4 @@
-"""A real web site on this machine, for tests of what the network can do to a download."""
+"""A real web site on this machine, for tests of faults during a download."""
 
 import io
 import tarfile
@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Site(ThreadingHTTPServer):
-    """Serves `files`. Paths below /half break off half-way; those below /stall say nothing more."""
+    """Serves `files`. Paths below /half break off half-way; those below /stall stop answering."""
 
     daemon_threads = True
 
@@ -53,7 +53,7 @@ class _Page(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving() -> Iterator[Site]:
-    """A site that answers until the end of the block."""
+    """Serve a site until the end of the block."""
     with Site() as site:
         thread = threading.Thread(target=site.serve_forever, args=(0.05,))
         thread.start()

@@ -19,13 +19,13 @@ _OURS = ("kd_sweeps_schema", "sweeps", "revisions", "phases", "tasks", "attempts
 
 
 def unpack(version: int, path: Path) -> sqlalchemy.URL:
-    """The storage of that schema version as a file."""
+    """Write the storage of that schema version to a file."""
     path.write_bytes(gzip.decompress((DATA / COMMITS[version] / "storage.db.gz").read_bytes()))
     return resolve(f"sqlite:///{path}")
 
 
 def placed(version: int, url: str, folder: Path) -> sqlalchemy.URL:
-    """The storage of that schema version at the URL; on Postgres its own tables, without Optuna's."""
+    """Place the storage of that schema version at the URL; on Postgres without Optuna's tables."""
     target = resolve(url)
     if target.get_backend_name() == "sqlite":
         return unpack(version, sqlite_path(target))
@@ -49,11 +49,11 @@ def placed(version: int, url: str, folder: Path) -> sqlalchemy.URL:
 
 
 def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
-    """What our tables look like, by table: columns, keys and indexes, without what a step cannot make the same."""
+    """Return columns, keys and indexes by table, without what a migration step cannot make equal."""
     inspector = sqlalchemy.inspect(engine)
-    found: dict[str, Any] = {}
+    shape: dict[str, Any] = {}
     for table in {*_OURS, "reserved_studies"} & set(inspector.get_table_names()):
-        found[table] = {
+        shape[table] = {
             "columns": {one["name"]: (_kind(one["type"]), one["nullable"]) for one in inspector.get_columns(table)},
             "primary": inspector.get_pk_constraint(table)["constrained_columns"],
             "foreign": sorted(
@@ -64,7 +64,7 @@ def columns(engine: sqlalchemy.Engine) -> dict[str, Any]:
                 str(one["name"]) for one in inspector.get_indexes(table) if not one.get("duplicates_constraint")
             ),
         }
-    return found
+    return shape
 
 
 def _kind(one: Any) -> str:
@@ -72,7 +72,6 @@ def _kind(one: Any) -> str:
 
 
 def rows_of(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of an SQLite file, by table."""
     with closing(sqlite3.connect(path)) as connection:
         tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         return {name: sorted(connection.execute(f'SELECT * FROM "{name}"').fetchall(), key=repr) for name in tables}

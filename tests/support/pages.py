@@ -16,7 +16,7 @@ _CODE = re.compile(r"`([^`\n]+)`")
 
 
 def pages() -> list[Path]:
-    """Return every Markdown page that people read, in a fixed order."""
+    """Return every Markdown page for people, in a fixed order."""
     return [
         *(REPOSITORY / name for name in YARD),
         *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts),
@@ -29,5 +29,5 @@ def all_text() -> str:
 
 
 def code_spans(text: str) -> list[str]:
-    """Return what stands between backticks on one line, fenced blocks left out."""
+    """Return the inline code of a page."""
     return _CODE.findall(re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))

@@ -1,7 +1,23 @@
 """Where the repository and the programs of the tests are."""
 
+import os
+import sys
 from pathlib import Path
 
 SUPPORT = Path(__file__).resolve().parent
 REPOSITORY = SUPPORT.parent.parent
 MADE = "KD_SWEEPS_TEST_MADE"  # the variable with the folder of sweeps that all processes of a session share
+
+
+def clean_environment(*more: str) -> dict[str, str]:
+    """The variables of this process but for those that begin with KD_SWEEPS, OPTUNA or one of `more`."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", *more))}
+
+
+def programs(folder: Path) -> Path:
+    """Write the programs `python` and `kd-sweeps` of this checkout to a folder for PATH, and return it."""
+    folder.mkdir(exist_ok=True)
+    for name, module in (("kd-sweeps", "-m sweeps.cli"), ("python", "")):
+        (folder / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
+        (folder / name).chmod(0o755)
+    return folder

@@ -27,7 +27,7 @@ def write_folder(
     suffix: str = "png",
     grey: bool = False,
 ) -> Path:
-    """Write a subfolder of images for each class; the sizes (height, width) take turns."""
+    """Write a subfolder of images for each class, whose sizes (height, width) alternate."""
     for label, name in enumerate(classes):
         (folder / name).mkdir(parents=True)
         for number in range(each):

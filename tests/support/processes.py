@@ -1,30 +1,37 @@
-"""What Linux says of a process and of those it started. Imports no pytest."""
+"""What Linux knows of a process and its descendants. Imports no pytest."""
 
 from pathlib import Path
 
+from tests.support.sweeps.small_sweeps import wait_until
+
 
 def is_alive(pid: int) -> bool:
-    """Whether the process does anything; a zombie does not."""
+    """Return whether the process runs; a zombie does not."""
     return _state_and_parent(pid)[0] not in ("", "Z", "X")
 
 
+def wait_until_gone(*pids: int) -> None:
+    """Return once none of the processes runs."""
+    wait_until(lambda: not any(map(is_alive, pids)), f"one of {pids} still runs")
+
+
 def parent_of(pid: int) -> int:
-    """The process number of its parent; 0 where it has ended."""
+    """Return the process number of its parent; 0 where it has ended."""
     return _state_and_parent(pid)[1]
 
 
 def descendants(pid: int) -> set[int]:
-    """The process numbers of its children, their children, and so on."""
+    """Return the process numbers of its children, their children, and so on."""
     children: dict[int, set[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         _, parent = _state_and_parent(int(folder.name))
         children.setdefault(parent, set()).add(int(folder.name))
-    found: set[int] = set()
+    all_below: set[int] = set()
     fresh = children.get(pid, set())
     while fresh:
-        found |= fresh
-        fresh = set().union(*(children.get(one, set()) for one in fresh)) - found
-    return found
+        all_below |= fresh
+        fresh = set().union(*(children.get(one, set()) for one in fresh)) - all_below
+    return all_below
 
 
 def _state_and_parent(pid: int) -> tuple[str, int]:
@@ -37,7 +44,7 @@ def _state_and_parent(pid: int) -> tuple[str, int]:
 
 
 def command_of(pid: int) -> bytes:
-    """Its command line; nothing, where it has ended."""
+    """Return its command line; empty where it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):

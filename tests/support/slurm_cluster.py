@@ -1,6 +1,6 @@
-"""A real Slurm of one machine for tests: a controller and a node of Debian's packages, on ports of their own.
+"""A real Slurm of one machine for tests: controller and node from Debian's packages, on separate ports.
 
-No munge: Slurm signs with a key of its own. Its programs find the daemon that has the key at a socket under /run,
+No munge: Slurm signs with its own key. Its programs find the daemon that has the key at a socket under /run,
 wherever their configuration is: so one machine has one such cluster at a time. Imports nothing of the product.
 """
 
@@ -61,7 +61,7 @@ class SlurmCluster:
         self._folder = folder
         (folder / "state").mkdir(parents=True)
         (folder / "spool").mkdir()
-        key = folder / "slurm.key"  # beside slurm.conf, where Slurm looks for it
+        key = folder / "slurm.key"  # next to slurm.conf, where Slurm looks for it
         key.touch(mode=0o600)
         key.write_bytes(os.urandom(1024))
         controller_port, node_port = free_ports(2)
@@ -81,11 +81,11 @@ class SlurmCluster:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What Slurm's programs need in their environment to find this cluster."""
+        """Return the environment in which Slurm's programs find this cluster."""
         return {"SLURM_CONF": str(self._folder / "slurm.conf")}
 
     def run(self, *command: str) -> str:
-        """What one of Slurm's programs printed."""
+        """Return the output of one of Slurm's programs."""
         done = subprocess.run(
             command, env=os.environ | self.variables, capture_output=True, text=True, timeout=60, check=False
         )
@@ -93,7 +93,7 @@ class SlurmCluster:
         return done.stdout
 
     def start(self) -> None:
-        """Come up; returns when the node takes jobs."""
+        """Start; return once the node accepts jobs."""
         for daemon in ("slurmctld", "slurmd"):
             self.start_daemon(daemon)
         deadline = time.monotonic() + 60
@@ -105,26 +105,26 @@ class SlurmCluster:
             time.sleep(0.1)
 
     def start_daemon(self, name: str) -> None:
-        """Start "slurmctld" or "slurmd"; it goes on where it was stopped."""
+        """Start "slurmctld" or "slurmd"; it resumes where it was stopped."""
         with (self._folder / f"{name}.log").open("ab") as log:
             self._daemons[name] = subprocess.Popen(
                 [name, "-D"], env=os.environ | self.variables, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
 
     def stop_daemon(self, name: str) -> None:
-        """Stop one of them; what it knows is kept."""
+        """Stop one of them; its state is kept."""
         daemon = self._daemons.pop(name)
         daemon.terminate()
         daemon.wait(60)
 
     def members(self, *, job: int | None = None) -> dict[str, str]:
-        """The members that have not ended, "12_3", with their states."""
+        """Return the members that have not ended, such as "12_3", with their states."""
         listed = self.run("squeue", "--noheader", "--array", "--format=%F_%K %F %T")
         rows = [line.split() for line in listed.splitlines()]
         return {member: state for member, array, state in rows if job in (None, int(array))}
 
     def clear(self) -> None:
-        """Cancel every job and wait until all are gone."""
+        """Cancel every job and wait until all have ended."""
         if "slurmctld" not in self._daemons:
             self.start_daemon("slurmctld")
         deadline = time.monotonic() + 60
@@ -148,17 +148,17 @@ class SlurmCluster:
                     self.stop_daemon(name)
 
     def told(self) -> str:
-        """What the two logged last."""
+        """Return the end of both logs."""
         return "\n".join(path.read_text()[-2000:] for path in sorted(self._folder.glob("slurm*.log")))
 
 
 class NotPossible(Exception):
-    """No such cluster can run here. The message says why, and what to type."""
+    """Slurm cannot run here; the message says why, and what to type."""
 
 
 @contextlib.contextmanager
 def running_cluster() -> Iterator[SlurmCluster]:
-    """A started cluster in a temporary folder, once no other test has one; ended and removed at the end.
+    """Start a cluster in a temporary folder once no other test has one; removed at the end.
 
     Raises:
         NotPossible: Slurm is not installed, or this machine belongs to a cluster.

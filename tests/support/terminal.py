@@ -1,4 +1,4 @@
-"""A command on a terminal of a known width: what it prints there, which it may not print into a pipe."""
+"""A command on a pseudo terminal of known width, where its output differs from that in a pipe."""
 
 import fcntl
 import os
@@ -13,7 +13,7 @@ from tests.support.paths import REPOSITORY
 
 
 def on_terminal(folder: Path, *arguments: str, columns: int) -> tuple[int, str]:
-    """Run kd-sweeps with stdout on a pseudo terminal; its exit code and what it printed there."""
+    """Run kd-sweeps with stdout on a pseudo terminal; return exit code and output."""
     ours, theirs = pty.openpty()
     try:
         fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
@@ -40,5 +40,5 @@ def on_terminal(folder: Path, *arguments: str, columns: int) -> tuple[int, str]:
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # Linux says so when the other end is closed
+    except OSError:  # Linux raises it when the other end is closed
         return b""

@@ -1,4 +1,4 @@
-"""Writes checkpoints in torch's older format, instruction by instruction, without torch."""
+"""Checkpoints in torch's older format, written instruction by instruction without torch."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -26,41 +26,29 @@ def integer(value: int) -> bytes:
 
 
 def group(*items: bytes) -> bytes:
-    """A tuple."""
     return pickle.MARK + b"".join(items) + pickle.TUPLE
 
 
-def storage(key: str, count: int, kind: str = "Float") -> bytes:
+def storage(key: str, count: int, kind: str) -> bytes:
     return group(text("storage"), f"ctorch\n{kind}Storage\n".encode(), text(key), text("cpu"), integer(count), b"N")
 
 
-def tensor(where: bytes, offset: int, sizes: Sequence[int], strides: Sequence[int]) -> bytes:
+def tensor(where: bytes, sizes: Sequence[int], strides: Sequence[int]) -> bytes:
     windows = [group(*map(integer, numbers)) for numbers in (sizes, strides)]
-    return REBUILD + group(where + pickle.BINPERSID, integer(offset), *windows, pickle.NEWFALSE, DICT) + pickle.REDUCE
-
-
-def state(tensors: Mapping[str, bytes]) -> bytes:
-    """The dictionary, with the attributes that torch gives it."""
-    items = b"".join(text(name) + value for name, value in tensors.items())
-    attributes = pickle.EMPTY_DICT + text("_metadata") + DICT + pickle.SETITEM
-    return DICT + pickle.MARK + items + pickle.SETITEMS + attributes + pickle.BUILD
-
-
-def checkpoint(content: bytes, storages: Mapping[str, Array]) -> bytes:
-    """A whole file around an object that is given as instructions."""
-    writer = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2}}
-    head = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, writer)]
-    keys = pickle.dumps(list(storages), 2)
-    data = [len(numbers).to_bytes(8, "little") + numbers.tobytes() for numbers in storages.values()]
-    return b"".join([*head, pickle.PROTO + b"\x02" + content + pickle.STOP, keys, *data])
+    return REBUILD + group(where + pickle.BINPERSID, integer(0), *windows, pickle.NEWFALSE, DICT) + pickle.REDUCE
 
 
 def saved(arrays: Mapping[str, Array]) -> bytes:
-    """What torch.save writes of these arrays: those that are not contiguous are saved in the order of their memory."""
-    tensors, storages = {}, {}
+    """Return what torch.save writes of these arrays; non-contiguous ones are saved in memory order."""
+    items, storages = b"", {}
     for number, (name, array) in enumerate(arrays.items()):
         key = str(1000 + number)
         storages[key] = array.ravel(order="K")
         strides = [stride // array.itemsize for stride in array.strides]
-        tensors[name] = tensor(storage(key, array.size, KINDS[array.dtype.name]), 0, array.shape, strides)
-    return checkpoint(state(tensors), storages)
+        items += text(name) + tensor(storage(key, array.size, KINDS[array.dtype.name]), array.shape, strides)
+    attributes = pickle.EMPTY_DICT + text("_metadata") + DICT + pickle.SETITEM  # those of torch's dictionary of a state
+    content = DICT + pickle.MARK + items + pickle.SETITEMS + attributes + pickle.BUILD
+    writer = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2}}
+    head = [pickle.dumps(value, 2) for value in (MAGIC, PROTOCOL, writer)]
+    data = [len(numbers).to_bytes(8, "little") + numbers.tobytes() for numbers in storages.values()]
+    return b"".join([*head, pickle.PROTO + b"\x02" + content + pickle.STOP, pickle.dumps(list(storages), 2), *data])

@@ -1,4 +1,4 @@
-"""Run the console blocks of a page, compare what they print with what the page shows, or write it again.
+"""Run the console blocks of a page, and compare or replace the output that it shows.
 
 A block of the language `console` holds commands behind "$ ", the further lines of a command behind "> ", each followed
 by what it printed on stdout and stderr.
@@ -13,7 +13,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment, programs
 
 _BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d.,:]*(e[-+]\d+)?")
@@ -52,17 +52,11 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
     Returns:
         Its exit code, and the lines it printed on both streams together.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA"))}
-    programs = folder / ".bin"
-    programs.mkdir(exist_ok=True)
-    for name, more in (("python", ""), ("kd-sweeps", " -m sweeps.cli")):
-        (programs / name).write_text(f'#!/bin/sh\nexec "{sys.executable}"{more} "$@"\n')
-        (programs / name).chmod(0o755)
-    own = {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": f"{programs}:{os.environ['PATH']}"}
+    path = f"{programs(folder / '.bin')}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", command],
         cwd=folder,
-        env=kept | own,
+        env=clean_environment() | {"PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1", "PATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -1,12 +1,11 @@
-"""The wheel of this clone, and programs that run with nothing of the clone on their path."""
+"""The wheel of this clone, and programs that see nothing of the clone."""
 
-import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 
 PACKAGES = ("kd", "storage", "sweeps")
 
@@ -14,10 +13,8 @@ PACKAGES = ("kd", "storage", "sweeps")
 def run(
     *command: str | Path, folder: Path, codes: tuple[int, ...] = (0,), **more: str
 ) -> subprocess.CompletedProcess[str]:
-    """A command in a folder outside the clone; one of the exit codes is expected."""
-    kept = {
-        key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "PYTHONPATH"))
-    }
+    """Run a command outside the clone; its exit code must be one of `codes`."""
+    kept = clean_environment("PYTHONPATH")
     done = subprocess.run(
         [str(word) for word in command], cwd=folder, env=kept | more, capture_output=True, text=True, check=False
     )
@@ -26,7 +23,7 @@ def run(
 
 
 def built(source: Path, target: Path) -> Path:
-    """The wheel, from a copy of what a source tree has, so that nothing is left in the clone."""
+    """Build the wheel from a copy of the source tree, which leaves the clone untouched."""
     for name in PACKAGES:
         shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "LICENSE"):

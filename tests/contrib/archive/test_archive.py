@@ -1,4 +1,4 @@
-"""sweeps.contrib.archive.transfer: a sweep becomes a file and a sweep again, the same in everything that reads it."""
+"""sweeps.contrib.archive.transfer: a sweep survives the round trip through a file unchanged."""
 
 import contextlib
 import os
@@ -31,8 +31,8 @@ from tests.support.sweeps.planted_sweeps import violations, work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import FORK, SMALL, created, start_worker
 from tests.support.sweeps.trials_in_memory import copied, trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 READING = (["status", "s", "--audit"], ["best", "s"], ["report", "s"])  # the tables themselves are compared as bytes
 
 
@@ -62,7 +62,7 @@ def file(tmp_path: Path, _made: Path) -> Path:
 
 
 def trials(url: sqlalchemy.URL) -> dict[str, Any]:
-    """What Optuna's own interface says of every study: what the dashboard shows, but for times and identities."""
+    """Return every study through Optuna's interface, as the dashboard shows it, without times and identities."""
     found: dict[str, Any] = {}
     with contextlib.closing(open_studies(url)) as opened:
         for name, number in opened.ids().items():
@@ -86,7 +86,7 @@ def _without_notes(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_everything_that_reads_a_sweep_reads_the_same_in_another_storage(
-    here: str, tmp_path: Path, kd_sweeps: Run
+    here: str, tmp_path: Path, kd_sweeps: KdSweeps
 ) -> None:
     url, there = lived(here), resolve(f"sqlite:///{tmp_path}/there.db")
     first, second = (tmp_path / f"{number}.kdsweep" for number in (1, 2))
@@ -103,7 +103,7 @@ def test_everything_that_reads_a_sweep_reads_the_same_in_another_storage(
     assert second.read_bytes() == first.read_bytes()
 
 
-def test_from_postgres_to_sqlite_and_back_it_is_the_same(postgres_url: str, tmp_path: Path) -> None:
+def test_a_round_trip_from_postgres_to_sqlite_changes_nothing(postgres_url: str, tmp_path: Path) -> None:
     url, there = lived(postgres_url), resolve(f"sqlite:///{tmp_path}/there.db")
     first, second, third = (tmp_path / f"{number}.kdsweep" for number in (1, 2, 3))
     archive_sweep(url, "s", first)
@@ -119,7 +119,7 @@ def test_from_postgres_to_sqlite_and_back_it_is_the_same(postgres_url: str, tmp_
     assert _without_notes(trials(url)) == _without_notes(before)  # they name the studies' numbers, which are new ones
 
 
-def test_logs_tracebacks_and_workers_are_in_it(file: Path) -> None:
+def test_an_archive_holds_logs_tracebacks_and_workers(file: Path) -> None:
     found = members(file)
     assert b"loss: nan \\u00e9 \\u2713" in found["attempts.jsonl"]
     assert b"Traceback (most recent call last)" in found["attempts.jsonl"]
@@ -142,7 +142,7 @@ def test_trials_of_other_tools_keep_their_numbers_free(here: str, tmp_path: Path
     assert violations(there) == []
 
 
-def test_an_unfinished_sweep_goes_on_where_it_is_imported(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
+def test_an_unfinished_sweep_resumes_where_it_is_imported(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
     url = lived(here, stop_at="confirm")
     assert [task.state for task in records(url).values()].count("running") == 1
     path = tmp_path / "s.kdsweep"
@@ -158,14 +158,14 @@ def test_an_unfinished_sweep_goes_on_where_it_is_imported(here: str, tmp_path: P
     assert {task.state for task in records(there, "again").values()} == {"done"}
 
 
-def test_a_sweep_that_nobody_has_worked_on_can_be_archived(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
+def test_an_untouched_sweep_can_be_archived(here: str, tmp_path: Path, there: sqlalchemy.URL) -> None:
     archive_sweep(created(here), "s", tmp_path / "s.kdsweep")
     import_sweep(there, tmp_path / "s.kdsweep")
     work(there, quadratic)
     assert {task.state for task in records(there).values()} == {"done"}
 
 
-def test_a_file_that_is_there_stays_unless_it_is_forced(file: Path, here: str) -> None:
+def test_an_existing_file_is_kept_without_force(file: Path, here: str) -> None:
     before = file.read_bytes()
     with pytest.raises(SweepError, match="exists; to replace it, add --force"):
         archive_sweep(resolve(here), "s", file)
@@ -175,7 +175,7 @@ def test_a_file_that_is_there_stays_unless_it_is_forced(file: Path, here: str) -
     assert not list(file.parent.glob(".*"))
 
 
-def test_a_name_that_is_no_archive_is_refused(here: str, tmp_path: Path) -> None:
+def test_a_file_name_without_the_archive_suffix_is_refused(here: str, tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"the file name must end in .kdsweep, for example mnist-kd.kdsw"):
         archive_sweep(created(here), "s", tmp_path / "s.zip")
 
@@ -197,7 +197,7 @@ def test_a_log_with_a_nul_reaches_postgres(here: str, tmp_path: Path, postgres_u
     assert "a\\ufffdb" in members(tmp_path / "s.kdsweep")["attempts.jsonl"].decode()
 
 
-def test_a_name_that_is_taken_is_refused_and_under_another_one_nothing_has_the_old(
+def test_a_taken_name_is_refused_and_an_import_under_another_name_uses_it_everywhere(
     file: Path, here: str, in_memory: None
 ) -> None:
     url = resolve(here)
@@ -248,7 +248,7 @@ def test_an_import_killed_at_any_point_is_completed_by_the_next_or_by_a_create(f
 
 @pytest.mark.processes
 @pytest.mark.slow_on("sqlite")
-def test_an_archive_of_a_sweep_at_work_is_of_one_moment(storage_url: str, tmp_path: Path) -> None:
+def test_an_archive_of_a_running_sweep_is_a_snapshot(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url)
     worker, path, hashes = start_worker(storage_url, seconds=0.05), tmp_path / "s.kdsweep", set()
     while worker.is_alive():
@@ -272,7 +272,7 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "change", "message"),
     [
         ("tasks.jsonl", lambda lines: lines.append(lines[0]), r"tasks.jsonl: \S+ appears twice"),
         ("tasks.jsonl", _line(lambda line: line.update(phase="x")), "is of phase 'x', which phases.jsonl lacks"),
@@ -296,7 +296,11 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
         ("attempts.jsonl", _line(lambda line: line.update(lease_until=float("nan"))), "lease_until is nan"),
         ("phases.jsonl", _line(lambda line: line.update(needs=["x"])), "needs 'x', which phases.jsonl lacks"),
         ("phases.jsonl", _line(lambda line: line.update(needs=["lag:x"])), "which has no meaning"),
-        ("tasks.jsonl", _line(lambda line: line["payload"].update(role="target3")), "expected role source as planned, found target3"),
+        (
+            "tasks.jsonl",
+            _line(lambda line: line["payload"].update(role="target3")),
+            "expected role source as planned, found target3",
+        ),
         (
             "tasks.jsonl",
             _line(lambda line: line["outcome"].update(blobs={"x": "../x"})),
@@ -317,16 +321,16 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
         ),
     ],
 )
-def test_lines_that_somebody_edited_are_one_line_and_nothing_is_written(
-    file: Path, there: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], said: str
+def test_edited_lines_are_refused_in_one_line_and_nothing_is_written(
+    file: Path, there: sqlalchemy.URL, name: str, change: Callable[[list[dict[str, Any]]], Any], message: str
 ) -> None:
-    with pytest.raises(StorageError, match=said):
+    with pytest.raises(StorageError, match=message):
         import_sweep(there, edited(file, name, change))
     with pytest.raises(StorageError):
         records(there)
 
 
-def test_a_file_that_was_changed_without_its_manifest_is_refused(file: Path, there: sqlalchemy.URL) -> None:
+def test_a_file_that_contradicts_its_manifest_is_refused(file: Path, there: sqlalchemy.URL) -> None:
     changed = edited(file, "phases.jsonl", _line(lambda line: line.update(reason="x")), sealed=False)
     with pytest.raises(ArchiveBroken, match=r"phases.jsonl \w+: it was changed.*all differences: kd-sweeps verify "):
         import_sweep(there, changed)
@@ -357,11 +361,11 @@ def _blob(files: dict[str, bytes]) -> str:
 
 
 @pytest.mark.parametrize("case", FILES)
-def test_what_is_no_archive_is_one_line(file: Path, there: sqlalchemy.URL, case: str) -> None:
-    change, said = FILES[case]
+def test_a_file_that_is_not_an_archive_is_refused_in_one_line(file: Path, there: sqlalchemy.URL, case: str) -> None:
+    change, message = FILES[case]
     files = members(file)
     change(files)
-    with pytest.raises(ArchiveBroken, match=said) as caught:
+    with pytest.raises(ArchiveBroken, match=message) as caught:
         import_sweep(there, packed(file.with_name("x.kdsweep"), files))
     assert "\n" not in str(caught.value)
     assert str(caught.value).count("x.kdsweep: ") == 1
@@ -394,7 +398,7 @@ def test_a_bomb_is_refused_before_a_byte_is_unpacked(file: Path, there: sqlalche
         import_sweep(there, bomb)
 
 
-def test_a_blob_that_no_sqlite_file_takes_is_refused_before_anything_is_read_or_written(
+def test_a_blob_too_large_for_sqlite_is_refused_before_anything_is_read_or_written(
     file: Path, here: str, there: sqlalchemy.URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blob = max((name for name in members(file) if name.startswith("blobs/")), key=lambda name: len(members(file)[name]))
@@ -416,13 +420,13 @@ def test_a_blob_that_no_sqlite_file_takes_is_refused_before_anything_is_read_or_
 
 
 @pytest.mark.parametrize("path", ["missing.kdsweep", "."])
-def test_what_is_no_file_is_one_line(tmp_path: Path, there: sqlalchemy.URL, path: str) -> None:
+def test_a_path_that_is_not_a_file_is_refused_in_one_line(tmp_path: Path, there: sqlalchemy.URL, path: str) -> None:
     with pytest.raises(ArchiveBroken, match=r"no such file; kd-sweeps archive NAME -o NAME\.kdsweep|is a folder; name"):
         import_sweep(there, tmp_path / path)
 
 
 @pytest.mark.parametrize("read", [verify, import_sweep])
-def test_what_never_ends_is_one_line(
+def test_an_endless_file_is_refused_in_one_line(
     tmp_path: Path, there: sqlalchemy.URL, read: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(zipfile, "ZipFile", None)  # it would wait for ever
@@ -444,7 +448,7 @@ def _refusal(path: Path, lines: SweepLines) -> str:
 
 
 def test_a_cut_or_flipped_file_is_refused_or_holds_the_same(file: Path, there: sqlalchemy.URL) -> None:
-    """Flips in what says nothing, such as the time of a member, change nothing."""
+    """Flips in fields without content, such as a member's time, change nothing."""
     whole, draw = file.read_bytes(), random.Random(0)
     with open_archive(file) as archive:
         lines = archive.lines

@@ -5,7 +5,7 @@ import pytest
 from storage.tables import metadata
 from sweeps.contrib.archive.lines import LINES
 
-# What another database numbers anew, or knows by itself; and what stands in its place.
+# Columns that another database renumbers or implies, and what replaces them.
 NOT_CARRIED = {
     "sweeps": {"id", "repaired_at", "identity"},
     "revisions": {"sweep_id"},
@@ -20,7 +20,7 @@ INSTEAD = {"tasks": {"phase"}, "attempts": {"task"}}
 
 @pytest.mark.parametrize("table", NOT_CARRIED)
 def test_an_archive_holds_every_column(table: str) -> None:
-    """Whoever adds a column adds it here, with a new format version if files of the old one lack it."""
+    """A new column is added here, with a new format version if files of the old one lack it."""
     columns = {column.key for column in metadata.tables[table].columns}
     fields = set(LINES["sweep" if table == "sweeps" else table].model_fields)
     assert fields == columns - NOT_CARRIED[table] | INSTEAD.get(table, set())

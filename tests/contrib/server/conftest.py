@@ -1,4 +1,4 @@
-"""A service for the many tests that change nothing."""
+"""A service for the tests that change nothing."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What may stand in a spec that comes over HTTP, whatever is sent."""
+"""What a spec sent over HTTP may contain, for arbitrary input."""
 
 from typing import Any
 
@@ -16,11 +16,11 @@ TINY = preset("tiny")
 
 
 def _keys(values: dict[str, Any], before: str = "") -> list[str]:
-    found = []
+    leaves = []
     for key, value in values.items():
-        found.append(before + key)
-        found += _keys(value, f"{before}{key}.") if isinstance(value, dict) else []
-    return found
+        leaves.append(before + key)
+        leaves += _keys(value, f"{before}{key}.") if isinstance(value, dict) else []
+    return leaves
 
 
 KEYS = st.one_of(
@@ -37,7 +37,7 @@ VALUES = st.recursive(
 
 
 def checked(make: Any) -> None:
-    """What is made is a spec that names nothing but what has a name of ours; or it is refused in one line."""
+    """Check that the result is a spec of names that the product defines, or a refusal in one line."""
     try:
         spec: Spec = make()
         check_allowed(spec, allow_code=False)
@@ -51,19 +51,19 @@ def checked(make: Any) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
-def test_whatever_changes_are_sent_make_a_spec_of_known_names_or_one_line(changes: dict[str, Any]) -> None:
+def test_arbitrary_changes_give_a_spec_of_known_names_or_one_line(changes: dict[str, Any]) -> None:
     checked(lambda: SpecRequest(TINY, changes).spec())
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.one_of(st.sampled_from(list(Spec.model_fields)), st.text(max_size=5)), VALUES, max_size=4))
-def test_whatever_spec_is_sent_is_a_spec_or_one_line(values: dict[str, Any]) -> None:
+def test_an_arbitrary_document_is_a_valid_spec_or_one_line(values: dict[str, Any]) -> None:
     checked(lambda: parse(values, origin="spec"))
     checked(lambda: parse(TINY.as_dict() | values, origin="spec"))
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_may_be_asked_for(name: str) -> None:
+def test_every_preset_is_allowed(name: str) -> None:
     check_allowed(preset(name), allow_code=False)
 
 
@@ -79,7 +79,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("key", "value"), FILES)
-def test_a_file_a_folder_and_a_function_of_data_are_refused_even_where_code_is_allowed(key: str, value: Any) -> None:
+def test_data_from_a_file_folder_or_function_is_refused_even_with_allow_code(key: str, value: Any) -> None:
     with pytest.raises(NotAllowed, match=r"; (no request names a file|allowed over HTTP: mnist)") as error:
         check_allowed(override(TINY, {key: value}), allow_code=True)
     assert "\n" not in str(error.value)
@@ -95,7 +95,7 @@ CODE = [
 
 
 @pytest.mark.parametrize(("key", "value"), CODE)
-def test_code_is_refused_unless_the_operator_of_the_service_allows_it(key: str, value: str) -> None:
+def test_code_is_refused_without_allow_code(key: str, value: str) -> None:
     spec = override(TINY, {key: value})
     check_allowed(spec, allow_code=True)
     with pytest.raises(NotAllowed, match="Python code"):

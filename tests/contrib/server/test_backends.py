@@ -1,4 +1,4 @@
-"""A queue is the same queue, whether a worker reaches it by its database or through a service."""
+"""A worker sees the same queue through its database and through a service."""
 
 import contextlib
 import json
@@ -97,7 +97,7 @@ def test_a_task_is_claimed_saved_renewed_and_finished_once(engine: Engine, opene
     assert (row.host, row.pid, row.reason, row.done) == (platform.node(), os.getpid(), "enough", 1)
 
 
-def test_an_attempt_that_another_worker_took_changes_nothing_any_more(engine: Engine, opened: Open) -> None:
+def test_a_superseded_attempt_changes_nothing(engine: Engine, opened: Open) -> None:
     backend = opened()
     late = present(backend.claim("w"))
     assert backend.end(late, given_back())
@@ -110,7 +110,7 @@ def test_an_attempt_that_another_worker_took_changes_nothing_any_more(engine: En
     assert finished(backend, again)
 
 
-def test_an_attempt_that_follows_has_the_point_of_the_one_before(engine: Engine, opened: Open) -> None:
+def test_a_retry_has_the_point_of_the_attempt_before(engine: Engine, opened: Open) -> None:
     backend = opened()
     while (claim := present(backend.claim("w"))).stage != "search":
         assert finished(backend, claim)
@@ -143,7 +143,7 @@ def test_a_lost_worker_is_lost_for_all(engine: Engine, opened: Open) -> None:
     assert (task.state, task.error_class) == ("waiting", "lost worker")
 
 
-def test_bytes_come_back_and_missing_ones_are_told_apart(engine: Engine, opened: Open) -> None:
+def test_bytes_round_trip_and_missing_bytes_are_an_error(engine: Engine, opened: Open) -> None:
     backend = opened()
     present(backend.claim("w"))
     data = os.urandom(100_000)
@@ -154,7 +154,7 @@ def test_bytes_come_back_and_missing_ones_are_told_apart(engine: Engine, opened:
         backend.get("0" * 64)
 
 
-def test_a_deleted_sweep_is_lost_and_not_an_error(engine: Engine, opened: Open) -> None:
+def test_a_deleted_sweep_is_a_lost_claim_and_not_an_error(engine: Engine, opened: Open) -> None:
     backend = opened()
     claim = present(backend.claim("w"))
     with engine.begin() as connection:  # as `storage.deletion` does, without its studies
@@ -171,7 +171,7 @@ def test_a_deleted_sweep_is_lost_and_not_an_error(engine: Engine, opened: Open) 
     backend.sign_out("w", None)
 
 
-def test_what_is_stored_is_the_same_text(engine: Engine, opened: Open) -> None:
+def test_both_backends_store_the_same_text(engine: Engine, opened: Open) -> None:
     backend = opened()
     claim = present(backend.claim("w"))
     more = {"facts": {"z": [1, 2.5, None], "a": math.nan, "half": "\ud800", "umlaut": "ä"}, "worker": "w"}
@@ -191,7 +191,7 @@ def test_a_whole_sweep_has_the_same_points_and_answer(storage_url: str, opened: 
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # it stops after 60 steps
-def test_a_trainer_whose_code_is_on_the_machine_of_the_worker_gives_the_same(
+def test_a_trainer_from_a_file_on_the_workers_machine_gives_the_same_answer(
     storage_url: str, opened: Open, tmp_path: Path
 ) -> None:
     spec = parse(ONE, new=True)
@@ -203,7 +203,7 @@ def test_a_trainer_whose_code_is_on_the_machine_of_the_worker_gives_the_same(
 
 
 def done_by(opened: Open, *, run: Runner | None = quadratic) -> tuple[str | None, dict[str, Any]]:
-    """The answer hash, and the points, of the sweep that one worker does; run: None is the real thing."""
+    """Return answer hash and points of the sweep, done by one worker; run: None for real training."""
     with Worker(opened(), run=run) as worker:
         assert worker.work() == 0
         rows = worker.backend.done()

@@ -1,4 +1,4 @@
-"""Sweeps made over HTTP: idempotent, and of nothing that reaches the server's files or runs code there."""
+"""Creating sweeps over HTTP: idempotent, and without access to the server's files or code."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service on a storage that it made itself."""
+    """A service on a storage that it created."""
     folder = tmp_path_factory.mktemp("creating")
     with serving(f"sqlite:///{folder}/new.db", folder=folder, tokens=TOKENS) as service:
         yield service
@@ -30,7 +30,7 @@ def names(service: Service) -> list[str]:
     return [one["name"] for one in service.ask("/api/v1/sweeps", token=OPERATOR).json["items"]]
 
 
-def test_the_same_request_again_changes_nothing_and_another_spec_is_refused(service: Service) -> None:
+def test_a_repeated_request_changes_nothing_and_another_spec_is_refused(service: Service) -> None:
     first = create(service, name="mine", preset="tiny", changes={"search.trials": 4})
     assert first.status == 201, first.text
     assert first.headers["location"] == "/api/v1/sweeps/mine"
@@ -45,7 +45,7 @@ def test_the_same_request_again_changes_nothing_and_another_spec_is_refused(serv
     assert service.ask("/api/v1/sweeps/mine", token=OPERATOR).json["stages"]["search"]["waiting"] == 4
 
 
-def test_a_whole_spec_makes_the_sweep_that_it_describes_and_that_of_a_preset_the_presets(service: Service) -> None:
+def test_a_full_spec_and_a_preset_give_the_same_sweep(service: Service) -> None:
     made = create(service, name="whole", spec=SMALL.as_dict())
     assert made.status == 201, made.text
     assert service.ask("/api/v1/sweeps/whole", token=OPERATOR).json["stages"]["search"]["waiting"] == 4
@@ -54,7 +54,7 @@ def test_a_whole_spec_makes_the_sweep_that_it_describes_and_that_of_a_preset_the
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "message"),
     [
         ({"name": "x"}, "give either a preset"),
         ({"name": "x", "preset": "tiny", "spec": {}}, "give either a preset"),
@@ -66,18 +66,18 @@ def test_a_whole_spec_makes_the_sweep_that_it_describes_and_that_of_a_preset_the
         ({"preset": "tiny"}, "name: got"),
     ],
 )
-def test_what_makes_no_spec_is_one_line_that_says_what_would(service: Service, body: Any, said: str) -> None:
+def test_an_invalid_spec_is_refused_in_one_line_with_what_is_allowed(service: Service, body: Any, message: str) -> None:
     before = names(service)
     refused = service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body)
     assert refused.status == 422
     assert refused.headers["content-type"] == "application/problem+json"
-    assert said in refused.json["detail"]
+    assert message in refused.json["detail"]
     assert refused.json["exit_code"] == 2
     assert names(service) == before
 
 
 @pytest.mark.parametrize(
-    ("body", "kind", "said"),
+    ("body", "kind", "message"),
     [
         *((body, "application/json", "") for body in (b"", b"{", b"[]", b"null", b"\xff", b'{"name": 1e999}')),
         (b'{"name": }', "application/json", "the body is not JSON: Expecting value at character 9"),
@@ -85,22 +85,22 @@ def test_what_makes_no_spec_is_one_line_that_says_what_would(service: Service, b
         (b'{"name": "x", "preset": "tiny"}', "text/plain", "with the header Content-Type: application/json only"),
     ],
 )
-def test_what_is_no_request_is_refused_as_one(service: Service, body: bytes, kind: str, said: str) -> None:
+def test_a_malformed_request_is_refused(service: Service, body: bytes, kind: str, message: str) -> None:
     headers = {"Content-Type": kind}
     refused = service.ask("/api/v1/sweeps", method="POST", token=OPERATOR, body=body, headers=headers)
     assert 400 <= refused.status < 500
-    assert said in json.loads(refused.body)["detail"]
+    assert message in json.loads(refused.body)["detail"]
 
 
 @pytest.mark.parametrize("body", [{"seeds": True}, {"seeds": "3"}, {"seeds": 3, "dry_run": "no"}])
-def test_nothing_is_added_by_what_only_looks_like_a_number(service: Service, body: Any) -> None:
+def test_numbers_in_another_type_extend_nothing(service: Service, body: Any) -> None:
     assert create(service, name="kept", preset="tiny").status in (200, 201)
     refused = service.ask("/api/v1/sweeps/kept/extend", method="POST", token=OPERATOR, body=body)
     assert refused.status == 422
     assert "allowed: a valid" in refused.json["detail"]
 
 
-def test_a_file_on_the_server_and_code_are_refused_with_what_the_operator_may_do(service: Service) -> None:
+def test_server_files_and_code_are_refused_with_the_option_that_allows_them(service: Service) -> None:
     refused = create(service, name="files", preset="tiny", changes={"source.teacher": "logits:/etc/passwd"})
     assert refused.status == 403, refused.text
     assert "no request names a file" in refused.json["detail"]
@@ -111,19 +111,17 @@ def test_a_file_on_the_server_and_code_are_refused_with_what_the_operator_may_do
     assert not {"files", "code"} & set(names(service))
 
 
-def test_with_allow_code_a_sampler_of_ones_own_is_taken_and_a_file_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_allow_code_permits_a_users_sampler_but_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sampler_of_ones_own.py").write_text("def make(seed):\n    return 'it was run'\n")
     monkeypatch.syspath_prepend(tmp_path)
     with serving(f"sqlite:///{tmp_path}/s.db", folder=tmp_path, tokens=TOKENS, allow_code=True) as service:
-        told = create(service, name="code", preset="tiny", changes={"search.sampler": "sampler_of_ones_own:make"})
-        assert told.status == 422
-        assert "it was run" in told.json["detail"]
+        reply = create(service, name="code", preset="tiny", changes={"search.sampler": "sampler_of_ones_own:make"})
+        assert reply.status == 422
+        assert "it was run" in reply.json["detail"]
         assert create(service, name="file", preset="tiny", changes={"source.dataset": "x.npz"}).status == 403
 
 
-def test_a_service_of_some_sweeps_makes_no_other_and_shows_no_other(tmp_path: Path) -> None:
+def test_a_service_limited_to_some_sweeps_creates_and_shows_no_other(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     for name in ("ours", "theirs"):
         created(url, name=name)

@@ -1,4 +1,4 @@
-"""The page about the service: its curl lines are typed as they stand, and do what they are there for."""
+"""The page about the service: its curl commands, run unchanged, do what they promise."""
 
 import os
 import re
@@ -22,7 +22,7 @@ PAGE = REPOSITORY / "docs" / "how-to" / "service.md"
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl here")
 @pytest.mark.slow
-def test_the_lines_for_curl_work_as_they_stand(tmp_path: Path) -> None:
+def test_the_curl_commands_of_the_page_work(tmp_path: Path) -> None:
     block = re.search(r"## By curl\n\n```sh\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert block is not None
     url = f"sqlite:///{tmp_path}/s.db"
@@ -38,7 +38,7 @@ def test_the_lines_for_curl_work_as_they_stand(tmp_path: Path) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
-        for said in ('"new":false', '"stages":', '"confirmed":true', '"next_offset":', "event: end", '"look":'):
-            assert said in done.stdout, said
+        for part in ('"new":false', '"stages":', '"confirmed":true', '"next_offset":', "event: end", '"look":'):
+            assert part in done.stdout, part
         assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
         assert service.ask("/api/v1/sweeps/demo/trials", token=OPERATOR).json["total"] > 10

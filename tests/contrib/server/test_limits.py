@@ -1,4 +1,4 @@
-"""What one request may cost: bytes, headers, time to send, time to answer. With real connections."""
+"""Limits of one request: bytes, headers, time to send, time to answer. With real connections."""
 
 import contextlib
 import socket
@@ -18,12 +18,11 @@ from tests.support.web.services import OPERATOR, VIEWER, Service
 pytestmark = pytest.mark.processes
 
 
-def raw(port: int, *parts: bytes, pause_s: float = 0.0) -> bytes:
-    """Everything that comes back until the other side closes; the parts are sent one after the other."""
+def raw(port: int, *parts: bytes) -> bytes:
+    """Send parts one after the other; return everything received until the other side closes."""
     with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
         for part in parts:
             connection.sendall(part)
-            time.sleep(pause_s)
         answer = b""
         while got := connection.recv(65_536):
             answer += got
@@ -38,13 +37,13 @@ def post(length: int | None, *, token: str = OPERATOR) -> bytes:
     ).encode()
 
 
-def test_a_huge_body_is_refused_before_it_is_sent_if_it_says_so(finished: Service) -> None:
+def test_a_body_declared_too_large_is_refused_before_it_is_sent(finished: Service) -> None:
     answer = raw(finished.port, post(10**12))
     assert answer.startswith(b"HTTP/1.1 413")
     assert b"1,000,000 bytes" in answer
 
 
-def test_a_huge_body_that_does_not_say_so_is_cut_off(finished: Service) -> None:
+def test_an_undeclared_large_body_is_cut_off(finished: Service) -> None:
     chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
     with socket.create_connection(("127.0.0.1", finished.port), timeout=30) as connection:
         connection.sendall(post(None))
@@ -53,7 +52,7 @@ def test_a_huge_body_that_does_not_say_so_is_cut_off(finished: Service) -> None:
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
 
 
-def test_a_body_of_somebody_without_the_role_is_not_even_read(finished: Service) -> None:
+def test_a_body_from_a_token_without_the_role_is_never_read(finished: Service) -> None:
     started = time.monotonic()
     assert raw(finished.port, post(900_000, token=VIEWER)).startswith(b"HTTP/1.1 403")
     assert raw(finished.port, post(900_000, token="none")).startswith(b"HTTP/1.1 401")
@@ -81,20 +80,20 @@ def test_five_thousand_headers_are_refused(finished: Service) -> None:
 
 
 @pytest.mark.parametrize("host", ["[", "[::::::::]", "a b", "h:99999", "h:x", "h/../x", "\u00e4"])
-def test_a_host_that_is_none_is_refused(finished: Service, host: str) -> None:
+def test_an_invalid_host_is_refused(finished: Service, host: str) -> None:
     for path in ("/healthz", "/login", "/api/studies"):
         request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
         assert raw(finished.port, request).startswith(b"HTTP/1.1 400"), path
 
 
 @pytest.mark.parametrize("path", ["/login", "/logout"])
-def test_an_origin_that_is_none_is_another_site(finished: Service, path: str) -> None:
-    told = finished.ask(path, method="POST", body=b"token=x", headers={"Origin": "http://["})
-    assert told.status == 403
+def test_an_invalid_origin_counts_as_another_site(finished: Service, path: str) -> None:
+    reply = finished.ask(path, method="POST", body=b"token=x", headers={"Origin": "http://["})
+    assert reply.status == 403
 
 
 def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") -> list[socket.socket]:
-    """So many connections that send that much of a request, and no more."""
+    """Open `count` connections that send part of a request and then stop."""
     opened = [stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30)) for _ in range(count)]
     for connection in opened:
         connection.sendall(sent)
@@ -102,7 +101,7 @@ def fill(stack: contextlib.ExitStack, port: int, count: int, sent: bytes = b"") 
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: h\r\n"])
-def test_connections_that_say_nothing_keep_nobody_out_and_are_closed(
+def test_silent_connections_block_no_client_and_are_closed(
     finished: Service, monkeypatch: pytest.MonkeyPatch, sent: bytes
 ) -> None:
     monkeypatch.setattr("sweeps.contrib.server.app.HEADERS_S", 2.0)
@@ -140,20 +139,20 @@ def test_where_connections_are_too_many_the_one_that_was_silent_for_longest_is_c
         assert silent[-1].recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_of_followers_who_come_at_once_the_limit_holds(finished: Service) -> None:
+def test_the_limit_of_streams_holds_for_simultaneous_requests(finished: Service) -> None:
     from sweeps.contrib.server.state import MOST_FOLLOWERS
 
-    asked = [f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
+    requests = [f"GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
              for path in ("/events", "/events/sweeps/s")]  # fmt: skip
     with contextlib.ExitStack() as stack:
         half = MOST_FOLLOWERS // 2 + 10
-        followers = fill(stack, finished.port, half, asked[0]) + fill(stack, finished.port, half, asked[1])
+        followers = fill(stack, finished.port, half, requests[0]) + fill(stack, finished.port, half, requests[1])
         statuses = [connection.recv(100)[9:12] for connection in followers]
         assert (statuses.count(b"200"), statuses.count(b"503")) == (MOST_FOLLOWERS, 20)
 
     def follows() -> bool:
         with contextlib.ExitStack() as stack:
-            return fill(stack, finished.port, 1, asked[0])[0].recv(100).startswith(b"HTTP/1.1 200")
+            return fill(stack, finished.port, 1, requests[0])[0].recv(100).startswith(b"HTTP/1.1 200")
 
     wait_until(follows, "those who have gone still hold their places")
 
@@ -162,7 +161,7 @@ def test_of_followers_who_come_at_once_the_limit_holds(finished: Service) -> Non
     "request_line",
     [b"GET /%ff%00 HTTP/1.1", b"GET /../../etc/passwd HTTP/1.1", b"GET http://other/ HTTP/1.1", b"G\x00T / HTTP/1.1"],
 )
-def test_a_strange_request_is_no_fault_of_the_service(finished: Service, request_line: bytes) -> None:
+def test_a_malformed_request_is_not_answered_500(finished: Service, request_line: bytes) -> None:
     headers = f"Host: 127.0.0.1\r\nConnection: close\r\nAuthorization: Bearer {VIEWER}\r\n\r\n".encode()
     answer = raw(finished.port, request_line + b"\r\n" + headers)
     assert answer[9:10] in (b"2", b"3", b"4"), answer[:200]
@@ -171,7 +170,7 @@ def test_a_strange_request_is_no_fault_of_the_service(finished: Service, request
 
 @contextmanager
 def running(app: Any) -> Iterator[int]:
-    """The port of an app that is served by a thread of this process."""
+    """Serve an app in a thread of this process; yields its port."""
     import uvicorn
 
     with socket.create_server(("127.0.0.1", 0)) as opened:
@@ -188,7 +187,7 @@ def running(app: Any) -> Iterator[int]:
 
 @pytest.fixture
 def hasty(tmp_path: Path) -> Any:
-    """A service without tokens that waits a tenth of a second for a body, and half a second for an answer."""
+    """A service without tokens that waits 0.1 s for a body and 0.5 s for an answer."""
     from sweeps.contrib.server.app import make_app
     from sweeps.contrib.server.middleware import RequestLimits
 
@@ -196,14 +195,14 @@ def hasty(tmp_path: Path) -> Any:
     return make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False, bounds=bounds)
 
 
-def test_a_slow_body_is_waited_for_no_longer_than_that(hasty: Any) -> None:
+def test_a_slow_body_times_out(hasty: Any) -> None:
     with running(hasty) as port:
         started = time.monotonic()
         assert raw(port, post(100), b"{").startswith(b"HTTP/1.1 408")
         assert time.monotonic() - started < 10
 
 
-def test_an_answer_that_takes_too_long_is_given_up_and_the_next_one_is_not_hurt(hasty: Any) -> None:
+def test_an_answer_that_takes_too_long_is_abandoned_and_the_next_one_is_unharmed(hasty: Any) -> None:
     stop = threading.Event()
 
     def slowly() -> str:
@@ -220,7 +219,7 @@ def test_an_answer_that_takes_too_long_is_given_up_and_the_next_one_is_not_hurt(
         stop.set()
 
 
-def test_of_requests_that_come_at_once_the_limit_holds_and_probes_are_answered(hasty: Any) -> None:
+def test_the_limit_of_requests_holds_and_probes_are_still_answered(hasty: Any) -> None:
     request = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n"
     hasty.user_middleware.clear()
     from sweeps.contrib.server.middleware import LimitsMiddleware, RequestLimits
@@ -235,7 +234,7 @@ def test_of_requests_that_come_at_once_the_limit_holds_and_probes_are_answered(h
 
 
 def is_answered(connection: socket.socket) -> bool:
-    """Whether something came back within a second."""
+    """Return whether an answer came within a second."""
     connection.settimeout(1)
     with contextlib.suppress(TimeoutError):
         return bool(connection.recv(1, socket.MSG_PEEK))

@@ -1,4 +1,4 @@
-"""The log of a task by events, while a real worker is at it."""
+"""The log of a task as a stream of events, while a real worker is at it."""
 
 import http.client
 import json
@@ -24,7 +24,7 @@ def storage_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/s.db"
 
 
-def test_a_log_that_is_followed_ends_with_its_attempt_and_problems_are_told_before_it_begins(
+def test_a_followed_log_ends_with_its_attempt_and_errors_come_before_the_stream(
     storage_url: str, tmp_path: Path
 ) -> None:
     created(storage_url)
@@ -56,7 +56,7 @@ def test_a_log_that_is_followed_ends_with_its_attempt_and_problems_are_told_befo
         worker.join(10)
 
 
-def test_a_service_that_is_stopped_ends_what_is_followed_and_itself(storage_url: str, tmp_path: Path) -> None:
+def test_stopping_the_service_ends_its_streams_and_itself(storage_url: str, tmp_path: Path) -> None:
     created(storage_url)
     with serving_program(storage_url, folder=tmp_path, tokens=TOKENS) as service:
         worker = start_worker(storage_url, seconds=60.0)

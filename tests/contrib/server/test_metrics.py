@@ -1,4 +1,4 @@
-"""What Prometheus reads, parsed as Prometheus does, against what is stored."""
+"""The metrics, parsed as Prometheus does, against the storage."""
 
 from pathlib import Path
 
@@ -33,23 +33,23 @@ def read(url: str, *names: str) -> dict[tuple[str, ...], float]:
 
 def test_a_finished_sweep_is_counted(tmp_path: Path) -> None:
     storage_url = reported_sweeps.worked(tmp_path)
-    found, database = read(storage_url), LocalClient(resolve(storage_url))
+    metrics, database = read(storage_url), LocalClient(resolve(storage_url))
     for stage, count in database.ask(STATUS, SweepArgs(name="s")).stages.items():
         for state in ("done", "waiting", "running", "failed", "cancelled", "skipped", "unavailable"):
-            assert found["kd_sweeps_tasks", stage, state, "s"] == getattr(count, state)
+            assert metrics["kd_sweeps_tasks", stage, state, "s"] == getattr(count, state)
     trials = [row for row in database.ask(TRIALS, TrialsArgs(name="s")) if row.stage == "search"]
-    assert found["kd_sweeps_best_score", "s"] == max(row.score or 0.0 for row in trials)
-    assert found["kd_sweeps_task_seconds_count", "search", "s"] == len(trials)
-    assert found["kd_sweeps_task_seconds_bucket", "+Inf", "search", "s"] == len(trials)
-    assert found["kd_sweeps_task_seconds_sum", "search", "s"] > 0
-    buckets = [value for key, value in found.items() if key[0].endswith("_bucket") and key[2] == "search"]
+    assert metrics["kd_sweeps_best_score", "s"] == max(row.score or 0.0 for row in trials)
+    assert metrics["kd_sweeps_task_seconds_count", "search", "s"] == len(trials)
+    assert metrics["kd_sweeps_task_seconds_bucket", "+Inf", "search", "s"] == len(trials)
+    assert metrics["kd_sweeps_task_seconds_sum", "search", "s"] > 0
+    buckets = [value for key, value in metrics.items() if key[0].endswith("_bucket") and key[2] == "search"]
     assert buckets == sorted(buckets)
-    assert found["kd_sweeps_workers", "ended", "s"] == 1
-    assert found["kd_sweeps_workers", "working", "s"] == 0
-    assert found["kd_sweeps_retries_total", "s"] == found["kd_sweeps_lost_leases_total", "s"] == 0
+    assert metrics["kd_sweeps_workers", "ended", "s"] == 1
+    assert metrics["kd_sweeps_workers", "working", "s"] == 0
+    assert metrics["kd_sweeps_retries_total", "s"] == metrics["kd_sweeps_lost_leases_total", "s"] == 0
 
 
-def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_the_best(storage_url: str) -> None:
+def test_retries_and_losses_are_counted_and_a_diverged_score_is_not_the_best(storage_url: str) -> None:
     url = created(storage_url)
     created(storage_url, name="other")
     engine = open_engine(url)
@@ -63,16 +63,16 @@ def test_what_was_lost_and_tried_again_is_counted_and_a_diverged_score_is_not_th
     again = tasks.claim(engine, sweep_id, worker="w", host="h", pid=1, lease_s=60)
     assert again is not None
     engine.dispose()
-    found = read(storage_url)
-    assert found["kd_sweeps_lost_leases_total", "s"] == 1
-    assert found["kd_sweeps_retries_total", "s"] == (1 if again.key == first.key else 0)
-    assert found["kd_sweeps_tasks", "teachers", "running", "s"] == 1
-    assert ("kd_sweeps_best_score", "s") not in found
-    assert found["kd_sweeps_lost_leases_total", "other"] == 0
+    metrics = read(storage_url)
+    assert metrics["kd_sweeps_lost_leases_total", "s"] == 1
+    assert metrics["kd_sweeps_retries_total", "s"] == (1 if again.key == first.key else 0)
+    assert metrics["kd_sweeps_tasks", "teachers", "running", "s"] == 1
+    assert ("kd_sweeps_best_score", "s") not in metrics
+    assert metrics["kd_sweeps_lost_leases_total", "other"] == 0
     assert not [key for key in read(storage_url, "other") if "s" in key[1:]]
 
 
-def test_a_sweep_whose_spec_cannot_be_read_hides_no_other(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreadable_spec_hides_no_other_sweep(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     url = created(f"sqlite:///{tmp_path / 's.db'}")
     created(str(url), name="other")
     with open_engine(url).begin() as connection:

@@ -20,7 +20,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_the_page_turns_the_loss_and_its_interval_back(url: str) -> None:
+def test_the_page_restores_the_sign_of_a_loss_and_its_interval(url: str) -> None:
     from sweeps.contrib.server.pages import sweep_page
     from sweeps.contrib.server.state import Views, serve_database
 
@@ -32,8 +32,8 @@ def test_the_page_turns_the_loss_and_its_interval_back(url: str) -> None:
     assert best is not None, said
     mean, low, high = map(float, best.groups())
     assert 0.034 < low < mean < high < 0.036
-    assert "accuracy" not in said
+    assert "accuracy" not in text
 
 
-def test_the_best_score_of_the_metrics_is_as_it_is_stored(url: str) -> None:
+def test_the_best_score_of_the_metrics_is_the_stored_one(url: str) -> None:
     assert read(url)["kd_sweeps_best_score", "s"] == pytest.approx(-0.0347, abs=1e-4)

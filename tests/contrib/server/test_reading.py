@@ -1,4 +1,4 @@
-"""The answers of the service: pages, tags, forms, and errors that a program can read."""
+"""The answers of the service and of the dashboard behind it: pages, entity tags, formats, and errors."""
 
 import http.client
 import time
@@ -21,7 +21,7 @@ def service(finished: Service) -> Service:
     return finished
 
 
-def test_pages_follow_each_other_without_gap(service: Service) -> None:
+def test_pages_of_trials_are_contiguous(service: Service) -> None:
     whole = service.ask("/api/v1/sweeps/s/trials?limit=10000", token=VIEWER).json
     assert whole["next_offset"] is None
     offset, found = 0, []
@@ -36,7 +36,7 @@ def test_pages_follow_each_other_without_gap(service: Service) -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=10001", "limit=x", "offset=-1", "limit=", "limit=1e3"])
-def test_a_page_that_is_none_is_one_line(service: Service, query: str) -> None:
+def test_an_invalid_page_is_reported_in_one_line(service: Service, query: str) -> None:
     refused = service.ask(f"/api/v1/sweeps?{query}", token=VIEWER)
     assert refused.status == 422
     assert query.partition("=")[0] in refused.json["detail"]
@@ -44,7 +44,7 @@ def test_a_page_that_is_none_is_one_line(service: Service, query: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/v1/sweeps", "/api/v1/sweeps/s/best", "/api/v1/sweeps/s/report?format=html"])
-def test_what_has_not_changed_is_not_sent_again(service: Service, path: str) -> None:
+def test_an_unchanged_answer_is_not_sent_again(service: Service, path: str) -> None:
     first = service.ask(path, token=VIEWER)
     tag = first.headers["etag"]
     assert first.headers["cache-control"] == "private, no-cache"
@@ -79,7 +79,7 @@ def test_head_is_get_without_a_body(service: Service, path: str) -> None:
             connection.request(method, path, headers={"Authorization": f"Bearer {VIEWER}"})
             answer = connection.getresponse()
             if method == "HEAD":
-                assert answer.read() == b""  # and the connection goes on
+                assert answer.read() == b""  # and the connection stays open
             answers.append(
                 (answer.status, sorted((name, value) for name, value in answer.getheaders() if name != "date"))
             )
@@ -97,9 +97,7 @@ def test_head_is_get_without_a_body(service: Service, path: str) -> None:
         ("text/html", "?format=json", "application/json", b'{"sweep":"s"'),
     ],
 )
-def test_a_report_comes_in_the_form_that_is_asked_for(
-    service: Service, accept: str, query: str, kind: str, begins: bytes
-) -> None:
+def test_a_report_has_the_requested_format(service: Service, accept: str, query: str, kind: str, begins: bytes) -> None:
     found = service.ask(f"/api/v1/sweeps/s/report{query}", token=VIEWER, headers={"Accept": accept})
     assert found.status == 200
     assert found.headers["content-type"] == kind
@@ -107,7 +105,7 @@ def test_a_report_comes_in_the_form_that_is_asked_for(
 
 
 @pytest.mark.parametrize(
-    ("path", "status", "said"),
+    ("path", "status", "message"),
     [
         ("/api/v1/sweeps/none", 404, "this service has no sweep 'none'"),
         ("/api/v1/sweeps/none/best", 404, "this service has no sweep 'none'"),
@@ -123,42 +121,83 @@ def test_a_report_comes_in_the_form_that_is_asked_for(
         ("/api/v2/sweeps", 404, ""),
     ],
 )
-def test_what_is_not_there_is_told_in_one_line(service: Service, path: str, status: int, said: str) -> None:
-    told = service.ask(path, token=VIEWER)
-    assert told.status == status, told.text
-    if said:
-        assert told.headers["content-type"] == "application/problem+json"
-        assert said in told.json["detail"]
-        assert told.json["status"] == status
-        assert told.json["exit_code"] in (1, 2)
+def test_a_missing_resource_is_reported_in_one_line(service: Service, path: str, status: int, message: str) -> None:
+    response = service.ask(path, token=VIEWER)
+    assert response.status == status, response.text
+    if message:
+        assert response.headers["content-type"] == "application/problem+json"
+        assert message in response.json["detail"]
+        assert response.json["status"] == status
+        assert response.json["exit_code"] in (1, 2)
 
 
-def test_a_method_that_a_path_does_not_have_is_told_with_those_it_has(service: Service) -> None:
+def test_an_unsupported_method_is_refused_with_the_supported_ones(service: Service) -> None:
     from tests.support.web.services import OPERATOR
 
-    told = service.ask("/api/v1/sweeps/s/pause", token=VIEWER)
-    assert (told.status, told.headers["allow"]) == (405, "POST")
-    told = service.ask("/api/v1/sweeps", token=OPERATOR, method="DELETE", body={})
-    assert (told.status, told.headers["allow"]) == (405, "GET, POST")
+    response = service.ask("/api/v1/sweeps/s/pause", token=VIEWER)
+    assert (response.status, response.headers["allow"]) == (405, "POST")
+    response = service.ask("/api/v1/sweeps", token=OPERATOR, method="DELETE", body={})
+    assert (response.status, response.headers["allow"]) == (405, "GET, POST")
 
 
-def test_a_question_too_early_ends_as_the_command_does(tmp_path: Path) -> None:
+def test_a_query_without_results_fails_as_the_command_does(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     created(url)
     with serving(url, "s", folder=tmp_path) as service:
-        told = service.ask("/api/v1/sweeps/s/best")
-        assert (told.status, told.json["exit_code"]) == (409, 3)
+        response = service.ask("/api/v1/sweeps/s/best")
+        assert (response.status, response.json["exit_code"]) == (409, 3)
         line = f"kd-sweeps launch s --url {service.url}"
-        assert line in told.json["detail"]
+        assert line in response.json["detail"]
         named = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": ".venv/bin/kd-sweeps"})
         assert ".venv/bin/kd-sweeps list --url http://127.0.0.1:" in named.json["detail"]
         for forged in ("rm -rf /; kd-sweeps", "kd-sweeps\x7f", "../" * 50 + "kd-sweeps"):
-            told = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": forged})
-            assert ": kd-sweeps list --url http://127.0.0.1" in told.json["detail"]
+            response = service.ask("/api/v1/sweeps/none", headers={"KD-Sweeps-Program": forged})
+            assert ": kd-sweeps list --url http://127.0.0.1" in response.json["detail"]
+
+
+@pytest.mark.parametrize("path", ["/favicon.ico", "/dashboard/", "/static/bundle.js"])
+def test_files_of_the_dashboard_are_served_without_an_accept_encoding_header(finished: Service, path: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", finished.port, timeout=30)
+    connection.putrequest("GET", path, skip_accept_encoding=True)
+    connection.putheader("Authorization", f"Bearer {VIEWER}")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 200
+    assert answer.headers["Content-Encoding"] is None
+    assert len(answer.read()) == int(answer.headers["Content-Length"])
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/csv/1{26 * '0'}", 404),
+        (f"/api/studies/{30 * '9'}", 404),
+        ("/api/studies/1?after=x", 400),
+        ("/api/studies/1?after=", 400),
+        ("/api/studies/1?after=-1", 400),
+        (f"/api/studies/1?after={5000 * '9'}", 400),
+        ("/api/studies/1?after=%D9%A3", 400),
+        ("/api/studies/1?after=2", 200),
+        ("/csv/1?trial_ids=x", 400),
+        ("/static/%00", 404),
+        ("/static/a%00b.js", 404),
+        ("/static/..%2F..%2Fapp.py", 403),
+        ("/static/../_app.py", 403),
+        ("/static//etc/passwd", 404),
+        (f"/static/{'x' * 5000}", 404),
+        ("/static/%ff", 404),
+    ],
+)
+def test_requests_that_break_the_dashboard_do_not_reach_it(finished: Service, path: str, status: int) -> None:
+    reply = finished.ask(path, token=VIEWER)
+    assert reply.status == status, reply.text
+    assert b"root:" not in reply.body
+    assert "Traceback" not in finished.log
 
 
 @pytest.mark.slow
-def test_a_database_that_is_away_is_told_without_its_password_and_comes_back(
+def test_an_unreachable_database_is_reported_without_its_password_until_it_returns(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     url = server.new_database()
@@ -193,7 +232,7 @@ ORDERS = ("pause", "resume", "cancel", "retry", "extend")
 
 
 @pytest.mark.slow
-def test_a_frozen_database_is_told_on_every_route_in_time_and_comes_back_by_itself(
+def test_a_frozen_database_is_reported_on_every_route_in_time_until_it_thaws(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     from tests.support.web.services import OPERATOR

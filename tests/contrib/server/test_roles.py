@@ -50,7 +50,7 @@ QUESTIONS = [
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with tokens on a sweep "s" of which nothing is done yet."""
+    """A service with tokens on an untouched sweep "s"."""
     folder = tmp_path_factory.mktemp("roles")
     url = f"sqlite:///{folder}/s.db"
     created(url)
@@ -60,7 +60,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def state(service: Service) -> str:
-    """Everything that a question about the sweep answers, without what time changes."""
+    """Return the answers of all queries about the sweep, without values that change with time."""
     database = LocalClient(resolve(f"sqlite:///{service.folder}/s.db"))  # type: ignore[attr-defined]
     return repr(
         (
@@ -71,22 +71,22 @@ def state(service: Service) -> str:
     )
 
 
-def test_the_list_of_questions_and_orders_is_complete(tmp_path: Path) -> None:
+def test_the_lists_of_queries_and_orders_are_complete(tmp_path: Path) -> None:
     from sweeps.contrib.server.app import make_app
 
     app = make_app(resolve(f"sqlite:///{tmp_path}/none.db"), with_dashboard=False)
-    asked, ordered = set(), set()
+    queries, ordered = set(), set()
     for path, methods in app.openapi()["paths"].items():
         if path.startswith(WORK):
             continue  # for workers alone, as the next test has it
         plain = path.replace("{name}", "s").replace("{key}", "search%230")
-        asked |= {plain} if "get" in methods else set()
+        queries |= {plain} if "get" in methods else set()
         ordered |= {(method.upper(), plain) for method in methods if method != "get"}
-    assert asked - {"/healthz", "/readyz"} <= set(QUESTIONS)
+    assert queries - {"/healthz", "/readyz"} <= set(QUESTIONS)
     assert ordered <= set(ORDERS)
 
 
-def test_the_routes_of_workers_are_for_them_alone_and_they_reach_no_other(service: Service) -> None:
+def test_worker_routes_need_a_worker_token_which_opens_no_other_route(service: Service) -> None:
     document = service.ask("/api/v1/openapi.json", token=VIEWER).json
     routes = [(method.upper(), path) for path, methods in document["paths"].items() for method in methods]
     assert len([path for _, path in routes if path.startswith(WORK)]) > 20
@@ -97,13 +97,15 @@ def test_the_routes_of_workers_are_for_them_alone_and_they_reach_no_other(servic
 
 
 @pytest.mark.parametrize("path", QUESTIONS)
-def test_a_question_needs_a_token_and_either_will_do(service: Service, path: str) -> None:
+def test_a_query_needs_the_token_of_a_viewer_or_operator(service: Service, path: str) -> None:
     refused = service.ask(path)
     assert refused.status == 401
     assert refused.headers["www-authenticate"].startswith("Bearer")
     assert refused.json["exit_code"] == 1
     for token in (VIEWER, OPERATOR):
         assert service.ask(path, token=token).status in (200, 307, 409), path
+    for method in ("GET", "HEAD"):
+        assert service.ask(path, method=method, token=WORKER).status == 403
     for token in ("", "viewer", VIEWER[:-1], f"{VIEWER}x", VIEWER.upper(), "é", f"{VIEWER} {OPERATOR}"):
         refused = service.ask(path, headers={"Authorization": f"Bearer {token}"})
         assert refused.status == 401
@@ -115,9 +117,10 @@ def test_an_order_needs_the_role_operator_and_changes_nothing_without(service: S
     before = state(service)
     body = {"name": "t", "preset": "tiny"} if path == "/api/v1/sweeps" else {"seeds": 1}
     assert service.ask(path, method=method, body=body).status == 401
-    refused = service.ask(path, method=method, body=body, token=VIEWER)
-    assert refused.status == 403
-    assert "role operator" in refused.json["detail"]
+    for token, needed in ((VIEWER, "role operator"), (WORKER, "for workers")):
+        refused = service.ask(path, method=method, body=body, token=token)
+        assert refused.status == 403
+        assert needed in refused.json["detail"]
     assert state(service) == before
 
 
@@ -134,12 +137,12 @@ def test_an_operator_steers_the_sweep_and_the_dashboard(service: Service) -> Non
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/login"])
-def test_what_machines_and_browsers_need_first_is_open(service: Service, path: str) -> None:
+def test_health_and_login_need_no_token(service: Service, path: str) -> None:
     assert service.ask(path).status == 200
 
 
 class Browser:
-    """A browser that keeps one cookie, and says where its page comes from."""
+    """A browser that keeps one cookie and sends the origin of its page."""
 
     def __init__(self, service: Service, token: str) -> None:
         body = f"token={token}&next=/api/v1/sweeps".encode()
@@ -153,7 +156,7 @@ class Browser:
         return {"Cookie": self.cookie, **{name.replace("_", "-"): value for name, value in more.items()}}
 
 
-def test_a_browser_is_sent_to_the_form_and_back(service: Service) -> None:
+def test_a_browser_is_redirected_to_the_login_form_and_back(service: Service) -> None:
     sent = service.ask("/api/v1/sweeps?limit=1", headers={"Accept": "text/html,*/*"})
     assert sent.status == 303
     assert sent.headers["location"] == "/login?next=%2Fapi%2Fv1%2Fsweeps%3Flimit%3D1"
@@ -174,15 +177,15 @@ def test_the_form_leads_to_no_other_site(service: Service, elsewhere: str) -> No
     assert service.ask("/login", method="POST", body=body, headers=headers).headers["location"] == "/"
 
 
-def test_a_wrong_token_gives_no_cookie_and_markup_stays_text(service: Service) -> None:
-    browser = Browser(service, "%3Cscript%3E")
-    assert browser.reply.status == 403
-    assert not browser.set_cookie
-    shown = service.ask("/login?next=/%22%3E%3Cscript%3E1%3C/script%3E").text
-    assert "<script>" not in shown
+def test_a_wrong_or_worker_token_gives_no_cookie_and_markup_is_escaped(service: Service) -> None:
+    for token in ("%3Cscript%3E", WORKER):
+        browser = Browser(service, token)
+        assert (browser.reply.status, browser.set_cookie) == (403, "")
+    page = service.ask("/login?next=/%22%3E%3Cscript%3E1%3C/script%3E").text
+    assert "<script>" not in page
 
 
-def test_a_cookie_gives_a_role_and_only_pages_of_the_service_use_it_to_change(service: Service) -> None:
+def test_a_cookie_has_a_role_and_changes_only_from_pages_of_the_service(service: Service) -> None:
     pause, host = "/api/v1/sweeps/s/resume", f"127.0.0.1:{service.port}"
     viewer, operator = Browser(service, VIEWER), Browser(service, OPERATOR)
     same = {"Sec_Fetch_Site": "same-origin"}
@@ -204,14 +207,14 @@ def test_a_cookie_gives_a_role_and_only_pages_of_the_service_use_it_to_change(se
     assert state(service) == before
 
 
-def test_a_cookie_that_was_changed_or_made_elsewhere_opens_nothing(service: Service) -> None:
+def test_a_forged_cookie_opens_nothing(service: Service) -> None:
     _, _, value = Browser(service, VIEWER).cookie.partition("=")
     _, _, operators = Browser(service, OPERATOR).cookie.partition("=")
     for forged in (operators[:16] + value[16:], value[:-1], f"{value}x", value.swapcase(), "", ".", "operator"):
         assert service.ask("/api/v1/sweeps", headers={"Cookie": f"kd_sweeps_session={forged}"}).status == 401, forged
 
 
-def test_of_two_lines_of_cookies_both_are_read(service: Service) -> None:
+def test_two_cookie_headers_are_both_read(service: Service) -> None:
     browser = Browser(service, VIEWER)
     for lines in (("a=b", browser.cookie), (browser.cookie, "a=b")):
         connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=30)
@@ -243,7 +246,7 @@ def test_behind_a_proxy_with_tls_the_cookie_is_secure(service: Service, scheme: 
     assert ("Secure" in reply.headers["set-cookie"]) == (scheme == "https")
 
 
-def test_no_token_and_no_cookie_is_ever_written_down(service: Service) -> None:
+def test_no_token_or_cookie_is_logged(service: Service) -> None:
     browser = Browser(service, OPERATOR)
     service.ask(f"/api/v1/sweeps?token={OPERATOR}", token=OPERATOR)
     service.ask(f"/nowhere?access_token={VIEWER}", headers=browser.headers())
@@ -260,7 +263,7 @@ def test_a_path_cannot_write_into_the_log(service: Service) -> None:
     assert "GET /api/v1/\\n2026 GET /forged\\x1b[31m\\u202etxt 404" in service.logged("forged")
 
 
-def test_without_tokens_it_answers_this_machine_only_and_no_page_of_another_site(tmp_path: Path) -> None:
+def test_without_tokens_only_this_machine_is_answered_and_no_page_of_another_site(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/s.db"
     created(url)
     with serving(url, "s", folder=tmp_path) as service:

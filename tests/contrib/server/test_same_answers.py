@@ -1,18 +1,17 @@
-"""What a command prints with --url is what it prints with the database, to the byte."""
+"""A command with --url prints the same bytes as with the database."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.sweeps import reported_sweeps
-from tests.support.sweeps.compared_sweeps import add, lower
+from tests.support.sweeps.typed_commands import KdSweeps
 from tests.support.web.services import OPERATOR, TOKENS, Service, serving
 
 pytestmark = pytest.mark.processes
 
-Run = Callable[..., tuple[int, str, str]]
 
 # Whatever a service is asked for, once; and what is made of the same answer here.
 QUESTIONS = [
@@ -45,9 +44,9 @@ FURTHER = [
 
 
 class Both:
-    """A database and the service before it, each named by the environment."""
+    """A database and the service in front of it, each selected by the environment."""
 
-    def __init__(self, storage: str, service: Service, run: Run, environment: pytest.MonkeyPatch) -> None:
+    def __init__(self, storage: str, service: Service, run: KdSweeps, environment: pytest.MonkeyPatch) -> None:
         self._environments = {
             "KD_SWEEPS_STORAGE": {"KD_SWEEPS_STORAGE": storage},
             "KD_SWEEPS_URL": {"KD_SWEEPS_URL": service.url, "KD_SWEEPS_TOKEN": OPERATOR},
@@ -60,8 +59,8 @@ class Both:
             for name, value in self._environments[place].items():
                 patched.setenv(name, value)
             code, out, err = self._run(*command)
-        told = "".join(line for line in err.splitlines(True) if not line.startswith(("storage ", "service ")))
-        return code, _timeless(out), told
+        messages = "".join(line for line in err.splitlines(True) if not line.startswith(("storage ", "service ")))
+        return code, _timeless(out), messages
 
     def same(self, *command: str) -> int:
         """Check that both print and say the same; the exit code."""
@@ -77,7 +76,7 @@ class Both:
 
 
 def _timeless(text: str) -> str:
-    """The text without what differs between two moments: how long ago a worker was seen, what is left of a lease."""
+    """Return the text without values that differ between two moments: ages of workers, remaining leases."""
     text = re.sub(r"\d[\d.e+]* (s|min|h) ago", "ago", text)
     text = re.sub(r"lease -?\d+ s", "lease", text)
     return re.sub(r'("(?:seen_s|lease_left_s|idle_s)": )[\d.e+-]+', r"\1", text)
@@ -85,7 +84,11 @@ def _timeless(text: str) -> str:
 
 @pytest.fixture
 def both(
-    storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    storage_url: str,
+    tmp_path: Path,
+    kd_sweeps: KdSweeps,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> Iterator[Both]:
     reported_sweeps.worked(storage_url, stop_at=getattr(request, "param", ""))
     with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
@@ -93,7 +96,7 @@ def both(
 
 
 @pytest.mark.slow_on("postgres")
-def test_a_finished_sweep_is_told_alike(both: Both) -> None:
+def test_a_finished_sweep_reads_the_same_over_http(both: Both) -> None:
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS + FURTHER}
     assert {command for command, code in codes.items() if code == 0} >= {"best s", "report s", "status s --audit"}
     assert codes["logs s --task ../../etc/passwd"] == 1
@@ -105,7 +108,7 @@ def test_a_finished_sweep_is_told_alike(both: Both) -> None:
 
 @pytest.mark.parametrize("both", ["transfer#target"], indirect=True)
 @pytest.mark.slow_on("postgres")
-def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
+def test_half_a_sweep_reads_and_steers_the_same_over_http(both: Both) -> None:
     for command in QUESTIONS:
         both.same(*command)
     # Each order is given twice, once on either way: the second finds the sweep as the first one left it.
@@ -126,27 +129,7 @@ def test_half_a_sweep_is_told_and_steered_alike(both: Both) -> None:
 
 @pytest.mark.parametrize("both", ["teachers#"], indirect=True)
 @pytest.mark.slow_on("postgres")
-def test_a_sweep_without_results_ends_every_question_with_the_same_code(both: Both) -> None:
+def test_a_sweep_without_results_gives_every_query_the_same_exit_code(both: Both) -> None:
     codes = {" ".join(command): both.same(*command) for command in QUESTIONS}
     assert codes["best s"] == codes["report s"] == 3
     assert codes["logs s --task search#0"] == 1
-
-
-@pytest.mark.slow
-def test_a_comparison_is_told_and_written_alike_half_a_look_included(
-    storage_url: str, tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    few = {"transfer__seeds": 3, "baselines__methods": ()}
-    add(storage_url, "base", **few)
-    add(storage_url, "worse", lower(1.0), **few)
-    add(storage_url, "half", lower(-2.0), stop_at="transfer#target.best.2", **few)
-    compare = ["compare", "base", "worse", "half"]
-    with serving(storage_url, folder=tmp_path, tokens=TOKENS) as service:
-        both = Both(storage_url, service, kd_sweeps, monkeypatch)
-        assert "not yet" in both.on("KD_SWEEPS_URL", *compare)[1]
-        for words in ((), ("-f", "brief"), ("-f", "json"), ("-f", "csv")):
-            assert both.same(*compare, *words) == 0
-        assert both.on("KD_SWEEPS_URL", "compare", "base", "nobody")[0] == 1
-        folders = [both.written(place, *compare) for place in ("KD_SWEEPS_STORAGE", "KD_SWEEPS_URL")]
-    assert folders[0] == folders[1]
-    assert len(folders[0]) == 4

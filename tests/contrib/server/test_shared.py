@@ -1,4 +1,4 @@
-"""Answers that are made once for all who ask, and the places in which they are made."""
+"""Answers computed once for all who wait, and the slots in which they are computed."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -15,7 +15,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 
 class Question:
-    """Answers are numbered, and come when they are told to."""
+    """Numbers its answers, and gives them on request."""
 
     def __init__(self) -> None:
         self.begun, self.go_on = 0, asyncio.Event()
@@ -30,17 +30,17 @@ class Question:
         return number
 
 
-async def asked(shared: Shared, question: Question, clients: int, **more: float) -> list["asyncio.Task[int]"]:
+async def ask(shared: Shared, question: Question, clients: int, **more: float) -> list["asyncio.Task[int]"]:
     tasks = [asyncio.ensure_future(shared.get("key", question, **more)) for _ in range(clients)]
     await asyncio.sleep(0.01)
     return tasks
 
 
-def test_who_asks_while_an_answer_is_made_shares_the_next_one_and_never_an_older_one() -> None:
+def test_requests_during_a_computation_share_the_next_answer_and_never_an_older_one() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
-        first = await asked(shared, question, 1)
-        later = await asked(shared, question, 20)
+        first = await ask(shared, question, 1)
+        later = await ask(shared, question, 20)
         assert question.begun == 1, "the one that is made began before these asked"
         question.go_on.set()
         assert await first[0] == 1
@@ -51,7 +51,7 @@ def test_who_asks_while_an_answer_is_made_shares_the_next_one_and_never_an_older
     run(test)
 
 
-def test_an_answer_that_may_be_a_little_old_is_kept_for_so_long() -> None:
+def test_an_answer_is_cached_for_its_maximum_age() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
         question.go_on.set()
@@ -63,10 +63,10 @@ def test_an_answer_that_may_be_a_little_old_is_kept_for_so_long() -> None:
     run(test)
 
 
-def test_a_failure_is_told_to_all_who_wait_for_it_and_is_not_kept() -> None:
+def test_a_failure_reaches_all_waiting_requests_and_is_not_cached() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
-        tasks = await asked(shared, question, 3, fresh_s=60)
+        tasks = await ask(shared, question, 3, fresh_s=60)
         question.failure = RecordBroken("damaged")
         question.go_on.set()
         for told in await asyncio.gather(*tasks, return_exceptions=True):
@@ -77,10 +77,10 @@ def test_a_failure_is_told_to_all_who_wait_for_it_and_is_not_kept() -> None:
     run(test)
 
 
-def test_a_database_that_is_away_is_told_to_those_who_wait_for_the_next_answer_as_well() -> None:
+def test_a_database_failure_also_reaches_requests_that_wait_for_the_next_answer() -> None:
     async def test() -> None:
         shared, question = Shared(), Question()
-        tasks = await asked(shared, question, 1) + await asked(shared, question, 2)
+        tasks = await ask(shared, question, 1) + await ask(shared, question, 2)
         question.failure = Unreachable("away")
         question.go_on.set()
         for told in await asyncio.gather(*tasks, return_exceptions=True):
@@ -90,7 +90,7 @@ def test_a_database_that_is_away_is_told_to_those_who_wait_for_the_next_answer_a
     run(test)
 
 
-def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
+def test_a_computation_without_waiting_requests_is_not_started() -> None:
     async def test() -> None:
         shared, places, question = Shared(), Places(1), Question()
         before = asyncio.ensure_future(places.work(question))
@@ -106,7 +106,7 @@ def test_what_nobody_waits_for_any_more_is_not_begun() -> None:
     run(test)
 
 
-def test_what_has_begun_goes_on_when_the_client_has_gone_and_holds_its_place() -> None:
+def test_a_started_computation_outlives_its_client_and_keeps_its_slot() -> None:
     async def test() -> None:
         places, question = Places(1), Question()
         gone = asyncio.ensure_future(places.work(question))
@@ -121,7 +121,7 @@ def test_what_has_begun_goes_on_when_the_client_has_gone_and_holds_its_place() -
     run(test)
 
 
-def test_beyond_a_queue_nobody_waits() -> None:
+def test_a_full_queue_refuses_at_once() -> None:
     async def test() -> None:
         places, question = Places(1, queue=2), Question()
         tasks = [asyncio.ensure_future(places.work(question)) for _ in range(3)]
@@ -136,7 +136,7 @@ def test_beyond_a_queue_nobody_waits() -> None:
 
 
 @pytest.mark.parametrize(("failure", "begun"), [(Unreachable("away"), 1), (RecordBroken("one sweep is damaged"), 4)])
-def test_a_database_that_is_away_is_told_at_once_to_all_who_wait_for_a_place(failure: StorageError, begun: int) -> None:
+def test_a_database_failure_reaches_all_requests_that_wait_for_a_slot(failure: StorageError, begun: int) -> None:
     async def test() -> None:
         places, question = Places(1), Question()
         tasks = [asyncio.ensure_future(places.work(question)) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""The file of tokens: what is taken, and that no message repeats one. Sessions: when they end."""
+"""The file of tokens: what is accepted, and that no message repeats a token. Sessions: when they end."""
 
 from pathlib import Path
 
@@ -17,18 +17,18 @@ def _file(folder: Path, text: str, mode: int = 0o600) -> Path:
     return path
 
 
-def test_a_token_gives_the_role_of_its_line(tmp_path: Path) -> None:
-    found = read_tokens(_file(tmp_path, f"# ours\n\nviewer  {LONG}v\noperator {LONG}o\noperator {LONG}p\n"), {})
-    assert found is not None
-    assert [found.role(f"{LONG}{end}") for end in "vopx"] == ["viewer", "operator", "operator", None]
-    assert LONG not in repr(found)
+def test_a_token_has_the_role_of_its_line(tmp_path: Path) -> None:
+    tokens = read_tokens(_file(tmp_path, f"# ours\n\nviewer  {LONG}v\noperator {LONG}o\noperator {LONG}p\n"), {})
+    assert tokens is not None
+    assert [tokens.role(f"{LONG}{end}") for end in "vopx"] == ["viewer", "operator", "operator", None]
+    assert LONG not in repr(tokens)
 
 
-def test_the_environment_holds_the_same_lines_and_the_file_goes_first(tmp_path: Path) -> None:
+def test_the_environment_takes_the_same_lines_and_the_file_has_precedence(tmp_path: Path) -> None:
     environment = {"KD_SWEEPS_TOKENS": f"viewer {LONG}v; operator {LONG}o"}
-    found = read_tokens(None, environment)
-    assert found is not None
-    assert found.role(f"{LONG}o") == "operator"
+    tokens = read_tokens(None, environment)
+    assert tokens is not None
+    assert tokens.role(f"{LONG}o") == "operator"
     other = read_tokens(_file(tmp_path, f"viewer {LONG}f"), environment)
     assert other is not None
     assert other.role(f"{LONG}o") is None
@@ -55,14 +55,14 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path, mode: int) -> No
         f"viewer {LONG}\noperator {LONG}\n",
     ],
 )
-def test_a_bad_line_is_told_by_its_number_without_its_token(tmp_path: Path, text: str) -> None:
-    with pytest.raises(SpecError) as told:
+def test_a_bad_line_is_reported_by_number_without_its_token(tmp_path: Path, text: str) -> None:
+    with pytest.raises(SpecError) as refused:
         read_tokens(_file(tmp_path, text), {})
-    assert LONG[:10] not in str(told.value)
-    assert "openssl rand -hex 24" in str(told.value) or "two roles" in str(told.value)
+    assert LONG[:10] not in str(refused.value)
+    assert "openssl rand -hex 24" in str(refused.value) or "two roles" in str(refused.value)
 
 
-def test_a_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
+def test_a_missing_or_binary_file_is_reported_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match="cannot read"):
         read_tokens(tmp_path / "none", {})
     path = _file(tmp_path, "")
@@ -71,7 +71,7 @@ def test_a_file_that_is_missing_or_no_text_is_one_line(tmp_path: Path) -> None:
         read_tokens(path, {})
 
 
-def test_a_session_ends_and_belongs_to_one_start_of_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_expires_and_is_invalid_after_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     sessions = Sessions()
     cookie = sessions.issue("operator")
     assert sessions.role(cookie) == "operator"
@@ -83,7 +83,7 @@ def test_a_session_ends_and_belongs_to_one_start_of_the_service(monkeypatch: pyt
     assert sessions.role(cookie) is None
 
 
-def test_a_session_that_was_ended_is_over_for_every_copy_of_its_cookie_and_for_no_other() -> None:
+def test_ending_a_session_invalidates_all_copies_of_its_cookie_and_no_other_session() -> None:
     sessions = Sessions()
     ended, other = sessions.issue("operator"), sessions.issue("viewer")
     sessions.end(ended)
@@ -92,7 +92,7 @@ def test_a_session_that_was_ended_is_over_for_every_copy_of_its_cookie_and_for_n
     assert (sessions.role(ended), sessions.role(other)) == (None, "viewer")
 
 
-def test_of_too_many_sessions_the_oldest_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_sessions_end_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sweeps.contrib.server.auth.MOST_SESSIONS", 3)
     sessions = Sessions()
     cookies = [sessions.issue("viewer") for _ in range(5)]

@@ -1,4 +1,4 @@
-"""What a service takes from workers, and from whom: a token of the role worker reaches the routes of workers alone."""
+"""What a service accepts from workers, and from which attempt. Roles are in test_roles.py."""
 
 import hashlib
 import json
@@ -47,7 +47,7 @@ def opened(service: Service, token: str = WORKER, name: str = "s") -> HttpBacken
 
 
 def searching(backend: HttpBackend) -> tuple[TaskRecord, dict[str, Any], dict[str, Any], float]:
-    """A claimed search, its point, the outcome that it would store, and its score; the teachers are done."""
+    """Claim a search, with its point, the outcome to store, and its score; the teachers are done."""
     while True:
         claim = present(backend.claim("w"))
         params = present(backend.start(claim, read_job(claim)))
@@ -58,14 +58,14 @@ def searching(backend: HttpBackend) -> tuple[TaskRecord, dict[str, Any], dict[st
         assert backend.finish(claim, outcome=values, score=outcome.score, log=None)
 
 
-def test_a_claim_whose_answer_was_lost_is_given_again(service: Service) -> None:
+def test_a_claim_whose_answer_was_lost_is_answered_again(service: Service) -> None:
     backend = opened(service)
     first = present(backend.claim("w"))
     assert backend.claim("w") == first
     assert present(backend.claim("v")).key != first.key
 
 
-def test_an_attempt_is_of_its_worker_alone(service: Service) -> None:
+def test_an_attempt_belongs_to_its_worker_alone(service: Service) -> None:
     backend = opened(service)
     claim, _, values, score = searching(backend)
     other = TaskRecord(**vars(claim) | {"worker": "v"})
@@ -76,7 +76,7 @@ def test_an_attempt_is_of_its_worker_alone(service: Service) -> None:
     assert backend.finish(claim, outcome=values, score=score, log=None)
 
 
-def test_a_result_is_checked_as_an_archive_is_before_it_is_stored(service: Service, url: str) -> None:
+def test_a_result_is_validated_like_an_archive_before_it_is_stored(service: Service, url: str) -> None:
     backend = opened(service)
     claim, params, values, score = searching(backend)
     trial = values["trial"]
@@ -120,7 +120,7 @@ def test_a_result_without_a_saved_point_is_refused(service: Service) -> None:
         backend.finish(claim, outcome=as_stored(job, outcome, wall_s=0.1, worker="w"), score=0.5, log=None)
 
 
-def test_files_are_of_an_attempt_at_work_bounded_in_size_and_number(
+def test_files_need_a_running_attempt_and_are_limited_in_size_and_number(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
@@ -146,7 +146,7 @@ def test_files_are_of_an_attempt_at_work_bounded_in_size_and_number(
         backend.put(b"x" * 5_001)
 
 
-def test_bytes_that_the_service_has_are_not_sent_and_those_of_this_machine_not_asked_for(
+def test_known_bytes_are_neither_uploaded_nor_downloaded_again(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
@@ -162,7 +162,7 @@ def test_bytes_that_the_service_has_are_not_sent_and_those_of_this_machine_not_a
     assert service.log.count(f"GET /api/v1/work/s/{backend.identity}/blobs") == 1
 
 
-def test_a_worker_freezes_what_its_trainer_makes_and_no_selection_of_points(service: Service) -> None:
+def test_a_worker_may_freeze_its_trainers_values_but_no_selection_of_points(service: Service) -> None:
     backend = opened(service)
     present(backend.claim("w"))
     with pytest.raises(SweepError, match=r"selection 'source.ranks': allowed: none in this sweep"):
@@ -170,36 +170,13 @@ def test_a_worker_freezes_what_its_trainer_makes_and_no_selection_of_points(serv
     assert backend.selection("source.ranks") is None
 
 
-@pytest.mark.parametrize("path", ["/api/v1/sweeps", "/api/v1/sweeps/s", "/", "/dashboard", "/api/studies", "/metrics"])
-def test_a_workers_token_reaches_nothing_else(service: Service, path: str) -> None:
-    for method in ("GET", "HEAD", "POST", "DELETE"):
-        refused = service.ask(path, method=method, token=WORKER, body={} if method == "POST" else None)
-        assert refused.status == 403, (method, path)
-
-
-def test_a_workers_token_makes_steers_and_opens_no_page(service: Service) -> None:
-    body: dict[str, Any] = {"name": "t", "preset": "tiny"}
-    assert service.ask("/api/v1/sweeps", method="POST", token=WORKER, body=body).status == 403
-    refused = service.ask("/api/v1/sweeps/s/pause", method="POST", token=WORKER)
-    assert (refused.status, "for workers" in refused.json["detail"]) == (403, True)
-    headers = {"Content-Type": "application/x-www-form-urlencoded"}
-    form = service.ask("/login", method="POST", body=f"token={WORKER}".encode(), headers=headers)
-    assert (form.status, form.headers.get("set-cookie")) == (403, None)
-
-
-@pytest.mark.parametrize("token", [VIEWER, OPERATOR])
-def test_no_other_token_does_a_workers_work(service: Service, token: str) -> None:
-    with pytest.raises(NotAStorage, match="a worker needs one of the role worker"):
-        opened(service, token)
-    identity = opened(service).identity
-    assert service.ask(f"/api/v1/work/s/{identity}/claim", method="POST", token=token, body={}).status == 403
-
-
-def test_a_token_that_is_none_or_was_taken_back_is_one_line(service: Service, url: str, tmp_path: Path) -> None:
+def test_an_invalid_or_revoked_token_is_reported_in_one_line(service: Service, url: str, tmp_path: Path) -> None:
     with pytest.raises(NotAStorage, match="unknown token; ask the person who runs the service"):
         opened(service, "worker-token-no-more")
     with pytest.raises(NotAStorage, match="this service needs a token: set KD_SWEEPS_TOKEN"):
         opened(service, "")
+    with pytest.raises(NotAStorage, match="a worker needs one of the role worker"):
+        opened(service, OPERATOR)
     backend = opened(service)
     claim = present(backend.claim("w"))
     with serving(url, folder=tmp_path, tokens=TOKENS.replace(WORKER, "another-worker-token")) as without:
@@ -209,12 +186,12 @@ def test_a_token_that_is_none_or_was_taken_back_is_one_line(service: Service, ur
                 ask()
 
 
-def test_without_tokens_a_worker_of_this_machine_works(url: str, tmp_path: Path) -> None:
+def test_without_tokens_a_local_worker_works(url: str, tmp_path: Path) -> None:
     with serving(url, folder=tmp_path) as service:
         assert opened(service, "").claim("w") is not None
 
 
-def test_what_is_no_service_of_this_version_is_one_line(
+def test_another_server_or_version_is_reported_in_one_line(
     service: Service, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(SweepNotFound, match=r"this service has no such sweep 'other'"):
@@ -232,7 +209,7 @@ def test_what_is_no_service_of_this_version_is_one_line(
         HttpBackend.open(Reached("http://127.0.0.1:1", WORKER), "s")
 
 
-def test_another_sweep_of_the_name_gives_no_task_to_a_worker_of_the_one_before(service: Service) -> None:
+def test_a_recreated_sweep_gives_no_task_to_workers_of_its_predecessor(service: Service) -> None:
     backend = opened(service)
     claim = present(backend.claim("w"))
     backend.identity = "0" * 32
@@ -241,7 +218,7 @@ def test_another_sweep_of_the_name_gives_no_task_to_a_worker_of_the_one_before(s
     assert not backend.renew(claim, idle_s=0.0, log=None)
 
 
-def test_code_that_proposes_points_is_run_with_allow_code_alone(tmp_path: Path) -> None:
+def test_code_that_proposes_points_needs_allow_code(tmp_path: Path) -> None:
     at = f"sqlite:///{tmp_path}/s.db"
     created(at, override(SMALL, {"search.sampler": "optuna.samplers:RandomSampler"}))
     with (
@@ -253,7 +230,7 @@ def test_code_that_proposes_points_is_run_with_allow_code_alone(tmp_path: Path) 
         assert opened(service).claim("w") is not None
 
 
-def test_a_service_without_tls_elsewhere_is_said(
+def test_a_remote_service_without_tls_gives_a_warning(
     service: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     opened(service)
@@ -263,7 +240,7 @@ def test_a_service_without_tls_elsewhere_is_said(
     assert "is without TLS: others can read token and results" in capsys.readouterr().err
 
 
-def test_what_a_worker_sends_is_no_500_whatever_it_is(service: Service) -> None:
+def test_no_request_of_a_worker_is_answered_500(service: Service) -> None:
     identity = opened(service).identity
     wrong = {"worker": "a\0b", "task": 2**70, "attempt": -1}
     bodies: list[Any] = [{}, [], {"worker": "w"}, wrong, {"worker": "w" * 500}, {"stage": ""}]

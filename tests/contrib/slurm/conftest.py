@@ -1,4 +1,4 @@
-"""A Slurm of this machine for the tests of its engine."""
+"""A Slurm on this machine for the tests of its engine."""
 
 import contextlib
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ def _cluster() -> Iterator[SlurmCluster]:
 
 @pytest.fixture
 def slurm(_cluster: SlurmCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[SlurmCluster]:
-    """A running Slurm, for this process and those that it starts; without a job before the test and after it."""
+    """A running Slurm for this process and its children; without jobs before and after the test."""
     for name, value in _cluster.variables.items():
         monkeypatch.setenv(name, value)
     yield _cluster

@@ -1,4 +1,4 @@
-"""Sweeps on a real Slurm: members that are cancelled, requeued and killed, and launches that are stopped or leave."""
+"""Sweeps on a real Slurm: members cancelled, requeued and killed, and launches stopped or detached."""
 
 import re
 import signal
@@ -20,6 +20,7 @@ from tests.support.launches import KEEP_ENVIRONMENT, THREADS, environment, kept_
 from tests.support.postgres_server import PostgresServer
 from tests.support.slurm_cluster import SlurmCluster
 from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
+from tests.support.sweeps.typed_commands import KdSweeps
 
 pytestmark = pytest.mark.processes
 
@@ -27,47 +28,46 @@ pytestmark = pytest.mark.processes
 CALM = {"lease.interval_s": 1, "lease.grace_s": 120}
 SPEC = override(SMALL, CALM)
 
-PASSWORD = "g3heimnis/w@rt"  # not that of other tests, which may hand theirs to a process beside this one
+PASSWORD = "g3heimnis/w@rt"  # differs from other tests' passwords, which a concurrent process may hold
 HOME = "home of 100 %"  # the path of the logs has what scripts and Slurm read in a way of their own
 
 Start = Callable[..., "subprocess.Popen[str]"]
-Run = Callable[..., tuple[int, str, str]]
 
 
 def member_of(worker: str) -> str:
-    """The member that a worker is a life of: "12_3" of "slurm-12_3.0-ab12"."""
-    found = re.fullmatch(r"slurm-(\d+_\d+)\.\d+-[0-9a-f]{4}", worker)
-    assert found, worker
-    return found[1]
+    """Return the array member of a worker: "12_3" of "slurm-12_3.0-ab12"."""
+    match = re.fullmatch(r"slurm-(\d+_\d+)\.\d+-[0-9a-f]{4}", worker)
+    assert match, worker
+    return match[1]
 
 
 class Watched:
-    """A sweep in a database, as a test sees it."""
+    """A sweep in a database, with queries for a test."""
 
     def __init__(self, url: str) -> None:
         self.engine = open_engine(resolve(url))
         self.sweep_id = queries.find_sweep(self.engine, "s").id
 
     def at_work(self) -> set[str]:
-        """The workers with a task."""
+        """Return the workers with a task."""
         return {one.worker for one in queries.running_tasks(self.engine, self.sweep_id)}
 
     def seen(self) -> set[str]:
-        """The workers that have ever signed in."""
+        """Return all workers that ever registered."""
         return set(workers.seen(self.engine, self.sweep_id))
 
 
 @pytest.fixture
 def watched(postgres_url: str) -> Iterator[Watched]:
     created(postgres_url, SPEC)
-    found = Watched(postgres_url)
-    yield found
-    found.engine.dispose()
+    sweep = Watched(postgres_url)
+    yield sweep
+    sweep.engine.dispose()
 
 
 @pytest.fixture
 def start(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
-    """Start "launch s --on slurm", on the storage of the test if no other is named."""
+    """Start "launch s --on slurm", by default on the storage of the test."""
     started: list[subprocess.Popen[str]] = []
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / HOME / "state"))
 
@@ -90,7 +90,7 @@ def start(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def ended(process: "subprocess.Popen[str]", seconds: float = 120) -> tuple[int, str]:
-    """Exit code and output of a command that ends by itself."""
+    """Run a command to its end; return exit code and output."""
     out, _ = process.communicate(timeout=seconds)
     return process.returncode, out
 
@@ -106,13 +106,13 @@ HOLD = """
 def holder(watched: Watched, process: "subprocess.Popen[str]") -> str:
     """The worker that holds the one task that `HOLD` holds, once it does."""
 
-    def found() -> list[str]:
+    def holders() -> list[str]:
         at_work = queries.running_tasks(watched.engine, watched.sweep_id)
         return [one.worker for one in at_work if one.key == "search#1" and one.running_s > 0.3]
 
-    wait_until(lambda: bool(found()) or process.poll() is not None, "nobody holds the task")
+    wait_until(lambda: bool(holders()) or process.poll() is not None, "no worker holds the task")
     assert process.poll() is None, process.communicate()[0]
-    return found()[0]
+    return holders()[0]
 
 
 def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
@@ -121,16 +121,16 @@ def attempts_of_held(watched: Watched) -> list[tuple[str, str]]:
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         (["--signal=KILL", "--full"], "Slurm says: CANCELLED"),
         pytest.param([], "ended with exit code 143; its task is back in the queue; starting", marks=pytest.mark.slow),
     ],
 )
 def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_the_sweep(
-    slurm: SlurmCluster, server: PostgresServer, start: Start, how: list[str], told: str, kd_sweeps: Run
+    slurm: SlurmCluster, server: PostgresServer, start: Start, how: list[str], message: str, kd_sweeps: KdSweeps
 ) -> None:
-    """And the password of the database is in no script, in no list of processes and in no log."""
+    """No script, list of processes or log holds the password of the database."""
     url = server.new_database(role="submitter", password=PASSWORD)
     created(url, SPEC)
     watched = Watched(url)
@@ -147,7 +147,7 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
     submitted = re.findall(r"submitted (\d) workers? as Slurm job \d+", out)
     assert submitted in (["2"], ["2", "1"]), out  # the other one may have done all the rest meanwhile
     assert f"worker {worker} " in out
-    assert told in out
+    assert message in out
     assert "finished. Next:" in out
     first, second = attempts_of_held(watched)
     assert (first[1], second[0]) == (worker, "done")
@@ -166,7 +166,7 @@ def test_a_launch_submits_one_array_replaces_a_cancelled_member_and_ends_with_th
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["its time is up", "its node failed"])
-def test_a_member_that_is_requeued_gives_its_task_back_and_comes_again_as_another_worker(
+def test_a_requeued_member_returns_its_task_and_restarts_as_another_worker(
     slurm: SlurmCluster, watched: Watched, start: Start, how: str
 ) -> None:
     process = start("--workers", "1", misbehave=HOLD)
@@ -188,7 +188,7 @@ def test_a_member_that_is_requeued_gives_its_task_back_and_comes_again_as_anothe
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
 )
-def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
+def test_a_stopped_launch_returns_every_task_and_leaves_no_job(
     slurm: SlurmCluster, watched: Watched, start: Start, number: int, code: int
 ) -> None:
     options = ["--cpus-per-task=3"]  # the node is for two of them
@@ -207,15 +207,13 @@ def test_a_launch_that_is_stopped_has_every_task_given_back_and_leaves_no_job(
 
 
 @pytest.mark.slow
-def test_a_detached_array_finishes_the_sweep_with_nobody_watching(
-    slurm: SlurmCluster, watched: Watched, start: Start
-) -> None:
+def test_a_detached_array_finishes_the_sweep_unattended(slurm: SlurmCluster, watched: Watched, start: Start) -> None:
     code, out = ended(start("--workers", "2", "--detach"))
     assert code == 0, out
-    found = re.search(r"submitted 2 workers as Slurm job (\d+)", out)
-    assert found, out
-    assert f"scancel {found[1]}" in out
-    wait_until(lambda: not slurm.members(job=int(found[1])), "it does not end", seconds=120)
+    match = re.search(r"submitted 2 workers as Slurm job (\d+)", out)
+    assert match, out
+    assert f"scancel {match[1]}" in out
+    wait_until(lambda: not slurm.members(job=int(match[1])), "it does not end", seconds=120)
     assert count(plain(watched.engine.url), name="s").clean
     code, out = ended(start("--workers", "2", "--detach"))
     assert (code, "nothing of s is left to do" in out) == (1, True)
@@ -242,9 +240,7 @@ def test_the_printed_script_can_be_submitted_by_hand(
 
 
 @pytest.mark.slow
-def test_a_detached_array_that_is_cancelled_does_not_come_again(
-    slurm: SlurmCluster, watched: Watched, start: Start
-) -> None:
+def test_a_cancelled_detached_array_is_not_resubmitted(slurm: SlurmCluster, watched: Watched, start: Start) -> None:
     _, out = ended(start("--workers", "1", "--detach", misbehave=HOLD))
     wait_until(lambda: bool(watched.at_work()), "no worker")
     slurm.run("scancel", re.findall(r"scancel (\d+)", out)[0])
@@ -253,7 +249,7 @@ def test_a_detached_array_that_is_cancelled_does_not_come_again(
 
 
 @pytest.mark.slow
-def test_workers_outlive_a_controller_that_is_away_for_a_while(
+def test_workers_survive_a_controller_that_is_down_for_a_while(
     slurm: SlurmCluster, watched: Watched, start: Start
 ) -> None:
     process = start("--workers", "2", misbehave=HOLD)
@@ -270,7 +266,7 @@ def test_workers_outlive_a_controller_that_is_away_for_a_while(
 
 
 def slurm_members(slurm: SlurmCluster) -> dict[str, str]:
-    """Those that have not ended; none while the controller does not answer."""
+    """Return the members that have not ended; none while the controller does not answer."""
     try:
         return slurm.members()
     except AssertionError:
@@ -290,23 +286,23 @@ def test_each_member_gets_a_device_of_slurm_and_keeps_its_threads(
     assert not [one for one in kept if set(THREADS) & set(one)]
 
 
-def test_what_slurm_refuses_is_one_line_with_its_words(
-    slurm: SlurmCluster, watched: Watched, postgres_url: str, kd_sweeps: Run
+def test_a_refusal_of_slurm_is_one_line_with_its_words(
+    slurm: SlurmCluster, watched: Watched, postgres_url: str, kd_sweeps: KdSweeps
 ) -> None:
-    for option, told in (
+    for option, message in (
         ("--partition=nope", "invalid partition specified: nope; Batch job submission"),
         ("--bogus", "unrecognized option '--bogus'"),
     ):
         words = ["--on", "slurm", "--workers", "2", "--storage", postgres_url, "--", option]
         code, _, err = kd_sweeps("launch", "s", *words)
         assert code == 1
-        assert f"sbatch refused the workers: {told}" in err.splitlines()[-1]
+        assert f"sbatch refused the workers: {message}" in err.splitlines()[-1]
         assert "Traceback" not in err
     assert slurm.members() == {}
 
 
 def test_without_slurm_it_is_one_line(
-    watched: Watched, postgres_url: str, kd_sweeps: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    watched: Watched, postgres_url: str, kd_sweeps: KdSweeps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     for words in ([], ["--detach"]):
@@ -316,11 +312,11 @@ def test_without_slurm_it_is_one_line(
 
 
 def commands() -> list[str]:
-    """The command lines of all processes; none where there is no /proc."""
-    found = []
+    """Return the command lines of all processes; none where there is no /proc."""
+    lines = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            found.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            lines.append(path.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
         except OSError:
             continue
-    return found
+    return lines

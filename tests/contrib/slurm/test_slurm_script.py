@@ -1,10 +1,10 @@
-"""What is passed on to sbatch, what is not, and the script that is printed."""
+"""Options for sbatch, passed on or refused, and the printed script."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,21 +15,7 @@ from sweeps.contrib.slurm import check_options, ranges, script
 from sweeps.errors import SpecError
 from sweeps.workers.reach import log_folder
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 POSTGRES = "postgresql://keeper:g3heim@db.example.org/sweeps"
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        ["--partition=main", "--time=1:00:00"],
-        ["-p", "main", "-t", "60", "--exclusive"],
-        ["--gres=gpu:1", "--mem", "4G", "--comment", "two words", "--cpus-per-task=4"],
-    ],
-)
-def test_options_of_sbatch_are_passed_on(options: list[str]) -> None:
-    check_options(options)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +38,16 @@ def test_what_a_launch_sets_itself_is_refused_in_one_line(word: str, name: str) 
         check_options(["--partition=main", word])
 
 
-@pytest.mark.parametrize("options", [["main"], ["--partition=main", "job.sh"], ["-p", "main", "job.sh"]])
-def test_a_word_that_is_no_option_is_refused_since_sbatch_would_take_it_for_the_script(options: list[str]) -> None:
-    with pytest.raises(SpecError, match="allowed: options of sbatch, for example -- --partition=main"):
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *((words, "allowed: options of sbatch, for example -- --partition=main")  # sbatch would take it for the script
+          for words in (["main"], ["--partition=main", "job.sh"], ["-p", "main", "job.sh"])),
+        (["--comment=a\nrm -rf x"], "which has a line break"),  # the rest would be a command
+    ],
+)  # fmt: skip
+def test_an_argument_that_is_not_an_sbatch_option_is_refused(options: list[str], message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         check_options(options)
 
 
@@ -67,7 +60,7 @@ def test_an_option_with_a_line_break_is_refused_since_the_rest_would_be_a_comman
     ("numbers", "text"),
     [([0], "0"), ([0, 1, 2], "0-2"), ([7, 3, 0, 1], "0-1,3,7"), (range(1_000), "0-999")],
 )
-def test_seats_are_written_as_slurm_reads_them(numbers: list[int], text: str) -> None:
+def test_array_indices_have_slurms_syntax(numbers: list[int], text: str) -> None:
     assert ranges(numbers) == text
 
 
@@ -77,8 +70,8 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
     monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "100 %"))
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
-    words = ["launch", "mnist-kd", "--on", "slurm", "--workers", "64", "--dry-run"]
-    code, out, err = kd_sweeps(*words, "--", "--partition=main", "-t", "1:00:00", '--comment=two "words"')
+    words = ["launch", "mnist-kd", "--on", "slurm", "--workers", "64", "--dry-run", "--", "--partition=main"]
+    code, out, err = kd_sweeps(*words, "-t", "1:00:00", "--exclusive", "--mem", "4G", '--comment=two "words"')
     assert code == 0, err
     directives = [line.removeprefix("#SBATCH ") for line in out.splitlines() if line.startswith("#SBATCH")]
     assert directives == [
@@ -86,6 +79,8 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
         "--cpus-per-task=1",
         "--partition=main",
         "-t 1:00:00",
+        "--exclusive",
+        "--mem 4G",
         '"--comment=two \\"words\\""',
         "--array=0-63",
         "--export=ALL",
@@ -101,7 +96,7 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "told"),
+    ("words", "code", "message"),
     [
         (["--on", "slurm", "--dry-run"], 2, "--on slurm: give the number of workers"),
         (["--on", "slurm", "--workers", "2", "--dry-run", "--", "--array=1"], 2, "the launch itself sets --array"),
@@ -112,13 +107,13 @@ def test_a_dry_run_prints_a_script_for_sbatch_without_the_password_and_needs_no_
         (["--", "--partition=main"], 2, "only Slurm and Ray take such options"),
     ],
 )
-def test_what_does_not_go_together_is_one_line(
-    words: list[str], code: int, told: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
+def test_conflicting_options_are_reported_in_one_line(
+    words: list[str], code: int, message: str, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", POSTGRES)
     found, out, err = kd_sweeps("launch", "s", *words)
     assert (found, out) == (code, "")
-    assert told in err.splitlines()[-1]
+    assert message in err.splitlines()[-1]
 
 
 def test_sqlite_is_refused_with_what_to_type(kd_sweeps: KdSweeps) -> None:
@@ -127,7 +122,7 @@ def test_sqlite_is_refused_with_what_to_type(kd_sweeps: KdSweeps) -> None:
     assert "kd-sweeps launch s --on slurm --storage postgresql://USER@HOST/DB" in err.splitlines()[-1]
 
 
-# What `stop` of the script does is the shell's: a worker that is told twice, and one that had no time to begin.
+# Cases of the script's `stop`: a worker signalled twice, and one that has not started yet.
 STUB = """#!/bin/sh
 case "$*" in
   *squeue*|*--noheader*) echo RUNNING ;;
@@ -138,7 +133,7 @@ esac
 
 @contextmanager
 def as_member(tmp_path: Path, worker: str) -> Iterator[tuple["subprocess.Popen[str]", Path]]:
-    """The script at work with another program in place of the worker, and of Slurm's own; ended with the test."""
+    """Run the script with stand-ins for the worker and for Slurm's programs; ended with the test."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for name in ("squeue", "scontrol"):
@@ -158,7 +153,7 @@ def as_member(tmp_path: Path, worker: str) -> Iterator[tuple["subprocess.Popen[s
 
 @pytest.mark.processes
 @pytest.mark.parametrize("code", [0, 1, 143])
-def test_a_member_ends_as_its_worker_does_and_comes_again_after_143_alone(code: int, tmp_path: Path) -> None:
+def test_a_member_exits_as_its_worker_and_is_requeued_only_after_143(code: int, tmp_path: Path) -> None:
     with as_member(tmp_path, f"raise SystemExit({code})") as (process, requeued):
         process.communicate(timeout=30)
     assert process.returncode == code
@@ -166,7 +161,7 @@ def test_a_member_ends_as_its_worker_does_and_comes_again_after_143_alone(code: 
 
 
 @pytest.mark.processes
-def test_a_member_passes_each_of_slurms_signals_on_and_waits_for_its_worker(tmp_path: Path) -> None:
+def test_a_member_forwards_each_signal_and_waits_for_its_worker(tmp_path: Path) -> None:
     # os.write, since a handler that prints while the program prints is an error in Python.
     worker = (
         "import os, signal, time\n"

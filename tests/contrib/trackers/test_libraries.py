@@ -1,8 +1,7 @@
-"""Exports as the trackers' own libraries read them. Skipped where a library is not installed: they are extras."""
+"""Exports read by the trackers' own libraries. Skipped where a library is not installed: they are extras."""
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ from sweeps.contrib import trackers
 from sweeps.contrib.trackers import Run
 from tests.support.sweeps.compared_sweeps import BASE, add
 from tests.support.sweeps.trials_in_memory import trials_in_memory
+from tests.support.sweeps.typed_commands import KdSweeps
 
 # What the libraries warn of is theirs: MLflow's mapping uses what SQLAlchemy 2.1 deprecates.
 pytestmark = [pytest.mark.processes, pytest.mark.filterwarnings("ignore")]
 
-KdSweeps = Callable[..., tuple[int, str, str]]
 FINGERPRINT = "f" * 64
 
 
@@ -60,10 +59,10 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
     assert err.splitlines()[-1] == f"to see them: mlflow ui --backend-store-uri {uri}"
     client = mlflow.MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name("base")
-    found = {one.data.tags["task"]: one for one in client.search_runs([experiment.experiment_id], max_results=1000)}
-    assert out == f"{len(found)} runs written into runs, 0 already there\n"
-    assert {"teachers#source", "search#1", "transfer#target.native.1"} <= set(found)
-    best = found["transfer#target.best.1"]
+    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment.experiment_id], max_results=1000)}
+    assert out == f"{len(runs)} runs written into runs, 0 already there\n"
+    assert {"teachers#source", "search#1", "transfer#target.native.1"} <= set(runs)
+    best = runs["transfer#target.best.1"]
     assert best.data.metrics["test_accuracy"] == pytest.approx(BASE[1] / 100)
     assert float(best.data.params["temperature"]) > 0
     assert best.data.tags.items() >= {"arm": "best", "role": "target", "stage": "transfer", "repeat": "1"}.items()
@@ -71,19 +70,19 @@ def test_mlflow_finds_every_training_of_a_sweep(url: str, mlflow: Any, kd_sweeps
     (chosen,) = client.search_runs([experiment.experiment_id], filter_string="tags.task = 'transfer#target.best.1'")
     assert chosen.info.run_id == best.info.run_id
     code, out, _ = kd_sweeps("export", "base", "--to", "mlflow", "-o", "runs", "--storage", url)
-    assert (code, out) == (0, f"0 runs written into runs, {len(found)} already there\n")
+    assert (code, out) == (0, f"0 runs written into runs, {len(runs)} already there\n")
 
 
-def test_mlflow_has_steps_times_and_what_comes_later(mlflow: Any, tmp_path: Path) -> None:
+def test_mlflow_has_steps_times_and_later_trainings(mlflow: Any, tmp_path: Path) -> None:
     assert trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run()], tmp_path).written == 1
     # More of the sweep is done: one run has its test accuracy by now, another one is new.
     later = trackers.write_mlflow(mlflow, "s", FINGERPRINT, [run(test_accuracy=0.5), run("search#1")], tmp_path)
     assert (later.written, later.there) == (2, 0)
     client = mlflow.MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
     experiment = client.get_experiment_by_name("s").experiment_id
-    found = {one.data.tags["task"]: one for one in client.search_runs([experiment])}
-    assert set(found) == {"search#0", "search#1"}
-    first = found["search#0"]
+    runs = {one.data.tags["task"]: one for one in client.search_runs([experiment])}
+    assert set(runs) == {"search#0", "search#1"}
+    first = runs["search#0"]
     assert first.data.metrics == {"epoch_val_accuracy": 0.75, "val_accuracy": 0.75, "test_accuracy": 0.5}
     steps = client.get_metric_history(first.info.run_id, "epoch_val_accuracy")
     assert [(one.step, one.value) for one in steps] == [(1, 0.5), (3, 0.75)]
@@ -121,7 +120,7 @@ def test_wandb_has_a_folder_for_each_training(wandb: Any, tmp_path: Path, monkey
     assert (again.written, again.there) == (1, 1)
 
 
-def test_wandb_lists_the_runs_as_waiting_to_be_sent(wandb: Any, tmp_path: Path) -> None:
+def test_wandb_lists_the_runs_as_unsynced(wandb: Any, tmp_path: Path) -> None:
     trackers.write_wandb(wandb, "s", [run(), run("search#1")], tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", "import sys; from wandb.cli.cli import cli; cli(['sync', '--dry-run'])"],

@@ -1,7 +1,6 @@
-"""Runs for trackers: what is in them, and what an export refuses where no library is needed for that."""
+"""Runs for trackers: their content, and refusals that need no library."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,7 @@ from sweeps.findings.load import read
 from sweeps.query.listing import open_sweep
 from tests.support.sweeps.compared_sweeps import BASE, add
 from tests.support.sweeps.trials_in_memory import trials_in_memory
-
-KdSweeps = Callable[..., tuple[int, str, str]]
+from tests.support.sweeps.typed_commands import KdSweeps
 
 
 def of(url: str, name: str) -> dict[str, Run]:
@@ -22,7 +20,7 @@ def of(url: str, name: str) -> dict[str, Run]:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A finished sweep "base", "half" of which the target is not tested yet, and "fresh" without a result."""
+    """A finished sweep "base", "half" with an untested target, and "fresh" without a result."""
     url = f"sqlite:///{tmp_path_factory.mktemp('runs')}/s.db"
     with trials_in_memory():
         add(url, "base")
@@ -31,10 +29,10 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     return url
 
 
-def test_every_finished_training_is_a_run_with_what_it_is_found_by(url: str) -> None:
-    found = of(url, "base")
-    assert len(found) == 37, "38 tasks, one of which measures"
-    one = found["transfer#target.best.2"]
+def test_every_finished_training_is_a_run_with_searchable_tags(url: str) -> None:
+    exported = of(url, "base")
+    assert len(exported) == 37, "38 tasks, one of which measures"
+    one = exported["transfer#target.best.2"]
     assert one.metrics["test_accuracy"] == one.metrics["val_accuracy"] == pytest.approx(BASE[2] / 100)
     assert {"temperature", "alpha"} <= set(one.parameters)
     wanted = {"task": one.key, "stage": "transfer", "role": "target", "arm": "best", "repeat": "2", "sweep": "base"}
@@ -43,11 +41,11 @@ def test_every_finished_training_is_a_run_with_what_it_is_found_by(url: str) -> 
     assert one.started_at <= one.finished_at
 
 
-def test_the_test_accuracies_of_half_a_look_are_left_out(url: str) -> None:
-    found = of(url, "half")
-    assert "test_accuracy" not in found["transfer#target.best.0"].metrics
-    assert "test_accuracy" in found["transfer#source.best.0"].metrics
-    assert "answer_hash" not in found["transfer#target.best.0"].tags
+def test_test_accuracies_of_an_unfinished_look_are_left_out(url: str) -> None:
+    exported = of(url, "half")
+    assert "test_accuracy" not in exported["transfer#target.best.0"].metrics
+    assert "test_accuracy" in exported["transfer#source.best.0"].metrics
+    assert "answer_hash" not in exported["transfer#target.best.0"].tags
 
 
 WRONG = {
@@ -59,7 +57,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_is_one_line(url: str, case: str, kd_sweeps: KdSweeps) -> None:
+def test_impossible_requests_are_reported_in_one_line(url: str, case: str, kd_sweeps: KdSweeps) -> None:
     words, expected, line = WRONG[case]
     code, out, err = kd_sweeps("export", "base", *words, "--storage", url)
     assert (code, out, len(err.splitlines())) == (expected, "", 1)

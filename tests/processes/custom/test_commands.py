@@ -1,10 +1,9 @@
-"""One training that is a program, really started: no shell, values in words and environment, output that is bounded."""
+"""A training that is a program, really started: no shell, values in arguments and environment, bounded output."""
 
 import json
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -16,10 +15,9 @@ from sweeps.trainers.protocol import Point, Run, Trained
 from tests.processes.custom.test_functions import Kept, Steps
 from tests.support.custom.specs import spec, write
 from tests.support.paths import MADE
-from tests.support.processes import is_alive
-from tests.support.sweeps.small_sweeps import wait_until
+from tests.support.processes import wait_until_gone
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 POINT = Point.of({"alpha": 0.1, "optimizer": "a b; touch no"})
 SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=POINT)
 COMPARED = Run(kind="train", key="transfer#0", role="source", seed=7, point=POINT, arm="best")
@@ -31,7 +29,7 @@ echo '{"validation": 0.25}'
 
 
 def trainer(folder: Path, text: str, words: str = "", **table: Any) -> CustomTrainer:
-    """The trainer of a program with that text."""
+    """Return the trainer of a program with that text."""
     file = write(folder / "program", text)
     space = {"alpha": [0.0, 1.0], "optimizer": ["adam", "sgd"]}
     own = spec({"command": f"{file} {words}", "space": space, "defaults": {}} | table)
@@ -46,23 +44,21 @@ def kept(folder: Path, name: str) -> list[str]:
     return (folder / "kept" / name).read_text(encoding="utf-8").splitlines()
 
 
-def test_a_value_stays_within_its_word_and_no_shell_reads_it(tmp_path: Path) -> None:
+def test_a_value_stays_one_word_and_no_shell_expands_it(tmp_path: Path) -> None:
     made = trained(tmp_path, SHOW, """--alpha={alpha} {optimizer} 'a {seed}' "$HOME" * {role} x{arm}x {test}""")
     assert kept(tmp_path, "words") == ["--alpha=0.1", "a b; touch no", "a 7", "$HOME", "*", "source", "xx", "0"]
     assert made.score == 0.25
     assert not Path("no").exists()
 
 
-def test_everything_is_in_the_environment_too_but_for_what_opens_the_storage(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_environment_holds_every_value_and_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_SWEEPS_STORAGE", "postgresql://me:secret@host/db")
     monkeypatch.setenv("KD_SWEEPS_TOKEN", "secret")
     trained(tmp_path, SHOW)
-    found = dict(line.split("=", 1) for line in kept(tmp_path, "environment"))
-    assert json.loads(found.pop("KD_SWEEPS_POINT")) == POINT.as_dict()
-    assert found.pop("KD_SWEEPS_OUT").endswith("result.json")
-    assert {name: value for name, value in found.items() if name not in (MADE, "KD_SWEEPS_CACHE")} == {
+    variables = dict(line.split("=", 1) for line in kept(tmp_path, "environment"))
+    assert json.loads(variables.pop("KD_SWEEPS_POINT")) == POINT.as_dict()
+    assert variables.pop("KD_SWEEPS_OUT").endswith("result.json")
+    assert {name: value for name, value in variables.items() if name not in (MADE, "KD_SWEEPS_CACHE")} == {
         "KD_SWEEPS_SEED": "7",
         "KD_SWEEPS_ROLE": "source",
         "KD_SWEEPS_DATASET": "here",
@@ -82,7 +78,7 @@ def test_the_result_is_a_file_or_the_last_line_that_is_an_object(tmp_path: Path)
     assert made.score == 0.4
 
 
-def test_the_test_is_a_second_call_and_no_test_score_is_taken_before(tmp_path: Path) -> None:
+def test_the_test_is_a_second_call_and_no_earlier_test_score_is_accepted(tmp_path: Path) -> None:
     text = """#!/bin/sh
 echo "$KD_SWEEPS_TEST" >> "$KD_SWEEPS_FOLDER/calls"
 if [ "$1" = 1 ]; then echo '{"test": 0.75}'; else echo '{"validation": 0.5}'; fi
@@ -101,7 +97,7 @@ if [ "$1" = 1 ]; then echo '{"test": 0.75}'; else echo '{"validation": 0.5}'; fi
         made.test(COMPARED, Steps())
 
 
-def test_a_program_of_its_own_may_score_the_test(tmp_path: Path) -> None:
+def test_a_separate_program_may_score_the_test(tmp_path: Path) -> None:
     test = write(tmp_path / "score", '#!/bin/sh\ncat "$1/model"\n')
     text = '#!/bin/sh\necho \'{"test": 0.5}\' > "$KD_SWEEPS_FOLDER/model"\necho \'{"validation": 0.5}\'\n'
     made = trainer(tmp_path, text, test=f"{test} {{folder}}")
@@ -109,7 +105,7 @@ def test_a_program_of_its_own_may_score_the_test(tmp_path: Path) -> None:
     assert made.test(COMPARED, Steps()) == 0.5
 
 
-def test_a_file_is_where_the_folder_of_code_has_it_and_nothing_else_is_moved(
+def test_the_folder_of_code_relocates_the_program_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = trainer(tmp_path, '#!/bin/sh\necho \'{"validation": 0.25}\' > "$1"\n', "{out}")
@@ -135,8 +131,6 @@ BAD = {
         "program gave a result that is not a JSON object: 0.9; print as last line",
     ),
     "NaN of printf": ("echo '{\"validation\": 0.8}'; echo '{\"validation\": -nan}'", Diverged, "gave the score nan"),
-    "NaN": ("echo '{\"validation\": NaN}'", Exception, "program gave the score nan"),
-    "text": ('echo \'{"validation": "0.9"}\'', TrainingFailed, "program gave '0.9' of type str for a score"),
     "an exit": (
         "echo first; echo 'no such file' >&2; exit 3",
         TrainingFailed,
@@ -157,7 +151,7 @@ def test_a_bad_result_is_one_line_with_the_end_of_the_log(case: str, tmp_path: P
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_program_that_is_gone_or_no_program_is_the_fault_of_the_machine_or_its_own(tmp_path: Path) -> None:
+def test_a_missing_program_is_the_machines_fault_and_an_invalid_one_its_own(tmp_path: Path) -> None:
     made = trainer(tmp_path, "#!/bin/sh\n")
     (tmp_path / "program").chmod(0o600)
     with pytest.raises(NotHere, match=r"program is not executable here; type: chmod \+x"):
@@ -170,7 +164,7 @@ def test_a_program_that_is_gone_or_no_program_is_the_fault_of_the_machine_or_its
         made.train(SEARCH, Steps())
 
 
-def test_output_without_end_fills_neither_log_nor_memory_and_is_a_sign_of_life(
+def test_endless_output_fills_neither_log_nor_memory_and_counts_as_progress(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     steps = Steps()
@@ -184,26 +178,21 @@ def test_output_without_end_fills_neither_log_nor_memory_and_is_a_sign_of_life(
     assert logged.rstrip().endswith('{"validation": 0.5}')
 
 
-def test_what_is_left_in_the_background_neither_delays_the_result_nor_outlives_it(tmp_path: Path) -> None:
+def test_a_background_process_neither_delays_the_result_nor_outlives_it(tmp_path: Path) -> None:
     began = time.monotonic()
     made = trained(tmp_path, f"#!/bin/sh\nsleep 600 &\n{PID}\necho '{{\"validation\": 0.5}}'\n")
     assert made.score == 0.5
     assert time.monotonic() - began < 60
-    assert_ended(tmp_path)
+    wait_until_gone(int(kept(tmp_path, "pid")[0]))
 
 
-def test_one_that_hangs_is_ended_with_all_that_it_has_started(tmp_path: Path) -> None:
+def test_a_hanging_program_is_ended_with_its_children(tmp_path: Path) -> None:
     with pytest.raises(StepTimeout):
         trainer(tmp_path, f"#!/bin/sh\ntrap '' TERM INT\nsleep 600 &\n{PID}\nsleep 600\n").train(SEARCH, Steps(3))
-    assert_ended(tmp_path)
+    wait_until_gone(int(kept(tmp_path, "pid")[0]))
 
 
 PID = 'echo $! > "$KD_SWEEPS_FOLDER/pid"'
-
-
-def assert_ended(folder: Path) -> None:
-    started = int(kept(folder, "pid")[0])
-    wait_until(lambda: not is_alive(started), "what it has started goes on")
 
 
 REFUSED = {
@@ -219,18 +208,18 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
-    text, said = REFUSED[case]
+def test_create_refuses_a_command_that_cannot_start_in_one_line(case: str, tmp_path: Path, kd_sweeps: KdSweeps) -> None:
+    text, message = REFUSED[case]
     write(tmp_path / "train.sh", "#!/bin/sh\n")
     (tmp_path / "plain.sh").write_text("#!/bin/sh\n", encoding="utf-8")
     own = ["--space", "alpha=0.0:1.0", "--set", "trainer.untreated.alpha=1.0"]
     code, out, err = kd_sweeps("create", "s", "--train-command", text, *own)
     assert (code, out) == (2, "")
-    assert err.startswith(f"kd-sweeps: {said}")
+    assert err.startswith(f"kd-sweeps: {message}")
     assert err.count("\n") == 1
 
 
-def test_create_keeps_where_the_files_of_a_command_are_and_what_they_hold(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_create_records_the_paths_and_hashes_of_a_commands_files(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     write(tmp_path / "train.sh", "#!/bin/sh\n")
     (tmp_path / "settings.yaml").write_text("a: 1\n", encoding="utf-8")
     (tmp_path / "data.npz").write_bytes(b"\0" * 100)

@@ -1,4 +1,4 @@
-"""One training that is a function, in its real child process: what it gives, and whatever else it does."""
+"""A training that is a function, in its real child process: its results and side effects."""
 
 import os
 import random
@@ -6,10 +6,10 @@ import re
 import signal
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import pytest
 
@@ -19,17 +19,95 @@ from sweeps.errors import SpecError, StepTimeout
 from sweeps.trainers.protocol import Point, Run, Trained
 from sweeps.usecases.create import create_sweep
 from tests.support.custom.specs import TRAIN, spec
-from tests.support.custom.trainings import BAD, GOOD, HANGS, WRONG, file_of
-from tests.support.processes import command_of, descendants, is_alive
-from tests.support.sweeps.small_sweeps import wait_until
+from tests.support.processes import command_of, descendants, is_alive, wait_until_gone
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 SEARCH = Run(kind="train", key="search#0", role="source", seed=7, point=Point.of({"alpha": 0.5}))
 COMPARED = Run(kind="train", key="transfer#0", role="source", seed=7, point=Point.of({"alpha": 0.5}), arm="best")
+_HEAD = """
+import math, os, random, signal, sys, time
+from pathlib import Path
+
+"""
+
+# What functions of users do, each a file with a `train`.
+GOOD = {
+    "a number": "def train(alpha, *, seed):\n    return 0.5 + alpha / 10\n",
+    "a table": "def train(*, alpha, seed):\n    return {'validation': 0.5, 'size': 7, 'agreement': alpha}\n",
+    "any name": "def train(**given):\n    return 0.25 if sorted(given) == "
+    "['alpha', 'dataset', 'folder', 'report', 'seed'] else 0.0\n",
+    "what it prints is binary": "def train(alpha, seed):\n"
+    "    sys.stdout.buffer.write(bytes(range(256)))\n    print('\\ud800')\n    return 0.5\n",
+    "it forks, and both come back": "def train(alpha, seed):\n    os.fork()\n    return 0.5\n",
+    "it leaves the folder": "def train(alpha, seed):\n    os.chdir('/')\n    return 0.5\n",
+    "it seeds the random state": "def train(alpha, seed):\n    random.seed(1)\n    return 0.5\n",
+    "it closes what it prints to": "def train(alpha, seed):\n"
+    "    os.close(1)\n    os.close(2)\n    print('a')\n    return 0.5\n",
+}
+
+# (its file, the class of the error, what its one line says)
+BAD = {
+    "it raises": (
+        "class Mine(Exception):\n    pass\n\ndef train(alpha, seed):\n    raise Mine('no\\nsecond line')\n",
+        "TrainingFailed",
+        "train.py:train raised Mine: no second line",
+    ),
+    "NaN": ("def train(alpha, seed):\n    return math.nan\n", "Diverged", "train.py:train gave the score nan"),
+    "it exits": ("def train(alpha, seed):\n    sys.exit(3)\n", "SubprocessFailed", "sys.exit(3) was called"),
+    "it ends its process": ("def train(alpha, seed):\n    os._exit(3)\n", "SubprocessFailed", "died with exit code 3"),
+    "it is killed": (
+        "def train(alpha, seed):\n    os.kill(os.getpid(), 9)\n",
+        "SubprocessKilled",
+        "the child process was killed",
+    ),
+    "no memory": ("def train(alpha, seed):\n    raise MemoryError('all of it')\n", "MemoryError", "all of it"),
+    "a package is missing": ("def train(alpha, seed):\n    import torch_not_here\n", "NotHere", "torch_not_here"),
+    "its result cannot be read": (
+        "def train(alpha, seed):\n    return {'validation': 0.5, 'model': print}\n",
+        "TrainingFailed",
+        "gave values besides its score that are not JSON",
+    ),
+}
+
+HANGS = """
+def train(alpha, seed, folder):
+    pid = os.fork()
+    if pid:
+        (folder / "pid").write_text(str(pid))
+    time.sleep(600)
+"""
+
+# Refused before anything runs: (its file, the key of the spec, what its one line says).
+WRONG = {
+    "no file": ("", "trainer.train", "there is no file"),
+    "no function": ("train = 3\n", "trainer.train", "must be a function, got int"),
+    "no attribute": ("def trian(alpha, seed):\n    pass\n", "trainer.train", "has no attribute 'train'"),
+    "no seed": ("def train(alpha):\n    pass\n", "trainer.train", "needs an argument 'seed'"),
+    "another name": ("def train(aplha, seed):\n    pass\n", "trainer.train", "needs the argument 'aplha'"),
+    "one is missing": ("def train(seed):\n    pass\n", "trainer.train", "has no argument 'alpha', which trainer.space"),
+    "positions only": ("def train(alpha, /, seed):\n    pass\n", "trainer.train", "takes 'alpha' by position only"),
+    "async": ("async def train(alpha, seed):\n    return 0.5\n", "trainer.train", "is async, or has a yield"),
+    "a generator": ("def train(alpha, seed):\n    yield 0.5\n", "trainer.train", "is async, or has a yield"),
+    "its import fails": ("1 / 0\n", "trainer.train", "ZeroDivisionError: division by zero"),
+    "its import exits": ("import sys\nsys.exit(1)\n", "trainer.train", "SystemExit: 1"),
+    "its import ends the process": (
+        "import os\nos._exit(1)\n",
+        "trainer.train",
+        "cannot be imported: the child process",
+    ),
+    "a function of C": ("train = type\n", "trainer.train", "has no signature"),
+    "its syntax": ("def train(alpha, seed:\n", "trainer.train", "SyntaxError"),
+    "a package is missing": ("import torch_not_here\n", "trainer.train", "No module named 'torch_not_here'"),
+    "a test that wants more": (
+        "def train(alpha, seed):\n    pass\n\ndef test(model):\n    pass\n",
+        "trainer.test",
+        "needs the argument 'model', but is called with alpha, seed, dataset, folder",
+    ),
+}
 
 
 class Kept:
-    """What a trainer asks the engine for."""
+    """The part of the engine that a trainer uses."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
@@ -41,7 +119,7 @@ class Kept:
 
 
 class Steps:
-    """Notes the steps; raises at the first one after so many seconds."""
+    """Records steps; raises at the first one after so many seconds."""
 
     def __init__(self, seconds: float = 60.0) -> None:
         self.steps: list[tuple[float | None, str]] = []
@@ -56,9 +134,9 @@ class Steps:
 
 
 def trainer(folder: Path, body: str, *, test: str = "none", **table: Any) -> CustomTrainer:
-    """The trainer of a function in that file, which searches alpha."""
+    """Return the trainer of a function in that file, which searches alpha."""
     file = folder / "train.py"
-    file.write_text(file_of(body), encoding="utf-8")
+    file.write_text(_HEAD + body, encoding="utf-8")
     named = {"train": f"{file}:train", "test": test and f"{file}:test" if test != "none" else "none"}
     own = spec(named | {"space": {"alpha": [0.0, 1.0]}, "defaults": {}} | table)
     return CustomTrainer(own, Kept(folder / "kept"))  # type: ignore[arg-type]
@@ -69,7 +147,7 @@ def trained(folder: Path, body: str, run: Run = SEARCH, **table: Any) -> Trained
 
 
 @pytest.mark.parametrize("case", GOOD)
-def test_what_it_does_to_its_process_reaches_no_other_training(case: str, tmp_path: Path) -> None:
+def test_what_a_training_does_to_its_process_affects_no_other(case: str, tmp_path: Path) -> None:
     before = os.getcwd(), random.getstate()
     made = trained(tmp_path, GOOD[case])
     assert made.score == {"a number": 0.55, "any name": 0.25}.get(case, 0.5)
@@ -79,7 +157,7 @@ def test_what_it_does_to_its_process_reaches_no_other_training(case: str, tmp_pa
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_goes_wrong_is_one_line_of_a_class_that_says_whose_fault_it_is(case: str, tmp_path: Path) -> None:
+def test_each_failure_is_one_line_with_its_class_of_error(case: str, tmp_path: Path) -> None:
     body, kind, text = BAD[case]
     with pytest.raises(Exception, match=re.escape(text)) as error:
         trained(tmp_path, body)
@@ -87,14 +165,13 @@ def test_what_goes_wrong_is_one_line_of_a_class_that_says_whose_fault_it_is(case
     assert "\n" not in str(error.value)
 
 
-def test_one_that_hangs_is_ended_with_what_it_has_forked(tmp_path: Path) -> None:
+def test_a_hanging_function_is_ended_with_its_forks(tmp_path: Path) -> None:
     with pytest.raises(StepTimeout):
         trainer(tmp_path, HANGS).train(SEARCH, Steps(seconds=3))
-    forked = int((tmp_path / "kept" / "pid").read_text())
-    wait_until(lambda: not is_alive(forked), "what it has forked goes on")
+    wait_until_gone(int((tmp_path / "kept" / "pid").read_text()))
 
 
-def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_result(tmp_path: Path) -> None:
+def test_reports_are_steps_and_their_scores_the_curve_which_ends_at_the_result(tmp_path: Path) -> None:
     body = (
         "def train(alpha, seed, report):\n    for i in range(3000):\n        report(i / 3000)\n"
         "    report(0.5, validation=0.25)\n    report(2.0, validation=math.nan)\n"
@@ -108,13 +185,13 @@ def test_reports_are_steps_and_those_with_a_score_the_curve_which_ends_at_the_re
     assert max(fraction or 0 for fraction, _ in steps.steps) == 1.0
 
 
-def test_a_minimized_score_is_given_as_it_is_its_curve_as_well(tmp_path: Path) -> None:
+def test_a_minimized_score_and_its_curve_keep_their_sign(tmp_path: Path) -> None:
     body = "def train(alpha, seed, report):\n    report(0.5, validation=3.0)\n    return 2.0\n"
     made = trained(tmp_path, body, score={"name": "loss", "direction": "minimize"})
     assert (made.score, made.curve) == (2.0, [3.0, 2.0])
 
 
-def test_the_test_runs_in_the_process_of_its_training_and_only_once_it_is_asked_for(tmp_path: Path) -> None:
+def test_the_test_runs_in_the_process_of_its_training_and_only_on_request(tmp_path: Path) -> None:
     body = (
         "def train(alpha, seed, folder):\n    global model\n    model = alpha\n"
         "    (folder / 'trained').touch()\n    return 0.5\n\n"
@@ -130,14 +207,14 @@ def test_the_test_runs_in_the_process_of_its_training_and_only_once_it_is_asked_
     assert [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"spawn_main" in command_of(pid)] == []
 
 
-def test_a_module_beside_the_file_is_found(tmp_path: Path) -> None:
+def test_a_module_next_to_the_file_can_be_imported(tmp_path: Path) -> None:
     (tmp_path / "beside_it.py").write_text("SCORE = 0.25\n")
     body = "from beside_it import SCORE\ndef train(alpha, *, seed):\n    return SCORE\n"
     assert trained(tmp_path, body).score == 0.25
 
 
 @pytest.mark.parametrize("start", ["fork", "spawn", "forkserver"])
-def test_processes_that_it_starts_know_the_classes_of_its_file(start: str, tmp_path: Path) -> None:
+def test_child_processes_of_a_training_know_the_classes_of_its_file(start: str, tmp_path: Path) -> None:
     body = f"""
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
@@ -153,13 +230,13 @@ def train(alpha, *, seed):
     assert trained(tmp_path, body).score == 0.5
 
 
-def test_without_a_test_the_comparison_has_the_validation(tmp_path: Path) -> None:
+def test_without_a_test_the_comparison_uses_the_validation_score(tmp_path: Path) -> None:
     made = trainer(tmp_path, "def train(alpha, seed):\n    return 0.5\n")
     made.train(COMPARED, Steps())
     assert made.test(COMPARED, Steps()) == 0.5
 
 
-def test_a_test_that_fails_says_that_it_was_the_test(tmp_path: Path) -> None:
+def test_a_failing_test_is_named_as_the_test(tmp_path: Path) -> None:
     body = "def train(alpha, seed):\n    return 0.5\n\ndef test(seed):\n    return 'good'\n"
     made = trainer(tmp_path, body, test="same")
     made.train(COMPARED, Steps())
@@ -167,7 +244,7 @@ def test_a_test_that_fails_says_that_it_was_the_test(tmp_path: Path) -> None:
         made.test(COMPARED, Steps())
 
 
-def test_a_worker_that_is_killed_while_its_training_awaits_a_test_leaves_nobody(tmp_path: Path) -> None:
+def test_a_worker_killed_while_its_training_awaits_a_test_leaves_no_process(tmp_path: Path) -> None:
     body = (
         "def train(alpha, seed, folder):\n    (folder / 'pid').write_text(str(os.getpid()))\n    return 0.5\n\n"
         "def test(seed):\n    return 0.5\n"
@@ -178,12 +255,11 @@ def test_a_worker_that_is_killed_while_its_training_awaits_a_test_leaves_nobody(
         made.train(COMPARED, Steps())
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(pid, 0)
-    child = int((tmp_path / "kept" / "pid").read_text())
-    wait_until(lambda: not is_alive(child), "the training goes on without its worker")
+    wait_until_gone(int((tmp_path / "kept" / "pid").read_text()))
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_create_refuses_what_cannot_be_called_in_one_line(case: str, tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_create_refuses_an_uncallable_function_in_one_line(case: str, tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     body, key, text = WRONG[case]
     if body:
         (tmp_path / "train.py").write_text(body, encoding="utf-8")
@@ -196,7 +272,7 @@ def test_create_refuses_what_cannot_be_called_in_one_line(case: str, tmp_path: P
     assert not (tmp_path / "kd-sweeps.db").exists()
 
 
-def test_with_two_datasets_it_has_to_say_that_it_knows_which(tmp_path: Path) -> None:
+def test_with_two_datasets_a_function_needs_the_argument_dataset(tmp_path: Path) -> None:
     file = tmp_path / "train.py"
     file.write_text("def train(alpha, seed):\n    pass\n", encoding="utf-8")
     own = {"train": f"{file}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
@@ -205,7 +281,7 @@ def test_with_two_datasets_it_has_to_say_that_it_knows_which(tmp_path: Path) -> 
         create_sweep(resolve(f"sqlite:///{tmp_path}/s.db"), "s", two)
 
 
-def test_a_spec_to_start_from_is_made_of_its_arguments(tmp_path: Path, kd_sweeps: Commands) -> None:
+def test_a_draft_spec_is_made_from_the_arguments(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     (tmp_path / "train.py").write_text(
         "def train(temperature, alpha=0.5, rate=0.001, layers=4, optimizer='adam', warm=True, *, seed):\n    pass\n",
         encoding="utf-8",

@@ -1,29 +1,29 @@
-"""Whole sweeps of a function and of a shell script: real workers, kills in between, the same answer for one and two."""
+"""Whole sweeps of a function and of a shell script: real workers, kills, the same answer for one and two."""
 
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
-from storage.db.engine import open_engine
-from storage.records import queries
 from storage.url import resolve
 from sweeps import Sweep
 from sweeps.plan.audit import audit
 from sweeps.query.listing import open_sweep
-from sweeps.query.status import fingerprints
 from sweeps.usecases.create import create_sweep
 from tests.processes.custom.own_training import train
 from tests.support.custom.specs import SCRIPT, TRAIN, spec, write
 from tests.support.faults.crews import environment
-from tests.support.sweeps.small_sweeps import tasks_of, wait_until
+from tests.support.present import present
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.planted_sweeps import answer_of
+from tests.support.sweeps.small_sweeps import wait_until
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Commands: TypeAlias = Callable[..., tuple[int, str, str]]
 Finished: TypeAlias = tuple[str, str, Path]
 QUICK_LEASE = {"interval_s": 0.3, "grace_s": 1.2}
 SMALL: Mapping[str, Any] = {
@@ -49,7 +49,7 @@ def new(folder: Path, kind: str, name: str) -> str:
 
 
 def worker(url: str, name: str, folder: Path, **variables: str) -> "subprocess.Popen[bytes]":
-    """A real worker, which keeps the folders of its tasks below `folder`."""
+    """Start a real worker, which keeps the folders of its tasks below `folder`."""
     own = {"KD_SWEEPS_STORAGE": url, "KD_SWEEPS_CACHE": str(folder / "cache"), "XDG_STATE_HOME": str(folder / "state")}
     command = [sys.executable, "-P", "-m", "sweeps.cli", "worker", name]
     return subprocess.Popen(
@@ -58,37 +58,33 @@ def worker(url: str, name: str, folder: Path, **variables: str) -> "subprocess.P
 
 
 def answer(url: str, name: str) -> str:
-    """The hash of the answer of a finished sweep that the audit finds whole."""
+    """Return the answer hash of a finished sweep without violations."""
+    tasks = records(url, name).values()
+    assert ({task.state for task in tasks}, len(tasks)) == ({"done"}, TASKS)
     with open_sweep(url, name) as (engine, sweep):
-        tasks = queries.task_records(engine, sweep.id)
-        assert {task.state for task in tasks} == {"done"}
-        assert len(tasks) == TASKS
-        found = audit(engine, sweep)
-        assert (found.violations, found.warnings) == ([], [])
-        made = fingerprints(engine, sweep).answer_hash
-    assert made is not None
-    return made
+        books = audit(engine, sweep)
+    assert (books.violations, books.warnings) == ([], [])
+    return present(answer_of(url, name))
 
 
 @pytest.fixture(scope="module", params=["function", "command"])
 def finished(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """What trains, and the storage with the sweep "s" that one worker has finished."""
+    """The training, and the storage with the sweep "s" that one worker has finished."""
     folder = tmp_path_factory.mktemp(request.param)
     url = new(folder, request.param, "s")
     assert worker(url, "s", folder).wait(300) == 0
     return request.param, url, folder
 
 
-def test_two_workers_of_which_one_is_killed_again_and_again_give_the_same_answer(
+def test_two_workers_of_which_one_is_killed_repeatedly_give_the_same_answer(
     finished: Finished,
 ) -> None:
     kind, url, folder = finished
     alone = answer(url, "s")
     other = new(folder, kind, "two")
-    engine = open_engine(resolve(other), read_only=True)
 
     def done() -> int:
-        return sum(task.state == "done" for task in tasks_of(engine, "two"))
+        return sum(task.state == "done" for task in records(other, "two").values())
 
     steady = worker(other, "two", folder)
     for enough in (2, 7, 12):
@@ -97,12 +93,11 @@ def test_two_workers_of_which_one_is_killed_again_and_again_give_the_same_answer
         doomed.send_signal(signal.SIGKILL)
         doomed.wait()
     assert steady.wait(300) == 0
-    engine.dispose()
     assert answer(other, "two") == alone
     assert list((folder / "cache").rglob("score")) == [], "the folder of a finished task is gone"
 
 
-def test_it_is_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: Commands) -> None:
+def test_a_custom_sweep_can_be_replayed_archived_verified_and_reported(finished: Finished, kd_sweeps: KdSweeps) -> None:
     kind, url, _ = finished
     code, out, err = kd_sweeps("replay", "s", "--sample", "3", "--storage", url)
     assert (code, "3 rerun, 0 differ" in out) == (0, True), err
@@ -115,10 +110,9 @@ def test_it_is_replayed_archived_verified_and_reported(finished: Finished, kd_sw
     assert "alpha = 1" in page
 
 
-def test_what_it_said_beside_its_score_is_stored(finished: Finished) -> None:
+def test_further_values_of_a_result_are_stored(finished: Finished) -> None:
     kind, url, _ = finished
-    with open_sweep(url, "s") as (engine, sweep):
-        outcomes = [task.outcome or {} for task in queries.task_records(engine, sweep.id)]
+    outcomes = [task.outcome or {} for task in records(url).values()]
     assert all(outcome["facts"]["agreement"] == outcome["alpha"] for outcome in outcomes)
     assert {outcome["parameters"] > 0 for outcome in outcomes} == {kind == "function"}
 
@@ -148,22 +142,21 @@ def one_trial(folder: Path) -> str:
     return url
 
 
-def test_a_training_goes_on_from_its_folder_after_its_worker_was_killed(tmp_path: Path) -> None:
+def test_a_training_resumes_from_its_folder_after_its_worker_was_killed(tmp_path: Path) -> None:
     url, log = one_trial(tmp_path), tmp_path / "log"
     assert worker(url, "r", tmp_path, EPOCHS=str(log), DIES="1").wait(120) == -signal.SIGKILL
     assert log.read_text() == "xxx"
     assert [path.read_text() for path in (tmp_path / "cache").rglob("epochs")] == ["3"]
     assert worker(url, "r", tmp_path, EPOCHS=str(log)).wait(120) == 0
-    with open_sweep(url, "r") as (engine, sweep):
-        tasks = queries.task_records(engine, sweep.id)
+    tasks = records(url, "r").values()
     assert {task.state for task in tasks} == {"done"}
     assert sorted(task.attempt for task in tasks) == [1] * (len(tasks) - 1) + [2]
     assert len(log.read_text()) == 4 * len(tasks), "an epoch was trained twice"
     assert list((tmp_path / "cache").rglob("epochs")) == []
 
 
-def test_the_folders_of_a_sweep_go_with_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: Commands
+def test_deleting_a_sweep_removes_its_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kd_sweeps: KdSweeps
 ) -> None:
     url = one_trial(tmp_path)
     worker(url, "r", tmp_path, EPOCHS=os.devnull, DIES="1").wait(120)
@@ -178,8 +171,8 @@ LUCKY = "import os\n\ndef train(alpha, *, seed):\n    return int.from_bytes(os.u
 
 
 @pytest.mark.parametrize("exact", [True, False])
-def test_replay_finds_a_function_that_gives_another_score_unless_it_promises_none(
-    exact: bool, tmp_path: Path, kd_sweeps: Commands
+def test_replay_finds_a_nondeterministic_function_unless_it_is_declared_so(
+    exact: bool, tmp_path: Path, kd_sweeps: KdSweeps
 ) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
     own = {"train": f"{write(tmp_path / 'train.py', LUCKY)}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
@@ -207,9 +200,7 @@ def train(alpha, *, seed, folder, report):
 """
 
 
-def test_a_run_that_went_on_from_a_checkpoint_is_the_same_as_one_that_did_not(
-    tmp_path: Path, kd_sweeps: Commands
-) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url = f"sqlite:///{tmp_path}/r.db"
     own = {"train": f"{write(tmp_path / 'train.py', RESUMED)}:train", "space": {"alpha": [0.0, 1.0]}, "defaults": {}}
     assert create_sweep(resolve(url), "r", spec(own, outer={"searches": 1}, **SMALL)).new
@@ -218,7 +209,7 @@ def test_a_run_that_went_on_from_a_checkpoint_is_the_same_as_one_that_did_not(
     assert (code, "1 rerun, 0 differ" in out) == (0, True), out
 
 
-def test_from_python_a_sweep_is_made_of_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_creates_a_sweep_from_a_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     changes = {"transfer.margin": 0.5, "outer.searches": 1, "search.trials": 3, "transfer.seeds": 1}

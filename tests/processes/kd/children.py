@@ -1,4 +1,4 @@
-"""What child processes run: a module of its own, so that each of them imports next to nothing."""
+"""What child processes run; a separate module, so that each imports next to nothing."""
 
 import os
 import signal
@@ -67,7 +67,7 @@ def print_much(report: Report) -> int:
 
 
 def count(report: Report, marks: Path) -> Iterator[int]:
-    """Give two numbers, and leave a mark before each."""
+    """Yield two numbers, and leave a mark before each."""
     for number in (1, 2):
         (marks / str(number)).touch()
         yield number

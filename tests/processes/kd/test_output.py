@@ -1,4 +1,4 @@
-"""kd.tools.processes: what nobody can store is dropped, and nobody fails because of it."""
+"""kd.tools.processes: output that cannot be stored is dropped, and nothing fails."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ if __name__ == "__main__":
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="no /dev/full here")
-def test_printing_where_there_is_no_room_ends_no_child(tmp_path: Path) -> None:
+def test_a_full_disk_under_the_output_ends_no_child(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(PROGRAM)
     with FULL.open("wb") as file:
         command = [sys.executable, "-P", str(tmp_path / "program.py")]
@@ -31,7 +31,7 @@ def test_printing_where_there_is_no_room_ends_no_child(tmp_path: Path) -> None:
         assert subprocess.run(command, stdout=file, stderr=file, env=environment, check=False).returncode == 7
 
 
-def test_where_there_is_room_every_word_arrives(capfd: pytest.CaptureFixture[str]) -> None:
+def test_all_output_arrives_on_a_disk_with_space(capfd: pytest.CaptureFixture[str]) -> None:
     with forgiving():
         for number in range(5000):
             print("noise", number)

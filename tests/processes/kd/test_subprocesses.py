@@ -14,23 +14,8 @@ from kd.errors import SubprocessFailed, SubprocessKilled
 from kd.tools.processes import run_in_subprocess, started
 from tests.processes.kd import children
 from tests.support.paths import REPOSITORY
-
-
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    # A zombie still has a number; it does nothing any more.
-    status = Path(f"/proc/{pid}/status")
-    return "zombie" not in status.read_text() if status.exists() else True
-
-
-def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 10
-    while alive(pid) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return not alive(pid)
+from tests.support.processes import is_alive, wait_until_gone
+from tests.support.sweeps.small_sweeps import wait_until
 
 
 def the_child() -> int:
@@ -53,7 +38,7 @@ def test_result_and_reports_come_from_a_child_of_a_child_and_signals_are_left_to
     assert heard == [(0.5, "half way")]
 
 
-def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> None:
+def test_an_exception_of_the_function_arrives_with_the_childs_traceback() -> None:
     with pytest.raises(ValueError, match="nine is too many") as error:
         run_in_subprocess(children.raise_error, on_step=children.go_on)
     assert "in raise_error" in "".join(error.value.__notes__)
@@ -67,7 +52,9 @@ def test_what_the_function_raises_comes_through_with_the_childs_traceback() -> N
         (children.kill_itself, SubprocessKilled, "memory"),  # which may be why
     ],
 )
-def test_a_child_without_an_answer_says_why(function: children.Function, error: type[Exception], message: str) -> None:
+def test_a_child_without_an_answer_is_an_error_with_the_reason(
+    function: children.Function, error: type[Exception], message: str
+) -> None:
     with pytest.raises(error, match=message) as caught:
         run_in_subprocess(function, on_step=children.go_on)
     assert type(caught.value) is error
@@ -78,10 +65,10 @@ def test_a_child_that_takes_too_long_is_killed() -> None:
     with pytest.raises(SubprocessFailed, match="stopped after 0 s"):
         run_in_subprocess(children.sleep, None, on_step=lambda: started.add(the_child()), seconds=0.3)
     (child,) = started
-    assert gone(child)
+    wait_until_gone(child)
 
 
-def test_a_parent_that_was_asked_to_stop_does_not_blame_the_death_of_its_child() -> None:
+def test_a_stopping_parent_does_not_report_the_death_of_its_child() -> None:
     stops: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, _: stops.append(number))
 
@@ -96,7 +83,7 @@ def test_a_parent_that_was_asked_to_stop_does_not_blame_the_death_of_its_child()
         signal.signal(signal.SIGTERM, before)
 
 
-def test_what_on_step_raises_ends_a_child_even_if_it_is_frozen_before_it_has_read_its_job() -> None:
+def test_an_exception_of_on_step_ends_a_child_even_if_it_is_frozen_before_it_has_read_its_job() -> None:
     frozen: list[int] = []
 
     def freeze_then_stop() -> None:
@@ -107,10 +94,10 @@ def test_what_on_step_raises_ends_a_child_even_if_it_is_frozen_before_it_has_rea
 
     with pytest.raises(KeyboardInterrupt):
         run_in_subprocess(len, bytes(10_000_000), on_step=freeze_then_stop)
-    assert gone(frozen[0])
+    wait_until_gone(frozen[0])
 
 
-def test_neither_a_child_nor_its_own_child_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
+def test_no_descendant_outlives_a_parent_killed_with_kill_9(tmp_path: Path) -> None:
     program = tmp_path / "parent.py"
     program.write_text(
         "import sys, pathlib\n"
@@ -122,18 +109,15 @@ def test_neither_a_child_nor_its_own_child_outlives_a_parent_killed_with_kill_9(
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     numbers = tmp_path / "numbers"
     parent = subprocess.Popen([sys.executable, str(program), str(numbers)], env=environment)
-    deadline = time.monotonic() + 30
-    while not (numbers.exists() and numbers.read_text().endswith("\n")):
-        assert time.monotonic() < deadline, "nobody slept"
-        time.sleep(0.05)
+    wait_until(lambda: numbers.exists() and numbers.read_text().endswith("\n"), "no child sleeps", 30)
     sleeping = [int(number) for number in numbers.read_text().split()]
-    assert all(map(alive, sleeping))
+    assert all(map(is_alive, sleeping))
     parent.kill()
     parent.wait()
-    assert all(map(gone, sleeping))
+    wait_until_gone(*sleeping)
 
 
-def test_a_generator_goes_on_once_it_is_asked_for_more(tmp_path: Path) -> None:
+def test_a_generator_resumes_at_the_next_request(tmp_path: Path) -> None:
     with started(children.count, tmp_path) as child:
         assert child.result(on_step=children.go_on) == 1
         time.sleep(0.3)
@@ -155,7 +139,7 @@ sys.exit(0)
 """
 
 
-def test_a_process_that_exits_beside_a_child_that_awaits_a_request_ends(tmp_path: Path) -> None:
+def test_a_process_can_exit_while_its_child_awaits_a_request(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _EXITS, str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -1,19 +1,14 @@
-"""What was damaged in the database, through the real commands: one line, exit code 1, and what can be made again is."""
+"""Damage in the database, through the real commands: one line, exit code 1, and repair where possible."""
 
-import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from storage.tables import SCHEMA_VERSION
-from storage.url import plain, resolve
+from storage.url import plain
 from tests.support.sweeps.audited_sweeps import execute
-from tests.support.sweeps.planted_sweeps import work
-from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
-
-KdSweeps = Callable[..., tuple[int, str, str]]
+from tests.support.sweeps.typed_commands import KdSweeps
 
 COMMANDS = {
     "status": ["status", "s"],
@@ -35,12 +30,12 @@ COMMANDS = {
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Of the small sweep "s", which may be damaged; the workers' logs go where nobody looks for them."""
+    """URL of a small sweep "s" to damage; the workers' logs go to a folder of the test."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return plain(created(f"sqlite:///{tmp_path}/x.db"))
 
 
-class Said:
+class Commands:
     """Runs commands on one storage."""
 
     def __init__(self, kd_sweeps: KdSweeps, url: str) -> None:
@@ -52,10 +47,10 @@ class Said:
     def run(self, command: str) -> tuple[int, str, list[str]]:
         code, out, err = self.kd_sweeps(*COMMANDS[command], "--storage", self.url)
         assert "Traceback" not in out + err, err
-        return code, out, [said for said in err.splitlines() if not said.startswith("storage ")]
+        return code, out, [line for line in err.splitlines() if not line.startswith("storage ")]
 
     def line(self, command: str) -> str:
-        """The one line that the command says when it fails as expected."""
+        """Return the one line of a command that fails as expected."""
         code, out, lines = self.run(command)
         assert (code, out) == (1, ""), (code, out)
         # `launch` also tells what it saw of its workers, and when it began.
@@ -66,52 +61,53 @@ class Said:
 
 
 @pytest.fixture
-def said(kd_sweeps: KdSweeps, url: str) -> Said:
-    return Said(kd_sweeps, url)
+def commands(kd_sweeps: KdSweeps, url: str) -> Commands:
+    return Commands(kd_sweeps, url)
 
 
-def test_a_storage_of_another_version_is_refused_by_every_command(said: Said, url: str) -> None:
+def test_a_storage_of_another_version_is_refused_by_every_command(commands: Commands, url: str) -> None:
     execute(url, f"UPDATE kd_sweeps_schema SET version = {SCHEMA_VERSION - 1}")
     for command in COMMANDS:
-        assert "was made by an older kd-sweeps (schema 4; this one needs 5); stop its workers, and type" in said.line(
-            command
+        assert (
+            "was made by an older kd-sweeps (schema 4; this one needs 5); stop its workers, and type"
+            in commands.line(command)
         )
 
 
-def test_another_optunas_tables_stop_whoever_needs_them_and_nobody_else(said: Said, url: str) -> None:
+def test_tables_of_another_optuna_stop_only_the_commands_that_need_them(commands: Commands, url: str) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
     for command in ("create", "delete"):
-        line = said.line(command)
+        line = commands.line(command)
         assert "has Optuna tables of version v99.0.0, but v" in line
         assert "upgrade Optuna here" in line
-    assert "has Optuna tables of version v99.0.0, but the audit was tested with v" in said.line("audit")
-    assert [said.code(command) for command in ("status", "trials", "list", "reap", "pause")] == [0] * 5
-    assert said.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
+    assert "has Optuna tables of version v99.0.0, but the audit was tested with v" in commands.line("audit")
+    assert [commands.code(command) for command in ("status", "trials", "list", "reap", "pause")] == [0] * 5
+    assert commands.run("status")[1].count("cancelled") == 0, "the refused deletion has not cancelled it"
 
 
 @pytest.mark.slow
-def test_a_launch_works_beside_another_optunas_tables_and_says_that_the_dashboard_is_behind(
-    said: Said, url: str
+def test_a_launch_runs_despite_tables_of_another_optuna_and_reports_the_stale_dashboard(
+    commands: Commands, url: str
 ) -> None:
     execute(url, "UPDATE alembic_version SET version_num = 'v99.0.0'")
-    code, out, lines = said.run("launch")
+    code, out, lines = commands.run("launch")
     assert (code, out) == (0, "")
     assert any("has Optuna tables of version v99.0.0" in line and "upgrade Optuna here" in line for line in lines)
 
 
-def test_a_missing_table_of_optunas_is_one_line_and_create_makes_it_again(said: Said, url: str) -> None:
+def test_a_missing_optuna_table_is_one_line_and_create_restores_it(commands: Commands, url: str) -> None:
     execute(url, "DROP TABLE trial_params")
-    assert "lacks a table of kd-sweeps or Optuna" in said.line("audit")
-    assert "trial_params" in said.line("audit")
-    assert said.code("status") == 0
-    assert said.code("create") == 0
-    assert said.code("audit") == 0
+    assert "lacks a table of kd-sweeps or Optuna" in commands.line("audit")
+    assert "trial_params" in commands.line("audit")
+    assert commands.code("status") == 0
+    assert commands.code("create") == 0
+    assert commands.code("audit") == 0
 
 
-def test_an_edited_spec_is_refused_by_whoever_would_work_by_it(said: Said, url: str) -> None:
+def test_an_edited_spec_is_refused_by_every_command_that_uses_it(commands: Commands, url: str) -> None:
     execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 4', '\"trials\": 400')")
     for command in ("launch", "reap", "extend"):
-        line = said.line(command)
+        line = commands.line(command)
         assert "the stored spec of s was edited" in line
         assert "put it back, or create another sweep: kd-sweeps create NAME" in line
     assert said.code("status") == 0

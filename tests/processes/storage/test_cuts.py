@@ -1,4 +1,4 @@
-"""Connections cut, between two calls and at any point within one: each call is done, and done once."""
+"""Connections cut between two calls and at any point within one: each call is done exactly once."""
 
 import contextlib
 import itertools
@@ -47,7 +47,7 @@ def on_commit(engine: Engine, do: Callable[[sqlalchemy.Connection], None]) -> No
     event.listen(engine, "commit", do, once=True)
 
 
-def test_cuts_between_calls_are_not_noticed(
+def test_cuts_between_calls_go_unnoticed(
     server: PostgresServer, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.db.engine._TRUSTED_FOR_S", 0.0)  # as if each call came a second after the last
@@ -68,13 +68,13 @@ def test_a_step_cut_just_before_its_commit_is_done_once(server: PostgresServer, 
     on_commit(engine, lambda connection: server.terminate_backend(backend(connection)))
     seen = errors_of(engine)
     assert STEPS[name](engine, claim)
-    assert any("57P01" in told for told in seen), "the cut did not happen"
+    assert any("57P01" in error for error in seen), "the cut did not happen"
     (task,) = queries.task_records(engine, sweep)
     assert task.attempt == 1
     assert finished(engine, claim) == (name in ("save_point", "finish"))
 
 
-def test_a_commit_whose_answer_was_lost_counts_once_for_its_owner_too(server: PostgresServer, engine: Engine) -> None:
+def test_a_commit_whose_answer_was_lost_counts_once(server: PostgresServer, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     with LossyProxy(server.port) as proxy:
         far = open_engine(engine.url.set(port=proxy.port))
@@ -88,7 +88,7 @@ def test_a_commit_whose_answer_was_lost_counts_once_for_its_owner_too(server: Po
     assert (task.state, task.attempt) == ("done", 1)
 
 
-def test_a_claim_whose_answer_was_lost_lapses_and_is_taken_back(server: PostgresServer, engine: Engine) -> None:
+def test_a_claim_whose_answer_was_lost_lapses_and_is_reaped(server: PostgresServer, engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     with LossyProxy(server.port) as proxy:
         far = open_engine(engine.url.set(port=proxy.port))
@@ -97,7 +97,7 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_taken_back(server: Postgres
         assert proxy.lost == 1, "the answer was not lost"
         assert tasks.renew(far, claim, 60.0)
         far.dispose()
-    assert len(queries.running_tasks(engine, sweep)) == 2, "one of them nobody knows of"
+    assert len(queries.running_tasks(engine, sweep)) == 2, "one of them by the claim whose answer was lost"
     time.sleep(0.4)
     assert [key for key, _, _ in reap(engine, sweep, cap=None)] == ["search#0"]
     assert finished(engine, claim)
@@ -106,7 +106,7 @@ def test_a_claim_whose_answer_was_lost_lapses_and_is_taken_back(server: Postgres
 
 
 @pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
-def test_wherever_in_a_look_of_the_mirror_the_connection_is_cut_each_attempt_has_one_trial(
+def test_each_attempt_has_one_trial_wherever_the_mirrors_connection_is_cut(
     server: PostgresServer, engine: Engine, every: int
 ) -> None:
     with contextlib.closing(open_studies(engine.url, create=True)) as studies:

@@ -1,4 +1,4 @@
-"""Studies that another program made stay as they are, whatever is done with a sweep that would call its own so."""
+"""Studies of other programs are never changed, even where a sweep wants their names."""
 
 import contextlib
 import os
@@ -51,14 +51,14 @@ def make_foreign(url: str, name: str, *, trials: int = 2, **attrs: str) -> None:
         study.optimize(lambda trial: trial.suggest_float("temperature", 1, 20), n_trials=trials)
 
 
-def replace_by_foreign(url: str, name: str, *, trials: int = 2) -> None:
+def replace_by_foreign(url: str, name: str) -> None:
     with stock(url) as storage:
         optuna.delete_study(study_name=name, storage=storage)
-    make_foreign(url, name, trials=trials)
+    make_foreign(url, name)
 
 
 def content(url: str, name: str) -> Any:
-    """Everything of a study that anybody could have changed."""
+    """Return everything of a study that another program could have changed."""
     with stock(url) as storage:
         study_id = storage.get_study_id_from_name(name)
         trials = [
@@ -82,7 +82,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "s.kdsweep"
 
 
-def test_no_name_of_a_foreign_study_is_taken_and_nothing_is_made_beside_it(storage_url: str, file: Path) -> None:
+def test_a_name_of_a_foreign_study_is_refused_and_nothing_is_created(storage_url: str, file: Path) -> None:
     url = resolve(storage_url)
     for number, name in enumerate((NAMES[0], NAMES[-1])):
         make_foreign(storage_url, name, trials=number % 2)
@@ -101,8 +101,8 @@ def test_no_name_of_a_foreign_study_is_taken_and_nothing_is_made_beside_it(stora
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_neither_does_a_copy_of_a_study_of_ours_count_as_left_by_a_create(storage_url: str, tmp_path: Path) -> None:
-    """Who keeps a copy in another storage, or under another name, copies its attributes."""
+def test_a_copy_of_a_sweeps_study_does_not_count_as_left_by_a_create(storage_url: str, tmp_path: Path) -> None:
+    """A copy in another storage, or under another name, has the same attributes."""
     created(f"sqlite:///{tmp_path}/from.db")
     created(storage_url, name="other")
     with stock(f"sqlite:///{tmp_path}/from.db") as source, stock(storage_url) as target:
@@ -118,7 +118,7 @@ def test_neither_does_a_copy_of_a_study_of_ours_count_as_left_by_a_create(storag
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_study_that_another_program_put_in_the_place_of_ours_is_left_alone(storage_url: str, tmp_path: Path) -> None:
+def test_a_foreign_study_in_the_place_of_a_sweeps_is_left_alone(storage_url: str, tmp_path: Path) -> None:
     url = created(storage_url)
     with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
         for name in REPLACED:
@@ -170,7 +170,7 @@ def crash(url: str, point: str) -> None:
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_a_study_under_a_name_that_a_killed_create_reserved_is_not_taken_for_what_it_left(storage_url: str) -> None:
+def test_a_foreign_study_under_a_name_reserved_by_a_killed_create_is_kept(storage_url: str) -> None:
     from optuna_dashboard import save_note
 
     crash(storage_url, "study-named")
@@ -183,7 +183,7 @@ def test_a_study_under_a_name_that_a_killed_create_reserved_is_not_taken_for_wha
     assert content(storage_url, "s.confirm") == before
 
 
-def test_what_a_killed_create_of_more_datasets_left_goes_with_the_next(storage_url: str) -> None:
+def test_the_next_create_removes_what_a_killed_one_left(storage_url: str) -> None:
     crash(storage_url, "studies-made")
     assert "s.native" in names(storage_url)
     url = created(storage_url, on(SMALL, source="digits", alone=True))
@@ -193,7 +193,9 @@ def test_what_a_killed_create_of_more_datasets_left_goes_with_the_next(storage_u
 
 
 @pytest.mark.parametrize("storage_url", ["sqlite"], indirect=True)
-def test_one_made_while_we_make_ours_stays_and_ours_go(storage_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_foreign_study_created_meanwhile_stays_and_the_sweeps_are_removed(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[str] = []
 
     def make_meanwhile(point: str) -> None:
@@ -202,7 +204,7 @@ def test_one_made_while_we_make_ours_stays_and_ours_go(storage_url: str, monkeyp
             made.append(point)
 
     monkeypatch.setattr("storage.studies.studies.failpoint", make_meanwhile)
-    for _ in range(2):  # what the first one left is told from it by the second
+    for _ in range(2):  # the second distinguishes what the first one left from the foreign study
         with pytest.raises(SpecConflict, match=r"study 's\.confirm' in .* belongs to another program"):
             create_sweep(resolve(storage_url), "s", SMALL)
         assert names(storage_url) == ["s.confirm"]

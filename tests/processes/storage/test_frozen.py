@@ -1,4 +1,4 @@
-"""A Postgres server that is frozen: it acknowledges what it is sent, and answers nothing."""
+"""A frozen Postgres server: it acknowledges packets and answers nothing."""
 
 import time
 
@@ -17,7 +17,7 @@ SILENCE_S = 2.0
 SLOWER_S = 1.5  # a machine under load
 
 
-def test_who_has_no_patience_is_told_in_time_and_the_next_question_after_the_thaw_is_answered(
+def test_a_frozen_database_is_an_error_in_time_and_the_next_query_after_the_thaw_succeeds(
     server: PostgresServer,
 ) -> None:
     url = resolve(server.new_database())

@@ -1,4 +1,4 @@
-"""A disk that is full under the database, the logs or the temporary files: one line, nothing lost, and on it goes."""
+"""A full disk under the database, the logs or the temporary files: one line, nothing lost, work resumes."""
 
 import subprocess
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ FULL = "disk is full; free space there; the workers wait"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[SmallDisk]:
-    """A disk of 16 MB, on which a small sweep has room."""
+    """A disk of 16 MB, enough for a small sweep."""
     try:
         with small_disk(tmp_path / "disk", megabytes=16) as made:
             yield made
@@ -28,22 +28,22 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 
 
 def read_until(process: "subprocess.Popen[str]", text: str, disk: SmallDisk) -> str:
-    """What a launch says up to the line with this text, while the disk stays full."""
+    """Return the output of a launch up to the line with this text, while the disk stays full."""
     assert process.stdout is not None
-    said = ""
+    output = ""
     for line in process.stdout:
-        said += line
+        output += line
         if text in line:
-            return said
+            return output
         disk.fill()
-    raise AssertionError(f"it ended without {text!r}:\n{said}")
+    raise AssertionError(f"it ended without {text!r}:\n{output}")
 
 
 def counted(url: str) -> Count:
-    """What the sweep left, of which nothing is missing."""
-    found = count(url, name="s")
-    assert found.clean, found
-    return found
+    """Count what the sweep left, and check that nothing is missing."""
+    books = count(url, name="s")
+    assert books.clean, books
+    return books
 
 
 def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(disk: SmallDisk, tmp_path: Path) -> None:
@@ -51,28 +51,30 @@ def test_workers_wait_until_there_is_room_under_the_database_and_lose_nothing(di
     process = start_launch(environment(tmp_path / "home", created(url), "time.sleep(0.2)"), workers=1)
     wait_until(lambda: is_under_way(url) or process.poll() is not None, "no task was begun")
     disk.fill()
-    said = read_until(process, FULL, disk)
+    output = read_until(process, FULL, disk)
     disk.free()
-    said += process.communicate(timeout=120)[0]
-    assert process.returncode == 0, said
-    assert said.count(FULL) == 1
+    output += process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert output.count(FULL) == 1
     for bad in ("takes its place", "does not move", "Traceback"):  # no worker died of it, and none was ended
-        assert bad not in said
+        assert bad not in output
     counted(url)
 
 
-def test_a_full_disk_below_the_logs_is_no_reason_to_lose_a_task(disk: SmallDisk, tmp_path: Path) -> None:
+def test_a_full_disk_under_the_logs_loses_no_task(disk: SmallDisk, tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     noisy = "for number in range(20): print('noise' * 2000, number), print('noise' * 2000, file=sys.stderr)"
     env = environment(tmp_path / "home", url, noisy) | {"XDG_STATE_HOME": str(disk.folder)}
     disk.fill()
-    code, said = launched(env, workers=1)
-    assert code == 0, said
-    assert "takes its place" not in said
+    code, output = launched(env, workers=1)
+    assert code == 0, output
+    assert "takes its place" not in output
     counted(f"sqlite:///{tmp_path}/s.db")
 
 
-def test_a_worker_without_room_for_temporary_files_stops_the_next_uses_others(disk: SmallDisk, tmp_path: Path) -> None:
+def test_without_space_for_temporary_files_a_worker_stops_and_the_next_uses_another_folder(
+    disk: SmallDisk, tmp_path: Path
+) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
     write = f"""
     import subprocess, tempfile
@@ -80,12 +82,14 @@ def test_a_worker_without_room_for_temporary_files_stops_the_next_uses_others(di
         subprocess.run("cat /dev/zero > {disk.folder}/fill", shell=True, stderr=subprocess.DEVNULL)
     with tempfile.TemporaryFile() as file: file.write(bytes(100_000))
     """
-    code, said = launched(environment(tmp_path / "home", url, write) | {"TMPDIR": str(disk.folder)}, workers=1)
-    assert code == 0, said
-    assert said.count("starting another") == 1
-    assert f"No space left on device; temporary files go to {disk.folder}/" in said
-    assert "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in said
-    assert "Traceback" not in said
+    code, output = launched(environment(tmp_path / "home", url, write) | {"TMPDIR": str(disk.folder)}, workers=1)
+    assert code == 0, output
+    assert output.count("starting another") == 1
+    assert f"No space left on device; temporary files go to {disk.folder}/" in output
+    assert (
+        "free space there, or name another folder: export TMPDIR=DIR; nothing is lost. Fix that, then type:" in output
+    )
+    assert "Traceback" not in output
     with open_sweep(url, "s") as (engine, sweep):
         tries = queries.attempts_of(engine, sweep.id, "search#1") or []
     assert [one.state for one in tries] == ["released", "done"]

@@ -1,4 +1,4 @@
-"""A real mirror dies as by kill -9 at any of its steps, or is stopped while another takes its place."""
+"""A real mirror dies as by kill -9 at any of its steps, or is stopped while another takes over."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ SILENT_S = 1  # 30 outside of tests
 
 
 def start_mirror(url: str, *, crash_at: str = "", stop_at: str = "") -> BaseProcess:
-    """A process that looks all the time, and dies or stops itself at a step."""
+    """Start a process that mirrors continuously, and dies or stops itself at a step."""
     process = FORK.Process(target=_look_on, args=(url, crash_at, stop_at), daemon=True)
     process.start()
     return process
@@ -76,7 +76,7 @@ def test_a_mirror_killed_at_any_point_leaves_one_trial_of_each_attempt(storage_u
 
 
 @pytest.mark.parametrize("point", ["drawing", "drawn", "attributes"])
-def test_a_mirror_that_was_stopped_while_another_took_its_place_doubles_nothing(storage_url: str, point: str) -> None:
+def test_a_mirror_resumed_after_another_took_over_doubles_no_trial(storage_url: str, point: str) -> None:
     url = created(storage_url)
     stopped = start_mirror(storage_url, stop_at=point)
     worker = start_worker(storage_url, seconds=0.3)  # long enough to be seen running
@@ -87,12 +87,12 @@ def test_a_mirror_that_was_stopped_while_another_took_its_place_doubles_nothing(
     engine = open_engine(url, read_only=True)
     sweep = queries.find_sweep(engine, "s")
     if url.get_backend_name() == "postgresql":
-        wait_until(lambda: not backlog(engine, sweep.id).count, "nobody took its place")
-    else:  # the lock of a file is that of the process, whoever stopped it
+        wait_until(lambda: not backlog(engine, sweep.id).count, "no other worker took over")
+    else:  # a stopped process keeps its file lock
         time.sleep(1)
         assert backlog(engine, sweep.id).count
     os.kill(stopped.pid or 0, signal.SIGCONT)
-    wait_until(lambda: not backlog(engine, sweep.id).count, "nobody went on")
+    wait_until(lambda: not backlog(engine, sweep.id).count, "no worker resumed")
     time.sleep(0.5)  # what the stopped one would still write
     end(stopped, other)
     engine.dispose()

@@ -1,11 +1,11 @@
-"""A storage that an older commit wrote is upgraded, and read as that commit read it: every number, state and name.
+"""A storage of an older commit is upgraded and read with every number, state and name of that commit.
 
-What it is, and what the JSON files beside it are: tests/data/README.md.
+The storages and the JSON files are described in tests/data/README.md.
 """
 
 import gzip
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tests.support.old_storages import COMMITS, DATA, placed, unpack
 from tests.support.sweeps.planted_sweeps import work
 from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import created
+from tests.support.sweeps.typed_commands import KdSweeps
 
 COMMANDS = {
     "status": ["status", "old"],
@@ -25,7 +26,7 @@ COMMANDS = {
     "report": ["report", "old"],
     "audit": ["status", "old", "--audit"],
 }
-# Sentences, which may be worded anew; the numbers in them stand in other fields as well.
+# Sentences, whose wording may change; other fields hold their numbers as well.
 SENTENCES = {"verdict", "paste", "sentence", "caption"}
 
 
@@ -33,7 +34,7 @@ _REWEIGHED = ("shares", "fraction")  # of the work: by the tasks that are planne
 
 
 def _told_anew(path: tuple[Any, ...]) -> bool:
-    """Whether a value is in other words or by another rule today: the spec's keys, and when a verdict is decided.
+    """Return whether a value's wording or rule has changed since: the spec's keys, and when a verdict is decided.
 
     Whether an optimum stands out of the noise was told from one search; it takes several now. `best` had an interval
     over two seeds; it takes three now, as in its text. Shares of the work weigh the tasks that are planned.
@@ -43,13 +44,13 @@ def _told_anew(path: tuple[Any, ...]) -> bool:
 
 
 def _moved(path: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Where a value stands today: a search is told with the points of both datasets, in d094334 with one."""
+    """Return the present place of a value: a search has the points of both datasets, in d094334 of one."""
     moved = len(path) == 4 and path[0] == "outer" and path[-1] in ("temperature", "alpha")
     return (*path[:-1], "best", path[-1]) if moved else path
 
 
 def _as_before(command: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of `best` and of `status` as it was before it became that of the service; of others as it is."""
+    """Return the JSON of `best` and `status` in its form before it became that of the service; of others unchanged."""
     if command == "status":
         now = {"others" if name == "idle_workers" else name: value for name, value in values.items()}
         return now | now.pop("fingerprints")
@@ -66,11 +67,8 @@ def _as_before(command: str, values: dict[str, Any]) -> dict[str, Any]:
     return kept | flat[0] | candidates | {"search_best": flat[-1]}
 
 
-Run = Callable[..., tuple[int, str, str]]
-
-
-def upgraded(kd_sweeps: Run, folder: Path, version: int) -> str:
-    """URL of the older storage, which this version has upgraded."""
+def upgraded(kd_sweeps: KdSweeps, folder: Path, version: int) -> str:
+    """Return the URL of the older storage after the upgrade."""
     url = f"sqlite:///{unpack(version, folder / 'old.db').database}"
     code, _, err = kd_sweeps("storage", "upgrade", "--storage", url)
     assert code == 0, err
@@ -78,7 +76,7 @@ def upgraded(kd_sweeps: Run, folder: Path, version: int) -> str:
 
 
 def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Every number, text, truth value and None of a JSON value, with where it stands."""
+    """Return every number, text, truth value and None of a JSON value, with its path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _leaves(inner, (*path, key))
@@ -90,18 +88,20 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 
 
 @pytest.mark.parametrize("version", [2, 3])
-def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, tmp_path: Path, version: int) -> None:
+def test_every_command_reads_an_old_storage_as_the_old_version_did(
+    kd_sweeps: KdSweeps, tmp_path: Path, version: int
+) -> None:
     storage = upgraded(kd_sweeps, tmp_path, version)
     for command, words in COMMANDS.items():
         code, out, _ = kd_sweeps(*words, "-f", "json", "--storage", storage)
         assert code == 0
         written = json.loads((DATA / COMMITS[version] / "old" / f"{command}.json").read_text())
         before = {_moved(path): value for path, value in _leaves(written)}
-        found = dict(_leaves(_as_before(command, json.loads(out))))
-        for path, value in found.items():
+        leaves = dict(_leaves(_as_before(command, json.loads(out))))
+        for path, value in leaves.items():
             if path in before and not _told_anew(path):
                 assert value == before[path], (command, path)
-        assert {path for path in before if not _told_anew(path)} <= found.keys(), command
+        assert {path for path in before if not _told_anew(path)} <= leaves.keys(), command
         assert len(before) - sum(map(_told_anew, before)) > 20
 
 
@@ -110,7 +110,9 @@ def test_every_command_reads_what_the_older_one_printed(kd_sweeps: Run, tmp_path
     [("sqlite", "old"), ("sqlite", "half"), ("sqlite", "extended"), ("postgres", "extended")],
     indirect=["storage_url"],
 )
-def test_every_command_prints_schema_4_as_it_did(kd_sweeps: Run, storage_url: str, tmp_path: Path, name: str) -> None:
+def test_every_command_prints_a_storage_of_schema_4_unchanged(
+    kd_sweeps: KdSweeps, storage_url: str, tmp_path: Path, name: str
+) -> None:
     upgrade(placed(4, storage_url, tmp_path))
     for command, (word, _, *options) in COMMANDS.items():
         if command == "audit" and not storage_url.startswith("sqlite"):
@@ -118,14 +120,14 @@ def test_every_command_prints_schema_4_as_it_did(kd_sweeps: Run, storage_url: st
         code, out, err = kd_sweeps(word, name, *options, "-f", "json", "--storage", storage_url)
         assert code == 0, err
         written = json.loads((DATA / COMMITS[4] / name / f"{command}.json").read_text())
-        found, before = dict(_leaves(_as_before(command, json.loads(out)))), dict(_leaves(written))
+        leaves, before = dict(_leaves(_as_before(command, json.loads(out)))), dict(_leaves(written))
         told_anew = (*_REWEIGHED, "warnings", "notes")  # an end that is not drawn yet is a note
-        assert all(found.get(path) == value for path, value in before.items() if path[0] not in told_anew), command
-        new = [path for path in found.keys() - before.keys() if "recipes" not in path and path[0] not in told_anew]
+        assert all(leaves.get(path) == value for path, value in before.items() if path[0] not in told_anew), command
+        new = [path for path in leaves.keys() - before.keys() if "recipes" not in path and path[0] not in told_anew]
         assert not new, command
 
 
-def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: Run, storage_url: str, tmp_path: Path) -> None:
+def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: KdSweeps, storage_url: str, tmp_path: Path) -> None:
     kept = gzip.decompress((DATA / COMMITS[4] / "extended.kdsweep.gz").read_bytes())
     upgrade(placed(4, storage_url, tmp_path))
     storages = [storage_url]
@@ -139,7 +141,9 @@ def test_an_archive_of_schema_4_keeps_its_bytes(kd_sweeps: Run, storage_url: str
         assert (tmp_path / "again.kdsweep").read_bytes() == kept, storage
 
 
-def test_work_goes_on_in_the_oldest_storage_and_a_deleted_study_is_made_again(kd_sweeps: Run, tmp_path: Path) -> None:
+def test_work_resumes_in_the_oldest_storage_and_a_deleted_study_is_restored(
+    kd_sweeps: KdSweeps, tmp_path: Path
+) -> None:
     storage = upgraded(kd_sweeps, tmp_path, 2)
     optuna.delete_study(study_name="old.confirm", storage=storage)
     for command in ("create", "pause", "resume", "reap", "retry"):

@@ -1,4 +1,4 @@
-"""The task table under real processes at once: no task twice, no ending missed, no dead worker's task lost."""
+"""The task table under concurrent processes: no task twice, no end missed, no task of a dead worker lost."""
 
 import random
 import time
@@ -38,7 +38,9 @@ def eight() -> Iterator[ProcessPoolExecutor]:
         yield pool
 
 
-def test_eight_claim_160_tasks_and_none_twice(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_eight_workers_claim_each_of_160_tasks_once(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
     sweep = new_sweep(engine, {"search": ((), 160, 160), "confirm": (("search",), 0, 0)})
     jobs = [eight.submit(claim_and_finish_all, storage_url, sweep, f"w{n}") for n in range(8)]
     got = [job.result() for job in jobs]
@@ -49,13 +51,15 @@ def test_eight_claim_160_tasks_and_none_twice(engine: Engine, storage_url: str, 
     assert {task.attempt for task in queries.task_records(engine, sweep)} == {1}
 
 
-def test_five_first_starts_at_once_make_one_sweep(storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_five_simultaneous_first_starts_create_one_sweep(storage_url: str, eight: ProcessPoolExecutor) -> None:
     at = time.time() + 0.2
     starts = [eight.submit(create_first, storage_url, at) for _ in range(5)]
     assert [start.result() for start in starts] == [["s"]] * 5
 
 
-def test_two_that_end_last_end_their_phase_once(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_simultaneous_last_tasks_close_their_phase_once(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
     for round_ in range(3):
         phases = {"a": ((), 1, 1), "b": ((), 1, 2), "c": (("a", "b"), 1, 1), "d": (("c",), 0, 0)}
         sweep = new_sweep(engine, phases, name=f"s{round_}")
@@ -67,24 +71,14 @@ def test_two_that_end_last_end_their_phase_once(engine: Engine, storage_url: str
         assert claimed(engine, sweep).key == "c#0"
 
 
-def test_eight_workers_lose_nothing_while_their_sweep_is_steered(
+def test_eight_workers_lose_nothing_while_the_sweep_is_paused_and_extended(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path
 ) -> None:
-    phases = {"a": ((), 1, 60), "b": (("a",), 1, 60), "c": (("a?",), 0, 30), "d": (("b", "c?"), 1, 10)}
-    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=60)
-
-
-@pytest.mark.slow
-def test_the_same_with_many_tasks(engine: Engine, storage_url: str, eight: ProcessPoolExecutor, tmp_path: Path) -> None:
-    phases = {"a": ((), 1, 600), "b": (("a",), 1, 600), "c": (("a?",), 0, 300), "d": (("b", "c?"), 1, 100)}
-    steered(engine, storage_url, eight, tmp_path / "stop", phases, rounds=1500)
-
-
-def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, phases: Needs, *, rounds: int) -> None:
-    """Pause, resume, cancel, extend and retry beside eight workers; in the end every task is done, once."""
-    sweep, chance, happened = new_sweep(engine, phases), random.Random(0), Counter[str]()
-    jobs = [eight.submit(work_with_failures, url, sweep, f"w{n}", str(stop)) for n in range(8)]
-    for _ in range(rounds):
+    """Pause, resume, cancel, extend and retry; in the end every task is done, once."""
+    phases: Needs = {"a": ((), 1, 60), "b": (("a",), 1, 60), "c": (("a?",), 0, 30), "d": (("b", "c?"), 1, 10)}
+    sweep, chance, happened, stop = new_sweep(engine, phases), random.Random(0), Counter[str](), tmp_path / "stop"
+    jobs = [eight.submit(work_with_failures, storage_url, sweep, f"w{n}", str(stop)) for n in range(8)]
+    for _ in range(60):
         what = chance.choice(["pause", "cancel", "extend", "extend", "retry", "retry"])
         revision = queries.find_sweep(engine, "s").revision
         try:
@@ -104,21 +98,21 @@ def steered(engine: Engine, url: str, eight: ProcessPoolExecutor, stop: Path, ph
         time.sleep(0.05)
     stop.touch()
     endings = [ending for job in jobs for ending in job.result(timeout=60)]
-    found = queries.task_records(engine, sweep)
-    assert len(found) == sum(number for *_, number in phases.values()) + 2 * happened["extend"]
-    assert Counter(task.state for task in found) == {"done": len(found)}
+    rows = queries.task_records(engine, sweep)
+    assert len(rows) == sum(number for *_, number in phases.values()) + 2 * happened["extend"]
+    assert Counter(task.state for task in rows) == {"done": len(rows)}
     stored = Counter(key for key, ending, stored in endings if ending == "done" and stored)
-    assert stored == Counter(task.key for task in found), "each result was stored once"
+    assert stored == Counter(task.key for task in rows), "each result was stored once"
     assert set(states(engine, sweep).values()) == {"closed"}
     with read(engine) as connection:
         query = select(attempts.c.state, func.count().label("number")).group_by(attempts.c.state)
         ended = {row.state: row.number for row in connection.execute(query)}
-    assert (ended["done"], ended.get("running")) == (len(found), None)
+    assert (ended["done"], ended.get("running")) == (len(rows), None)
     assert min(happened[what] for what in ("pause", "cancel", "extend", "retry")) > 0, happened
     print(happened, ended)
 
 
-def test_an_extension_beside_the_last_finish_fits_it(
+def test_an_extension_concurrent_with_the_last_finish_is_consistent(
     engine: Engine, storage_url: str, eight: ProcessPoolExecutor
 ) -> None:
     sweeps = [new_sweep(engine, {"a": ((), 1, 1), "b": (("a",), 1, 1)}, name=f"s{n}") for n in range(12)]
@@ -131,12 +125,12 @@ def test_an_extension_beside_the_last_finish_fits_it(
         jobs.append((sweep, finish, eight.submit(extend_at, storage_url, sweep, "a", at + shift)))
     for sweep, finish, extension in jobs:
         assert finish.result(), "the result is stored whatever comes first"
-        said = extension.result()
-        if said == "a#more1.0":
+        answer = extension.result()
+        if answer == "a#more1.0":
             assert states(engine, sweep) == {"a": "open", "b": "blocked"}
             assert claimed_and_finished(engine, sweep) == "a#more1.0"
         else:
-            assert "has closed" in said
+            assert "has closed" in answer
         assert states(engine, sweep) == {"a": "closed", "b": "open"}
         assert claimed_and_finished(engine, sweep) == "b#0"
         assert {task.state for task in queries.task_records(engine, sweep)} == {"done"}
@@ -148,7 +142,9 @@ def claimed_and_finished(engine: Engine, sweep: int) -> str:
     return claim.key
 
 
-def test_a_blob_put_by_eight_at_once_is_one_row(engine: Engine, storage_url: str, eight: ProcessPoolExecutor) -> None:
+def test_a_blob_put_by_eight_processes_at_once_is_one_row(
+    engine: Engine, storage_url: str, eight: ProcessPoolExecutor
+) -> None:
     data = bytes(range(256)) * 2000
     at = time.time() + 0.4
     digests = {job.result() for job in [eight.submit(put_blob, storage_url, data, at) for _ in range(8)]}

@@ -4,13 +4,15 @@ from collections import Counter
 
 import pytest
 
-from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.records import queries
-from sweeps.plan.audit import audit
 from sweeps.plan.plan import RECIPE_SEEDS, make_plan
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
-from tests.support.sweeps.small_sweeps import SMALL, created, draw, start_worker, tasks_of
+from tests.support.present import present
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.audit_checks import audited
+from tests.support.sweeps.small_sweeps import SMALL, created, draw, start_worker
 
 OWN = override(SMALL, {"transfer.target_arms": ["best", "scratch-own", "native"]})
 
@@ -23,52 +25,50 @@ def test_a_worker_killed_at_any_point_loses_nothing_and_doubles_nothing(storage_
     doomed = start_worker(storage_url, crash_at=f"{point}:3")
     doomed.join(60)
     assert doomed.exitcode == -9
-    engine = open_engine(url)
-    done_before = {task.key: task.score for task in tasks_of(engine) if task.state == "done"}
+    done_before = {key: task.score for key, task in records(url).items() if task.state == "done"}
     survivor = start_worker(storage_url)
     survivor.join(60)
     assert survivor.exitcode == 0
-    tasks = tasks_of(engine)
-    assert {task.state for task in tasks} == {"done"}
-    assert done_before == {task.key: task.score for task in tasks if task.key in done_before}, "a result changed"
+    tasks = records(url)
+    assert {task.state for task in tasks.values()} == {"done"}
+    assert done_before == {key: tasks[key].score for key in done_before}, "a result changed"
     # The task at work was tried a second time, unless it was done already when its worker died.
     stored = POINTS["worker"].index(point) >= POINTS["worker"].index("finished")
-    assert Counter(task.attempt for task in tasks) == ({1: len(tasks)} if stored else {1: len(tasks) - 1, 2: 1})
-    assert draw(url) == sum(task.attempt for task in tasks)
-    found = audit(engine, queries.find_sweep(engine, "s"))
-    assert (found.violations, found.warnings, found.notes) == ([], [], [])
-    engine.dispose()
+    assert Counter(task.attempt for task in tasks.values()) == (
+        {1: len(tasks)} if stored else {1: len(tasks) - 1, 2: 1}
+    )
+    assert draw(url) == sum(task.attempt for task in tasks.values())
+    books = audited(storage_url)
+    assert (books.violations, books.warnings, books.notes) == ([], [], [])
 
 
 @pytest.mark.parametrize("point", ["saved", "ran", "finished"])
-def test_a_worker_killed_while_recipes_are_tried_changes_neither_the_choice_nor_what_is_trained_with_it(
+def test_a_worker_killed_while_recipes_are_tried_does_not_change_the_choice_or_its_trainings(
     storage_url: str, point: str
 ) -> None:
     url = created(storage_url, OWN)
     doomed = start_worker(storage_url, crash_at=f"{point}:{_before_recipes() + 3}")
     doomed.join(60)
     assert doomed.exitcode == -9
-    engine = open_engine(url)
-    tried = [task for task in tasks_of(engine) if task.stage == "recipes"]
+    tried = [task for task in records(url).values() if task.stage == "recipes"]
     assert 0 < sum(task.state == "done" for task in tried) < len(tried) == RECIPE_SEEDS * len(OWN.candidates("target"))
     workers = [start_worker(storage_url) for _ in range(2)]
     for worker in workers:
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
-    sweep = queries.find_sweep(engine, "s")
-    assert {task.state for task in tasks_of(engine)} == {"done"}
+    tasks = records(url)
+    assert {task.state for task in tasks.values()} == {"done"}
     # All of them have one T and alpha, and so one score here: the first of equals, which is the recipe of the spec.
-    chosen = queries.selections(engine, sweep.id)["recipes.best:target"]
-    (trained,) = [task for task in tasks_of(engine) if task.key == "transfer#target.scratch-own.0"]
+    with open_sweep(url, "s") as (engine, sweep):
+        chosen = queries.selections(engine, sweep.id)["recipes.best:target"]
+    params = present(tasks["transfer#target.scratch-own.0"].params)
     assert chosen["rank"] == 0
-    assert trained.params is not None
-    assert chosen["more"] == {name: trained.params[name] for name in ("learning_rate", "schedule")}
-    found = audit(engine, sweep)
-    assert (found.violations, found.warnings) == ([], [])
-    engine.dispose()
+    assert chosen["more"] == {name: params[name] for name in ("learning_rate", "schedule")}
+    books = audited(storage_url)
+    assert (books.violations, books.warnings) == ([], [])
 
 
 def _before_recipes() -> int:
-    """How many tasks one worker alone ends before the first of that stage: all but those that wait for it."""
+    """Return how many tasks one worker ends before the first of that stage: all but those that wait for it."""
     after = ("recipes", "transfer", "measure")
     return sum(not task.phase.startswith(after) for task in make_plan(OWN).tasks)

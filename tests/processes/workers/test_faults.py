@@ -1,4 +1,4 @@
-"""Sweeps on a database that fails under load: real workers, real servers, nothing lost and nothing twice."""
+"""Sweeps on a database that fails under load: real workers and servers, nothing lost or doubled."""
 
 import os
 import subprocess
@@ -32,25 +32,25 @@ LONG = storm_spec()
 
 
 def under(url: str, spec: Spec, fault: Any, log: IO[bytes]) -> tuple[Course, Count]:
-    """A sweep worked on by four processes while `fault` disturbs the database, and what is there afterwards."""
+    """Run a sweep with four processes while `fault` disturbs the database; return what is left."""
     new_storm(url, spec)
     crew = Nursery(url, log=log)
     try:
         course = work_through(crew, workers=WORKERS, fault=fault)
     finally:
         crew.close()
-    found = count(url)
+    books = count(url)
     print(
-        f"\n{type(fault).__name__}: {found.tasks} tasks, {fault.injected} faults, {found.lost} lost,"
-        f" {found.duplicated} duplicated, {found.attempts} attempts, {course.seconds:.1f} s"
+        f"\n{type(fault).__name__}: {books.tasks} tasks, {fault.injected} faults, {books.lost} lost,"
+        f" {books.duplicated} duplicated, {books.attempts} attempts, {course.seconds:.1f} s"
     )
-    return course, found
+    return course, books
 
 
-def check(course: Course, found: Count, log: Path) -> None:
-    """Nobody gave up, everything is there once, and the log is readable and keeps the secret."""
+def check(course: Course, books: Count, log: Path) -> None:
+    """Check that no worker gave up, everything is there once, and the log is readable and keeps the secret."""
     assert course.exits == {0: WORKERS}, log.read_text()
-    assert found.clean, (found, log.read_text())
+    assert books.clean, (books, log.read_text())
     text = log.read_text()
     assert PASSWORD not in text
     assert "Traceback" not in text
@@ -70,9 +70,9 @@ def test_a_server_stopped_under_load_and_started_again_loses_nothing(
     url = server.new_database()
     outage = Outage(server, url, seconds=seconds, mode=mode)
     with (tmp_path / "log").open("wb") as log:
-        course, found = under(url, SHORT if seconds < 5 else LONG, outage, log)
+        course, books = under(url, SHORT if seconds < 5 else LONG, outage, log)
     assert outage.injected == 1, "the sweep was over before"
-    check(course, found, tmp_path / "log")
+    check(course, books, tmp_path / "log")
 
 
 @pytest.mark.parametrize(
@@ -84,10 +84,10 @@ def test_connections_cut_at_random_for_the_whole_run_lose_nothing(
     url = server.new_database()
     cuts = Cuts(server, url, pause_s=pause_s)
     with (tmp_path / "log").open("wb") as log:
-        course, found = under(url, spec, cuts, log)
+        course, books = under(url, spec, cuts, log)
     print(f"{cuts.inside} of them inside a transaction")
     assert cuts.injected >= least
-    check(course, found, tmp_path / "log")
+    check(course, books, tmp_path / "log")
 
 
 @pytest.mark.parametrize("seconds", [1.5, pytest.param(20.0, marks=pytest.mark.slow)])
@@ -95,9 +95,9 @@ def test_a_file_locked_by_another_process_under_load_loses_nothing(tmp_path: Pat
     url = f"sqlite:///{tmp_path}/x.db"
     lock = LockedFile(url, seconds=seconds)
     with (tmp_path / "log").open("wb") as log:
-        course, found = under(url, SHORT if seconds < 5 else LONG, lock, log)
+        course, books = under(url, SHORT if seconds < 5 else LONG, lock, log)
     assert lock.injected == 1, "the sweep was over before"
-    check(course, found, tmp_path / "log")
+    check(course, books, tmp_path / "log")
 
 
 IMPATIENT = """
@@ -115,7 +115,7 @@ IMPATIENT = """
 """
 
 
-def test_when_the_database_never_comes_back_the_worker_ends_with_one_line_that_says_what_to_type(
+def test_a_lost_database_ends_the_worker_with_one_line_that_says_what_to_type(
     server: PostgresServer, tmp_path: Path
 ) -> None:
     """With the waiting times cut from 60 and 600 s to 0.5 and 1 s; the command itself is the real one."""
@@ -130,32 +130,32 @@ def test_when_the_database_never_comes_back_the_worker_ends_with_one_line_that_s
             time.sleep(0.02)
         server.stop("immediate")
         try:
-            _, told = worker.communicate(timeout=60)
+            _, err = worker.communicate(timeout=60)
         finally:
             worker.kill()
             server.start()
-    lines = told.splitlines()
-    assert worker.returncode == 1, told
-    assert lines[-1].startswith("kd-sweeps: cannot use postgresql"), told
+    lines = err.splitlines()
+    assert worker.returncode == 1, err
+    assert lines[-1].startswith("kd-sweeps: cannot use postgresql"), err
     assert lines[-1].endswith("check that it is up, and type the command again, or name another with --storage URL")
-    assert "Traceback" not in told
-    assert PASSWORD not in told
+    assert "Traceback" not in err
+    assert PASSWORD not in err
 
 
-def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_says_nothing_of_finished(tmp_path: Path) -> None:
+def test_a_launch_whose_file_was_replaced_ends_with_one_line_and_does_not_claim_to_be_finished(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"search.trials": 16}))
     created(f"sqlite:///{tmp_path}/other.db")
     process = start_launch(environment(tmp_path / "home", url, "time.sleep(0.3)"), workers=1)
     wait_until(lambda: is_under_way(f"sqlite:///{tmp_path}/s.db"), "no task was begun")
     (tmp_path / "other.db").replace(tmp_path / "s.db")
-    told = process.communicate(timeout=60)[0]
-    assert process.returncode == 1, told
-    assert "s.db was replaced" in told.splitlines()[-1]
+    err = process.communicate(timeout=60)[0]
+    assert process.returncode == 1, err
+    assert "s.db was replaced" in err.splitlines()[-1]
     for wrong in ("finished", "Traceback", "free again", "takes its place"):
-        assert wrong not in told, told
+        assert wrong not in err, err
 
 
-def test_a_worker_whose_file_is_gone_ends_in_the_middle_of_its_task(tmp_path: Path) -> None:
+def test_a_worker_whose_file_was_moved_ends_during_its_task(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db")
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Steps) -> Outcome:

@@ -1,7 +1,6 @@
-"""What neither dies nor ends: a sweep with it in ends by itself, loses nothing, and says what happened."""
+"""What neither dies nor ends: the sweep still ends, loses nothing, and reports what happened."""
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,32 +8,29 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.failpoints import POINTS
 from storage.queue import workers
 from storage.records import queries
 from sweeps.plan.audit import audit
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.usecases.steering import cancel
 from tests.support.launches import environment, launched, start_launch
 from tests.support.processes import is_alive
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of, wait_until
 
 IMPATIENT = override(SMALL, {"limits.search": 1.0, "limits.teachers": 1.0})
 
 
 @contextmanager
 def ended_well(url: sqlalchemy.URL) -> Iterator[tuple[sqlalchemy.Engine, int]]:
-    """The storage and the sweep, after checking that it ended well and the books agree."""
-    engine = open_engine(url)
-    try:
-        sweep = queries.find_sweep(engine, "s")
+    """Return storage and sweep, after checking that all tasks are done and the audit is clean."""
+    with open_sweep(url, "s") as (engine, sweep):
         assert {task.state for task in tasks_of(engine)} == {"done"}
         books = audit(engine, sweep)
         assert (books.violations, books.warnings) == ([], [])
         yield engine, sweep.id
-    finally:
-        engine.dispose()
 
 
 MISBEHAVE = """
@@ -58,8 +54,8 @@ if claim.key == "transfer#target.native.0":
 """
 
 
-def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_running(tmp_path: Path) -> None:
-    """Of one worker after the other: each comes to the next misfortune. What the last one leaves keeps nobody."""
+def test_one_launch_survives_every_end_of_its_workers_and_their_leftover_processes(tmp_path: Path) -> None:
+    """One worker after the other meets the next fault. The last one's leftovers hold nothing up."""
     url = created(f"sqlite:///{tmp_path}/s.db", IMPATIENT)
     temporary = tmp_path / "temporary"
     temporary.mkdir()
@@ -100,17 +96,15 @@ def test_one_launch_survives_all_that_ends_its_workers_and_whatever_they_leave_r
 
 
 @pytest.mark.slow
-def test_a_task_that_hangs_each_time_fails_at_its_cap_and_the_sweep_goes_on(tmp_path: Path) -> None:
+def test_a_task_that_always_hangs_fails_at_its_cap_and_the_sweep_continues(tmp_path: Path) -> None:
     spec = override(IMPATIENT, {"retry.timeout": 3, "lease.interval_s": 0.1})
     url = created(f"sqlite:///{tmp_path}/s.db", spec)
     hang = 'if claim.key == "search#1":\n    time.sleep(600)'
     code, out = launched(environment(tmp_path / "home", url, hang), workers=1)
-    engine = open_engine(url)
-    (task,) = [one for one in tasks_of(engine) if one.key == "search#1"]
-    states = {one.state for one in tasks_of(engine)}
-    engine.dispose()
+    tasks = records(url)
+    task = tasks["search#1"]
     assert (task.state, task.error_class, task.attempt) == ("failed", "timeout", 3)
-    assert states == {"done", "failed"}
+    assert {task.state for task in tasks.values()} == {"done", "failed"}
     assert code == 0, out  # one lost point of a search is no failure of the sweep
     assert out.count("stopped itself because its task hung") == 3, "which are no quick deaths of a worker"
 
@@ -130,7 +124,7 @@ os.environ.update({{failpoints.VARIABLE: next((at for at in {points} if not (HOM
 
 @pytest.mark.slow
 def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: str, tmp_path: Path) -> None:
-    """One after the other, each worker at another step; whoever is frozen between two transactions holds no lock."""
+    """One after the other, each worker at another step; a worker frozen between two transactions holds no lock."""
     points = POINTS["worker"]
     spec = override(SMALL, {"lease.interval_s": 0.2, "lease.grace_s": 0.8, "retry.lost_worker": 0})
     url = created(storage_url, spec)
@@ -140,8 +134,8 @@ def test_a_worker_frozen_past_its_lease_at_any_step_loses_nothing(storage_url: s
     code, out = 1, ""
     for _ in points:
         if code:  # three that are frozen so soon after each other end a launch
-            code, said = launched(env, workers=1, timeout=300)
-            out += said
+            code, output = launched(env, workers=1, timeout=300)
+            out += output
     assert code == 0, out
     assert out.count("is frozen; killing it") == len(points), out
     with ended_well(url):
@@ -153,10 +147,7 @@ def test_cancel_reaches_a_worker_whose_student_hangs(tmp_path: Path) -> None:
     home = tmp_path / "home"
     hang = 'if claim.key == "search#1":\n    once("hung")\n    while True: time.sleep(60)'
     process = start_launch(environment(home, url, hang), workers=1)
-    deadline = time.monotonic() + 60
-    while not (home / "hung").exists():
-        assert time.monotonic() < deadline, process.communicate(timeout=1)
-        time.sleep(0.1)
+    wait_until((home / "hung").exists, "nothing hangs")
     cancel(url, "s")
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""What ends a worker: a step that never ends, a signal, a holder that is gone. Real processes."""
+"""What ends a worker: an endless step, a signal, the end of the process that holds it. Real processes."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ LONGER_S = GRACE_S + 3
 
 
 def attempt(url: str, how: str) -> None:
-    """One attempt, cancelled while it is in a step that ends, or in one that never does."""
+    """One attempt, cancelled during a step that ends, or one that does not."""
     with open_sweep(resolve(url), "s", write=True) as (engine, sweep):
         claim = tasks.claim(engine, sweep.id, worker="w", host="h", pid=os.getpid(), lease_s=60)
         assert claim is not None
@@ -45,7 +45,7 @@ def attempt(url: str, how: str) -> None:
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    """A sweep of its own."""
+    """A sweep for one test."""
     return str(created(f"sqlite:///{tmp_path}/s.db"))
 
 
@@ -61,12 +61,12 @@ def _code(process: BaseProcess, seconds: float = 20) -> int | None:
     return process.exitcode
 
 
-def test_a_step_that_never_ends_takes_its_process_with_it(url: str) -> None:
+def test_an_endless_step_ends_its_process(url: str) -> None:
     assert _code(_started(url, "never"), LONGER_S + 30) == HUNG
 
 
 @pytest.mark.slow
-def test_who_was_frozen_meanwhile_still_has_its_time(url: str) -> None:
+def test_a_frozen_process_still_gets_its_full_time(url: str) -> None:
     process = _started(url, "ends")
     assert process.pid
     os.kill(process.pid, signal.SIGSTOP)
@@ -76,12 +76,12 @@ def test_who_was_frozen_meanwhile_still_has_its_time(url: str) -> None:
 
 
 def _work_in_one_long_step(url: str) -> None:
-    """A step that reads no flag, as one call into a compiled model of a minute would."""
+    """Run a step that reads no flag, like a minute inside a compiled model."""
     raise SystemExit(run_worker(resolve(url), "s", run=lambda *_: time.sleep(60)))
 
 
 def _at_work(engine: sqlalchemy.Engine, *, long_step: bool) -> BaseProcess:
-    """A worker with a task."""
+    """Start a worker and wait until it has a task."""
     url = engine.url.render_as_string(hide_password=False)
     if long_step:
         process: BaseProcess = FORK.Process(target=_work_in_one_long_step, args=(url,), daemon=True)
@@ -99,14 +99,14 @@ def _send(process: BaseProcess, number: int) -> None:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> sqlalchemy.Engine:
-    # A lease that does not lapse meanwhile: what is free again was given back.
+    # The lease outlasts the test, so a task that is free again was returned.
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"lease.interval_s": 10, "lease.grace_s": 50}))
     return open_engine(url)
 
 
 @pytest.mark.parametrize("long_step", [False, True])
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_between_steps_or_in_a_long_one_gives_the_task_back_within_5_seconds(
+def test_a_signal_during_or_between_steps_returns_the_task_within_5_seconds(
     engine: sqlalchemy.Engine, sent: int, code: int, long_step: bool
 ) -> None:
     process = _at_work(engine, long_step=long_step)
@@ -129,7 +129,7 @@ def test_a_second_ctrl_c_leaves_at_once(engine: sqlalchemy.Engine) -> None:
     assert {task.state for task in tasks_of(engine)} == {"waiting", "running"}, "its lease has to lapse"
 
 
-def test_a_second_sigterm_is_the_first_one_once_more(engine: sqlalchemy.Engine) -> None:
+def test_a_second_sigterm_changes_nothing(engine: sqlalchemy.Engine) -> None:
     """Slurm signals the shell of a job, which passes it on, and every process of the job as well."""
     process = _at_work(engine, long_step=True)
     for _ in range(5):
@@ -143,7 +143,7 @@ def test_a_signal_while_the_database_is_locked_still_ends_the_worker_within_5_se
 ) -> None:
     process = _at_work(engine, long_step=False)
     with engine.connect() as connection:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")  # nobody can write: the task cannot be given back
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # no other process can write, so the task cannot be returned
         started = time.monotonic()
         _send(process, signal.SIGTERM)
         assert _code(process) == 143
@@ -159,8 +159,8 @@ def _nothing_counted(engine: sqlalchemy.Engine) -> None:
 BUSY = "while True:\n    steps()\n    time.sleep(0.01)"
 
 
-def test_a_worker_that_is_held_ends_with_its_standard_input(tmp_path: Path) -> None:
-    """One that is not ends with its sweep, though its input is at its end all the while: test_end_to_end.py."""
+def test_a_held_worker_ends_when_its_standard_input_closes(tmp_path: Path) -> None:
+    """A worker that is not held ignores a closed standard input: test_end_to_end.py."""
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     env = environment(tmp_path / "home", url, BUSY) | {PARENT_PIPE_VARIABLE: ENDS}
     command = [sys.executable, "-m", "sweeps.cli", "worker", "s"]

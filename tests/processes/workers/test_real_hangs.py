@@ -1,4 +1,4 @@
-"""What hangs in a real training: the sweep ends by itself, says what hung, and leaves no process behind."""
+"""Hangs in a real training: the sweep ends without help, reports what hung, and leaves no process."""
 
 import os
 import signal
@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.records import queries
 from storage.records.queries import RunningRecord
 from sweeps.plan.audit import audit
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from tests.support.launches import start_launch
 from tests.support.paths import REPOSITORY
@@ -42,7 +41,7 @@ MICRO = override(
     },
 )
 
-# A file beside the module is a hang that is due; whoever meets it takes it away, so that each happens once.
+# A file next to the module is a pending hang; the process that meets it removes it, so each happens once.
 OWN = """
 import ctypes
 import os
@@ -121,7 +120,7 @@ class Home:
         created(self.url, override(MICRO, dict(changes)))
 
     def launched(self, *due: str, meanwhile: Callable[[], None] = lambda: None) -> str:
-        """Launch one worker and the hangs that are due; return what the launch said, once nothing of it is left."""
+        """Launch one worker and the pending hangs; return the output once no process is left."""
         for name in due:
             (self._folder / name).touch()
         with _ended(start_launch(self._env, workers=1)) as process:
@@ -139,32 +138,19 @@ class Home:
         return out
 
     def attempts(self, failed: tuple[str, ...] = ()) -> dict[str, list[tuple[str, str | None]]]:
-        """The tasks that had more than one attempt, after checking that the books agree."""
-        with _opened(self.url) as engine:
-            sweep = queries.find_sweep(engine, "s")
-            found = audit(engine, sweep)
-            assert (found.violations, found.warnings) == ([], [])
+        """Return the tasks with more than one attempt, after an audit."""
+        with open_sweep(self.url, "s") as (engine, sweep):
+            books = audit(engine, sweep)
+            assert (books.violations, books.warnings) == ([], [])
             every = tasks_of(engine)
             assert {one.key for one in every if one.state != "done"} == set(failed)
             made = {one.key: queries.attempts_of(engine, sweep.id, one.key) or [] for one in every}
-            said = {reason for each in made.values() for one in each if (reason := one.reason)}
-            self.reasons = said
+            self.reasons = {reason for each in made.values() for one in each if (reason := one.reason)}
             return {key: [(one.state, one.error_class) for one in each] for key, each in made.items() if len(each) > 1}
 
     def at_work(self) -> list[RunningRecord]:
-        with _opened(self.url) as engine:
-            return queries.running_tasks(engine, queries.find_sweep(engine, "s").id)
-
-
-@contextmanager
-def _opened(url: str) -> Iterator[sqlalchemy.Engine]:
-    from storage.url import resolve
-
-    engine = open_engine(resolve(url))
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+        with open_sweep(self.url, "s") as (engine, sweep):
+            return queries.running_tasks(engine, sweep.id)
 
 
 @contextmanager
@@ -183,7 +169,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     return Home(tmp_path, monkeypatch)
 
 
-def test_a_step_that_never_ends_whether_it_sleeps_or_keeps_the_interpreter(home: Home) -> None:
+def test_an_endless_step_is_ended_whether_it_sleeps_or_holds_the_interpreter(home: Home) -> None:
     home.created({"source.student": "own_hangs:waits", "limits.search": HANGS_S})
     out = home.launched("a step sleeps", "a step keeps the interpreter")
     (made,) = home.attempts().values()
@@ -195,7 +181,7 @@ def test_a_step_that_never_ends_whether_it_sleeps_or_keeps_the_interpreter(home:
     assert "is frozen; killing it" in out
 
 
-def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_fails_at_its_cap(home: Home) -> None:
+def test_a_frozen_child_is_ended_when_its_worker_dies_and_a_frozen_autokeras_fails_at_its_cap(home: Home) -> None:
     limits = {"limits.teachers": HANGS_S, "limits.baselines": 3, "retry.timeout": 4}
     home.created({"baselines.methods": ["autokeras"], **limits})
     seen: list[str] = []
@@ -224,7 +210,7 @@ def test_a_frozen_child_is_ended_though_its_worker_dies_and_a_frozen_autokeras_f
     assert "finished. Next: " in out  # a comparison less is no failure of the sweep
 
 
-def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_goes_on(home: Home) -> None:
+def test_a_builder_that_forks_prints_lacks_memory_or_is_killed_is_named_and_the_sweep_continues(home: Home) -> None:
     home.created({"source.student": "own_hangs:greedy", "retry.error": 0})
     out = home.launched("a builder forks and prints", "a builder lacks memory", "a builder is killed")
     (made,) = home.attempts().values()

@@ -1,4 +1,4 @@
-"""Workers killed, frozen and left alone: whatever happens, every planned task is done once and the audit is clean."""
+"""Workers killed, frozen and left alone: every planned task is done once and the audit is clean."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ FEW = {"search.trials": 4, "confirm.top": 1, "confirm.seeds": 1, "transfer.seeds
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3, 4, 5])
-def test_a_storm_of_kills_over_200_tasks_loses_and_doubles_nothing(storage_url: str, seed: int) -> None:
+def test_kills_during_200_tasks_lose_and_double_nothing(storage_url: str, seed: int) -> None:
     new_storm(storage_url)
     with contextlib.closing(Nursery(storage_url)) as crew:
         ended = storm(storage_url, crew, workers=8, seed=seed)
@@ -33,7 +33,7 @@ def test_a_storm_of_kills_over_200_tasks_loses_and_doubles_nothing(storage_url: 
 
 
 @pytest.mark.slow_on("sqlite")
-def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goes_on(
+def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_continues(
     storage_url: str, tmp_path: Path
 ) -> None:
     """Leases are renewed after 1 s and lapse after 1.5 s."""
@@ -56,7 +56,7 @@ def test_a_worker_frozen_until_another_did_its_task_drops_its_own_result_and_goe
         (held,) = wait_until(held_ones, "nothing runs")
         os.kill(frozen, signal.SIGSTOP)
         other = crew.start()
-        wait_until(lambda: now()[held.key].state == "done", "nobody took the task over")
+        wait_until(lambda: now()[held.key].state == "done", "no worker took the task over")
         os.kill(frozen, signal.SIGCONT)
         wait_until(both_ended, "they do not end")
     assert codes == {frozen: 0, other: 0}

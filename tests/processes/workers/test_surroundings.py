@@ -1,9 +1,8 @@
-"""Where a launch is typed, and what reasons and folders hold, changes nothing: real launches in odd surroundings."""
+"""Real launches from odd folders and with odd texts in reasons."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,10 @@ from sweeps.spec.model import override
 from tests.support.launches import environment
 from tests.support.sweeps.planted_sweeps import failing, work
 from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.typed_commands import KdSweeps
 
-Run = Callable[..., tuple[int, str, str]]
 
-
-def test_nothing_of_the_current_folder_is_imported_and_only_the_owner_can_read_a_storage_and_its_logs(
+def test_no_module_of_the_current_folder_is_imported_and_only_the_owner_can_read_storage_and_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = os.umask(0o022)
@@ -44,7 +42,7 @@ def test_nothing_of_the_current_folder_is_imported_and_only_the_owner_can_read_a
     assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
 
 
-def test_a_reason_is_never_read_as_markup(tmp_path: Path, kd_sweeps: Run) -> None:
+def test_a_reason_is_printed_as_text_with_control_characters_escaped(tmp_path: Path, kd_sweeps: KdSweeps) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
     reason = "no file [/data/x.csv] and [a](javascript:x) [bold] \x1b[2J"
     work(url, failing(reason))
@@ -54,8 +52,8 @@ def test_a_reason_is_never_read_as_markup(tmp_path: Path, kd_sweeps: Run) -> Non
     assert "Traceback" not in err
 
 
-def test_a_log_folder_that_cannot_be_written_is_one_line(
-    tmp_path: Path, kd_sweeps: Run, monkeypatch: pytest.MonkeyPatch
+def test_an_unwritable_log_folder_is_reported_in_one_line(
+    tmp_path: Path, kd_sweeps: KdSweeps, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", SMALL)
     monkeypatch.setenv("XDG_STATE_HOME", "/proc/nothing")

@@ -1,29 +1,26 @@
-"""Workers without a database: killed, cut off, and with a service that goes away, they do what others do, once."""
+"""Workers without a database: killed, cut off, and with a service that restarts, they do every task once."""
 
 import contextlib
-import itertools
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from storage.db.engine import open_engine
 from storage.queue import workers
 from storage.records import queries
 from storage.url import resolve
-from sweeps.plan import identity
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec, override
-from sweeps.workers.backend import DatabaseBackend
-from sweeps.workers.worker import Worker
 from tests.support.faults.bad_network import FAULTS, BadNetwork
 from tests.support.faults.crews import Nursery
 from tests.support.faults.kills import Kills
-from tests.support.faults.storms import NAME, count, new_storm, storm_spec, work_through
+from tests.support.faults.storms import count, work_through
 from tests.support.launches import environment, launched
 from tests.support.present import present
-from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, draw, start_worker, tasks_of, wait_until
+from tests.support.sweeps.archived_sweeps import records
+from tests.support.sweeps.planted_sweeps import answer_of, worked
+from tests.support.sweeps.small_sweeps import SMALL, created, draw, start_worker, wait_until
 from tests.support.web.services import TOKENS, WORKER, Service, serving, serving_program
 
 FEW = {"search.trials": 8, "confirm.top": 2, "confirm.seeds": 2, "transfer.seeds": 2}
@@ -36,19 +33,8 @@ def spec() -> Spec:
 
 @pytest.fixture
 def answer(spec: Spec, tmp_path: Path) -> str | None:
-    """The answer hash of the sweep, done by one worker with the database and without a fault."""
-    url = created(f"sqlite:///{tmp_path}/calm.db", spec)
-    with Worker(DatabaseBackend.open(url, "s"), run=quadratic) as worker:
-        assert worker.work() == 0
-    return answer_of(f"sqlite:///{tmp_path}/calm.db")
-
-
-def answer_of(url: str) -> str | None:
-    engine = open_engine(resolve(url))
-    try:
-        return identity.answer_hash(tasks_of(engine))
-    finally:
-        engine.dispose()
+    """The answer hash of the sweep by one worker with the database and without faults."""
+    return answer_of(worked(f"sqlite:///{tmp_path}/calm.db", spec))
 
 
 @pytest.fixture
@@ -62,7 +48,7 @@ def at(folder: Path) -> str:
     return f"sqlite:///{folder}/s.db"
 
 
-def test_killed_at_random_they_give_the_same_answer(service: Service, answer: str | None, tmp_path: Path) -> None:
+def test_randomly_killed_workers_give_the_same_answer(service: Service, answer: str | None, tmp_path: Path) -> None:
     crew = Nursery(service.url, name="s", task_s=0.05)
     with contextlib.closing(crew), contextlib.closing(Kills(at(tmp_path), seed=1)) as kills:
         course = work_through(crew, workers=3, fault=kills, on_end=kills.note)
@@ -75,7 +61,7 @@ def test_killed_at_random_they_give_the_same_answer(service: Service, answer: st
     assert left.clean, left
 
 
-def test_on_a_bad_network_they_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:
+def test_workers_on_a_bad_network_give_the_same_answer(spec: Spec, answer: str | None, tmp_path: Path) -> None:
     created(at(tmp_path), override(spec, {"lease.interval_s": 2, "lease.grace_s": 50}))  # none lapses meanwhile
     with (
         serving(at(tmp_path), folder=tmp_path, tokens=TOKENS) as service,
@@ -87,12 +73,11 @@ def test_on_a_bad_network_they_give_the_same_answer(spec: Spec, answer: str | No
     assert set(network.met) >= set(FAULTS)
     assert set(course.exits) == {0}
     assert answer_of(at(tmp_path)) == answer is not None
-    engine = open_engine(resolve(at(tmp_path)))
-    assert {task.attempt for task in tasks_of(engine)} == {1}, "a request that is sent again is no other attempt"
-    engine.dispose()
+    tasks = records(at(tmp_path)).values()
+    assert {task.attempt for task in tasks} == {1}, "a request that is sent again is no other attempt"
 
 
-def test_a_service_that_is_killed_and_started_again_is_waited_for(
+def test_workers_wait_for_a_service_that_is_killed_and_restarted(
     spec: Spec, answer: str | None, tmp_path: Path
 ) -> None:
     created(at(tmp_path), spec)
@@ -112,29 +97,7 @@ def test_a_service_that_is_killed_and_started_again_is_waited_for(
     assert answer_of(at(tmp_path)) == answer is not None
 
 
-@pytest.mark.slow
-def test_a_storm_of_200_kills_passes_through_the_service(storage_url: str, tmp_path: Path) -> None:
-    killed = 0
-    for seed in itertools.count(1):
-        name = f"{NAME}{seed}"
-        new_storm(storage_url, storm_spec(), name=name)
-        with (
-            serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
-            contextlib.closing(Nursery(service.url, name=name)) as crew,
-            contextlib.closing(Kills(storage_url, seed=seed)) as kills,
-        ):
-            course = work_through(crew, workers=8, fault=kills, on_end=kills.note, give_up_s=900)
-        killed += kills.during.total()
-        draw(resolve(storage_url), name)
-        left = count(storage_url, name=name)
-        print(seed, kills.during, left)
-        assert set(course.exits) <= {0, -signal.SIGKILL}
-        assert left.clean, left
-        if killed >= 200:
-            return
-
-
-def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_database(
+def test_a_launch_through_a_service_replaces_dead_workers_and_gives_the_same_answer(
     service: Service, answer: str | None, tmp_path: Path
 ) -> None:
     # One task kills its worker, one raises, and one prints the whole environment: the token is in no log.
@@ -151,16 +114,14 @@ def test_a_launch_through_a_service_replaces_what_dies_and_ends_as_with_the_data
     assert "was killed by signal 9; its task is back in the queue; starting another" in output
     assert "finished. Next: kd-sweeps best s" in output
     assert answer_of(at(tmp_path)) == answer is not None
-    engine = open_engine(resolve(at(tmp_path)))
-    sweep = queries.find_sweep(engine, "s")
-    first, second = present(queries.attempts_of(engine, sweep.id, "search#1"))
+    with open_sweep(at(tmp_path), "s") as (engine, sweep):
+        first, second = present(queries.attempts_of(engine, sweep.id, "search#1"))
+        raised, _ = present(queries.attempts_of(engine, sweep.id, "search#2"))
+        rows = workers.records(engine, sweep.id)
     assert (first.state, first.error_class, second.state) == ("lost", "lost worker", "done")
     assert "attempt 1" in present(first.log)
-    raised, _ = present(queries.attempts_of(engine, sweep.id, "search#2"))
     assert raised.reason == "ValueError: ***"
-    rows = workers.records(engine, sweep.id)
     assert {row.reason for row in rows} == {None, "was killed by signal 9"}
     stored = "".join(present(attempt.log) for attempt in (second, raised))
     assert "KD_SWEEPS_TOKEN" in stored
     assert WORKER not in output + stored + service.log
-    engine.dispose()

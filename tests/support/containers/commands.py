@@ -1,21 +1,21 @@
-"""The command lines of containers as processes here: a home of their own, and nothing in common but the storage."""
+"""The command lines of containers as local processes that share only the storage, and requests to their service."""
 
+import json
 import os
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import pytest
-
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment, programs
 
 
 class Commands:
-    """A folder in which command lines run that find `kd-sweeps` and `python` on their PATH, as they do in the image.
+    """A folder in which command lines find `kd-sweeps` and `python` on their PATH, as in the image.
 
     Args:
         changed: variables that differ from those of the container, such as the storage.
@@ -24,27 +24,21 @@ class Commands:
     def __init__(self, folder: Path, **changed: str) -> None:
         self._folder = folder
         self._changed = changed
-        self._programs = folder / "programs"
-        self._programs.mkdir(exist_ok=True)
-        for name, module in (("kd-sweeps", "-m sweeps.cli"), ("python", "")):
-            program = self._programs / name
-            program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {module} "$@"\n')
-            program.chmod(0o755)
+        self._programs = programs(folder / "programs")
 
     def environment(self, own: Mapping[str, str]) -> dict[str, str]:
-        """The variables of a container, in a bare one's."""
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(("KD_SWEEPS", "OPTUNA", "KERAS"))}
+        """Return the variables of a container."""
         home = {
             "HOME": str(self._folder),
             "PATH": f"{self._programs}:{os.environ['PATH']}",
             "PYTHONPATH": str(REPOSITORY),
             "KD_SWEEPS_CACHE": str(self._folder / "cache"),
         }
-        return kept | home | dict(own) | self._changed
+        return clean_environment("KERAS") | home | dict(own) | self._changed
 
     @contextmanager
     def start(self, words: Sequence[str], own: Mapping[str, str]) -> Iterator[subprocess.Popen[str]]:
-        """A command line; what still runs at the end is killed, with all that it started."""
+        """Start a command line; at the end it is killed with its children if it still runs."""
         process = subprocess.Popen(
             list(words),
             cwd=self._folder,
@@ -62,17 +56,28 @@ class Commands:
                     os.killpg(process.pid, signal.SIGKILL)
 
     def run(self, words: Sequence[str], own: Mapping[str, str]) -> tuple[int, str]:
-        """Exit code and output of a command line that ends by itself."""
+        """Run a command line to its end; return exit code and output."""
         with self.start(words, own) as process:
             output = process.communicate()[0]
             return process.returncode, output
 
 
-def wait(process: subprocess.Popen[str], reached: Callable[[], bool], seconds: float = 120) -> None:
-    """Return when something is so; fail with what the process said if it ends first, or takes too long."""
-    deadline = time.monotonic() + seconds
-    while not reached():
-        if process.poll() is not None or time.monotonic() > deadline:
-            process.kill()
-            pytest.fail(f"exit code {process.poll()}: {process.communicate()[0]}")
-        time.sleep(0.1)
+def ask(url: str, token: str | None = None, *, method: str = "GET") -> tuple[int, str]:
+    """Status and body of an answer; (0, reason) where there is no answer."""
+    request = urllib.request.Request(url, method=method)
+    if token is not None:
+        request.add_header("Authorization", f"Bearer {token}")
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode(errors="replace")
+    except OSError as error:
+        return 0, str(error)
+
+
+def ask_json(url: str, token: str | None = None) -> Any:
+    """Return the JSON of an answer; AssertionError for any status but 200."""
+    status, body = ask(url, token)
+    assert status == 200, f"{url}: {status} {body[:1000]}"
+    return json.loads(body)

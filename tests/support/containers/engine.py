@@ -1,4 +1,4 @@
-"""A Docker engine: the one that DOCKER_HOST names or that runs here, else one of a test's own. Imports no pytest."""
+"""A Docker engine: that of DOCKER_HOST or of this machine, else one started for the test. Imports no pytest."""
 
 import json
 import os
@@ -16,21 +16,21 @@ TO_INSTALL = "apt-get install --no-install-recommends docker.io docker-cli docke
 
 
 class NoEngine(Exception):
-    """No Docker here, and why; the message says what would help."""
+    """There is no Docker here; the message says why and what would help."""
 
 
 class Failed(Exception):
-    """A program failed. The message is its command and the end of what it said."""
+    """A program failed. The message is its command and the end of its output."""
 
 
 @dataclass(frozen=True)
 class Docker:
-    """The docker program with an environment, which says the engine."""
+    """The docker program, with an environment that selects the engine."""
 
     environment: Mapping[str, str] = field(repr=False)  # it may hold passwords
 
     def run(self, *words: str, timeout_s: float = 600, cwd: Path | None = None, text: str | None = None) -> str:
-        """What a command printed on stdout; Failed where it does not exit 0 in time."""
+        """Return a command's stdout; Failed where it does not exit with 0 in time."""
         done = self.call(*words, timeout_s=timeout_s, cwd=cwd, text=text)
         if done.returncode != 0:
             raise Failed(f"docker {' '.join(words)}: {(done.stdout + done.stderr)[-3000:]}")
@@ -39,7 +39,7 @@ class Docker:
     def call(
         self, *words: str, timeout_s: float = 600, cwd: Path | None = None, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """A command with its exit code and both outputs."""
+        """Run a command; return its exit code and both outputs."""
         return subprocess.run(
             ["docker", *words],
             cwd=cwd,
@@ -53,15 +53,14 @@ class Docker:
         )
 
     def answers(self) -> bool:
-        """Whether there is an engine behind it."""
+        """Return whether an engine answers."""
         return self.call("version", "--format", "{{.Server.Version}}", timeout_s=30).returncode == 0
 
     def has(self, image: str) -> bool:
-        """Whether an image is here already."""
+        """Return whether an image exists here."""
         return self.call("image", "inspect", image).returncode == 0
 
     def inspect(self, *words: str) -> dict[str, Any]:
-        """What the engine knows of a container or an image."""
         (found,) = json.loads(self.run("inspect", *words))
         assert isinstance(found, dict)
         return found
@@ -69,7 +68,7 @@ class Docker:
 
 @contextmanager
 def engine() -> Iterator[Docker]:
-    """An engine to build and run in; NoEngine where there is none and none can be started."""
+    """Return an engine to build and run in; NoEngine where none can be started."""
     if shutil.which("docker") is None:
         raise NoEngine(f"no docker on the PATH; on Debian, as root: {TO_INSTALL}")
     given = Docker(dict(os.environ))
@@ -86,7 +85,7 @@ def engine() -> Iterator[Docker]:
 
 @contextmanager
 def own_engine() -> Iterator[Docker]:
-    """A dockerd with folders and a socket of its own, which are gone afterwards with everything in them."""
+    """Start a dockerd with its own folders and socket, and remove them at the end."""
     bridged = Path("/sys/class/net/docker0").exists()
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-docker-") as name:
         folder = Path(name)

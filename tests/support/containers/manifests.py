@@ -1,4 +1,4 @@
-"""Kubernetes manifests as `kubectl kustomize` renders them, without it: of the fields that our kustomizations use.
+"""Kubernetes manifests as `kubectl kustomize` renders them, for the fields that our kustomizations use.
 
 Any other field is an error, so that nothing is passed over. Where kubectl is installed, a test compares the two.
 """
@@ -29,18 +29,18 @@ def render(folder: Path) -> list[Manifest]:
         raise ValueError(f"{folder}/kustomization.yaml: not known here: {', '.join(sorted(unknown))}")
     if document.get("generatorOptions") != {"disableNameSuffixHash": True}:
         raise ValueError(f"{folder}/kustomization.yaml: generatorOptions differ from those known here")
-    found = [manifest for name in document["resources"] for manifest in _resource(folder / name)]
+    rendered = [manifest for name in document["resources"] for manifest in _resource(folder / name)]
     for generator in document.get("configMapGenerator", []):
-        _config_map(found, generator)
+        _config_map(rendered, generator)
     for generator in document.get("secretGenerator", []):
-        found.append(_secret(folder, generator))
+        rendered.append(_secret(folder, generator))
     for entry in document.get("labels", []):
-        _label(found, entry)
+        _label(rendered, entry)
     for entry in document.get("images", []):
-        _rename(found, entry)
+        _rename(rendered, entry)
     for entry in document.get("patches", []):
-        _patch(found, entry)
-    return found
+        _patch(rendered, entry)
+    return rendered
 
 
 def _resource(path: Path) -> list[Manifest]:
@@ -49,13 +49,13 @@ def _resource(path: Path) -> list[Manifest]:
     return [manifest for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")) if manifest is not None]
 
 
-def _config_map(found: list[Manifest], generator: Manifest) -> None:
+def _config_map(rendered: list[Manifest], generator: Manifest) -> None:
     literals = dict(literal.split("=", 1) for literal in generator["literals"])
     if set(generator) == {"name", "literals"}:
         metadata = {"name": generator["name"]}
-        found.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": literals})
+        rendered.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": literals})
     elif set(generator) == {"name", "literals", "behavior"} and generator["behavior"] == "merge":
-        one_of(found, "ConfigMap", generator["name"])["data"].update(literals)
+        one_of(rendered, "ConfigMap", generator["name"])["data"].update(literals)
     else:
         raise ValueError(f"configMapGenerator: not known here: {generator}")
 
@@ -70,28 +70,28 @@ def _secret(folder: Path, generator: Manifest) -> Manifest:
     return {"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "metadata": metadata, "data": data}
 
 
-def _label(found: list[Manifest], entry: Manifest) -> None:
+def _label(rendered: list[Manifest], entry: Manifest) -> None:
     if set(entry) != {"pairs", "includeTemplates"} or entry["includeTemplates"] is not True:
         raise ValueError(f"labels: not known here: {entry}")
-    for manifest in found:
+    for manifest in rendered:
         manifest["metadata"].setdefault("labels", {}).update(entry["pairs"])
         if manifest["kind"] in _WITH_PODS:
             metadata = manifest["spec"]["template"].setdefault("metadata", {})
             metadata.setdefault("labels", {}).update(entry["pairs"])
 
 
-def _rename(found: list[Manifest], entry: Manifest) -> None:
+def _rename(rendered: list[Manifest], entry: Manifest) -> None:
     if set(entry) != {"name", "newName", "newTag"}:
         raise ValueError(f"images: not known here: {entry}")
-    for _, container in containers(found):
+    for _, container in containers(rendered):
         if container["image"].partition(":")[0] == entry["name"]:
             container["image"] = f"{entry['newName']}:{entry['newTag']}"
 
 
-def _patch(found: list[Manifest], entry: Manifest) -> None:
+def _patch(rendered: list[Manifest], entry: Manifest) -> None:
     if set(entry) != {"target", "patch"} or set(entry["target"]) != {"kind", "name"}:
         raise ValueError(f"patches: not known here: {entry}")
-    manifest = one_of(found, **entry["target"])
+    manifest = one_of(rendered, **entry["target"])
     for step in yaml.safe_load(entry["patch"]):
         *way, last = step["path"].strip("/").split("/")
         part = manifest
@@ -102,44 +102,43 @@ def _patch(found: list[Manifest], entry: Manifest) -> None:
         part[last] = step["value"]
 
 
-def one_of(found: list[Manifest], kind: str, name: str) -> Manifest:
-    """The manifest of a kind and a name."""
-    (manifest,) = [one for one in found if (one["kind"], one["metadata"]["name"]) == (kind, name)]
+def one_of(rendered: list[Manifest], kind: str, name: str) -> Manifest:
+    (manifest,) = [one for one in rendered if (one["kind"], one["metadata"]["name"]) == (kind, name)]
     return manifest
 
 
-def pods(found: list[Manifest]) -> dict[str, Manifest]:
-    """The pod spec of everything that makes pods, by "Kind/name"."""
+def pods(rendered: list[Manifest]) -> dict[str, Manifest]:
+    """Return the pod spec of every workload, by "Kind/name"."""
     return {
         f"{one['kind']}/{one['metadata']['name']}": one["spec"]["template"]["spec"]
-        for one in found
+        for one in rendered
         if one["kind"] in _WITH_PODS
     }
 
 
-def containers(found: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
-    """Every container, those of initContainers as well, by "Kind/name/container"."""
-    for owner, pod in pods(found).items():
+def containers(rendered: list[Manifest]) -> Iterator[tuple[str, Manifest]]:
+    """Return every container, init containers included, by "Kind/name/container"."""
+    for owner, pod in pods(rendered).items():
         for container in (*pod.get("initContainers", []), *pod["containers"]):
             yield f"{owner}/{container['name']}", container
 
 
-def environment(found: list[Manifest], container: Manifest) -> dict[str, str]:
-    """The variables of a container, from literals, ConfigMaps and Secrets.
+def environment(rendered: list[Manifest], container: Manifest) -> dict[str, str]:
+    """Return the variables of a container, from literals, ConfigMaps and Secrets.
 
     Raises:
         ValueError: a Secret or a key that the container needs is not there.
     """
     values: dict[str, str] = {}
     for source in container.get("envFrom", []):
-        values.update(one_of(found, "ConfigMap", source["configMapRef"]["name"])["data"])
+        values.update(one_of(rendered, "ConfigMap", source["configMapRef"]["name"])["data"])
     for variable in container.get("env", []):
         if "value" in variable:
             values[variable["name"]] = variable["value"]
             continue
-        asked = variable["valueFrom"]["secretKeyRef"]
+        secret = variable["valueFrom"]["secretKeyRef"]
         values[variable["name"]] = base64.b64decode(
-            one_of(found, "Secret", asked["name"])["data"][asked["key"]]
+            one_of(rendered, "Secret", secret["name"])["data"][secret["key"]]
         ).decode()
     return values
 

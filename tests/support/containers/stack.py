@@ -1,4 +1,4 @@
-"""The stack of docker-compose.yml under a name of its own, with its own volumes, image tag and port."""
+"""The stack of docker-compose.yml with its own name, volumes, image tag and port."""
 
 import contextlib
 import json
@@ -17,12 +17,12 @@ from tests.support.ports import free_ports
 
 COMPOSE_FILE = REPOSITORY / "docker-compose.yml"
 SCRATCH = ("/tmp:uid=1000,gid=1000", "/home/kd:uid=1000,gid=1000")
-"""The folders that a container of ours writes to, beside the cache, where its disk is read-only as on Kubernetes."""
+"""Folders other than the cache that our containers write to when their disk is read-only, as on Kubernetes."""
 
 
 @dataclass(frozen=True)
 class Stack:
-    """One project of compose, which nothing else on the engine touches.
+    """One compose project, separate from any other on the engine.
 
     Attributes:
         settings: what a user has in .env.
@@ -36,11 +36,9 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the service is published."""
         return f"http://127.0.0.1:{self.settings['PORT']}"
 
     def call(self, *words: str, timeout_s: float = 600) -> subprocess.CompletedProcess[str]:
-        """A command of compose."""
         return subprocess.run(
             [
                 *_program(self.docker),
@@ -60,28 +58,26 @@ class Stack:
         )
 
     def run(self, *words: str, timeout_s: float = 600) -> str:
-        """What a command printed; Failed where it does not exit 0."""
+        """Return the output of a compose command; Failed where it does not exit with 0."""
         done = self.call(*words, timeout_s=timeout_s)
         if done.returncode != 0:
             raise Failed(f"compose {' '.join(words)}: {(done.stdout + done.stderr)[-3000:]}")
         return done.stdout
 
     def containers(self, service: str) -> list[str]:
-        """The containers of a service, those that ended too."""
+        """Return the containers of a service, including ended ones."""
         return self.run("ps", "--all", "--quiet", service).split()
 
     def state(self, container: str) -> Mapping[str, Any]:
-        """Whether it runs, and how it ended."""
-        found: Mapping[str, Any] = self.docker.inspect(container)["State"]
-        return found
+        answer: Mapping[str, Any] = self.docker.inspect(container)["State"]
+        return answer
 
     def logs(self) -> str:
-        """The last of what everybody said."""
         done = self.call("logs", "--no-color", "--timestamps", "--tail", "60")
         return done.stdout + done.stderr
 
     def write(self) -> None:
-        """Write the files that compose reads beside our own; workers get no more rights than on Kubernetes."""
+        """Write the files that compose reads in addition to ours; workers get the rights they have on Kubernetes."""
         (self.folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in self.settings.items()))
         ours: dict[str, dict[str, Any]] = {name: {"image": self.image} for name in ("init", "worker", "service")}
         ours["worker"] |= {"read_only": True, "cap_drop": ["ALL"], "tmpfs": list(SCRATCH)}
@@ -98,7 +94,7 @@ def _program(docker: Docker) -> list[str]:
 
 @contextmanager
 def stack(docker: Docker, image: str, folder: Path, **settings: str) -> Iterator[Stack]:
-    """A stack that is not up yet; taken down at the end with its volumes."""
+    """A stack that is not up yet; removed at the end with its volumes."""
     made = Stack(docker, image, folder, {"PORT": str(free_ports()[0])} | settings)
     made.write()
     try:

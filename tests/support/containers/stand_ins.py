@@ -1,4 +1,4 @@
-"""Base images under the names that our files ask for: pulled, or made from Debian's packages where no hub answers.
+"""Base images under the names in our files: pulled, or built from Debian's packages where no hub answers.
 
 A stand-in has what the real image has and we use: Python with pip and venv, Postgres with the entry that makes its
 database from POSTGRES_*, or Prometheus. It carries this machine's certificates: it reaches what this machine reaches.
@@ -67,7 +67,7 @@ STAND_INS = {"python": PYTHON, "postgres": POSTGRES, "prom/prometheus": PROMETHE
 
 @contextmanager
 def base_images(docker: Docker, *images: str) -> Iterator[bool]:
-    """Have images of these names until the end. Gives whether some are stand-ins, which are removed afterwards."""
+    """Provide images of these names until the end; yields whether some are stand-ins, which are then removed."""
     made: list[str] = []
     try:
         for image in images:
@@ -91,7 +91,7 @@ def _pull(docker: Docker, image: str) -> bool:
 
 
 def _bootstrap(docker: Docker) -> None:
-    """Make the smallest Debian, of the release of this machine."""
+    """Build a minimal Debian of this machine's release."""
     if shutil.which("mmdebstrap") is None:
         raise NoEngine("no image hub answers, and there is no mmdebstrap for stand-ins: apt-get install mmdebstrap")
     with tempfile.TemporaryDirectory(prefix="kd-sweeps-base-") as folder:

@@ -39,7 +39,7 @@ printf '{"validation": %s, "agreement": %s}\\n' "$(cat "$KD_SWEEPS_FOLDER/score"
 
 
 def write(path: Path, text: str) -> Path:
-    """Write a program of the user's, which can be started."""
+    """Write an executable program."""
     path.write_text(text, encoding="utf-8")
     path.chmod(0o755)
     return path
@@ -60,7 +60,6 @@ def values(trainer: Mapping[str, Any], **tables: Any) -> dict[str, Any]:
 
 
 def spec(trainer: Mapping[str, Any], **tables: Any) -> CustomSpec:
-    """The spec of these values."""
     made = parse(values(trainer, **tables), new=True)
     assert isinstance(made, CustomSpec)
     return made

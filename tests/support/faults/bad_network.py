@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 
-from tests.support.faults.proxy import Proxy
+from tests.support.faults.lossy_proxy import Proxy
 
 _GATEWAY = (
     b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 24\r\nConnection: close\r\n\r\n"
@@ -17,7 +17,7 @@ FAULTS = ("request lost", "answer lost", "answer cut", "502", "delay")
 
 
 class BadNetwork(Proxy):
-    """Listens on 127.0.0.1:`port`; every other connection, each of one request, meets one of FAULTS, in turn.
+    """Listens on 127.0.0.1:`port`; every other connection, of one request each, meets one of FAULTS, in turn.
 
     `behind` may be changed while it runs: the service has been started again elsewhere.
     """
@@ -29,7 +29,6 @@ class BadNetwork(Proxy):
 
     @property
     def url(self) -> str:
-        """What is typed after --url."""
         return f"http://127.0.0.1:{self.port}"
 
     def connect(self, client: socket.socket) -> None:
@@ -52,7 +51,7 @@ class BadNetwork(Proxy):
                     if fault == "answer cut":
                         client.sendall(data[: len(data) // 2])
                         return
-                    if fault != "answer lost":  # then the work is done to its end, and nobody is told
+                    if fault != "answer lost":  # then the work is done, and the answer is lost
                         client.sendall(data)
 
 

@@ -12,24 +12,24 @@ from tests.support.present import present
 from tests.support.sweeps.small_sweeps import start_worker
 
 NAME = "storm"
-TASK_S = 0.05  # what one task takes beside the service's own work
+TASK_S = 0.05  # what one task takes besides the service's own work
 
 
 class Crew(Protocol):
-    """Something that starts workers, and says which of them have ended."""
+    """Starts workers, and reports which of them have ended."""
 
     def start(self) -> int:
-        """A new worker's process number."""
+        """Start a worker; return its process number."""
 
     def ended(self) -> dict[int, int]:
-        """Exit codes (minus the signal for the killed) of those that ended since the last call."""
+        """Return exit codes by process number of workers that ended since the last call; minus the signal if killed."""
 
     def close(self) -> None:
-        """Leave nobody behind."""
+        """Kill every worker that still runs."""
 
 
 class Programs:
-    """Each worker is a program of its own: Python starts, imports, connects. About a second of CPU each."""
+    """Each worker is a separate program: Python starts, imports, connects. About a second of CPU each."""
 
     def __init__(self, url: str, *, name: str = NAME, task_s: float = TASK_S, log: IO[bytes] | None = None) -> None:
         self._command = [sys.executable, str(SUPPORT / "sweeps" / "quadratic_worker.py"), url, name, str(task_s)]
@@ -37,20 +37,17 @@ class Programs:
         self._living: dict[int, subprocess.Popen[bytes]] = {}
 
     def start(self) -> int:
-        """See `Crew`."""
         process = subprocess.Popen(self._command, env=environment(), stdin=subprocess.DEVNULL, stderr=self._log)
         self._living[process.pid] = process
         return process.pid
 
     def ended(self) -> dict[int, int]:
-        """See `Crew`."""
         codes = {pid: code for pid, process in self._living.items() if (code := process.poll()) is not None}
         for pid in codes:
             del self._living[pid]
         return codes
 
     def close(self) -> None:
-        """Leave nobody behind."""
         for process in self._living.values():
             process.kill()
             process.wait()
@@ -59,7 +56,7 @@ class Programs:
 class Nursery:
     """Each worker is a fork of one process that has imported everything: a start costs 0.1 s instead of a second.
 
-    What is killed is as real as before, a process with connections of its own; only its imports are shared.
+    What is killed is as real as before, a process with its own connections; only its imports are shared.
     """
 
     def __init__(self, url: str, *, name: str = NAME, task_s: float = TASK_S, log: IO[bytes] | None = None) -> None:
@@ -67,23 +64,20 @@ class Nursery:
         self._living: list[BaseProcess] = []
 
     def start(self) -> int:
-        """See `Crew`."""
         self._living.append(self._start())
         return present(self._living[-1].pid)
 
     def ended(self) -> dict[int, int]:
-        """See `Crew`."""
         codes = {process: code for process in self._living if (code := process.exitcode) is not None}
         self._living = [process for process in self._living if process not in codes]
         return {present(process.pid): code for process, code in codes.items()}
 
     def close(self) -> None:
-        """Leave nobody behind."""
         for process in self._living:
             process.kill()
             process.join()
 
 
 def environment() -> dict[str, str]:
-    """The environment of a worker: it finds our packages wherever it is started."""
+    """Return a worker's environment, in which it finds our packages from any folder."""
     return os.environ | {"PYTHONPATH": str(REPOSITORY), "OPENBLAS_NUM_THREADS": "1"}

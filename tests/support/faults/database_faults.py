@@ -34,7 +34,6 @@ class Outage:
         self._server, self._url, self._seconds, self._mode = server, url, seconds, mode
 
     def __call__(self, living: list[int]) -> float:
-        """See `storms.Fault`."""
         if not is_under_way(self._url):
             return 0.02
         self._server.stop(self._mode)
@@ -54,7 +53,6 @@ class Cuts:
         self._random = random.Random(seed)
 
     def __call__(self, living: list[int]) -> float:
-        """See `storms.Fault`."""
         with self._server.admin() as connection:
             pids = connection.execute(
                 "SELECT pid FROM pg_stat_activity WHERE datname = %s AND usename = %s ORDER BY pid",
@@ -80,7 +78,6 @@ class LockedFile:
         self._url, self._seconds = url, seconds
 
     def __call__(self, living: list[int]) -> float:
-        """See `storms.Fault`."""
         if not is_under_way(self._url):
             return 0.02
         path = sqlite_path(resolve(self._url))
@@ -104,7 +101,6 @@ class ClockJumps:
         self._pause_s, self._random = pause_s, random.Random(seed)
 
     def __call__(self, living: list[int]) -> float:
-        """See `storms.Fault`."""
         by = {"by": self._random.uniform(-3600, 3600)}
         with self._engine.begin() as connection:
             # In the order in which workers lock them, or each may wait for the other.
@@ -115,7 +111,7 @@ class ClockJumps:
 
 
 def is_under_way(url: str) -> bool:
-    """Whether some tasks are done: from then on a fault meets workers at work, not on their way there."""
+    """Return whether some tasks are done, so that a fault meets workers at work."""
     engine = sqlalchemy.create_engine(resolve(url), poolclass=NullPool)
     with engine.connect() as connection:
         done = connection.scalar(sqlalchemy.text("SELECT count(*) FROM tasks WHERE state = 'done'"))

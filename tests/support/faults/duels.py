@@ -1,4 +1,4 @@
-"""Duels: two processes call into the same database at the same instant, round after round. Imports no pytest."""
+"""Duels: two processes call into one database at the same instant, round after round. Imports no pytest."""
 
 import math
 import time
@@ -22,7 +22,7 @@ _barrier: Barrier
 
 @contextmanager
 def opponents() -> Iterator[ProcessPoolExecutor]:
-    """Two processes that know of each other, for `duel`."""
+    """Start two processes for `duel`."""
     with ProcessPoolExecutor(2, mp_context=FORK, initializer=_meet, initargs=(FORK.Barrier(2),)) as pool:
         yield pool
 
@@ -30,7 +30,7 @@ def opponents() -> Iterator[ProcessPoolExecutor]:
 def duel(
     pool: ProcessPoolExecutor, url: str, first: Sequence[Move], second: Sequence[Move], *, late_s: float = 0.0
 ) -> tuple[list[Any], list[Any]]:
-    """What the n-th move of both opponents gave, both called at one instant.
+    """Return what the n-th move of both opponents gave, both called at one instant.
 
     Args:
         first, second: picklable, and equally many.

@@ -1,4 +1,4 @@
-"""Tools of the fault tests: make something happen at a chosen moment, and see what the database said."""
+"""Tools of the fault tests: cause something at a chosen moment, and read the database's errors."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ from tests.support.postgres_server import PostgresServer
 
 @contextlib.contextmanager
 def meanwhile(seconds: float, then: Callable[[], Any]) -> Iterator[None]:
-    """Run `then` after `seconds`, beside the block; it has been run when the block is over."""
+    """Run `then` after `seconds`, concurrently with the block, and before the block is left."""
     with ThreadPoolExecutor(1) as pool:
         later = pool.submit(lambda: (time.sleep(seconds), then()))
         yield
@@ -29,7 +29,7 @@ def meanwhile(seconds: float, then: Callable[[], Any]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def running(script: str, engine: Engine, *arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python process that finds the storage in its environment; killed at the end of the block."""
+    """Start a Python process that finds the storage in its environment; killed at the end of the block."""
     environ = os.environ | {
         "KD_SWEEPS_STORAGE": engine.url.render_as_string(hide_password=False),
         "PYTHONPATH": str(REPOSITORY),
@@ -48,7 +48,7 @@ def running(script: str, engine: Engine, *arguments: str) -> Iterator[subprocess
 
 
 def set_on_connect(engine: Engine, name: str, value: str) -> None:
-    """Another setting than ours for every connection made from now on."""
+    """Change a setting of every connection opened from now on."""
     engine.dispose()
 
     @event.listens_for(engine, "connect")
@@ -58,7 +58,7 @@ def set_on_connect(engine: Engine, name: str, value: str) -> None:
 
 
 def errors_of(engine: Engine) -> list[str]:
-    """Grows by every error of the server, refused connections included: its SQLSTATE, if there is one, and its text."""
+    """Collect every error of the server, refused connections included: its SQLSTATE, if any, and its text."""
     seen: list[str] = []
 
     @event.listens_for(engine, "handle_error")
@@ -70,7 +70,7 @@ def errors_of(engine: Engine) -> list[str]:
 
 
 def backend(connection: sqlalchemy.Connection) -> int:
-    """The number of the server's process for this connection."""
+    """Return the process number of the server's backend for this connection."""
     return int(connection.connection.dbapi_connection.info.backend_pid)  # type: ignore[union-attr]
 
 

@@ -1,4 +1,4 @@
-"""Kill -9, at random, and what the database says of where it struck. Imports no pytest."""
+"""Kill -9 at random moments, and the database's record of where each struck. Imports no pytest."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from storage.url import resolve
 
 
 class Kills:
-    """Kills a random worker with -9, again and again, and notes from the database what each was doing.
+    """Kills a random worker with -9 repeatedly, and records from the database what each was doing.
 
     Pace: one kill for every two results, whatever the machine. That is as fast as it can be while the sweep still
     gets on: kills at a fixed pace would, on a busy machine, only meet workers that are starting.
@@ -29,7 +29,7 @@ class Kills:
         self._next = 1
 
     def __call__(self, living: list[int]) -> float:
-        """Kill one of the living, if it is time; see `Fault`."""
+        """Kill a worker if it is time; see `Fault`."""
         if self.results() < self._next:
             return 0.02
         time.sleep(self._random.uniform(0.0, 0.1))  # at any step of a task, not just after the end of one
@@ -38,23 +38,21 @@ class Kills:
         return 0.0
 
     def results(self) -> int:
-        """How many tasks are done."""
+        """Return how many tasks are done."""
         with self._engine.connect() as connection:
             done = connection.execute(sqlalchemy.text("SELECT count(*) FROM tasks WHERE state = 'done'"))
             return int(done.scalar_one())
 
     def kill(self, pid: int) -> None:
-        """Nothing of it can be caught, delayed or cleaned up."""
-        with contextlib.suppress(ProcessLookupError):  # it has just ended by itself
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
             os.kill(pid, signal.SIGKILL)
 
     def note(self, pid: int, code: int) -> None:
-        """For `on_end`: what was this worker doing?"""
+        """Record what an ended worker was doing; for `on_end`."""
         if code == -signal.SIGKILL:
             self.during[moment_of_death(self._engine, pid)] += 1
 
     def close(self) -> None:
-        """Give the connection back."""
         self._engine.dispose()
 
 
@@ -68,7 +66,7 @@ MOMENTS = (
 
 
 def moment_of_death(engine: sqlalchemy.Engine, pid: int) -> str:
-    """Which of MOMENTS the rows of a dead process show."""
+    """Return which of MOMENTS the rows of a dead process show."""
     latest = "SELECT state, params FROM attempts WHERE pid = :pid ORDER BY started_at DESC LIMIT 1"
     with engine.connect() as connection:
         row = connection.execute(sqlalchemy.text(latest), {"pid": pid}).one_or_none()

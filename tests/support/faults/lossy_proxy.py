@@ -1,14 +1,42 @@
-"""A TCP proxy in front of a server that can lose an answer: the work was done, and nobody was told."""
+"""Local TCP proxies. A lossy one can lose an answer: the work was done, and the client does not learn it."""
 
 import contextlib
 import socket
 import threading
+from typing import Self
 
-from tests.support.faults.proxy import Proxy
+
+class Proxy:
+    """Listens on 127.0.0.1:`port` during the block; subclasses decide the fate of each connection."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
+        self.port: int = self._listener.getsockname()[1]
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with contextlib.suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def connect(self, client: socket.socket) -> None:
+        """Handle a connection without waiting for its end."""
+        raise NotImplementedError
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # closed: the test is over
+                return
+            self.connect(client)
 
 
 class LossyProxy(Proxy):
-    """Listens on 127.0.0.1:`port` and passes everything on to 127.0.0.1:`behind`."""
+    """Listens on 127.0.0.1:`port` and forwards to 127.0.0.1:`behind`."""
 
     def __init__(self, behind: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A Ray cluster of one machine for a test, and somebody who kills actors there.
+"""A Ray cluster of one machine for a test, and a thread that kills actors there.
 
 python ray_cluster.py ADDRESS reads "kill NAME" from its input, one a line; each answer is a line. Ray stays out of the
 tests' own process, of which it would take the signals. Imports no pytest.
@@ -39,11 +39,10 @@ class RayCluster:
         return self._ask(f"kill {worker}") == "killed"
 
     def wait(self) -> None:
-        """Return when it takes work."""
+        """Return once it accepts work."""
         assert self._ask("here") == "here", (self.folder / "head.txt").read_text()
 
     def close(self) -> None:
-        """Let the killer go."""
         assert self._killer.stdin
         assert self._killer.stdout
         self._killer.stdin.close()
@@ -59,7 +58,7 @@ class RayCluster:
 
 
 @contextlib.contextmanager
-def running_cluster(env: Mapping[str, str], *, cpus: int = 4) -> Iterator[RayCluster]:
+def running_cluster(env: Mapping[str, str]) -> Iterator[RayCluster]:
     """A cluster whose nodes have this environment; stopped at the end."""
     # Short and not pytest's: the path of a socket may have 107 characters.
     folder = tempfile.mkdtemp(prefix="kd-ray-")
@@ -67,7 +66,7 @@ def running_cluster(env: Mapping[str, str], *, cpus: int = 4) -> Iterator[RayClu
     (port,) = free_ports()
     head = [
         Path(sys.executable).with_name("ray"), "start", "--head", "--block", f"--port={port}",
-        f"--num-cpus={cpus}", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000",
+        "--num-cpus=4", "--include-dashboard=false", f"--temp-dir={folder}", "--object-store-memory=100000000",
         "--node-ip-address=127.0.0.1",
     ]  # fmt: skip
     with (Path(folder) / "head.txt").open("w") as out:
@@ -91,7 +90,7 @@ def _obey(address: str) -> None:
     host, _, port = address.partition(":")
     while True:
         try:
-            with socket.create_connection((host, int(port))):  # Ray itself would give up where nobody listens
+            with socket.create_connection((host, int(port))):  # Ray itself would give up where nothing listens
                 ray.init(address=address, namespace=NAMESPACE, log_to_driver=False)
             break
         except (OSError, RuntimeError):  # it is just starting

@@ -1,4 +1,4 @@
-"""A small disk that fills up and is freed again: a tmpfs, where this system lets us mount one. No pytest here."""
+"""A small disk to fill up and free again: a tmpfs, where this machine allows mounting. Imports no pytest."""
 
 import contextlib
 import os
@@ -11,29 +11,27 @@ from pathlib import Path
 
 
 class CannotMount(Exception):
-    """Only root may mount, and not in every container."""
+    """Mounting needs root, and not every container allows it."""
 
 
 class SmallDisk:
-    """A file system of its own in `folder`."""
+    """Mount a separate file system at `folder`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._fill = folder / "fill"
 
     def fill(self) -> None:
-        """Take whatever room there is left."""
         with self._fill.open("ab", buffering=0) as file, contextlib.suppress(OSError):
             while True:
                 file.write(bytes(4096))
 
     def free(self) -> None:
-        """Give the room back."""
         self._fill.unlink(missing_ok=True)
 
 
 class Filling:
-    """Fills a disk once, in the middle of the load, keeps it full for `seconds`, and frees it; runs beside the block.
+    """Fills a disk once, in the middle of the load, keeps it full for `seconds`, and frees it; runs during the block.
 
     Args:
         begin: says when the load is under way.
@@ -60,16 +58,16 @@ class Filling:
         until = time.monotonic() + self._seconds
         self.injected += 1
         while time.monotonic() < until and not self._over.wait(0.1):
-            self._disk.fill()  # again and again: what is given back meanwhile is taken, too
+            self._disk.fill()  # repeatedly: space freed meanwhile is taken, too
         self._disk.free()
 
 
 @contextlib.contextmanager
 def small_disk(folder: Path, *, megabytes: int) -> Iterator[SmallDisk]:
-    """Mount a disk of that size in a new folder; it is gone at the end, with all that is in it.
+    """Mount a disk of that size in a new folder, and unmount it at the end.
 
     Raises:
-        CannotMount: here nobody lets us.
+        CannotMount: this machine does not allow it.
     """
     if os.geteuid() or shutil.which("mount") is None:
         raise CannotMount("only root can mount a small disk")

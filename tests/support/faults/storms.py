@@ -1,4 +1,4 @@
-"""Storms: real workers on a real database, disturbed at random while they work, and what is left afterwards.
+"""Storms: real workers on a real database under random faults, and what remains afterwards.
 
 Shared by the tests and by bench/reliability.py, so it imports no pytest. Read it in this order: `work_through`
 keeps a number of workers alive and disturbs them; `kills.Kills` is the disturbance with `kill -9`; `count` says
@@ -39,13 +39,13 @@ def storm_spec(**changes: Any) -> Spec:
 
 
 def new_storm(url: str, spec: Spec | None = None, *, name: str = NAME) -> None:
-    """Write the sweep that the workers will find."""
+    """Create the sweep for the workers."""
     assert create_sweep(resolve(url), name, spec or storm_spec()).new
 
 
 @dataclass
 class Course:
-    """How a load went. `exits`: how many workers ended with which code, -9 being the killed."""
+    """How a load went. `exits`: how many workers ended with each code, -9 for the killed."""
 
     seconds: float = 0.0
     starts: int = 0
@@ -64,10 +64,10 @@ def work_through(
     on_end: Callable[[int, int], None] = lambda pid, code: None,
     give_up_s: float = GIVE_UP_S,
 ) -> Course:
-    """Keep `workers` at work until one of them says that nothing is left, then let the others end.
+    """Keep `workers` running until one of them finds no task left, then let the others end.
 
     Args:
-        on_end: told the process number and the exit code of whoever ended.
+        on_end: called with the process number and exit code of a process that ended.
     """
     course, began = Course(), time.monotonic()
     living: list[int] = []
@@ -91,7 +91,7 @@ def work_through(
 
 @dataclass(frozen=True)
 class Storm:
-    """A load under kills, and what it left."""
+    """A load under kills, and its result."""
 
     course: Course
     during: Counter[str]
@@ -99,7 +99,6 @@ class Storm:
 
     @property
     def kills(self) -> int:
-        """How many workers were killed."""
         return sum(self.during.values())
 
     def __str__(self) -> str:
@@ -129,7 +128,6 @@ class Count:
 
     @property
     def lost(self) -> int:
-        """Tasks without a result."""
         return self.tasks - self.done
 
     @property
@@ -147,7 +145,7 @@ class Count:
 
 
 def count(url: str, *, name: str = NAME) -> Count:
-    """Count what a sweep left in its database, once its trials are drawn."""
+    """Count what a sweep left in its database, after mirroring its trials."""
     draw(resolve(url), name)
     with contextlib.closing(open_studies(resolve(url))) as studies:
         sweep = queries.find_sweep(studies.engine, name)
@@ -158,7 +156,7 @@ def count(url: str, *, name: str = NAME) -> Count:
             for trial in optuna.load_study(study_name=study, storage=studies.storage).trials
         }
         of_tasks = {(task.study, task.trial_number) for task in tasks if task.state == "done"}
-        found = audit(studies.engine, sweep)
+        books = audit(studies.engine, sweep)
         return Count(
             tasks=sum(sum(revision.planned.values()) for revision in queries.revisions(studies.engine, sweep.id)),
             done=sum(task.state == "done" and task.outcome is not None for task in tasks),
@@ -166,6 +164,6 @@ def count(url: str, *, name: str = NAME) -> Count:
             duplicated=sum(state == "COMPLETE" and which not in of_tasks for which, state in trials.items()),
             running=sum(state == "RUNNING" for state in trials.values()),
             attempts=sum(task.attempt for task in tasks),
-            violations=tuple(map(str, found.violations)),
-            warnings=tuple(map(str, found.warnings)),
+            violations=tuple(map(str, books.violations)),
+            warnings=tuple(map(str, books.warnings)),
         )

@@ -1,4 +1,4 @@
-"""What the task table promises, in plain Python: the model of the stateful test. Imports nothing of ours.
+"""What the task table promises, in plain Python: the model of the stateful test. Imports nothing of the product.
 
 Written from the words of the design, not from the code: where the table takes one pass in plan order, this
 goes round until nothing changes any more.
@@ -40,7 +40,7 @@ class ModelPhase:
 
 
 class Model:
-    """One sweep. Every method answers what the operation of the same name has to answer."""
+    """A model of one sweep; each method answers as the operation of the same name."""
 
     def __init__(self, phases: Sequence[ModelPhase]) -> None:
         self.phases = {phase.name: phase for phase in phases}
@@ -55,11 +55,11 @@ class Model:
     # workers
 
     def claim(self, worker: str) -> tuple[str, int, dict[str, Any] | None] | None:
-        """Key and number of the attempt, and parameters of the latest one that had any."""
-        found = sorted(self.ready(), key=lambda task: (-task.priority, task.id)) if self.state == "active" else []
-        if not found:
+        """Return key and number of the attempt, and the parameters of the latest attempt that had any."""
+        candidates = sorted(self.ready(), key=lambda task: (-task.priority, task.id)) if self.state == "active" else []
+        if not candidates:
             return None
-        task = found[0]
+        task = candidates[0]
         points = [attempt.params for attempt in task.attempts if attempt.params is not None]
         task.state = "running"
         task.attempts.append(ModelAttempt(worker))
@@ -78,7 +78,7 @@ class Model:
         return ours
 
     def finish(self, id: int, number: int) -> bool:
-        """True also for a finish that was stored before: then its acknowledgement was lost."""
+        """Return True also for a finish stored before, whose acknowledgement was lost."""
         if self._ours(id, number):
             self.task(id).state = self.attempt(id, number).state = "done"
             self._settle()
@@ -95,7 +95,7 @@ class Model:
         return True
 
     def reap(self, worker: str | None, error_class: str, cap: int | None) -> list[tuple[str, int, str]]:
-        """All that lapsed, or all of one worker."""
+        """Reap every lapsed attempt, or all of one worker."""
         taken = []
         for task in self.tasks:
             if task.state != "running":

@@ -1,4 +1,4 @@
-"""Finished sweeps whose every number was planted, over seeds or over searches, for what is said about them.
+"""Finished sweeps with planted numbers, over seeds or over searches, for the tests of their answers.
 
 Imports no pytest.
 """
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import sqlalchemy
 
-from sweeps.spec.model import Spec, override
+from sweeps.spec.model import override
 from tests.support.sweeps.planted_sweeps import NATIVE, PLANTED, Points, below, worked
 
-# One search on each dataset, four seeds, three looks of which the first is at 3 %: t[.97, 3] = 2.951, so with a
+# One search on each dataset, four seeds, three looks, the first at 3 %: t[.97, 3] = 2.951, so with a
 # standard deviation of 1 the one-sided bounds are mean -+ 1.48, and the 95 % intervals mean -+ 1.59.
 OVER_SEEDS = override(
     PLANTED,
@@ -59,6 +59,6 @@ def accuracies(
     return planted_arms
 
 
-def answered(folder: Path, planned: Mapping[str, Points], spec: Spec = OVER_SEEDS) -> sqlalchemy.URL:
+def answered(folder: Path, planned: Mapping[str, Points]) -> sqlalchemy.URL:
     """A finished sweep "s" with those test accuracies."""
-    return worked(f"sqlite:///{folder}/s.db", spec, planned)
+    return worked(f"sqlite:///{folder}/s.db", OVER_SEEDS, planned)

@@ -1,4 +1,4 @@
-"""Sweeps as files: one that went through everything, and files that somebody edited. Imports no pytest."""
+"""Sweeps as files: one that went through everything, and edited files. Imports no pytest."""
 
 import hashlib
 import json
@@ -9,12 +9,12 @@ from typing import Any
 
 import sqlalchemy
 
-from storage.db.engine import open_engine
 from storage.db.transaction import write
 from storage.queue.workers import sign_in, sign_out
 from storage.records import artifacts, queries
 from storage.tables import TaskRecord, attempts, tasks
 from storage.url import resolve
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import Spec
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
@@ -24,24 +24,24 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.trials_in_memory import made_once
 
 
-def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "", name: str = "s") -> sqlalchemy.URL:
-    """A sweep with blobs, a failed and a released attempt, logs, a traceback and a worker that signed in.
+def lived(url: str, spec: Spec = SMALL, *, stop_at: str = "") -> sqlalchemy.URL:
+    """A sweep with blobs, a failed and a released attempt, logs, a traceback and a registered worker.
 
     Args:
         stop_at: the worker stops at the first task whose key begins so, in the middle of it; "": never.
     """
     at = resolve(url)
     if at.get_backend_name() == "sqlite":
-        key = "lived", spec.model_dump_json(), stop_at, name
-        made_once(key, Path(str(at.database)), lambda path: _live(f"sqlite:///{path}", spec, stop_at, name))
+        key = "lived", spec.model_dump_json(), stop_at
+        made_once(key, Path(str(at.database)), lambda path: _live(f"sqlite:///{path}", spec, stop_at))
     else:
-        _live(url, spec, stop_at, name)
+        _live(url, spec, stop_at)
     return at
 
 
-def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
+def _live(url: str, spec: Spec, stop_at: str) -> None:
     class Killed(BaseException):
-        """Ends the worker as kill -9 does: nothing is written any more."""
+        """Ends the worker as kill -9 does, with no further writes."""
 
     def run(claim: Any, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if stop_at and claim.key.startswith(stop_at):
@@ -53,7 +53,7 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
             return changed(outcome, blobs={"logits": artifacts.put(worker.backend.engine, claim.key.encode() * 50)})
         return outcome
 
-    with Worker(DatabaseBackend.open(created(url, spec, name=name), name), run=run, worker="host-1-abcd") as worker:
+    with Worker(DatabaseBackend.open(created(url, spec), "s"), run=run, worker="host-1-abcd") as worker:
         sign_in(
             worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", host="host", pid=1, provenance={"cpu": "any"}
         )
@@ -65,22 +65,18 @@ def _live(url: str, spec: Spec, stop_at: str, name: str) -> None:
             sign_out(worker.backend.engine, worker.backend.sweep.id, "host-1-abcd", reason=None)
         with write(worker.backend.engine) as connection:
             first = sqlalchemy.select(tasks.c.id).where(tasks.c.key == "search#1").scalar_subquery()
-            told = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
-            connection.execute(told.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n"))
+            first_attempt = sqlalchemy.update(attempts).where(attempts.c.task_id == first, attempts.c.number == 1)
+            connection.execute(
+                first_attempt.values(log="Epoch 1\nloss: nan é ✓", trace="Traceback (most recent call last):\n")
+            )
 
 
-def records(url: sqlalchemy.URL, name: str = "s") -> dict[str, TaskRecord]:
-    """The tasks of a sweep, by key."""
-    engine = open_engine(url, read_only=True)
-    try:
-        found = queries.task_records(engine, queries.find_sweep(engine, name).id)
-        return {task.key: task for task in found}
-    finally:
-        engine.dispose()
+def records(url: sqlalchemy.URL | str, name: str = "s") -> dict[str, TaskRecord]:
+    with open_sweep(url, name) as (engine, sweep):
+        return {task.key: task for task in queries.task_records(engine, sweep.id)}
 
 
 def members(path: Path) -> dict[str, bytes]:
-    """The files in an archive."""
     with zipfile.ZipFile(path) as file:
         return {name: file.read(name) for name in file.namelist()}
 
@@ -94,7 +90,7 @@ def packed(path: Path, files: Mapping[str, bytes], *, compression: int = zipfile
 
 
 def edited(source: Path, name: str, change: Callable[[list[dict[str, Any]]], Any], *, sealed: bool = True) -> Path:
-    """A copy of an archive in which somebody changed the lines of a file, such as "tasks.jsonl".
+    """Copy an archive with changed lines in one file, such as "tasks.jsonl".
 
     Args:
         change: edits the lines where they are.

@@ -1,4 +1,4 @@
-"""What the tests of the audit share: the audit of a URL as lines of text, and SQL that picks rows."""
+"""Helpers for the tests of the audit: its findings as lines of text, and SQL that selects rows."""
 
 import contextlib
 import re
@@ -15,6 +15,7 @@ from storage.tables import SweepRecord
 from storage.url import resolve
 from sweeps.cli.text import audit_values
 from sweeps.plan.audit import audit
+from sweeps.query.listing import open_sweep
 from tests.support.sweeps.audited_sweeps import execute
 
 OF_TRIALS = ("values", "intermediate_values", "params", "user_attributes", "system_attributes")
@@ -34,13 +35,12 @@ class Audited:
 
 
 def audited(url: str, sweep: SweepRecord | None = None) -> Audited:
-    """The audit of sweep "s"; `sweep` where its row can no longer be read."""
+    """Audit sweep "s"; pass `sweep` where its row can no longer be read."""
     engine = open_engine(resolve(url), read_only=True)
     try:
-        found = audit(engine, sweep or queries.find_sweep(engine, "s"))
+        return as_lines(audit(engine, sweep or queries.find_sweep(engine, "s")))
     finally:
         engine.dispose()
-    return as_lines(found)
 
 
 def as_lines(found: Audit) -> Audited:
@@ -53,26 +53,22 @@ def check_damage(url: str, statements: list[str], line: str) -> None:
     """Damage the sweep; the audit must find exactly that, as one line of this pattern."""
     sweep = sweep_of(url)
     execute(url, *statements)
-    found = audited(url, sweep)
-    assert len(found.violations) == 1, found.violations
-    assert re.fullmatch(line, found.violations[0]), found.violations
-    assert (found.warnings, found.notes) == ([], [])
+    books = audited(url, sweep)
+    assert len(books.violations) == 1, books.violations
+    assert re.fullmatch(line, books.violations[0]), books.violations
+    assert (books.warnings, books.notes) == ([], [])
 
 
 def sweep_of(url: str) -> SweepRecord:
-    """The row of sweep "s"."""
-    engine = open_engine(resolve(url), read_only=True)
-    try:
-        return queries.find_sweep(engine, "s")
-    finally:
-        engine.dispose()
+    with open_sweep(url, "s") as (_, sweep):
+        return sweep
 
 
 @contextlib.contextmanager
-def study_of(url: str, name: str = "s") -> Iterator[optuna.Study]:
-    """The study as another tool sees it."""
+def study_of(url: str) -> Iterator[optuna.Study]:
+    """Return the study as another tool sees it."""
     with contextlib.closing(open_studies(resolve(url))) as opened:
-        yield optuna.load_study(study_name=name, storage=opened.storage)
+        yield optuna.load_study(study_name="s", storage=opened.storage)
 
 
 def task_id(key: str) -> str:
@@ -93,6 +89,6 @@ def trial_where(key: str, number: int = 1) -> str:
         WHERE {attempt_where(key, number).replace(" number", " attempts.number")})"""
 
 
-def set_outcome(text: str, key: str = "search#2") -> str:
-    """SQL: give a task another outcome."""
-    return f"UPDATE tasks SET outcome = '{text}' WHERE key = '{key}'"
+def set_outcome(text: str) -> str:
+    """SQL: give search#2 another outcome."""
+    return f"UPDATE tasks SET outcome = '{text}' WHERE key = 'search#2'"

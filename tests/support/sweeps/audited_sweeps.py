@@ -1,4 +1,4 @@
-"""A finished sweep with everything in it that an audit compares, and copies of it to be damaged. Imports no pytest."""
+"""A finished sweep with everything that an audit compares, and copies of it to damage. Imports no pytest."""
 
 import shutil
 import uuid
@@ -28,7 +28,7 @@ AUDITED = override(SMALL, {"transfer.source_arms": SOURCE_ARMS, "transfer.target
 
 
 def finish_sweep(url: str) -> None:
-    """Make the sweep "s" and do all of it: with a retry (search#1), with blobs, extended after it was over."""
+    """Complete a sweep "s" with a retry (search#1), blobs and a late extension."""
     at = resolve(url)
     if at.get_backend_name() == "sqlite":
         made_once("audited", Path(str(at.database)), lambda path: _finish(resolve(f"sqlite:///{path}")))
@@ -55,7 +55,7 @@ def _finish(url: sqlalchemy.URL) -> None:
 
 
 def new_database(server: str, *, template: str | None = None) -> str:
-    """URL of a new database on a Postgres server: empty, or a copy of another, to which nobody is connected."""
+    """URL of a new database on a Postgres server: empty, or a copy of another that has no connections."""
     name = f"t{uuid.uuid4().hex[:12]}"
     copied = f" TEMPLATE {sqlalchemy.make_url(template).database}" if template else ""
     execute(server, f"CREATE DATABASE {name}{copied}")
@@ -69,7 +69,7 @@ def drop_database(server: str, url: str) -> None:
 
 @contextmanager
 def copied(template: str, folder: Path, server: str | None) -> Iterator[str]:
-    """URL of a copy of a storage that nobody is using; on Postgres removed at the end."""
+    """URL of a copy of a storage that is not in use; on Postgres removed at the end."""
     if server is None:
         path = folder / "copy.db"
         shutil.copy(str(resolve(template).database), path)
@@ -81,7 +81,7 @@ def copied(template: str, folder: Path, server: str | None) -> Iterator[str]:
 
 
 def execute(url: str | sqlalchemy.URL, *statements: str) -> None:
-    """Run SQL behind the back of kd-sweeps: without foreign keys on SQLite, each statement for itself."""
+    """Run SQL directly: without foreign keys on SQLite, each statement in its own transaction."""
     at = resolve(url) if isinstance(url, str) else url
     engine = sqlalchemy.create_engine(at, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
     with engine.connect() as connection:

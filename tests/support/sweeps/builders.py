@@ -1,4 +1,4 @@
-"""What a sweep says whose every number is planted, from rows in memory: no database, no worker, no sampler.
+"""Findings of sweeps with planted numbers, from rows in memory: no database, worker or sampler.
 
 The tasks are those of the plan, in the order in which they are claimed, and their rows are read as `load` reads them.
 `tests/unit/sweeps/findings/test_load.py` holds the two against each other. Imports no pytest.
@@ -61,12 +61,12 @@ _fitted = cache(top)  # the searches are the same, whatever is planted on the ar
 
 
 def top_once(runs: Sequence[Run]) -> Top:
-    """The surface fitted to these runs, which takes a tenth of a second, once in a process."""
+    """Return the surface fitted to these runs, which takes a tenth of a second, once in a process."""
     return _fitted(tuple(runs))
 
 
 def found(spec: Spec, run: Planted, **how: Any) -> Findings:
-    """What such a sweep says; arguments as of `stored`."""
+    """Return the findings of such a sweep; arguments as of `stored`."""
     with mock.patch("sweeps.stats.response.top", top_once):
         return findings(stored(spec, run, **how))
 
@@ -81,7 +81,7 @@ def stored(
     name: str = "s",
     sampled: bool = False,
 ) -> StoredSweep:
-    """What is stored of a sweep that was worked on, before anything is computed of it.
+    """Return the stored rows of a completed sweep, before anything is computed from them.
 
     Args:
         run: what a task gives, or the accuracies that `planted` takes. An exception is a failure, not tried again.
@@ -102,7 +102,7 @@ def stored(
 
 
 def trials(spec: Spec, run: Planted) -> list[TrialRow]:
-    """The rows of such a sweep, done and with sampled points."""
+    """Return the rows of such a sweep, done and with sampled points."""
     worked = _Worked(spec, run if callable(run) else planted(run), "", "waiting", "", True)
     rows = SimpleNamespace(task_records=lambda *_, **how: list(worked.records.values()))
     with mock.patch("sweeps.query.listing.queries", rows):
@@ -114,7 +114,7 @@ def _sweep(spec: Spec, name: str) -> SweepRecord:
 
 
 def told(findings: Findings) -> dict[str, str]:
-    """Everything that is read of a sweep, by where, but for its figures."""
+    """Return every text about a sweep except its figures, by place."""
     secondary = secondary_blocks(findings.spec.score, questions(findings))
     blocks = page(findings, secondary=secondary, methods=[methods.section(findings)])
     return {
@@ -130,7 +130,7 @@ def told(findings: Findings) -> dict[str, str]:
 
 
 class _Worked:
-    """The tasks of a sweep, by key, and the phases of which all have ended."""
+    """The tasks of a sweep, by key, and the phases that have ended."""
 
     def __init__(self, spec: Spec, run: Runner, until: str, left: str, broken: str, sampled: bool) -> None:
         plan = make_plan(spec)

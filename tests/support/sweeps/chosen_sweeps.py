@@ -1,4 +1,4 @@
-"""Sweeps that say what to use, their accuracies planted by search, for what is said about them. Imports no pytest."""
+"""Sweeps with a recommendation, their accuracies planted by search. Imports no pytest."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -38,16 +38,14 @@ def chosen(
     *,
     gain: float = 2.6,
     spec: Spec = CHOSEN,
-    share: float = 0.2,
     others: Mapping[str, Sequence[float]] = MappingProxyType({}),
     **how: Any,
 ) -> Findings:
-    """What such a sweep says by rule 3.
+    """Return the findings of such a sweep by rule 3.
 
     Args:
         default, elsewhere: points that they lose against tuning on the target, or those of each search.
         gain: points that tuning there gains over no teacher.
-        share: the margin, as a share of that gain.
         others: what both lose on a further target.
         how: as of `stored`.
     """
@@ -61,15 +59,15 @@ def chosen(
             # What no teacher scores does not depend on what the search found.
             below = {arm: there - value for arm, value in lost.items()} | {"scratch": BASE - gain}
             planted |= {f"{key}.{arm}": [value + seed for seed in own] for arm, value in below.items()}
-    return judged(spec, planted, share=share, **how)
+    return judged(spec, planted, **how)
 
 
-def judged(spec: Spec, planted: Mapping[str, Points], *, share: float = 0.2, **how: Any) -> Findings:
-    """The findings of a sweep with those accuracies, by rule 3, every search with all of its arms."""
+def judged(spec: Spec, planted: Mapping[str, Points], **how: Any) -> Findings:
+    """Return the findings by rule 3 of a sweep with those accuracies, each search with all arms."""
     repeated = {key: replace(ARMS[key], repeats=True) for key in ("default-keras", "scratch")}
     with mock.patch.dict(ARMS, repeated), mock.patch("sweeps.stats.response.top", top_once):
         done = stored(spec, planted, **how)
-        transfer = done.spec.transfer.model_copy(update={"rule": 3, "margin_share": share})
+        transfer = done.spec.transfer.model_copy(update={"rule": 3, "margin_share": 0.2})
         return findings(replace(done, spec=done.spec.model_copy(update={"transfer": transfer})))
 
 

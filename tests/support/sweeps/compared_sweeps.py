@@ -1,4 +1,4 @@
-"""Sweeps in one storage whose students differ by points that were planted. Imports no pytest."""
+"""Sweeps in one storage whose students differ by planted points. Imports no pytest."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -34,7 +34,7 @@ def arms(best: Points) -> dict[str, Points]:
 
 
 def add(url: str, name: str, best: Points = BASE, *, stop_at: str = "", **changes: Any) -> None:
-    """Add a sweep to the storage, and work on it until nothing is left or the first task whose key begins so."""
+    """Add a sweep to the storage, and work to its end, or up to the first task whose key begins with `stop_at`."""
     worked(url, _spec(changes), arms(best), name=name, stop_at=stop_at)
 
 
@@ -43,7 +43,7 @@ def _spec(changes: Mapping[str, Any]) -> Spec:
 
 
 def told(name: str, best: Points = BASE, *, until: str = "", **changes: Any) -> Findings:
-    """What one of them says, without a storage."""
+    """Return the findings of one of them, without a storage."""
     return builders.found(_spec(changes), arms(best), until=until, name=name)
 
 

@@ -18,7 +18,7 @@ CURVE = ((3.0, 0.60), (10.0, 0.65), (40.0, 0.72), (70.0, 0.75))
 
 def planted(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
     """The quadratic runner with planted seconds, accuracies and measurements."""
-    found = quadratic(claim, params, on_step)
+    outcome = quadratic(claim, params, on_step)
     values: dict[str, Any] = {"cpu_s": 2.0, "train_s": 3.0}
     if isinstance(claim.work, MeasureTask):
         models = {
@@ -34,4 +34,4 @@ def planted(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) 
         values |= {"val_accuracy": 0.7, "test_accuracy": 0.69}
     if claim.row.payload.get("method") == "autokeras":
         values |= {"curve": CURVE, "cpu_s": 70.0, "val_accuracy": 0.75, "detail": "vanilla blocks"}
-    return replace(changed(found, **values), score=values.get("val_accuracy", found.score), attrs={})
+    return replace(changed(outcome, **values), score=values.get("val_accuracy", outcome.score), attrs={})

@@ -1,6 +1,6 @@
 """The pages of a few planted sweeps, kept in tests/data/pages. Imports no pytest.
 
-After a page was changed on purpose, write them anew and say why in the commit:
+After an intended change of a page, rewrite them and say why in the commit:
 python -m tests.support.sweeps.golden_pages.
 """
 
@@ -62,7 +62,7 @@ SWEEPS: Mapping[str, Callable[[], dict[str, str]]] = {
 
 
 def kept(name: str) -> dict[str, str]:
-    """Its pages in the repository."""
+    """Return its pages in the repository."""
     return {path.name: path.read_bytes().decode() for path in (PAGES / name).iterdir()}
 
 
@@ -83,7 +83,7 @@ def _fixed(findings: Findings) -> Findings:
 
 
 def _stored(files: Mapping[str, str]) -> dict[str, str]:
-    # A figure is 6 to 60 kB and nobody reads its difference: its hash is enough, in its place in the page as well.
+    # A figure is 6 to 60 kB, and its difference is unreadable: its hash is enough, in the page as well.
     figures = {name: text for name, text in files.items() if name.endswith(".svg")}
     pages = {name: _SVG.sub(lambda drawn: f"<svg {_hash(drawn[0])}>", text) for name, text in files.items()}
     hashes = "".join(f"{_hash(text)}  {name}\n" for name, text in sorted(figures.items()))

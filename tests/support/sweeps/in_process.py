@@ -1,4 +1,4 @@
-"""The jobs of child processes, run in this one: a test whose subject is not the process saves TensorFlow's start."""
+"""Jobs of child processes run in this process, which saves tests about other subjects TensorFlow's start."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

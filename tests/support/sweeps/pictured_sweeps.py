@@ -1,4 +1,4 @@
-"""Hand-made parts of figures, for the tests of what is drawn of them. Imports no pytest."""
+"""Hand-made parts of figures, for the tests of drawing. Imports no pytest."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -60,27 +60,23 @@ def figures(**values: Any) -> list[tuple[Drawing, Any]]:
 
 
 def gain(arm: str, *seeds: float, dataset: str = "digits", detail: str = "") -> GainMark:
-    """What an arm gains with each seed."""
     return GainMark(dataset, arm, f"called {arm}", detail, seeds, mean(seeds), 65.0)
 
 
 def regret(*searches: float, dataset: str = "digits", margin: float = 1.0) -> RegretMark:
-    """The regret of each search."""
     return RegretMark(dataset, mean(searches), margin, searches)
 
 
-def method(label: str, accuracy: float, size: float = 1e6, *, detail: str = "", dataset: str = "digits") -> MethodMark:
+def method(label: str, accuracy: float, size: float = 1e6) -> MethodMark:
     """A model of another method. accuracy: percent; size: bytes."""
-    return MethodMark(dataset, label, detail, mean([accuracy / 100]), size, is_reference=True)
+    return MethodMark("digits", label, "", mean([accuracy / 100]), size, is_reference=True)
 
 
 def mean(values: Sequence[float]) -> Estimate:
-    """The mean of one value or more."""
-    found = estimate(values)
-    assert found is not None
-    return found
+    estimated = estimate(values)
+    assert estimated is not None
+    return estimated
 
 
 def texts(svg: str) -> list[str]:
-    """Everything that is written in a figure."""
     return ["".join(one.itertext()) for one in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]

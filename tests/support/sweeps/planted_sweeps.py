@@ -1,4 +1,4 @@
-"""Sweeps whose accuracies are planted: a real worker, a runner of milliseconds, an answer known beforehand."""
+"""Sweeps with planted accuracies: a real worker, a runner of milliseconds, an answer known beforehand."""
 
 import contextlib
 import math
@@ -18,6 +18,7 @@ from sweeps.plan.audit import audit, judge
 from sweeps.plan.identity import derive
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.listing import open_sweep
+from sweeps.query.status import fingerprints
 from sweeps.spec.model import Spec, override
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome
@@ -61,7 +62,7 @@ def arms(regret: float, *, scratch: float = 9.0) -> dict[str, Points]:
 
 
 def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
-    """A runner whose transfers have these test accuracies, in points by repeat, which start anew after the last.
+    """A runner whose transfers have these test accuracies, in points by repeat, cyclically.
 
     Args:
         tests: by arm, or by the beginning of a task's key where an arm is not the same everywhere.
@@ -69,20 +70,20 @@ def planted(tests: Mapping[str, Points], *, luck: float = 0.0) -> Runner:
     """
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        found = quadratic(claim, params, on_step)
+        result = quadratic(claim, params, on_step)
         if claim.row.stage == "transfer":
             key = next((name for name in tests if claim.key.startswith(name)), claim.row.payload["arm"])
             accuracy = tests[key][claim.row.payload["repeat"] % len(tests[key])] / 100
-            return replace(changed(found, test_accuracy=accuracy, val_accuracy=accuracy), score=accuracy)
+            return replace(changed(result, test_accuracy=accuracy, val_accuracy=accuracy), score=accuracy)
         drawn = luck * derive(claim.row.payload.get("seed", 0), *map(str, params.values())) / 2**31
-        score = (1 - luck) * found.score + drawn
-        return replace(changed(found, val_accuracy=score), score=score)
+        score = (1 - luck) * result.score + drawn
+        return replace(changed(result, val_accuracy=score), score=score)
 
     return run
 
 
 def up_to(key: str, run: Runner) -> Runner:
-    """The runner, until the worker comes to a task whose key begins so."""
+    """Wrap a runner that stops the worker at a task whose key begins with this text."""
 
     def until(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         if claim.key.startswith(key):
@@ -93,7 +94,7 @@ def up_to(key: str, run: Runner) -> Runner:
 
 
 def failing(reason: str) -> Runner:
-    """A runner none of whose trainings ends well."""
+    """Return a runner whose trainings all fail."""
 
     def run(*_: object) -> NoReturn:
         raise ValueError(reason)
@@ -104,7 +105,7 @@ def failing(reason: str) -> Runner:
 def worked(
     url: str, spec: Spec = SMALL, run: Runner | Mapping[str, Points] = quadratic, *, name: str = "s", stop_at: str = ""
 ) -> sqlalchemy.URL:
-    """Create a sweep, and work on it until nothing is left, or up to the first task whose key begins with stop_at.
+    """Create a sweep, and work on it to its end, or up to the first task whose key begins with stop_at.
 
     A new SQLite file is a copy of the one that the first call of the session made, but for a runner within a function.
 
@@ -129,26 +130,31 @@ def worked(
 
 
 def work(url: sqlalchemy.URL, run: Runner, *, name: str = "s") -> None:
-    """Work on the sweep until nothing is left; its trials are drawn, also where the runner gives up."""
+    """Work on the sweep to its end; its trials are mirrored, also where the runner gives up."""
     with drawn_at_the_end(url, name), Worker(DatabaseBackend.open(url, name), run=run) as worker:
         assert worker.work() == 0
 
 
-def analysed(url: sqlalchemy.URL, name: str = "s") -> Findings:
-    """What the sweep says by now."""
+def analysed(url: sqlalchemy.URL | str, name: str = "s") -> Findings:
+    """Return the current findings of a sweep."""
     with open_sweep(url, name) as (engine, sweep):
         return load(engine, sweep)
 
 
-def done_of(url: sqlalchemy.URL, phase: str, name: str = "s") -> list[TaskRecord]:
-    """The finished tasks of a phase, as stored."""
-    with open_sweep(url, name) as (engine, sweep):
+def done_of(url: sqlalchemy.URL | str, phase: str) -> list[TaskRecord]:
+    with open_sweep(url, "s") as (engine, sweep):
         return queries.task_records(engine, sweep.id, phase=phase, state="done")
 
 
-def violations(url: sqlalchemy.URL, name: str = "s") -> list[str]:
-    """What the audit finds wrong with a sweep; where its trials are in memory, with everything else."""
+def answer_of(url: sqlalchemy.URL | str, name: str = "s") -> str | None:
+    """Return the answer hash of a sweep."""
+    with open_sweep(url, name) as (engine, sweep):
+        return fingerprints(engine, sweep).answer_hash
+
+
+def violations(url: sqlalchemy.URL | str, name: str = "s") -> list[str]:
+    """Return the audit's violations; with trials in memory, without those about trials."""
     with open_sweep(url, name) as (engine, sweep):
         kept = sqlalchemy.inspect(engine).has_table("trials")
-        found = audit(engine, sweep) if kept else judge(read_rows(engine, sweep.id, with_trials=False))
-        return [finding.text for finding in found.violations]
+        result = audit(engine, sweep) if kept else judge(read_rows(engine, sweep.id, with_trials=False))
+        return [finding.text for finding in result.violations]

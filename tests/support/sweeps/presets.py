@@ -1,4 +1,4 @@
-"""The presets as they were with rule 2 of the verdict, for tests of what no rule decides. Imports no pytest."""
+"""The presets with rule 2 of the verdict, for tests that depend on no rule. Imports no pytest."""
 
 import json
 

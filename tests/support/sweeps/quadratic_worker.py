@@ -1,4 +1,4 @@
-"""A real worker process whose runner takes milliseconds, so that the service itself is what is tested.
+"""A real worker process whose runner takes milliseconds, so that a test measures the service itself.
 
 python quadratic_worker.py URL NAME SECONDS_PER_TASK
 """
@@ -19,7 +19,7 @@ _OWN = ("temperature", "alpha", "arm", "dataset", "model", "method")
 
 
 def quadratic(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None], *, seconds: float = 0.0) -> Outcome:
-    """A smooth score with its best at T=4, alpha=0.3, 0 far away from it; the stages without a point score 0.5."""
+    """Return a smooth score with its maximum at T=4, alpha=0.3; stages without a point score 0.5."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         on_step()

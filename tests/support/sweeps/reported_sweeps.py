@@ -1,4 +1,4 @@
-"""A sweep whose results look like real ones, in seconds, for what is written about it. Imports no pytest."""
+"""A sweep whose results look like real ones, made in seconds, for tests of reports. Imports no pytest."""
 
 import math
 import random

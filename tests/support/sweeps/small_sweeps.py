@@ -43,7 +43,7 @@ SMALL = override(
 )
 
 # A child of the fork server has everything imported: it starts in milliseconds instead of seconds, which
-# matters for tests that start dozens. It is a process of its own all the same.
+# matters for tests that start dozens. It is still a separate process.
 FORK = multiprocessing.get_context("forkserver")
 PRELOADED = [  # with what a worker imports only once it needs it
     __name__, "alembic.command", "numpy.random", "optuna.samplers", "optuna.storages._rdb.models", "psycopg",
@@ -53,28 +53,26 @@ FORK.set_forkserver_preload(PRELOADED)
 
 
 def created(url: str, spec: Spec = SMALL, *, name: str = "s") -> sqlalchemy.URL:
-    """The storage, with a new sweep in it."""
-    found = resolve(url)
+    database = resolve(url)
 
     def create(at: sqlalchemy.URL) -> None:
         assert create_sweep(at, name, spec).new
 
-    if found.database is None or found.get_backend_name() != "sqlite" or Path(found.database).exists():
-        create(found)
+    if database.database is None or database.get_backend_name() != "sqlite" or Path(database.database).exists():
+        create(database)
     else:
         key = "created", name, spec.model_dump_json()
-        made_once(key, Path(found.database), lambda path: create(resolve(f"sqlite:///{path}")))
-    return found
+        made_once(key, Path(database.database), lambda path: create(resolve(f"sqlite:///{path}")))
+    return database
 
 
 def tasks_of(engine: sqlalchemy.Engine, name: str = "s") -> list[TaskRecord]:
-    """The tasks of the sweep."""
     return queries.task_records(engine, queries.find_sweep(engine, name).id)
 
 
 @contextmanager
 def drawn_at_the_end(url: sqlalchemy.URL, name: str = "s") -> Iterator[None]:
-    """Draw the trials of all attempts that have ended by the end of the block, as a launch does."""
+    """Mirror the trials of all ended attempts at the end of the block, as a launch does."""
     try:
         yield
     finally:
@@ -82,13 +80,13 @@ def drawn_at_the_end(url: sqlalchemy.URL, name: str = "s") -> Iterator[None]:
 
 
 def draw(url: sqlalchemy.URL, name: str = "s") -> int:
-    """Draw the trials of all attempts that have ended; return how many."""
+    """Mirror the trials of all ended attempts; return how many."""
     with open_sweep(url, name, write=True) as (engine, sweep):
         return trials.complete(engine, sweep)
 
 
 def start_worker(url: str, *, crash_at: str = "", seconds: float = 0.0, name: str = "s", log: str = "") -> BaseProcess:
-    """A worker process on the sweep, with a runner that takes `seconds` per task; log: a file for its stderr."""
+    """Start a worker process with a runner that takes `seconds` per task; log: a file for its stderr."""
     process = FORK.Process(target=_work, args=(url, name, crash_at, seconds, log), daemon=True)
     process.start()
     return process
@@ -108,7 +106,7 @@ def reach_of(url: str) -> Reach:
 
 
 def wait_until(reached: Callable[[], T], what: str, seconds: float = 60, *, every_s: float = 0.02) -> T:
-    """What is reached, as soon as there is any of it; fails with `what` when there is none in time."""
+    """Return the first truthy value of `reached`; fail with `what` when there is none in time."""
     deadline = time.monotonic() + seconds
     while not (value := reached()):
         assert time.monotonic() < deadline, what

@@ -1,4 +1,4 @@
-"""Small sweeps for the storage tests, and what their child processes do. Imports neither pytest nor Optuna."""
+"""Small sweeps for the storage tests, and the functions of their child processes. Imports no pytest or Optuna."""
 
 import os
 import threading
@@ -67,14 +67,14 @@ def new_sweep(engine: Engine, phases: Needs | None = None, *, name: str = "s", n
 
 
 def claimed(engine: Engine, sweep_id: int, *, worker: str = "w", lease_s: float = 60.0) -> TaskRecord:
-    """The next claim, which has to be there."""
+    """Return the next claim, which must exist."""
     claim = tasks.claim(engine, sweep_id, worker=worker, host="h", pid=os.getpid(), lease_s=lease_s)
     assert claim is not None
     return claim
 
 
 def finished(engine: Engine, claim: TaskRecord, *, score: float | None = 0.5) -> bool:
-    """Whether the claim's result was stored."""
+    """Finish a claim; return whether its result was stored."""
     return tasks.finish(engine, claim, outcome={"score": score}, score=score)
 
 
@@ -95,7 +95,7 @@ def extend(
 
 
 def lapse(engine: Engine, claim: TaskRecord) -> None:
-    """Let the claim's lease end a second ago."""
+    """Set the end of the claim's lease to a second ago."""
     attempts = tables.attempts
     with write(engine) as connection:
         connection.execute(
@@ -106,12 +106,11 @@ def lapse(engine: Engine, claim: TaskRecord) -> None:
 
 
 def states(engine: Engine, sweep_id: int) -> dict[str, str]:
-    """State by phase name."""
     return {phase.name: phase.state for phase in queries.phase_records(engine, sweep_id)}
 
 
 def overlap(module: ModuleType, first: Callable[[], object], second: Callable[[], object]) -> None:
-    """Let `second` begin when `first`, of that module, has written everything and committed nothing."""
+    """Start `second` when `first`, of that module, has written everything and committed nothing."""
     written, second_waits = threading.Event(), threading.Event()
 
     @contextmanager
@@ -140,7 +139,7 @@ def overlap(module: ModuleType, first: Callable[[], object], second: Callable[[]
 
 
 def create_first(url: str, at: float) -> list[str]:
-    """Make the storage and the sweep when the wall clock reads `at`; the sweeps that are there then."""
+    """Create storage and sweep at the time `at`; return the sweeps that exist then."""
     time.sleep(max(0.0, at - time.time()))
     with new_storage(url) as engine:
         with create_lock(resolve(url)):
@@ -149,7 +148,7 @@ def create_first(url: str, at: float) -> list[str]:
 
 
 def claim_and_finish_all(url: str, sweep_id: int, worker: str) -> list[str]:
-    """Keys of all tasks that this process got, in its order."""
+    """Return the keys of all tasks that this process did, in order."""
     engine = open_engine(resolve(url))
     keys = []
     while claim := tasks.claim(engine, sweep_id, worker=worker, host="h", pid=os.getpid(), lease_s=60.0):
@@ -160,7 +159,7 @@ def claim_and_finish_all(url: str, sweep_id: int, worker: str) -> list[str]:
 
 
 def finish_at(url: str, claim: TaskRecord, at: float) -> bool:
-    """Finish a task when the wall clock reads `at`, so that several processes do it at one moment."""
+    """Finish a task at the time `at`, so that several processes do so simultaneously."""
     engine = open_engine(resolve(url))
     time.sleep(max(0.0, at - time.time()))
     stored = finished(engine, claim)
@@ -169,7 +168,7 @@ def finish_at(url: str, claim: TaskRecord, at: float) -> bool:
 
 
 def work_with_failures(url: str, sweep_id: int, worker: str, stop: str) -> list[tuple[str, str, bool]]:
-    """Claim and end tasks until the file `stop` is there and nothing is left: (key, ending, whether it was stored).
+    """Claim and end tasks until the file `stop` exists and no task is left: (key, ending, whether it was stored).
 
     The first attempt at every third task fails for good, so that there is always something to retry.
     """
@@ -191,7 +190,7 @@ def work_with_failures(url: str, sweep_id: int, worker: str, stop: str) -> list[
 
 
 def extend_at(url: str, sweep_id: int, phase: str, at: float) -> str:
-    """Add a task to an open phase when the wall clock reads `at`; the key, or why it was refused."""
+    """Add a task to an open phase at the time `at`; return its key, or why it was refused."""
     engine = open_engine(resolve(url))
     time.sleep(max(0.0, at - time.time()))
     try:
@@ -204,7 +203,7 @@ def extend_at(url: str, sweep_id: int, phase: str, at: float) -> str:
 
 
 def put_blob(url: str, data: bytes, at: float) -> str:
-    """Store `data` when the wall clock reads `at`."""
+    """Store `data` at the time `at`."""
     engine = open_engine(resolve(url))
     time.sleep(max(0.0, at - time.time()))
     digest = artifacts.put(engine, data)

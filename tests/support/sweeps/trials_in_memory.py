@@ -1,4 +1,4 @@
-"""Optuna's trials in memory, for tests of what our own tables say: writing a trial costs most of a task."""
+"""Optuna's trials in memory, for tests of our own tables: writing trials takes most of a task's time."""
 
 import copy
 import functools
@@ -22,7 +22,7 @@ from tests.support.paths import MADE
 
 class _Trials(InMemoryStorage):
     def remove_session(self) -> None:
-        """Nothing is open."""
+        """Do nothing: there is no connection to close."""
 
 
 _kept: dict[Path, _Trials] = {}  # by the file of their storage
@@ -31,7 +31,7 @@ _active: list[bool] = []
 
 @contextmanager
 def trials_in_memory() -> Iterator[None]:
-    """Studies opened in this process keep their trials in memory.
+    """Keep the trials of studies opened in this process in memory.
 
     Our own tables are in the database as ever. Not for tests of studies, audit, deletion, dashboard or other processes.
     """
@@ -50,12 +50,12 @@ def trials_in_memory() -> Iterator[None]:
 
 @functools.cache
 def _folder() -> tempfile.TemporaryDirectory[str]:
-    """The folder of a process that no session gave one."""
+    """Return the folder of a process outside any session."""
     return tempfile.TemporaryDirectory(prefix="kd-sweeps-made-")
 
 
 def copied(file: Path, to: Path) -> URL:
-    """Copy a SQLite file, and the trials in memory that go with it."""
+    """Copy an SQLite file with its trials in memory."""
     shutil.copy(file, to)
     if file.absolute() in _kept:
         _kept[to.absolute()] = copy.deepcopy(_kept[file.absolute()])

@@ -1,17 +1,21 @@
-"""What tests of the command line put into a folder before a command, and find there after it."""
+"""The fixture kd_sweeps as a type, and the files in a folder before and after a command."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 
+KdSweeps: TypeAlias = Callable[..., tuple[int, str, str]]  # words to exit code, stdout and stderr
+
 
 def files(folder: Path) -> set[str]:
-    """Everything in the folder, by its path from there."""
+    """Return every file in the folder, by relative path."""
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
 def write_npz(path: Path, **changes: object) -> Path:
-    """A dataset of 200 and 50 black images of ten classes; an array that is changed to None is left out."""
+    """Write a dataset of 200 and 50 black images of ten classes; an array given as None is left out."""
     arrays: dict[str, object] = {
         "x_train": np.zeros((200, 28, 28), np.uint8),
         "y_train": np.arange(200) % 10,

@@ -1,4 +1,4 @@
-"""A headless browser, where one is installed: what people see of a page, not only what was written into it."""
+"""A headless browser, where one is installed: pages as people see them."""
 
 import shutil
 import subprocess
@@ -8,23 +8,23 @@ import pytest
 
 
 class Browser:
-    """Chromium with a profile of its own, 1200 x 6000 px."""
+    """Start Chromium with a fresh profile, 1200 x 6000 px."""
 
     def __init__(self, profile: Path) -> None:
-        found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-        if found is None:
+        program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+        if program is None:
             pytest.skip("no chromium, chromium-browser or google-chrome on the PATH")
-        self._command = [found, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
+        self._command = [program, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars"]
         self._command += ["--disable-background-networking", f"--user-data-dir={profile}", "--window-size=1200,6000"]
         self._command += ["--virtual-time-budget=20000"]  # ms that a page's own scripts may believe to have passed
 
     def dom(self, address: str) -> str:
-        """The document once its scripts have run, as HTML."""
+        """Return the document after its scripts have run, as HTML."""
         command = [*self._command, "--dump-dom", address]
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     def printed(self, address: str, folder: Path) -> list[str]:
-        """The text of each printed page; skips where no pdftotext is installed."""
+        """Return the text of each printed page; skip where pdftotext is not installed."""
         if shutil.which("pdftotext") is None:
             pytest.skip("no pdftotext on the PATH")
         paper = folder / "page.pdf"
@@ -36,6 +36,5 @@ class Browser:
         return done.stdout.removesuffix("\f").split("\f")
 
     def screenshot(self, address: str, path: Path) -> None:
-        """A picture of the page, PNG."""
         command = [*self._command, f"--screenshot={path}", address]
         subprocess.run(command, capture_output=True, check=True, timeout=120)

@@ -1,4 +1,4 @@
-"""A browser that stays open on a page, driven over the WebDriver protocol: what people see while something goes on.
+"""A browser that stays open on a page, driven over the WebDriver protocol: what people see while a sweep runs.
 
 Source: https://www.w3.org/TR/webdriver2/ (its JSON over HTTP, so no package is needed).
 """
@@ -20,14 +20,17 @@ from tests.support.sweeps.small_sweeps import wait_until
 
 
 class DrivenBrowser:
-    """One window, 1000 x 800 px unless asked otherwise."""
+    """One window, 1000 x 800 px unless resized."""
 
     def __init__(self, driver: str, options: list[str]) -> None:
         """Open it. driver: the address of chromedriver."""
         self._address = driver
-        found = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", *options]
-        asked = {"browserName": "chrome", "goog:chromeOptions": {"args": found, "binary": shutil.which("chromium")}}
-        session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": asked}})
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--hide-scrollbars", *options]
+        capabilities = {
+            "browserName": "chrome",
+            "goog:chromeOptions": {"args": arguments, "binary": shutil.which("chromium")},
+        }
+        session = self._ask("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         self._address = f"{driver}/session/{session['sessionId']}"
 
     def _ask(self, method: str, path: str, body: Any = None) -> Any:
@@ -39,38 +42,32 @@ class DrivenBrowser:
             return json.load(answer)["value"]
 
     def go(self, address: str) -> None:
-        """Open a page and wait until it is loaded."""
         self._ask("POST", "/url", {"url": address})
 
     def run(self, script: str) -> Any:
-        """Return what a script returns."""
         return self._ask("POST", "/execute/sync", {"script": script, "args": []})
 
     @property
     def text(self) -> str:
-        """What is to be read on the page."""
         return str(self.run("return document.body.innerText"))
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Wait until the page shows a text, without touching it."""
+        """Wait until the page shows a text without user interaction."""
         wait_until(lambda: text in self.text, f"the page does not show {text!r}", seconds)
 
     def resize(self, width: int, height: int) -> None:
-        """Make the window so large, in px."""
         self._ask("POST", "/window/rect", {"width": width, "height": height})
 
     def screenshot(self, path: Path) -> None:
-        """Keep a picture of the window, PNG."""
         path.write_bytes(base64.b64decode(self._ask("GET", "/screenshot")))
 
     def close(self) -> None:
-        """Close the window."""
         self._ask("DELETE", "")
 
 
 @contextlib.contextmanager
 def driven_browser(profile: Path, *options: str) -> Iterator[DrivenBrowser]:
-    """A browser with a profile of its own; skips where none, or no driver of it, is installed."""
+    """Start a browser with a fresh profile; skip where it or its driver is not installed."""
     for program in ("chromedriver", "chromium"):
         if shutil.which(program) is None:
             pytest.skip(f"no {program} on the PATH")

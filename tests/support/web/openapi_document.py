@@ -1,4 +1,4 @@
-"""The OpenAPI document of the repository. To write it anew: python -m tests.support.web.openapi_document."""
+"""The OpenAPI document of the repository. To rewrite it: python -m tests.support.web.openapi_document."""
 
 import json
 
@@ -8,7 +8,7 @@ FILE = REPOSITORY / "docs" / "reference" / "openapi.json"
 
 
 def current() -> str:
-    """What the service says of itself now."""
+    """Return the document of the current service."""
     from storage.url import resolve
     from sweeps.contrib.server.app import make_app
 

@@ -4,7 +4,6 @@ import contextlib
 import http.client
 import json
 import logging
-import os
 import re
 import signal
 import subprocess
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import REPOSITORY, clean_environment
 from tests.support.sweeps.small_sweeps import wait_until
 
 VIEWER = "viewer-token-0123456789"
@@ -27,7 +26,7 @@ TOKENS = f"viewer {VIEWER}\noperator {OPERATOR}\nworker {WORKER}\n"
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer. headers: their names in lower case."""
+    """An answer. headers: by lower-case name."""
 
     status: int
     headers: Mapping[str, str]
@@ -35,17 +34,15 @@ class Reply:
 
     @property
     def json(self) -> Any:
-        """The body as plain values."""
         return json.loads(self.body)
 
     @property
     def text(self) -> str:
-        """The body as text."""
         return self.body.decode()
 
 
 class Service:
-    """A service at work: at `port`, with what it has logged. `process` is None where it runs in a thread of ours."""
+    """A running service: its `port` and log. `process` is None where it runs in a thread."""
 
     def __init__(
         self, port: int, lines: list[str], stop: Callable[[], None], process: "subprocess.Popen[str] | None" = None
@@ -56,16 +53,14 @@ class Service:
 
     @property
     def url(self) -> str:
-        """What is typed after --url."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def log(self) -> str:
-        """Everything that it printed so far."""
         return "".join(self._lines)
 
     def logged(self, text: str) -> str:
-        """The first line of its log that holds a text, once it is there."""
+        """Wait for the first line of its log that contains a text."""
         wait_until(lambda: text in self.log, f"no {text!r} in the log", 30)
         return next(line for line in self.log.splitlines() if text in line)
 
@@ -78,7 +73,7 @@ class Service:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> Reply:
-        """One request; body: plain values are sent as JSON, bytes as they are."""
+        """Send one request; body: plain values are sent as JSON, bytes unchanged."""
         sent = dict(headers or {})
         if token:
             sent["Authorization"] = f"Bearer {token}"
@@ -117,7 +112,7 @@ def _file_of(tokens: str, folder: Path) -> Path | None:
 
 @contextlib.contextmanager
 def serving(url: str, *names: str, folder: Path, tokens: str = "", allow_code: bool = False) -> Iterator[Service]:
-    """A service in a thread of this process, which takes no time to start; names: of sweeps, or all of them."""
+    """Run a service in a thread, which starts at once; names: sweeps to serve, or all."""
     import uvicorn
 
     from storage.url import resolve
@@ -171,12 +166,11 @@ def serving(url: str, *names: str, folder: Path, tokens: str = "", allow_code: b
 
 @contextlib.contextmanager
 def serving_program(url: str, *, folder: Path, tokens: str = "") -> Iterator[Service]:
-    """A real `kd-sweeps serve` of every sweep."""
+    """Start a real `kd-sweeps serve` of all sweeps."""
     words = ["--all", "--port", "0"]
     if file := _file_of(tokens, folder):
         words += ["--tokens", str(file)]
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("KD_SWEEPS", "OPTUNA"))}
-    own |= {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    own = clean_environment() | {"KD_SWEEPS_STORAGE": url, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     lines: list[str] = []
     with subprocess.Popen(
         [sys.executable, "-m", "sweeps.cli", "serve", *words],

@@ -1,4 +1,4 @@
-"""bench/support/published_training.py: the networks, the counts, and the figures that the record has."""
+"""bench/support/published_training.py: the networks, the counts, and the recorded figures."""
 
 import csv
 import sys
@@ -20,10 +20,10 @@ RECORD = REPOSITORY / "bench" / "results" / "published.csv"
 
 
 def _quiet(*_: Any, **__: Any) -> None:
-    """Report nothing."""
+    """Ignore progress."""
 
 
-def test_an_image_moves_by_what_was_drawn_and_zeros_come_in() -> None:
+def test_an_image_shifts_by_the_drawn_offset_and_is_padded_with_zeros() -> None:
     image = np.arange(1, 26, dtype=np.float32).reshape(1, 5, 5, 1)
     moves = np.array([[2, 2], [0, 0], [4, 2], [1, 4]], np.int32)
     out = np.asarray(published_training.moved(np.repeat(image, 4, axis=0), moves, 2))[..., 0]
@@ -56,7 +56,7 @@ def test_a_raised_bias_is_counted_and_the_smallest_best_one_taken() -> None:
     assert published_training.errors(published_training.raised(logits, DIGIT, 5.0), labels) == 1
 
 
-def test_a_digit_that_is_left_out_is_unknown_without_a_teacher_and_known_with_one() -> None:
+def test_an_omitted_digit_is_learned_only_from_a_teacher() -> None:
     def trained(**of: Any) -> tuple[Any, Counts]:
         cell = Cell(network="mlp-30", epochs=200, **of)
         return published_training.trained(cell, 0, teacher, _quiet, name="digits")
@@ -78,7 +78,7 @@ def test_a_digit_that_is_left_out_is_unknown_without_a_teacher_and_known_with_on
 
 
 @pytest.mark.slow
-def test_a_smoothed_teacher_is_less_sure() -> None:
+def test_a_smoothed_teacher_is_less_confident() -> None:
     sure = []
     for smoothing in (0.0, published.SMOOTHING):
         cell = Cell(network="mlp-300", epochs=200, smoothing=smoothing)
@@ -90,9 +90,7 @@ def test_a_smoothed_teacher_is_less_sure() -> None:
 
 
 @pytest.mark.slow
-def test_a_teacher_and_its_student_make_the_errors_that_the_record_has(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_teacher_and_its_student_make_the_recorded_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(published_training, "teachers_folder", lambda: tmp_path)
     seeds = {number: seed for seed, number in published.NUMBERS.items()}
 

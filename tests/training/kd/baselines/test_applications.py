@@ -1,4 +1,4 @@
-"""Every network of keras.applications as Keras itself would feed and load it; with random weights, in real files."""
+"""Every network of keras.applications, against how Keras feeds and loads it; random weights in real files."""
 
 import dataclasses
 import tempfile
@@ -37,7 +37,7 @@ BUDGET = Budget(trials=1, epochs=1, seconds=300)
 
 
 def of_keras(name: str, weights: str | None) -> keras.Model:
-    """The network as a reader of keras.applications would build it."""
+    """Build the network as keras.applications documents it."""
     pixels = APPLICATIONS[name].pixels
     more = {"alpha": 0.25} if name == "mobilenet" else {}
     constructor = getattr(keras.applications, KERAS[name][1])
@@ -57,7 +57,7 @@ def files() -> Iterator[Path]:
 
 
 def weights_file(name: str, files: Path) -> Path:
-    """Random weights in a file like the one that Keras downloads, made when first asked for."""
+    """Write random weights to a file like the one Keras downloads, on first use."""
     path = files / APPLICATIONS[name].weights_file
     if not path.exists():
         keras.utils.set_random_seed(0)
@@ -81,13 +81,13 @@ def fed(name: str, pixels: np.ndarray) -> np.ndarray:
 
 
 def preprocessed(name: str, pixels: np.ndarray) -> np.ndarray:
-    """As keras.applications has it done before its network."""
+    """Preprocess as keras.applications does."""
     floats: np.ndarray = getattr(keras.applications, KERAS[name][0]).preprocess_input(pixels.astype(np.float32))
     return floats
 
 
 def outputs(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """What it computes step by step: to compile a large network takes longer."""
+    """Evaluate eagerly: compiling a large network takes longer."""
     floats: np.ndarray = keras.ops.convert_to_numpy(network(pixels, training=False))
     return floats
 
@@ -113,7 +113,7 @@ def test_its_preprocessing_is_that_of_its_family(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", KERAS)
-def test_keras_downloads_the_same_file_and_has_its_preprocessing_inside_where_ours_has(
+def test_keras_downloads_the_same_file_and_agrees_on_built_in_preprocessing(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = []
@@ -127,7 +127,7 @@ def test_keras_downloads_the_same_file_and_has_its_preprocessing_inside_where_ou
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_its_features_are_those_of_keras_own_network_and_preprocessing(
+def test_features_equal_those_of_keras_own_network_and_preprocessing(
     name: str, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     application, path = APPLICATIONS[name], weights_file(name, files)
@@ -138,27 +138,27 @@ def test_its_features_are_those_of_keras_own_network_and_preprocessing(
 
     network = application.network(application.pixels, path)
     whole = around(network, application, shape)
-    found = outputs(whole, images(application.pixels))
+    features = outputs(whole, images(application.pixels))
     assert np.ptp(expected) > 0.1
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+    np.testing.assert_allclose(features, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
     frozen, rest = cut(network, application.frozen_until)
     maps = outputs(around(frozen, application, shape), images(application.pixels))
-    np.testing.assert_allclose(outputs(rest, maps), found, rtol=1e-4, atol=1e-4 * np.abs(found).max())
+    np.testing.assert_allclose(outputs(rest, maps), features, rtol=1e-4, atol=1e-4 * np.abs(features).max())
     sides = [network.get_layer(application.frozen_until).output.shape[1], network.layers[-1].input.shape[1]]
     assert sides == {"inceptionv3": [7, 3], "densenet121": [3, 3]}.get(name, [6, 3])
     assert count_macs(whole) == count_macs(network) > 5_000_000
 
 
-def test_gray_images_are_taken_as_three_equal_channels() -> None:
+def test_gray_images_become_three_equal_channels() -> None:
     application = dataclasses.replace(APPLICATIONS["vgg16"], pixels=16)  # whose preprocessing tells channels apart
     pixels = keras.Input((16, 16, 3))
     nothing = keras.Model(pixels, keras.layers.Identity()(pixels))
     gray = images(8)[..., :1]
-    found = around(nothing, application, (8, 8, 1)).predict(gray, verbose=0)
+    features = around(nothing, application, (8, 8, 1)).predict(gray, verbose=0)
     coloured = around(nothing, application, (8, 8, 3)).predict(np.repeat(gray, 3, axis=-1), verbose=0)
-    assert found.shape == (2, 16, 16, 3)
-    np.testing.assert_array_equal(found, coloured)
+    assert features.shape == (2, 16, 16, 3)
+    np.testing.assert_array_equal(features, coloured)
 
 
 @pytest.mark.slow

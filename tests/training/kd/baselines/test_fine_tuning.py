@@ -21,7 +21,7 @@ TRAIN, VALIDATION = (INPUTS[:300], LABELS[:300]), (INPUTS[300:], LABELS[300:])
 
 @pytest.fixture
 def classifier() -> keras.Model:
-    """Two dense layers with normalisation and dropout between; it starts from where its seed says."""
+    """Two dense layers with normalization and dropout between them, initialized by a fixed seed."""
     keras.utils.set_random_seed(0)
     layers = [keras.layers.Dense(16), keras.layers.BatchNormalization(name="norm"), keras.layers.ReLU()]
     return keras.Sequential([keras.Input((8,)), *layers, keras.layers.Dropout(0.5), keras.layers.Dense(3)])
@@ -48,7 +48,7 @@ def accuracy(classifier: keras.Model) -> float:
     return float(np.mean(classifier.predict(VALIDATION[0], verbose=0).argmax(axis=-1) == VALIDATION[1]))
 
 
-def test_it_ends_with_the_best_weights_normalisation_keeps_its_statistics_and_what_is_no_better_changes_nothing(
+def test_it_ends_with_the_best_weights_and_frozen_batchnorm_statistics(
     classifier: keras.Model,
 ) -> None:
     before, norm = accuracy(classifier), classifier.get_layer("norm")
@@ -85,15 +85,15 @@ def test_a_seed_gives_the_same_bits_again_and_another_seed_others(
     assert results[0] == results[1] != results[2]
 
 
-def test_at_the_deadline_the_best_whole_epoch_stands(classifier: keras.Model) -> None:
+def test_at_the_deadline_the_best_complete_epoch_is_kept(classifier: keras.Model) -> None:
     start = classifier.get_weights()
-    found = tuned(classifier, seconds=0)
-    assert found == Tuned(accuracy=accuracy(classifier), epochs=0, capped=True)
+    result = tuned(classifier, seconds=0)
+    assert result == Tuned(accuracy=accuracy(classifier), epochs=0, capped=True)
     for mine, theirs in zip(classifier.get_weights(), start, strict=True):
         np.testing.assert_array_equal(mine, theirs)
 
 
-def test_what_on_batch_raises_ends_the_tuning(classifier: keras.Model) -> None:
+def test_an_exception_of_on_batch_ends_the_tuning(classifier: keras.Model) -> None:
     def lost(fraction: float, text: str) -> None:
         raise RuntimeError("the lease is lost")
 
@@ -102,7 +102,7 @@ def test_what_on_batch_raises_ends_the_tuning(classifier: keras.Model) -> None:
 
 
 @pytest.mark.slow
-def test_of_a_network_the_last_stage_is_trained_and_its_statistics_are_not(
+def test_the_last_stage_of_a_network_is_trained_without_its_statistics(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(shared_data / "keras"))

@@ -20,7 +20,7 @@ SMALL = dataclasses.replace(APPLICATIONS["mobilenet"], pixels=8, preprocess=lamb
 
 
 def pooled() -> keras.Model:
-    """Preprocessed images to the mean of each channel."""
+    """A network from preprocessed images to the mean of each channel."""
     images = keras.Input((8, 8, 3))
     x = keras.layers.Activation("linear", name="middle")(images)
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(x))
@@ -34,7 +34,7 @@ def test_images_are_made_rgb_resized_and_preprocessed(channels: int) -> None:
     np.testing.assert_allclose(model.predict_on_batch(images), np.full((2, 3), 14.0))
 
 
-def test_the_two_parts_of_a_network_make_the_whole() -> None:
+def test_the_two_parts_of_a_network_compose_to_the_whole() -> None:
     network = pooled()
     first, second = cut(network, "middle")
     images = np.random.default_rng(0).random((2, 8, 8, 3), np.float32)
@@ -42,7 +42,7 @@ def test_the_two_parts_of_a_network_make_the_whole() -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("no signature\nof HDF5"), ValueError(""), KeyError("conv1")])
-def test_a_file_that_does_not_fit_is_named_with_what_to_type(error: Exception) -> None:
+def test_a_file_of_another_network_is_named_with_what_to_type(error: Exception) -> None:
     def fail(pixels: int, weights: Path) -> keras.Model:
         raise error
 
@@ -52,7 +52,7 @@ def test_a_file_that_does_not_fit_is_named_with_what_to_type(error: Exception) -
 
 
 def built(kind: str, side: int = 16, **changes: int) -> tuple[keras.Model, keras_tuner.HyperParameters]:
-    """A kind's network on RGB images: the first trial's, but for the changes."""
+    """Return a kind's network on RGB images, with the first trial's hyperparameters and the changes."""
     hp = keras_tuner.HyperParameters()
     hp.values.update(first_trial(kind, blocks="blocks", head="head"))
     hp.values.update({f"blocks/{kind}/{name}": value for name, value in changes.items()})
@@ -66,7 +66,7 @@ def test_each_stage_but_the_first_halves_the_images_and_doubles_the_width(kind: 
     assert network.output.shape == (None, 4, 4, 4 * width)
 
 
-def test_the_residual_network_has_the_weights_and_the_arithmetic_that_its_paper_says() -> None:
+def test_the_residual_network_has_the_weights_and_macs_of_its_paper() -> None:
     network, _ = built("resnet", side=32)
     stem, first = 3 * 9 * 16, 2 * 16 * 9 * 16  # the kernels, without biases
     second = 16 * 9 * 32 + 32 * 9 * 32 + 16 * 32  # with its projection
@@ -78,9 +78,7 @@ def test_the_residual_network_has_the_weights_and_the_arithmetic_that_its_paper_
 
 
 @pytest.mark.parametrize(("kind", "width"), [("resnet", 32), ("xception", 64)])
-def test_the_largest_proposals_are_within_the_default_limit_so_that_no_trial_is_wasted_on_one(
-    kind: str, width: int
-) -> None:
+def test_the_largest_proposals_are_within_the_default_size_limit(kind: str, width: int) -> None:
     limit = Budget(trials=1, epochs=1, seconds=1).max_parameters
     assert built(kind, side=32, width=width, depth=3)[0].count_params() < limit
 

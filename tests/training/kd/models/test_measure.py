@@ -1,4 +1,4 @@
-"""kd.models.measure: counts that can be worked out by hand, and measurements of real models."""
+"""kd.models.measure: counts derived by hand, and measurements of real models."""
 
 import keras
 import numpy as np
@@ -7,6 +7,7 @@ from keras import layers
 
 import kd.models.measure
 from kd.data.datasets import Split
+from kd.models.files import to_bytes
 from kd.models.measure import ModelFile, count_macs, measure
 from kd.models.named import build
 from tests.support.sweeps.in_process import jobs_in_process
@@ -17,17 +18,12 @@ TEST = Split(RNG.integers(0, 256, (300, 8, 8, 1), dtype=np.uint8), RNG.integers(
 
 @pytest.fixture
 def in_process():
-    """Models are scored in this process."""
+    """Score models in this process."""
     with jobs_in_process("kd.models.measure"):
         yield
 
 
-def saved(model, tmp_path):
-    model.save(tmp_path / "model.keras")
-    return (tmp_path / "model.keras").read_bytes()
-
-
-def test_macs_of_the_keras_io_student_are_those_worked_out_by_hand():
+def test_macs_of_the_keras_io_student_match_those_by_hand():
     first = 14 * 14 * 16 * (3 * 3 * 1)
     second = 7 * 7 * 32 * (3 * 3 * 16)
     dense = 7 * 7 * 32 * 10
@@ -61,17 +57,17 @@ def test_macs_reach_into_nested_models():
     assert count_macs(outer) == 6 * 6 * 4 * 9 + 6 * 6 * 4 * 3
 
 
-def test_macs_are_unknown_where_shapes_are():
+def test_macs_of_unknown_shapes_are_unknown():
     assert count_macs(keras.Sequential([keras.Input((None, None, 3)), layers.Conv2D(4, 3)])) is None
 
 
-def test_several_models_are_measured_and_scored(tmp_path, in_process):
+def test_several_models_are_measured_and_scored(in_process):
     models = {name: build(name, (8, 8, 1), 3, seed=1) for name in ("keras-student", "cnn-small-narrow")}
-    files = {name: ModelFile(model=saved(model, tmp_path), test=TEST) for name, model in models.items()}
-    found = measure(files, rounds=2)
-    assert list(found) == list(models)
+    files = {name: ModelFile(model=to_bytes(model), test=TEST) for name, model in models.items()}
+    measurements = measure(files, rounds=2)
+    assert list(measurements) == list(models)
     for name, model in models.items():
-        measured = found[name]
+        measured = measurements[name]
         assert (measured.name, measured.parameters) == (name, model.count_params())
         assert measured.bytes == len(files[name].model)
         assert measured.macs == count_macs(model)
@@ -84,17 +80,17 @@ def test_several_models_are_measured_and_scored(tmp_path, in_process):
         assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())
 
 
-def test_fewer_test_images_than_one_batch_are_each_counted_once(tmp_path, in_process):
+def test_fewer_test_images_than_one_batch_are_each_counted_once(in_process):
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     few = Split(TEST.images[:7], model.predict_on_batch(TEST.images[:7]).argmax(axis=-1))
     few.labels[0] = (few.labels[0] + 1) % 3
-    measured = measure({"few": ModelFile(model=saved(model, tmp_path), test=few)}, rounds=1)["few"]
+    measured = measure({"few": ModelFile(model=to_bytes(model), test=few)}, rounds=1)["few"]
     assert measured.test_accuracy == pytest.approx(6 / 7)
 
 
-def test_a_model_that_takes_float_images_is_fed_the_same_uint8(tmp_path, in_process):
+def test_a_model_that_takes_float_images_is_fed_the_same_uint8(in_process):
     model = keras.Sequential([keras.Input((8, 8, 1)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(3)])
-    measured = measure({"float": ModelFile(model=saved(model, tmp_path), test=TEST)}, rounds=1)["float"]
+    measured = measure({"float": ModelFile(model=to_bytes(model), test=TEST)}, rounds=1)["float"]
     scores = model.predict_on_batch(TEST.images)
     assert measured.test_accuracy == pytest.approx((scores.argmax(axis=-1) == TEST.labels).mean())
 
@@ -113,19 +109,19 @@ def build(shape, classes):
 """
 
 
-def test_models_are_scored_in_int8_by_a_child_that_finds_a_users_layer_each_with_its_own_answer(tmp_path, monkeypatch):
+def test_a_child_scores_models_in_int8_with_users_layers_and_an_answer_for_each(tmp_path, monkeypatch):
     (tmp_path / "own_doubling.py").write_text(OWN)
     monkeypatch.syspath_prepend(tmp_path)
     model = build("own_doubling:build", (8, 8, 1), 3, seed=1)
     test = Split(TEST.images, model.predict_on_batch(TEST.images).argmax(axis=-1))
-    of_own = {"model": saved(model, tmp_path), "test": test, "builder": "own_doubling:build"}
+    of_own = {"model": to_bytes(model), "test": test, "builder": "own_doubling:build"}
     images = keras.Input((8, 8, 1))
     inverse = keras.Model(images, layers.Flatten()(keras.ops.inv(layers.Reshape((8, 8))(images))))  # has no int8 form
     calibration = TEST.images[:100]
     files = {
         "three channels": ModelFile(**of_own, calibration=np.zeros((10, 8, 8, 3), np.uint8)),
         "own": ModelFile(**of_own, calibration=calibration),
-        "inverse": ModelFile(model=saved(inverse, tmp_path), test=test, calibration=calibration),
+        "inverse": ModelFile(model=to_bytes(inverse), test=test, calibration=calibration),
     }
     measured = measure(files, rounds=1)
     assert list(measured) == list(files)
@@ -141,13 +137,13 @@ def test_models_are_scored_in_int8_by_a_child_that_finds_a_users_layer_each_with
         assert "\n" not in failed.int8_reason
 
 
-def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(tmp_path, monkeypatch, in_process):
+def test_a_large_model_is_scored_in_int8_on_images_spread_over_all_of_them(monkeypatch, in_process):
     monkeypatch.setattr(kd.models.measure, "INT8_IMAGES", 30)
     monkeypatch.setattr(kd.models.measure, "INT8_MACS", 1)
     model = build("keras-student", (8, 8, 1), 3, seed=1)
     labels = model.predict_on_batch(TEST.images).argmax(axis=-1)
     labels[150:] = (labels[150:] + 1) % 3  # right in the first half alone
-    file = ModelFile(model=saved(model, tmp_path), test=Split(TEST.images, labels), calibration=TEST.images[:100])
+    file = ModelFile(model=to_bytes(model), test=Split(TEST.images, labels), calibration=TEST.images[:100])
     measured = measure({"large": file}, rounds=1)["large"]
     assert measured.int8_test_images == 30
     assert measured.int8_test_accuracy == pytest.approx(0.5, abs=0.05)

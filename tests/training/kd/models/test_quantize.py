@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 from kd.data.datasets import Split
+from kd.models.files import to_bytes
 from kd.models.named import build
 from kd.models.quantize import quantize, score
 
@@ -13,13 +14,8 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 
-def saved(model, tmp_path):
-    model.save(tmp_path / "model.keras")
-    return (tmp_path / "model.keras").read_bytes()
-
-
-def said(model):
-    """The images with the labels that the model itself gives: its accuracy is 1, and another's is agreement."""
+def labelled(model):
+    """The images labelled by the model itself: its accuracy is 1, and another's is agreement."""
     return Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
 
 
@@ -33,29 +29,29 @@ def arithmetic(litert):
         interpreter = tf.lite.Interpreter(model_content=litert, experimental_op_resolver_type=kind)
     tensors = {tensor["index"]: tensor["dtype"] for tensor in interpreter.get_tensor_details()}
     products = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
-    found = [op for op in interpreter._get_ops_details() if op["op_name"] in products]
+    operations = [op for op in interpreter._get_ops_details() if op["op_name"] in products]
     (images,) = interpreter.get_input_details()
-    return images["dtype"], [tensors[index] for op in found for index in op["outputs"]]
+    return images["dtype"], [tensors[index] for op in operations for index in op["outputs"]]
 
 
-def test_a_student_becomes_int8_and_still_says_the_same(tmp_path):
+def test_a_student_quantized_to_int8_predicts_the_same():
     model = build("keras-student", (8, 8, 1), 3, seed=1)
-    data = saved(model, tmp_path)
+    data = to_bytes(model)
     litert = quantize(data, IMAGES)
     assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
-    assert score(litert, said(model)) > 0.95
-    wrong = Split(IMAGES, (said(model).labels + 1) % 3)
+    assert score(litert, labelled(model)) > 0.95
+    wrong = Split(IMAGES, (labelled(model).labels + 1) % 3)
     assert score(litert, wrong) < 0.05
     assert len(litert) < len(data) / 2
 
 
-def test_a_network_with_its_resizing_inside_becomes_int8(tmp_path):
+def test_a_network_with_built_in_resizing_is_quantized():
     images = keras.Input((8, 8, 1))
     x = layers.Resizing(24, 24)(layers.Concatenate()([images] * 3))
     x = layers.Rescaling(1 / 127.5, offset=-1)(x)
     inner = keras.Input((24, 24, 3))
     network = keras.Model(inner, layers.ReLU(6)(layers.DepthwiseConv2D(3)(layers.Conv2D(8, 3, strides=2)(inner))))
     model = keras.Model(images, layers.Dense(3)(layers.GlobalAveragePooling2D()(network(x, training=False))))
-    litert = quantize(saved(model, tmp_path), IMAGES)
+    litert = quantize(to_bytes(model), IMAGES)
     assert arithmetic(litert) == (np.uint8, [np.int8] * 3)
-    assert score(litert, said(model)) > 0.9
+    assert score(litert, labelled(model)) > 0.9

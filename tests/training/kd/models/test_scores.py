@@ -12,30 +12,33 @@ import pytest
 import kd.models.measure
 from kd.data.datasets import Split
 from kd.errors import SubprocessFailed
+from kd.models.files import to_bytes
 from kd.models.measure import ModelFile, score
 from kd.models.named import build
 from kd.tools.processes import run_in_subprocess
-from tests.support.processes import command_of, descendants, is_alive
+from tests.support.processes import command_of, descendants, is_alive, wait_until_gone
+from tests.support.sweeps.small_sweeps import wait_until
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (200, 8, 8, 1), dtype=np.uint8)
 
 
 @pytest.fixture
-def file(tmp_path):
-    """A student, and the images with the labels that it gives itself: its accuracy is 1."""
+def file():
+    """A student, and the images labelled by itself, so that its accuracy is 1."""
     model = build("keras-student", (8, 8, 1), 3, seed=1)
-    model.save(tmp_path / "model.keras")
     test = Split(IMAGES, model.predict_on_batch(IMAGES).argmax(axis=-1))
-    return ModelFile(model=(tmp_path / "model.keras").read_bytes(), calibration=IMAGES[:50], test=test)
+    return ModelFile(model=to_bytes(model), calibration=IMAGES[:50], test=test)
 
 
-def children():
-    return [pid for pid in descendants(os.getpid()) if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
+def children(parent=None):
+    """Return the running children of a process, by default of this one."""
+    started = descendants(parent or os.getpid())
+    return [pid for pid in started if is_alive(pid) and b"multiprocessing.spawn" in command_of(pid)]
 
 
 @pytest.mark.slow
-def test_an_int8_form_that_kills_the_child_costs_itself_alone(file, monkeypatch):
+def test_an_int8_model_that_kills_the_child_loses_only_its_own_score(file, monkeypatch):
     started = []
 
     def start(*arguments, on_report, **more):
@@ -50,15 +53,15 @@ def test_an_int8_form_that_kills_the_child_costs_itself_alone(file, monkeypatch)
         return run_in_subprocess(*arguments, on_report=killing, **more)
 
     monkeypatch.setattr(kd.models.measure, "run_in_subprocess", start)
-    found = score({"killed": file, "next": file})
-    assert (found["killed"].test_accuracy, found["killed"].int8_bytes) == (1.0, None)
-    assert found["killed"].int8_reason == "the child process was killed; the system does that when memory runs out"
-    assert found["next"].test_accuracy == 1.0
-    assert found["next"].int8_test_accuracy > 0.95
+    scores = score({"killed": file, "next": file})
+    assert (scores["killed"].test_accuracy, scores["killed"].int8_bytes) == (1.0, None)
+    assert scores["killed"].int8_reason == "the child process was killed; the system does that when memory runs out"
+    assert scores["next"].test_accuracy == 1.0
+    assert scores["next"].int8_test_accuracy > 0.95
     assert len(started) == 2
 
 
-def test_an_int8_form_that_takes_too_long_is_ended(file, monkeypatch):
+def test_an_int8_model_that_takes_too_long_is_ended(file, monkeypatch):
     def impatient(result=None):
         if isinstance(result, float):
             monkeypatch.setattr(kd.models.measure, "LIMIT_S", 0.0)
@@ -71,8 +74,8 @@ def test_an_int8_form_that_takes_too_long_is_ended(file, monkeypatch):
         return run_in_subprocess(*arguments, on_report=both, **more)
 
     monkeypatch.setattr(kd.models.measure, "run_in_subprocess", start)
-    (found,) = score({"slow": file}).values()
-    assert (found.test_accuracy, found.int8_bytes, found.int8_reason) == (1.0, None, "no result within 0 s")
+    (scores,) = score({"slow": file}).values()
+    assert (scores.test_accuracy, scores.int8_bytes, scores.int8_reason) == (1.0, None, "no result within 0 s")
     assert not children()
 
 
@@ -102,19 +105,9 @@ images = np.zeros((1, 8, 8, 1), np.uint8)
 score({"a": ModelFile(model=b"", calibration=images, test=Split(images, np.zeros(1, int)))})
 """
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        children = _until(
-            lambda: [pid for pid in descendants(parent.pid) if b"multiprocessing.spawn" in command_of(pid)]
-        )
+        started = wait_until(lambda: children(parent.pid), "it starts no child")
         parent.kill()
-    assert _until(lambda: not any(is_alive(pid) for pid in children))
-
-
-def _until(condition):
-    deadline = time.monotonic() + 60
-    while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert found
-    return found
+    wait_until_gone(*started)
 
 
 def test_no_models_need_no_process():

@@ -1,4 +1,4 @@
-"""kd.training.batches: the same crops and mirrors for ever."""
+"""kd.training.batches: reproducible crops and mirrors."""
 
 import hashlib
 from collections import Counter
@@ -31,11 +31,11 @@ def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
     moves = [(down, right, mirrored) for down in range(9) for right in range(9) for mirrored in (False, True)]
     seen: Counter[tuple[int, int, bool]] = Counter()
     images = IMAGES[:100, :5, :6]
-    for image, found in zip(images, view(images, 3), strict=True):
+    for image, crop in zip(images, view(images, 3), strict=True):
         (move,) = [
             (down, right, mirrored)
             for down, right, mirrored in moves
-            if (naive(image, down, right, mirrored=mirrored) == found).all()
+            if (naive(image, down, right, mirrored=mirrored) == crop).all()
         ]
         seen[move] += 1
     assert len({down for down, _, _ in seen}) == len({right for _, right, _ in seen}) == 9
@@ -43,15 +43,15 @@ def test_every_image_of_a_view_is_one_of_its_162_crops() -> None:
     assert 30 <= mirrored <= 70  # of 100, each with a chance of 1/2
 
 
-def test_a_view_is_the_same_for_ever() -> None:
-    """Logits that are stored belong to these very pixels."""
-    found = view(IMAGES, 5)
-    assert (found.dtype, found.shape) == (np.uint8, IMAGES.shape)
-    assert (found == view(IMAGES.copy(), 5)).all()
-    assert hashlib.sha256(found.tobytes()).hexdigest()[:16] == "ca741ed0733240d1"
+def test_a_view_never_changes() -> None:
+    """Stored logits belong to these exact pixels."""
+    crops = view(IMAGES, 5)
+    assert (crops.dtype, crops.shape) == (np.uint8, IMAGES.shape)
+    assert (crops == view(IMAGES.copy(), 5)).all()
+    assert hashlib.sha256(crops.tobytes()).hexdigest()[:16] == "ca741ed0733240d1"
 
 
-def test_views_differ_from_each_other_and_leave_the_images_alone() -> None:
+def test_views_differ_and_do_not_change_the_images() -> None:
     before = IMAGES.copy()
     views = {view(IMAGES, number).tobytes() for number in range(8)}
     assert len(views) == 8
@@ -67,7 +67,7 @@ def test_grey_images_are_cropped_as_coloured_ones() -> None:
 
 
 @pytest.mark.parametrize("views", [0, -3, True, 2.0, "8", None])
-def test_views_that_cannot_be_are_refused(views: object) -> None:
+def test_impossible_views_are_refused(views: object) -> None:
     with pytest.raises(ValueError, match=r"^views must be a whole number >= 1 \(1: .*\), got " + repr(views)):
         checked_views(views)  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""kd.Distiller as Keras users use a model, on every backend that is installed.
+"""kd.Distiller used as a Keras model, on every installed backend.
 
 CHECKS has the rows of the table in docs/how-to/without-a-sweep.md. What Keras' own `distiller_test.py` checks of its
 Distiller is among them, where the two mean the same. JAX and PyTorch are not packages of this project: where they are
@@ -39,7 +39,7 @@ IN_ORDER = {"batch_size": 8, "shuffle": False, "verbose": 0}
 
 @keras.saving.register_keras_serializable("tests")
 class Subclassed(keras.Model):  # type: ignore[misc]  # keras is untyped
-    """Its layers are made at the first call, and so after a teacher was frozen."""
+    """A model that builds its layers at the first call, after a teacher was frozen."""
 
     def __init__(self, units: int = 4, **options: Any) -> None:
         super().__init__(**options)
@@ -116,7 +116,8 @@ def whole_training(folder: Path) -> None:
     assert history["loss"][-1] < history["loss"][0]
     evaluated = model.evaluate(IMAGES, LABELS, batch_size=8, verbose=0)
     assert evaluated == pytest.approx([history["val_loss"][-1], history["val_accuracy"][-1]])
-    assert model.predict(IMAGES, verbose=0).shape == (24, 3)
+    right = model.predict(IMAGES, verbose=0).argmax(axis=-1) == LABELS
+    assert evaluated[1] == pytest.approx(right.mean())
 
 
 def alpha_weighs_labels(folder: Path) -> None:
@@ -259,6 +260,8 @@ def logits_in_place_of_a_teacher(folder: Path) -> None:
     stored.fit(IMAGES, (LABELS, logits), epochs=2, **IN_ORDER)
     for left, right in zip(weights(live.student), weights(stored.student), strict=True):
         np.testing.assert_allclose(left, right, atol=1e-4)
+    right = stored.predict(IMAGES, verbose=0).argmax(axis=-1) == LABELS
+    assert stored.evaluate(IMAGES, (LABELS, logits), verbose=0)[1] == pytest.approx(right.mean())
 
 
 def half_precision(folder: Path) -> None:

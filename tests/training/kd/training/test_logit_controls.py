@@ -1,4 +1,4 @@
-"""kd.teachers.logits_file: what is left of a teacher's logits, against values from hand and from Keras."""
+"""kd.teachers.logits_file: transformed teacher logits, against values by hand and from Keras."""
 
 import keras
 import numpy as np
@@ -21,15 +21,15 @@ MANY = rng.normal(size=(600, 10)).astype(np.float32)
 
 def test_every_image_gets_the_mean_of_its_class() -> None:
     of_0, of_1 = [6, 1], [3, 6]  # by hand: (4+8)/2, (2+0)/2 and (0+3+6)/3, (3+6+9)/3
-    found = class_mean(LOGITS, LABELS)
-    assert found.dtype == np.float32
-    assert found.tolist() == [of_1, of_0, of_1, of_0, of_1]
+    controlled = class_mean(LOGITS, LABELS)
+    assert controlled.dtype == np.float32
+    assert controlled.tolist() == [of_1, of_0, of_1, of_0, of_1]
 
 
 def test_the_mean_is_over_all_views_and_the_same_in_each() -> None:
     of_0, of_1 = [11, 6], [8, 11]  # 5 more than of the first view alone
-    found = class_mean(VIEWS, LABELS)
-    assert found.tolist() == 2 * [[of_1, of_0, of_1, of_0, of_1]]
+    controlled = class_mean(VIEWS, LABELS)
+    assert controlled.tolist() == 2 * [[of_1, of_0, of_1, of_0, of_1]]
 
 
 def test_the_mean_of_many_is_not_rounded_on_the_way() -> None:
@@ -38,12 +38,12 @@ def test_the_mean_of_many_is_not_rounded_on_the_way() -> None:
 
 
 def test_shuffling_keeps_what_each_class_holds_and_moves_nearly_every_image() -> None:
-    found = shuffled_within_class(MANY, MANY_LABELS, seed=3)
-    assert found.dtype == np.float32
+    controlled = shuffled_within_class(MANY, MANY_LABELS, seed=3)
+    assert controlled.dtype == np.float32
     for label in range(10):
         members = np.flatnonzero(label == MANY_LABELS)
-        assert sorted(found[members].tolist()) == sorted(MANY[members].tolist())
-    kept = (found == MANY).all(axis=1).sum()
+        assert sorted(controlled[members].tolist()) == sorted(MANY[members].tolist())
+    kept = (controlled == MANY).all(axis=1).sum()
     assert kept < 30  # one a class is expected, ten in all
 
 
@@ -55,13 +55,13 @@ def test_a_seed_is_one_shuffle() -> None:
 
 def test_an_image_gets_all_views_of_one_other_image() -> None:
     views = np.stack([MANY, MANY + 100])
-    found = shuffled_within_class(views, MANY_LABELS, seed=3)
-    assert (found[0] == shuffled_within_class(MANY, MANY_LABELS, seed=3)).all()
-    assert (found[1] == found[0] + 100).all()
+    controlled = shuffled_within_class(views, MANY_LABELS, seed=3)
+    assert (controlled[0] == shuffled_within_class(MANY, MANY_LABELS, seed=3)).all()
+    assert (controlled[1] == controlled[0] + 100).all()
 
 
 @pytest.mark.parametrize("logits", [LOGITS, VIEWS], ids=["one view", "views"])
-def test_what_was_given_stays_as_it_was(logits: np.ndarray) -> None:
+def test_the_arguments_are_not_changed(logits: np.ndarray) -> None:
     before = logits.copy()
     class_mean(logits, LABELS)
     shuffled_within_class(logits, LABELS, seed=1)
@@ -88,7 +88,7 @@ def test_a_uniform_teacher_at_temperature_one_is_keras_label_smoothing_up_to_a_c
     np.testing.assert_allclose(tape.gradient(ours, student), tape.gradient(theirs, student), atol=1e-7)
 
 
-def test_the_arm_of_label_smoothing_smooths_by_as_much() -> None:
+def test_the_arm_of_label_smoothing_smooths_by_the_same_amount() -> None:
     assert FIXED_POINTS["label-smoothing"] == at(1.0, 1 - LABEL_SMOOTHING)
 
 
@@ -97,7 +97,7 @@ def test_the_arm_of_label_smoothing_smooths_by_as_much() -> None:
     [(LOGITS, LABELS[:4]), (LOGITS[0], LABELS), (LOGITS, LABELS[:, None]), (VIEWS.swapaxes(0, 1), LABELS)],
     ids=["a label short", "one image", "labels in a column", "views not in front"],
 )
-def test_logits_that_the_labels_do_not_fit_are_refused(logits: np.ndarray, labels: np.ndarray) -> None:
+def test_logits_and_labels_of_different_lengths_are_refused(logits: np.ndarray, labels: np.ndarray) -> None:
     for control in (class_mean, lambda *given: shuffled_within_class(*given, seed=1)):
         with pytest.raises(ValueError, match=r"logits must be \(images, classes\) or \(views, .* got \(.*\) and \("):
             control(logits, labels)

@@ -1,4 +1,4 @@
-"""Each distillation term, and the loss around it, against values worked out by hand and the weights of its paper."""
+"""Each distillation term, and the loss around it, against values by hand and the weights of its paper."""
 
 import math
 
@@ -52,7 +52,7 @@ def test_hard_label_loss_is_the_cross_entropy_of_the_label(labels):
     assert float(hard_label_loss(labels, STUDENT)) == pytest.approx(math.log(4))
 
 
-def test_alpha_weighs_the_labels_and_at_either_end_the_other_side_is_not_seen():
+def test_alpha_weighs_the_labels_and_at_either_end_the_other_term_is_ignored():
     soft = kl((0.5, 0.3, 0.2), (0.25, 0.5, 0.25))
     assert whole(0.25) == pytest.approx(0.25 * math.log(4) + 0.75 * soft)
     assert {whole(0.0, labels=np.array([label])) for label in range(3)} == {
@@ -99,11 +99,11 @@ def test_dkd_has_the_factor_t_squared():
 def test_dkd_with_the_weight_of_the_teachers_other_classes_is_kd(temperature, label):
     # Zhao et al. 2022, equation 7: KD = TCKD + (1 - p_label of the teacher) * NCKD
     parts = {"target_weight": 1.0, "nontarget_weight": float(1 - softened(TEACHER, temperature)[0, label])}
-    found = value("dkd", np.array([label]), temperature=temperature, **parts)
-    assert found == pytest.approx(float(soft_target_loss(TEACHER, STUDENT, temperature)))
+    computed = value("dkd", np.array([label]), temperature=temperature, **parts)
+    assert computed == pytest.approx(float(soft_target_loss(TEACHER, STUDENT, temperature)))
 
 
-def test_dkd_of_two_classes_has_nothing_among_the_rest():
+def test_dkd_of_two_classes_has_no_term_among_the_rest():
     teacher, student = np.array([[2.0, 0.0]]), np.array([[-1.0, 0.0]])
     assert value("dkd", teacher=teacher, student=student, target_weight=0, nontarget_weight=1) == 0.0
     whole = value("dkd", teacher=teacher, student=student, target_weight=1, nontarget_weight=1)
@@ -139,7 +139,7 @@ def test_dist_is_one_minus_pearsons_correlation_of_both_directions():
     )
 
 
-def test_labels_may_have_an_axis_of_their_own():
+def test_labels_may_have_an_extra_axis():
     for name in ("dkd", "nkd"):
         labels = np.array([2, 0])
         teacher, student = np.vstack([TEACHER, STUDENT]), np.vstack([STUDENT, TEACHER])

@@ -1,4 +1,4 @@
-"""Each distillation term against what theory says of it: limits, invariances, minima and gradients."""
+"""Each distillation term against theory: limits, invariances, minima and gradients."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ OWN = {
 
 
 def computed(name, teacher=TEACHER, student=STUDENT, *, labels=LABELS, temperature=3.0, dtype=tf.float64):
-    """Return the term and its gradient in the student's logits."""
+    """Return the term and its gradient with respect to the student's logits."""
     student = tf.constant(student, dtype)
     own = {key: tf.constant(value, dtype) for key, value in OWN.get(name, {}).items()}
     with tf.GradientTape() as tape:
@@ -90,7 +90,7 @@ def test_at_high_temperature_kd_has_half_the_gradient_of_mse_of_centred_logits()
 
 
 @pytest.mark.parametrize("side", ["teacher", "student"])
-def test_logit_standardization_sees_neither_a_constant_nor_a_scale(side):
+def test_logit_standardization_ignores_a_constant_and_a_scale(side):
     changed = {"teacher": TEACHER, "student": STUDENT}
     changed[side] = changed[side] * 7.5 - 20.0
     assert computed("logit-standardization", **changed)[0] == pytest.approx(computed("logit-standardization")[0])
@@ -104,7 +104,7 @@ def test_logit_standardization_is_kd_of_logits_that_are_standardized_already():
     assert computed("logit-standardization")[0] == pytest.approx(float(soft_target_loss(teacher, student, 3.0)))
 
 
-def test_dist_sees_no_positive_multiple_and_no_shift_of_the_probabilities_over_classes():
+def test_dist_ignores_positive_multiples_and_shifts_of_the_probabilities_over_classes():
     # p' = 0.4 p + 0.15 over 4 classes is again a probability
     p = np.exp(STUDENT / 3.0)
     p = p / p.sum(axis=-1, keepdims=True)
@@ -129,7 +129,7 @@ def test_dist_in_a_batch_of_one_image_is_the_correlation_over_its_classes():
     assert np.isfinite(gradient).all()
 
 
-def test_dist_asks_nothing_of_a_teacher_without_preference_and_is_whole_for_such_a_student():
+def test_dist_is_0_for_a_uniform_teacher_and_maximal_for_a_uniform_student():
     flat = np.zeros_like(TEACHER)
     value, gradient = computed("dist", teacher=flat)
     assert value == 0
@@ -140,7 +140,7 @@ def test_dist_asks_nothing_of_a_teacher_without_preference_and_is_whole_for_such
     assert gradient.any()
 
 
-def test_dist_sees_a_class_that_float32_rounds_to_0():
+def test_dist_counts_a_class_that_float32_rounds_to_0():
     teacher, student = TEACHER[:, :2] - [0, 300], STUDENT[:, :2] - [0, 300]
     with_far = computed("dist", teacher, student, temperature=1.0, dtype=tf.float32)[0]
     assert with_far == pytest.approx(computed("dist", teacher, student, temperature=1.0)[0], rel=1e-4)
@@ -154,7 +154,7 @@ EXTREME = np.array([[100.0, -100.0, 0.0], [-100.0, 100.0, 100.0], [-100.0, -100.
 
 @pytest.mark.parametrize("temperature", [0.5, 20.0])
 @pytest.mark.parametrize("name", LOSSES)
-def test_terms_and_gradients_are_finite_in_float32_whatever_the_logits(name, temperature):
+def test_terms_and_gradients_are_finite_in_float32_for_any_logits(name, temperature):
     flat, small = np.zeros((4, 3)), EXTREME / 1e6
     pairs = [(t, s) for t in (EXTREME, np.roll(EXTREME, 1, axis=0), flat, small) for s in (EXTREME, -EXTREME, flat)]
     for teacher, student in [*pairs, (-EXTREME, small), (EXTREME[:1], EXTREME[:1]), (flat[:1], EXTREME[:1])]:

@@ -1,4 +1,4 @@
-"""A loss of a user's own: what it says of itself, and what is wrong with it, in one line."""
+"""A user's loss: its description, and its errors in one line."""
 
 import sys
 from pathlib import Path
@@ -229,7 +229,7 @@ def test_a_full_disk_is_not_the_fault_of_the_loss(own: str) -> None:
         ("./not_there.py:loss", r"cannot read .*not_there\.py: No such file or directory; copy the file there"),
     ],
 )
-def test_a_module_that_is_not_here_may_be_on_another_machine(own: str, name: str, message: str) -> None:
+def test_a_missing_module_may_exist_on_another_machine(own: str, name: str, message: str) -> None:
     with pytest.raises(ModuleNotHere, match=rf"^cannot import loss '{name}' here: {message}"):
         check_users_loss(name, 3)
 

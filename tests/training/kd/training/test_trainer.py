@@ -1,4 +1,4 @@
-"""kd.training.student.StudentTrainer: one compiled step, and the same outcome whatever was trained before.
+"""kd.training.student.StudentTrainer: one compiled step, and results independent of earlier trainings.
 
 Compiling takes a second or more, a training milliseconds: `kept` makes one trainer of a kind for the whole file. That
 its trainings leave nothing behind is what the first two tests show.
@@ -45,11 +45,11 @@ def build(shape, classes):
 SLOW = pytest.mark.slow  # seconds to compile, twice
 
 
-def blobs(count, *, seed, side=8):
+def blobs(count, *, seed):
     """Images of three classes that differ in brightness: learnable in a few steps."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, CLASSES, count)
-    images = rng.integers(0, 80, (count, side, side, 1)) + 80 * labels[:, None, None, None]
+    images = rng.integers(0, 80, (count, 8, 8, 1)) + 80 * labels[:, None, None, None]
     return Split(images.astype(np.uint8), labels.astype(np.int64))
 
 
@@ -79,7 +79,7 @@ def trainer():
 
 @pytest.fixture
 def untaught():
-    """A trainer without a teacher, whatever a test teaches it."""
+    """A trainer without a teacher at the start of each test."""
     trainer = kept("kd", None)
     yield trainer
     trainer.teach(None)
@@ -91,14 +91,12 @@ def of_a_loss(request):
 
 
 def outcome(trainer, distill=DISTILL, seed=1, **settings):
-    """Everything a training leaves behind, to the last bit."""
+    """Return everything a training produces, to the last bit."""
     result = trainer.train(distill, seed=seed, **settings)
     return result.epoch_val_accuracy, trainer.logits(DATASET.validation).tobytes()
 
 
-def test_for_another_point_seed_or_teacher_nothing_is_traced_again_and_the_bits_are_those_of_a_new_trainer(
-    trainer, traces
-):
+def test_another_point_seed_or_teacher_retraces_nothing_and_gives_the_bits_of_a_new_trainer(trainer, traces):
     first = outcome(trainer)
     traces.clear()
     for task in range(4):
@@ -116,9 +114,7 @@ def test_for_another_point_seed_or_teacher_nothing_is_traced_again_and_the_bits_
 
 
 @pytest.mark.parametrize("student", ["./stateful.py:build", *(pytest.param(name, marks=SLOW) for name in MODEL_NAMES)])
-def test_a_student_with_statistics_and_draws_of_its_own_has_the_same_bits_as_first_and_as_tenth_task(
-    student, tmp_path, monkeypatch
-):
+def test_a_student_with_batchnorm_and_dropout_has_the_same_bits_as_first_and_tenth_task(student, tmp_path, monkeypatch):
     (tmp_path / "stateful.py").write_text(STATEFUL)
     monkeypatch.chdir(tmp_path)
     trainer = make_trainer(student)
@@ -134,7 +130,7 @@ def test_at_alpha_one_every_temperature_and_no_teacher_at_all_are_bit_identical(
 
 
 def plain_keras(images_of_epochs, *, seed):
-    """Validation logits of a student that `fit` trains on these images, epoch by epoch."""
+    """Return validation logits, epoch by epoch, of a student that `fit` trains on these images."""
     plain = build("keras-student", (8, 8, 1), CLASSES, seed=seed)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     plain.compile(optimizer=keras.optimizers.Adam(1e-2), loss=loss)
@@ -144,7 +140,7 @@ def plain_keras(images_of_epochs, *, seed):
     return plain.predict_on_batch(DATASET.validation.images)
 
 
-def test_views_are_compiled_once_each_training_begins_with_the_first_and_sees_what_plain_keras_would(traces):
+def test_views_are_compiled_once_and_each_training_sees_what_plain_keras_would(traces):
     trainer = make_trainer(logits=VIEW_LOGITS, views=3, epochs=5)
     first = outcome(trainer)  # it ends with the second view
     trainer.teach(-VIEW_LOGITS)
@@ -157,7 +153,7 @@ def test_views_are_compiled_once_each_training_begins_with_the_first_and_sees_wh
     np.testing.assert_allclose(trainer.logits(DATASET.validation), expected, rtol=1e-5, atol=1e-5)
 
 
-def test_how_many_steps_run_between_two_returns_to_python_changes_nothing(trainer, monkeypatch):
+def test_the_number_of_steps_per_execution_changes_nothing(trainer, monkeypatch):
     whole_epochs = outcome(trainer)  # of 3 steps
     monkeypatch.setattr("kd.training.student.STEPS_PER_CALL", 2)
     assert outcome(trainer) == whole_epochs
@@ -196,7 +192,7 @@ def test_one_training_can_have_other_epochs_and_another_rate_than_its_trainer(sc
         for rate in (0.0, -1e-3, math.nan, math.inf)
     ],
 )
-def test_epochs_and_rates_that_cannot_be_are_refused(trainer, settings, line):
+def test_impossible_epochs_and_rates_are_refused(trainer, settings, line):
     with pytest.raises(ValueError, match=rf"^{line}$"):
         trainer.train(DISTILL, seed=1, **settings)
 
@@ -212,7 +208,7 @@ def test_cosine_is_the_schedule_of_keras():
     )
 
 
-def test_validation_is_looked_at_evenly_and_after_the_last_epoch(trainer):
+def test_validation_is_evenly_spaced_and_follows_the_last_epoch(trainer):
     for epochs, looked in ((1, [0]), (2, [0, 1]), (4, [1, 3]), (5, [2, 4]), (8, [3, 7])):
         result = trainer.train(DISTILL, seed=1, epochs=epochs)
         seen = [epoch for epoch, value in enumerate(result.epoch_val_accuracy) if value is not None]
@@ -220,7 +216,7 @@ def test_validation_is_looked_at_evenly_and_after_the_last_epoch(trainer):
         assert result.val_accuracy == result.epoch_val_accuracy[-1]
 
 
-def test_a_student_learns_and_the_result_says_how_it_went(trainer):
+def test_a_student_learns_and_the_result_has_its_curve(trainer):
     heard = []
     listen = lambda epoch, accuracy: heard.append((epoch, accuracy))  # noqa: E731
     result = trainer.train(DISTILL, seed=1, epochs=20, on_epoch=listen)
@@ -260,10 +256,10 @@ def test_the_saved_student_is_the_one_trained_last_without_its_optimizer(trainer
 
 
 class Stop(Exception):
-    """Stands for a lost lease or a pruned trial."""
+    """A lost lease or a pruned trial."""
 
 
-def test_an_exception_from_on_epoch_propagates_and_the_trainer_goes_on(trainer):
+def test_an_exception_from_on_epoch_propagates_and_the_trainer_stays_usable(trainer):
     expected = outcome(trainer)
 
     def stop(epoch, accuracy):
@@ -289,7 +285,7 @@ def test_a_diverged_training_is_an_expected_error_that_names_the_point(loss, own
 
 
 @pytest.mark.skipif(not STATM.exists(), reason="needs /proc")
-def test_a_training_leaves_almost_no_memory_behind(trainer):
+def test_a_training_leaks_almost_no_memory(trainer):
     for task in range(3):
         trainer.train(DISTILL, seed=task)
     before = resident_mb()
@@ -333,7 +329,7 @@ def test_at_alpha_one_every_loss_trains_the_student_of_the_labels_with_a_teacher
     scores, logits = outcome(trainer, LABELS_ONLY)
     expected = outcome(untaught, LABELS_ONLY)
     assert scores == expected[0]
-    # Mostly the same bits. Each loss is a graph of its own, and this process has several threads.
+    # Mostly the same bits: each loss has its own graph, and this process has several threads.
     assert np.allclose(np.frombuffer(logits, np.float32), np.frombuffer(expected[1], np.float32), atol=1e-4)
     assert outcome(trainer) != (scores, logits)
     trainer.teach(None)
@@ -345,13 +341,13 @@ def test_no_two_losses_train_the_same_student():
     assert len({outcome(kept(name)) for name in LOSSES}) == len(LOSSES)
 
 
-def test_temperature_changes_every_loss_that_says_so(of_a_loss):
+def test_temperature_changes_every_loss_that_declares_it(of_a_loss):
     name, trainer = of_a_loss
     warm, hot = (outcome(trainer, DistillConfig(temperature=t, alpha=0.2)) for t in (2.0, 5.0))
     assert (warm != hot) == LOSSES[name].uses_temperature
 
 
-def test_the_term_alone_teaches_a_student(of_a_loss):
+def test_the_term_alone_trains_a_student(of_a_loss):
     assert of_a_loss[1].train(DistillConfig(temperature=2.0, alpha=0.0), seed=1, epochs=60).val_accuracy > 0.8
 
 
@@ -370,7 +366,7 @@ def test_own_parameters_are_variables_of_one_compiled_step(traces):
         assert len(traces) == before
 
 
-def test_a_parameter_that_the_loss_does_not_have_is_refused_and_changes_nothing(trainer):
+def test_an_unknown_parameter_of_the_loss_is_refused_and_changes_nothing(trainer):
     expected = outcome(trainer)
     with pytest.raises(ValueError, match=r"^loss 'kd' has no parameter 'beta'; it has only T and alpha$"):
         trainer.train(DistillConfig(temperature=9.0, alpha=0.1, own=(("beta", 2.0),)), seed=1)

@@ -1,4 +1,4 @@
-"""What `best` prints for timm, torchdistill, ModelOpt and TRL is the loss that was searched: check-loss says so.
+"""The code of `best` for timm, torchdistill, ModelOpt and TRL is the searched loss, as check-loss confirms.
 
 The code runs with the real packages where they are installed; else these tests are skipped. Their versions are in
 `sweeps.distill.snippets`.
@@ -97,7 +97,7 @@ def test_the_pasted_code_is_the_loss_of_this_project_at_the_point(
     assert point == pytest.approx((temperature, alpha, 1.0), rel=1e-5)
 
 
-def test_torchdistill_and_trl_at_alpha_zero_are_it_without_t_squared_as_their_comments_say(tmp_path: Path) -> None:
+def test_torchdistill_and_trl_at_alpha_zero_lack_t_squared_as_their_comments_say(tmp_path: Path) -> None:
     for library in ("torchdistill", "trl"):
         loss = _checked(tmp_path, library, 3.0, 0.0)
         assert list(loss.faults) == ["no-t-squared"]

@@ -1,4 +1,4 @@
-"""export: the file that a real sweep kept, which Keras loads and which scores what was recorded."""
+"""export: the file that a real sweep kept, which Keras loads with the recorded score."""
 
 import hashlib
 import shutil
@@ -12,21 +12,20 @@ import pytest
 import sqlalchemy
 
 from kd import load_test
-from storage.db.engine import open_engine
-from storage.records import queries
 from storage.url import resolve
 from sweeps.plan.jobs import AnyJob
+from sweeps.query.listing import open_sweep
 from sweeps.spec.model import override
 from sweeps.workers.backend import DatabaseBackend
 from sweeps.workers.runner import Outcome, TaskRunner
 from sweeps.workers.worker import Worker
 from tests.support.points import at
+from tests.support.sweeps.archived_sweeps import records
 from tests.support.sweeps.audited_sweeps import execute
 from tests.support.sweeps.in_process import jobs_in_process
 from tests.support.sweeps.quadratic_worker import quadratic
-from tests.support.sweeps.small_sweeps import SMALL, created, tasks_of
-
-KdSweeps = Callable[..., tuple[int, str, str]]
+from tests.support.sweeps.small_sweeps import SMALL, created
+from tests.support.sweeps.typed_commands import KdSweeps
 
 # Both datasets, every stage, and little of each.
 REAL = override(
@@ -39,21 +38,19 @@ EXPORTED = ("teachers#source", "teachers#target", "transfer#source.best.0", "tra
 
 
 def work(url: sqlalchemy.URL) -> None:
-    """Do all of the sweep "s": what is exported by real training, the rest planted."""
-    engine = open_engine(url)
-    real = TaskRunner(DatabaseBackend(engine, queries.find_sweep(engine, "s")))
+    """Complete the sweep "s": real training for what is exported, the rest planted."""
+    with open_sweep(url, "s", write=True) as opened:
+        real = TaskRunner(DatabaseBackend(*opened))
 
-    def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
-        return (real if claim.key in EXPORTED else quadratic)(claim, params, on_step)
+        def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
+            return (real if claim.key in EXPORTED else quadratic)(claim, params, on_step)
 
-    with jobs_in_process(), Worker(DatabaseBackend.open(url, "s"), run=run) as worker:
-        assert worker.work() == 0
-    engine.dispose()
+        with jobs_in_process(), Worker(DatabaseBackend.open(url, "s"), run=run) as worker:
+            assert worker.work() == 0
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with the sweep "s", done."""
     path = tmp_path_factory.mktemp("finished") / "x.db"
     work(created(f"sqlite:///{path}", REAL))
     return path
@@ -61,7 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def url(finished: Path, tmp_path: Path) -> str:
-    """A copy of it, which may be damaged."""
+    """A copy of the storage to damage."""
     shutil.copy(finished, tmp_path / "x.db")
     return f"sqlite:///{tmp_path}/x.db"
 
@@ -72,10 +69,7 @@ def test_the_exported_student_scores_what_was_recorded(
 ) -> None:
     code, out, err = kd_sweeps("export", "s", "-o", "student.keras", *chosen, "--storage", url)
     assert (code, out) == (0, "")
-    engine = open_engine(resolve(url), read_only=True)
-    (task,) = [task for task in tasks_of(engine) if task.key == f"transfer#{role}.best.0"]
-    engine.dispose()
-    recorded = task.outcome or {}
+    recorded = records(url)[f"transfer#{role}.best.0"].outcome or {}
     path, dataset = tmp_path / "student.keras", REAL.role(role).dataset
     assert hashlib.sha256(path.read_bytes()).hexdigest() == recorded["blobs"]["model"]
 
@@ -95,7 +89,7 @@ def test_the_exported_student_scores_what_was_recorded(
         assert word in err.splitlines()
 
 
-def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
+def test_an_existing_file_is_replaced_only_with_force(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
     path = tmp_path / "student.keras"
     path.write_bytes(b"mine")
     code, _, err = kd_sweeps("export", "s", "-o", "student.keras", "--storage", url)
@@ -107,7 +101,7 @@ def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, u
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         ([], 2, "Missing option '-o' / '--output'; see: kd-sweeps export --help"),
         (["-o", "."], 2, ". is a folder; name the file, for example student.keras"),
@@ -117,13 +111,13 @@ def test_a_file_that_is_there_is_replaced_only_with_force(kd_sweeps: KdSweeps, u
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(
-    kd_sweeps: KdSweeps, url: str, tmp_path: Path, arguments: list[str], code: int, said: str
+    kd_sweeps: KdSweeps, url: str, tmp_path: Path, arguments: list[str], code: int, message: str
 ) -> None:
-    assert kd_sweeps("export", "s", *arguments, "--storage", url) == (code, "", f"kd-sweeps: {said}\n")
+    assert kd_sweeps("export", "s", *arguments, "--storage", url) == (code, "", f"kd-sweeps: {message}\n")
     assert {one.name for one in tmp_path.iterdir()} == {"x.db"}
 
 
-def test_a_disk_that_refuses_is_one_line_and_leaves_nothing(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
+def test_an_unwritable_disk_is_one_line_and_leaves_no_file(kd_sweeps: KdSweeps, url: str, tmp_path: Path) -> None:
     name = f"{'x' * 245}.keras"  # too long for the file's own temporary neighbour
     code, _, err = kd_sweeps("export", "s", "-o", name, "--storage", url)
     assert (code, err.splitlines()[-1]) == (1, f"kd-sweeps: cannot write {name}: File name too long")
@@ -146,7 +140,7 @@ def test_a_sweep_without_the_arm_best_says_so(kd_sweeps: KdSweeps, tmp_path: Pat
     assert (code, "arm best is not among its transfer arms" in err) == (1, True)
 
 
-def test_a_damaged_student_is_refused_and_made_again_by_what_the_line_says(
+def test_a_damaged_student_is_refused_and_remade_by_the_suggested_command(
     kd_sweeps: KdSweeps, url: str, tmp_path: Path
 ) -> None:
     assert kd_sweeps("export", "s", "-o", "before.keras", "--storage", url)[0] == 0

@@ -1,4 +1,4 @@
-"""What TensorFlow says of a user's losses and models when a sweep is created, and of a machine's GPUs to the doctor.
+"""TensorFlow's checks of a user's losses and models at creation, and of GPUs by the doctor.
 
 It is asked in this process, which has it. In a child of its own: tests/unit/sweeps/usecases/test_freeze.py.
 """
@@ -90,7 +90,7 @@ def test_a_file_s_loss_is_frozen_with_its_parameters_and_its_hash(file: str) -> 
         ("absolute", {"search.space": {"gamma": [1, 2]}}, "has no parameter 'gamma'; it has beta"),
     ],
 )
-def test_a_loss_that_cannot_be_trained_with_is_one_line_and_nothing_is_written(
+def test_an_untrainable_loss_is_one_line_and_nothing_is_written(
     function: str, changes: dict[str, object], line: str, file: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SpecError) as error:
@@ -110,7 +110,7 @@ def test_the_first_model_that_is_unfit_is_named_with_its_key(file: str) -> None:
 @pytest.mark.parametrize(
     ("hidden", "cure"), [(None, "pip install 'tensorflow[and-cuda]'"), ("", "CUDA_VISIBLE_DEVICES is ''")]
 )
-def test_a_gpu_that_tensorflow_does_not_see_is_a_warning_with_its_cure(
+def test_a_gpu_that_tensorflow_does_not_see_is_a_warning_with_the_remedy(
     hidden: str | None, cure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if doctor.gpu_files():

@@ -1,4 +1,4 @@
-"""What a worker does with real training: damaged results are made again, and its memory stays the same."""
+"""A worker with real training: damaged results are remade, and its memory does not grow."""
 
 import os
 import platform
@@ -43,13 +43,13 @@ MICRO = override(
 
 @pytest.fixture
 def in_process() -> Iterator[None]:
-    """Teachers are trained in this process."""
+    """Train teachers in this process."""
     with jobs_in_process():
         yield
 
 
 def _run_next(engine: sqlalchemy.Engine, spec: Spec, key: str, runner: Any) -> Outcome:
-    """Claim tasks until the one named; run and finish that one, and give the others back."""
+    """Claim tasks until the one named; run and finish that one, and return the others."""
     sweep = queries.find_sweep(engine, "s").id
     others: list[TaskRecord] = []
     while True:
@@ -79,7 +79,7 @@ def _task(engine: sqlalchemy.Engine, key: str) -> Any:
 
 
 @pytest.mark.parametrize("views", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_back_and_is_made_again_if_damaged(
+def test_controls_train_with_other_logits_and_the_teacher_is_restored_and_remade_if_damaged(
     tmp_path: Path, in_process: None, views: int
 ) -> None:
     arms = ["best", *CONTROLS, "scratch"]
@@ -91,7 +91,7 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
         "search.alpha": [0.0, 0.1],
         "transfer.source_arms": arms,
     }
-    if views > 1:  # of images that nobody knows to be digits
+    if views > 1:  # images not known to be digits
         digits, path = load("digits"), tmp_path / "mine.npz"
         parts = {"train": digits.train, "test": digits.validation}
         arrays = {f"x_{name}": part.images for name, part in parts.items()}
@@ -105,25 +105,25 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
     for key in ("teachers#source", "teachers#target", *searched, "confirm#0.0", "native.confirm#0.0"):
         of_target = key.startswith("native") or key.endswith("target")
         _run_next(engine, spec, key, quadratic if of_target else runner)  # which the source's arms do not ask
-    found = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values.as_json() for arm in arms}
-    points = {arm: (values["temperature"], values["alpha"]) for arm, values in found.items()}
+    outcomes = {arm: _run_next(engine, spec, f"transfer#source.{arm}.0", runner).values.as_json() for arm in arms}
+    points = {arm: (values["temperature"], values["alpha"]) for arm, values in outcomes.items()}
     assert points["class-mean"] == points["shuffled-within-class"] == points["best"]
     assert points["label-smoothing"] == (1.0, 0.9)
     assert points["scratch-same-cost"] == points["scratch"] == (1.0, 1.0)
     epochs = queries.selections(engine, sweep.id)["same-cost.source"]["epochs"]
-    assert found["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
-    assert {arm: len(values["epoch_val_accuracy"]) for arm, values in found.items()} == {
+    assert outcomes["scratch-same-cost"]["epochs"] == epochs > 2, "a teacher has its share"
+    assert {arm: len(values["epoch_val_accuracy"]) for arm, values in outcomes.items()} == {
         arm: epochs if arm == "scratch-same-cost" else 2 for arm in arms
     }
     # the same seed for all of them: what differs is what they learned from
     measured = ("val_accuracy", "epoch_val_accuracy", "test_accuracy")
-    assert len({str([values[name] for name in measured]) for values in found.values()}) == len(arms)
+    assert len({str([values[name] for name in measured]) for values in outcomes.values()}) == len(arms)
     digest = _task(engine, "teachers#source").outcome["blobs"]["logits"]
     logits = artifacts.get(engine, digest)
     assert len(logits) == views * 256 * 10 * 4
     for arm in arms:
         again = _again(engine, f"transfer#source.{arm}.0", runner).values.as_json()
-        assert [again[name] for name in measured] == [found[arm][name] for name in measured], arm
+        assert [again[name] for name in measured] == [outcomes[arm][name] for name in measured], arm
 
     execute(engine.url, f"UPDATE blobs SET bytes = substr(bytes, 1, length(bytes) / 2) WHERE digest = '{digest}'")
     with pytest.raises(BlobCorrupt):
@@ -133,7 +133,7 @@ def test_controls_train_with_what_takes_the_teachers_place_the_teacher_comes_bac
     engine.dispose()
 
 
-def test_a_recipe_needs_no_teacher_and_that_of_the_spec_gives_the_bits_of_scratch(
+def test_a_recipe_needs_no_teacher_and_the_specs_recipe_gives_the_bits_of_scratch(
     tmp_path: Path, in_process: None
 ) -> None:
     changes = {"target.images": 256, "target.epochs": 2, "transfer.target_arms": ["best", "scratch", "scratch-own"]}

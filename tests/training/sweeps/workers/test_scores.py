@@ -1,12 +1,12 @@
-"""Models are scored by a task of its own; the last one times all of them and scores only what is not scored yet."""
+"""Models are scored by separate tasks; the last times all models and scores only those without a score."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import kd.models.measure
+from kd.models.files import to_bytes
 from kd.models.named import build
 from sweeps.distill.presets import preset
 from sweeps.distill.session import KdTrainer
@@ -23,7 +23,7 @@ TIMES = Run(kind="measure", key="measure#all")
 
 
 class Kept:
-    """What a sweep has kept: files of models, and what was found of them."""
+    """The models that a sweep kept, and their scores."""
 
     def __init__(self, models: Mapping[Run, bytes]) -> None:
         self.models = dict(models)
@@ -40,16 +40,13 @@ class Kept:
         raise AssertionError(name)
 
 
-def _saved(path: Path, seed: int) -> bytes:
-    build("keras-student", (28, 28, 1), 10, seed=seed).save(path / "model.keras")
-    return (path / "model.keras").read_bytes()
+def _model(seed: int) -> bytes:
+    return to_bytes(build("keras-student", (28, 28, 1), 10, seed=seed))
 
 
-def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_score_is_reused_unless_its_model_was_remade(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phases, "_SCORED_ALONE", SPEC.transfer.rule)
-    kept = Kept({TEACHER: _saved(tmp_path, 1), STUDENT: _saved(tmp_path, 2)})
+    kept = Kept({TEACHER: _model(1), STUDENT: _model(2)})
     trainer = KdTrainer(SPEC, kept)
     with jobs_in_process("kd.models.measure"):
         scored = trainer.train(ACCURACY, Steps())
@@ -75,11 +72,11 @@ def test_what_was_scored_is_not_scored_again_unless_its_model_was_made_again(
             assert {name: model.get(name, found["digest"]) for name in found} == found
             assert model["latency_ms_p50"] > 0
         assert timed.score == scores[STUDENT.key]["test_accuracy"]
-        kept.models[STUDENT] = _saved(tmp_path, 3)
+        kept.models[STUDENT] = _model(3)
         trainer.train(TIMES, Steps())
         assert anew.pop() == [STUDENT.key]
 
 
-def test_where_no_model_was_kept_nothing_is_scored() -> None:
+def test_without_kept_models_nothing_is_scored() -> None:
     scored = KdTrainer(SPEC, Kept({})).train(ACCURACY, Steps())
     assert (scored.score, scored.facts) == (0.0, {"models": {}})

@@ -9,7 +9,7 @@ import pytest
 from kd.data import cache as cache_module
 from kd.data.arrays import Arrays
 from kd.data.cache import cache_dir, locked
-from kd.data.known import KNOWN_DATASETS, KnownDataset
+from kd.data.known import KnownDataset
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
 ARRAYS = Arrays(

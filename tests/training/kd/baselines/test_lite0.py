@@ -1,5 +1,8 @@
+"""kd.baselines.lite0: tensors as saved, the network that they fit, and nothing of any other file."""
+
 import dataclasses
 import hashlib
+import pickle
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,15 +12,19 @@ import pytest
 
 from kd.baselines import lite0
 from kd.baselines.applications import APPLICATIONS, find_weights
-from kd.baselines.lite0 import read_checkpoint
+from kd.baselines.lite0 import build, read_checkpoint
 from kd.baselines.methods import Budget, fit
 from kd.data.datasets import load
 from kd.errors import Unavailable
-from tests.support.small_datasets import cifar
 from tests.support.torch_files import saved
 
 LITE0 = APPLICATIONS["efficientnet-lite0"]
 BUDGET = Budget(trials=1, epochs=1, seconds=600)
+ARRAYS = {
+    "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1),
+    "bn.num_batches_tracked": np.array(7),
+    "bn.weight": np.linspace(-1, 1, 5, dtype=np.float32),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +38,7 @@ def real() -> Path:
 
 @pytest.fixture(scope="module")
 def made_up() -> dict[str, np.ndarray]:
-    """Tensors with the names and shapes of the real checkpoint, written down here from its paper's table."""
+    """Tensors with the names and shapes of the real checkpoint, from the table in its paper."""
     random = np.random.default_rng(0)
     shapes: dict[str, tuple[int, ...]] = {"_fc.weight": (1000, 1280), "_fc.bias": (1000,)}
 
@@ -58,25 +65,62 @@ def made_up() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, np.ndarray]], Path]:
-    """Write tensors into a file that the reader takes for the published one."""
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bytes], Path]:
+    """Write a file as if it were the one that the reader is pinned to."""
 
-    def write(tensors: dict[str, np.ndarray]) -> Path:
-        data = saved(tensors)
+    def write(data: bytes) -> Path:
         monkeypatch.setattr(lite0, "SHA256", hashlib.sha256(data).hexdigest())
-        path = tmp_path / "made-up.pth"
+        path = tmp_path / "checkpoint.pth"
         path.write_bytes(data)
         return path
 
     return write
 
 
-def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
-    made_up: dict[str, np.ndarray], written: Callable[[dict[str, np.ndarray]], Path]
-) -> None:
-    from kd.baselines.lite0 import build
+def test_tensors_come_back_with_their_names_shapes_types_and_values(published: Callable[[bytes], Path]) -> None:
+    weights = read_checkpoint(published(saved(ARRAYS)))
+    assert list(weights) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert weights[name].dtype == array.dtype
+        np.testing.assert_array_equal(weights[name], array)
+        assert not weights[name].flags.writeable
+    assert not weights["conv.weight"].flags.c_contiguous  # as it was saved
 
-    network = build(64, written(made_up))
+
+class _Harmful:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("canary"),)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"<html>please log in</html>", saved(ARRAYS), saved(ARRAYS)[:-1], pickle.dumps(_Harmful())],
+    ids=["empty", "login page", "other tensors", "cut short", "hostile pickle"],
+)
+def test_another_file_is_refused_in_one_line_before_it_is_parsed(
+    data: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(lite0, "_Unpickler", None)  # any use raises a TypeError
+    (tmp_path / "checkpoint.pth").write_bytes(data)
+    with pytest.raises(ValueError, match=r"^not the published file: sha256 [0-9a-f]{12}\.\.\., not 5793"):
+        read_checkpoint(tmp_path / "checkpoint.pth")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pth"]
+
+
+def test_the_unpickler_imports_no_other_name_even_from_the_published_file(
+    published: Callable[[bytes], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyError):
+        read_checkpoint(published(pickle.dumps(_Harmful(), 2)))
+    assert not (tmp_path / "canary").exists()
+
+
+def test_every_weight_of_the_checkpoint_lands_where_keras_wants_it(
+    made_up: dict[str, np.ndarray], published: Callable[[bytes], Path]
+) -> None:
+    network = build(64, published(saved(made_up)))
     assert network.count_params() == 3_413_024
     assert network.output.shape == (None, 1280)
     (stem,) = network.get_layer("conv_stem").get_weights()
@@ -105,13 +149,11 @@ def test_a_checkpoint_of_another_network_is_refused(
     change: dict[str, np.ndarray | None],
     message: str,
     made_up: dict[str, np.ndarray],
-    written: Callable[[dict[str, np.ndarray]], Path],
+    published: Callable[[bytes], Path],
 ) -> None:
-    from kd.baselines.lite0 import build
-
     changed = {name: tensor for name, tensor in (made_up | change).items() if tensor is not None}
     with pytest.raises(ValueError, match=message):
-        build(32, written(changed))
+        build(32, published(saved(changed)))
 
 
 def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,17 +164,17 @@ def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path: Path, monkeyp
     assert "\n" not in str(caught.value)
 
 
-def test_the_real_checkpoint_has_the_tensors_of_the_made_up_one(real: Path, made_up: dict[str, np.ndarray]) -> None:
-    found = read_checkpoint(real)
-    assert len(found) == 296
-    assert sum(not tensor.flags.c_contiguous for tensor in found.values()) == 50
+def test_the_real_checkpoint_has_the_tensors_of_the_synthetic_one(real: Path, made_up: dict[str, np.ndarray]) -> None:
+    weights = read_checkpoint(real)
+    assert len(weights) == 296
+    assert sum(not tensor.flags.c_contiguous for tensor in weights.values()) == 50
     counters = re.compile(r".*\.num_batches_tracked")
-    assert {name: tensor.shape for name, tensor in found.items() if not counters.fullmatch(name)} == {
+    assert {name: tensor.shape for name, tensor in weights.items() if not counters.fullmatch(name)} == {
         name: tensor.shape for name, tensor in made_up.items() if not counters.fullmatch(name)
     }
 
 
-def test_with_the_classifier_of_its_checkpoint_it_knows_two_photographs(real: Path) -> None:
+def test_with_its_classifier_it_recognizes_two_photographs(real: Path) -> None:
     from sklearn.datasets import load_sample_image
 
     from kd.baselines.pretrained import around, build_network
@@ -143,14 +185,3 @@ def test_with_the_classifier_of_its_checkpoint_it_knows_two_photographs(real: Pa
     tensors = read_checkpoint(real)
     logits = np.asarray(network(photographs, training=False)) @ tensors["_fc.weight"].T + tensors["_fc.bias"]
     assert logits.argmax(axis=-1).tolist() == [698, 985]  # palace, daisy
-
-
-@pytest.mark.slow
-def test_10000_cifar10_images_give_more_than_80_percent_and_more_still_when_tuned(
-    real: Path, shared_data: Path, tmp_path: Path
-) -> None:
-    dataset = cifar(shared_data, train=10_000, validation=2_000)
-    frozen = fit("efficientnet-lite0", dataset, budget=BUDGET, seed=0, work_dir=tmp_path)
-    assert frozen.val_accuracy > 0.80
-    tuned = fit("efficientnet-lite0-tuned", dataset, budget=BUDGET, seed=0, work_dir=tmp_path)
-    assert tuned.val_accuracy > frozen.val_accuracy + 0.02
