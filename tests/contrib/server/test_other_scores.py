@@ -32,7 +32,7 @@ def test_the_page_restores_the_sign_of_a_loss_and_its_interval(url: str) -> None
     assert best is not None, said
     mean, low, high = map(float, best.groups())
     assert 0.034 < low < mean < high < 0.036
-    assert "accuracy" not in text
+    assert "accuracy" not in said
 
 
 def test_the_best_score_of_the_metrics_is_the_stored_one(url: str) -> None:

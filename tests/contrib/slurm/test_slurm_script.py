@@ -14,6 +14,7 @@ from storage.url import resolve
 from sweeps.contrib.slurm import check_options, ranges, script
 from sweeps.errors import SpecError
 from sweeps.workers.reach import log_folder
+from tests.support.sweeps.typed_commands import KdSweeps
 
 POSTGRES = "postgresql://keeper:g3heim@db.example.org/sweeps"
 

@@ -110,35 +110,7 @@ def test_an_edited_spec_is_refused_by_every_command_that_uses_it(commands: Comma
         line = commands.line(command)
         assert "the stored spec of s was edited" in line
         assert "put it back, or create another sweep: kd-sweeps create NAME" in line
-    assert said.code("status") == 0
-    assert said.code("audit") == 1
+    assert commands.code("status") == 0
+    assert commands.code("audit") == 1
     execute(url, "UPDATE sweeps SET spec = replace(spec, '\"trials\": 400', '\"trials\": 4')")
-    assert said.code("audit") == 0
-
-
-def test_an_outcome_that_is_no_json_is_one_line_and_made_again_by_retry(
-    said: Said, url: str, kd_sweeps: KdSweeps
-) -> None:
-    work(resolve(url), quadratic)
-    assert said.code("audit") == 0
-    before = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
-    execute(url, "UPDATE tasks SET outcome = '{\"score\": 0.' WHERE key = 'search#1'")
-    expected = (
-        "kd-sweeps: the stored outcome of search#1 is no longer JSON; to recreate it, type:"
-        f" kd-sweeps retry s --storage {url}"
-    )
-    for command in ("status", "best", "trials", "report"):
-        assert said.line(command) == expected
-    code, out, lines = said.run("audit")
-    assert code == 1
-    assert "search#1: its outcome is not JSON" in out + "".join(lines)
-    code, out, _ = said.run("retry")
-    assert (code, out.split()) == (0, ["search#1"])
-    work(resolve(url), quadratic)
-    assert said.code("audit") == 0
-    after = {row["task"]: row for row in json.loads(kd_sweeps("trials", "s", "-f", "json", "--storage", url)[1])}
-    assert {row["state"] for row in after.values()} == {"done"}
-    again = {task for task in after if after[task] != before.get(task)}
-    assert again == {"search#1", "measure#all.1"}, "measured once more, as the results are no longer the same"
-    for column in ("temperature", "alpha", "score"):
-        assert after["search#1"][column] == before["search#1"][column]
+    assert commands.code("audit") == 0
