@@ -83,7 +83,7 @@ def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_goes_on_where_
     def cancelling(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
         with pytest.raises(SweepInUse, match=r"teachers#(source|target)") as caught:
             steering.delete(url, "s")
-        assert explain(caught.value).endswith("first type: kd-sweeps cancel s")
+        assert explain(caught.value).endswith("or type: kd-sweeps cancel s")
         assert _counts(engine)["running"] == 1, "nothing was changed"
         assert steering.cancel(url, "s") == planned
         until = time.monotonic() + SMALL.lease.interval_s + 3
