@@ -105,7 +105,7 @@ def test_the_same_is_there_for_another_program(kd_sweeps: KdSweeps, url: str) ->
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        ("UPDATE sweeps SET spec = 'seed = 1'", "not JSON"),
+        ("UPDATE sweeps SET spec = 'seed = 1'", "no longer JSON"),
         ("DROP TABLE trial_values", "trial_values"),
         ("ALTER TABLE trials RENAME TO trials_old", "trials"),
     ],
