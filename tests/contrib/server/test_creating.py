@@ -82,7 +82,7 @@ def test_what_makes_no_spec_is_one_line_that_says_what_would(service: Service, b
         *((body, "application/json", "") for body in (b"", b"{", b"[]", b"null", b"\xff", b'{"name": 1e999}')),
         (b'{"name": }', "application/json", "the body is not JSON: Expecting value at character 9"),
         (b"[" * 100_000, "application/json", "the body cannot be read: not UTF-8, nested too deeply"),
-        (b'{"name": "x", "preset": "tiny"}', "text/plain", "with the header Content-Type: application/json only"),
+        (b'{"name": "x", "preset": "tiny"}', "text/plain", "needs the header Content-Type: application/json"),
     ],
 )
 def test_what_is_no_request_is_refused_as_one(service: Service, body: bytes, kind: str, said: str) -> None:
