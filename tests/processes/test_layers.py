@@ -121,5 +121,5 @@ def test_a_worker_imports_neither_reports_nor_launches() -> None:
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     modules = set(done.stdout.split())
     assert modules & (HEAVY | {"rich", "filelock"}) == set()
-    rooms = ("sweeps.report", "sweeps.findings", "sweeps.query", "sweeps.launch.launcher", "sweeps.launch.supervisor")
+    rooms = ("sweeps.report.", "sweeps.findings", "sweeps.query", "sweeps.launch.launcher", "sweeps.launch.supervisor")
     assert [name for name in sorted(modules) if name.startswith(rooms)] == []

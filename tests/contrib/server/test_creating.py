@@ -82,7 +82,7 @@ def test_an_invalid_spec_is_refused_in_one_line_with_what_is_allowed(service: Se
         *((body, "application/json", "") for body in (b"", b"{", b"[]", b"null", b"\xff", b'{"name": 1e999}')),
         (b'{"name": }', "application/json", "the body is not JSON: Expecting value at character 9"),
         (b"[" * 100_000, "application/json", "the body cannot be read: not UTF-8, nested too deeply"),
-        (b'{"name": "x", "preset": "tiny"}', "text/plain", "with the header Content-Type: application/json only"),
+        (b'{"name": "x", "preset": "tiny"}', "text/plain", "needs the header Content-Type: application/json"),
     ],
 )
 def test_a_malformed_request_is_refused(service: Service, body: bytes, kind: str, message: str) -> None:

@@ -102,7 +102,7 @@ def test_a_result_is_validated_like_an_archive_before_it_is_stored(service: Serv
     for change, stored, why in wrong:
         with pytest.raises(SweepError, match=why):
             backend.finish(claim, outcome=values | change, score=stored, log=None)
-    with pytest.raises(SweepError, match="a body of more than 1,000,000 bytes"):
+    with pytest.raises(SweepError, match="the body may have at most 1,000,000 bytes"):
         backend.finish(claim, outcome=values | {"detail": "x" * 1_000_000}, score=score, log=None)
     engine = open_engine(resolve(url))
     (task,) = [task for task in tasks_of(engine) if task.key == claim.key]
