@@ -32,15 +32,15 @@ class Row:
     method: str
     dataset: str
     detail: str
-    point: Point | None = None
+    point: Point | None
     validation: Estimate | None
     test: Estimate | None
     parameters: int | None
     measured: jobs.Measured | None
     train_s: float | None
     train_cpu_s: float | None
-    shared_s: float | None = None
-    shared_cpu_s: float | None = None
+    shared_s: float | None
+    shared_cpu_s: float | None
     status: str
 
 
@@ -180,12 +180,15 @@ def _single(
         method=method,
         dataset=dataset,
         detail=detail,
+        point=None,
         validation=None if outcome is None else estimate([outcome.val_accuracy]),
         test=None if tested is None else estimate([tested]),
         parameters=None if outcome is None else outcome.parameters,
         measured=measured,
         train_s=None if outcome is None else outcome.train_s,
         train_cpu_s=None if outcome is None else outcome.cpu_s,
+        shared_s=None,
+        shared_cpu_s=None,
         status=_status([task]),
     )
 

@@ -99,11 +99,7 @@ def test_the_page_uses_no_term_of_another_trainer(worked: tuple[str, str], kd_sw
     assert kd_sweeps("report", "d", "-o", "page", "--storage", url)[0] == 0
     page = tmp_path / "page"
     assert {path.stem for path in page.glob("figures/*.svg")} == {
-        "gains",
-        "surface",
-        "surface-narrow",
-        "strategies",
-        "strategies-narrow",
+        f"{name}{suffix}" for name in ("gains", "surface", "strategies") for suffix in ("", "-narrow")
     }
     text = (page / "report.md").read_text(encoding="utf-8")
     assert "C and tol" in text

@@ -69,9 +69,9 @@ def _panel(axes: Axes, group: Sequence[data.MethodMark]) -> None:
     sizes, levels = [mark.size for mark in group], [score.level(mark.test.mean) for mark in group]
     axes.set_xscale("log")
     axes.set_xlim(min(sizes) / 2.5, max(sizes) * 2.5)
-    ends = [*levels, *(score.level(end) for mark in group for end in limits(mark.test) or ())]
-    room = 0.2 * (max(ends) - min(ends)) or 1.0
-    axes.set_ylim(min(ends) - room, min(max(ends) + room, score.scaled(score.high) + room / 2))
+    heights = [*levels, *(score.level(end) for mark in group for end in limits(mark.test) or ())]
+    room = 0.2 * (max(heights) - min(heights)) or 1.0
+    axes.set_ylim(min(heights) - room, min(max(heights) + room, score.scaled(score.high) + room / 2))
     axes.grid(visible=True)
     front = pareto_front([(mark.size, mark.test.mean) for mark in group])
     axes.plot([sizes[i] for i in front], [levels[i] for i in front], color=data.GREY, lw=1, ls="--", zorder=1)

@@ -8,7 +8,7 @@ import pytest
 
 from storage.url import resolve
 from sweeps.findings.findings import Findings
-from sweeps.report.answer import badge, headline
+from sweeps.report.answer import announced, badge, headline
 from sweeps.report.brief import brief
 from sweeps.report.page import report
 from sweeps.report.words import parameter_effect
@@ -73,7 +73,7 @@ def test_a_pipe_gets_the_whole_page_the_few_lines_and_json_when_it_asks(
 
 def test_a_written_report_says_its_headline_and_where_it_is(url: str, findings: Findings, kd_sweeps: KdSweeps) -> None:
     code, out, err = kd_sweeps("report", "s", "-o", "new/folder", "--storage", url)
-    assert (code, out) == (0, headline(findings) + "\n")
+    assert (code, out) == (0, announced(findings) + "\n")
     assert err.splitlines()[-1] == "report   new/folder/report.html"
     assert Path("new/folder/report.html").is_file()
 

@@ -69,7 +69,7 @@ def test_best_after_confirm_has_its_interval_before_anybody_stored_the_selection
     assert values == plain(BEST.kind, found)
     assert list(values) == [
         *("sweep", "loss", "point", "confirmed", "accuracy", "candidates", "incumbent", "answer_hash", "recipe"),
-        *("paste", "summary"),
+        *("paste", "summary", "smoke_test"),
     ]
 
 
