@@ -78,8 +78,8 @@ def _panel(axes: Axes, group: Sequence[data.MethodMark]) -> None:
     for mark, place in zip(group, _places(axes, list(zip(sizes, levels, strict=True))), strict=True):
         colour = data.VERMILLION if mark.distilled else data.BLACK if mark.is_reference else data.GREY
         level = score.level(mark.test.mean)
-        if ends := limits(mark.test):
-            axes.plot([mark.size] * 2, [score.level(end) for end in ends], color=colour, lw=2, zorder=2)
+        if bounds := limits(mark.test):
+            axes.plot([mark.size] * 2, [score.level(end) for end in bounds], color=colour, lw=2, zorder=2)
         axes.plot(mark.size, level, "o", color=colour, ms=8, mec="white", mew=1, zorder=3)
         across, along, side = place
         for text, below in ((mark.label, 0.0), (f"{score.text(mark.test.mean, 1)}, {size(mark.size)}", 10.0)):
