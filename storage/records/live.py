@@ -57,31 +57,35 @@ class TrialRecord:
 
 
 @retry_transient()
-def newest_trials(engine: Engine, sweep_id: int, stages: Collection[str], *, most: int) -> list[TrialRecord]:
-    """Return the tasks of these stages that have a point, the newest first, and of each stage its best one.
+def newest_trials(
+    engine: Engine, sweep_id: int, stages: Collection[str], *, most: int, best_of: Collection[str]
+) -> list[TrialRecord]:
+    """Return the tasks of these stages that have a point, the newest first; then the best one of some stages.
 
-    most: the best ones are added to so many.
+    most: without these best ones. best_of: the stages that they are of, where there are more tasks.
     """
-    latest = and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt)
+    begun = (tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("running", "done", "failed")))
+    order = (tasks.c.started_at.desc(), tasks.c.id.desc())
+    # Chosen before they are joined: a join of ten thousand tasks with their attempts takes most of the time.
+    newest = select(tasks.c.id).where(*begun, tasks.c.stage.in_(stages)).order_by(*order).limit(most)
     query = (
         select(
             *(tasks.c.id, tasks.c.key, tasks.c.stage, phases.c.name, tasks.c.state, tasks.c.score),
             *(attempts.c.params, attempts.c.worker),
         )
-        .join(attempts, latest)
+        .join(attempts, and_(attempts.c.task_id == tasks.c.id, attempts.c.number == tasks.c.attempt))
         .join(phases, phases.c.id == tasks.c.phase_id)
-        .where(tasks.c.sweep_id == sweep_id, tasks.c.state.in_(("running", "done", "failed")))
         .where(attempts.c.params.is_not(None))
+        .order_by(*order)
     )
-    newest = query.where(tasks.c.stage.in_(stages)).order_by(attempts.c.started_at.desc(), tasks.c.id.desc())
     with read(engine) as connection, explain_corruption(connection, sweep_id):
 
         def rows(chosen: Select[Any]) -> dict[str, TrialRecord]:
-            return {row.key: TrialRecord(*row) for row in connection.execute(chosen)}
+            return {row.key: TrialRecord(*row) for row in connection.execute(query.where(tasks.c.id.in_(chosen)))}
 
-        recent = rows(newest.limit(most))
-        for stage in stages if len(recent) == most else ():
-            done = query.where(tasks.c.stage == stage, tasks.c.state == "done")
+        recent = rows(newest)
+        for stage in best_of if len(recent) == most else ():
+            done = select(tasks.c.id).where(*begun, tasks.c.stage == stage, tasks.c.state == "done")
             recent |= rows(done.order_by(tasks.c.score.desc(), tasks.c.id).limit(1))
         return list(recent.values())
 

@@ -20,7 +20,7 @@ from sweeps.findings.findings import load
 from sweeps.plan.phases import Phase, display_stage
 from sweeps.query.status import Effort, Eta, StageCount, efforts, eta_of, failures, fingerprints, stage_counts
 from sweeps.report import document
-from sweeps.report.answer import badge, statement
+from sweeps.report.answer import badge, headline, statement
 from sweeps.report.words import display_name
 from sweeps.spec.model import SMOKE_TEST, Spec
 from sweeps.terminal import duration
@@ -28,7 +28,7 @@ from sweeps.trainers.protocol import Point
 from sweeps.trainers.score import Score
 from sweeps.workers.logs import Report, reports
 
-MOST_POINTS = 1000  # trials that are read and drawn
+MOST_POINTS = 500  # trials that are read and drawn
 _MOST_AT_WORK = 4  # tasks whose curves are drawn
 _POINTS = ("search", "native", "confirm", "transfer")  # stages whose tasks have one
 _TESTS = ("transfer", "measure")  # stages whose tasks read test data
@@ -37,10 +37,11 @@ _STILL_S = 60  # seconds without a step that are worth a word
 
 @dataclass(frozen=True)
 class Answer:
-    """What a finished sweep says. headline: two to four sentences."""
+    """What a finished sweep says. headline: what to do, in a few words. why: the sentences that follow it, if any."""
 
     badge: document.Badge
     headline: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def view(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, *, at_work: 
     counts = stage_counts(engine, sweep.id)
     there = [stage for stage, count in counts.items() if count.total]
     time = _eta(engine, sweep, spec, tallies, at_work)
-    trials = live.newest_trials(engine, sweep.id, _POINTS, most=MOST_POINTS)
+    trials = live.newest_trials(engine, sweep.id, _POINTS, most=MOST_POINTS, best_of=_POINTS[:2])
     ended = all(counts[stage].ended == counts[stage].total for stage in there)
     answer_hash = fingerprints(engine, sweep).answer_hash if ended else None
     return View(
@@ -238,14 +239,15 @@ def _eta(engine: sqlalchemy.Engine, sweep: SweepRecord, spec: Spec, tallies: Seq
         if tally.stage != "baselines"  # whose one phase serves all datasets
     ]
     if len(counted) < len(tallies):
-        counted += efforts(queries.task_records(engine, sweep.id, stage="baselines", keep=()))
+        counted += efforts(queries.task_records(engine, sweep.id, phase="baselines", keep=()))
     return eta_of(spec, counted, at_work)
 
 
 def _answer(engine: sqlalchemy.Engine, sweep: SweepRecord) -> Answer | None:
     with suppress(NoResultsYet):
         findings = load(engine, sweep)
-        return Answer(badge(findings), statement(findings))
+        first = headline(findings)
+        return Answer(badge(findings), first, statement(findings).removeprefix(first).strip())
     return None
 
 
