@@ -46,7 +46,7 @@ def test_a_file_of_another_network_is_named_with_what_to_type(error: Exception) 
     def fail(pixels: int, weights: Path) -> keras.Model:
         raise error
 
-    with pytest.raises(Unavailable, match=r"^some\.h5 is not a whole .* of Small .*KD_SWEEPS_WEIGHTS") as caught:
+    with pytest.raises(Unavailable, match=r"^some\.h5 is not a valid .* of Small .*KD_SWEEPS_WEIGHTS") as caught:
         build_network(dataclasses.replace(SMALL, network=fail), Path("some.h5"))
     assert "\n" not in str(caught.value)
 

@@ -188,7 +188,7 @@ def test_a_damaged_weights_file_is_named_with_what_to_type(
     damaged = tmp_path / APPLICATIONS["mobilenet"].weights_file
     damaged.write_bytes(HDF5_SIGNATURE + bytes(200_000))
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(tmp_path))
-    with pytest.raises(Unavailable, match=r"mobilenet_2_5_224_tf_no_top\.h5 is not a whole.*KD_SWEEPS_WEIGHTS=DIR"):
+    with pytest.raises(Unavailable, match=r"mobilenet_2_5_224_tf_no_top\.h5 is not a valid.*KD_SWEEPS_WEIGHTS=DIR"):
         fit("mobilenet", digits, budget=BUDGET, seed=0, work_dir=tmp_path)
 
 
