@@ -47,7 +47,7 @@ def _search(spec: Spec) -> str:
         f"**Search.** {_ranges(spec)}, {search.trials} trials on"
         f" {spec.source.dataset}: {', then '.join(points)}. All trials use the same {spec.kind.features.trained} seed"
         f" and are scored by validation {score.name}{last}, without pruning. {confirm}. The points of a round share"
-        f" their seeds; the one with the {score.best} mean over these fresh seeds is `best`.{native}{several}"
+        f" their seeds; the one with the {score.best} mean over fresh seeds is `best`.{native}{several}"
     )
 
 

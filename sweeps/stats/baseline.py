@@ -152,8 +152,8 @@ def _sample(scores: Scores, baseline: Scores) -> _Sample | None:
     means = [fmean(ours) - fmean(theirs) for ours, theirs in known]
     parts = [(variance(runs) / len(runs), len(runs) - 1) for both in known for runs in both]
     whole = math.fsum(part for part, _ in parts)
-    # Welch-Satterthwaite over both sides of every dataset.
-    df = math.floor(whole**2 / math.fsum(part**2 / free for part, free in parts)) if whole else 1
+    # Welch-Satterthwaite over both sides of every dataset, by shares: the square of a tiny variance would be 0.
+    df = math.floor(1 / math.fsum((part / whole) ** 2 / free for part, free in parts)) if whole else 1
     n = min(sum(len(ours) for ours, _ in known), sum(len(theirs) for _, theirs in known))
     return _Sample(fmean(means), math.sqrt(whole * n) / len(known), n, max(df, 1))
 

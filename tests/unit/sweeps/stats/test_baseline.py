@@ -103,6 +103,12 @@ def test_welch_over_several_datasets_weighs_them_alike() -> None:
     assert answer.p == pytest.approx(2 * stats.t.sf(2.0 / error, df))
 
 
+def test_a_variance_whose_square_is_no_float_has_degrees_of_freedom() -> None:
+    tiny = {"baseline": runs([2.5e-134, 0.0]), "a": runs([0.0, 0.0], seeds="other")}
+    (item,) = against(tiny, "baseline")
+    assert (item.paired, present(item.difference).n) == (False, 2)
+
+
 def test_fewer_than_three_pairs_show_nothing_and_take_no_part_in_holm() -> None:
     base = runs([0.0, 0.1, 0.2, 0.3])
     answers = against({"base": base, "two": runs([5.0, 5.2]), "four": runs([0.5, 0.7, 0.6, 0.9])}, "base")
