@@ -182,15 +182,17 @@ def test_in_a_browser_the_page_changes_without_being_loaded_again_and_leads_to_t
     created(storage_url)
     with (
         serving(storage_url, folder=tmp_path, tokens=TOKENS) as service,
-        driven_browser(tmp_path / "profile") as browser,
+        # A name of a network, not of this machine: over plain HTTP browsers send no Sec-Fetch-Site there.
+        driven_browser(tmp_path / "profile", "--host-resolver-rules=MAP team.example 127.0.0.1") as browser,
     ):
-        browser.go(f"{service.url}/sweeps/s")
+        url = f"http://team.example:{service.port}"
+        browser.go(f"{url}/sweeps/s")
         browser.wait_for("Token")
         browser.run(f"document.querySelector('#token').value = '{OPERATOR}'; document.forms[0].submit()")
-        browser.go(f"{service.url}/dashboard/")
+        browser.go(f"{url}/dashboard/")
         browser.wait_for("s.teachers")
         browser.wait_for("s.transfer")
-        browser.go(f"{service.url}/sweeps/s")
+        browser.go(f"{url}/sweeps/s")
         browser.wait_for("no worker is running")
         press(browser, "Pause")
         browser.wait_for("paused", 10)
