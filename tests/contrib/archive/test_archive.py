@@ -296,7 +296,11 @@ NESTED = reduce(lambda value, _: [value], range(101), 1)  # type: ignore[arg-typ
         ("attempts.jsonl", _line(lambda line: line.update(lease_until=float("nan"))), "lease_until is nan"),
         ("phases.jsonl", _line(lambda line: line.update(needs=["x"])), "needs 'x', which phases.jsonl lacks"),
         ("phases.jsonl", _line(lambda line: line.update(needs=["lag:x"])), "which has no meaning"),
-        ("tasks.jsonl", _line(lambda line: line["payload"].update(role="target3")), "expected role source as planned, found target3"),
+        (
+            "tasks.jsonl",
+            _line(lambda line: line["payload"].update(role="target3")),
+            "expected role source as planned, found target3",
+        ),
         (
             "tasks.jsonl",
             _line(lambda line: line["outcome"].update(blobs={"x": "../x"})),
