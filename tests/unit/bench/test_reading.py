@@ -40,7 +40,7 @@ def test_a_small_run_writes_its_section_with_a_verdict_for_each_target(
     for words in verdicts:
         (verdict,) = [line for line in text.splitlines() if line.startswith(f"- SQLite, {words}:")]
         assert verdict.endswith(("**met**", "**missed**"))
-    assert text.count("| SQLite | 6 | 2 |") == (program == "overhead"), "the crew of two is missing"
+    assert ("| SQLite | 6 | 2 |" in text) == (program == "overhead"), "the crew of two is missing"
 
 
 def test_the_written_sweep_is_whole_but_for_the_trials_of_optuna(
