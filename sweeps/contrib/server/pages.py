@@ -13,10 +13,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from kd.errors import KdError
 from storage.errors import StorageError
-from sweeps.contrib.server.plane import COLOURS
+from sweeps.contrib.server.live.plane import COLOURS
+from sweeps.contrib.server.live.view import View
 from sweeps.contrib.server.problems import LOG
 from sweeps.contrib.server.state import CACHE_TTL_S, PING_S, Name, Serving, Views, follower
-from sweeps.contrib.server.view import View
 from sweeps.errors import SweepError
 from sweeps.hints import explain, local
 from sweeps.operations.table import CANCEL, PAUSE, RESUME, SweepArgs

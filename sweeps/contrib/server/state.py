@@ -14,10 +14,10 @@ from storage.db.engine import open_engine
 from storage.records import queries
 from storage.studies.space import study_name
 from storage.tables import SweepRecord
-from sweeps.contrib.server import view
 from sweeps.contrib.server.drawing import Drawings, Form, state_of
+from sweeps.contrib.server.live import view
+from sweeps.contrib.server.live.view import View
 from sweeps.contrib.server.shared import Busy, Places, Shared
-from sweeps.contrib.server.view import View
 from sweeps.errors import NotThere
 from sweeps.hints import local
 from sweeps.operations.operation import LocalClient

@@ -13,8 +13,8 @@ from storage.records import live, queries
 from storage.records.live import Tally
 from storage.records.queries import RunningRecord
 from storage.tables import SweepRecord
-from sweeps.contrib.server.plane import Plane, planes
-from sweeps.contrib.server.so_far import SoFar, so_far
+from sweeps.contrib.server.live.plane import Plane, planes
+from sweeps.contrib.server.live.so_far import SoFar, so_far
 from sweeps.errors import NoResultsYet
 from sweeps.findings.findings import load
 from sweeps.plan.phases import Phase, display_stage

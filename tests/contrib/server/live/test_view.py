@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from storage.url import resolve
-from sweeps.contrib.server import view as module
+from sweeps.contrib.server.live import view as module
+from sweeps.contrib.server.live.view import View
 from sweeps.contrib.server.pages import sweep_page
 from sweeps.contrib.server.state import Views, serve_database
-from sweeps.contrib.server.view import View
 from sweeps.operations.operation import LocalClient
 from sweeps.operations.table import BEST, STATUS, TRIALS, SweepArgs, TrialsArgs
 from sweeps.usecases import steering

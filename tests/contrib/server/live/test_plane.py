@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from storage.records.live import TrialRecord
-from sweeps.contrib.server.plane import COLOURS, Dot, Plane, planes
-from sweeps.contrib.server.so_far import SoFar, so_far
+from sweeps.contrib.server.live.plane import COLOURS, Dot, Plane, planes
+from sweeps.contrib.server.live.so_far import SoFar, so_far
 from sweeps.distill.presets import preset
 from sweeps.plan.phases import Phase
 from sweeps.plan.points import planned_arm
