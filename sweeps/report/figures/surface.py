@@ -78,7 +78,7 @@ def narrow(plane: Plane) -> Figure:
 
 def caption(plane: Plane) -> str:
     how = (
-        "Shading: the surface fitted to all runs of all searches; darker is better."
+        "Shading: the surface fitted to all runs of all searches; stronger blue is better."
         if any(search.top is not None for search in plane.surfaces)
         else "Every trial is a single run; too few searches for a fitted surface."
     )
