@@ -1,7 +1,9 @@
 """The docs: they build, they name what exists, and what they show is what the commands print."""
 
 import ast
+import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -152,6 +154,42 @@ def test_the_docs_build_without_a_warning(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert (tmp_path / "html" / "reference" / "cli.html").is_file()
+
+
+_STUDENTS = """
+import hashlib, json, pathlib, pickle, train
+
+folder, results = pathlib.Path("."), []
+for temperature, alpha in ((1.0, 0.0), (3.0, 0.5), (20.0, 0.1), (1.0, 1.0)):
+    scores = train.train(temperature, alpha, seed=7, folder=folder), train.test(folder=folder)
+    weights = pickle.loads((folder / "student").read_bytes()).coef_.tobytes()
+    results.append((scores, hashlib.sha256(weights).hexdigest()))
+print(json.dumps([list(column) for column in zip(*results)]))
+"""
+
+
+@pytest.mark.processes
+def test_the_students_of_the_tutorial_score_alike_on_every_processor(tmp_path: Path) -> None:
+    """OpenBLAS computes with the kernels of other processors: rounding changes weights, and a score by one image."""
+    written, *_ = steps((DOCS / "tutorial.md").read_text(encoding="utf-8"))
+    assert run(written.command, tmp_path) == (0, [])
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", _STUDENTS],
+            cwd=tmp_path,
+            env=os.environ | {"OPENBLAS_CORETYPE": kind, "OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        for kind in ("Nehalem", "Haswell", "SkylakeX")
+    ]
+    scores, weights = zip(*(json.loads(done.stdout) for done in printed), strict=True)
+    for student in zip(*scores, strict=True):
+        for measured in zip(*student, strict=True):
+            assert max(measured) - min(measured) < 1.5 / 597, "more than one test image"
+    if platform.machine() == "x86_64":
+        assert weights[0] != weights[1], "the kernels did not differ"
 
 
 @pytest.mark.slow

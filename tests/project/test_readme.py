@@ -28,7 +28,7 @@ def _commands() -> dict[str, set[str]]:
 def _lines() -> list[str]:
     """Every line of the shell blocks: commands, and in a console what they print."""
     blocks = re.findall(r"^```(?:sh|console)\n(.*?)^```$", all_text(), flags=re.MULTILINE | re.DOTALL)
-    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [line.removeprefix("$ ") for block in blocks for line in block.replace("\\\n> ", "").splitlines()]
 
 
 def _typed() -> list[list[str]]:

@@ -18,6 +18,7 @@ from tests.support.paths import REPOSITORY, clean_environment, programs
 _BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d.,:]*(e[-+]\d+)?")
 _HASH = re.compile(r"\b[0-9a-f]{12,64}\b")
+_DATE = re.compile(r"\b\d{1,2} [A-Z][a-z]+ 20\d\d\b")
 _WORKER = re.compile(r"\S+-\d+-[0-9a-f]{4}\b")
 
 
@@ -67,10 +68,10 @@ def run(command: str, folder: Path) -> tuple[int, list[str]]:
 
 
 def normalised(lines: list[str] | tuple[str, ...]) -> set[str]:
-    """Return the lines without what differs from run to run: numbers, hashes, names of workers, spaces."""
+    """Return the lines without what differs from run to run: numbers, dates, hashes, names of workers, spaces."""
     texts = set()
     for line in lines:
-        text = _NUMBER.sub("N", _WORKER.sub("WORKER", _HASH.sub("HASH", line)))
+        text = _NUMBER.sub("N", _DATE.sub("DATE", _WORKER.sub("WORKER", _HASH.sub("HASH", line))))
         texts.add(" ".join(re.sub(r"-{2,}", "--", text).split()))
     return texts - {""}
 

@@ -17,7 +17,8 @@ def markdown(name: str) -> str:
             parts.append(source)
         else:
             outputs = [_text(output, f"{name}-{number}.svg", f"{name}.ipynb") for output in cell["outputs"]]
-            parts += [f"```python\n{source}\n```", *outputs]
+            # ruff formats the code of Markdown, too, and drops a last semicolon, which only a notebook needs.
+            parts += [f"```python\n{source.removesuffix(';')}\n```", *outputs]
     return "\n\n".join(parts)
 
 
