@@ -159,7 +159,9 @@ def test_a_checkpoint_of_another_network_is_refused(
 def test_a_damaged_checkpoint_is_named_with_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / LITE0.weights_file).write_bytes(b"\x80\x02cos\nsystem\n)R.")
     monkeypatch.setenv("KD_SWEEPS_WEIGHTS", str(tmp_path))
-    with pytest.raises(Unavailable, match=r"57934424\.pth is not a valid .*\(not the published file .*export KD_SW") as caught:
+    with pytest.raises(
+        Unavailable, match=r"57934424\.pth is not a valid .*\(not the published file: .*export KD"
+    ) as caught:
         fit("efficientnet-lite0", load("digits", train_images=64), budget=BUDGET, seed=0, work_dir=tmp_path / "work")
     assert "\n" not in str(caught.value)
 
