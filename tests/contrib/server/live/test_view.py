@@ -1,12 +1,14 @@
 """The view of a sweep against everything else that is said of it, at several moments; what it costs."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from storage.records import live, queries
 from storage.url import resolve
 from sweeps.contrib.server.live import view as module
 from sweeps.contrib.server.live.view import View
@@ -14,6 +16,7 @@ from sweeps.contrib.server.pages import sweep_page
 from sweeps.contrib.server.state import Views, serve_database
 from sweeps.operations.operation import LocalClient
 from sweeps.operations.table import BEST, STATUS, TRIALS, SweepArgs, TrialsArgs
+from sweeps.query.listing import open_sweep
 from sweeps.usecases import steering
 from sweeps.workers.logs import JsonLines, about, logged, reports
 from tests.support.sweeps import reported_sweeps
@@ -70,6 +73,23 @@ def test_what_has_not_changed_is_not_read_again(tmp_path: Path, monkeypatch: pyt
         steering.pause(resolve(url), "s")
         assert views.of("s").activity == ("paused", "open")
         assert len(made) == 2
+
+
+def test_both_databases_give_the_newest_trials_with_the_best_one_and_count_the_tasks(storage_url: str) -> None:
+    url = resolve(reported_sweeps.worked(storage_url, stop_at="confirm"))
+    with open_sweep(url, "s") as (engine, sweep):
+        every = live.newest_trials(engine, sweep.id, ("search",), most=100, best_of=("search",))
+        few = live.newest_trials(engine, sweep.id, ("search",), most=1, best_of=("search",))
+        tallies = live.tallies(engine, sweep.id)
+        tasks = queries.task_records(engine, sweep.id)
+        assert live.present_workers(engine, sweep.id) == []
+    assert [task.id for task in every] == sorted((task.id for task in every), reverse=True)
+    best = max(every, key=lambda task: task.score or 0.0)
+    assert [task.key for task in few] == list(dict.fromkeys((every[0].key, best.key)))
+    counted = Counter((task.phase, task.state) for task in tasks)
+    assert {(tally.phase, tally.state): tally.tasks for tally in tallies} == counted
+    took = sum(task.finished_at - task.started_at for task in tasks if task.finished_at and task.started_at)
+    assert sum(tally.took_s for tally in tallies) == pytest.approx(took)
 
 
 def test_only_an_operator_has_buttons_and_those_that_can_be_used(tmp_path: Path) -> None:
