@@ -50,9 +50,7 @@ def propose(space: Space, history: Sequence[Past], *, sampler: str, seed: int) -
         )
         asking = create_trial(state=TrialState.RUNNING)
         asking.number = len(history)
-        made.before_trial(
-            study, asking
-        )  # OptunaHub's AutoSampler chooses its sampler here; without, it draws at random
+        made.before_trial(study, asking)  # in which OptunaHub's AutoSampler chooses what it samples with
         together = made.sample_relative(study, asking, made.infer_relative_search_space(study, asking))
     except ImportError as error:
         package = error.name or getattr(error.__cause__, "name", None)  # Optuna's deferred imports: the cause names it
