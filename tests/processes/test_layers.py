@@ -106,14 +106,15 @@ def home(tmp_path: Path) -> Path:
 def test_commands_load_nothing_heavy_and_write_nothing_but_the_file_that_they_were_asked_for(
     home: Path, tmp_path: Path
 ) -> None:
-    """`verify` makes the plan again, and its Sobol points are SciPy's."""
+    """An audit and `verify` make the plan again, and its Sobol points are SciPy's."""
     before, student, archive = _content(home), tmp_path / "student.keras", tmp_path / "s.kdsweep"
     writing = {"export": ["export", "s", "-o", str(student)], "archive": ["archive", "s", "-o", str(archive)]}
-    commands = READING | writing | {"verify": ["verify", str(archive)]}
+    planning = {"audit": ["status", "s", "--audit"], "verify": ["verify", str(archive)]}
+    commands = READING | writing | planning
     for command, (code, text, modules) in zip(commands, _run(home, commands.values()), strict=True):
         assert code == 0, command
         assert text.strip() or command in writing, command
-        assert modules & HEAVY <= ({"scipy"} if command == "verify" else set()), command
+        assert modules & HEAVY <= ({"scipy"} if command in planning else set()), command
     assert _content(home) == before
     assert sorted(tmp_path.iterdir()) == [home, archive, student]
     assert student.read_bytes() == b"the bytes of a model"
