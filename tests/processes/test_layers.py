@@ -105,11 +105,12 @@ def test_commands_import_nothing_heavy_and_write_only_the_requested_file(home: P
     """`verify` recomputes the plan, whose Sobol points are SciPy's."""
     before, student, archive = _content(home), tmp_path / "student.keras", tmp_path / "s.kdsweep"
     writing = {"export": ["export", "s", "-o", str(student)], "archive": ["archive", "s", "-o", str(archive)]}
-    commands = READING | writing | {"verify": ["verify", str(archive)]}
+    planning = {"audit": ["status", "s", "--audit"], "verify": ["verify", str(archive)]}
+    commands = READING | writing | planning
     for command, (code, text, modules) in zip(commands, _run(home, commands.values()), strict=True):
         assert code == 0, command
         assert text.strip() or command in writing, command
-        assert modules & HEAVY <= ({"scipy"} if command == "verify" else set()), command
+        assert modules & HEAVY <= ({"scipy"} if command in planning else set()), command
     assert _content(home) == before
     assert sorted(tmp_path.iterdir()) == [home, archive, student]
     assert student.read_bytes() == b"the bytes of a model"

@@ -1,11 +1,7 @@
 """`status NAME --audit`: its output, its exit code, and the rights that it needs."""
 
-import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +11,11 @@ import pytest
 from storage.audit.audit import Audit, StageAudit
 from storage.url import resolve
 from sweeps.cli.text import audit_values, describe_audit
-from tests.support.paths import REPOSITORY
 from tests.support.sweeps.audited_sweeps import execute, finish_sweep
 from tests.support.sweeps.planted_sweeps import worked
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
-HEAVY = {"tensorflow", "keras", "optuna", "optuna_dashboard", "sklearn", "pandas", "rich"}  # SciPy makes Sobol points
 
 CLEAN = """\
 stage      planned  done  failed  cancelled  skipped  waiting  running
@@ -132,34 +126,3 @@ def test_a_role_that_may_only_select_can_use_every_reading_command(kd_sweeps: Kd
         assert "permission denied" in err.splitlines()[-1]
     finally:
         execute(postgres_url, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
-
-
-_PROGRAM = """
-import json, sys
-from sweeps.cli.app import main
-try:
-    main()
-except SystemExit as end:
-    code = end.code or 0
-print(json.dumps([code, sorted({name.partition(".")[0] for name in sys.modules})]), file=sys.stderr)
-"""
-
-
-@pytest.mark.processes
-def test_an_audit_loads_nothing_heavy_and_leaves_an_sqlite_file_as_it_was(url: str, tmp_path: Path) -> None:
-    def content() -> dict[str, str]:
-        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
-
-    before = content()
-    done = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, "status", "s", "--audit", "--storage", url],
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    code, modules = json.loads(done.stderr.splitlines()[-1])
-    assert code == 0
-    assert done.stdout.startswith(CLEAN)
-    assert not HEAVY & set(modules)
-    assert content() == before
