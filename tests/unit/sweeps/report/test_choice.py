@@ -15,7 +15,7 @@ import pytest
 from sweeps.findings.findings import Findings
 from sweeps.report import answer, choice
 from sweeps.report.brief import brief
-from sweeps.report.document import Fold, Paragraph, Table
+from sweeps.report.document import Badge, Fold, Paragraph, Table
 from sweeps.report.folder import json_data, results_csv
 from sweeps.report.page import page
 from sweeps.report.sentences import sentence
