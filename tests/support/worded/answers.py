@@ -50,6 +50,7 @@ def _worded(sweeps: Worded) -> Iterator[str]:
         findings = make()
         # The code of seven libraries is that of the page "chosen".
         blocks = [replace(block, code=()) if isinstance(block, Advice) else block for block in answer.blocks(findings)]
+        blocks += [answer.badge(findings)] if findings.choices else []  # which stands below, among the numbers
         yield f"<!-- {name} -->\n\n{markdown.text(blocks)}\n"
         yield from (f"{sentence(findings, target)}\n" for target in findings.verdicts)
         yield from (f"- {text}\n" for text in as_good(findings))
@@ -282,6 +283,7 @@ def _two_targets() -> Spec:
     return override(on(CHOSEN, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
 
 
+FEW = ["best", "scratch", "native"]
 SHORT = (0.5, 0.8, 0.1, 0.9, 0.2, 0.6, 0.4, 0.5)
 CHOICES: Worded = {
     "the default": lambda: chosen(NEAR, NONE),
@@ -311,6 +313,8 @@ CHOICES: Worded = {
     "one search": _few(1),
     "two searches": _few(2),
     "fewer seeds in further searches": lambda: chosen(NEAR, NONE, spec=override(CHOSEN, {"outer.seeds": 2})),
+    "without a default": lambda: chosen(NEAR, NONE, spec=override(CHOSEN, {"transfer.target_arms": FEW})),
+    "before anything is confirmed": lambda: chosen(until="confirm"),
     "half way": lambda: chosen(until="transfer#target.best.2"),
     "trainings missing": _changed(lambda: chosen(until="transfer#target.best.2"), left=0),
     "one dataset": _of_one_dataset,
