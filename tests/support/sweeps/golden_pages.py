@@ -19,10 +19,13 @@ from sweeps.spec.model import Spec, override
 from sweeps.terminal import WIDTH
 from sweeps.usecases.create import freeze
 from tests.support.paths import REPOSITORY
+from tests.support.sweeps import costed_sweeps
 from tests.support.sweeps.answered_sweeps import OVER_SEARCHES, accuracies
 from tests.support.sweeps.builders import Planted, found, trials
+from tests.support.sweeps.chosen_sweeps import chosen
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, arms, lower
 from tests.support.sweeps.reported_sweeps import REPORTED, run
+from tests.support.worded import answers, judgements, sections
 
 PAGES = REPOSITORY / "tests" / "data" / "pages"
 _SVG = re.compile(r"<svg.*?</svg>", re.DOTALL)
@@ -58,12 +61,19 @@ SWEEPS: Mapping[str, Callable[[], dict[str, str]]] = {
     "repeats": lambda: _report(_found(OVER_SEARCHES, accuracies((1.3, 1.6, 1.9)))),
     "half-way": _half_way,
     "compared": _compared,
+    "chosen": lambda: _text_of(_report(chosen(answers.NEAR, answers.NONE))),
+    "costed": lambda: _text_of(_report(_found(costed_sweeps.SPEC, costed_sweeps.planted))),
+    "words": lambda: answers.pages() | sections.pages() | judgements.pages(),
 }
 
 
 def kept(name: str) -> dict[str, str]:
     """Its pages in the repository."""
     return {path.name: path.read_bytes().decode() for path in (PAGES / name).iterdir()}
+
+
+def _text_of(pages: dict[str, str]) -> dict[str, str]:
+    return {name: pages[name] for name in ("brief.txt", "report.md", "figures.sha256")}
 
 
 def _found(spec: Spec, planted: Planted, **how: str) -> Findings:

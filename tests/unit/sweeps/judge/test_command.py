@@ -13,7 +13,7 @@ from tests.support.judged.tables import SCORES, long
 from tests.support.pages import DOCS
 from tests.support.paths import REPOSITORY
 from tests.support.transcript import run, steps
-from tests.unit.sweeps.judge.test_judging import NOISE
+from tests.support.worded.judgements import NOISE
 
 KdSweeps = Callable[..., tuple[int, str, str]]
 
@@ -104,7 +104,7 @@ def test_stdin_is_read_and_nothing_heavy_is_imported(tmp_path: Path) -> None:
 
 
 @pytest.mark.processes
-def test_the_page_of_the_docs_shows_what_is_printed(tmp_path: Path) -> None:
+def test_the_docs_page_shows_the_printed_output(tmp_path: Path) -> None:
     shown = steps((DOCS / "how-to" / "judge.md").read_text(encoding="utf-8"))
     assert len(shown) == 3
     for step in shown:

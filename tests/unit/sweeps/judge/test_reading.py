@@ -107,7 +107,7 @@ def test_an_exported_study_is_read_as_the_study_itself(read: Read) -> None:
     assert {name: len(scores) for name, scores in runs.scores.items()} == {"0.1": 3, "0.2": 3}
 
 
-def test_an_exported_study_does_not_say_what_is_better(read: Read) -> None:
+def test_an_exported_study_does_not_say_which_direction_is_better(read: Read) -> None:
     with pytest.raises(SweepError, match="add --minimize or --maximize"):
         read("number,value,params_lr,params_seed,state\n0,0.5,1,0,COMPLETE\n")
 
@@ -123,7 +123,7 @@ def test_our_own_scores_of_another_kind_are_no_percentages(read: Read) -> None:
     assert not read(table(header, rows)).percent
 
 
-def test_settings_are_what_is_left_and_tells_runs_apart(read: Read) -> None:
+def test_settings_are_the_remaining_columns_that_distinguish_runs(read: Read) -> None:
     header = ("LR", "depth", "optimizer", "wd", "seed", "train_s", "accuracy")
     rows = [
         (lr, depth, "adam", lr * 2, seed, 10.0 + seed, 0.5 + lr)

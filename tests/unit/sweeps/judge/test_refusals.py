@@ -1,4 +1,4 @@
-"""Files that are no runs: one line each, before any number, that says what was got and what to give."""
+"""Files that are not runs: one line each, before any number, with the value got and the values allowed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -131,6 +131,6 @@ def test_a_log_of_steps_is_refused_before_all_of_it_is_read(
     assert "more than 10 rows" in kd_sweeps("judge", "steps.csv")[2], "many columns leave fewer rows"
 
 
-def test_what_cannot_be_opened_is_told_by_the_system(kd_sweeps: KdSweeps) -> None:
+def test_a_file_that_cannot_be_opened_gives_the_message_of_the_system(kd_sweeps: KdSweeps) -> None:
     code, _, err = kd_sweeps("judge", "x" * 300)
     assert (code, "cannot be read: File name too long" in err) == (1, True)

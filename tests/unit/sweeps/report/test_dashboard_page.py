@@ -36,12 +36,6 @@ def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> N
     assert "compare-studies?ids=3)" in without
 
 
-def test_the_same_findings_give_the_same_page(found: Findings) -> None:
-    assert study_note(found, IDS) == study_note(found, IDS)
-    assert plots(found) == plots(found)
-    assert set(plots(found)) == {"answer-0"}
-
-
 def test_an_unfinished_sweep_has_a_note_that_says_so_and_no_figure() -> None:
     unfinished = builders.found(REPORTED, run, until="transfer")
     text = study_note(unfinished, IDS)

@@ -48,7 +48,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 class Loaded(HTMLParser):
-    """Every tag of a page, every value that makes a browser fetch or run something, ids."""
+    """Collect the tags of a page, its ids, and every value that makes a browser fetch or run something."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ def test_no_two_things_on_the_page_share_an_id_and_each_that_is_used_is_there(fo
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report before transfer, of which the path of a dataset, the note and the reason of a failure are markup."""
+    """Write a report before transfer with markup in the path of a dataset, the note and the reason of a failure."""
     path = "<script>alert(2)</<img src=x onerror=alert(3)>|`b`.npz"
     spec = override(
         on(OVER_SEEDS, targets=["mine.npz"]), {"target.images": 180, "note": HOSTILE, "target.dataset": path}
@@ -161,7 +161,7 @@ def test_a_browser_shows_the_answer_and_the_figures(
     browser.screenshot(page, tmp_path / "page.png")
     with Image.open(tmp_path / "page.png") as image:
         shown = {colour: count for count, colour in image.convert("RGB").getcolors(2**24) or []}
-    # The bar beside the advice and the mark of native are blue, that of best is vermillion: both are on the screen.
+    # The bar of the advice and the mark of native are blue, that of best is vermillion: both are on the screen.
     assert min(shown.get(_rgb(colour), 0) for colour in (BLUE, VERMILLION)) > 200
 
 

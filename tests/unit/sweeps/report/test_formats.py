@@ -1,4 +1,4 @@
-"""How numbers are written: with their intervals and units, and nothing where there is none."""
+"""The format of numbers: intervals and units, and an empty text for a missing value."""
 
 import pytest
 

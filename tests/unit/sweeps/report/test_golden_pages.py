@@ -7,5 +7,5 @@ from tests.support.sweeps.golden_pages import SWEEPS, kept
 
 @pytest.mark.parametrize("name", SWEEPS)
 def test_the_pages_in_the_repository_are_those_that_are_written(name: str) -> None:
-    """After a change on purpose, write them anew: python -m tests.support.sweeps.golden_pages."""
+    """After an intended change, rewrite them: python -m tests.support.sweeps.golden_pages."""
     assert SWEEPS[name]() == kept(name)

@@ -39,12 +39,12 @@ def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> O
 
 
 def telling(texts: dict[str, str]) -> list[str]:
-    """What of it holds a test accuracy, or a difference of two."""
+    """Return the texts that contain a test accuracy, or a difference of two."""
     return [name for name in READ if TELLS.search(texts[name])]
 
 
 def of_target(findings: Findings) -> Findings:
-    """The same, with nothing of the source but what it is: its look is complete before the target is read."""
+    """Remove the results of the source: its look is complete before the target is read."""
     return replace(
         findings,
         trainings=tuple(one for one in findings.trainings if one.work.role != "source"),
@@ -88,4 +88,4 @@ def test_a_dataset_whose_look_is_complete_is_shown_while_another_is_read() -> No
     assert {line["test_accuracy"] for line in lines if line["role"] == "target"} == {""}
     done = [line for line in lines if (line["role"], line["stage"], line["state"]) == ("target", "transfer", "done")]
     assert done
-    assert {line["val_accuracy"] for line in done} == {"0.5"}, "what is not of the test is there"
+    assert {line["val_accuracy"] for line in done} == {"0.5"}, "validation scores are there"

@@ -28,7 +28,7 @@ def style() -> str:
 
 
 def rule(name: str) -> str:
-    """What stands in the braces of an at-rule of the style."""
+    """Return the body of an at-rule of the style."""
     text = style()
     inside = text[text.index("{", text.index(name)) + 1 :]
     depths = accumulate({"{": 1, "}": -1}.get(sign, 0) for sign in inside)

@@ -19,7 +19,7 @@ def findings() -> Findings:
 
 
 def plain(findings: Findings) -> Any:
-    """As another program reads it; NaN would be no JSON."""
+    """Return the data as another program reads it; NaN would not be JSON."""
     return json.loads(json.dumps(json_data(findings), allow_nan=False))
 
 
@@ -39,7 +39,7 @@ def test_the_answer_is_there_in_words_and_in_numbers(findings: Findings) -> None
     assert data["spec"] == findings.spec.as_dict()
 
 
-def test_what_was_tuned_and_whether_it_matters(findings: Findings) -> None:
+def test_the_json_has_the_tuned_points_and_the_fitted_surfaces(findings: Findings) -> None:
     data = plain(findings)
     for key, role in (("best", "source"), ("native", "target")):
         point = findings.confirmed[role].best.point
@@ -50,7 +50,7 @@ def test_what_was_tuned_and_whether_it_matters(findings: Findings) -> None:
         assert [trial["number"] for trial in surface["points"]] == [0, 1]
 
 
-def test_rows_differences_and_controls_are_those_of_the_findings() -> None:
+def test_rows_differences_and_controls_equal_the_findings() -> None:
     findings = found(REPORTED, run)
     data = plain(findings)
     assert [(row["method"], row["dataset"]) for row in data["rows"]] == [

@@ -7,7 +7,7 @@ from tests.support.sweeps.presets import before
 
 
 def arm(name: str, *, source: str, dataset: str) -> str:
-    """What an arm is called on a dataset, in a sweep from that source."""
+    """Return the display name of an arm on a dataset, in a sweep from that source."""
     spec = before("tiny")
     named = spec.model_copy(update={"source": spec.source.model_copy(update={"dataset": source})})
     return words.arm(named, name, dataset)

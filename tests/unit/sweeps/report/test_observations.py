@@ -1,4 +1,4 @@
-"""What else is said of a sweep: whether a default is as good, whether T and alpha matter, controls, looks."""
+"""Further observations on a sweep: whether T and alpha matter, controls, looks."""
 
 import re
 from collections.abc import Sequence
@@ -7,14 +7,7 @@ from dataclasses import replace
 from sweeps.findings.rows import Control
 from sweeps.findings.surfaces import Surface
 from sweeps.report import words
-from sweeps.report.words import (
-    as_good,
-    at_edge,
-    identified,
-    looked,
-    parameter_effect,
-    parameter_effect_brief,
-)
+from sweeps.report.words import at_edge, identified, looked, parameter_effect, parameter_effect_brief
 from sweeps.spec.model import override
 from sweeps.stats.estimates import Estimate
 from sweeps.stats.top import Top
@@ -54,7 +47,7 @@ def test_whether_t_and_alpha_matter_is_a_few_words() -> None:
     ]
 
 
-def test_how_much_of_the_box_is_as_good_is_said_with_its_interval() -> None:
+def test_the_share_of_good_points_is_given_with_its_interval() -> None:
     assert parameter_effect(SURFACE, ACCURACY) == (
         "T and alpha matter: 12 % [2, 31] of the searched box loses less than 0.23 points, half the seed sd of a run,"
         " against its best point"
@@ -92,21 +85,6 @@ def test_the_edge_of_t_is_a_part_of_its_logarithm_and_a_range_without_width_has_
     assert at_edge(at(4.0, 1.0), override(SPEC, {"search.temperature": [4, 4]})) == "alpha = 1"
 
 
-def test_a_default_and_no_distillation_are_said_where_they_were_not_shown_to_be_worse() -> None:
-    default = "Keras' default, T = 3, alpha = 0.5 without any tuning, was not shown to be worse than best"
-    findings = found(OVER_SEEDS, accuracies(0.5, gain=0.5, untuned=-4.0))
-    assert as_good(findings) == [
-        f"digits-rgb: {default.replace('was not shown to be worse', 'is better')} (-4.00 [-5.59, -2.41] (n=4))",
-        "digits-rgb: best was not shown to beat no distillation (+0.50 [-1.09, +2.09] (n=4))",
-    ]
-    findings = found(OVER_SEEDS, accuracies(0.5, source=0.5))  # scratch and the default are the same there
-    assert as_good(findings) == [f"digits: {default} (+0.50 [-1.09, +2.09] (n=4))"]
-
-
-def test_nothing_is_as_good_where_best_beats_both() -> None:
-    assert as_good(found(OVER_SEEDS, accuracies(0.5))) == []
-
-
 BEST = Estimate(8.5, 7.0, 10.0, 4)
 CONTROL = Control(
     arm="class-mean", role="source", dataset="digits", gain=BEST, beyond=Estimate(0.1, -0.3, 0.5, 4), best=BEST
@@ -114,7 +92,7 @@ CONTROL = Control(
 
 
 def explained(controls: Sequence[Control]) -> list[str]:
-    """What is said of a sweep with these controls."""
+    """Return what is reported of these controls."""
     return words.explained(replace(found(OVER_SEEDS, {}, until="transfer"), controls=tuple(controls)))
 
 
@@ -142,7 +120,7 @@ def test_controls_have_nothing_to_explain_where_best_gains_nothing() -> None:
     assert explained([]) == []
 
 
-def test_looks_are_told_with_the_plan_and_when_it_was_stored() -> None:
+def test_looks_are_listed_with_their_plan_and_the_time_it_was_stored() -> None:
     level = "tested one-sided at 3 %, 1 %, 1 %, together 5 %"
     before = found(OVER_SEEDS, {}, until="transfer")
     assert looked(before) == f"the test set has not been read; looks declared: 3, {level}"

@@ -1,4 +1,4 @@
-"""The page: the answer first, figures that carry it, the rest folded; what is missing is said in its place."""
+"""The page: the answer first, the figures behind it, the rest folded; a missing part is replaced by a sentence."""
 
 import sys
 from dataclasses import replace
@@ -24,7 +24,7 @@ def findings() -> Findings:
 
 
 def outline(blocks: list[Block]) -> list[str]:
-    """Headings, figures and folds of a page, and what is in a fold."""
+    """Return headings, figures and folds of a page, with their contents."""
     lines = []
     for block in blocks:
         if isinstance(block, Heading):
@@ -36,7 +36,7 @@ def outline(blocks: list[Block]) -> list[str]:
     return lines
 
 
-def test_without_figures_there_is_no_heading_for_them_and_the_regret_is_said(findings: Findings) -> None:
+def test_without_figures_they_have_no_heading_and_the_regret_is_a_sentence(findings: Findings) -> None:
     made = page(findings)
     assert outline(made)[:3] == [
         answer.headline(findings),
@@ -56,7 +56,7 @@ def test_a_note_is_on_one_line_above_everything(findings: Findings) -> None:
 
 @pytest.fixture(scope="module")
 def several() -> Findings:
-    """Two targets: one transfers, one fails."""
+    """Return findings with two targets: the point transfers to one and fails on the other."""
     fails = {key.replace("#target.", "#target2."): points for key, points in accuracies(3.5).items()}
     spec = override(on(OVER_SEEDS, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
     return found(spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key})

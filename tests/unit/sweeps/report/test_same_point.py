@@ -1,4 +1,4 @@
-"""Searches that found one point on both datasets: what is said of their trainings, wherever it is said."""
+"""Searches that chose the same point on both datasets: no surface compares a training with itself."""
 
 import json
 import re

@@ -25,14 +25,14 @@ from tests.support.sweeps.small_sweeps import SMALL
 
 @pytest.fixture(scope="module")
 def searched() -> Iterator[Findings]:
-    """Three searches on each dataset; the fitted surfaces have an eighth of the cells."""
+    """Run three searches on each dataset; the fitted surfaces have an eighth of the cells."""
     with mock.patch("sweeps.stats.response.SIDE", 8):
         yield found(override(REPORTED, {"outer.searches": 3, "search.trials": 6}), run)
 
 
 @pytest.mark.parametrize("role", ["source", "target"])
 def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(searched: Findings, role: str) -> None:
-    """The share of the box that is as good, what is tied with best, the winner's curse: from what is published."""
+    """From the published files: the share as good as the best point, ties with best, and the winner's curse."""
     findings = searched
     (surface,) = [one for one in findings.surfaces if one.role == role]
     lines = [line for line in csv.DictReader(io.StringIO(results_csv(findings))) if line["role"] == role]
@@ -70,7 +70,7 @@ def test_what_the_page_says_of_the_searches_follows_from_the_csv_and_the_spec(se
     assert surface.optimism == pytest.approx(100 * float(luckiest["val_accuracy"]) - fmean(again.values()))
 
 
-def test_what_is_searched_beside_t_and_alpha_has_a_column_each_and_is_empty_where_an_arm_is_trained_without() -> None:
+def test_each_further_parameter_has_a_column_that_is_empty_for_arms_trained_without_it() -> None:
     spec = override(
         SMALL,
         {

@@ -33,21 +33,10 @@ def finished(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with a finished sweep "s" whose answer is published."""
+    """Return a storage with a finished, published sweep "s"."""
     url = finished(tmp_path_factory.mktemp("published"))
     publish(resolve(url), "s")
     return url
-
-
-def test_the_note_begins_with_the_verdict_and_links_to_the_siblings(url: str) -> None:
-    from optuna_dashboard import get_note  # here: it takes a second
-
-    note = get_note(optuna.load_study(study_name="s", storage=url))
-    found = analysed(resolve(url))
-    assert headline(found) in note
-    ids = _ids(url)
-    assert f"[native](/dashboard/studies/{ids['s.native']})" in note
-    assert f"/dashboard/compare-studies?ids={ids['s']},{ids['s.native']})" in note
 
 
 def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
@@ -60,7 +49,7 @@ def test_every_figure_is_a_plot_that_plotly_can_read(url: str) -> None:
         assert len(plotly_io.from_json(text).data) > 0
 
 
-def test_where_everything_has_failed_nothing_is_published_and_nothing_is_said(
+def test_where_everything_has_failed_nothing_is_published_or_printed(
     tmp_path: Path, in_memory: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = created(f"sqlite:///{tmp_path}/s.db", override(SMALL, {"retry.error": 1}))
@@ -83,13 +72,12 @@ def test_a_study_that_was_deleted_is_one_line_and_no_error(tmp_path: Path, capsy
 
 
 def _published(url: str) -> dict[str, Any]:
-    """Everything that the search study has for the dashboard."""
+    """Return every attribute that the search study has for the dashboard."""
     with contextlib.closing(open_studies(resolve(url))) as opened:
         return dict(opened.storage.get_study_system_attrs(opened.ids()["s"]))
 
 
 def _ids(url: str) -> dict[str, int]:
-    """The number of each study's page in the dashboard."""
     with contextlib.closing(open_studies(resolve(url))) as opened:
         return opened.ids()
 
@@ -97,7 +85,7 @@ def _ids(url: str) -> dict[str, int]:
 def test_two_that_finish_together_publish_one_after_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the lock of those that create, which `test_create` has on both databases."""
+    """They use the lock of `create`, which test_create checks on both databases."""
     url, both, met, write = finished(tmp_path), threading.Barrier(2), [], Studies.publish
 
     def meeting(*arguments: Any, **options: Any) -> None:
@@ -159,7 +147,7 @@ def test_who_publishes_after_one_that_was_killed_midway_leaves_the_whole_answer(
 
 
 def _told(attrs: dict[str, object]) -> dict[str, object]:
-    """What the dashboard shows: without the number of the edition, and without parts that were emptied."""
+    """Return what the dashboard shows, without version numbers and emptied parts."""
     return {key: value for key, value in attrs.items() if key != "dashboard:note_ver" and value}
 
 

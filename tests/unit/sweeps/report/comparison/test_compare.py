@@ -1,6 +1,6 @@
 """`kd-sweeps compare`: what it prints and writes, what it refuses, what it does not tell before a look is complete.
 
-Two finished sweeps beside each other are a golden page.
+Two finished sweeps side by side are a golden page.
 """
 
 import csv
@@ -15,10 +15,8 @@ import pytest
 from sweeps.findings.compare import Compared, compare
 from sweeps.report.brief import compared_brief
 from sweeps.report.compare import headline, text
-from sweeps.report.figures import forest
 from tests.support.sweeps import builders
 from tests.support.sweeps.compared_sweeps import BASE, COMPARED, add, arms, family, lower, told
-from tests.support.sweeps.pictured_sweeps import texts
 from tests.support.sweeps.trials_in_memory import trials_in_memory
 
 KdSweeps = Callable[..., tuple[int, str, str]]
@@ -26,7 +24,7 @@ HALF = "transfer#target.best.3"  # the first task that is left
 
 
 def beside(*names: str) -> Compared:
-    """Members of the family; "half", whose target is not tested yet; "mono" without a target; others have nothing."""
+    """Compare members of the family, "half" (target not tested yet), "mono" and "alone" (no target); others empty."""
     more = {
         "half": told("half", lower(1.0), until=HALF),
         "mono": told("mono", target=None, source__dataset="digits-rgb"),
@@ -84,21 +82,9 @@ def test_on_a_terminal_the_lines_fit(width: int) -> None:
     assert "half (target): test % not yet; over no distillation not yet" in words
 
 
-def test_the_forest_plot_says_every_number_in_text() -> None:
-    compared = beside("base", "worse", "better")
-    panels = [panel.title for panel in forest.panels(compared)]
-    assert len(panels) == 7, "three questions and the pairs; on the source there is no regret"
-    drawn = forest.draw(compared)
-    assert drawn is not None
-    words = texts(drawn)
-    for panel in panels:
-        assert panel in words
-    assert {"minus better", "+1.0", "−0.6 to +2.6"} <= set(words)
-
-
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with "base", "half", and "fresh" and "newer" without a result."""
+    """Return a storage with "base" and "half", and with "fresh" and "newer", which have no result."""
     url = f"sqlite:///{tmp_path_factory.mktemp('compare')}/s.db"
     few: dict[str, Any] = {"transfer__seeds": 2, "baselines__methods": ()}
     few |= {"transfer__source_arms": ["best", "scratch"], "transfer__target_arms": ["best", "scratch", "native"]}
@@ -111,7 +97,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_a_half_look_is_in_no_format(url: str, kd_sweeps: KdSweeps) -> None:
-    """Trainings on the target are done: none of their accuracies may be read anywhere."""
+    """Trainings on the target are done, but none of their accuracies may be readable yet."""
     code, out, err = kd_sweeps("compare", "base", "half", "-f", "csv", "--storage", url)
     assert code == 0
     assert err.startswith("storage sqlite:///")
@@ -152,7 +138,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_cannot_be_is_one_line(case: str, kd_sweeps: KdSweeps) -> None:
+def test_wrong_arguments_give_a_one_line_error(case: str, kd_sweeps: KdSweeps) -> None:
     words, line = WRONG[case]
     code, out, err = kd_sweeps("compare", *words, "--storage", "sqlite:///nothing.db")
     assert (code, out, len(err.splitlines())) == (2, "", 1)

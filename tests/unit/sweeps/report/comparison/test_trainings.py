@@ -1,4 +1,4 @@
-"""The long CSV: what is searched beyond T and alpha has its column, and what trains nothing has no line."""
+"""The long CSV: a column for each further parameter, and a line for each training."""
 
 import csv
 from dataclasses import replace
@@ -42,7 +42,7 @@ def test_further_parameters_have_a_column_each_between_alpha_and_the_accuracies(
     assert rows[2][10:12] == ["", "3"]
 
 
-def test_what_is_not_finished_or_trains_nothing_has_no_line() -> None:
+def test_unfinished_tasks_and_tasks_without_training_have_no_line() -> None:
     left_out = [replace(ROW, state=state) for state in ("waiting", "running", "failed", "skipped", "cancelled")]
     left_out.append(replace(ROW, task="measure#0", stage="measure", dataset=None, seed=None))
     assert len(long_csv([("a", SMALL, left_out)]).splitlines()) == 1

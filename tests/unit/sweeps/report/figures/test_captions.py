@@ -4,24 +4,16 @@ from dataclasses import replace
 from typing import Any
 
 from tests.support.points import at
-from tests.support.sweeps.pictured_sweeps import EVEN, FOUR, PLANE, SEARCH, figures, gain, mean, method, regret
+from tests.support.sweeps.pictured_sweeps import FOUR, PLANE, SEARCH, figures, gain, mean, regret
 
 GAINS = (gain("best", 5.0, 5.5, 4.5), gain("random", 1.0, 2.0, 0.5))
 
 
 def captions(**values: Any) -> dict[str, str]:
-    """The caption of each figure."""
     return {figure.name: figure.caption(data) for figure, data in figures(**values)}
 
 
-def test_every_figure_has_a_caption_in_the_order_of_the_page() -> None:
-    values = {"gains": GAINS, "regret": (regret(0.3),), "methods": (method("mobilenet", 90.0),), "surface": PLANE}
-    every = captions(break_even=(EVEN,), **values)
-    assert list(every) == ["gains", "regret", "surface", "methods", "break-even"]
-    assert all(every.values())
-
-
-def test_gains_say_how_many_seeds_and_what_is_outside_the_frame() -> None:
+def test_the_caption_of_gains_has_the_number_of_seeds_and_of_values_outside_the_frame() -> None:
     fewer = captions(gains=(*GAINS, gain("native", 5.0, 6.0)))["gains"]
     assert "over 2 to 3 training seeds" in fewer
     two = captions(gains=(gain("best", 5.0, 6.0),))["gains"]
@@ -42,10 +34,3 @@ def test_the_highest_run_of_a_surface_has_its_point_in_three_digits() -> None:
     trials = (FOUR[0], replace(FOUR[1], point=at(9.126, 0.3)), *FOUR[2:])
     said = captions(surface=replace(PLANE, surfaces=(replace(SEARCH, trials=trials),)))["surface"]
     assert said.endswith("the first search, partly luck: a$b$.npz 95.00 % at T = 9.13, alpha = 0.3.")
-
-
-def test_the_break_even_says_what_its_lines_are() -> None:
-    said = captions(break_even=(EVEN,))["break-even"]
-    assert "The dashed line is the distilled student. Dotted lines are multiples of the CPU seconds" in said.replace(
-        "  ", " "
-    )

@@ -3,10 +3,8 @@
 from dataclasses import replace
 
 import pytest
-from matplotlib.colors import to_hex
 
-from sweeps.report.figures.data import BLACK, VERMILLION
-from sweeps.report.figures.methods import caption, heading, methods, narrow
+from sweeps.report.figures.methods import caption, heading, methods
 from sweeps.stats.estimates import Estimate
 from tests.support.sweeps.pictured_sweeps import mean, method
 
@@ -14,25 +12,6 @@ STUDENT = replace(
     method("Student, distilled", 0, 113e3), test=mean([0.69, 0.7, 0.71]), distilled=True, is_reference=False
 )
 LARGE, SMALL = method("Large", 80, 13.6e6), method("Small", 60, 120e3)
-
-
-@pytest.mark.parametrize("draw", [methods, narrow])
-def test_a_method_is_a_mark_with_its_size_on_a_log_axis(draw: object) -> None:
-    assert callable(draw)
-    (axes,) = draw([SMALL, STUDENT, LARGE]).axes
-    assert axes.get_xscale() == "log"
-    marks = {
-        (line.get_xdata()[0], round(float(line.get_ydata()[0]), 6)): to_hex(line.get_color())
-        for line in axes.lines
-        if line.get_marker() == "o"
-    }
-    assert marks == {(113e3, 70): VERMILLION, (120e3, 60): BLACK, (13.6e6, 80): BLACK}
-    (bar,) = [line for line in axes.lines if list(line.get_xdata()) == [113e3, 113e3]]
-    assert list(bar.get_ydata()) == pytest.approx([70 - 2.484, 70 + 2.484], abs=0.01)  # t[.975, 2] / sqrt(3)
-    (front,) = [line for line in axes.lines if line.get_linestyle() == "--"]
-    assert list(front.get_xdata()) == [113e3, 13.6e6], "the small one is beaten by the student"
-    labels = [text.get_text() for text in axes.texts]
-    assert {"Large", "80.0 %, 13.6 MB", "Student, distilled", "70.0 %, 113 KB"} <= set(labels)
 
 
 @pytest.mark.parametrize(

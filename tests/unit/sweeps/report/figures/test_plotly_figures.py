@@ -1,4 +1,4 @@
-"""The key figure in the dashboard: one for each target, the same data, nobody's markup."""
+"""The key figure in the dashboard: one for each target, the same data, no markup of users."""
 
 import json
 from dataclasses import replace

@@ -1,13 +1,10 @@
-"""The figure of the answer as it is drawn: one whole scale, the band of what is good enough, and a phone's width."""
+"""The figure of the answer: its data, its scale, and its width on a phone."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
-import pytest
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from sweeps.report.figures.data import BLUE, GREY, VERMILLION, Kept, Strategies, strategies
+from sweeps.report.figures.data import Kept, Strategies, strategies
 from sweeps.report.figures.strategies import narrow
 from sweeps.report.figures.strategies import strategies as wide
 from sweeps.spec.model import override
@@ -15,8 +12,6 @@ from sweeps.stats.estimates import Estimate
 from tests.support.sweeps.builders import found
 from tests.support.sweeps.chosen_sweeps import CHOSEN, chosen
 from tests.support.sweeps.reported_sweeps import REPORTED, run
-
-Draw = Callable[[Strategies], Figure]
 
 SHOWN = Strategies(
     marks=(
@@ -33,34 +28,12 @@ SHOWN = Strategies(
 )
 
 
-def dots(axes: Axes) -> list[tuple[float, str]]:
-    return [(line.get_xdata()[0], line.get_color()) for line in axes.lines if line.get_marker() == "o"]
-
-
 def written(axes: Axes) -> set[str]:
     ticks = [label.get_text() for label in axes.get_xticklabels()]
     return {*ticks, *(text.get_text() for text in axes.texts)}
 
 
-@pytest.mark.parametrize("draw", [wide, narrow])
-def test_the_scale_goes_from_nothing_to_all_and_the_band_says_what_is_enough(draw: Draw) -> None:
-    figure = draw(SHOWN)
-    figure.draw_without_rendering()
-    (axes,) = figure.axes
-    assert dots(axes) == [(0.89, GREY), (1.01, VERMILLION), (1.0, BLUE)]
-    low, high = axes.get_xlim()
-    assert (low, high >= 1.2) == (0.0, True), "no axis begins in the middle"
-    (band,) = axes.patches
-    assert (band.get_x(), band.get_x() + band.get_width()) == pytest.approx((0.8, high))
-    words = {"0 %", "100 %", "no distillation", "tuned here", "good enough: at least 80 % of the gain"}
-    assert words | {"89 % [82, 97]", "free", "Tuned on CIFAR-10 itself", "T 5"} <= written(axes)
-    bars = [tuple(line.get_xdata()) for line in axes.lines if line.get_linewidth() == 4]
-    assert bars == [(0.82, 0.97), (0.92, 1.1)], "tuned here is the scale: it has no interval of its own"
-    bold = {text.get_text() for text in axes.texts if text.get_weight() == "bold"}
-    assert bold == {"Untuned default", "89 % [82, 97]"}
-
-
-def test_on_a_phone_names_stand_above_the_bars_and_nothing_is_scaled() -> None:
+def test_on_a_phone_names_are_above_the_bars_and_text_is_not_scaled() -> None:
     figure = narrow(SHOWN)
     assert figure.get_figwidth() * 96 == 360
     (axes,) = figure.axes
@@ -70,7 +43,7 @@ def test_on_a_phone_names_stand_above_the_bars_and_nothing_is_scaled() -> None:
     assert min(text.get_fontsize() for text in axes.texts) >= 8.5
 
 
-def test_less_than_nothing_is_on_the_axis() -> None:
+def test_a_negative_share_is_on_the_axis() -> None:
     (default, *others) = SHOWN.marks
     below = replace(SHOWN, marks=(replace(default, value=Estimate(-0.2, -0.5, 0.1, 8)), *others))
     (axes,) = wide(below).axes

@@ -1,4 +1,4 @@
-"""The surfaces as they are drawn: whole, the right way round, with what is compared on both, under what they say."""
+"""The surfaces as drawn: whole, the right way round, under a heading that follows from the fits."""
 
 from dataclasses import replace
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sweeps.findings.surfaces import Surface
-from sweeps.report.figures.data import BLUE, VERMILLION, Plane
+from sweeps.report.figures.data import Plane
 from sweeps.report.figures.style import as_svg, style
-from sweeps.report.figures.surface import heading, narrow, surface
+from sweeps.report.figures.surface import heading, surface
 from sweeps.stats.top import SIDE, Top
 from tests.support.points import at
 from tests.support.sweeps.pictured_sweeps import FITTED, FOUR, PLANE, SEARCH, texts
@@ -21,7 +21,7 @@ def both(first: Top | None, second: Top | None) -> Plane:
 
 
 def fitted(share: float, x: int) -> Top:
-    """A fit with its top around that column of the grid."""
+    """Return a fit with its top around that column of the grid."""
     mean = tuple(tuple(-((column - x) ** 2) / 4 for _ in range(SIDE)) for column in range(SIDE))
     return replace(FITTED, share=share, mean=mean)
 
@@ -29,18 +29,6 @@ def fitted(share: float, x: int) -> Top:
 def written(plane: Plane) -> list[str]:
     with style():
         return texts(as_svg(surface(plane)))
-
-
-def test_without_enough_searches_there_are_points_alone() -> None:
-    plain, with_fit = (surface(replace(PLANE, surfaces=(search,))) for search in (SEARCH, replace(SEARCH, top=FITTED)))
-    assert len(plain.axes) == 1
-    assert len(plain.axes[0].collections) == 0, "contours through single runs would show their luck"
-    axes, scale = with_fit.axes
-    assert len(axes.collections) > 0
-    assert scale.get_ylabel() == "points above the mean of all runs"
-    assert "10 % [5, 20] of the search space is as good as its best point" in written(
-        replace(PLANE, surfaces=(replace(SEARCH, top=FITTED),))
-    )
 
 
 def test_the_fitted_surface_is_the_right_way_round_and_reaches_the_ends_of_the_axes() -> None:
@@ -63,29 +51,17 @@ def test_the_fitted_surface_is_the_right_way_round_and_reaches_the_ends_of_the_a
         (fitted(0.3, 2), fitted(0.2, 13), "The good region is wide, and lies elsewhere on each dataset"),
         (fitted(0.3, 8), fitted(0.2, 10), "The good region is wide, and overlaps in part"),
         (fitted(0.3, 8), fitted(0.02, 8), "The good region is wide on one dataset, small on another, and lies in"),
-        (fitted(0.3, 8), replace(fitted(0.3, 8), high=0.9), "Where the searches looked"),  # it cannot be told
+        (fitted(0.3, 8), replace(fitted(0.3, 8), high=0.9), "Where the searches looked"),  # too wide an interval
         (FITTED, None, "Where the searches looked"),
         (None, None, "Where the searches looked"),
     ],
 )
-def test_the_heading_says_what_the_fits_say(first: Top | None, second: Top | None, text: str) -> None:
+def test_the_heading_follows_from_the_fits(first: Top | None, second: Top | None, text: str) -> None:
     assert heading(both(first, second)).startswith(text)
 
 
 def test_one_dataset_has_no_other_place() -> None:
     assert heading(replace(PLANE, surfaces=(replace(SEARCH, top=fitted(0.3, 8)),))) == "The good region is wide"
-
-
-@pytest.mark.parametrize("draw", [surface, narrow])
-def test_what_is_compared_is_drawn_into_both(draw: object) -> None:
-    assert callable(draw)
-    figure = draw(both(None, None))
-    for axes, colours in zip(figure.axes, ([VERMILLION], [VERMILLION, BLUE]), strict=True):
-        stars = [line for line in axes.lines if line.get_marker() == "*"]
-        assert sorted(line.get_markerfacecolor() for line in stars) == sorted(colours)
-        labels = {text.get_text() for text in axes.texts}
-        assert {"keras.io example", "Keras default", "tuned on a$b$.npz"} <= labels
-    assert "tuned on CIFAR-10" in {text.get_text() for text in figure.axes[1].texts}
 
 
 def test_one_point_has_one_mark_with_all_of_its_names() -> None:
@@ -100,14 +76,6 @@ def test_labels_of_near_points_stand_apart() -> None:
     axes = surface(near).axes[1]
     heights = [text.xyann[1] + 250 * text.xy[1] for text in axes.texts if hasattr(text, "xyann")]
     assert all(abs(first - second) > 10 for i, first in enumerate(heights) for second in heights[:i])
-
-
-def test_trials_of_other_searches_are_drawn_of_a_sweep_that_has_some() -> None:
-    figure = surface(replace(PLANE, surfaces=(replace(SEARCH, others=FOUR),)))
-    others = [line for line in figure.axes[0].lines if line.get_label() == "trial of another search"]
-    assert [len(line.get_xdata()) for line in others] == [4]
-    (legend,) = figure.legends
-    assert "trial of another search" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_trials_without_a_surface_between_them_are_still_drawn() -> None:

@@ -36,32 +36,7 @@ def test_every_figure_whose_data_is_there_is_drawn_in_the_order_of_the_page(
     assert not any(name.endswith("-narrow") for name in draw(with_data(shown), narrow=False))
     for svg in drawn.values():
         assert ElementTree.fromstring(svg).tag == "{http://www.w3.org/2000/svg}svg"
-
-
-def test_no_figure_says_when_it_was_drawn_and_what_has_no_data_yet_is_left_out(drawn: dict[str, str]) -> None:
-    for svg in drawn.values():
-        assert "<dc:date>" not in svg
-        assert not re.search(r"20\d\d-\d\d-\d\d", svg)
     assert with_data(found(REPORTED, run, until="search")) == []
-
-
-def test_names_are_words_and_every_dataset_has_a_panel(drawn: dict[str, str]) -> None:
-    words = {name: set(texts(svg)) for name, svg in drawn.items()}
-    assert {"Tuned on digits", "Tuned on digits-rgb itself", "Random T and α", "Class means of the logits"} <= words[
-        "gains"
-    ]
-    assert {"Tuned on digits itself", "Keras default, untuned", "keras.io example, untuned"} <= words["gains"]
-    for dataset in ("digits", "digits-rgb"):
-        assert f"points of test accuracy gained on {dataset}" in words["gains"]
-        assert {dataset} <= words["surface"] & words["surface-narrow"]
-    assert "points lost on digits-rgb by not tuning there" in words["regret"]
-    deployed = {"Student, distilled", "Student, labels only", "Its teacher", "MobileNet 0.25 (pretrained)"}
-    assert deployed <= words["methods"] & words["methods-narrow"]
-    legend = {"trial, Sobol", "trial, proposed"}
-    assert legend | {"keras.io example", "Keras default", "tuned on digits"} <= words["surface"]
-    assert {"0.25x", "1x", "4x", "16x", "AutoKeras, best so far", "distilled student"} <= words["break-even"]
-    keys = {"best", "native", "scratch", "default-keras", "default-keras-io", "class-mean", "random"}
-    assert not keys & set.union(*words.values())
 
 
 def test_text_stays_text_and_a_file_has_one_white_background_that_a_dark_page_leaves_out(drawn: dict[str, str]) -> None:

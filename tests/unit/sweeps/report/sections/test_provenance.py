@@ -18,7 +18,6 @@ def found() -> Findings:
 
 
 def lines(findings: Findings) -> tuple[str, ...]:
-    """What the section lists."""
     fold = provenance(findings)
     assert (fold.title, fold.printed) == ("Provenance", True)
     (block,) = fold.blocks

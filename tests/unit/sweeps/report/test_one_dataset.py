@@ -1,0 +1,39 @@
+"""One dataset: what gains are counted from, and that nothing speaks of transfer. Its answers are golden pages."""
+
+import re
+
+import pytest
+
+from sweeps.errors import SpecError
+from sweeps.findings.compare import standings
+from sweeps.findings.secondary import questions
+from sweeps.report import folder
+from sweeps.report.brief import brief
+from sweeps.report.page import report, title
+from sweeps.spec.model import override
+from sweeps.stats.estimates import Estimate
+from tests.support.sweeps.builders import found
+from tests.support.worded.answers import BEST, ONE_DATASET, RATE, below
+
+
+def test_where_the_learning_rate_was_searched_gains_are_counted_from_the_training_that_was_tuned_as_well() -> None:
+    arms = {"best": BEST, "scratch": below(11), "scratch-tuned": below(0), "default-keras": below(12)}
+    findings = found(override(ONE_DATASET, RATE), arms)
+    assert [one.name for one in questions(findings)] == ["gain on the source: best - scratch-tuned"]
+    (standing,) = standings([findings])
+    assert isinstance(standing.gain, Estimate)
+    assert standing.gain.mean == pytest.approx(0, abs=1e-9)
+
+
+def test_nothing_speaks_of_transfer() -> None:
+    findings = found(ONE_DATASET, {"best": BEST, "scratch": below(5), "default-keras": below(2)})
+    written = [text for name, text in folder.files(findings).items() if name.endswith((".html", ".md", ".svg"))]
+    texts = [*written, report(findings), brief(findings, columns=80)]
+    assert not [match for text in texts for match in re.findall(r".{0,30}[Tt]ransfer.{0,30}", text)]
+    assert title(findings) == "s: digits"
+
+
+@pytest.mark.parametrize("arms", [["best"], ["scratch", "default-keras"]])
+def test_a_sweep_that_could_not_answer_is_refused(arms: list[str]) -> None:
+    with pytest.raises(SpecError, match="with one dataset the answer compares best and scratch, so it must have both"):
+        override(ONE_DATASET, {"transfer.source_arms": arms})
