@@ -88,7 +88,7 @@ def test_studies_of_other_names_stay(storage: Studies) -> None:
 
 
 @both
-def test_a_sweep_somebody_works_on_is_not_deleted(storage: Studies, engine: Engine) -> None:
+def test_a_sweep_with_running_workers_is_not_deleted(storage: Studies, engine: Engine) -> None:
     sweep = a_sweep(storage, "s")
     claim = claimed(engine, sweep, worker="busy", lease_s=60)
     before = rows(engine)

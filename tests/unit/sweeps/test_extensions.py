@@ -36,7 +36,7 @@ def test_a_trainer_is_a_kind(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ENGINES)
-def test_an_engine_is_made_of_a_request(name: str) -> None:
+def test_an_engine_is_made_from_a_request(name: str) -> None:
     maker = extensions.load("engines", name)
     first = next(iter(inspect.signature(maker).parameters.values()))
     assert first.annotation is Request
@@ -69,7 +69,7 @@ def test_every_name_has_a_line_of_help_and_an_extra_of_the_project() -> None:
 
 
 def _distributions(*extras: str) -> set[str]:
-    """What pyproject.toml asks for: of the base, and of these extras with those that they name."""
+    """Return the packages that pyproject.toml requires for the base and these extras."""
     names: set[str] = set()
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in PROJECT["optional-dependencies"][extra])]
     for requirement in map(Requirement, lines):
@@ -82,7 +82,7 @@ _brought = cache(metadata.packages_distributions)  # a second each time
 
 
 def _of_modules(modules: typing.Iterable[str]) -> dict[str, set[str]]:
-    """The distributions that bring each module, as far as they are installed."""
+    """Return the packages that provide each installed module."""
     known = _brought()
     return {name: {canonicalize_name(item) for item in known[name]} for name in modules if name in known}
 
@@ -110,7 +110,7 @@ def test_everything_that_is_imported_is_declared() -> None:
                     imported.add(node.module.partition(".")[0])
     foreign = imported - set(sys.stdlib_module_names) - {"kd", "storage", "sweeps"} - ELSEWHERE
     extras = {module for extra in EXTRAS.values() for module in extra.modules}
-    # What another declared package is made of: its own range is the one that counts.
+    # Parts of another declared package, whose own version range counts.
     follows = {"starlette": "fastapi", "anyio": "fastapi", "pydantic_core": "pydantic"}
     brought = _of_modules({follows.get(name, name) for name in foreign} - extras)
     assert {module for module, names in brought.items() if not names & _distributions()} == set()
@@ -171,7 +171,7 @@ hello = other_package:app
 
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
-    """A folder as pip leaves it: a package of somebody else's, with its metadata."""
+    """Return a folder as pip leaves it, with another author's package and its metadata."""
     folder = tmp_path / "site"
     info = folder / "other_package-1.0.dist-info"
     info.mkdir(parents=True)

@@ -64,7 +64,7 @@ def _commands(typed: typer.Typer, before: str = "") -> Iterator[tuple[str, Calla
         yield from _commands(group.typer_instance, f"{group.name} " if isinstance(group.name, str) else before)
 
 
-def test_what_is_printed_after_a_typed_storage_names_it(kd_sweeps: Callable[..., tuple[int, str, str]]) -> None:
+def test_commands_printed_after_a_typed_storage_name_it(kd_sweeps: Callable[..., tuple[int, str, str]]) -> None:
     create_sweep("s", preset="tiny", storage="sqlite:///theirs.db")
     code, _, err = kd_sweeps("pause", "s", "--storage", "sqlite:///theirs.db")
     assert code == 0

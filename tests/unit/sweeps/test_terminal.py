@@ -60,7 +60,7 @@ def test_a_comment_that_does_not_fit_stays_one() -> None:
     ]
 
 
-def test_of_one_thing_there_is_no_plural() -> None:
+def test_one_thing_has_no_plural() -> None:
     assert [number_of(number, "task") for number in (0, 1, 2)] == ["0 tasks", "1 task", "2 tasks"]
 
 

@@ -45,14 +45,14 @@ def test_the_content_hash_depends_on_shape_and_content_but_not_on_the_integer_ty
     assert checked(raw() | {"x_train": swapped}, "made up").content_hash != same
 
 
-def test_a_file_gives_back_what_was_written(tmp_path: Path) -> None:
+def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "own.npz", **raw())  # type: ignore[arg-type]
     assert read_npz(tmp_path / "own.npz").content_hash == checked(raw(), "made up").content_hash
     with pytest.raises(DataError, match=r"is a folder, not a file; give the path of an \.npz file"):
         read_npz(tmp_path)
 
 
-def test_a_bomb_is_refused_before_it_is_unpacked_but_only_what_is_to_be_read_counts(
+def test_a_bomb_is_refused_before_it_is_unpacked_but_only_the_arrays_read_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(arrays, "HARMLESS_BYTES", 2**20)  # of 256 MiB, which takes a second to write
@@ -66,7 +66,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked_but_only_what_is_to_be_read_cou
             read(bomb)
 
 
-def test_a_file_that_does_not_fit_into_memory_says_what_there_is(
+def test_a_file_that_does_not_fit_into_memory_gives_the_memory_there_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "own.npz", x_train=np.zeros(5_000_000, np.uint8))
@@ -95,7 +95,7 @@ def test_drawings_that_shrink_a_lot_are_taken(tmp_path: Path) -> None:
     assert len(read_npz(tmp_path / "own.npz").x_train) == 4_000
 
 
-def test_what_is_no_file_is_named_and_not_opened(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_file_is_named_and_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo.npz")  # opening it would wait for ever
     for path, what in (
         (tmp_path / "fifo.npz", "is a FIFO, not a file"),

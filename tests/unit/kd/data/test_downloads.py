@@ -17,7 +17,7 @@ from kd.errors import DataError
 from tests.support.local_site import add, serving
 
 
-def test_the_digests_of_the_public_files_are_those_of_keras() -> None:
+def test_the_digests_of_public_files_are_keras_ones() -> None:
     keras = Path(sys.prefix).glob("lib/python*/site-packages/keras/src/datasets")
     folder = next(keras, None)
     if folder is None:

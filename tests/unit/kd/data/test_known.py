@@ -9,7 +9,7 @@ import pytest
 from kd.data import cache as cache_module
 from kd.data.arrays import Arrays
 from kd.data.cache import cache_dir, locked
-from kd.data.known import KNOWN_DATASETS, KnownDataset
+from kd.data.known import KnownDataset
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
 ARRAYS = Arrays(
@@ -32,7 +32,7 @@ def test_a_difference_names_the_array() -> None:
     assert str(KNOWN.difference(other)).startswith("y_test has sha256 ")
 
 
-def test_arrays_without_a_known_hash_are_told_by_their_classes_and_statistics() -> None:
+def test_arrays_without_a_known_hash_are_recognised_by_their_classes_and_statistics() -> None:
     images = np.zeros((4, 8, 8, 1), np.uint8)
     images[:, ::2] = 255  # half of the pixels: mean 0.5, sd 0.5
     other = Arrays(

@@ -96,13 +96,13 @@ BAD = {
 
 
 @pytest.mark.parametrize(("source", "message"), BAD.items(), ids=list(BAD.values()))
-def test_what_is_no_loss_is_told_in_one_line(tmp_path: Path, source: str, message: str) -> None:
+def test_a_function_that_is_not_a_loss_gives_a_one_line_error(tmp_path: Path, source: str, message: str) -> None:
     with pytest.raises(ModelError, match=message) as raised:
         _loss(tmp_path, source)
     assert "\n" not in str(raised.value)
 
 
-def test_an_argument_that_is_not_there_and_a_framework_that_is_not_installed_are_told(tmp_path: Path) -> None:
+def test_a_missing_argument_and_a_framework_that_is_not_installed_are_errors(tmp_path: Path) -> None:
     source = "def loss(student, teacher):\n    return 0.0"
     with pytest.raises(ModelError, match=r"has no argument 'logits_t'; it takes \(student, teacher\)"):
         _loss(tmp_path, source, "labels=logits_t")

@@ -104,7 +104,7 @@ def test_a_known_loss_that_this_project_has_not_is_another_one(
     assert note in " ".join(loss.notes)
 
 
-def test_of_an_unknown_loss_the_nearest_form_is_told_and_whether_it_is_0_at_the_teacher(tmp_path: Path) -> None:
+def test_for_an_unknown_loss_the_nearest_form_is_named_and_whether_it_is_0_at_the_teacher(tmp_path: Path) -> None:
     for formula, is_zero in (("abs(student - teacher).mean()", True), ("abs(student - 2 * teacher).mean()", False)):
         loss = checked(tmp_path, f"def loss(student, teacher):\n    return {formula}")
         assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
@@ -135,7 +135,7 @@ def test_what_divides_both_parts_is_no_fault(tmp_path: Path, divisor: str, note:
     ],
     ids=["clipped", "whole", "capped", "sure", "correct"],
 )
-def test_what_is_this_project_s_loss_for_some_logits_or_some_t_is_not_right(tmp_path: Path, change: str) -> None:
+def test_a_loss_that_is_this_project_s_for_some_logits_or_some_t_only_is_not_right(tmp_path: Path, change: str) -> None:
     source = f"def loss(student, teacher, labels, T, alpha):\n    {change}\n    return "
     loss = checked(tmp_path, f"{source}alpha * {CE} + (1 - alpha) * T**2 * {KL}")
     assert (loss.verdict, loss.faults, loss.same) == ("unknown", {}, None)
@@ -219,7 +219,7 @@ def test_each_loss_of_this_project_is_that_loss_at_its_own_point(
     assert result.same.factor == pytest.approx(1.0)
 
 
-def test_no_point_is_told_where_the_student_has_no_gradient(tmp_path: Path) -> None:
+def test_no_point_is_given_where_the_student_has_no_gradient(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     source = """
         import torch.nn.functional as F

@@ -1,6 +1,5 @@
 """The forms of a loss: this project's are the terms themselves, and the probes distinguish every two."""
 
-
 import numpy as np
 import pytest
 

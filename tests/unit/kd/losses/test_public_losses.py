@@ -40,7 +40,7 @@ def test_a_public_fault_is_named(words: list[str], faults: list[str]) -> None:
     assert (loss.verdict, list(loss.faults)) == ("faulty", faults)
 
 
-def test_a_temperature_that_is_not_the_one_asked_for_is_told() -> None:
+def test_a_temperature_other_than_the_requested_one_is_noted() -> None:
     """The caller of TRL's Liger path asked for T = 1 and got 0.9, plus a cross entropy."""
     loss = checked("trl_liger", temperature=1.0)
     assert list(loss.faults) == ["t-differs"]

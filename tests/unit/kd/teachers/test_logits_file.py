@@ -113,7 +113,7 @@ def test_a_file_that_does_not_fit_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_such_file_is_one_line(tmp_path: Path) -> None:
+def test_a_bad_logits_file_gives_a_one_line_error(tmp_path: Path) -> None:
     text = tmp_path / "text.npz"
     text.write_text("nothing")
     with pytest.raises(DataError, match=r"is no \.npz file of arrays"):

@@ -42,7 +42,7 @@ def test_a_ready_one_is_made_by_a_comparison_method(name, method):
         ("a:b:c", f"no teacher 'a:b:c'. Allowed: {FORMS}"),
     ],
 )
-def test_a_wrong_one_gets_one_line_with_what_is_allowed(name, line):
+def test_a_wrong_name_gives_one_line_with_the_allowed_ones(name, line):
     with pytest.raises(ModelError) as caught:
         parse_teacher(name)
     assert str(caught.value) == line

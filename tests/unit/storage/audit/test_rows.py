@@ -27,7 +27,7 @@ def test_a_sweep_that_is_deleted_meanwhile_is_one_line(url: str) -> None:
 
 
 @both
-def test_what_is_written_while_it_reads_is_not_seen(storage: Studies, engine: Engine) -> None:
+def test_changes_made_during_a_reading_are_not_seen(storage: Studies, engine: Engine) -> None:
     storage.create("s", metric="val_accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
     sweep = new_sweep(engine, number=2)
     claims = [claimed(engine, sweep) for _ in range(2)]

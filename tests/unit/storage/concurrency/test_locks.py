@@ -32,7 +32,7 @@ def engine(server: PostgresServer) -> Iterator[Engine]:
 
 
 @pytest.mark.parametrize("ours", ["100ms", pytest.param("5s", marks=pytest.mark.slow)])
-def test_a_row_that_somebody_else_keeps_locked_is_waited_for(engine: Engine, ours: str) -> None:
+def test_a_locked_row_is_waited_for(engine: Engine, ours: str) -> None:
     """Our limit is 5 s, in the short form 0.1 s. The lock is released once we have run into the limit."""
     claim = claimed(engine, new_sweep(engine, number=1))
     if ours != "5s":
@@ -83,7 +83,7 @@ def test_who_ends_the_last_task_waits_for_one_that_left_the_phase_to_it(engine: 
     assert states(engine, sweep) == {"search": "closed"}
 
 
-def test_tasks_of_a_phase_end_beside_each_other_while_more_of_it_wait(engine: Engine) -> None:
+def test_tasks_of_a_phase_end_concurrently_while_others_wait(engine: Engine) -> None:
     sweep = new_sweep(engine, number=4)
     first, second, third = (claimed(engine, sweep) for _ in range(3))
     seen = errors_of(engine)
@@ -227,7 +227,7 @@ def test_a_file_that_another_process_keeps_locked_is_waited_for(
             assert claimed(engine, sweep).key == "search#1"
 
 
-def test_a_full_disk_is_one_line_at_once_for_a_person_and_waited_for_by_who_has_a_result(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_for_a_person_at_once_and_a_worker_with_a_result_waits(tmp_path: Path) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine, ThreadPoolExecutor() as pool:
         claim = claimed(engine, new_sweep(engine, number=1))
         engine.dispose()

@@ -70,7 +70,9 @@ def a_path_below_a_file(folder: Path) -> Path:
         (a_path_below_a_file, "names another"),
     ],
 )
-def test_what_is_no_storage_is_one_line_and_stays_so(tmp_path: Path, make: Callable[[Path], Path], said: str) -> None:
+def test_a_file_that_is_not_a_storage_gives_a_one_line_error_and_stays_as_it_is(
+    tmp_path: Path, make: Callable[[Path], Path], said: str
+) -> None:
     url = resolve(f"sqlite:///{make(tmp_path)}")
     before = files(tmp_path)
     missing = said == "names another"
@@ -274,7 +276,7 @@ def test_a_file_that_was_removed_under_an_engine_is_one_clear_line_each_time_unt
         reading.dispose()
 
 
-def test_who_writes_is_told_that_its_file_was_replaced_and_who_reads_sees_the_new_one(tmp_path: Path) -> None:
+def test_a_writer_gets_an_error_after_its_file_was_replaced_and_a_reader_sees_the_new_one(tmp_path: Path) -> None:
     path, other = tmp_path / "x.db", f"sqlite:///{tmp_path}/other.db"
     with new_storage(f"sqlite:///{path}") as engine:
         sweep = new_sweep(engine)
@@ -320,7 +322,7 @@ def test_a_file_that_was_cut_off_is_one_clear_line_and_stays_as_it_is(tmp_path: 
     assert files(tmp_path) == before
 
 
-def test_a_file_whose_last_pages_still_stand_in_the_other_one_is_whole(tmp_path: Path) -> None:
+def test_a_file_whose_last_pages_are_still_in_its_wal_is_whole(tmp_path: Path) -> None:
     path = tmp_path / "x.db"
     with new_storage(f"sqlite:///{path}"):
         pass

@@ -98,7 +98,7 @@ def test_a_storage_of_this_version_stays_as_it_is_and_a_newer_one_is_refused(eng
         upgrade(newer.url)
 
 
-def test_what_is_no_storage_is_refused_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_storage_is_refused_and_no_other_file_is_left(tmp_path: Path) -> None:
     with pytest.raises(NotAStorage, match="no storage at"):
         upgrade(resolve(f"sqlite:///{tmp_path}/missing.db"))
     (tmp_path / "text.db").write_text("not a database, but long enough to be read as one\n" * 20)
@@ -175,7 +175,7 @@ def test_of_five_at_once_one_does_it_and_the_others_find_it_done(storage_url: st
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_tasks_can_be_added_to_a_sweep_of_an_older_version_and_work_goes_on(tmp_path: Path, version: int) -> None:
+def test_tasks_can_be_added_to_a_sweep_of_an_older_version_and_are_done(tmp_path: Path, version: int) -> None:
     url = unpack(version, tmp_path / "x.db")
     upgrade(url)
     engine = open_engine(url)

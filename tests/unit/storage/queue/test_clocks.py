@@ -35,7 +35,7 @@ def left_s(engine: Engine, claim: TaskRecord) -> float:
 
 
 @both
-def test_a_clock_set_forward_takes_no_task_from_who_renews_and_the_dead_lose_theirs(engine: Engine) -> None:
+def test_a_clock_set_forward_takes_tasks_from_dead_workers_only(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
     alive, dead = claimed(engine, sweep, lease_s=LEASE_S), claimed(engine, sweep, lease_s=LEASE_S)
     assert look(engine, sweep) == []

@@ -44,7 +44,7 @@ def test_a_call_that_comes_between_the_look_and_the_wait_is_heard(ends: tuple[in
     assert waited(listener) < 5
 
 
-def test_without_its_launch_a_worker_looks_by_itself(ends: tuple[int, int], caplog: pytest.LogCaptureFixture) -> None:
+def test_without_its_launch_a_worker_polls(ends: tuple[int, int], caplog: pytest.LogCaptureFixture) -> None:
     reading, writing = ends
     listener = Listener(threading.Event(), pipe(reading))
     threading.Timer(0.2, os.close, [writing]).start()

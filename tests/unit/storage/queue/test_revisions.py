@@ -117,7 +117,7 @@ def test_a_phase_whose_result_is_used_takes_tasks_only_while_it_is_open(engine: 
     assert queries.find_sweep(engine, "s").revision == 2
 
 
-def test_a_sweep_with_failures_or_cancelled_takes_no_more_before_it_goes_on(engine: Engine) -> None:
+def test_a_failed_or_cancelled_sweep_refuses_an_extension_until_it_is_retried_or_resumed(engine: Engine) -> None:
     sweep = new_sweep(engine, {"search": ((), 1, 1), "confirm": (("search",), 1, 1)})
     ended(engine, sweep, well=False)
     for name, said in (("search", "search failed"), ("confirm", "confirm was skipped")):

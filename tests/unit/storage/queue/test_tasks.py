@@ -33,7 +33,7 @@ def state_of(engine: Engine, sweep: int, claim: TaskRecord) -> str:
 
 
 @both
-def test_a_claim_says_what_to_do_and_shows_as_running(engine: Engine) -> None:
+def test_a_claim_has_its_payload_and_shows_as_running(engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     claim = claimed(engine, sweep, worker="w7", lease_s=60)
     assert claim == TaskRecord(

@@ -19,7 +19,7 @@ from tests.support.both_databases import both
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_storage, new_sweep
 
 
-def test_an_unknown_sweep_is_answered_with_those_that_exist_and_what_to_type(engine: Engine) -> None:
+def test_the_error_for_an_unknown_sweep_has_the_existing_ones_and_the_next_command(engine: Engine) -> None:
     with pytest.raises(SweepNotFound, match=r"no sweep 'x' .* sweeps there: none yet$") as caught:
         queries.find_sweep(engine, "x")
     assert explain(caught.value).endswith("none yet; make it with: kd-sweeps create x")
@@ -70,7 +70,7 @@ def test_tasks_can_be_asked_for_by_stage_phase_and_state(engine: Engine) -> None
 
 
 @both
-def test_mistakes_of_ours_are_not_tried_again_and_a_missing_table_is_one_line(engine: Engine) -> None:
+def test_programming_errors_are_not_retried_and_a_missing_table_gives_a_one_line_error(engine: Engine) -> None:
     with read(engine) as connection, pytest.raises(sqlalchemy.exc.DBAPIError) as mistake:
         connection.exec_driver_sql("SELEKT 1")
     assert not is_transient(mistake.value)

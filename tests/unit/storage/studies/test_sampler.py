@@ -49,7 +49,7 @@ def test_a_proposal_is_that_of_optunas_own_ask(finished: int, running: int, seed
     assert propose(SPACE, past, sampler="random", seed=seed) == optunas(past, RandomSampler(seed=seed))
 
 
-def test_the_seed_the_outcomes_and_what_is_running_decide_about_a_proposal() -> None:
+def test_a_proposal_depends_on_the_seed_the_outcomes_and_the_running_trials() -> None:
     past = history(12, 0)
     first = propose(SPACE, past, sampler="tpe", seed=7)
     assert first == propose(SPACE, past, sampler="tpe", seed=7) != propose(SPACE, past, sampler="tpe", seed=8)

@@ -97,7 +97,7 @@ def test_bad_input_is_one_line_and_leaves_no_file(
     assert files(tmp_path) == set()
 
 
-def test_an_unknown_sweep_says_which_exist(kd_sweeps: KdSweeps) -> None:
+def test_the_error_for_an_unknown_sweep_lists_the_existing_ones(kd_sweeps: KdSweeps) -> None:
     assert kd_sweeps("create", "one", "--preset", "tiny")[0] == 0
     reading = ("status", "best", "report", "trials", "worker", "launch", "dashboard")
     steering = ("pause", "resume", "cancel", "retry", "reap", "delete", "extend --seeds 1", "delete --yes")
@@ -108,7 +108,7 @@ def test_an_unknown_sweep_says_which_exist(kd_sweeps: KdSweeps) -> None:
         assert "sweeps there: one" in err.splitlines()[-1]
 
 
-def test_before_anything_is_finished_best_and_report_say_what_is_missing(kd_sweeps: KdSweeps) -> None:
+def test_before_any_result_best_and_report_say_what_is_missing(kd_sweeps: KdSweeps) -> None:
     kd_sweeps("create", "s", "--preset", "tiny")
     for command, word in (("best", "no search trial of s has finished"), ("report", "nothing of s has finished")):
         code, out, err = kd_sweeps(command, "s")
@@ -213,7 +213,7 @@ def test_a_printed_spec_can_be_edited_and_created(kd_sweeps: KdSweeps, tmp_path:
     }
 
 
-def test_text_that_is_no_utf_8_is_refused_before_anything_is_written(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+def test_text_that_is_not_utf_8_is_refused_before_anything_is_written(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     """A shell passes such a byte on; no report could be written later."""
     code, _, err = kd_sweeps("create", "s", "--preset", "tiny", "--set", "note=bad \udcff")
     assert (code, len(err.splitlines())) == (2, 1)
@@ -238,7 +238,7 @@ def test_without_a_password_the_url_is_part_of_the_line() -> None:
     assert dashboard.endswith("optuna-dashboard sqlite:////srv/a.db")
 
 
-def test_where_another_worker_can_run_is_said_of_each_kind_of_storage() -> None:
+def test_the_place_of_another_worker_depends_on_the_kind_of_storage() -> None:
     for url, where in (("sqlite:///a.db", "in this folder"), ("postgresql://me@db/sweeps", "on any machine")):
         assert next_commands("s", resolve(url))[1].endswith(f"# one more worker, {where}")
 

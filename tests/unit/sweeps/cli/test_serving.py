@@ -43,7 +43,7 @@ def test_what_cannot_be_served_is_one_line(kd_sweeps: Run, words: list[str], sai
     assert said in line
 
 
-def test_a_sweep_that_is_not_there_is_told_before_it_listens(kd_sweeps: Run, tmp_path: Path) -> None:
+def test_a_missing_sweep_is_an_error_before_it_listens(kd_sweeps: Run, tmp_path: Path) -> None:
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")
     code, _, err = kd_sweeps("serve", "s", "none")
     assert code == 1
@@ -60,7 +60,7 @@ def test_a_port_that_is_taken_is_one_line(kd_sweeps: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "no.such.invalid"])
-def test_an_address_of_another_machine_is_told_as_such(kd_sweeps: Run, tmp_path: Path, host: str) -> None:
+def test_an_address_of_another_machine_is_refused_as_one(kd_sweeps: Run, tmp_path: Path, host: str) -> None:
     (tmp_path / "tokens.txt").write_text(TOKENS)
     (tmp_path / "tokens.txt").chmod(0o600)
     created(f"sqlite:///{tmp_path}/kd-sweeps.db")

@@ -1,4 +1,4 @@
-"""The page of a training of one's own: its words and points, what it has no test for, values that look like markup."""
+"""The page of a custom training: its words and points, a missing test, values that look like markup."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ CHOICES = {
 
 
 def run(job: jobs.AnyJob, params: dict[str, Any], steps: Any) -> Outcome:
-    """Score a point: the wider the better, and a little luck."""
+    """Score a point: the wider the better, plus a little luck."""
     point = {name: value for name, value in params.items() if name not in ("arm", "dataset")}
     score = 0.5 + point["width"] / 1000 + (job.work.seed or 0) % 1000 / 1e6
     values = {"val_accuracy": score, "parameters": point["width"], "train_s": 1.0, "cpu_s": 1.0, "blobs": {}}

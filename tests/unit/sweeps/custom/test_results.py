@@ -1,4 +1,4 @@
-"""What a training may give: a number, or a table with one; never a test score; nothing that is no JSON."""
+"""Results of a custom training: a number or a table with one; never a test score, never a value that JSON lacks."""
 
 import math
 from decimal import Decimal
@@ -79,7 +79,7 @@ def test_a_score_that_is_not_finite_has_diverged(number: float) -> None:
         given(number)
 
 
-def test_the_bounds_are_those_of_the_score() -> None:
+def test_the_bounds_of_the_score_hold() -> None:
     assert given(93.2, Bounds("perplexity", 1.0, math.inf)).validation == 93.2
     with pytest.raises(TrainingFailed, match=r"the perplexity 0\.5, outside of trainer\.score\.low = 1"):
         given(0.5, Bounds("perplexity", 1.0, math.inf))

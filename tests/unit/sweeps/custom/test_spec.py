@@ -1,4 +1,4 @@
-"""The table [trainer] of a training of one's own: what it may say, what it says of the score, and what is refused."""
+"""The table [trainer] of a custom training: its keys, its score, and the error lines."""
 
 import math
 from typing import Any
@@ -50,7 +50,7 @@ def test_every_spelling_of_a_parameter_is_read() -> None:
 @pytest.mark.parametrize(
     "trainer", [FUNCTION, COMMAND, FUNCTION | {"score": {"name": "loss", "direction": "minimize"}}]
 )
-def test_a_spec_is_read_again_from_its_toml_and_from_what_is_stored(trainer: dict[str, Any]) -> None:
+def test_a_spec_is_read_back_from_its_toml_and_from_the_storage(trainer: dict[str, Any]) -> None:
     made = spec(trainer)
     assert parse(values_of(to_toml(made))) == made
     assert parse(made.as_dict()).fingerprint == made.fingerprint
@@ -72,7 +72,7 @@ def test_a_spec_is_read_again_from_its_toml_and_from_what_is_stored(trainer: dic
         ),
     ],
 )
-def test_a_score_that_is_no_accuracy_has_no_unit_and_no_bounds_but_those_it_names(
+def test_a_score_other_than_accuracy_has_only_the_unit_and_the_bounds_it_names(
     table: dict[str, Any], score: Score
 ) -> None:
     assert ScoreTable.model_validate(table).as_score() == score
@@ -85,7 +85,7 @@ def test_untreated_takes_the_rest_from_the_first_default_else_from_the_low_end()
     assert table.point(table.untreated) == Point.of({"temperature": 1.0, "alpha": 1.0})
 
 
-def test_the_arms_are_those_of_every_trainer_and_one_for_each_point_that_is_declared() -> None:
+def test_there_are_the_arms_of_every_trainer_and_one_for_each_declared_point() -> None:
     own = spec(FUNCTION | {"defaults": {"default": DEFAULT, "paper": DEFAULT | {"alpha": 0.9}}})
     assert own.arms("source") == ("best", "untreated", "default", "paper")
     assert own.kind.features.defaults == ("default", "paper")
@@ -95,7 +95,7 @@ def test_the_arms_are_those_of_every_trainer_and_one_for_each_point_that_is_decl
     assert (plain.transfer.margin, plain.transfer.margin_share) == (0.5, 0.0)
 
 
-def test_a_default_outside_of_the_range_widens_what_is_compared_and_not_what_is_searched() -> None:
+def test_a_default_outside_of_the_range_widens_the_space_of_the_comparison_but_not_of_the_search() -> None:
     far = spec(FUNCTION | {"defaults": {"default": {"temperature": 40, "alpha": 0.5}}})
     assert far.kind.space(far)["temperature"] == Range(1.0, 20.0, log=True)
     assert far.kind.space(far, transfer=True)["temperature"] == Range(1.0, 40.0, log=True)
@@ -138,7 +138,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_a_table_that_means_nothing_is_refused_in_one_line(case: str) -> None:
+def test_a_bad_table_is_refused_in_one_line(case: str) -> None:
     changes, text = REFUSED[case]
     with pytest.raises(SpecError) as error:
         spec(FUNCTION | changes)

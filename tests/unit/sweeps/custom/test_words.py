@@ -1,4 +1,4 @@
-"""The words of a command: which of them are files, where those are, and what is filled in."""
+"""The words of a command: which ones are files, where those are, and how placeholders are filled in."""
 
 import shlex
 from pathlib import Path

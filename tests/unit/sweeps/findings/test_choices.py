@@ -101,7 +101,7 @@ def sweep_trainings(stored: StoredSweep) -> list[Training]:
     return [job for job in stored.trainings if job.work.role == "target"]
 
 
-def test_the_word_of_rule_3_is_that_of_the_advice(stored: StoredSweep) -> None:
+def test_the_verdict_of_rule_3_agrees_with_the_advice(stored: StoredSweep) -> None:
     for lost, word in ((0.0, "TRANSFERS"), (9.0, "FAILS")):
         sweep = with_default(stored, {group: lost + shift / 10 for group, shift in zip(GROUPS, range(4), strict=True)})
         (verdict,) = verdicts(sweep)
@@ -113,7 +113,7 @@ def test_the_word_of_rule_3_is_that_of_the_advice(stored: StoredSweep) -> None:
         assert present(verdict.regret).estimate == elsewhere.lost
 
 
-def test_nothing_is_said_before_the_last_training_is_in(stored: StoredSweep) -> None:
+def test_there_is_no_advice_before_the_last_training_has_ended(stored: StoredSweep) -> None:
     sweep = with_default(stored)
     last = sweep_trainings(sweep)[-1]
     waiting = replace(last, row=replace(last.row, state="waiting", score=None), outcome=None)
@@ -147,7 +147,7 @@ def test_a_share_of_a_gain_that_no_training_is_left_of_is_not_replaced_by_points
     assert only(without("random")).choice == only(sweep).choice, "gains are not counted from the missing arm"
 
 
-def test_points_and_costs_are_those_of_each_strategy(stored: StoredSweep) -> None:
+def test_each_strategy_has_its_point_and_its_cost(stored: StoredSweep) -> None:
     sweep = with_default(stored)
     confirmed, choice = confirmed_points(sweep), only(sweep)
     assert list(choice.points) == list(choice.seconds) == ["default", "elsewhere", "here"]
@@ -179,7 +179,7 @@ def test_searches_in_which_both_are_one_training_are_counted(stored: StoredSweep
         assert only(replace(sweep, jobs=tuple(moved(job, same) for job in sweep.jobs))).same == len(same)
 
 
-def test_with_one_dataset_the_default_is_held_against_tuning_there(stored: StoredSweep) -> None:
+def test_with_one_dataset_the_default_is_compared_with_tuning_there(stored: StoredSweep) -> None:
     alone = builders.stored(
         override(PLANTED, {"target": None, "transfer.source_arms": ["best", "scratch", DEFAULT]}),
         planted({"best": NATIVE, "scratch": [value - 9 for value in NATIVE], DEFAULT: [value - 1 for value in NATIVE]}),

@@ -36,7 +36,7 @@ def test_break_even_is_read_off_the_curve_at_multiples_of_what_the_sweep_cost(st
 
 
 @pytest.mark.parametrize(("seconds", "expected"), [(2.9, None), (3, 60.0), (39, 65.0), (70, 75.0), (70.1, None)])
-def test_before_the_first_trial_and_after_the_last_nothing_is_known(seconds: float, expected: float | None) -> None:
+def test_before_the_first_trial_and_after_the_last_there_is_no_value(seconds: float, expected: float | None) -> None:
     assert reached([(at, 100 * accuracy) for at, accuracy in CURVE], seconds) == expected
     assert reached([], seconds) is None
 

@@ -33,7 +33,7 @@ def counted(engine: sqlalchemy.Engine) -> list[str]:
     return statements
 
 
-def test_findings_take_four_statements_and_those_of_rows_in_memory_are_the_same(tmp_path: Path) -> None:
+def test_findings_take_four_statements_and_equal_those_from_rows_in_memory(tmp_path: Path) -> None:
     """Half-way and at the end, with proposed points: nearly every other test here relies on it."""
     changes = {"search.trials": 3, "confirm.rounds": [[3, 1], [2, 1]], "outer.searches": 2, "baselines.methods": []}
     changes |= {"transfer.seeds": 2, "transfer.target_arms": ["best", "scratch", "native", "class-mean"]}

@@ -94,7 +94,7 @@ def test_the_same_repeat_in_another_group_is_another_reading() -> None:
     assert [one.first_read for one in looks(plans, [seen[0], seen[2]])] == [1.0, 12.0, None]
 
 
-def test_what_is_tried_again_is_no_look_and_keeps_the_time_of_its_plan() -> None:
+def test_a_retry_is_not_a_new_look_and_keeps_the_time_of_its_plan() -> None:
     again = [plan(1, seeds=2, at=0), plan(2, seeds=2, at=10)]
     for reads in ([], [read(5.0)]):
         (found,) = looks(again, reads)

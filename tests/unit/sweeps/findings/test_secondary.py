@@ -57,7 +57,7 @@ def asked(found: Findings) -> dict[str, Question]:
     return {one.name.split(":")[0].split(" share")[0]: one for one in questions(found)}
 
 
-def test_gains_and_use_are_paired_t_tests_with_bootstrap_and_sign_flips_beside(asked: dict[str, Question]) -> None:
+def test_gains_and_use_have_paired_t_tests_bootstraps_and_sign_flips(asked: dict[str, Question]) -> None:
     better = np.array(TESTS["default-keras"])
     for name, other, dataset in (
         ("gain on the source", SCRATCH, "digits"),

@@ -80,7 +80,7 @@ def runs_of(stored: StoredSweep, stage: str) -> list[Run]:
     return runs
 
 
-def test_the_first_search_is_held_against_the_noise_of_its_confirm(stored: StoredSweep, source: Surface) -> None:
+def test_the_first_search_is_compared_with_the_noise_of_its_confirm(stored: StoredSweep, source: Surface) -> None:
     target = surfaces(stored, confirmed_points(stored))[1]
     assert (source.role, source.dataset, target.role, target.dataset) == ("source", "digits", "target", "digits-rgb")
     assert [trial.accuracy for trial in source.trials] == [accuracy(task) for task in done_of(stored, "search")]
@@ -107,7 +107,7 @@ def test_the_first_search_is_held_against_the_noise_of_its_confirm(stored: Store
     assert {(point["temperature"], point["alpha"]) for point in source.tied} == tied
 
 
-def test_the_trials_of_further_searches_of_the_first_teacher_stand_beside(stored: StoredSweep, source: Surface) -> None:
+def test_trials_of_further_searches_of_the_first_teacher_are_shown_too(stored: StoredSweep, source: Surface) -> None:
     expected = [accuracy(task) for group in FIRST[1:] for task in done_of(stored, f"search@{group}")]
     assert [trial.accuracy for trial in source.others] == expected
     assert len(expected) == 2 * FURTHER
@@ -117,7 +117,7 @@ def test_the_trials_of_further_searches_of_the_first_teacher_stand_beside(stored
 
 
 @pytest.mark.parametrize(("number", "stage"), [(0, "search"), (1, "native")])
-def test_all_trainings_of_the_first_teacher_say_how_much_of_the_box_is_as_good(
+def test_the_share_of_good_points_is_fitted_to_all_trainings_of_the_first_teacher(
     stored: StoredSweep, number: int, stage: str
 ) -> None:
     runs = runs_of(stored, stage)
@@ -133,7 +133,7 @@ def fitted(stored: StoredSweep, number: int) -> list[tuple[float, ...]]:
     return list(map(astuple, runs))
 
 
-def test_how_much_of_the_box_is_as_good_is_said_from_three_finished_searches_on(stored: StoredSweep) -> None:
+def test_the_share_of_good_points_is_given_from_three_finished_searches_on(stored: StoredSweep) -> None:
     without = replace(stored, closed=stored.closed - {"confirm@t0s2"})
     source, target = surfaces(without, {})
     assert source.top is None

@@ -118,7 +118,7 @@ def test_the_word_is_that_of_decide_on_the_means_of_the_searches(
 
 
 @pytest.mark.parametrize("rule", [1, 2, 3])
-def test_the_regret_that_is_shown_is_the_one_that_is_decided(stored: StoredSweep, rule: int) -> None:
+def test_the_shown_regret_is_the_one_of_the_verdict(stored: StoredSweep, rule: int) -> None:
     """Also where arms that decide nothing have fewer seeds, or lost some."""
     whole = with_regrets(replace(stored, spec=override(stored.spec, {"transfer.rule": rule})), REGRETS)
     for one in (
@@ -174,7 +174,7 @@ def test_three_searches_decide_without_the_first_but_two_do_not_stand_for_it(sto
 
 
 @pytest.mark.parametrize("state", ["waiting", "running", "cancelled"])
-def test_nothing_is_said_before_the_last_search_is_in(stored: StoredSweep, state: str) -> None:
+def test_there_is_no_verdict_before_the_last_search_has_ended(stored: StoredSweep, state: str) -> None:
     found = verdict_of(ended(with_regrets(stored, REGRETS), "t0s3", repeats=(3,), state=state))
     assert (found.verdict, found.regret, found.by_search) == (None, None, ())
     assert (found.done, found.left, found.planned) == (49, 1, 50)

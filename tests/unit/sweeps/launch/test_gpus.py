@@ -1,4 +1,4 @@
-"""One device for each worker. No GPU is needed: what a worker is given stands in its environment."""
+"""One device for each worker, assigned by its environment. No GPU is needed."""
 
 import os
 import sys
@@ -26,7 +26,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_each_worker_gets_a_device_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That it keeps its threads then is said below, and by tests/contrib/slurm of a whole launch."""
+    """That it keeps its threads: below, and for a whole launch in tests/contrib/slurm."""
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nenv\n")
     program.chmod(0o755)

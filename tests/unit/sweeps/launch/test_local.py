@@ -1,4 +1,4 @@
-"""Workers on this machine: what is written into their standard input, whatever they do with it."""
+"""Workers on this machine: writing to their standard input never blocks."""
 
 import signal
 import sys
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.processes
 
 @pytest.fixture
 def sleeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalWorker]:
-    """A worker that never reads its standard input."""
+    """Start a worker that never reads its standard input."""
     program = tmp_path / "python"
     program.write_text("#!/bin/sh\nexec sleep 600\n")
     program.chmod(0o755)
@@ -28,7 +28,7 @@ def sleeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalWo
     worker.kill()
 
 
-def test_a_worker_that_reads_no_call_blocks_nobody_and_one_that_is_gone_neither(sleeper: LocalWorker) -> None:
+def test_waking_a_worker_that_does_not_read_or_has_ended_does_not_block(sleeper: LocalWorker) -> None:
     for _ in range(200_000):  # a pipe holds 65,536
         sleeper.wake()
     sleeper.send(signal.SIGKILL)

@@ -21,7 +21,7 @@ from tests.support.sweeps.small_sweeps import SMALL, created
 
 @pytest.fixture
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str]]]:
-    """What a notebook was told: ("display" or "update", MIME bundle), in order."""
+    """Collect what a notebook is sent: ("display" or "update", MIME bundle)."""
     told: list[tuple[str, dict[str, str]]] = []
 
     class Handle:
@@ -57,7 +57,7 @@ def test_a_notebook_gets_bars_that_replace_each_other(
     assert last["text/html"].startswith("<pre style=")
     assert "search" in last["text/html"]
     assert "━" in last["text/html"]
-    assert lines.getvalue() == "", "no lines beside the bars"
+    assert lines.getvalue() == "", "no lines next to the bars"
 
 
 def test_bars_fit_a_terminal_of_80_columns(tmp_path: Path, in_memory: None) -> None:

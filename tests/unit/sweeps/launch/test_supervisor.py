@@ -1,4 +1,4 @@
-"""What is done about workers that an engine starts again, that wait for a machine, or that cannot be replaced."""
+"""The supervisor: workers that an engine restarts, that wait for a machine, or that cannot be replaced."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +27,7 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 
 @dataclass(eq=False)
 class Puppet:
-    """A member of an engine that does as the test says."""
+    """A worker that does as the test says."""
 
     slot: int
     worker: str
@@ -39,39 +39,33 @@ class Puppet:
     log_place = "nowhere"
 
     def send(self, number: int) -> None:
-        """Remember it."""
         self.got.append(number)
 
     def wake(self) -> None:
-        """Remember it."""
         self.got.append("wake")
 
     def kill(self) -> None:
-        """Remember it."""
         self.got.append("kill")
 
     def end_children(self) -> None:
-        """There are none."""
+        pass
 
     def last_lines(self, count: int) -> list[str]:
-        """It never spoke."""
         return []
 
     def stored_log(self, url: sqlalchemy.URL) -> str | None:
-        """It never spoke."""
         return None
 
 
 @dataclass
 class Stage:
-    """An engine of puppets, which refuses while `refuses` is set."""
+    """An engine of puppets, which refuses to start any while `refuses` is set."""
 
     puppets: list[Puppet] = field(default_factory=list)
     refuses: bool = False
     stop_s: float = 0.0
 
     def start(self, slots: Sequence[int], first: int) -> list[Puppet]:
-        """Start a puppet for each slot."""
         if self.refuses:
             raise SweepError("the controller is away")
         new = [Puppet(slot, f"puppet-{first + place}") for place, slot in enumerate(slots)]
@@ -101,7 +95,6 @@ def crew(engine: sqlalchemy.Engine, said: list[str], monkeypatch: pytest.MonkeyP
 
 
 def stage(crew: Supervisor) -> Stage:
-    """The engine of the crew."""
     assert isinstance(crew.on, Stage)
     return crew.on
 
@@ -142,7 +135,7 @@ def test_a_replacement_that_is_refused_is_tried_again_while_others_work(crew: Su
     assert [one.slot for one in crew.alive] == [1, 0]
 
 
-def test_with_nobody_left_a_refusal_is_the_end(crew: Supervisor) -> None:
+def test_a_refusal_with_no_worker_left_ends_the_launch(crew: Supervisor) -> None:
     crew.start(range(1))
     stage(crew).puppets[0].code = 1
     stage(crew).refuses = True
@@ -198,7 +191,7 @@ def test_as_many_idle_workers_are_woken_as_there_are_tasks(crew: Supervisor) -> 
     assert all(puppet.got == ["wake"] for puppet in woken)
 
 
-def test_of_a_worker_that_dies_when_all_is_done_nobody_says_that_it_had_a_task(
+def test_the_message_about_a_worker_that_dies_when_all_is_done_names_no_task(
     crew: Supervisor, engine: sqlalchemy.Engine, said: list[str]
 ) -> None:
     crew.start(range(1))

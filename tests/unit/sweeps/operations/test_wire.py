@@ -56,7 +56,7 @@ def test_a_later_version_may_say_more() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"{}", b"[]", b"\xff", b'{"task": 3}'])
-def test_what_is_no_such_value_is_one_line(text: bytes) -> None:
+def test_a_value_of_another_type_gives_a_one_line_error(text: bytes) -> None:
     with pytest.raises(SweepError) as told:
         decode(TrialRow, text)
     assert "\n" not in str(told.value)

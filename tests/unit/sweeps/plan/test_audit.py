@@ -301,7 +301,7 @@ SPECS = {
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_whatever_a_sweep_is_made_of_it_is_as_planned(tmp_path: Path, in_memory: None, name: str) -> None:
+def test_sweeps_of_every_kind_are_as_planned(tmp_path: Path, in_memory: None, name: str) -> None:
     url = created(f"sqlite:///{tmp_path}/x.db", SPECS[name])
     assert violations(url) == []
     for more in ({"trials": 2, "seeds": 1}, {"searches": 1}, {"seeds": 2}):
@@ -309,7 +309,7 @@ def test_whatever_a_sweep_is_made_of_it_is_as_planned(tmp_path: Path, in_memory:
     assert violations(url) == []
 
 
-def test_what_became_of_it_is_as_planned(tmp_path: Path) -> None:
+def test_a_sweep_with_a_retry_and_an_extension_is_as_planned(tmp_path: Path) -> None:
     """With a task that failed and was retried after everything was measured, and with seeds added later."""
     sweep, *_ = SPECS.values()
 
@@ -362,7 +362,9 @@ def test_an_extension_that_is_none_is_found(url: sqlalchemy.URL) -> None:
     assert line == "the spec of revision 2 is not that of an extension: transfer.margin: 1.0 -> 2.0"
 
 
-def test_a_score_that_is_no_number_is_one_line_wherever_it_is_read(url: sqlalchemy.URL, kd_sweeps: Kd) -> None:
+def test_a_stored_score_that_is_not_a_number_gives_a_one_line_error_in_every_command(
+    url: sqlalchemy.URL, kd_sweeps: Kd
+) -> None:
     execute(url, "UPDATE tasks SET score = 'nan' WHERE key = 'search#1'")
     (line,) = violations(url)
     assert line.startswith("search#1: expected one value, found score nan, ")

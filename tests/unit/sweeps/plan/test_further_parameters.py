@@ -26,7 +26,7 @@ ONE_POINT = "--set confirm.top=1 --set confirm.seeds=1"
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_what_is_searched_is_what_is_trained_and_shown(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
+def test_searched_values_are_trained_and_shown(kd_sweeps: KdSweeps, tmp_path: Path) -> None:
     (tmp_path / "my_losses.py").write_text(LOSS)
     space = "{beta=[1,8],learning_rate=[0.002,0.01],epochs=[2,4],batch_size=[32,64]}"
     searched_too = ("--set", "training.distillation=./my_losses.py:loss", "--set", f"search.space={space}")

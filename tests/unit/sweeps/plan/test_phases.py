@@ -30,7 +30,7 @@ def needs_of(spec: Spec) -> dict[str, tuple[str, ...]]:
     return {phase.name: tuple(need.stored() for need in phase.needs) for phase in make_plan(spec).phases}
 
 
-def test_only_what_is_proposed_has_a_lag() -> None:
+def test_only_proposed_trials_have_a_lag() -> None:
     def lag(**changes: object) -> object:
         plan = make_plan(override(ONE, {f"search.{key}": value for key, value in changes.items()}))
         return next(phase.lag for phase in plan.phases if phase.name == "search")

@@ -94,7 +94,7 @@ def test_the_importance_is_that_of_the_parameter_that_was_planted(capfd: pytest.
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_point_is_made_of_the_parts_of_each_range() -> None:
+def test_a_point_is_the_given_part_of_each_range() -> None:
     space = search_space(WIDE)
     lowest = {"temperature": 1.0, "alpha": 0.0, "batch_size": 16, "epochs": 3, "learning_rate": 0.001}
     assert Point.at(space, [0.0] * 5).as_dict() == lowest

@@ -52,7 +52,7 @@ def _rates(spec: Spec, role: str = "target") -> list[tuple[str, float]]:
     return [(point["schedule"], point["learning_rate"]) for point in spec.candidates(role)]
 
 
-def test_the_candidates_are_rates_and_schedules_around_those_of_the_spec_which_come_first() -> None:
+def test_the_candidates_are_rates_and_schedules_near_the_ones_of_the_spec_which_come_first() -> None:
     quick = override(preset("quick"), {"transfer.target_arms": ARMS})
     assert _rates(quick) == [
         *(("average", 0.004), ("cosine", 0.004), ("cosine", 0.006), ("cosine", 0.008)),
@@ -97,7 +97,7 @@ def test_the_plan_has_a_phase_for_each_dataset_that_needs_nothing_and_keeps_the_
     assert counts(BOTH).total() == len(plan.tasks)
 
 
-def test_a_sweep_without_such_an_arm_has_no_such_phase_and_stores_no_such_key() -> None:
+def test_a_sweep_without_a_tuned_untreated_arm_has_no_phase_and_no_key_for_it() -> None:
     plan = make_plan(PLANTED)
     assert not [phase for phase in plan.phases if phase.stage == "recipes"]
     assert not [need for phase in plan.phases for need in phase.needs if need.phase.startswith("recipes")]
@@ -143,7 +143,7 @@ def test_the_best_mean_is_frozen_and_every_search_trains_the_arm_with_it(tmp_pat
     assert len(rows) - len(chosen) == RECIPE_SEEDS * len(CANDIDATES)
 
 
-def test_results_csv_has_the_trainings_of_the_phase_and_what_was_chosen(tmp_path: Path) -> None:
+def test_results_csv_has_the_trainings_of_the_phase_and_the_chosen_recipe(tmp_path: Path) -> None:
     head, *lines = results_csv(analysed(worked(f"sqlite:///{tmp_path}/s.db", OWN, _run))).splitlines()
     names = head.split(",")
     rows = [dict(zip(names, line.split(","), strict=True)) for line in lines]

@@ -178,7 +178,7 @@ def test_where_the_search_chose_the_default_its_point_is_one_candidate() -> None
     assert [(one.arm, one.rank, one.accuracy.n) for one in found.candidates] == [("default-keras", 0, 1)]
 
 
-def test_no_finished_confirm_run_is_said() -> None:
+def test_no_finished_confirm_run_is_an_error() -> None:
     with pytest.raises(SweepError, match="no confirm run has finished"):
         best([])
 
@@ -189,7 +189,7 @@ STORED = {
 }  # fmt: skip
 
 
-def test_what_is_stored_is_read_and_written_unchanged(engine: sqlalchemy.Engine) -> None:
+def test_a_stored_selection_is_read_and_written_unchanged(engine: sqlalchemy.Engine) -> None:
     sweep = queries.find_sweep(engine, "s").id
     artifacts.freeze_selection(engine, sweep, "confirm.best", STORED)
     ranks = {"ranks": [{"temperature": 2.0, "alpha": 0.1, "score": 0.9, "task": "search#7"}]}
@@ -201,7 +201,7 @@ def test_what_is_stored_is_read_and_written_unchanged(engine: sqlalchemy.Engine)
     assert resolve_ranks(engine, sweep, Phase.search("source"), top=1) == (Ranked(at(2.0, 0.1), 0.9, "search#7"),)
 
 
-def test_nothing_is_selected_before_its_phase_is_closed(engine: sqlalchemy.Engine) -> None:
+def test_there_is_no_selection_before_its_phase_is_closed(engine: sqlalchemy.Engine) -> None:
     assert preview(engine, queries.find_sweep(engine, "s").id, LAST) is None
 
 

@@ -117,7 +117,7 @@ def test_more_counts_a_further_search_by_its_own_numbers() -> None:
 
 
 @pytest.mark.parametrize("spec", [QUICK, WIDE, override(SEVERAL, CHEAPER), before("quick")])
-def test_further_searches_are_those_of_a_plan_that_had_them_from_the_start(spec: Spec) -> None:
+def test_added_searches_equal_the_ones_of_a_plan_made_with_them(spec: Spec) -> None:
     larger, added = more(spec, searches=2)
     assert larger == override(spec, {"outer.searches": spec.outer.searches + 2})
     before, whole = make_plan(spec), make_plan(larger)

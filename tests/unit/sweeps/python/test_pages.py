@@ -57,7 +57,7 @@ def test_a_finished_sweep_shows_the_page_that_a_report_writes(tmp_path: Path) ->
     assert plain(_inside(shown)) == plain(files[folder.PAGE])
 
 
-def test_before_anything_has_run_it_says_what_is_planned_and_what_to_type(tmp_path: Path) -> None:
+def test_before_the_first_run_the_page_shows_the_plan_and_the_next_command(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     sweep = Sweep.open("s", storage=str(url))
     page = _inside(sweep._repr_html_())

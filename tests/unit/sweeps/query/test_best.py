@@ -35,7 +35,7 @@ Until = Callable[[str], sqlalchemy.URL]
 
 @pytest.fixture
 def until(tmp_path: Path) -> Until:
-    """Work on preset tiny until a task whose key begins so."""
+    """Work on preset tiny up to the first task whose key begins so."""
     return lambda key: worked(f"sqlite:///{tmp_path}/a.db", before("tiny"), quadratic, stop_at=key)
 
 
@@ -84,7 +84,7 @@ def test_the_recipe_of_a_tuned_training_is_the_tuned_one(tmp_path: Path) -> None
 def test_where_the_default_won_the_answer_says_so_and_best_is_trained_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It races from outside of what is searched: the quadratic optimum is at T = 4."""
+    """It lies outside of the search space: the quadratic optimum is at T = 4."""
     searched = {"search.temperature": [15.0, 20.0], "outer.searches": 3, "transfer.seeds": 1}
     url = worked(f"sqlite:///{tmp_path}/a.db", override(preset("tiny"), searched), quadratic)
     found = _best(url)
@@ -103,14 +103,13 @@ def test_where_the_default_won_the_answer_says_so_and_best_is_trained_there(
     fitted: list[list[Run]] = []
     monkeypatch.setattr(response, "top", fitted.append)
     assert [surface.best for surface in analysed(url).surfaces] == [at(3.0, 0.5)] * 2
-    assert [len(runs) for runs in fitted] == [3 * (8 + 2 * 2)] * 2, "the default lies outside of what was searched"
+    assert [len(runs) for runs in fitted] == [3 * (8 + 2 * 2)] * 2, "the default lies outside of the search space"
     raced = [row for row in trial_rows_of(url) if row.stage == "confirm" and row.arm]
     assert [(row.arm, row.temperature) for row in raced] == [("default-keras", 3.0)] * 3 * 2
     assert violations(url) == []
 
 
 def trial_rows_of(url: sqlalchemy.URL) -> list[TrialRow]:
-    """The rows that `trials` prints."""
     with open_sweep(url, "s") as (engine, sweep):
         return trial_rows(engine, sweep)
 
@@ -124,7 +123,7 @@ def test_the_incumbent_is_the_best_trial_of_all_searches_as_the_dashboard_shows_
 
     found = _best(worked(f"sqlite:///{tmp_path}/a.db", spec, lucky, stop_at="transfer"))
     assert (found.incumbent.task, found.incumbent.score) == ("search@t0s2#1", 0.99)
-    assert found.point != found.incumbent.point, "what was confirmed is of the first search"
+    assert found.point != found.incumbent.point, "only points of the first search are confirmed"
     assert found.candidates is not None
     assert found.point in [candidate.point for candidate in found.candidates]
 

@@ -18,7 +18,7 @@ TINY = preset("tiny")
 
 
 def _tasks(spec: Spec = TINY) -> list[TaskRecord]:
-    """Every task of a sweep, waiting."""
+    """Return every task of a sweep, waiting."""
     plan = make_plan(spec)
     stages = {phase.name: phase.stage for phase in plan.phases}
     return [
@@ -30,7 +30,7 @@ def _tasks(spec: Spec = TINY) -> list[TaskRecord]:
 
 
 def _done(tasks: list[TaskRecord], *, slower: float = 1.0, stages: tuple[str, ...]) -> list[TaskRecord]:
-    """The tasks, those of some stages done in so many times the seconds that were expected."""
+    """Finish the tasks of some stages, each in a multiple of its expected seconds."""
     return [
         replace(
             task,
@@ -74,14 +74,14 @@ def test_a_stage_counts_by_its_seconds_and_not_by_its_tasks() -> None:
 
 
 def _slowness(tasks: list[TaskRecord]) -> float:
-    """How many times longer the rest is expected to take than the spec lets expect."""
+    """Return by what factor the rest is expected to take longer than the spec says."""
     left = [task for task in tasks if task.state == "waiting"]
     return (eta(TINY, tasks, 1).seconds_left or 0.0) / sum(
         expected_seconds(TINY, task.stage, task.payload.get("role")) for task in left
     )
 
 
-def test_the_more_has_finished_the_more_it_says_how_slow_its_kind_is() -> None:
+def test_the_more_tasks_have_finished_the_more_their_time_counts_for_the_others() -> None:
     stages = ("search", "native", "confirm")
     few, many = (_slowness(_done(_tasks(), slower=3.0, stages=stages[:number])) for number in (1, 3))
     assert 1.2 < few < many < 3.0, "a spec is believed less and less"
@@ -102,7 +102,7 @@ def _recorded(name: str) -> list[TaskRecord]:
 
 
 def _at(tasks: list[TaskRecord], second: float) -> list[TaskRecord]:
-    """The tasks as they stood then."""
+    """Return the tasks as they were at that second."""
     states = [
         "done" if (task.finished_at or 0) <= second else "running" if (task.started_at or 0) <= second else "waiting"
         for task in tasks

@@ -1,4 +1,4 @@
-"""Lists of sweeps and tasks: one row each, with what is known so far."""
+"""Lists of sweeps and tasks: one row each, with the results so far."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from tests.support.sweeps.quadratic_worker import quadratic
 from tests.support.sweeps.small_sweeps import SMALL
 
 
-def test_every_task_has_a_row_with_what_is_known_of_it(tmp_path: Path) -> None:
+def test_every_task_has_a_row_with_its_known_values(tmp_path: Path) -> None:
     url = worked(f"sqlite:///{tmp_path}/a.db", SMALL, quadratic, stop_at="search#2")
     with open_sweep(url, "s") as (engine, sweep):
         rows = {row.task: row for row in trial_rows(engine, sweep)}

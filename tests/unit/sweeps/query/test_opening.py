@@ -24,7 +24,7 @@ def test_a_sweep_is_opened_by_text_by_url_and_by_the_environment(
             assert (sweep.name, engine.url.database) == ("s", str(tmp_path / "a.db"))
 
 
-def test_only_who_asks_to_write_can_change_anything(tmp_path: Path) -> None:
+def test_only_a_sweep_opened_for_writing_can_be_changed(tmp_path: Path) -> None:
     url = created(f"sqlite:///{tmp_path}/a.db")
     with (
         open_sweep(url, "s") as (engine, sweep),
@@ -36,7 +36,7 @@ def test_only_who_asks_to_write_can_change_anything(tmp_path: Path) -> None:
         assert queries.find_sweep(engine, "s").state == "paused"
 
 
-def test_what_is_not_there_is_said_and_nothing_is_created(tmp_path: Path) -> None:
+def test_a_missing_storage_or_sweep_is_an_error_and_creates_no_file(tmp_path: Path) -> None:
     text = f"sqlite:///{tmp_path}/a.db"
     with pytest.raises(NotAStorage), open_sweep(text, "s"):
         pass

@@ -107,7 +107,7 @@ def test_a_problem_is_shown_with_what_to_type() -> None:
 
 
 def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[Status, list[TrialRow]]:
-    """A sweep in which the tasks whose keys begin so have failed: its status, and its tasks."""
+    """Fail the tasks whose keys begin so; return the status of the sweep and its tasks."""
 
     def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
         for key, error in fail.items():
@@ -120,7 +120,7 @@ def _told(tmp_path: Path, spec: Spec, fail: Mapping[str, Exception]) -> tuple[St
 
 
 def _listed(tmp_path: Path) -> tuple[int, int, int]:
-    """How many tasks of that sweep `list` says are done, of how many, and how many cannot run here."""
+    """Return how many tasks of that sweep `list` counts as done, in all, and as unavailable."""
     with open_sweep(f"sqlite:///{tmp_path}/a.db", "s") as (engine, _):
         (row,) = sweep_rows(engine)
     return row.done, row.tasks, row.unavailable
@@ -152,7 +152,7 @@ def test_a_baseline_with_a_mistake_in_it_and_a_teacher_that_cannot_run_here_have
 
 
 def test_a_failure_is_told_once_with_how_many_tasks_it_skipped(tmp_path: Path) -> None:
-    """Nothing is left that could be measured: that is no failure of its own."""
+    """With nothing left to measure, the measurement does not count as a failure."""
     spec = override(before("quick"), {"baselines.methods": ["mobilenet"], "retry.error": 1})
     mistakes = {"teachers#source": KeyError("a mistake\nof two lines"), "teachers#target": KeyError("another")}
     mistakes |= {"baselines": Unavailable("no weights")}

@@ -68,7 +68,7 @@ def test_it_goes_through_toml(file: Path, tmp_path: Path) -> None:
     assert stored.read(tmp_path / "spec.toml") == spec
 
 
-def test_a_worker_with_another_file_or_none_is_told_so_and_counts_no_attempt(
+def test_a_worker_with_another_file_or_none_stops_and_counts_no_attempt(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = frozen(override(preset("tiny"), {"source.student": "./mine.py:build"}))
@@ -93,7 +93,7 @@ def test_a_spec_with_the_hash_of_another_file_is_refused(file: Path) -> None:
         frozen_code(spec)
 
 
-def test_hashes_of_code_that_is_no_longer_named_go(file: Path) -> None:
+def test_hashes_of_code_no_longer_named_are_removed(file: Path) -> None:
     assert frozen(override(preset("tiny"), {"code": {str(file): "0" * 64}})).code == {}
 
 

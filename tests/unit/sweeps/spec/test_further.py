@@ -44,7 +44,7 @@ WIDE = override(before("tiny"), {"search.space": SPACE})
         ({"beta": [1, 2, 3]}, "beta: two numbers [low, high] with low <= high"),
     ],
 )
-def test_what_is_no_range_is_one_line_that_says_what_is(space: Any, allowed: str) -> None:
+def test_a_bad_range_gives_one_line_with_the_allowed_form(space: Any, allowed: str) -> None:
     with pytest.raises(SpecError) as error:
         override(before("tiny"), {"search.space": space})
     assert allowed in str(error.value)
@@ -106,7 +106,7 @@ def _recorded() -> set[str]:
     return found | set(ROLES) | set(StudentOutcome.model_fields)
 
 
-def test_every_name_that_stands_beside_a_searched_parameter_is_taken() -> None:
+def test_every_other_key_of_a_searched_parameter_is_a_reserved_name() -> None:
     own_keys = {"temperature", "alpha", *TRAINING_PARAMS}
     assert _recorded() - own_keys - RESERVED_NEW == set()
     assert not RESERVED_NEW & own_keys

@@ -114,7 +114,7 @@ def test_any_change_changes_the_fingerprint_and_the_difference_names_it() -> Non
         ({"transfer.target_arms": ["best", "best", "native"]}, ["transfer.target_arms", "best is there 2 times"]),
     ],
 )
-def test_a_wrong_value_is_one_line_with_what_was_got_and_what_is_allowed(
+def test_a_wrong_value_gives_one_line_with_the_value_and_the_allowed_ones(
     changes: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(SpecError) as error:
@@ -168,7 +168,7 @@ def test_roles_are_those_that_have_a_dataset() -> None:
     assert wider.fingerprint != quick.fingerprint
 
 
-def test_further_groups_repeat_only_the_arms_that_their_regret_is_made_of() -> None:
+def test_further_groups_repeat_only_the_arms_of_their_regret() -> None:
     full = before("full")
     assert full.arms("source", Group(search=1)) == (), "the regret is one of the target"
     assert full.arms("target2", Group(prepared=1)) == ("best", "scratch", "native")
@@ -178,7 +178,7 @@ def test_further_groups_repeat_only_the_arms_that_their_regret_is_made_of() -> N
     assert before("quick").controls("target") == ()
 
 
-def test_by_rule_3_every_search_trains_what_the_answer_is_made_of() -> None:
+def test_by_rule_3_every_search_trains_the_arms_of_the_advice() -> None:
     full, further = preset("full"), Group(search=1)
     strategies = ("best", "default-keras-io", "default-keras", "native", "scratch-own")
     assert full.arms("target", further) == full.arms("target2", Group(prepared=1)) == strategies
@@ -203,7 +203,7 @@ def test_by_rule_3_each_strategy_is_tested_at_its_own_level() -> None:
     assert override(quick, {"transfer.rule": 2}).tested_at(2) == "at the 1 % level"
 
 
-def test_a_further_search_is_as_large_as_the_first_one_where_nothing_else_is_said() -> None:
+def test_a_further_search_is_as_large_as_the_first_unless_the_spec_differs() -> None:
     spec = override(before("quick"), {"outer.trials": 0, "outer.rounds": [], "outer.seeds": 0})
     further = spec.for_group(Group(search=1))
     assert (further.search, further.confirm) == (spec.search, spec.confirm)

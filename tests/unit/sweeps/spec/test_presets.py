@@ -37,7 +37,7 @@ def test_what_a_spec_says_of_a_dataset_comes_before_a_preset() -> None:
     assert swapped.source == preset("full").target
 
 
-def test_a_dataset_that_nobody_knows_keeps_the_settings_of_the_role_but_not_the_content() -> None:
+def test_an_unknown_dataset_keeps_the_settings_of_the_role_but_not_the_content() -> None:
     spec = override(preset("quick"), {"target.content_hash": "abc", "target.epochs": 9})
     found = on(spec, targets=["mine.npz", "cifar10"])
     assert found.target == spec.target.model_copy(update={"dataset": "mine.npz", "content_hash": "", "images": 0})
@@ -51,7 +51,7 @@ def test_a_dataset_twice_or_too_many_are_one_line() -> None:
         on(preset("quick"), targets=["digits", "digits-rgb", "cifar10", "mine.npz"])
 
 
-def test_nothing_is_asked_for_until_something_is() -> None:
+def test_a_request_is_empty_until_it_has_an_option() -> None:
     assert SpecRequest().is_empty
     assert SpecRequest().spec() == preset("quick")
     assert not any(
@@ -60,7 +60,7 @@ def test_nothing_is_asked_for_until_something_is() -> None:
     )
 
 
-def test_models_are_those_of_every_dataset_and_a_key_says_more() -> None:
+def test_models_apply_to_every_dataset_and_a_key_overrides_them() -> None:
     asked = SpecRequest(preset("tiny"), {"target.teacher": "mlp-800"}, "digits-rgb", ["digits"], "cnn-small", "mlp-800")
     made = asked.spec()
     placed = on(preset("tiny"), source="digits-rgb", targets=["digits"])
@@ -69,7 +69,7 @@ def test_models_are_those_of_every_dataset_and_a_key_says_more() -> None:
     assert {made.role(role).student for role in made.roles} == {"mlp-800"}
 
 
-def test_epochs_are_those_of_every_student_and_a_key_says_more() -> None:
+def test_epochs_apply_to_every_student_and_a_key_overrides_them() -> None:
     made = SpecRequest(preset("quick"), {"target.epochs": 5}, epochs=3, trials=4, seed=0).spec()
     assert (made.source.epochs, made.target.epochs, made.search.trials, made.seed) == (3, 5, 4, 0)
     assert not SpecRequest(seed=0).is_empty

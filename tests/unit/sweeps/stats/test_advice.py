@@ -112,7 +112,7 @@ def test_the_numbers_of_a_strategy_are_over_searches() -> None:
 
 
 @pytest.mark.parametrize(("looks", "look", "part"), [(2, 1, 0.2), (2, 2, 0.8), (3, 1, 0.2), (3, 2, 0.2), (3, 3, 0.6)])
-def test_the_searches_that_are_needed_are_those_of_the_next_look(looks: int, look: int, part: float) -> None:
+def test_the_number_of_searches_needed_is_for_the_next_look(looks: int, look: int, part: float) -> None:
     choice = advice(runs(gain=[10.0] * 4, default=spread(1.5, 2.0), elsewhere=spread(1.5, 2.0)), looks=looks, look=look)
     for name, level in LEVELS.items():
         needed, sd = present(of(choice, name).needed), float(stats.tstd(spread(1.5, 2.0)))

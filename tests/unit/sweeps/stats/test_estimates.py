@@ -40,7 +40,7 @@ def test_a_paired_difference_uses_only_the_seeds_that_both_have() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0, 100)), min_size=2, max_size=20))
-def test_intervals_and_p_values_are_those_of_scipys_t_tests(pairs: list[tuple[float, float]]) -> None:
+def test_intervals_and_p_values_equal_scipys_t_tests(pairs: list[tuple[float, float]]) -> None:
     first, second = map(list, zip(*pairs, strict=True))
     apart = [one - other for one, other in pairs]
     if np.ptp(apart) < 1e-6:

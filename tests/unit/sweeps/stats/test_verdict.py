@@ -124,7 +124,7 @@ def over_searches(gains: list[float], regrets: list[float]) -> list[dict[str, di
 SMALL_GAIN = over_searches([0.40, 0.55, 0.20, 0.70, 0.55], [0.00, 0.05, 0.25, -0.05, 0.10])
 
 
-def test_flat_is_not_said_beside_a_proven_gain_however_small() -> None:
+def test_a_verdict_is_not_flat_with_a_proven_gain_however_small() -> None:
     found = verdict(SMALL_GAIN, margin=1.0, level=0.01)
     assert found.beats["scratch"] > 0
     assert (found.word, found.halved, found.margin) == ("UNDECIDED", True, pytest.approx(0.24))
@@ -134,7 +134,7 @@ def test_flat_is_not_said_beside_a_proven_gain_however_small() -> None:
     assert (old.low, old.high, old.margin) == (found.low, found.high, found.margin)
 
 
-def test_flat_is_not_said_beside_an_interval_of_the_gain_that_lies_above_nothing() -> None:
+def test_a_verdict_is_not_flat_with_an_interval_of_the_gain_above_0() -> None:
     # at 1 % the gain is not proven, but the 95 % interval that is shown is above 0
     searches = over_searches([0.1, 0.5, 0.3, 0.5, 0.2], [0.0, 0.1, 0.0, 0.1, -0.1])
     found = verdict(searches, margin=1.0, level=0.001)
@@ -154,7 +154,7 @@ def test_searches_that_agree_by_luck_are_as_uncertain_as_their_seeds(rule: int, 
     assert found.high == pytest.approx(sd * HALF, abs=1e-4)
 
 
-def test_an_only_rival_is_beaten_at_the_whole_level_and_without_any_nothing_is_flat() -> None:
+def test_a_single_rival_is_tested_at_the_whole_level_and_without_rivals_no_verdict_is_flat() -> None:
     arms = {"native": NATIVE, "best": below(0.0), "random": below(HALF + 0.001), "scratch": {0: 60.0, 7: 60.0}}
     found = verdict([arms], margin=2.0, level=0.05)
     assert (found.word, found.beats) == ("TRANSFERS", {"random": pytest.approx(0.001, abs=1e-4)})

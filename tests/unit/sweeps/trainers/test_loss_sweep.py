@@ -54,7 +54,7 @@ OF_ACCURACY = re.compile(
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A storage with a finished sweep "s", which tunes on "here" and goes to "there"."""
+    """Return a storage with a finished sweep "s" that tunes on "here" and transfers to "there"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('loss')}/s.db"
     return worked(url, loss_spec(target={"dataset": "there"}))
 
@@ -233,7 +233,7 @@ def test_without_an_untreated_arm_a_new_sweep_gives_the_margin_as_a_loss(monkeyp
 
 
 class _OfItsTable(Spec):
-    """A spec whose trainer is made of its note, as one may be made of a table."""
+    """A spec whose trainer depends on its note, as one may depend on a table."""
 
     @property
     def kind(self) -> TrainerKind:
@@ -255,7 +255,7 @@ def test_the_engine_asks_the_trainer_that_a_spec_is_made_with(monkeypatch: pytes
 
 @dataclass
 class _Wrong(LossTrainer):
-    """One whose validation, its curve or its test is no loss."""
+    """A trainer whose validation score, curve or test score is no loss."""
 
     def train(self, run: Run, progress: Progress) -> Trained:
         made = super().train(run, progress)
@@ -274,7 +274,7 @@ class _WrongKind(LossKind):
         return _Wrong(spec)
 
 
-def test_a_score_outside_its_bounds_is_one_line_and_one_that_is_no_number_diverged(
+def test_a_score_outside_its_bounds_is_an_error_and_one_that_is_not_a_number_diverged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loss_trainer, "WRONG", _WrongKind(), raising=False)
@@ -290,7 +290,7 @@ def test_a_score_outside_its_bounds_is_one_line_and_one_that_is_no_number_diverg
     assert (tasks["search#1"].reason or "").endswith(f"the score of search#1 is -0.5{correct}")
     assert tasks["search#2"].reason == "the score of search#2 is nan"
     on_the_way = tasks["search#3"].reason or ""
-    assert on_the_way.endswith(f"a point of the curve of search#3 is 6{correct}"), "else nobody could read the sweep"
+    assert on_the_way.endswith(f"a point of the curve of search#3 is 6{correct}"), "or else the sweep could not be read"
     tested = tasks["transfer#source.best.0"].reason or ""
     assert tested.endswith(f"the test score of transfer#source.best.0 is 7.5{correct}")
     assert tasks["transfer#source.plain.0"].error_class == "nan"

@@ -39,7 +39,7 @@ def test_higher_is_better_in_the_storage_whatever_the_trainer_says() -> None:
     assert LATENCY.scaled(LATENCY.signed(0.1) - LATENCY.signed(0.3)) == pytest.approx(200.0)
 
 
-def test_numbers_beside_each_other_have_as_many_decimals_as_the_largest_needs() -> None:
+def test_numbers_of_one_sentence_have_as_many_decimals_as_the_largest_needs() -> None:
     assert LOSS.decimals(1, 0.0021, -0.0004, 0.0046) == 4
     assert LATENCY.decimals(1, 120.0, 3.0) == 0
     assert (ACCURACY.decimals(1, 0.0021), ACCURACY.decimals(2, 120.0)) == (1, 2)
@@ -83,7 +83,7 @@ def test_numbers_beside_each_other_have_as_many_decimals_as_the_largest_needs() 
         ),
     ],
 )
-def test_sentences_heads_and_axes_say_what_is_scored(score: Score, amounts: list[str], phrases: list[str]) -> None:
+def test_sentences_heads_and_axes_name_the_score(score: Score, amounts: list[str], phrases: list[str]) -> None:
     assert [score.amount(text) for text in ("1", "0.5")] == amounts
     made = [score.gained("test"), score.over("x"), score.less("x"), score.head("validation"), score.plural]
     assert made == phrases

@@ -31,7 +31,7 @@ FORK.set_forkserver_preload([*PRELOADED, "scipy.stats.qmc", "sklearn.datasets"])
 
 
 def create(url: str, at: float, crash_at: str) -> None:
-    """What a child process runs; its exit code says what `create_sweep` returned."""
+    """Create a sweep in a child process; the exit code says what `create_sweep` returned."""
     if crash_at:
         os.environ[VARIABLE] = crash_at
     time.sleep(max(0.0, at - time.time()))
@@ -50,7 +50,7 @@ def exit_code(process: BaseProcess) -> int | None:
 
 
 def outcome_is_readable(url: str) -> None:
-    """One sweep with all its tasks and studies, and nothing else."""
+    """Check that there is one sweep with all its tasks and studies, and nothing else."""
     with contextlib.closing(open_studies(resolve(url))) as studies:
         (sweep,) = queries.list_sweeps(studies.engine)
         assert sweep.name == "s"
@@ -107,7 +107,7 @@ def test_what_creates_leave_that_are_killed_at_each_point_in_turn_is_completed_b
 def test_of_several_at_once_on_an_empty_database_one_creates_though_another_died_with_the_lock_in_its_hand(
     storage_url: str,
 ) -> None:
-    """That tables are made once by more of them: tests/processes/storage/test_processes.py."""
+    """That more of them make the tables once: tests/processes/storage/test_processes.py."""
     at = time.time() + 1.0
     doomed = start(storage_url, crash_at="create-locked")
     waiting = [start(storage_url, at=at) for _ in range(3)]
@@ -118,7 +118,7 @@ def test_of_several_at_once_on_an_empty_database_one_creates_though_another_died
 
 @pytest.mark.slow
 def test_a_create_killed_again_and_again_at_any_instant_is_completed_in_the_end(storage_url: str) -> None:
-    """Also while Optuna makes its tables, where there is no crash point. Each one lives a little longer."""
+    """Also while Optuna makes its tables, where there is no failpoint. Each one lives a little longer."""
     kills = 0
     while (code := exit_code_after(start(storage_url), seconds=0.1 * kills)) == KILLED:
         kills += 1

@@ -1,4 +1,4 @@
-"""What is here and what a worker needs elsewhere: the doctor, and the needs of a spec."""
+"""The doctor: what this machine has, and what a worker elsewhere needs."""
 
 import os
 import subprocess
@@ -22,7 +22,6 @@ from tests.support.sweeps.typed_commands import write_npz
 
 
 def said(name: str, tmp_path: Path) -> Check:
-    """The doctor's line of that name."""
     (found,) = [one for one in examine(resolve(f"sqlite:///{tmp_path}/a.db"), None) if one.name == name]
     return found
 
@@ -91,7 +90,7 @@ def test_a_package_of_another_program_that_has_our_name_is_named(
     other = str(tmp_path / "other")
     line = ("warn", f"{package} has the name of a package of kd-sweeps; Python imports the first on its path")
     for before, behind, lines in (
-        (str(tmp_path / "plain"), str(tmp_path), []),  # a folder that is no package hides nothing
+        (str(tmp_path / "plain"), str(tmp_path), []),  # a plain folder hides nothing
         (str(tmp_path), other, [line]),
         (other, str(tmp_path), [line]),
     ):

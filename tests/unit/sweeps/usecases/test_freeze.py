@@ -1,4 +1,4 @@
-"""Data, losses and models of one's own: what create says of them, keeps and refuses, before anything is written."""
+"""Own data, losses and models: how `create` describes, freezes and refuses them, before anything is written."""
 
 import os
 import re
@@ -186,7 +186,7 @@ def test_create_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (["--source", "./dies.py:load"], "cannot be made: the child process died of signal 6"),
     ],
 )
-def test_what_cannot_be_used_is_one_line_and_nothing_is_written(
+def test_unusable_data_give_a_one_line_error_and_write_nothing(
     kd_sweeps: KdSweeps, tmp_path: Path, options: list[str], message: str
 ) -> None:
     write_folder(tmp_path / "flowers", sizes=((12, 12), (9, 20)))
@@ -207,7 +207,7 @@ def _created(tmp_path: Path, spec: Spec) -> Spec:
 
 
 def _trainer(spec: Spec) -> KdTrainer:
-    """The trainer of a worker whose storage nothing is asked of."""
+    """Return the trainer of a worker that never needs its storage."""
     trainer: KdTrainer = TaskRunner(SimpleNamespace(spec=spec, url=None)).trainer
     return trainer
 
@@ -279,7 +279,6 @@ ALONE = override(on(preset("tiny"), source="digits", alone=True), {"baselines.me
 
 
 def with_loss(loss: str, **changes: object) -> Spec:
-    """The spec with a loss."""
     return override(ALONE, {"training.distillation": loss, **changes})
 
 

@@ -1,8 +1,5 @@
-"""Launch and run: the first line, the second time, what is published, and what an interruption leaves."""
+"""Launch and run: the first line, the second time, publishing, and the state after an interruption."""
 
-import os
-import subprocess
-import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +21,6 @@ from sweeps.usecases import run
 from sweeps.usecases.create import SpecRequest, requested
 from sweeps.usecases.run import run_sweep
 from sweeps.workers import worker
-from tests.support.paths import REPOSITORY
 from tests.support.sweeps.planted_sweeps import analysed, worked
 from tests.support.sweeps.small_sweeps import SMALL, created
 from tests.support.sweeps.typed_commands import write_npz
@@ -32,7 +28,7 @@ from tests.support.sweeps.typed_commands import write_npz
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The sweeps that were published."""
+    """Collect the names of the published sweeps."""
     names: list[str] = []
     monkeypatch.setattr(run, "publish", lambda url, name: names.append(name))
     monkeypatch.delenv(WORKER_VARIABLE, raising=False)
@@ -88,7 +84,7 @@ def test_a_number_of_workers_that_no_machine_has_is_refused_from_python_too(work
 
 @pytest.fixture
 def no_downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """A machine with an empty cache, no npm, and a network on which no download answers."""
+    """Simulate a machine with an empty cache, no npm and no network."""
     monkeypatch.setenv("KD_SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
@@ -110,6 +106,8 @@ def test_without_any_source_quick_runs_on_digits_and_says_so_first(capsys: pytes
     assert "minutes" in said[0]
     assert "runs digits -> digits-rgb instead" in said[1]
     assert "digits -> digits-rgb instead" in spec.note
+    with_data(spec, None, say)
+    assert capsys.readouterr().err.startswith("nothing to download; about ")
 
 
 @pytest.mark.processes
@@ -125,7 +123,7 @@ def test_a_dataset_that_was_asked_for_by_name_is_never_replaced(capsys: pytest.C
 def test_a_second_run_prints_the_report_and_trains_nothing(
     tmp_path: Path, in_memory: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What its last lines are: tests/processes/test_one_headline.py."""
+    """Its last lines: tests/processes/test_one_headline.py."""
     monkeypatch.chdir(tmp_path)
     url = worked(f"sqlite:///{tmp_path}/a.db")
     run.publish(url, "s")
@@ -139,12 +137,12 @@ def test_a_second_run_prints_the_report_and_trains_nothing(
 
 @pytest.fixture
 def launched(monkeypatch: pytest.MonkeyPatch) -> int:
-    """What a run ends with that comes to its launch, which is stopped at once."""
+    """Stop every launch at once; return the exit code of such a run."""
     monkeypatch.setattr(launcher, "launch", lambda *arguments, **options: Launched(130, finished=False))
     return 130
 
 
-def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path, launched: int) -> None:
+def test_a_sweep_that_fell_back_continues_with_its_own_data(tmp_path: Path, launched: int) -> None:
     fallen = override(
         preset("quick"),
         {"note": "MNIST could not be had"}
@@ -156,35 +154,16 @@ def test_a_sweep_that_fell_back_goes_on_with_what_it_has(tmp_path: Path, launche
         run_sweep(url, "s", override(preset("quick"), {"search.trials": 21}), workers=1, data_dir=None)
 
 
-def test_a_sweep_on_a_file_goes_on_whatever_the_file_is_called(
+def test_a_sweep_on_a_file_continues_whatever_its_path_is_spelt_as(
     tmp_path: Path, launched: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_npz(tmp_path / "mine.npz")
     spec = override(preset("tiny"), {"source.dataset": "mine.npz", "source.images": 180})
     url = created(f"sqlite:///{tmp_path}/a.db", spec)
-    stored = requested(url, "s", SpecRequest())  # nothing but the name was given
+    stored = requested(url, "s", SpecRequest())  # only the name was given
     for same in (spec, stored):
         assert run_sweep(url, "s", same, workers=1, data_dir=None) == launched
     more = override(spec, {"target2": preset("tiny").as_dict()["target"] | {"dataset": "mnist"}})
     with pytest.raises(SpecError, match=r"exists with another spec \(target2: null -> "):
         run_sweep(url, "s", more, workers=1, data_dir=None)
-
-
-@pytest.mark.processes
-@pytest.mark.slow
-def test_run_tiny_from_nothing_to_the_report(tmp_path: Path) -> None:
-    def ran() -> tuple[str, str]:
-        environment = os.environ | {"XDG_STATE_HOME": str(tmp_path), "PYTHONPATH": str(REPOSITORY)}
-        command = [sys.executable, "-m", "sweeps.cli", "run", "tiny", "--preset", "tiny"]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=400
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout, done.stderr
-
-    out, err = ran()
-    assert err.startswith("nothing to download")
-    assert "(`native`) |" in out
-    assert ran()[0] == out
-    assert err.rstrip().endswith("tiny-report/report.html")

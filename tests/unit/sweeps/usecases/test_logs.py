@@ -1,4 +1,4 @@
-"""Logs: the ends of the files that workers left here, and what was stored of a task's attempts, from any machine."""
+"""Logs: the ends of the workers' files on this machine, and the stored logs of a task's attempts, from any machine."""
 
 import json
 from collections.abc import Callable
@@ -30,7 +30,7 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 
 
 def logged(key: str, text: str) -> str:
-    """A line as a worker writes it."""
+    """Return a line as a worker writes it."""
     record = {"time": "2026-01-01T00:00:00.000+00:00", "level": "INFO", "attempt": 1}
     return json.dumps(record | {"task": key, "message": text})
 
@@ -70,7 +70,7 @@ def test_what_was_logged_of_a_task_is_read_from_the_storage_attempt_by_attempt(
     log_file.write_text("what stood there before\n")
     with Worker(DatabaseBackend.open(url, "s"), run=run, worker="w1", log_file=log_file) as worker:
         assert worker.work() == 0
-    log_file.unlink()  # another machine: nothing is here
+    log_file.unlink()  # as on another machine
     code, out, _ = kd_sweeps("logs", "s", "--task", "search#1")
     assert code == 0
     first, second = out.split("==> search#1 attempt ")[1:]

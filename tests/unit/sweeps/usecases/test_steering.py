@@ -54,7 +54,7 @@ def _counts(engine: sqlalchemy.Engine) -> Counter[str]:
     return Counter(task.state for task in tasks_of(engine))
 
 
-def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
+def test_a_paused_sweep_gives_no_tasks_until_it_is_resumed(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     claims: list[TaskRecord | None] = []
@@ -62,7 +62,7 @@ def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
     def resuming(*arguments: Any, **options: Any) -> TaskRecord | None:
         claims.append(claim(*arguments, **options))
         if claims[-3:] == [None] * 3:
-            assert _counts(engine)["done"] == 3, "what was at work is finished"
+            assert _counts(engine)["done"] == 3, "running tasks are finished"
             steering.resume(url, "s")
         return claims[-1]
 
@@ -77,7 +77,7 @@ def test_while_a_sweep_is_paused_nothing_is_claimed_and_resume_goes_on(
     assert set(_counts(engine)) == {"done"}
 
 
-def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_goes_on_where_it_was(
+def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_continues(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
     def cancelling(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
@@ -90,7 +90,7 @@ def test_cancel_stops_a_worker_within_a_lease_interval_and_resume_goes_on_where_
         while time.monotonic() < until:
             on_step()
             time.sleep(0.01)
-        pytest.fail("it goes on")
+        pytest.fail("it still runs")
 
     planned = len(make_plan(SMALL).tasks)
     work(url, cancelling)
@@ -126,7 +126,7 @@ def test_more_trials_and_further_searches_can_be_added_while_the_sweep_is_worked
     assert violations(url) == []
 
 
-def test_a_finished_sweep_takes_seeds_and_searches_as_if_planned_each_for_a_look_that_is_said_beforehand(
+def test_a_finished_sweep_takes_seeds_and_searches_as_if_planned_and_announces_the_look_each_uses(
     kd_sweeps: KdSweeps, tmp_path: Path, in_memory: None
 ) -> None:
     def extended(*arguments: str) -> list[str]:
@@ -177,7 +177,7 @@ def test_before_anything_is_read_an_extension_belongs_to_the_first_look_or_to_no
     assert queries.find_sweep(engine, "s").revision == 1
 
 
-def test_extending_by_nothing_is_refused(url: sqlalchemy.URL, engine: sqlalchemy.Engine) -> None:
+def test_an_extension_by_nothing_is_refused(url: sqlalchemy.URL, engine: sqlalchemy.Engine) -> None:
     for by in ({}, {"trials": -1}, {"seeds": 1, "searches": -1}):
         with pytest.raises(SpecError, match=r"1 or more, for example --seeds \+10"):
             steering.extend(url, "s", **by)
@@ -193,7 +193,7 @@ def test_an_extended_sweep_is_still_the_one_that_was_created(url: sqlalchemy.URL
         create_sweep(url, "s", override(SMALL, {"search.trials": 5}))
 
 
-def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
+def test_retry_repeats_failed_and_skipped_tasks_and_the_measurement(
     url: sqlalchemy.URL, engine: sqlalchemy.Engine
 ) -> None:
     def no_target_teacher(claim: AnyJob, params: dict[str, Any], on_step: OnStep) -> Outcome:
@@ -217,7 +217,7 @@ def test_retry_does_what_failed_and_was_skipped_and_measures_once_more(
     assert steering.retry(url, "s") == []
 
 
-def test_retry_of_what_is_unavailable_changes_nothing_until_its_weights_are_here(
+def test_retry_of_an_unavailable_baseline_changes_nothing_until_its_weights_are_here(
     url: sqlalchemy.URL,
     engine: sqlalchemy.Engine,
     kd_sweeps: KdSweeps,
@@ -301,5 +301,5 @@ def test_on_a_terminal_delete_asks_first(
         assert err.startswith("deleted s" if yes else "nothing was deleted")
         assert len(queries.list_sweeps(open_engine(url, read_only=True))) == (0 if yes else 1)
     assert asked == ["Delete all results of s from sqlite:///kd-sweeps.db?"] * 2
-    assert kd_sweeps("delete", "s")[0] == 1, "nobody is asked about a sweep that is not there"
+    assert kd_sweeps("delete", "s")[0] == 1, "no question about a missing sweep"
     assert len(asked) == 2

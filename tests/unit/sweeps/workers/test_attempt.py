@@ -201,7 +201,7 @@ def outcome_of(work: Payload, params: dict[str, Any], result: Trained, *, test: 
     return runner(Job(task_record("it", stage=stages.get(type(work), "search")), work, None), params, Steps())
 
 
-def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None:
+def test_only_measured_values_become_columns_of_the_result() -> None:
     task = TransferTask(role="source", seed=3, arm="best", repeat=2)
     params = {"temperature": 4.0, "alpha": 0.5, "arm": "best", "dataset": "digits"}
     outcome = outcome_of(task, params, trained(RESULT, DIGITS, detail="keras-student"), test=0.85)
@@ -209,7 +209,7 @@ def test_only_what_was_measured_is_a_column_that_comes_with_the_result() -> None
     assert (outcome.score, outcome.epoch_values) == (0.9, (0.7, 0.9))
 
 
-def test_what_was_not_given_is_neither_shown_nor_stored() -> None:
+def test_values_not_given_are_neither_shown_nor_stored() -> None:
     task = ConfirmTask(role="source", seed=3, ranks="search.ranks", rank=1, repeat=0)
     outcome = outcome_of(task, {"temperature": 4.0, "alpha": 0.5}, trained(RESULT, DIGITS), test=0.85)
     assert outcome.attrs == {"parameters": 10, "train_s": 2.0}
@@ -237,7 +237,7 @@ def test_a_teacher_from_a_file_is_stored_without_a_fingerprint_of_numerics() -> 
     assert taught.values.as_json()["numerics"] == ""
 
 
-def test_only_what_is_watched_is_idle() -> None:
+def test_only_watched_code_counts_as_idle() -> None:
     steps = Steps()
     time.sleep(0.02)
     assert steps.idle_s == 0
@@ -266,7 +266,7 @@ def test_a_step_and_a_report_of_a_child_end_what_shall_end() -> None:
     assert told == []
 
 
-def test_a_report_is_a_step_and_goes_on() -> None:
+def test_a_report_counts_as_a_step_and_is_passed_on() -> None:
     told: list[tuple[object, ...]] = []
     steps = Steps(on_report=lambda *values: told.append(values))
     with steps.watched():

@@ -60,7 +60,7 @@ def test_a_sweep_leaves_nothing(base: Path) -> None:
     assert list(base.iterdir()) == [other.parent]
 
 
-def test_what_nobody_has_begun_for_a_month_goes(base: Path) -> None:
+def test_folders_unused_for_a_month_are_removed(base: Path) -> None:
     with folders.held("a", "search#0") as old, folders.held("a", "search#1") as young:
         pass
     with folders.held("b", "search#0") as held:

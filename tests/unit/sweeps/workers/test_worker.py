@@ -113,7 +113,7 @@ def test_a_failing_attempt_is_tried_again_with_the_same_parameters(
     assert (again.user_attrs["kd-sweeps"]["task"], again.params) == ("search#5", failed.params)
 
 
-def test_a_worker_whose_task_was_taken_drops_its_result_and_goes_on(
+def test_a_worker_whose_task_was_taken_drops_its_result_and_continues(
     url: sqlalchemy.URL, make_worker: MakeWorker
 ) -> None:
     results: list[float] = []

@@ -111,7 +111,7 @@ def test_a_class_that_would_lose_its_only_image_to_the_test_part_is_named(names:
         ({"x_train": np.zeros((0, 8, 8), np.uint8), "y_train": np.zeros(0, int)}, "x_train holds no image"),
     ],
 )
-def test_without_a_test_part_what_is_wrong_is_told_of_the_arrays_as_given(changes: Raw, said: str) -> None:
+def test_without_a_test_part_errors_name_the_arrays_as_given(changes: Raw, said: str) -> None:
     arrays = {key: array for key, array in made_up().items() if key.endswith("train")}
     with pytest.raises(DataError, match=rf"^mine: {said}"):
         normalize(arrays | changes, "mine")

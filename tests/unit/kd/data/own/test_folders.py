@@ -237,7 +237,7 @@ DEEP = Image.fromarray(np.full((12, 12), 3000, np.uint16))
         ),
     ],
 )
-def test_a_bad_folder_is_one_line_that_names_what_is_wrong(
+def test_a_bad_folder_gives_one_line_that_names_the_fault(
     tmp_path: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     folder = write_folder(tmp_path / "f")

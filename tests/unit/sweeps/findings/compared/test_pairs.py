@@ -42,7 +42,7 @@ def test_a_planted_difference_comes_back_with_its_interval(
     assert one.p == pytest.approx(ttest_1samp([points + spread for spread in SPREAD], 0).pvalue, abs=1e-9)
 
 
-def test_with_other_seeds_nothing_is_paired(compared: Compared) -> None:
+def test_sweeps_with_other_seeds_are_not_paired(compared: Compared) -> None:
     apart = [one for one in compared.pairs if "other" in (one.first, one.second)]
     assert len(apart) == 4 * 2, "with each of the four that share theirs, on both datasets"
     assert {(one.difference, one.p, one.p_holm, one.why) for one in apart} == {
@@ -94,7 +94,7 @@ def _with(training: Training, **values: int) -> Training:
     return replace(training, work=training.work.model_copy(update=values))
 
 
-def test_before_a_look_is_complete_nothing_is_told(findings: dict[str, Findings]) -> None:
+def test_before_a_look_is_complete_no_result_is_given(findings: dict[str, Findings]) -> None:
     base, worse = findings["base"], findings["worse"]
     waiting = tuple(
         replace(one, row=replace(one.row, state="waiting", score=None), outcome=None)
