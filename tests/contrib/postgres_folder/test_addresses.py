@@ -28,9 +28,9 @@ def test_an_address_is_classified_as_local_or_open(host: str, expected: tuple[bo
     assert (is_loopback(host), is_wildcard(host)) == expected
 
 
-def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
+def test_a_port_in_use_is_refused_and_the_next_free_port_differs() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
         with pytest.raises(SweepError, match=rf"port {port} of 127.0.0.1 is in use; choose another: --port {port + 1}"):
             check_free("127.0.0.1", port)
         assert first_free("127.0.0.1") != port
@@ -38,7 +38,7 @@ def test_a_port_that_somebody_has_is_taken_and_the_next_free_one_is_another() ->
 
 
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "message"),
     [("203.0.113.9", "which is not an address of this machine"), ("no.such.invalid", "an unknown name")],
 )
 def test_an_address_of_another_machine_is_refused(host: str, message: str) -> None:

@@ -173,7 +173,6 @@ def test_at_the_cap_the_best_finished_trial_is_kept_and_its_plain_keras_file_has
     assert capped["capped"] is True
     assert capped["curve"] == [[0.0, pytest.approx(capped["val_accuracy"])]]  # the clock stood still until the cap
     assert capped["detail"] == "vanilla blocks, 1 trial of 2, 2 epochs at most"
-    assert (capped["train_images"], capped["seed"]) == (240, 3)
     assert capped["val_accuracy"] > 0.5  # of more than ten gray classes, chance: 0.08
     assert accuracy_of_file(folder, "capped") == capped["val_accuracy"]
 

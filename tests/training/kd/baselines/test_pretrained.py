@@ -197,17 +197,3 @@ def test_images_with_two_channels_are_refused(tmp_path: Path) -> None:
     two = Dataset(name="two", train=split, validation=split, classes=2, content_hash="", split_hash="", origin="")
     with pytest.raises(ModelError, match="1 or 3 channels, two has 2"):
         fit("mobilenet", two, budget=BUDGET, seed=0, work_dir=tmp_path)
-
-
-def test_an_unknown_method_is_refused_with_those_that_exist(digits: Dataset, tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="'resnet'; allowed: autokeras, mobilenet"):
-        fit("resnet", digits, budget=BUDGET, seed=0, work_dir=tmp_path / "new")
-    assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(
-    ("field", "value"), [("trials", 0), ("trials", 1.5), ("epochs", True), ("seconds", 0), ("seconds", float("nan"))]
-)
-def test_an_impossible_budget_is_refused(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"^{field} must be .*got {value}$"):
-        dataclasses.replace(BUDGET, **{field: value})

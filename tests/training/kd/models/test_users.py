@@ -250,7 +250,7 @@ SAVED = "cannot be saved and loaded again:"
 SEEDED = "has other initial weights when it is built again with the same seed"
 NOISY = "gives other logits in training though all of its variables are the same"
 CHECKED = [
-    ("lambda_layer", f"{SAVED} its layer 'lambda.*' is a keras.Lambda; build it of Keras' own layers"),
+    ("lambda_layer", f"{SAVED} its layer 'lambda.*' is a keras.Lambda; build it from Keras' layers"),
     ("plain", f"{SAVED} its layer 'plain.*' is a what_a_user_wrote.Plain; write {DECORATOR} above class Plain$"),
     ("nested", f"{SAVED} its layer 'plain.*' is a what_a_user_wrote.Plain; write {DECORATOR} above class Plain$"),
     ("local", f"{SAVED} its layer 'local.*Local; write {DECORATOR} above class Local, outside of any function$"),
