@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -192,3 +193,32 @@ def test_a_trainer_that_means_something_else_by_temperature_and_alpha_gets_back_
     ]
     outcome = StudentOutcome.model_validate(stored | {"val_accuracy": 0.5, "parameters": 0, "train_s": 0, "cpu_s": 0})
     assert outcome.point.as_dict() == values
+
+
+class _Readings(queries.PhasePoints):
+    """Give one reading after another, the last one for ever."""
+
+    def __init__(self, *readings: list[queries.TaskPoint]) -> None:
+        self.readings = list(readings)
+
+    def until(self, phase: str, task_id: int) -> list[queries.TaskPoint]:
+        return self.readings.pop(0) if len(self.readings) > 1 else self.readings[0]
+
+
+@pytest.mark.parametrize("saved_at_last", [True, False])
+def test_a_proposal_waits_for_the_points_before_it_but_not_for_a_dead_worker(
+    saved_at_last: bool, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweeps.plan.points._PATIENCE_S", 60.0 if saved_at_last else 0.1)
+    spec = override(SMALL, {"search.sampler": "tpe", "search.lag": 8})
+    payload = {"role": "source", "seed": 1, "sampler_seed": 3}
+    first = queries.TaskPoint(1, "search#0", "running", None, None, payload)
+    mine = queries.TaskPoint(2, "search#1", "running", None, None, payload | {"sampler_seed": 4})
+    saved = queries.TaskPoint(1, "search#0", "running", None, {"temperature": 2.0, "alpha": 0.25}, None)
+    readings = _Readings([first, mine], [first, mine], [saved, mine] if saved_at_last else [first, mine])
+    claim = read_job(task_record("search#1", stage="search", payload=mine.payload or {}, state="running"))
+    began = time.monotonic()
+    point = resolve_point(engine, spec, claim, readings)
+    assert len(readings.readings) == 1, "it read again"
+    assert (time.monotonic() - began < 60.0) if saved_at_last else (time.monotonic() - began >= 0.1)
+    check_params(search_space(spec), point)
