@@ -1,5 +1,6 @@
 """The trials of attempts, and the mirror in a launch, a service or a lone worker that draws them."""
 
+import importlib
 import logging
 import threading
 from collections.abc import Collection, Iterator, Mapping
@@ -120,6 +121,8 @@ def mirroring(url: sqlalchemy.URL, names: Collection[str] | None) -> Iterator[No
     stop = threading.Event()
     thread = threading.Thread(target=_mirror, args=(url, names, stop), name="mirror", daemon=True)
     if is_installed("train"):
+        # Optuna imports it. While one thread does, SQLAlchemy fails in every other.
+        importlib.import_module("sqlalchemy.orm")
         thread.start()
     try:
         yield
