@@ -18,7 +18,17 @@ from sweeps.contrib.server.live.so_far import SoFar, so_far
 from sweeps.errors import NoResultsYet
 from sweeps.findings.findings import load
 from sweeps.plan.phases import Phase, display_stage
-from sweeps.query.status import Effort, Eta, StageCount, efforts, eta_of, failures, fingerprints, stage_counts
+from sweeps.query.status import (
+    Effort,
+    Eta,
+    StageCount,
+    efforts,
+    eta_of,
+    failures,
+    fingerprints,
+    stage_counts,
+    worker_state,
+)
 from sweeps.report import document
 from sweeps.report.answer import badge, headline, statement
 from sweeps.report.words import display_name
@@ -226,9 +236,10 @@ def workers_of(
     busy = {task.worker for task in running}
     for worker in live.present_workers(engine, sweep.id):
         if worker.name not in busy:
-            vanished = worker.seen_s > spec.lease.seconds
-            note = f"last seen {duration(round(worker.seen_s))} ago" if vanished else ""
-            lines.append(WorkerLine(worker.name, worker.host, "vanished" if vanished else "idle", note, busy=False))
+            lease_s = spec.lease.seconds
+            state = worker_state(ended=False, has_reason=False, seen_s=worker.seen_s, busy=False, lease_s=lease_s)
+            note = f"last seen {duration(round(worker.seen_s))} ago" if state == "vanished" else ""
+            lines.append(WorkerLine(worker.name, worker.host, state, note, busy=False))
     return tuple(lines)
 
 
