@@ -67,13 +67,13 @@ class Case:
 
     @property
     def sampler(self) -> list[float]:
-        """Times of the same sampler in memory; empty with more than one worker."""
+        """Time in the sampler of every trial."""
         return [took for run in self.runs for took in run.sampler]
 
     @property
     def overhead(self) -> float:
-        """The p50 of the total minus that of the sampler."""
-        return median(self.totals) - median(self.sampler)
+        """The p50 of the total beyond the sampler's own time."""
+        return median(total - sampler for total, sampler in zip(self.totals, self.sampler, strict=True))
 
     @property
     def mirror_ms(self) -> float:
@@ -107,7 +107,7 @@ def _finished_search(database: Database, finished: int) -> str:
 def _run(case: Case, url: str, each: int) -> None:
     """Let each worker of the case do `each` tasks, after one that is not measured."""
     steering.extend(resolve(url), NAME, trials=case.workers * (each + 1), seeds=0)
-    runs = run_crew(url, NAME, workers=case.workers, tasks=each, with_sampler=case.workers == 1)
+    runs = run_crew(url, NAME, workers=case.workers, tasks=each)
     case.runs += runs
     case.seconds += max(run.ended for run in runs) - min(run.began for run in runs)
     case.drawn.append(draw(url, NAME))
@@ -143,7 +143,7 @@ def last_lines(cases: list[Case]) -> Iterator[str]:
 
 
 def page(cases: list[Case], optuna: Peer, idle: dict[str, float], origin: Origin) -> str:
-    heads = ("database", "finished trials", *STEPS, "total", "worker's CPU", "sampler in memory", "overhead p50", "n")
+    heads = ("database", "finished trials", *STEPS, "total", "worker's CPU", "in the sampler", "overhead p50", "n")
     steps = [
         (
             case.database,
@@ -181,8 +181,8 @@ def page(cases: list[Case], optuna: Peer, idle: dict[str, float], origin: Origin
     ends = "\n".join(last_lines(cases))
     return f"""{origin}
 Milliseconds per trial, p50 / p95, of one worker whose tasks take no time: only the training is left
-out. Every trial is proposed by TPE and has {EPOCHS} epoch values. `start` includes the sampler; `sampler in memory` is
-the same TPE on the same finished trials without a database, and `overhead` the total minus that.
+out. Every trial is proposed by TPE and has {EPOCHS} epoch values. `start` includes the sampler, and `overhead` is the
+total beyond the sampler's own time.
 
 {table(heads, steps)}
 

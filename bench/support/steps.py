@@ -1,4 +1,4 @@
-"""Times the steps of a real worker, the same sampler in memory, Optuna's own loop, and a mirror.
+"""Times the steps of a real worker and the sampler within them, Optuna's own loop, and a mirror.
 
 The clock is read at the worker's failpoints, which are between its steps; worker and storage are otherwise unchanged.
 """
@@ -6,7 +6,7 @@ The clock is read at the worker's failpoints, which are between its steps; worke
 import multiprocessing
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -19,12 +19,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import create_trial
 from sqlalchemy import event
 
-from storage.records import queries
-from storage.studies.sampler import Past, propose
-from storage.studies.space import Space
+from storage.studies import sampler
 from storage.url import resolve
 from support.sweeps import InstantRunner, accuracy
-from sweeps.distill.space import search_space
 from sweeps.plan import trials
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.listing import open_sweep
@@ -51,7 +48,7 @@ class Timings:
     Attributes:
         trials: by step, for each trial except the first.
         cpu: of this process, for each of these trials.
-        sampler: of the same sampler in memory, on the same finished trials; empty without `with_sampler`.
+        sampler: within `start`, spent in the sampler.
         start: until its first claim.
     """
 
@@ -63,11 +60,11 @@ class Timings:
     ended: float = 0.0
 
 
-def run_crew(url: str, name: str, *, workers: int, tasks: int, with_sampler: bool = False) -> list[Timings]:
+def run_crew(url: str, name: str, *, workers: int, tasks: int) -> list[Timings]:
     """Run `workers` processes with `tasks` tasks each, after a first one; they start together after that."""
     barrier = _CONTEXT.Barrier(workers)
     with ProcessPoolExecutor(workers, _CONTEXT, initializer=_enter, initargs=(barrier,)) as pool:
-        futures = [pool.submit(work, url, name, tasks, with_sampler) for _ in range(workers)]
+        futures = [pool.submit(work, url, name, tasks) for _ in range(workers)]
         return [future.result() for future in futures]
 
 
@@ -76,18 +73,14 @@ def _enter(barrier: Any) -> None:
     _start = barrier
 
 
-def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
+def work(url: str, name: str, tasks: int) -> Timings:
     """Run `tasks` tasks of a sweep after a first one, at which all workers wait for each other."""
     timings, stop, done = Timings(), threading.Event(), 0
-    memory: SamplerInMemory | None = None
 
     def run(job: AnyJob, params: dict[str, Any], steps: Steps) -> Outcome:
-        nonlocal done, memory
+        nonlocal done
         if done == 0:
-            memory = SamplerInMemory(backend) if with_sampler else None
             _start.wait(timeout=120)
-        elif memory is not None:
-            timings.sampler.append(memory.propose(job.row.payload["sampler_seed"]))
         done += 1
         if done > tasks:
             stop.set()
@@ -98,10 +91,11 @@ def work(url: str, name: str, tasks: int, with_sampler: bool) -> Timings:
         instant = InstantRunner(backend)
         instant.check()
         clock = _Clock()
+        sampler.propose = clock.timed(sampler.propose)
         workers.failpoint = attempt.failpoint = queue.failpoint = clock
         worker.work()
     first, *timings.trials = clock.trials
-    timings.cpu = clock.cpu[1:]
+    timings.cpu, timings.sampler = clock.cpu[1:], clock.sampler[1:]
     timings.start, timings.began, timings.ended = first["claim"], clock.ends[0], clock.ends[-1]
     return timings
 
@@ -118,9 +112,10 @@ class _Clock:
     def __init__(self) -> None:
         self.trials: list[dict[str, float]] = []
         self.cpu: list[float] = []
+        self.sampler: list[float] = []
         self.ends: list[float] = []
         self._trial: dict[str, float] = {}
-        self._cpu = 0.0
+        self._cpu = self._sampler = 0.0
         self._last = time.monotonic(), time.process_time()
 
     def __call__(self, point: str) -> None:
@@ -131,26 +126,22 @@ class _Clock:
         if point == "finished":
             self.trials.append(self._trial)
             self.cpu.append(self._cpu)
+            self.sampler.append(self._sampler)
             self.ends.append(now)
-            self._trial, self._cpu = {}, 0.0
+            self._trial, self._cpu, self._sampler = {}, 0.0, 0.0
         self._last = now, cpu
 
+    def timed(self, propose: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+        """Return the sampler's function with its time added to that of the trial."""
 
-class SamplerInMemory:
-    """Optuna alone: proposals from the finished trials of the worker's search, without a database."""
+        def timed(*args: Any, **kwargs: Any) -> dict[str, Any]:
+            began = time.monotonic()
+            try:
+                return propose(*args, **kwargs)
+            finally:
+                self._sampler += 1000 * (time.monotonic() - began)
 
-    def __init__(self, backend: DatabaseBackend) -> None:
-        done = queries.task_records(backend.engine, backend.sweep.id, phase="search", state="done", keep=())
-        self._past = [Past(task.params, task.score) for task in done if task.params]
-        self._space: Space = search_space(backend.spec)
-
-    def propose(self, seed: int) -> float:
-        """Propose a point and add it as a finished trial; return the milliseconds of the proposal."""
-        began = time.monotonic()
-        point = propose(self._space, self._past, sampler="tpe", seed=seed)
-        took = 1000 * (time.monotonic() - began)
-        self._past.append(Past(point, accuracy(**point)))
-        return took
+        return timed
 
 
 @dataclass(frozen=True)
@@ -176,8 +167,8 @@ def optimize(url: str, finished: int, tasks: int, numbers: Sequence[int]) -> dic
     numbers: how many attributes each trial gets, one by one; the keys of the result.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    storage, sampler = RDBStorage(url), TPESampler(seed=0, multivariate=True)
-    study = optuna.create_study(storage=storage, direction="maximize", sampler=sampler)
+    storage = RDBStorage(url)
+    study = optuna.create_study(storage=storage, direction="maximize", sampler=TPESampler(seed=0, multivariate=True))
     space = {"temperature": FloatDistribution(1.0, 20.0, log=True), "alpha": FloatDistribution(0.0, 1.0)}
     for number in range(finished):
         point = {"temperature": 1.0 + 19.0 * (number + 0.5) / finished, "alpha": (number * 0.618) % 1}

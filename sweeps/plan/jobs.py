@@ -239,10 +239,11 @@ class _Stored(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    # Factories: pydantic copies a default {} deeply, for each of ten thousand rows.
     wall_s: Amount = 0.0
     worker: str = ""
-    provenance: Mapping[str, Any] = {}
-    blobs: Mapping[str, str] = {}
+    provenance: Mapping[str, Any] = Field(default_factory=dict)
+    blobs: Mapping[str, str] = Field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json", exclude_unset=True)
@@ -278,7 +279,7 @@ class _Trained(_Stored):
     dataset: str = ""
     data: DataOrigin | None = None
     detail: str = ""
-    weights: Mapping[str, str] = {}
+    weights: Mapping[str, str] = Field(default_factory=dict)
     numerics: str = ""
 
 
@@ -300,12 +301,12 @@ class StudentOutcome(_Trained):
 
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     alpha: Fraction | None = None
-    more: Mapping[str, int | Annotated[float, Field(allow_inf_nan=False)] | bool | str] = {}
+    more: Mapping[str, int | Annotated[float, Field(allow_inf_nan=False)] | bool | str] = Field(default_factory=dict)
     test_accuracy: StoredScore | None = None
     epochs: Count | None = None
     arm: str = ""
     loss: str = ""
-    facts: Mapping[str, Any] = {}
+    facts: Mapping[str, Any] = Field(default_factory=dict)
     same_as: str = ""
 
     @property
@@ -368,13 +369,13 @@ class Scored(BaseModel):
 class ScoreOutcome(_Stored):
     """The test scores of the kept models, by the key of the task that made each."""
 
-    models: Mapping[str, Scored] = {}
+    models: Mapping[str, Scored] = Field(default_factory=dict)
 
 
 class MeasureOutcome(_Stored):
     """The measurements of the kept models, by the key of the task that made each, earlier scores included."""
 
-    models: Mapping[str, Measured] = {}
+    models: Mapping[str, Measured] = Field(default_factory=dict)
 
 
 TrainedOutcome: TypeAlias = TeacherOutcome | StudentOutcome | BaselineOutcome
