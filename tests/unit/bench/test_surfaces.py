@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-sys.path.insert(0, str(REPOSITORY / "bench"))  # the benches are no package
+sys.path.insert(0, str(REPOSITORY / "bench"))  # bench/ is not a package
 
 from support.page import FOLDER
 from support.surfaces import Surface, World, read_surface, world
@@ -31,7 +31,7 @@ def test_trainings_vary_as_the_recorded_ones_do(surfaces: dict[str, Surface], na
     trained = made.trained(np.repeat(cells, 400, axis=0), 2, np.random.default_rng(0))
     recorded = 100 * surface.last[..., :-1].reshape(len(surface.last), -1)
     assert trained.std(axis=0).mean() == pytest.approx(recorded.std(axis=0, ddof=1).mean(), rel=0.05)
-    # what a seed adds to all cells alike, and what the cells of a seed have each for itself
+    # the spread of the offset that a seed adds to all cells
     assert trained.mean(axis=1).std() == pytest.approx(recorded.mean(axis=1).std(ddof=1), rel=0.05)
     assert trained.mean(axis=(0, 2)) == pytest.approx(recorded.mean(axis=0), abs=0.4)
 
