@@ -1,4 +1,4 @@
-"""storage.audit.rows: everything is read of one moment, in few queries, and trials as Optuna reads them."""
+"""storage.audit.rows: one snapshot, read in few queries; trials have the values that Optuna reads."""
 
 import optuna
 import pytest
@@ -19,7 +19,7 @@ from tests.support.sweeps.audit_checks import audited, sweep_of
 from tests.support.sweeps.storage_sweeps import claimed, finished, new_sweep
 
 
-def test_a_sweep_that_is_deleted_meanwhile_is_one_line(url: str) -> None:
+def test_a_sweep_deleted_before_the_audit_gives_a_one_line_error(url: str) -> None:
     sweep = sweep_of(url)
     delete(resolve(url), "s")
     with pytest.raises(SweepNotFound, match="deleted"):
@@ -34,7 +34,7 @@ def test_changes_made_during_a_reading_are_not_seen(storage: Studies, engine: En
     beside, written = open_engine(engine.url), []
 
     def write_meanwhile(connection: object, cursor: object, statement: str, *more: object) -> None:
-        if "FROM attempts" in statement and not written:  # the tasks were read, the attempts come next
+        if "FROM attempts" in statement and not written:  # the tasks have been read, the attempts have not
             written.append(statement)
             assert finished(beside, claims[0])
 
