@@ -1,4 +1,4 @@
-"""What accuracy costs: AutoKeras' curve against the sweep's own cost."""
+"""The cost of accuracy: the curve of AutoKeras against the cost of the sweep."""
 
 from dataclasses import replace
 
@@ -25,12 +25,12 @@ def on_two_machines(stored: StoredSweep) -> StoredSweep:
     return replace(stored, jobs=(*before, replace(last, outcome=last.outcome.model_copy(update={"provenance": made}))))
 
 
-def test_break_even_is_read_off_the_curve_at_multiples_of_what_the_sweep_cost(stored: StoredSweep) -> None:
+def test_break_even_is_read_off_the_curve_at_multiples_of_the_cost_of_the_sweep(stored: StoredSweep) -> None:
     (even,) = break_evens(stored, provenance(stored))
     assert even.dataset == SPEC.target.dataset
     assert even.sweep_cpu_s == pytest.approx(SWEEP_CPU_S)
     assert even.student == pytest.approx(70)
-    # A quarter is 4 s, then 16 and 64; 256 s are beyond the 70 that it was given.
+    # A quarter of the cost is 4 s, then 16 and 64 s; 256 s is beyond the budget of 70 s.
     assert even.at == pytest.approx((60.0, 65.0, 72.0, None))
     assert even.even_at == 40
 
@@ -50,7 +50,7 @@ def test_seconds_of_different_machines_are_not_compared(stored: StoredSweep) -> 
     assert break_evens(other, made) == ()
 
 
-def test_what_a_measured_student_learnt_is_not_told_of_the_others(stored: StoredSweep) -> None:
+def test_measured_values_belong_to_the_measured_student_alone(stored: StoredSweep) -> None:
     found = {row.method: row.measured for row in rows(stored) if row.dataset == SPEC.target.dataset}
     best, native = present(found["best"]), present(found["native"])
     assert best.int8_test_accuracy == 0.6

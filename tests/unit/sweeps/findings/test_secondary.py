@@ -1,4 +1,4 @@
-"""The secondary questions of a sweep with planted accuracies, each number against scipy or against its definition."""
+"""The secondary questions of a sweep with planted accuracies: every number against scipy or its definition."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ BEST, NATIVE, SCRATCH = (np.array(TESTS[arm]) for arm in ("best", "native", "scr
 
 @pytest.fixture(scope="module")
 def found() -> Findings:
-    """Train every arm on twenty seeds. By validation default-keras is the better default, by test it is not."""
+    """Train every arm on twenty seeds. default-keras is the better default by validation, the worse one by test."""
     run = planted(TESTS, luck=0.3)
 
     def scored(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> Outcome:
@@ -53,7 +53,7 @@ def found() -> Findings:
 
 @pytest.fixture(scope="module")
 def asked(found: Findings) -> dict[str, Question]:
-    """The questions by the first word of their names; the gain on the source and on the target apart."""
+    """Return the questions by the first words of their names."""
     return {one.name.split(":")[0].split(" share")[0]: one for one in questions(found)}
 
 
@@ -71,8 +71,8 @@ def test_gains_and_use_have_paired_t_tests_bootstraps_and_sign_flips(asked: dict
         assert one.p == pytest.approx(expected.pvalue, abs=1e-9)
         assert answer_text(ACCURACY, one.answer) == f"{np.mean(BEST - other):+.2f} [{low:+.2f}, {high:+.2f}] (n=20)"
         assert one.bca == pytest.approx(bca_interval(BEST - other))
-        assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "near the t test where noise is normal"
-    assert np.mean(TESTS["default-keras-io"]) > better.mean(), "by test the other one would be the better"
+        assert one.sign_flip == pytest.approx(expected.pvalue, abs=0.02), "with normal noise, close to the t test"
+    assert np.mean(TESTS["default-keras-io"]) > better.mean(), "the test set would choose the other default"
     assert asked["use"].name == "use: best - default-keras (the better default)"
 
 
@@ -95,8 +95,8 @@ def test_holm_is_over_all_questions_of_the_sweep(asked: dict[str, Question]) -> 
         assert one.p_holm == pytest.approx(floor)
 
 
-def test_trainings_at_the_same_point_are_not_compared_with_themselves() -> None:
-    """A search of Sobol points finds the same on both datasets, so best is native, and keeps all of its gain."""
+def test_a_training_is_not_compared_with_itself() -> None:
+    """With Sobol points alone, a search finds the same point on both datasets, so best is native."""
     spec = override(PLANTED, {"search.trials": 2, "search.sampler": "qmc", "transfer.source_arms": ["best", "scratch"]})
     asked = questions(builders.found(spec, arms(0.0) | {"best": NATIVE_TESTS}))
     retained = asked[-1]
@@ -114,11 +114,13 @@ def test_trainings_at_the_same_point_are_not_compared_with_themselves() -> None:
     )
 
 
-def test_few_seeds_have_neither_bootstrap_nor_sign_flips_and_missing_arms_no_question() -> None:
+def test_few_seeds_have_no_bootstrap_or_sign_flips_and_missing_arms_no_question() -> None:
     spec = override(PLANTED, {"search.trials": 2, "transfer.source_arms": SOURCE_ARMS[:1]})
     asked = {one.name.split(":")[0]: one for one in questions(builders.found(spec, arms(12.0)))}
-    assert list(asked) == ["gain on the target", "retained share of native's gain; p"], "no defaults"
+    assert list(asked) == ["gain on the target", "retained share of native's gain; p"], (
+        "without defaults there is no question about them"
+    )
     assert {(one.bca, one.sign_flip) for one in asked.values()} == {(None, None)}
-    worse = arms(0.5, scratch=-9.0)  # native is found to be below scratch
+    worse = arms(0.5, scratch=-9.0)  # native is significantly below scratch
     retained = questions(builders.found(spec, worse))[1]
     assert answer_text(ACCURACY, retained.answer) == "no share: native does not measurably gain"
