@@ -143,7 +143,7 @@ def test_the_share_of_good_points_needs_three_finished_searches(stored: StoredSw
     assert surfaces(others, {})[0].top is not None, "searches of other teachers are not needed"
 
 
-def test_a_range_without_width_is_no_axis(stored: StoredSweep) -> None:
+def test_a_range_of_a_single_value_is_placed_in_the_middle_of_its_axis(stored: StoredSweep) -> None:
     narrow = replace(stored, spec=override(stored.spec, {"search.alpha": [0.3, 0.3]}))
     runs = [astuple(replace(run, y=0.5)) for run in runs_of(stored, "search")]
     assert fitted(narrow, 0) == list(map(pytest.approx, runs))

@@ -1,4 +1,4 @@
-"""Models are scored next to other work, after every selection is frozen; the last task only times them."""
+"""Models are scored alongside other tasks, after every selection is frozen; the last task only times them."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def needs_of(spec: Spec) -> dict[str, list[str]]:
     return {phase.name: [need.stored() for need in phase.needs] for phase in planned if phase.stage == "measure"}
 
 
-def test_scores_wait_for_every_selection_and_the_kept_models_alone_and_the_last_task_for_all() -> None:
+def test_scoring_needs_the_selections_and_the_kept_models_and_the_last_task_needs_every_phase() -> None:
     spec = override(QUICK, {"outer.teachers": 2})
     needs = needs_of(spec)
     assert list(needs) == ["measure:1", "measure"]
@@ -43,7 +43,7 @@ def test_scores_wait_for_every_selection_and_the_kept_models_alone_and_the_last_
     assert needs["measure"] == [f"{phase.name}?" for phase in make_plan(spec).phases if phase.name != "measure"]
 
 
-def test_scores_come_before_the_comparisons_of_further_groups() -> None:
+def test_models_are_scored_before_the_comparisons_of_further_groups() -> None:
     priorities = {task.phase: task.priority for task in make_plan(QUICK).tasks}
     assert priorities["transfer:target@t0s1"] < priorities["measure:1"] < priorities["transfer:target"]
 
@@ -56,7 +56,7 @@ def test_scores_come_before_the_comparisons_of_further_groups() -> None:
         ({"transfer.rule": 1}, ["measure#all"]),
     ],
 )
-def test_plans_of_older_rules_have_one_task_that_measures_all(changes: dict[str, Any], tasks: list[str]) -> None:
+def test_plans_of_older_rules_have_a_single_measure_task(changes: dict[str, Any], tasks: list[str]) -> None:
     spec = override(QUICK, changes)
     plan = make_plan(spec)
     assert [task.key for task in plan.tasks if task.phase.startswith("measure")] == tasks
@@ -70,8 +70,8 @@ def test_an_extension_measures_nothing() -> None:
     assert not [phase for phase in added.phases if phase.stage == "measure"]
 
 
-def test_a_retry_after_everything_was_measured_adds_one_task_of_the_last_phase(tmp_path: Path, in_memory: None) -> None:
-    spec = override(SMALL, {"seed": 7})  # no other test's plan
+def test_a_retry_after_the_measurement_adds_a_measure_task(tmp_path: Path, in_memory: None) -> None:
+    spec = override(SMALL, {"seed": 7})  # a plan that no other test shares
     url = created(f"sqlite:///{tmp_path}/kd-sweeps.db", spec)
 
     def no_network(claim: AnyJob, params: dict[str, Any], on_step: Any) -> Outcome:
