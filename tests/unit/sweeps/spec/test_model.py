@@ -221,7 +221,7 @@ def test_a_further_search_can_be_smaller_in_each_part_and_differs_in_nothing_els
 
 
 @pytest.mark.parametrize("looks", [1, 2, 3])
-def test_the_looks_share_five_percent_in_all(looks: int) -> None:
+def test_the_looks_share_five_percent_at_most(looks: int) -> None:
     transfer = override(before("quick"), {"transfer.looks": looks}).transfer
     assert [transfer.level(look) for look in range(1, looks + 1)] == [0.01] * looks
     old = override(before("quick"), {"transfer.looks": looks, "transfer.rule": 1}).transfer

@@ -85,7 +85,7 @@ def test_half_of_a_significant_gain_is_the_margin_if_it_is_smaller() -> None:
 
 
 def test_no_distillation_never_transfers_if_native_gains() -> None:
-    # a gain above 1.59 is significant; a loss of 1.6 would be within the declared margin of 5
+    # every gain here is significant, so half of it is the margin; the declared margin of 5 would allow the loss
     for gain in (1.6, 2.0, 3.9):
         scratch = below(gain, spread=0.1)
         arms = {"native": NATIVE, "best": scratch, "scratch": scratch, "random": below(9.0)}
