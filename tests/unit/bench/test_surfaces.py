@@ -11,17 +11,12 @@ from tests.support.paths import REPOSITORY
 sys.path.insert(0, str(REPOSITORY / "bench"))  # bench/ is not a package
 
 from support.page import FOLDER
-from support.surfaces import Surface, World, read_surface, world
+from support.surfaces import Surface, read_surface, world
 
 
 @pytest.fixture(scope="module")
 def surfaces() -> dict[str, Surface]:
     return {name: read_surface(FOLDER / f"surface-{name}.csv") for name in ("mnist", "cifar10")}
-
-
-@pytest.fixture(scope="module")
-def source(surfaces: dict[str, Surface]) -> World:
-    return world(surfaces["mnist"])
 
 
 @pytest.mark.parametrize("name", ["mnist", "cifar10"])
@@ -47,7 +42,8 @@ def test_a_file_is_read_into_the_cells_that_its_lines_name(tmp_path: Path) -> No
     assert surface.last.tolist() == of_each_seed
 
 
-def test_between_the_cells_the_mean_is_interpolated(source: World) -> None:
+def test_between_the_cells_the_mean_is_interpolated(surfaces: dict[str, Surface]) -> None:
+    source = world(surfaces["mnist"])
     logs, alphas = source.axes
     between = (logs[2] + logs[3]) / 2, (alphas[4] + alphas[5]) / 2
     places = np.array([[(logs[3], alphas[5]), (logs[-1], alphas[0]), between]])

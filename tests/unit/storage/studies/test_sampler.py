@@ -42,11 +42,10 @@ def optunas(past: list[Past], sampler: BaseSampler) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(("finished", "running"), [(0, 0), (1, 0), (2, 3), (40, 0), (40, 6)])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_proposal_equals_that_of_optunas_ask(finished: int, running: int, seed: int) -> None:
+def test_a_proposal_equals_that_of_optunas_ask(finished: int, running: int) -> None:
     past = history(finished, running)
-    assert propose(SPACE, past, sampler="tpe", seed=seed) == optunas(past, TPESampler(seed=seed, n_startup_trials=1))
-    assert propose(SPACE, past, sampler="random", seed=seed) == optunas(past, RandomSampler(seed=seed))
+    assert propose(SPACE, past, sampler="tpe", seed=1) == optunas(past, TPESampler(seed=1, n_startup_trials=1))
+    assert propose(SPACE, past, sampler="random", seed=1) == optunas(past, RandomSampler(seed=1))
 
 
 def test_a_proposal_depends_on_the_seed_the_outcomes_and_the_running_trials() -> None:

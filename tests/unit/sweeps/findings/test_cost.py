@@ -17,14 +17,6 @@ def stored() -> StoredSweep:
     return builders.stored(SPEC, planted)
 
 
-def on_two_machines(stored: StoredSweep) -> StoredSweep:
-    """Move the last finished task to another processor."""
-    *before, last = stored.jobs
-    assert last.outcome is not None
-    made = {**last.outcome.provenance, "cpu": "Another CPU"}
-    return replace(stored, jobs=(*before, replace(last, outcome=last.outcome.model_copy(update={"provenance": made}))))
-
-
 def test_break_even_is_read_off_the_curve_at_multiples_of_the_cost_of_the_sweep(stored: StoredSweep) -> None:
     (even,) = break_evens(stored, provenance(stored))
     assert even.dataset == SPEC.target.dataset
@@ -42,7 +34,10 @@ def test_before_the_first_trial_and_after_the_last_there_is_no_value(seconds: fl
 
 
 def test_seconds_of_different_machines_are_not_compared(stored: StoredSweep) -> None:
-    other = on_two_machines(stored)
+    *before, last = stored.jobs
+    outcome = present(last.outcome)
+    moved = outcome.model_copy(update={"provenance": {**outcome.provenance, "cpu": "Another CPU"}})
+    other = replace(stored, jobs=(*before, replace(last, outcome=moved)))
     made = provenance(other)
     assert len(made.machine_kinds) == 2
     assert ("Another CPU", made.machine_kinds[0][1]) in made.machine_kinds

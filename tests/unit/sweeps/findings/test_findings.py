@@ -49,14 +49,10 @@ def test_a_control_explains_a_gain_if_it_gains_as_much() -> None:
     assert not replace(control, best=nothing).explains
 
 
-@pytest.fixture(scope="module")
-def several() -> Findings:
-    """Return findings with two targets: the point transfers to one and fails on the other."""
+def test_every_target_has_its_own_verdict_surface_and_rows() -> None:
+    """The point transfers to one target and fails on the other."""
     spec = override(on(FEW, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
-    return builders.found(spec, {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5))
-
-
-def test_every_target_has_its_own_verdict_surface_and_rows(several: Findings) -> None:
+    several = builders.found(spec, {f"transfer#target2.{arm}": points for arm, points in arms(3.5).items()} | arms(0.5))
     first, second = several.verdicts
     assert (first.verdict and first.verdict.word, second.verdict and second.verdict.word) == ("TRANSFERS", "FAILS")
     other = several.spec.role("target2").dataset

@@ -25,11 +25,6 @@ ONE = override(before("quick"), {"search.trials": 20, "search.sampler": "tpe", "
 SEVERAL = override(ONE, {"outer.teachers": 2, "outer.searches": 2})
 
 
-def needs_of(spec: Spec) -> dict[str, tuple[str, ...]]:
-    """Return the needs of each phase as stored; a question mark allows any end."""
-    return {phase.name: tuple(need.stored() for need in phase.needs) for phase in make_plan(spec).phases}
-
-
 def test_only_proposed_trials_have_a_lag() -> None:
     def lag(**changes: object) -> object:
         plan = make_plan(override(ONE, {f"search.{key}": value for key, value in changes.items()}))
@@ -41,18 +36,18 @@ def test_only_proposed_trials_have_a_lag() -> None:
 
 
 def test_the_test_set_is_read_after_every_selection_of_every_group() -> None:
-    needs = needs_of(SEVERAL)
+    needs = {phase.name: {need.stored() for need in phase.needs} for phase in make_plan(SEVERAL).phases}
     selections = {f"{phase}{tag}" for phase in ("confirm", "native:confirm") for tag in ("", "@t0s1", "@t1s0", "@t1s1")}
-    read = {name: set(found) for name, found in needs.items() if name.startswith("transfer")}
-    assert len(read) == 2 + 3
-    for name, found in read.items():
+    transfer = {name: found for name, found in needs.items() if name.startswith("transfer")}
+    assert len(transfer) == 2 + 3
+    for name, found in transfer.items():  # a question mark allows any end
         assert {need.removesuffix("?") for need in found} == selections, name
     # A failed selection blocks its own group alone.
-    assert {need for need in read["transfer:target@t1s1"] if not need.endswith("?")} == {
+    assert {need for need in transfer["transfer:target@t1s1"] if not need.endswith("?")} == {
         "confirm@t1s1",
         "native:confirm@t1s1",
     }
-    assert {need for need in read["transfer:source"] if not need.endswith("?")} == {"confirm"}
+    assert {need for need in transfer["transfer:source"] if not need.endswith("?")} == {"confirm"}
 
 
 ORDERED = override(before("tiny"), {"search.trials": 5, "transfer.seeds": 3})

@@ -130,7 +130,8 @@ def test_added_searches_equal_those_of_a_plan_made_with_them(spec: Spec) -> None
 
     assert without_needs(before.phases) | without_needs(added.phases) == without_needs(whole.phases)
     assert len(before.phases) + len(added.phases) == len(whole.phases)
-    needs, known = _needs(whole.phases), {phase.name for phase in before.phases}
+    needs = {phase.name: {need.stored() for need in phase.needs} for phase in whole.phases}
+    known = {phase.name for phase in before.phases}
     for phase in added.phases:
         found = {need.stored() for need in phase.needs}
         # An added phase needs no more than in the larger plan, and all of its inputs.
@@ -142,7 +143,3 @@ def test_added_searches_equal_those_of_a_plan_made_with_them(spec: Spec) -> None
 
 def _by_key(plan: Plan) -> dict[str, object]:
     return {task.key: task for task in plan.tasks}
-
-
-def _needs(phases: tuple[PhasePlan, ...]) -> dict[str, set[str]]:
-    return {phase.name: {need.stored() for need in phase.needs} for phase in phases}

@@ -18,7 +18,7 @@ from sweeps.operations.operation import decode, encode, plain
 from sweeps.operations.table import BEST
 from sweeps.plan.jobs import AnyJob
 from sweeps.query.best import Best, best
-from sweeps.query.listing import TrialRow, open_sweep, trial_rows
+from sweeps.query.listing import open_sweep, trial_rows
 from sweeps.spec.model import override
 from sweeps.stats import response
 from sweeps.stats.top import Run
@@ -104,14 +104,10 @@ def test_if_the_default_won_the_answer_says_so_and_best_is_trained_there(
     monkeypatch.setattr(response, "top", fitted.append)
     assert [surface.best for surface in analysed(url).surfaces] == [at(3.0, 0.5)] * 2
     assert [len(runs) for runs in fitted] == [3 * (8 + 2 * 2)] * 2, "the default is outside the search space"
-    raced = [row for row in trial_rows_of(url) if row.stage == "confirm" and row.arm]
+    with open_sweep(url, "s") as (engine, sweep):
+        raced = [row for row in trial_rows(engine, sweep) if row.stage == "confirm" and row.arm]
     assert [(row.arm, row.temperature) for row in raced] == [("default-keras", 3.0)] * 3 * 2
     assert violations(url) == []
-
-
-def trial_rows_of(url: sqlalchemy.URL) -> list[TrialRow]:
-    with open_sweep(url, "s") as (engine, sweep):
-        return trial_rows(engine, sweep)
 
 
 def test_the_incumbent_is_the_best_trial_of_all_searches_as_in_the_dashboard(tmp_path: Path) -> None:

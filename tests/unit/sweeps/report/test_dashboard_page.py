@@ -1,8 +1,5 @@
 """The note in the dashboard: the answer, the numbers, links to the existing studies."""
 
-import pytest
-
-from sweeps.findings.findings import Findings
 from sweeps.report import answer, markdown
 from sweeps.report.document import typeset
 from sweeps.report.page import scores
@@ -15,12 +12,8 @@ from tests.support.sweeps.reported_sweeps import REPORTED, run
 IDS = {"s": 3, "s.native": 4, "s.transfer": 5, "other": 6}
 
 
-@pytest.fixture(scope="module")
-def found() -> Findings:
-    return builders.found(override(REPORTED, {"note": "only\ntwo lines"}), run)
-
-
-def test_the_note_is_the_answer_with_the_numbers_and_links(found: Findings) -> None:
+def test_the_note_is_the_answer_with_the_numbers_and_links() -> None:
+    found = builders.found(override(REPORTED, {"note": "only\ntwo lines"}), run)
     text = study_note(found, IDS)
     opening, lost = markdown.text(answer.blocks(found)), typeset(regret(found.spec, found.verdicts[0]))
     assert text.startswith(f"Note: only two lines\n\n{opening}\n\n{lost}\n\n### On digits-rgb\n\n")

@@ -54,15 +54,11 @@ def test_a_note_is_on_one_line_above_everything(findings: Findings) -> None:
     assert page(noted)[1 : len(opening) + 1] == opening
 
 
-@pytest.fixture(scope="module")
-def several() -> Findings:
-    """Return findings with two targets: the point transfers to one and fails on the other."""
+def test_full_verdicts_of_further_targets_follow_the_answer() -> None:
+    """The point transfers to one target and fails on the other."""
     fails = {key.replace("#target.", "#target2."): points for key, points in accuracies(3.5).items()}
     spec = override(on(OVER_SEEDS, targets=["digits-rgb", "mine.npz"]), {"target2.images": 180})
-    return found(spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key})
-
-
-def test_full_verdicts_of_further_targets_follow_the_answer(several: Findings) -> None:
+    several = found(spec, accuracies(0.5) | {key: points for key, points in fails.items() if "#target2." in key})
     first, second = several.verdicts
     made = page(several)
     assert "on digits-rgb" in answer.headline(several)

@@ -56,11 +56,7 @@ OF_ACCURACY = re.compile(
 def url(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Return a storage with a finished sweep "s" that tunes on "here" and transfers to "there"."""
     url = f"sqlite:///{tmp_path_factory.mktemp('loss')}/s.db"
-    return worked(url, loss_spec(target={"dataset": "there"}))
-
-
-def worked(url: str, spec: Spec) -> str:
-    assert create_sweep(resolve(url), "s", spec).new
+    assert create_sweep(resolve(url), "s", loss_spec(target={"dataset": "there"})).new
     assert run_worker(resolve(url), "s") == 0
     with open_sweep(url, "s", write=True) as (engine, sweep):
         trials.complete(engine, sweep)

@@ -71,11 +71,6 @@ def outcome_is_readable(url: str) -> None:
         assert (found.violations, found.warnings, found.planned) == ([], [], len(tasks))
 
 
-def is_no_sweep(url: str) -> None:
-    with pytest.raises((NotAStorage, SweepNotFound)), open_sweep(url, "s"):
-        pass
-
-
 def test_a_sweep_created_meanwhile_keeps_its_studies_and_a_deleted_study_is_recreated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,7 +93,8 @@ def test_a_create_completes_what_killed_ones_left_at_each_point(tmp_path: Path) 
     storage_url = f"sqlite:///{tmp_path}/kd-sweeps.db"
     for point in POINTS["create"]:
         assert exit_code(start(storage_url, crash_at=point + ":3" * point.startswith("study-"))) == KILLED, point
-        is_no_sweep(storage_url)
+        with pytest.raises((NotAStorage, SweepNotFound)), open_sweep(storage_url, "s"):
+            pass
     assert create_sweep(resolve(storage_url), "s", SMALL).new
     outcome_is_readable(storage_url)
 
