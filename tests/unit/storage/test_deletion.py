@@ -158,20 +158,20 @@ def test_a_task_that_ends_during_a_deletion_keeps_its_blobs(storage: Studies, en
     one, other = a_sweep(storage, "one"), a_sweep(storage, "other")
     done_with(engine, claimed(engine, one), b"goes")
     at_work, kept = claimed(engine, other), artifacts.put(engine, b"named at the last moment")
-    beside = open_engine(engine.url)
+    elsewhere = open_engine(engine.url)
     seen = []
 
     def finish_first(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
         if before in statement and not seen:
             seen.append(statement)
-            assert tasks.finish(beside, at_work, outcome={"blobs": {"model": kept}}, score=0.5)
+            assert tasks.finish(elsewhere, at_work, outcome={"blobs": {"model": kept}}, score=0.5)
 
     sqlalchemy.event.listen(engine, "before_cursor_execute", finish_first)
     try:
         assert delete(storage, "one").blobs == 1
     finally:
         sqlalchemy.event.remove(engine, "before_cursor_execute", finish_first)
-        beside.dispose()
+        elsewhere.dispose()
     assert seen
     assert stored(engine) == {kept}
 

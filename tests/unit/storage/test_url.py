@@ -22,7 +22,7 @@ def test_every_spelling_of_postgres_means_the_installed_driver(scheme: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "part"),
     [
         ("x.db", "type: sqlite:///x.db"),
         ("mysql://u:geheim@h/db", "only SQLite and Postgres"),
@@ -38,11 +38,11 @@ def test_every_spelling_of_postgres_means_the_installed_driver(scheme: str) -> N
         ("u:geheim@h/db", "postgresql://USER"),
     ],
 )
-def test_a_url_that_names_no_storage_is_refused_with_what_to_type(text: str, said: str) -> None:
+def test_a_url_that_names_no_storage_is_refused_with_what_to_type(text: str, part: str) -> None:
     with pytest.raises(UrlError) as caught:
         resolve(None, {"OPTUNA_STORAGE": text})
     message = str(caught.value)
-    assert said in message
+    assert part in message
     assert "OPTUNA_STORAGE" in message, "the source of the URL is named"
     assert "\n" not in message
     assert "geheim" not in message

@@ -31,19 +31,19 @@ def test_changes_made_during_a_reading_are_not_seen(storage: Studies, engine: En
     storage.create("s", metric="val_accuracy", attrs={"identity": "s", "stage": "search"}, note=None)
     sweep = new_sweep(engine, number=2)
     claims = [claimed(engine, sweep) for _ in range(2)]
-    beside, written = open_engine(engine.url), []
+    second, written = open_engine(engine.url), []
 
     def write_meanwhile(connection: object, cursor: object, statement: str, *more: object) -> None:
         if "FROM attempts" in statement and not written:  # the tasks have been read, the attempts have not
             written.append(statement)
-            assert finished(beside, claims[0])
+            assert finished(second, claims[0])
 
     event.listen(engine, "before_cursor_execute", write_meanwhile)
     try:
         states = [[attempt.state for attempt in read_rows(engine, sweep).attempts] for _ in range(2)]
     finally:
         event.remove(engine, "before_cursor_execute", write_meanwhile)
-        beside.dispose()
+        second.dispose()
     assert written
     assert [sorted(moment) for moment in states] == [["running", "running"], ["done", "running"]]
 

@@ -99,17 +99,17 @@ def test_tasks_of_a_phase_end_concurrently_while_others_wait(engine: Engine) -> 
 
 def test_a_phase_whose_last_task_ends_while_another_worker_checks_it_is_closed_by_that_worker(engine: Engine) -> None:
     sweep = new_sweep(engine, number=2)
-    first, beside, looks = claimed(engine, sweep), sqlalchemy.create_engine(engine.url), list[str]()
+    first, elsewhere, looks = claimed(engine, sweep), sqlalchemy.create_engine(engine.url), list[str]()
 
     def end_the_other(*call: object) -> None:
         if str(call[2]).startswith("SAVEPOINT"):
             looks.append(str(call[2]))
-            assert finished(beside, claimed(beside, sweep))
-            assert states(beside, sweep) == {"search": "open"}
+            assert finished(elsewhere, claimed(elsewhere, sweep))
+            assert states(elsewhere, sweep) == {"search": "open"}
 
     event.listen(engine, "before_cursor_execute", end_the_other)
     assert finished(engine, first)
-    beside.dispose()
+    elsewhere.dispose()
     assert (states(engine, sweep), len(looks)) == ({"search": "closed"}, 1)
 
 

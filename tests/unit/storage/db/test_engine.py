@@ -158,7 +158,7 @@ def test_a_reading_engine_cannot_write(engine: Engine) -> None:
     reading.dispose()
 
 
-def test_reading_leaves_no_file_and_no_changed_byte(tmp_path: Path) -> None:
+def test_reading_creates_no_file_and_changes_no_byte(tmp_path: Path) -> None:
     with new_storage(f"sqlite:///{tmp_path}/x.db") as engine:
         new_sweep(engine)
     before = files(tmp_path)

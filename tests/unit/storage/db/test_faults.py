@@ -65,7 +65,7 @@ def test_a_server_that_is_shutting_down_is_waited_for(server: PostgresServer, en
     assert any("shutting down" in text for text in seen)
 
 
-def test_a_server_that_is_starting_is_waited_for_by_the_first_call_too(server: PostgresServer, engine: Engine) -> None:
+def test_a_starting_server_is_waited_for_by_the_first_call(server: PostgresServer, engine: Engine) -> None:
     sweep = new_sweep(engine, number=1)
     engine.dispose()
     server.stop()
@@ -121,8 +121,8 @@ def test_a_lasting_fault_gives_a_one_line_error_after_the_bound_with_what_to_typ
     with pytest.raises(Unreachable, match=r"refused; check that it is up, and type the command again") as caught:
         retry_transient(1.0)(tasks.renew)(engine, claim, 60.0)
     assert 1.0 < time.monotonic() - started < 8
-    told = [str(caught.value), *(record.getMessage() for record in caplog.records)]
-    assert not any("\n" in line or PASSWORD in line for line in told)
+    messages = [str(caught.value), *(record.getMessage() for record in caplog.records)]
+    assert not any("\n" in line or PASSWORD in line for line in messages)
     server.start()
     assert tasks.renew(engine, claim, 60.0)
 

@@ -1,4 +1,4 @@
-"""`report` and `best`: what a person sees on a terminal, what a pipe gets, and the code alone."""
+"""`report` and `best`: their output on a terminal, in a pipe, and as code."""
 
 import json
 from collections.abc import Callable, Iterator

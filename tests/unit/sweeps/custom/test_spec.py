@@ -165,6 +165,6 @@ def test_without_an_untreated_point_a_margin_in_the_unit_of_the_score_is_require
     assert parse(stored).transfer.margin == 0.5
 
 
-def test_a_share_of_no_gain_is_refused() -> None:
+def test_a_margin_share_without_a_gain_is_refused() -> None:
     with pytest.raises(SpecError, match=r"transfer\.margin_share: got 0\.1"):
         spec(FUNCTION | {"untreated": {}}, transfer={"seeds": 2, "margin": 0.5, "margin_share": 0.1})

@@ -1,4 +1,4 @@
-"""Reading the findings takes a few statements, whatever is drawn from them later."""
+"""Reading the findings takes a few statements; tables and figures need no more."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_without_a_result_there_is_an_error_with_what_to_type(tmp_path: Path) ->
         load(engine, sweep)
 
 
-def test_an_edited_outcome_is_named(tmp_path: Path) -> None:
+def test_an_edited_outcome_gives_an_error_with_its_task(tmp_path: Path) -> None:
     storage = worked(tmp_path, stop_at="confirm")
     execute(storage, "UPDATE tasks SET outcome = json_remove(outcome, '$.val_accuracy') WHERE key = 'search#0'")
     with open_sweep(storage, "s") as (engine, sweep), pytest.raises(RecordBroken, match="search#0"):

@@ -68,7 +68,7 @@ def test_a_point_searched_twice_is_ranked_once() -> None:
 
 
 # Two rounds: three points with one new seed, the best two of them with two more. `_again` is a training of round 2,
-# whose points are ranked anew.
+# whose points are ranked again.
 ROUND_1 = {2.0: 0.90, 5.0: 0.93, 9.0: 0.80}
 
 

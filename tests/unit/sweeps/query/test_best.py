@@ -35,7 +35,7 @@ Until = Callable[[str], sqlalchemy.URL]
 
 @pytest.fixture
 def until(tmp_path: Path) -> Until:
-    """Work on preset tiny up to the first task whose key begins so."""
+    """Work on preset tiny up to the first task whose key begins with the given text."""
     return lambda key: worked(f"sqlite:///{tmp_path}/a.db", before("tiny"), quadratic, stop_at=key)
 
 

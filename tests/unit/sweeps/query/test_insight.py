@@ -42,14 +42,14 @@ def run(claim: AnyJob, params: dict[str, Any], on_step: Callable[[], None]) -> O
     ],
 )
 def test_the_line_has_the_latest_result(until: str, line: str) -> None:
-    told = insight(TINY, stored(TINY, run, until=until).rows)
-    assert told == line
-    assert len(told) <= WIDTH
+    text = insight(TINY, stored(TINY, run, until=until).rows)
+    assert text == line
+    assert len(text) <= WIDTH
 
 
 def test_a_long_name_is_shortened_and_the_numbers_are_not() -> None:
     spec = override(TINY, {"source.dataset": f"/srv/data/{'a-long-name' * 9}.npz"})
-    told = insight(spec, stored(TINY, run, until="search#2").rows)
-    assert len(told) == WIDTH
-    assert told.startswith("a-long")
-    assert told.endswith(": teacher 50.0 %, best 82.2 % (T 4.11, α 0.021; provisional, validation)")
+    text = insight(spec, stored(TINY, run, until="search#2").rows)
+    assert len(text) == WIDTH
+    assert text.startswith("a-long")
+    assert text.endswith(": teacher 50.0 %, best 82.2 % (T 4.11, α 0.021; provisional, validation)")

@@ -15,7 +15,7 @@ from sweeps.stats.verdict import RULE
 from tests.support.sweeps.presets import before
 
 NAN = float("nan")
-ROLE = preset("tiny").source.model_dump()  # digits
+ROLE = preset("tiny").source.model_dump()  # of digits
 
 
 @pytest.mark.parametrize("name", PRESETS)

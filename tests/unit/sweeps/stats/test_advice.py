@@ -171,7 +171,7 @@ def test_a_trainer_without_an_untreated_arm_has_a_margin_in_points() -> None:
         assert [(one.share, one.gain) for one in choice.strategies] == [(None, None)] * 2
 
 
-def test_a_margin_in_points_counts_where_no_share_is_declared() -> None:
+def test_a_margin_in_points_is_used_if_no_share_is_declared() -> None:
     choice = advice(runs(gain=[10.0] * 4, default=spread(1.5 - DEFAULT)), margin=1.0, share=0.0)
     assert (choice.use, choice.margin) == ("here", 1.0)
     assert present(of(choice, "default").share).mean == pytest.approx(1 - (1.5 - DEFAULT) / 10)

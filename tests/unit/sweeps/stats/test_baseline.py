@@ -151,7 +151,7 @@ def test_no_worse_is_a_one_sided_test_beyond_the_margin() -> None:
     assert one(runs([0.9]), runs(base), margin=0.2).no_worse is False, "one pair decides nothing"
 
 
-def test_the_seeds_that_are_needed_find_the_lead_in_four_of_five_cases() -> None:
+def test_the_needed_seeds_detect_the_lead_with_80_percent_power() -> None:
     rng = np.random.default_rng(3)
     base, scores = [0.0] * 6, [0.9, -0.5, 0.8, 0.1, 1.0, -0.3]
     answer = one(runs(scores), runs(base))

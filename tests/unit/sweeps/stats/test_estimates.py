@@ -104,7 +104,7 @@ def test_seeds_needed_by_hand() -> None:
     assert estimates.seeds_needed(0.0, 0.1, level=0.05) == 2
     assert estimates.seeds_needed(1.0, 0.0, level=0.05) is None
     assert estimates.seeds_needed(1.0, -1.0, level=0.05) is None
-    assert estimates.seeds_needed(1.0, 0.02, level=0.05) is None  # 15,458
+    assert estimates.seeds_needed(1.0, 0.02, level=0.05) is None  # it would be 15,458
 
 
 def test_holms_adjusted_p_values_by_hand() -> None:

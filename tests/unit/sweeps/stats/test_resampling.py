@@ -75,7 +75,7 @@ def test_points_are_tied_if_the_paired_interval_includes_0() -> None:
     assert [name for name in others if is_tied(best, others[name])] == ["mixed", "same", "one seed", "other seeds"]
 
 
-def test_the_edge_of_the_tie_is_the_t_interval() -> None:
+def test_ties_end_where_the_t_interval_excludes_0() -> None:
     # differences 1 +- s with three seeds: 0 is included from s = 1 * sqrt(3) / 4.3027 = 0.4025 on
     for spread, expected in ((0.40, False), (0.41, True)):
         other = {0: -1.0, 1: -1.0 - spread, 2: -1.0 + spread}

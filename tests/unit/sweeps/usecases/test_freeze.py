@@ -237,7 +237,7 @@ def test_presets_and_known_datasets_keep_their_plain_values() -> None:
 
 @pytest.mark.slow
 @pytest.mark.processes
-def test_a_folder_of_images_goes_through_a_whole_sweep(tmp_path: Path, shared_data: Path) -> None:
+def test_a_whole_sweep_runs_on_a_folder_of_images(tmp_path: Path, shared_data: Path) -> None:
     write_folder(tmp_path / "flowers", each=40, sizes=((12, 12), (20, 16)))
     (tmp_path / "my_data.py").write_text(LOADER)
     changes = {

@@ -112,7 +112,7 @@ URL = resolve('postgresql://keeper:g3h%2Feim"x@host:5432/db')
     ],
 )
 @pytest.mark.parametrize("clean", [redact, redact_tail])
-def test_no_password_is_left(text: str, clean: Callable[[str, sqlalchemy.URL], str]) -> None:
+def test_passwords_are_removed(text: str, clean: Callable[[str, sqlalchemy.URL], str]) -> None:
     assert "eim" not in clean(text, URL)
     assert "***" in clean(text, URL)
 

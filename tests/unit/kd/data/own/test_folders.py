@@ -233,7 +233,7 @@ DEEP = Image.fromarray(np.full((12, 12), 3000, np.uint16))
         ),
     ],
 )
-def test_a_bad_folder_gives_one_line_that_names_the_fault(
+def test_a_bad_folder_gives_a_one_line_error_that_names_the_fault(
     tmp_path: Path, spoil: Callable[[Path], object], message: str
 ) -> None:
     folder = write_folder(tmp_path / "f")

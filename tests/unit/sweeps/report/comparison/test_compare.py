@@ -23,7 +23,7 @@ KdSweeps = Callable[..., tuple[int, str, str]]
 HALF = "transfer#target.best.3"  # the first unfinished task
 
 
-def beside(*names: str) -> Compared:
+def compared(*names: str) -> Compared:
     """Compare members of the family, "half" (target not tested yet), "mono" and "alone" (no target); others empty."""
     more = {
         "half": told("half", lower(1.0), until=HALF),
@@ -36,16 +36,16 @@ def beside(*names: str) -> Compared:
 
 def test_the_headline_names_the_better_sweep() -> None:
     none = "No two of these sweeps are told apart: every difference may be luck of the seeds."
-    assert headline(beside("base", "worse")) == none
-    assert headline(beside("base", "better")) == none, "p = 0.028, but it is one of two tests"
-    assert headline(beside("worse", "better")) == (
+    assert headline(compared("base", "worse")) == none
+    assert headline(compared("base", "better")) == none, "p = 0.028, but it is one of two tests"
+    assert headline(compared("worse", "better")) == (
         "On digits better is 3.0 points better than worse. On digits-rgb better is 3.0 points better than worse."
     )
-    assert headline(beside("base", "other")) == "Nothing can be compared directly: not paired: other seeds."
+    assert headline(compared("base", "other")) == "Nothing can be compared directly: not paired: other seeds."
 
 
 def test_an_unfinished_sweep_is_included_with_its_results_so_far() -> None:
-    out = text(beside("base", "half", "fresh"))
+    out = text(compared("base", "half", "fresh"))
     assert re.search(r"\| half \| digits to digits-rgb \| T = [^|]+ \| \d+ of 38 \| [^|]+ \| not finished \|", out)
     assert "| fresh | not yet | not yet | 0 |  | nothing has finished yet |" in out
     assert re.search(r"\| half \| target \| not yet \| not yet \| not yet \| not yet \| \d+\.\d\d \|", out)
@@ -60,21 +60,21 @@ def test_a_sweep_is_done_when_every_task_has_ended_even_with_an_unavailable_base
 
 
 def test_without_a_common_dataset_there_is_still_a_table() -> None:
-    out = text(beside("mono", "alone"))
+    out = text(compared("mono", "alone"))
     assert "# These sweeps have no dataset in common: nothing can be compared directly." in out
     assert "Sweep against sweep" not in out
     assert "| alone | source | +5.00" in out
 
 
 def test_a_source_and_a_target_of_the_same_data_are_compared() -> None:
-    out = text(beside("worse", "mono"))
+    out = text(compared("worse", "mono"))
     assert "| worse − mono | digits-rgb | −1.00 [−2.59, +0.59] (n=4) | 0.14 | 0.14 |" in out
     assert "| `target` | digits-rgb | none |" in out
 
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_lines_fit_the_terminal(width: int) -> None:
-    printed = compared_brief(beside("base", "worse", "better", "other", "half", "fresh"), columns=width)
+    printed = compared_brief(compared("base", "worse", "better", "other", "half", "fresh"), columns=width)
     assert max(map(len, printed.splitlines())) <= min(width, 100)
     words = " ".join(printed.split())
     assert "fresh: nothing has finished yet" in words
