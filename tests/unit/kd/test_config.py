@@ -22,7 +22,7 @@ def test_alpha_must_be_a_fraction(alpha):
         DistillConfig(temperature=1.0, alpha=alpha)
 
 
-@pytest.mark.parametrize("alpha", [0, 0.0, 1, 1.0])
+@pytest.mark.parametrize("alpha", [0, 1.0])
 def test_both_ends_of_alpha_are_allowed(alpha):
     assert DistillConfig(temperature=1, alpha=alpha).alpha == alpha
 

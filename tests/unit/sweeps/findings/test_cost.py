@@ -30,7 +30,6 @@ def test_break_even_is_read_off_the_curve_at_multiples_of_the_cost_of_the_sweep(
 @pytest.mark.parametrize(("seconds", "expected"), [(2.9, None), (3, 60.0), (39, 65.0), (70, 75.0), (70.1, None)])
 def test_before_the_first_trial_and_after_the_last_there_is_no_value(seconds: float, expected: float | None) -> None:
     assert reached([(at, 100 * accuracy) for at, accuracy in CURVE], seconds) == expected
-    assert reached([], seconds) is None
 
 
 def test_seconds_of_different_machines_are_not_compared(stored: StoredSweep) -> None:
@@ -57,3 +56,4 @@ def test_measured_values_belong_to_the_measured_student_alone(stored: StoredSwee
 def test_without_autokeras_there_is_no_break_even(stored: StoredSweep) -> None:
     without = replace(stored, jobs=tuple(job for job in stored.jobs if job.key != "baselines#autokeras"))
     assert break_evens(without, provenance(without)) == ()
+    assert reached([], 1.0) is None
