@@ -117,7 +117,7 @@ def test_a_finished_sweep_is_clean_and_every_task_is_counted(template: str) -> N
     assert found.planned == found.accounted == 34
 
 
-def test_the_command_that_the_audit_names_recreates_a_blob_and_an_outcome_which_leaves_a_note(url: str) -> None:
+def test_retry_recreates_a_damaged_blob_and_outcome_and_the_audit_keeps_a_note(url: str) -> None:
     execute(url, DAMAGES["a blob is truncated"][0][0], set_outcome('{"trial": '))
     lines = audited(url).violations
     assert len(lines) == 2

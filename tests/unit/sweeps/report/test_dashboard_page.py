@@ -29,7 +29,7 @@ def test_the_note_is_the_answer_with_the_numbers_and_links() -> None:
     assert "compare-studies?ids=3)" in without
 
 
-def test_the_note_of_an_unfinished_sweep_is_not_yet_without_a_figure() -> None:
+def test_the_note_of_an_unfinished_sweep_says_not_yet_and_has_no_figure() -> None:
     unfinished = builders.found(REPORTED, run, until="transfer")
     text = study_note(unfinished, IDS)
     assert "**NOT YET: 0 of 15 transfer trainings are done**" in text

@@ -135,7 +135,7 @@ def test_a_browser_runs_no_markup_of_users(hostile: Path, browser: Browser) -> N
     assert "&lt;img src=x onerror=alert(3)&gt;" in dom
 
 
-def test_the_page_of_an_unfinished_sweep_is_not_yet_and_figures_of_an_earlier_one_are_removed(hostile: Path) -> None:
+def test_the_page_of_an_unfinished_sweep_says_not_yet_and_loses_figures_of_an_earlier_one(hostile: Path) -> None:
     assert "NOT YET: 0 of 20 transfer trainings are done" in hostile.read_text()
     figures = hostile.parent / "figures"
     assert {path.name for path in figures.iterdir()} == {"surface.svg", "surface-narrow.svg", "mine.svg"}, (
